@@ -1,0 +1,69 @@
+"""BLAKE3 digests of bytes, arrays, columns and files.
+
+Columns are hashed, never files: the bytes of a Parquet or Arrow file change with the version of its
+writer, the values do not. A digest is 64 lower-case hex digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from lockstep.core.errors import DiskError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_READ_BYTES = 1 << 20
+
+
+def blake3_hex(data: bytes | bytearray | memoryview) -> str:
+    """The BLAKE3 digest of `data`, 64 hex digits."""
+    return str(blake3(data).hexdigest())
+
+
+def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
+    import numpy as np
+
+    if array.dtype.hasobject:
+        raise TypeError(f"only numeric arrays have a digest, found dtype {array.dtype}: code text as integers first")
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+
+
+def _feed(hasher: blake3, name: str, array: NDArray[Any]) -> None:
+    """Name, dtype and shape go in with their lengths, so that no two different inputs share their bytes."""
+    plain = _little_endian(array)
+    head = f"{len(name)}:{name}|{plain.dtype.str}|{','.join(map(str, array.shape))}|".encode()
+    hasher.update(len(head).to_bytes(8, "little"))
+    hasher.update(head)
+    hasher.update(plain.reshape(-1).view("u1").data if plain.size else b"")
+
+
+def digest_array(array: NDArray[Any]) -> str:
+    """Digest of dtype, shape and little-endian values of `array` (any shape)."""
+    hasher = blake3()
+    _feed(hasher, "", array)
+    return str(hasher.hexdigest())
+
+
+def digest_columns(columns: Mapping[str, NDArray[Any]]) -> str:
+    """Digest of named arrays, in the order given; names, dtypes and shapes are part of it."""
+    hasher = blake3()
+    for name, array in columns.items():
+        _feed(hasher, name, array)
+    return str(hasher.hexdigest())
+
+
+def digest_file(path: Path) -> str:
+    """Digest of a file's bytes, read in pieces. Raises DiskError when it cannot be read."""
+    hasher = blake3()
+    try:
+        with path.open("rb") as handle:
+            while piece := handle.read(_READ_BYTES):
+                hasher.update(piece)
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be read ({error.strerror}). Check the path and its permissions.") from error
+    return str(hasher.hexdigest())

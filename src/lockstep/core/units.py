@@ -1,0 +1,51 @@
+"""Units of time and price: timeframes, bars per year, pips."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from lockstep.core.errors import InputError
+
+MINUTE_MS: Final = 60_000
+DAY_MS: Final = 24 * 60 * MINUTE_MS
+YEAR_MS: Final = 365 * DAY_MS
+_UNIT_MS: Final = {"s": 1_000, "m": MINUTE_MS, "h": 60 * MINUTE_MS, "d": DAY_MS, "w": 7 * DAY_MS}
+_TIMEFRAME: Final = re.compile(r"([1-9][0-9]*)([smhdw])")
+
+
+def parse_timeframe(text: str) -> int:
+    """Milliseconds of a timeframe such as "5m", "1h" or "1d". Raises InputError when it is not one."""
+    match = _TIMEFRAME.fullmatch(text)
+    if match is None:
+        raise InputError(
+            f'a timeframe is a whole number and a unit (s, m, h, d, w), such as "5m" or "1h"; found {text!r}'
+        )
+    return int(match[1]) * _UNIT_MS[match[2]]
+
+
+def format_timeframe(milliseconds: int) -> str:
+    """The shortest text that `parse_timeframe` reads as `milliseconds` (a positive whole number of seconds)."""
+    for unit in ("w", "d", "h", "m", "s"):
+        count, rest = divmod(milliseconds, _UNIT_MS[unit])
+        if count > 0 and rest == 0:
+            return f"{count}{unit}"
+    raise InputError(f"a timeframe is a positive whole number of seconds; found {milliseconds} ms")
+
+
+def bars_per_year(timeframe_ms: int) -> float:
+    """Bars of `timeframe_ms` in a year of 365 days: the annualisation factor of a market that never closes.
+
+    For markets that close, callers count the bars actually there (see `engine.metrics`).
+    """
+    if timeframe_ms <= 0:
+        raise InputError(f"a bar length is a positive number of milliseconds; found {timeframe_ms}")
+    return YEAR_MS / timeframe_ms
+
+
+def pip_size(symbol: str) -> float:
+    """One pip of a currency pair, in price units: 0.01 where the quote currency is the yen, else 0.0001."""
+    letters = re.sub(r"[^A-Za-z]", "", symbol).upper()
+    if len(letters) != 6:
+        raise InputError(f'a pip is defined for currency pairs such as "EUR/USD"; found symbol {symbol!r}')
+    return 0.01 if letters.endswith("JPY") else 0.0001
