@@ -1,0 +1,55 @@
+# The commands of the house. Each sets up what it needs on a machine that has Python 3.11, gcc and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# -n 2 suits the two cores the project is developed on; `make test JOBS=8` on larger machines.
+JOBS ?= 2
+
+.PHONY: demo test test-long check bench format clean
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Lockstep needs Python 3.11 or newer; found: $$($(PYTHON) --version). Set PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp per set of packages, renewed when pyproject.toml changes, so that a second call starts at once.
+$(VENV)/.core: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+$(VENV)/.peers: $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev,peers]"
+	@touch $@
+
+# Train the example on the bundled candles, then repeat it in a fresh process and compare.
+demo: $(VENV)/.core
+	$(BIN)/lockstep train examples/liquidity_sweep.toml
+	$(BIN)/lockstep verify last
+
+test: $(VENV)/.peers
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not long"
+
+test-long: $(VENV)/.peers
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m long --durations=0
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# One core, so that ratios do not depend on what else runs.
+bench: $(VENV)/.peers
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.run
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

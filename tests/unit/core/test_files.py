@@ -1,0 +1,109 @@
+"""Writes are whole or absent, whichever call fails."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lockstep.core import files
+from lockstep.core.errors import DiskError
+
+CHANGING = ("open_new", "open_append", "write", "fsync", "rename", "truncate", "fsync_folder", "mkdir")
+
+
+class FailingFileSystem(files.FileSystem):
+    """The real file system, whose n-th changing call fails; a failing write may first take half of its bytes."""
+
+    def __init__(self, fail_at: int, code: int) -> None:
+        self.calls = 0
+        self.fail_at = fail_at
+        self.code = code
+
+    def __getattribute__(self, name: str) -> object:
+        real = super().__getattribute__(name)
+        if name not in CHANGING:
+            return real
+
+        def call(*arguments: object) -> object:
+            self.calls += 1
+            if self.calls == self.fail_at:
+                if name == "write":
+                    descriptor, data = arguments
+                    files.FileSystem.write(self, descriptor, data[: len(data) // 2])  # type: ignore[arg-type,index]
+                raise OSError(self.code, "injected")
+            return real(*arguments)  # type: ignore[operator]
+
+        return call
+
+
+@pytest.fixture
+def real_fs() -> Iterator[None]:
+    before = files.fs
+    yield
+    files.fs = before
+
+
+@pytest.mark.usefixtures("real_fs")
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_whichever_call_fails_an_atomic_write_leaves_the_old_or_the_new_file(tmp_path: Path, code: int) -> None:
+    target = tmp_path / "result.json"
+    for fail_at in range(1, 50):
+        target.write_bytes(b"old")
+        failing = FailingFileSystem(fail_at, code)
+        files.fs = failing
+        try:
+            files.write_atomic(target, b"new and longer")
+        except DiskError as error:
+            assert str(target) in str(error)
+            assert target.read_bytes() in {b"old", b"new and longer"}
+            assert list(files.temporary_files(tmp_path)) == []
+        else:
+            assert failing.calls < fail_at, "a failing call was swallowed"
+            assert target.read_bytes() == b"new and longer"
+            assert fail_at > 4  # open, write, fsync, rename, fsync of the folder were each made to fail
+            return
+    pytest.fail("the write never succeeded")
+
+
+@pytest.mark.usefixtures("real_fs")
+def test_after_a_failed_append_the_handle_refuses_to_go_on(tmp_path: Path) -> None:
+    handle = files.AppendFile(tmp_path / "journal")
+    handle.append(b"one\n")
+    files.fs = FailingFileSystem(1, errno.ENOSPC)
+    with pytest.raises(DiskError, match="The disk is full: free some space"):
+        handle.append(b"two\n")
+    with pytest.raises(DiskError, match="was closed, perhaps after a failed write"):
+        handle.append(b"two\n")
+    assert (tmp_path / "journal").read_bytes() == b"one\ntw"  # torn: the owner of the format cuts it
+
+
+def test_appends_and_cuts_are_where_they_are_said_to_be(tmp_path: Path) -> None:
+    with files.AppendFile(tmp_path / "log") as handle:
+        handle.append(b"abc")
+        handle.append(memoryview(b"defg"))
+        handle.sync()
+        assert handle.length == 7
+    files.truncate(tmp_path / "log", 4)
+    with files.AppendFile(tmp_path / "log") as handle:
+        assert handle.length == 4
+        handle.append(b"!")
+    assert (tmp_path / "log").read_bytes() == b"abcd!"
+
+
+def test_what_a_crash_left_half_written_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    left = tmp_path / "deep" / f".result.json.123{files.TEMPORARY_SUFFIX}"
+    left.write_bytes(b"half")
+    (tmp_path / "kept").write_bytes(b"whole")
+    files.remove_temporary(tmp_path)
+    assert not left.exists()
+    assert (tmp_path / "kept").exists()
+
+
+def test_a_file_in_a_folders_place_is_named_with_its_cure(tmp_path: Path) -> None:
+    (tmp_path / "home").write_bytes(b"")
+    with pytest.raises(DiskError, match=r"cannot create the folder .*home/runs: .* choose another"):
+        files.make_folder(tmp_path / "home" / "runs")
