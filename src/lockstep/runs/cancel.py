@@ -1,0 +1,57 @@
+"""Cancel: a wish to stop, heard by the loop between two steps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Cancel:
+    """Set by a signal, a thread or an observer; the loop checkpoints and stops at the next step."""
+
+    def __init__(self) -> None:
+        self._reason: str | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether somebody asked to stop."""
+        return self._reason is not None
+
+    @property
+    def reason(self) -> str:
+        """Who asked first, in words; empty while nobody has."""
+        return self._reason if self._reason is not None else ""
+
+    def request(self, reason: str = "a request") -> None:
+        """Ask the loop to stop at the next step. Asking again changes nothing."""
+        if self._reason is None:
+            self._reason = reason
+
+    @contextmanager
+    def on_signals(self) -> Iterator[Cancel]:
+        """Within the block Ctrl-C and SIGTERM ask to stop; a second Ctrl-C raises KeyboardInterrupt at once.
+
+        Nothing is lost by the impatient way: the run resumes from its last checkpoint. Outside the main thread,
+        where Python takes no signal handlers, the block changes nothing.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if number == signal.SIGINT and self.requested:
+                raise KeyboardInterrupt
+            self.request("Ctrl-C" if number == signal.SIGINT else "SIGTERM")
+
+        for number in before:
+            signal.signal(number, handle)
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                # None: the handler was not installed from Python and cannot be put back.
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)

@@ -1,0 +1,269 @@
+"""A run's folder: its paths, its self-checking documents, its lock, and the status that follows from its files.
+
+    spec.json data.json code.json numerics.json   what the run is a function of; hashed in the journal's first line
+    environment.json                              host, git commit ...: informative, in no hash of a result
+    code/                                         the user's own source files, as they were
+    inputs.json                                   length and BLAKE3 of all the above, written before the first step
+    journal.jsonl  journal.cut                    the steps; lines that a resume cut and has to meet again
+    segments/  checkpoints/  artifacts/           see the modules of the same names
+    result.json                                   the summary
+    MANIFEST.json                                 length and BLAKE3 of every file; written last, makes a run complete
+    failure.json  alarm.json                      why a run ended early; where a recomputed step differed
+    lock  tags.json                               not part of the record: who writes now; names given later
+
+A document is one line of canonical JSON, `{"blake3": ..., "body": ..., "document": <kind>, "version": 1}`; the digest
+covers kind, version and body. Its bytes are checked to be exactly those, so a changed byte is always seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from lockstep.core import canonical, files
+from lockstep.core.errors import DiskError, IntegrityError, RefusedError
+from lockstep.core.hashing import blake3_hex
+
+DOCUMENT_VERSION: Final = 1
+IDENTITY_DOCUMENTS: Final = ("spec", "data", "code", "numerics")
+UNSEALED: Final = frozenset({"lock", "tags.json"})
+"""Files that the manifest leaves out: they change after the run."""
+_LOCK_PATIENCE_S: Final = 0.5
+
+
+class RunStatus(enum.StrEnum):
+    """What the files of a run's folder say about it."""
+
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+def document_hash(body: Any) -> str:
+    """BLAKE3 of the canonical JSON of a document's body: what the journal's first line records."""
+    return blake3_hex(canonical.dumps(body))
+
+
+def document_bytes(kind: str, body: Any) -> bytes:
+    """The bytes of a self-checking document."""
+    content = {"body": body, "document": kind, "version": DOCUMENT_VERSION}
+    digest = blake3_hex(canonical.dumps(content))
+    return canonical.dumps({**content, "blake3": digest}) + b"\n"
+
+
+def parse_document(data: bytes, kind: str, place: Path) -> Any:
+    """The body of a document. Raises IntegrityError naming `place` when a byte is not what was written."""
+    try:
+        value = canonical.loads(data)
+        version = value["version"] if isinstance(value, dict) and value.get("document") == kind else None
+    except (ValueError, KeyError, RecursionError):
+        version = None
+    if version is not None and version != DOCUMENT_VERSION and isinstance(version, int):
+        raise IntegrityError(
+            f"{place}: a document of version {version}, this release reads version {DOCUMENT_VERSION}. "
+            "Use a release that reads it, or restore the file when nobody has written it anew."
+        )
+    if version is None or "body" not in value or document_bytes(kind, value["body"]) != data:
+        raise IntegrityError(
+            f"{place}: not the self-checking {kind!r} document that was written (its digest does not match its bytes). "
+            "It is not used; restore the file from a copy."
+        )
+    return value["body"]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run. Holds no state: everything is read from the files."""
+
+    path: Path
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        *,
+        spec: Mapping[str, Any],
+        data: Mapping[str, Any],
+        code: Mapping[str, Any],
+        numerics: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        sources: Mapping[str, bytes] | None = None,
+    ) -> RunFolder:
+        """Make the folder of a new run. `sources` are the user's source files by flat name.
+
+        All but `environment` is hashed content: two runs are equal only if these bodies are. Where data came from,
+        hosts, paths and times belong into `environment`. Raises RefusedError when the folder holds something.
+        """
+        if path.is_dir() and any(path.iterdir()):
+            raise RefusedError(f"a new run needs an empty folder; {path} holds files. Choose another, or resume it.")
+        folder = cls(path)
+        files.make_folder(path)
+        for name, content in (sources or {}).items():
+            files.make_folder(folder.sources)
+            files.write_atomic(folder.sources / flat_name(name), content)
+        bodies = {"spec": spec, "data": data, "code": code, "numerics": numerics, "environment": environment}
+        for kind, body in bodies.items():
+            folder.write(kind, body)
+        return folder
+
+    @property
+    def journal(self) -> Path:
+        """journal.jsonl, see `runs.journal`."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def cut_lines(self) -> Path:
+        """journal.cut, see `runs.resume`."""
+        return self.path / "journal.cut"
+
+    @property
+    def segments(self) -> Path:
+        """segments/, see `runs.segments`."""
+        return self.path / "segments"
+
+    @property
+    def checkpoints(self) -> Path:
+        """checkpoints/, see `runs.checkpoint`."""
+        return self.path / "checkpoints"
+
+    @property
+    def artifacts(self) -> Path:
+        """artifacts/: the files of `Result.artifacts`."""
+        return self.path / "artifacts"
+
+    @property
+    def sources(self) -> Path:
+        """code/: the user's source files."""
+        return self.path / "code"
+
+    def document(self, kind: str) -> Path:
+        """The path of a document: `<kind>.json`, the manifest's in capitals."""
+        return self.path / ("MANIFEST.json" if kind == "manifest" else f"{kind}.json")
+
+    def read(self, kind: str) -> Any:
+        """The body of a document. Raises DiskError when it is not there, IntegrityError when it is damaged."""
+        path = self.document(kind)
+        return parse_document(files.read_bytes(path), kind, path)
+
+    def write(self, kind: str, body: Any) -> None:
+        """Write, or replace, a document atomically. Raises DiskError."""
+        files.write_atomic(self.document(kind), document_bytes(kind, body))
+
+    def has(self, kind: str) -> bool:
+        """Whether a document is there, good or not."""
+        return self.document(kind).exists()
+
+    def identity_hashes(self) -> dict[str, str]:
+        """The hashes of spec, data, code and numerics, of the documents as they are."""
+        return {kind: document_hash(self.read(kind)) for kind in IDENTITY_DOCUMENTS}
+
+    def result(self) -> Any:
+        """The summary of a complete run. Raises DiskError when there is none, IntegrityError when it is damaged."""
+        return self.read("result")["summary"]
+
+    def status(self) -> RunStatus:
+        """Running, interrupted, complete or failed: from the lock and from which files are there, nothing else."""
+        if self._locked():
+            return RunStatus.RUNNING
+        if self.has("manifest"):
+            return RunStatus.COMPLETE
+        return RunStatus.FAILED if self.has("failure") else RunStatus.INTERRUPTED
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder against other writers; the operating system lets go when the process dies, however it dies.
+
+        Raises RefusedError naming the holder, DiskError when the folder cannot be written to.
+        """
+        path = self.path / "lock"
+        try:
+            descriptor = files.fs.open_append(path)
+        except OSError as error:
+            raise files.disk_error("lock", path, error) from error
+        try:
+            self._take(descriptor, path)
+            try:
+                files.fs.truncate(path, 0)
+                files.fs.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            except OSError as error:
+                raise files.disk_error("lock", path, error) from error
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                files.fs.close(descriptor)
+
+    @staticmethod
+    def _take(descriptor: int, path: Path) -> None:
+        # `_locked` of another process may hold the lock for an instant, hence the patience.
+        deadline = time.monotonic() + _LOCK_PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    holder = path.read_text(errors="replace").strip() or "another process"
+                    raise RefusedError(
+                        f"one process at a time writes a run; {path.parent} is being written by {holder}. "
+                        "Wait for it, or stop it and resume."
+                    ) from None
+                time.sleep(0.02)
+            except OSError as error:
+                raise files.disk_error("lock", path, error) from error
+
+    def _locked(self) -> bool:
+        try:
+            descriptor = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise files.disk_error("read", self.path / "lock", error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def listing(self) -> dict[str, Path]:
+        """Every file below the folder but the unsealed and the temporary ones, by relative POSIX path, sorted.
+
+        A symbolic link is listed like a file, never followed.
+        """
+        found = {}
+        for path in self.path.rglob("*"):
+            if path.is_dir() and not path.is_symlink():
+                continue
+            name = path.relative_to(self.path).as_posix()
+            if name not in UNSEALED and not name.endswith(files.TEMPORARY_SUFFIX):
+                found[name] = path
+        return dict(sorted(found.items()))
+
+
+def flat_name(name: str) -> str:
+    """`name`, when it can be a file directly in a folder. Raises ValueError otherwise."""
+    letters = name.replace("-", "").replace("_", "").replace(".", "")
+    if not (letters.isascii() and letters.isalnum()) or name.startswith(".") or len(name) > 120:
+        raise ValueError(
+            f"a file of a run has a flat name of at most 120 ASCII letters, digits, '-', '_' and '.', "
+            f"not starting with '.'; found {name!r}"
+        )
+    return name
+
+
+def require_folder(path: Path) -> RunFolder:
+    """The run in `path`. Raises DiskError when there is no such folder."""
+    if not path.is_dir():
+        raise DiskError(f"{path}: there is no such run folder. Check the name; `lockstep runs list` shows all runs.")
+    return RunFolder(path)

@@ -1,0 +1,93 @@
+"""Observers watch a run: progress bars, logs, later databases and web pages. None may change a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lockstep.runs.training import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """What is known when the loop starts: `first_step` is 0 for a new run, the resumed step otherwise."""
+
+    folder: Path
+    fingerprint: str
+    first_step: int
+    total_steps: int | None
+
+
+class Observer:
+    """Base of all observers; each method does nothing until overridden.
+
+    Calls come from the thread of the loop, in order, after the fact they tell was recorded. They should return
+    quickly. An exception raised in one is reported once (`note` of the others) and that observer is dropped.
+    """
+
+    def started(self, info: RunInfo) -> None:
+        """The run's folder is locked and its first step is about to be computed."""
+
+    def step(self, step: Step, journal_hash: str) -> None:
+        """`step` is in the journal, whose hash is now `journal_hash`."""
+
+    def checkpoint(self, steps: int) -> None:
+        """The state after `steps` steps is on disk."""
+
+    def finished(self, result: Mapping[str, Any], journal_hash: str) -> None:
+        """The run is complete and sealed; `result` is its summary."""
+
+    def stopped(self, reason: str) -> None:
+        """The run ended before its last step, on request or by an error."""
+
+    def note(self, message: str) -> None:
+        """Something a person should know: a damaged checkpoint skipped, an observer dropped."""
+
+
+class Observers:
+    """Hands each event to every observer and drops those that raise."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = list(observers)
+        self.notes: list[str] = []
+
+    def started(self, info: RunInfo) -> None:
+        """See `Observer.started`."""
+        self._tell(lambda observer: observer.started(info))
+
+    def step(self, step: Step, journal_hash: str) -> None:
+        """See `Observer.step`."""
+        if self._observers:
+            self._tell(lambda observer: observer.step(step, journal_hash))
+
+    def checkpoint(self, steps: int) -> None:
+        """See `Observer.checkpoint`."""
+        self._tell(lambda observer: observer.checkpoint(steps))
+
+    def finished(self, result: Mapping[str, Any], journal_hash: str) -> None:
+        """See `Observer.finished`."""
+        self._tell(lambda observer: observer.finished(result, journal_hash))
+
+    def stopped(self, reason: str) -> None:
+        """See `Observer.stopped`."""
+        self._tell(lambda observer: observer.stopped(reason))
+
+    def note(self, message: str) -> None:
+        """Keep a note for the outcome and tell it to every observer."""
+        self.notes.append(message)
+        self._tell(lambda observer: observer.note(message))
+
+    def _tell(self, call: Callable[[Observer], None]) -> None:
+        for observer in list(self._observers):
+            try:
+                call(observer)
+            except Exception as error:  # noqa: BLE001 - whatever an observer raises, the run goes on
+                self._observers.remove(observer)
+                # Recursion ends: each round has one observer less.
+                self.note(
+                    f"the observer {type(observer).__name__} raised {type(error).__name__}: {error}; "
+                    "it hears nothing more of this run, which goes on"
+                )
