@@ -1,0 +1,54 @@
+"""Kinds by name. A kind registers as an import path, so that listing names imports nothing heavy."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import cast
+
+from lockstep.core.errors import UnknownNameError
+from lockstep.runs.kind import Kind
+
+_PATHS: dict[str, str] = {}
+_KINDS: dict[str, Kind] = {}
+
+
+def register(name: str, kind: Kind | str) -> None:
+    """Make `name` known. `kind` is the kind itself or where it lives: "package.module:ATTRIBUTE".
+
+    The same registration again changes nothing. Raises ValueError when the name means something else already.
+    """
+    if isinstance(kind, str):
+        if kind.count(":") != 1:
+            raise ValueError(f'a kind lives at "package.module:ATTRIBUTE"; found {kind!r}')
+        if _PATHS.get(name, kind) != kind or (name in _KINDS and name not in _PATHS):
+            raise ValueError(f"the kind {name!r} is registered already; choose another name")
+        _PATHS[name] = kind
+        return
+    if name in _PATHS or _KINDS.get(name, kind) is not kind:
+        raise ValueError(f"the kind {name!r} is registered already; choose another name")
+    _KINDS[name] = kind
+
+
+def unregister(name: str) -> None:
+    """Forget a kind, for tests that registered one."""
+    _PATHS.pop(name, None)
+    _KINDS.pop(name, None)
+
+
+def names() -> list[str]:
+    """All names, sorted."""
+    return sorted(_PATHS.keys() | _KINDS.keys())
+
+
+def get(name: str) -> Kind:
+    """The kind called `name`. Raises UnknownNameError listing all names."""
+    if name not in _KINDS:
+        if name not in _PATHS:
+            close = difflib.get_close_matches(name, names(), n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            known = ", ".join(names()) or "none"
+            raise UnknownNameError(f"kind = {name!r}: no such kind of training.{hint} Known kinds: {known}.")
+        module, attribute = _PATHS[name].split(":")
+        _KINDS[name] = cast("Kind", getattr(importlib.import_module(module), attribute))
+    return _KINDS[name]
