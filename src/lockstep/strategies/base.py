@@ -1,0 +1,275 @@
+"""What a strategy is: parameters, the series it reads, and signals. Nothing else.
+
+    class Crossing(ls.Strategy):
+        parameters = {"fast": (5, 30), "slow": (40, 200)}
+        defaults = {"fast": 10, "slow": 50}
+
+        def warmup(self, params):
+            return params["slow"]
+
+        def signals(self, view, params):
+            ...
+            return ls.Signals(side=side, stop=stop, target=target)
+
+A strategy holds no state: one instance serves every parameter set, every window and every worker. It never sees
+money, fills or costs; the engine turns its signals into trades. A signal at bar t may use rows 0..t only, which
+`validation.causality` checks before every training.
+"""
+
+from __future__ import annotations
+
+import difflib
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
+
+import numpy as np
+
+from lockstep.core.errors import SpaceError, StrategyError
+from lockstep.core.space import Choice, Columns, FloatRange, IntRange, Space
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.engine.signals import Signals
+    from lockstep.strategies.inputs import Input
+    from lockstep.strategies.view import MarketView
+
+Params: TypeAlias = Mapping[str, Any]
+ParameterSets: TypeAlias = "Mapping[str, Any] | Sequence[Params]"
+
+
+class Strategy:
+    """Base of every strategy; subclass it and write `signals`.
+
+    name         shown in reports; the class name where left out
+    parameters   the search space, in the notation of `Space.parse` or as a `Space`
+    defaults     values used for parameters that are not given; may also name settings that are not searched
+    inputs       further series by name (`inputs.HigherTimeframe`, `OwnCandles`, `EventSeries`), found as `view[name]`
+    constraints  text -> function of the parameters; a set for which one is false is not evaluated
+    """
+
+    name: ClassVar[str] = ""
+    parameters: ClassVar[Space | Mapping[str, Any]] = Space({})
+    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    inputs: ClassVar[Mapping[str, Input]] = MappingProxyType({})
+    constraints: ClassVar[Mapping[str, Callable[[Params], bool]]] = MappingProxyType({})
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__
+        given = cls.__dict__.get("parameters")
+        if given is not None and not isinstance(given, Space):
+            # `parse` refuses an empty notation; a strategy without parameters is allowed.
+            cls.parameters = Space.parse(given) if given else Space({})
+
+    def signals(self, view: MarketView, params: Params) -> Signals:
+        """Signals of every bar of `view` (n bars); those of bar t from rows 0..t only. Must be overridden."""
+        raise NotImplementedError(f"{type(self).__name__} has no signals(view, params): write one that returns ls.Signals")
+
+    def warmup(self, params: Params) -> int:  # noqa: ARG002 - the signature users override
+        """Bars at the start of a series on which no signal may stand, for these parameters."""
+        return 0
+
+    # ------------------------------------------------------------------ what follows is not meant to be overridden
+
+    @property
+    def space(self) -> Space:
+        """The search space: an ordered mapping name -> dimension, empty when the strategy has no parameters."""
+        return cast("Space", self.parameters)
+
+    def parameter_names(self) -> tuple[str, ...]:
+        """Every name `params` may hold: the space's, then settings that have only a default."""
+        return tuple(dict.fromkeys((*self.space, *self.defaults)))
+
+    def resolve(self, params: Params) -> dict[str, Any]:
+        """`params` with defaults filled in, in the order of the space, as plain Python values.
+
+        Values outside the search space are allowed (a default may lie outside the range that is searched); values of
+        another kind are not. Raises SpaceError naming the parameter.
+        """
+        names = self.parameter_names()
+        for name in params:
+            if name not in names:
+                raise SpaceError(f"{self.name} has no parameter {name!r}{did_you_mean(name, names)}; it has {', '.join(names) or 'none'}")
+        resolved = {}
+        for name in names:
+            if name in params:
+                resolved[name] = _plain(name, params[name], self.space.get(name), self.defaults.get(name))
+            elif name in self.defaults:
+                resolved[name] = _plain(name, self.defaults[name], self.space.get(name), None)
+            else:
+                raise SpaceError(f"{self.name} needs a value for {name!r}: it has no default; give {name}=...")
+        return resolved
+
+    def columns(self, parameter_sets: ParameterSets) -> Columns:
+        """Parameter sets as columns, one row per set, every parameter present: float64, int64 or object (text).
+
+        `parameter_sets` is a mapping of equally long columns or a sequence of mappings.
+        """
+        if isinstance(parameter_sets, Mapping):
+            return self._columns_from_mapping(parameter_sets)
+        rows = [self.resolve(params) for params in parameter_sets]
+        return {name: _column([row[name] for row in rows]) for name in self.parameter_names()}
+
+    def _columns_from_mapping(self, given: Mapping[str, Any]) -> Columns:
+        arrays = {name: np.asarray(values) for name, values in given.items()}
+        sizes = {array.shape for array in arrays.values()}
+        if len(sizes) != 1 or len(next(iter(sizes))) != 1:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no column"
+            raise SpaceError(f"parameter columns are one-dimensional and equally long; found {shapes}")
+        count = next(iter(arrays.values())).size
+        if count == 0:
+            return {name: np.empty(0) for name in self.parameter_names()}
+        # One resolved row checks the names and says of which kind each column is; the rest is checked as arrays.
+        first = self.resolve({name: array[0] for name, array in arrays.items()})
+        columns: Columns = {}
+        for name, value in first.items():
+            if name not in arrays:
+                columns[name] = _column([value] * count)
+            elif isinstance(value, int | float) and not isinstance(value, bool) and arrays[name].dtype.kind in "iuf":
+                columns[name] = _numeric_column(name, arrays[name], type(value))
+            else:
+                dimension, default = self.space.get(name), self.defaults.get(name)
+                columns[name] = _column([_plain(name, item, dimension, default) for item in arrays[name]])
+        return columns
+
+    def broken_constraint(self, params: Params) -> str | None:
+        """The text of the first constraint that `params` breaks, or None."""
+        for text, holds in self.constraints.items():
+            try:
+                kept = bool(holds(params))
+            except Exception as error:
+                raise strategy_failure(self, params, error, where=f"constraint {text!r}") from error
+            if not kept:
+                return text
+        return None
+
+    def checked_signals(self, view: MarketView, params: Params) -> Signals:
+        """`signals`, with its result checked. Raises StrategyError; an exception inside is told with its line."""
+        from lockstep.engine.signals import Signals
+
+        try:
+            warm = int(self.warmup(params))
+        except Exception as error:
+            raise strategy_failure(self, params, error, where="warmup") from error
+        try:
+            signals = self.signals(view, params)
+        except Exception as error:
+            raise strategy_failure(self, params, error, where="signals") from error
+        if not isinstance(signals, Signals):
+            raise StrategyError(
+                f"{self.name}.signals must return ls.Signals; found {type(signals).__name__} (parameters {dict(params)})"
+            )
+        if len(signals.side) != len(view):
+            raise StrategyError(
+                f"{self.name}.signals must return one value per bar: {len(view)} bars, found {len(signals.side)} "
+                f"(parameters {dict(params)})"
+            )
+        early = np.flatnonzero(signals.side[: max(warm, 0)])
+        if early.size:
+            raise StrategyError(
+                f"{self.name}: no signal may stand in the declared warm-up of {warm} bars; found one at bar {early[0]} "
+                f"(parameters {dict(params)}). Clear these bars, or declare a shorter warm-up if the rule really needs fewer."
+            )
+        return signals
+
+
+def row_of(columns: Mapping[str, NDArray[Any]], index: int) -> dict[str, Any]:
+    """Parameter set `index` of `columns` as plain Python values."""
+    row = {}
+    for name, column in columns.items():
+        value = column[index]
+        row[name] = value.item() if isinstance(value, np.generic) else value
+    return row
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """`; did you mean 'x'?` when a known name is close to `name`, else nothing."""
+    lowered = {item.lower(): item for item in known}
+    close = difflib.get_close_matches(name.lower(), list(lowered), n=1)
+    return f"; did you mean {lowered[close[0]]!r}?" if close else ""
+
+
+def strategy_failure(strategy: Strategy, params: Params, error: Exception, where: str) -> StrategyError:
+    """A StrategyError that tells class, place, parameters, the original type and message, and the line (R3.18)."""
+    frames = traceback.extract_tb(error.__traceback__)
+    outside = [frame for frame in frames if frame.filename != __file__]
+    own = _own_file(strategy)
+    # The last line of the strategy's own file says more than the depths of NumPy it may have led to.
+    frame = next((item for item in reversed(outside) if item.filename == own), outside[-1] if outside else None)
+    place = f" at {frame.filename}:{frame.lineno}" + (f" ({frame.line})" if frame.line else "") if frame else ""
+    return StrategyError(
+        f"{strategy.name} ({type(strategy).__qualname__}) failed in {where}: {type(error).__name__}: {error}{place}; "
+        f"parameters {dict(params)}"
+    )
+
+
+def _own_file(strategy: Strategy) -> str:
+    code = getattr(type(strategy).signals, "__code__", None)
+    return str(code.co_filename) if code is not None else ""
+
+
+def _plain(name: str, value: Any, dimension: Any, default: Any) -> Any:
+    """One parameter value as the plain Python type that its dimension (or default) calls for."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    wanted = _kind(dimension, default)
+    if isinstance(dimension, Choice) and wanted in (str, bool):
+        try:
+            return dimension.check(value)
+        except SpaceError as error:
+            raise SpaceError(f"parameter {name!r}: {error}") from error
+    if wanted is str or wanted is bool:
+        if not isinstance(value, wanted):
+            raise SpaceError(f"parameter {name!r} is {'text' if wanted is str else 'true or false'}; found {value!r}")
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        if wanted is None and isinstance(value, str | bool):
+            return value
+        raise SpaceError(f"parameter {name!r} is a number; found {value!r}")
+    if not np.isfinite(value):
+        raise SpaceError(f"parameter {name!r} is a finite number; found {value!r}")
+    if wanted is int:
+        if value != int(value):
+            raise SpaceError(f"parameter {name!r} is a whole number; found {value!r}")
+        return int(value)
+    return float(value) if wanted is float else value
+
+
+def _kind(dimension: Any, default: Any) -> type | None:
+    if isinstance(dimension, IntRange):
+        return int
+    if isinstance(dimension, FloatRange):
+        return float
+    if isinstance(dimension, Choice):
+        return type(dimension.values[0])  # a Choice holds values of one type
+    return type(default) if default is not None else None
+
+
+def _column(values: Sequence[Any]) -> NDArray[Any]:
+    kinds = {type(value) for value in values}
+    if kinds == {int}:
+        return np.array(values, dtype=np.int64)
+    if kinds and kinds <= {int, float}:
+        return np.array(values, dtype=np.float64)
+    if kinds == {bool}:
+        return np.array(values, dtype=np.bool_)
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
+
+
+def _numeric_column(name: str, array: NDArray[Any], kind: type) -> NDArray[Any]:
+    numbers = array.astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(numbers))
+    if bad.size:
+        raise SpaceError(f"parameter {name!r} is a finite number; found {array[bad[0]]!r} in set {bad[0]}")
+    if kind is float:
+        return np.ascontiguousarray(numbers)
+    bad = np.flatnonzero(numbers != np.floor(numbers))
+    if bad.size:
+        raise SpaceError(f"parameter {name!r} is a whole number; found {array[bad[0]]!r} in set {bad[0]}")
+    return np.ascontiguousarray(array.astype(np.int64))

@@ -1,0 +1,209 @@
+"""What a strategy sees: the candles up to the decision bar, and every other series as it was known then.
+
+    n              bars of the view; a decision at bar t is taken at that bar's close, timestamp[t] + timeframe_ms
+    view.close     float64 (n,), read-only; likewise open, high, low, volume, timestamp (int64 ms UTC, bar open)
+    view["1h"]     a further series, aligned: row t holds what was known at the close of base bar t
+
+Arrays cannot be written to: a strategy that changed its input would change it for every other parameter set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from lockstep.core.errors import DataError, StrategyError
+from lockstep.core.units import format_timeframe, parse_timeframe
+from lockstep.market import indicators
+from lockstep.market.candles import Candles
+from lockstep.strategies.inputs import Events, EventSeries, HigherTimeframe, Input, OwnCandles, Series, resample
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+
+class Aligned:
+    """A further series seen from the base bars.
+
+    index  int64 (n,): row of the series that was the last one known at the close of each base bar; -1 before the first
+    """
+
+    def __init__(self, index: NDArray[np.int64]) -> None:
+        self.index = _read_only(index)
+
+    def align(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Bring `values` (one per row of the series) to the base bars: float64 (n,), NaN before the first known row."""
+        out = np.full(self.index.size, np.nan)
+        known = self.index >= 0
+        out[known] = np.asarray(values, dtype=np.float64)[self.index[known]]
+        return _read_only(out)
+
+
+class AlignedBars(Aligned):
+    """Bars of another series. `open` .. `volume` are aligned, float64 (n,), NaN before the first closed bar.
+
+    bars   the series' own bars that have closed by the end of the view: work out indicators there and `align` them
+    """
+
+    def __init__(self, bars: Candles, index: NDArray[np.int64]) -> None:
+        super().__init__(index)
+        self.bars = bars
+
+    def __getattr__(self, name: str) -> NDArray[np.float64]:
+        if name not in {"open", "high", "low", "close", "volume"}:
+            raise AttributeError(f"an aligned series has open, high, low, close, volume, index, bars, align; not {name!r}")
+        aligned = self.align(getattr(self.bars, name))
+        self.__dict__[name] = aligned  # found without __getattr__ from now on
+        return aligned
+
+
+class AlignedEvents(Aligned):
+    """Events; `series["column"]` is that column of the last event known at each base bar, NaN before the first."""
+
+    def __init__(self, events: Events, index: NDArray[np.int64]) -> None:
+        super().__init__(index)
+        self.events = events
+
+    def __getitem__(self, column: str) -> NDArray[np.float64]:
+        if column not in self.events.columns:
+            raise StrategyError(f"this event series has no column {column!r}; it has {', '.join(self.events.columns)}")
+        return self.align(self.events.columns[column])
+
+
+class MarketView:
+    """Candles and further series up to one decision bar, the last. Cheap to make; indicators are worked out once."""
+
+    def __init__(self, candles: Candles, series: Mapping[str, Series] = MappingProxyType({})) -> None:
+        self.candles = candles
+        self._sources = dict(series)
+        self._aligned: dict[str, AlignedBars | AlignedEvents] = {}
+        self._memo: dict[Hashable, Any] = {}
+        self.timeframe_ms = candles.timeframe_ms
+        self.timestamp: NDArray[np.int64] = candles.timestamp
+        self.open: NDArray[np.float64] = candles.open
+        self.high: NDArray[np.float64] = candles.high
+        self.low: NDArray[np.float64] = candles.low
+        self.close: NDArray[np.float64] = candles.close
+        self.volume: NDArray[np.float64] = candles.volume
+
+    @classmethod
+    def build(
+        cls, candles: Candles, declared: Mapping[str, Input], given: Mapping[str, Series] | None = None
+    ) -> MarketView:
+        """The view a strategy with the inputs `declared` gets; `given` holds what the caller supplies, by name.
+
+        Raises StrategyError for a missing or unknown series, or one of the wrong kind.
+        """
+        given = given or {}
+        for name in given:
+            if name not in declared:
+                raise StrategyError(f"the strategy declares no input {name!r}; it declares {', '.join(declared) or 'none'}")
+        series: dict[str, Series] = {}
+        for name, wanted in declared.items():
+            series[name] = _source(name, wanted, given.get(name), candles)
+        return cls(candles, series)
+
+    def __len__(self) -> int:
+        return len(self.candles)
+
+    @property
+    def extra(self) -> Mapping[str, NDArray[np.float64]]:
+        """Further columns of the candles, float64 (n,) each (order-book imbalance, spread, ...)."""
+        return self.candles.extra
+
+    @property
+    def sources(self) -> Mapping[str, Series]:
+        """The further series as given, unaligned; for tools such as the look-ahead test, not for strategies."""
+        return self._sources
+
+    def __getitem__(self, name: str) -> Any:
+        """The further series `name`, aligned: AlignedBars or AlignedEvents. Raises StrategyError for another name."""
+        if name not in self._aligned:
+            if name not in self._sources:
+                raise StrategyError(f"the view has no series {name!r}; it has {', '.join(self._sources) or 'none'}")
+            self._aligned[name] = self._align(self._sources[name])
+        return self._aligned[name]
+
+    def _align(self, source: Series) -> AlignedBars | AlignedEvents:
+        # Everything is compared with the moment of decision, the close of the base bar.
+        decided = self.timestamp + self.timeframe_ms
+        end = int(decided[-1]) if decided.size else 0
+        known = source.timestamp if isinstance(source, Events) else source.timestamp + source.timeframe_ms
+        index = np.searchsorted(known, decided, side="right").astype(np.int64) - 1
+        count = int(np.searchsorted(known, end, side="right"))
+        if isinstance(source, Events):
+            return AlignedEvents(source.head(count), index)
+        return AlignedBars(source.head(count), index)
+
+    def cut(self, count: int) -> MarketView:
+        """The view as it was at the close of bar `count` - 1."""
+        return MarketView(self.candles.head(count), self._sources)
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """`compute()`, worked out once per view and `key`; arrays come back read-only."""
+        if key not in self._memo:
+            value = compute()
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+            self._memo[key] = value
+        return self._memo[key]  # type: ignore[no-any-return]
+
+    # Indicators of the base candles, float64 (n,), NaN where not yet defined; see market.indicators.
+
+    def atr(self, period: int = 14) -> NDArray[np.float64]:
+        """Average true range as a rolling mean (SPEC 1.4), price units."""
+        return self.once(("atr", period), lambda: indicators.rolling_atr(self.high, self.low, self.close, period))
+
+    def sma(self, period: int) -> NDArray[np.float64]:
+        """Simple moving average of the close."""
+        return self.once(("sma", period), lambda: indicators.sma(self.close, period))
+
+    def ema(self, period: int) -> NDArray[np.float64]:
+        """Exponential moving average of the close."""
+        return self.once(("ema", period), lambda: indicators.ema(self.close, period))
+
+    def rsi(self, period: int = 14) -> NDArray[np.float64]:
+        """Relative strength index of the close, 0 to 100."""
+        return self.once(("rsi", period), lambda: indicators.rsi(self.close, period))
+
+    def highest(self, period: int) -> NDArray[np.float64]:
+        """Highest high of the last `period` bars, the decision bar included."""
+        return self.once(("highest", period), lambda: indicators.rolling_max(self.high, period))
+
+    def lowest(self, period: int) -> NDArray[np.float64]:
+        """Lowest low of the last `period` bars, the decision bar included."""
+        return self.once(("lowest", period), lambda: indicators.rolling_min(self.low, period))
+
+    def mean_volume(self, period: int = 20) -> NDArray[np.float64]:
+        """Mean volume of the last `period` bars, the decision bar included."""
+        return self.once(("mean_volume", period), lambda: indicators.rolling_mean(self.volume, period))
+
+
+def _source(name: str, wanted: Input, given: Series | None, candles: Candles) -> Series:
+    if isinstance(wanted, EventSeries):
+        if not isinstance(given, Events):
+            raise StrategyError(f"input {name!r} is an event series: give inputs={{{name!r}: Events(...)}}")
+        missing = [column for column in wanted.columns if column not in given.columns]
+        if missing:
+            raise DataError(f"input {name!r} lacks the event column {missing[0]!r}; it has {', '.join(given.columns)}")
+        return given
+    if given is None and isinstance(wanted, HigherTimeframe):
+        return resample(candles, parse_timeframe(wanted.timeframe))
+    if not isinstance(given, Candles):
+        found = "nothing" if given is None else type(given).__name__
+        raise StrategyError(f"input {name!r} is a candle series: give inputs={{{name!r}: candles}}; found {found}")
+    if wanted.timeframe is not None and given.timeframe_ms != parse_timeframe(wanted.timeframe):
+        raise StrategyError(
+            f"input {name!r} must have bars of {wanted.timeframe}; found {format_timeframe(given.timeframe_ms)}"
+        )
+    return given
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array.setflags(write=False)
+    return array
