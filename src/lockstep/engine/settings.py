@@ -1,0 +1,66 @@
+"""How signals are executed and money is put at risk."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lockstep.core.errors import InputError
+
+#: Distance from entry to stop, as a share of the entry price, that sizes a trade without any stop (SPEC 3.1).
+DEFAULT_STOP_DISTANCE = 0.02
+
+
+class Fill(StrEnum):
+    """At which price a decision made at the close of bar t is filled (docs/engine.md, rule 1)."""
+
+    NEXT_OPEN = "next_open"
+    """open[t + 1]: the first price that anybody could get after the decision"""
+    CLOSE = "close"
+    """close[t]: the decision's own price, for comparison with engines that assume it"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """Execution and sizing rules of one simulation.
+
+    fill               "next_open" (default) or "close"
+    initial_capital    equity before the first bar, in quote currency; > 0
+    risk_per_trade     share of the capital lost when the initial stop is hit, before costs; > 0
+    position_size_pct  scales risk_per_trade; 1.0 leaves it as it is; > 0
+    compounding        False: every trade is sized from initial_capital; True: from the equity at its entry
+    max_holding        time limit in bars of signals that carry none; None is no limit
+    blocks             number of contiguous blocks of bars whose return sums are kept for validation; ≥ 1
+    """
+
+    fill: Fill | str = Fill.NEXT_OPEN
+    initial_capital: float = 10_000.0
+    risk_per_trade: float = 0.02
+    position_size_pct: float = 1.0
+    compounding: bool = False
+    max_holding: int | None = None
+    blocks: int = 16
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a value outside its range."""
+        try:
+            object.__setattr__(self, "fill", Fill(self.fill))
+        except ValueError:
+            choices = ", ".join(repr(str(choice)) for choice in Fill)
+            raise InputError(f"execution: fill is one of {choices}; found {self.fill!r}") from None
+        for name in ("initial_capital", "risk_per_trade", "position_size_pct"):
+            value = getattr(self, name)
+            if not (value > 0.0 and math.isfinite(value)):
+                raise InputError(f"execution: {name} is a positive, finite number; found {value!r}")
+        if self.max_holding is not None and self.max_holding < 1:
+            raise InputError(
+                f"execution: max_holding is at least 1 bar; found {self.max_holding!r}. Use None for no time limit."
+            )
+        if self.blocks < 1:
+            raise InputError(f"execution: blocks is at least 1; found {self.blocks!r}")
+
+    @property
+    def at_close(self) -> bool:
+        """Whether decisions fill at their own bar's close."""
+        return self.fill is Fill.CLOSE
