@@ -1,0 +1,208 @@
+"""The journal: one line per step, each bound to all lines before it. Two runs are equal iff their last hashes are.
+
+A line is canonical JSON, `{"content": {...}, "hash": H, "prev": P}` and a line feed, where P is the hash of the
+line before (64 zeros in the first) and H = BLAKE3(P || canonical JSON of content), P as its 32 raw bytes. Contents:
+
+    first line   {"type": "genesis", "format": "lockstep-journal", "version": 1, "fingerprint": ...,
+                  "spec": ..., "data": ..., "code": ..., "numerics": ...}   hashes of the four documents' bodies
+    a step       {"type": "step", "index": i, "scalars": {...}, "digests": {...}, "segments": {name: digest}}
+    last line    {"type": "end", "steps": n, "result": ..., "artifacts": {name: digest}}
+
+Nothing in it depends on host, time, path, interruptions or number of workers. After a crash the last line may be
+torn: it lacks its line feed. Everything else that differs from what was written is damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from blake3 import blake3
+
+from lockstep.core import canonical, files
+from lockstep.core.errors import IntegrityError
+from lockstep.runs.appending import append_whole
+from lockstep.runs.training import Step
+
+JOURNAL_FORMAT: Final = "lockstep-journal"
+JOURNAL_VERSION: Final = 1
+NO_HASH: Final = "0" * 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Genesis:
+    """What the run is a function of: hashes of its four documents, and the fingerprint over them."""
+
+    fingerprint: str
+    spec: str
+    data: str
+    code: str
+    numerics: str
+
+    def content(self) -> dict[str, Any]:
+        """The content of the first line."""
+        return {
+            "type": "genesis",
+            "format": JOURNAL_FORMAT,
+            "version": JOURNAL_VERSION,
+            "fingerprint": self.fingerprint,
+            "spec": self.spec,
+            "data": self.data,
+            "code": self.code,
+            "numerics": self.numerics,
+        }
+
+
+def step_content(step: Step, segments: Mapping[str, str]) -> dict[str, Any]:
+    """The content of a step's line; `segments` are the digests of the frames it appended."""
+    return {
+        "type": "step",
+        "index": step.index,
+        "scalars": step.scalars,
+        "digests": step.digests,
+        "segments": segments,
+    }
+
+
+def end_content(steps: int, result: str, artifacts: Mapping[str, str]) -> dict[str, Any]:
+    """The content of the last line: number of steps, digests of result.json and of each artifact."""
+    return {"type": "end", "steps": steps, "result": result, "artifacts": artifacts}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line: its place in the file (bytes), its content and its hash. `number` counts from 1."""
+
+    number: int
+    start: int
+    stop: int
+    content: dict[str, Any]
+    prev: str
+    hash: str
+    data: bytes
+
+    @property
+    def type(self) -> str:
+        """genesis, step or end."""
+        return str(self.content["type"])
+
+
+def line_hash(prev: str, content: bytes) -> str:
+    """H = BLAKE3(P || content)."""
+    return str(blake3(bytes.fromhex(prev) + content).hexdigest())
+
+
+def encode_line(content: Mapping[str, Any], prev: str) -> tuple[bytes, str]:
+    """The bytes of a line, and its hash. Raises TypeError for content that canonical JSON does not hold."""
+    body = canonical.dumps(content)
+    digest = line_hash(prev, body)
+    # Spliced rather than dumped twice; the keys are in canonical order.
+    return b'{"content":' + body + b',"hash":"' + digest.encode() + b'","prev":"' + prev.encode() + b'"}\n', digest
+
+
+def decode_line(data: bytes, number: int, start: int, prev: str, place: Path) -> Line:
+    """The line in `data`, which follows one with hash `prev`. Raises IntegrityError naming line and place."""
+    try:
+        value = canonical.loads(data)
+        content = value["content"]
+        again, digest = encode_line(content, prev)
+        known = content["type"] in ("genesis", "step", "end")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        again, digest, known, content = b"", "", False, {}
+    if again != data or not known:
+        raise IntegrityError(
+            f"{place}: line {number} (byte {start}) is not the line that was written after the one before it. "
+            "The journal is not used; restore it from a copy, or train again."
+        )
+    return Line(number, start, start + len(data), content, prev, digest, data)
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """The lines of a journal in order, each checked against its hash and the line before it.
+
+    A torn last line ends the iteration silently; `torn_bytes` tells how long it is. The file is read as a stream.
+    Raises IntegrityError naming the first damaged line, DiskError when the file cannot be read.
+    """
+    try:
+        with path.open("rb") as handle:
+            yield from _checked_lines(handle, path)
+    except OSError as error:
+        raise files.disk_error("read", path, error) from error
+
+
+def _checked_lines(handle: Iterator[bytes], path: Path) -> Iterator[Line]:
+    prev, start, ended, steps = NO_HASH, 0, False, 0
+    for number, data in enumerate(handle, start=1):
+        if not data.endswith(b"\n"):
+            return
+        line = decode_line(data, number, start, prev, path)
+        # The chain proves what was written; this proves that a journal was written.
+        in_order = {"genesis": number == 1, "step": number > 1, "end": number > 1}[line.type] and not ended
+        if line.type == "step" and line.content.get("index") != steps:
+            in_order = False
+        if not in_order:
+            raise IntegrityError(f"{path}: line {number} ({line.type}) is out of order. The journal is not used.")
+        if line.type == "genesis":
+            _check_version(line, path)
+        steps += line.type == "step"
+        ended = line.type == "end"
+        yield line
+        prev, start = line.hash, line.stop
+
+
+def _check_version(line: Line, path: Path) -> None:
+    found = (line.content.get("format"), line.content.get("version"))
+    if found != (JOURNAL_FORMAT, JOURNAL_VERSION):
+        raise IntegrityError(
+            f"{path}: this release reads {JOURNAL_FORMAT} version {JOURNAL_VERSION}; found {found[0]} {found[1]}. "
+            "Use the release that wrote it."
+        )
+
+
+def torn_bytes(path: Path) -> int:
+    """Length of the torn last line: bytes after the last line feed. 0 for a whole journal."""
+    size = path.stat().st_size
+    with path.open("rb") as handle:
+        torn = 0
+        while torn < size:
+            step = min(1 << 16, size - torn)
+            handle.seek(size - torn - step)
+            at = handle.read(step).rfind(b"\n")
+            if at >= 0:
+                return torn + step - at - 1
+            torn += step
+    return torn
+
+
+class JournalWriter:
+    """Appends lines to a journal whose end is known."""
+
+    def __init__(self, path: Path, *, last_hash: str) -> None:
+        self._file = files.AppendFile(path)
+        self.hash = last_hash
+
+    @property
+    def length(self) -> int:
+        """Bytes so far."""
+        return self._file.length
+
+    def append(self, content: Mapping[str, Any]) -> str:
+        """Append a line and hand it to the operating system; returns its hash. Raises DiskError."""
+        data, digest = encode_line(content, self.hash)
+        self.append_line(data, digest)
+        return digest
+
+    def append_line(self, data: bytes, digest: str) -> None:
+        """Append an encoded line that follows the last one."""
+        append_whole(self._file, [data])
+        self.hash = digest
+
+    def sync(self) -> None:
+        """Force all lines to the device. Raises DiskError."""
+        self._file.sync()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
