@@ -1,0 +1,359 @@
+"""Candles: a frozen struct of read-only arrays, checked at birth and named by their digest.
+
+Gaps are facts: rows that are not there are never filled. Prices and volumes are as the source had them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lockstep.core.errors import DataError
+from lockstep.core.hashing import digest_columns
+from lockstep.core.units import format_timeframe, parse_timeframe
+from lockstep.market.checks import COLUMNS, describe_defects, find_defects, format_time, grid_slack
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Float = NDArray[np.float64]
+_NAMED: Final = ("symbol", "exchange", "source")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Candles:
+    """Bars of one market, oldest first: read-only, C-contiguous arrays of one length n.
+
+    Every rule of `market.checks` holds for every instance, so nothing downstream checks again. Equality and hash
+    are those of `digest` and `timeframe_ms`; symbol, exchange and source are labels and take no part.
+
+    Attributes:
+        timestamp: int64 (n,), milliseconds since 1970 UTC at bar **open**; strictly ascending.
+        open: float64 (n,), quote currency, > 0.
+        high: float64 (n,), quote currency, >= open, close, low.
+        low: float64 (n,), quote currency, <= open, close, high.
+        close: float64 (n,), quote currency, at bar end (`close_time`).
+        volume: float64 (n,), base currency, >= 0 (0 where the source has none).
+        timeframe_ms: Bar length in milliseconds.
+        extra: Further columns by name, float64 (n,) each; NaN allowed, where a value is unknown.
+        symbol: Such as "BTC/USDT"; a label.
+        exchange: Such as "kraken"; a label.
+        source: Where the rows came from; a label.
+
+    Raises:
+        DataError: A rule is broken: which, in how many rows, the first row, and what cures it.
+    """
+
+    timestamp: NDArray[np.int64]
+    open: Float
+    high: Float
+    low: Float
+    close: Float
+    volume: Float
+    timeframe_ms: int
+    extra: Mapping[str, Float] = field(default_factory=dict)
+    symbol: str | None = None
+    exchange: str | None = None
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        place = self.source or "candles"
+        columns: dict[str, NDArray[Any]] = {name: _column(getattr(self, name), name, place) for name in COLUMNS}
+        extra = {name: _column(value, name, place) for name, value in sorted(self.extra.items())}
+        _check_shapes({**columns, **extra}, place)
+        if taken := sorted(set(extra) & set(COLUMNS)):
+            raise DataError(f"{place}: an extra column may not be called {taken[0]!r}: that name is taken. Rename it.")
+        if not (isinstance(self.timeframe_ms, int | np.integer) and self.timeframe_ms > 0):
+            raise DataError(f"{place}: a timeframe is a positive number of milliseconds; found {self.timeframe_ms!r}.")
+        defects = find_defects(columns, int(self.timeframe_ms))
+        if defects:
+            raise DataError(describe_defects(defects, place=place, rows=len(columns["timestamp"])))
+        self._set(columns, extra, int(self.timeframe_ms))
+
+    def _set(self, columns: Mapping[str, NDArray[Any]], extra: Mapping[str, Float], timeframe_ms: int) -> None:
+        for name, value in columns.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "extra", MappingProxyType(dict(extra)))
+        object.__setattr__(self, "timeframe_ms", timeframe_ms)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        *,
+        timestamp: ArrayLike,
+        open: ArrayLike,
+        high: ArrayLike,
+        low: ArrayLike,
+        close: ArrayLike,
+        volume: ArrayLike,
+        timeframe: str | None = None,
+        extra: Mapping[str, ArrayLike] | None = None,
+        symbol: str | None = None,
+        exchange: str | None = None,
+        source: str | None = None,
+    ) -> Candles:
+        """Candles of arrays, copied unless they are read-only already.
+
+        Args:
+            timestamp: (n,), whole milliseconds since 1970 UTC at bar open.
+            open: (n,), quote currency; so are high, low and close.
+            high: See open.
+            low: See open.
+            close: See open.
+            volume: (n,), base currency; zeros where the source has none.
+            timeframe: Such as "5m"; None infers the most common step between rows.
+            extra: Further columns by name, (n,) each.
+            symbol: A label.
+            exchange: A label.
+            source: A label, named in errors.
+
+        Raises:
+            DataError: A rule of `market.checks` is broken, or the timeframe cannot be inferred, or no two rows are
+                one declared timeframe apart.
+        """
+        place = source or "candles"
+        raw = {"timestamp": timestamp, "open": open, "high": high, "low": low, "close": close, "volume": volume}
+        columns = {name: _column(value, name, place) for name, value in raw.items()}
+        further = {name: _column(value, name, place) for name, value in (extra or {}).items()}
+        _check_shapes({**columns, **further}, place)
+        timeframe_ms = _inferred(columns, place) if timeframe is None else parse_timeframe(timeframe)
+        candles = cls(
+            **columns,
+            timeframe_ms=timeframe_ms,
+            extra=further,
+            symbol=symbol,
+            exchange=exchange,
+            source=source,
+        )
+        _refuse_gaps_only(candles.timestamp, timeframe_ms, place)
+        return candles
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, **options: Any) -> Candles:
+        """Candles of a pandas frame; `options` are those of `market.load.load_candles`. Needs no pandas itself."""
+        from lockstep.market.load import load_candles
+
+        return load_candles(frame, **options)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A pandas frame: columns timestamp (int64 ms), open ... volume and the extras; a plain index. Copies."""
+        import pandas as pd
+
+        return pd.DataFrame({name: value.copy() for name, value in self.columns().items()})
+
+    @cached_property
+    def digest(self) -> str:
+        """BLAKE3 of the columns (names, dtypes, shapes, values), 64 hex digits. Labels and timeframe take no part."""
+        return digest_columns(self.columns())
+
+    @property
+    def timeframe(self) -> str:
+        """Bar length as text, such as "5m"."""
+        whole = self.timeframe_ms % 1_000 == 0
+        return format_timeframe(self.timeframe_ms) if whole else f"{self.timeframe_ms}ms"
+
+    @property
+    def close_time(self) -> NDArray[np.int64]:
+        """int64 (n,): milliseconds UTC at which each bar is complete, that is open time + timeframe."""
+        return self.timestamp + self.timeframe_ms
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name: timestamp, open, high, low, close, volume, then the extras in order of name."""
+        return {**{name: getattr(self, name) for name in COLUMNS}, **self.extra}
+
+    def slice(self, start: int, stop: int | None = None) -> Candles:
+        """Rows start to stop - 1 (as Python slices count), sharing memory with this instance."""
+        return self._like({name: value[start:stop] for name, value in self.columns().items()})
+
+    def head(self, n: int) -> Candles:
+        """The n oldest rows, or all when there are fewer. `n` is not negative."""
+        return self.slice(0, _count(n))
+
+    def tail(self, n: int) -> Candles:
+        """The n most recent rows, or all when there are fewer. `n` is not negative."""
+        return self.slice(max(0, len(self) - _count(n)), len(self))
+
+    def between(self, start: str | int | None = None, stop: str | int | None = None) -> Candles:
+        """Rows whose bar opens at or after `start` and before `stop` (ISO text read as UTC, or milliseconds)."""
+        low = 0 if start is None else int(np.searchsorted(self.timestamp, _instant(start)))
+        high = len(self) if stop is None else int(np.searchsorted(self.timestamp, _instant(stop)))
+        return self.slice(low, max(low, high))
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Candles:
+        """The rows chosen by a mask bool (n,) or by ascending row numbers. Raises DataError when they do not ascend."""
+        chosen = {name: value[rows] for name, value in self.columns().items()}
+        if np.any(np.diff(chosen["timestamp"]) <= 0):
+            raise DataError("row numbers ascend, each at most once; found others. Sort them first.")
+        for value in chosen.values():
+            value.setflags(write=False)
+        return self._like(chosen)
+
+    def _like(self, columns: Mapping[str, NDArray[Any]]) -> Candles:
+        """Rows of checked candles need no second check: every rule is one about single rows or their order."""
+        labels = {name: getattr(self, name) for name in _NAMED}
+        return _restore({name: _frozen(value) for name, value in columns.items()}, self.timeframe_ms, labels)
+
+    def __len__(self) -> int:
+        return int(self.timestamp.shape[0])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Candles):
+            return NotImplemented
+        return self.timeframe_ms == other.timeframe_ms and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash((self.timeframe_ms, self.digest))
+
+    def __repr__(self) -> str:
+        label = " ".join(part for part in (self.exchange, self.symbol, self.timeframe) if part)
+        if len(self) == 0:
+            return f"<Candles {label}: no bars>"
+        span = f"{format_time(int(self.timestamp[0]))} to {format_time(int(self.timestamp[-1]))}"
+        extras = f", extra: {', '.join(self.extra)}" if self.extra else ""
+        return f"<Candles {label}: {len(self):,} bars, {span}{extras}, {self.digest[:12]}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copies made by pickling would be writable; they are frozen again on arrival in a worker.
+        labels = {name: getattr(self, name) for name in _NAMED}
+        return _restore, (self.columns(), self.timeframe_ms, labels)
+
+
+def _restore(columns: Mapping[str, NDArray[Any]], timeframe_ms: int, labels: Mapping[str, str | None]) -> Candles:
+    candles = object.__new__(Candles)
+    for name, label in labels.items():
+        object.__setattr__(candles, name, label)
+    for value in columns.values():
+        value.setflags(write=False)
+    extra = {name: value for name, value in columns.items() if name not in COLUMNS}
+    candles._set({name: columns[name] for name in COLUMNS}, extra, timeframe_ms)
+    return candles
+
+
+def _count(n: int) -> int:
+    if n < 0:
+        raise DataError(f"a number of rows is not negative; found {n}.")
+    return n
+
+
+def _instant(when: str | int) -> int:
+    if isinstance(when, str):
+        from lockstep.market.times import parse_instant
+
+        return parse_instant(when)
+    return int(when)
+
+
+def _read_only(array: NDArray[Any]) -> bool:
+    """True when nobody can write through this array or an array it views."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        if base.flags.writeable:
+            return False
+        base = base.base
+    return True
+
+
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """`array` itself where it is contiguous and can change no more, else a read-only copy."""
+    if array.flags.c_contiguous and _read_only(array):
+        return array
+    copy = np.array(array, order="C", copy=True)
+    copy.setflags(write=False)
+    return copy
+
+
+def _column(values: ArrayLike, name: str, place: str) -> NDArray[Any]:
+    """One column in its type, read-only. Raises DataError on what has no exact value of that type."""
+    array = np.asarray(values)
+    wanted: type[np.generic] = np.int64 if name == "timestamp" else np.float64
+    if array.dtype == wanted and array.dtype.isnative:
+        return _frozen(array)
+    if array.dtype.kind == "u" and name == "timestamp" and array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise DataError(f"{place}: column 'timestamp' does not fit 64 signed bits; found {int(array.max())}.")
+    allowed = "iu" if name == "timestamp" else "fiu"
+    if array.dtype.kind not in allowed or array.dtype.itemsize > 8:
+        what = "whole milliseconds (int64)" if name == "timestamp" else "numbers (float64)"
+        hint = "Convert it, or give the table to load_candles, which reads dates, seconds and text."
+        if array.size == 0 and array.dtype.kind == "f":
+            return _frozen(array.astype(wanted))
+        raise DataError(f"{place}: column {name!r} holds {what}; found dtype {array.dtype}. {hint}")
+    return _frozen(array.astype(wanted))
+
+
+def _check_shapes(columns: Mapping[str, NDArray[Any]], place: str) -> None:
+    n = columns["timestamp"].shape
+    for name, value in columns.items():
+        if value.ndim != 1:
+            raise DataError(f"{place}: column {name!r} is one-dimensional; found shape {value.shape}.")
+        if value.shape != n:
+            raise DataError(
+                f"{place}: columns have one length; found {name!r} with {value.shape[0]:,} "
+                f"and 'timestamp' with {n[0]:,}."
+            )
+
+
+def infer_timeframe(timestamp: NDArray[np.int64], *, place: str = "candles") -> int:
+    """The most common step between consecutive rows, in milliseconds (the shortest of equally common ones).
+
+    Args:
+        timestamp: int64 (n,), milliseconds UTC.
+        place: Named in errors.
+
+    Raises:
+        DataError: There are fewer than two times, or all steps differ, or some steps are shorter than the most
+            common one (as when bars without trades are missing), so that a guess would be just that.
+    """
+    step = np.diff(timestamp)
+    step = step[step > 0]
+    if step.size == 0:
+        raise DataError(f"{place}: a timeframe can be inferred from two or more times. Declare it: timeframe='5m'.")
+    values, counts = np.unique(step, return_counts=True)
+    best = int(np.argmax(counts))
+    if step.size > 2 and counts[best] == 1:
+        raise DataError(
+            f"{place}: nothing but gaps: all {step.size:,} steps between rows differ ({_duration(int(values[0]))} to "
+            f"{_duration(int(values[-1]))}). Declare the timeframe, and check that these rows are bars."
+        )
+    common = int(values[best])
+    shorter = int(counts[values < common - grid_slack(common)].sum())
+    if shorter:
+        raise DataError(
+            f"{place}: the most common step is {_duration(common)}, but {shorter:,} of {step.size:,} steps are shorter "
+            f"(the shortest {_duration(int(values[0]))}). Declare the timeframe, such as timeframe='5m'."
+        )
+    return common
+
+
+def _inferred(columns: Mapping[str, NDArray[Any]], place: str) -> int:
+    """The timeframe; where it cannot be inferred, a broken rule is the better explanation, if there is one."""
+    try:
+        return infer_timeframe(columns["timestamp"], place=place)
+    except DataError:
+        if defects := find_defects(columns):
+            text = describe_defects(defects, place=place, rows=len(columns["timestamp"]))
+            raise DataError(text) from None
+        raise
+
+
+def _refuse_gaps_only(timestamp: NDArray[np.int64], timeframe_ms: int, place: str) -> None:
+    step = np.diff(timestamp)
+    if step.size == 0:
+        return
+    slack = grid_slack(timeframe_ms)
+    if np.any(np.abs(step - timeframe_ms) <= slack):
+        return
+    raise DataError(
+        f"{place}: nothing but gaps: no two of {timestamp.size:,} rows are one declared timeframe "
+        f"({_duration(timeframe_ms)}) apart; the shortest step is {_duration(int(step.min()))}. "
+        "Declare the timeframe that the rows have, or fetch the missing bars."
+    )
+
+
+def _duration(milliseconds: int) -> str:
+    return format_timeframe(milliseconds) if milliseconds % 1_000 == 0 else f"{milliseconds} ms"

@@ -1,0 +1,191 @@
+"""The rules that candles obey, each a pure function of the columns.
+
+A rule that is broken gives a `Defect`: the rule, how many rows break it and the first of them. Nothing here
+repairs; `Candles` refuses what breaks a rule, the quality report describes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.core.units import MINUTE_MS
+
+PRICES: Final = ("open", "high", "low", "close")
+COLUMNS: Final = ("timestamp", *PRICES, "volume")
+# Years 1970 to 9999: beyond them a "millisecond" is a misread unit, and dates cannot be written.
+MAX_TIMESTAMP: Final = 253_402_300_799_999
+HOUR_MS: Final = 60 * MINUTE_MS
+
+
+class Rule(StrEnum):
+    """What can be wrong with a row, in the order in which it is reported."""
+
+    TIME_RANGE = "time-range"
+    UNSORTED = "unsorted"
+    DUPLICATED = "duplicated"
+    NON_FINITE = "non-finite"
+    NON_POSITIVE_PRICE = "non-positive price"
+    OHLC_INCONSISTENT = "OHLC-inconsistent"
+    NEGATIVE_VOLUME = "negative volume"
+    OFF_GRID = "off-grid"
+
+
+MEANING: Final[Mapping[Rule, str]] = {
+    Rule.TIME_RANGE: "timestamps are milliseconds since 1970 (UTC), not before 1970 and not after 9999",
+    Rule.UNSORTED: "timestamps ascend",
+    Rule.DUPLICATED: "each timestamp occurs once",
+    Rule.NON_FINITE: "open, high, low, close and volume are finite numbers",
+    Rule.NON_POSITIVE_PRICE: "prices are greater than zero",
+    Rule.OHLC_INCONSISTENT: "low <= open, close <= high",
+    Rule.NEGATIVE_VOLUME: "volume is not negative",
+    Rule.OFF_GRID: "timestamps lie on the grid of the declared timeframe",
+}
+CURE: Final[Mapping[Rule, str]] = {
+    Rule.TIME_RANGE: "Say what the numbers are: time_unit='s', 'ms', 'us' or 'ns'.",
+    Rule.UNSORTED: "Sort the rows by time (load_candles(..., sort=True) does) after finding out why they were not.",
+    Rule.DUPLICATED: "Find out which of the rows is right; on_bad='drop' keeps the first of each and reports the rest.",
+    Rule.NON_FINITE: "Fetch the rows again or leave them out; on_bad='drop' drops and reports them.",
+    Rule.NON_POSITIVE_PRICE: "Fetch the rows again or leave them out; on_bad='drop' drops and reports them.",
+    Rule.OHLC_INCONSISTENT: "Fetch the rows again or leave them out; on_bad='drop' drops and reports them.",
+    Rule.NEGATIVE_VOLUME: "Fetch the rows again or leave them out; on_bad='drop' drops and reports them.",
+    Rule.OFF_GRID: "Check the timeframe; without a declared one it is inferred from the rows.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defect:
+    """One broken rule: how many rows break it, and the first (row number from 0)."""
+
+    rule: Rule
+    count: int
+    row: int
+    found: str
+
+    def __str__(self) -> str:
+        rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
+        return f"{self.rule}: {rows}, first row {self.row} ({self.found})"
+
+
+def format_time(timestamp: int) -> str:
+    """A UTC time in ISO form, minutes only where seconds are zero; the bare number where it is no date."""
+    if not 0 <= timestamp <= MAX_TIMESTAMP:
+        return f"{timestamp} ms"
+    text = str(np.datetime64(int(timestamp), "ms"))
+    return text.removesuffix(".000").removesuffix(":00").replace("T", " ") + "Z"
+
+
+def row_text(columns: Mapping[str, NDArray[Any]], row: int) -> str:
+    """One row as text: time, then the values in full precision."""
+    values = " ".join(f"{name}={float(columns[name][row])!r}" for name in (*PRICES, "volume"))
+    return f"{format_time(int(columns['timestamp'][row]))} {values}"
+
+
+def bad_rows(columns: Mapping[str, NDArray[Any]], timeframe_ms: int | None) -> dict[Rule, NDArray[np.bool_]]:
+    """For every rule, which rows break it: bool (n,) each.
+
+    Args:
+        columns: timestamp int64 (n,), milliseconds UTC at bar open; open, high, low, close, volume float64 (n,).
+        timeframe_ms: Declared bar length in milliseconds; None leaves the grid rule out.
+    """
+    time = columns["timestamp"]
+    n = time.shape[0]
+    high, low = columns["high"], columns["low"]
+    finite = np.ones(n, dtype=np.bool_)
+    positive = np.ones(n, dtype=np.bool_)
+    inside = np.ones(n, dtype=np.bool_)
+    for name in PRICES:
+        value = columns[name]
+        finite &= np.isfinite(value)
+        positive &= ~(value <= 0)  # NaN is reported once, as non-finite
+        inside &= ~((value > high) | (value < low))
+    finite &= np.isfinite(columns["volume"])
+    step = np.diff(time)
+    unsorted = np.zeros(n, dtype=np.bool_)
+    unsorted[1:] = step < 0
+    found = {
+        Rule.TIME_RANGE: (time < 0) | (time > MAX_TIMESTAMP),
+        Rule.UNSORTED: unsorted,
+        Rule.DUPLICATED: _repeated(time, ascending=not unsorted.any()),
+        Rule.NON_FINITE: ~finite,
+        Rule.NON_POSITIVE_PRICE: ~positive,
+        Rule.OHLC_INCONSISTENT: ~inside,
+        Rule.NEGATIVE_VOLUME: columns["volume"] < 0,
+    }
+    if timeframe_ms is not None:
+        found[Rule.OFF_GRID] = _off_grid(time, timeframe_ms)
+    return found
+
+
+def _repeated(time: NDArray[np.int64], *, ascending: bool) -> NDArray[np.bool_]:
+    """Rows whose timestamp stands in an earlier row."""
+    out = np.zeros(time.shape[0], dtype=np.bool_)
+    if ascending:
+        out[1:] = time[1:] == time[:-1]
+        return out
+    order = np.argsort(time, kind="stable")
+    ordered = time[order]
+    out[order[1:]] = ordered[1:] == ordered[:-1]
+    return out
+
+
+def grid_slack(timeframe_ms: int) -> int:
+    """How much two bars may be closer than one timeframe, in milliseconds.
+
+    Bars longer than an hour often follow a local clock (New York midnight, the 17:00 close of currencies), which
+    jumps by one hour twice a year. Shorter bars do not: an hour is a whole number of them.
+    """
+    return HOUR_MS if timeframe_ms > HOUR_MS else 0
+
+
+def _off_grid(time: NDArray[np.int64], timeframe_ms: int) -> NDArray[np.bool_]:
+    """Rows off the grid through the most common phase, and rows nearer than a bar to the row before.
+
+    The phase is free (a stock's hours open at half past), and for bars longer than an hour only taken modulo
+    one hour, because of `grid_slack`.
+    """
+    if time.shape[0] == 0:
+        return np.zeros(0, dtype=np.bool_)
+    slack = grid_slack(timeframe_ms)
+    phase = time % (slack or timeframe_ms)
+    values, counts = np.unique(phase, return_counts=True)
+    out: NDArray[np.bool_] = phase != values[np.argmax(counts)]
+    step = np.diff(time)
+    out[1:] |= (step > 0) & (step < timeframe_ms - slack)
+    return out
+
+
+def find_defects(columns: Mapping[str, NDArray[Any]], timeframe_ms: int | None = None) -> tuple[Defect, ...]:
+    """The broken rules, in the order of `Rule`; empty when the columns may become `Candles`.
+
+    Args:
+        columns: As for `bad_rows`.
+        timeframe_ms: Declared bar length in milliseconds; None leaves the grid rule out.
+    """
+    defects = []
+    for rule, bad in bad_rows(columns, timeframe_ms).items():
+        count = int(np.count_nonzero(bad))
+        if count:
+            row = int(np.argmax(bad))
+            defects.append(Defect(rule=rule, count=count, row=row, found=_found(columns, rule, row)))
+    return tuple(defects)
+
+
+def _found(columns: Mapping[str, NDArray[Any]], rule: Rule, row: int) -> str:
+    text = row_text(columns, row)
+    if rule is Rule.UNSORTED:
+        return f"{text}, after {format_time(int(columns['timestamp'][row - 1]))}"
+    return text
+
+
+def describe_defects(defects: tuple[Defect, ...], *, place: str, rows: int) -> str:
+    """An error text: the place, every broken rule with its first row and count, and what cures the first."""
+    lines = [f"{place}: {rows:,} rows break {len(defects)} rule{'s' if len(defects) > 1 else ''} of candles."]
+    lines += [f"  {defect}; the rule: {MEANING[defect.rule]}" for defect in defects]
+    lines.append(CURE[defects[0].rule])
+    return "\n".join(lines)

@@ -1,0 +1,192 @@
+"""Times as files give them, turned into int64 milliseconds since 1970 UTC.
+
+Nothing is guessed that could be wrong in silence: numbers are read by their magnitude, and a column whose
+magnitudes disagree is refused; text without a zone needs a declared one; day-first dates need a format.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.core.errors import DataError
+
+# How many of a unit make a second, and the magnitude below which a bare number is taken for that unit:
+# 1e11 seconds is the year 5138, 1e11 milliseconds is 1973 (SPEC 1.1: smaller values are seconds).
+UNITS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_LIMITS: Final = np.array([10**11, 10**14, 10**17], dtype=np.int64)
+_NAMES: Final = ("s", "ms", "us", "ns")
+_OFFSET: Final = re.compile(r"([+-])(\d{2}):?(\d{2})")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+def parse_zone(text: str | None) -> timezone | None:
+    """A fixed zone: "UTC" or an offset such as "+02:00". None stays None. Raises DataError on anything else."""
+    if text is None:
+        return None
+    if text.upper() in ("UTC", "Z", "GMT"):
+        return UTC
+    if match := _OFFSET.fullmatch(text):
+        offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
+        if offset < timedelta(hours=24):
+            return timezone(-offset if match[1] == "-" else offset)
+    raise DataError(
+        f"timezone is 'UTC' or a fixed offset such as '+02:00'; found {text!r}. "
+        "Zones with summer time have hours that occur twice: convert such times to UTC first."
+    )
+
+
+def parse_instant(text: str) -> int:
+    """Milliseconds since 1970 UTC of an ISO-8601 text; without a zone it is read as UTC. Raises DataError."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise DataError(f"a time is ISO-8601, such as '2024-03-01' or '2024-03-01T12:00Z'; found {text!r}.") from None
+    return _milliseconds(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+
+
+def _milliseconds(moment: datetime) -> int:
+    whole, rest = divmod(moment - _EPOCH, _MILLISECOND)
+    if rest:
+        raise ValueError("a part of a millisecond")
+    return whole
+
+
+def from_numbers(values: NDArray[Any], *, unit: str | None, place: str) -> NDArray[np.int64]:
+    """Epoch numbers as milliseconds.
+
+    Args:
+        values: (n,), integers or floats that are whole in milliseconds.
+        unit: "s", "ms", "us" or "ns"; None reads it from the magnitude: below 1e11 seconds, below 1e14
+            milliseconds, below 1e17 microseconds, else nanoseconds (so times before March 1973 need a unit).
+        place: File and column, named in errors.
+
+    Raises:
+        DataError: A value is missing or has a part of a millisecond, or magnitudes disagree; names the first row.
+    """
+    if values.dtype.kind == "f":
+        _refuse(~np.isfinite(values), values, place, "times are numbers", "Fetch the row again or leave it out.")
+    size = np.abs(values)
+    kinds = np.searchsorted(_LIMITS, size, side="right") if unit is None else None
+    if kinds is not None and kinds.size:
+        other = kinds != kinds[0]
+        if other.any():
+            row = int(np.argmax(other))
+            raise DataError(
+                f"{place}: times have one unit; by their size row 0 ({values[0]}) is in {_NAMES[kinds[0]]} "
+                f"and row {row} ({values[row]}) in {_NAMES[kinds[row]]}, {int(other.sum()):,} such rows. "
+                "Convert the file to one unit, or declare it: time_unit='ms'."
+            )
+        unit = _NAMES[kinds[0]]
+    if unit is None:
+        return values.astype(np.int64)
+    if unit not in UNITS:
+        raise DataError(f"{place}: time_unit is one of {', '.join(UNITS)}; found {unit!r}.")
+    return _scaled(values, UNITS[unit], place)
+
+
+def _scaled(values: NDArray[Any], per_second: int, place: str) -> NDArray[np.int64]:
+    cure = "Bars open on whole milliseconds; round the times yourself if that is what you want."
+    if values.dtype.kind == "f":
+        exact = values * (1_000 / per_second) if per_second <= 1_000 else values / (per_second / 1_000)
+        # Floats of seconds hold milliseconds only to about 1e-7; anything nearer than that is a whole one.
+        whole = np.round(exact)
+        _refuse(np.abs(exact - whole) > 1e-3, values, place, "times are whole milliseconds", cure)
+        return whole.astype(np.int64)
+    integers = values.astype(np.int64)
+    if per_second <= 1_000:
+        factor = 1_000 // per_second
+        limit = np.iinfo(np.int64).max // factor
+        _refuse(
+            (integers > limit) | (integers < -limit),
+            values,
+            place,
+            "times lie between 1970 and 9999",
+            "Check time_unit.",
+        )
+        return integers * factor
+    divisor = per_second // 1_000
+    _refuse(integers % divisor != 0, values, place, "times are whole milliseconds", cure)
+    return integers // divisor
+
+
+def _refuse(bad: NDArray[np.bool_], values: NDArray[Any], place: str, rule: str, cure: str) -> None:
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise DataError(f"{place}: {rule}; found {values[row]!r} in row {row}, {int(bad.sum()):,} such rows. {cure}")
+
+
+def from_text(
+    values: Sequence[str | None], *, unit: str | None, time_format: str | None, zone: timezone | None, place: str
+) -> NDArray[np.int64]:
+    """Times written as text, as milliseconds: epoch numbers, ISO-8601, or `time_format`.
+
+    Args:
+        values: One text per row.
+        unit: For epoch numbers, as in `from_numbers`.
+        time_format: As for datetime.strptime, such as "%d.%m.%Y %H:%M:%S.%f"; None reads ISO-8601.
+        zone: The zone of texts that name none; None refuses them.
+        place: File and column, named in errors.
+
+    Raises:
+        DataError: A text cannot be read, or names no zone and none is declared; names the first row.
+    """
+    if time_format is None and values and values[0] is not None and _is_number(values[0]):
+        return from_numbers(_numbers(values, place), unit=unit, place=place)
+    if time_format is None:
+        read: Callable[[str], datetime] = _iso
+        known = "ISO-8601, such as 2024-03-01T12:00:00Z"
+        cure = "Say how the times are written: time_format='%d.%m.%Y %H:%M:%S'."
+    else:
+        pattern = time_format
+
+        def read(text: str) -> datetime:
+            return datetime.strptime(text, pattern)  # noqa: DTZ007 - the zone is added below
+
+        known = f"written as time_format {time_format!r} says"
+        cure = "Correct time_format, or the row."
+    out = np.empty(len(values), dtype=np.int64)
+    for row, text in enumerate(values):
+        try:
+            moment = read(text or "")
+        except ValueError:
+            raise DataError(f"{place}: times are {known}; found {text!r} in row {row}. {cure}") from None
+        if moment.tzinfo is None:
+            if zone is None:
+                raise DataError(
+                    f"{place}: the zone of {text!r} (row {row}) is not given. "
+                    "Declare it: timezone='UTC' or a fixed offset."
+                )
+            moment = moment.replace(tzinfo=zone)
+        try:
+            out[row] = _milliseconds(moment)
+        except ValueError:
+            raise DataError(f"{place}: times are whole milliseconds; found {text!r} in row {row}. Round it.") from None
+    return out
+
+
+def _iso(text: str) -> datetime:
+    text = text.strip()
+    return datetime.fromisoformat(text[:-4] + "Z" if text.endswith(" UTC") else text)
+
+
+def _is_number(text: str) -> bool:
+    # Twenty digits in a row are no epoch; 20240301 is a date that fromisoformat reads.
+    return re.fullmatch(r"\s*\d{9,19}(\.\d*)?\s*", text) is not None
+
+
+def _numbers(values: Sequence[str | None], place: str) -> NDArray[Any]:
+    whole = all(text is not None and "." not in text for text in values)
+    convert: Callable[[str], Any] = int if whole else float
+    for row, text in enumerate(values):
+        if text is None or not _is_number(text):
+            raise DataError(
+                f"{place}: times are epoch numbers as in row 0; found {text!r} in row {row}. Correct the row."
+            )
+    return np.array([convert(text) for text in values if text is not None], dtype=np.int64 if whole else np.float64)
