@@ -1,0 +1,142 @@
+"""The seed tree: names decide, nothing else does."""
+
+import os
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lockstep.core.errors import InputError
+from lockstep.runs.seeds import (
+    DEFAULT_SEED,
+    MAX_SEED,
+    RESEARCH_SEEDS,
+    ROBUSTNESS_SEEDS,
+    TESTING_SEEDS,
+    SeedTree,
+    draw_seed,
+    set_seeds,
+)
+
+# Made by this code on its first day; a change of any of these numbers changes every run ever recorded.
+GOLDEN_KEY = 270810280622436642964587027547755533543
+GOLDEN_INTEGER = 31379176872359404
+GOLDEN_RAW = [6033446623436496187, 5179040977300070829, 6149505855751123787]
+
+
+def test_a_named_stream_has_the_numbers_it_always_had():
+    node = SeedTree(42).child("search", "trial", 17)
+    assert node.key() == GOLDEN_KEY
+    assert node.integer() == GOLDEN_INTEGER
+    assert node.generator().bit_generator.random_raw(3).tolist() == GOLDEN_RAW
+
+
+def test_call_order_and_repetition_do_not_matter():
+    tree = SeedTree(42)
+    first = [tree.child("a").generator().random(4), tree.child("b").generator().random(4)]
+    second = [tree.child("b").generator().random(4), tree.child("a").generator().random(4)]
+    assert np.array_equal(first[0], second[1])
+    assert np.array_equal(first[1], second[0])
+    assert np.array_equal(tree.child("a").generator().random(4), first[0])
+
+
+def test_going_down_in_one_step_or_in_several_ends_at_the_same_node():
+    assert SeedTree(1).child("a", 2, "c").key() == SeedTree(1).child("a").child(2).child("c").key()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("1",), (1,)),
+        (("ab", "c"), ("a", "bc")),
+        (("a", "b"), ("ab",)),
+        (("a",), ("a", "")),
+        ((1, 2), (12,)),
+        ((1,), (-1,)),
+        ((), ("",)),
+        (("a\0",), ("a",)),
+    ],
+)
+def test_different_names_are_different_streams(one, other):
+    assert SeedTree(42).child(*one).key() != SeedTree(42).child(*other).key()
+
+
+def test_seed_zero_is_a_seed_of_its_own():
+    """R4.28: 0 is honoured, never taken for "none"."""
+    assert SeedTree(0).child("x").key() == SeedTree(0).child("x").key()
+    assert SeedTree(0).child("x").key() != SeedTree(DEFAULT_SEED).child("x").key()
+
+
+@pytest.mark.parametrize("root", [-1, MAX_SEED + 1, True, 1.0, "42", None])
+def test_what_is_no_seed_is_refused_with_the_rule(root):
+    with pytest.raises(InputError, match=r"a seed is a whole number from 0 to 2\*\*63 - 1; found"):
+        SeedTree(root)
+
+
+@pytest.mark.parametrize("name", [True, 1.5, None, b"a", ("a",)])
+def test_a_name_is_text_or_an_integer(name):
+    with pytest.raises(TypeError, match="a name in the seed tree is text or an integer; found"):
+        SeedTree(42).child(name)
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "1", "random"])
+def test_other_processes_and_hash_seeds_draw_the_same_numbers(hash_seed):
+    code = "from lockstep.runs.seeds import SeedTree; print(SeedTree(42).child('search', 'trial', 17).key())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) == GOLDEN_KEY
+
+
+def test_the_global_generators_are_left_alone():
+    """R4.36: global NumPy state is untouched."""
+    python_before, numpy_before = random.getstate(), np.random.get_state()[1].copy()
+    SeedTree(42).child("x").generator().normal(size=100)
+    SeedTree(42).child("x").integer()
+    draw_seed()
+    assert random.getstate() == python_before
+    assert np.array_equal(np.random.get_state()[1], numpy_before)
+
+
+def test_set_seeds_makes_third_party_draws_repeatable():
+    python_before, numpy_before = random.getstate(), np.random.get_state()
+    try:
+        set_seeds(7)
+        first = (random.random(), np.random.random())
+        set_seeds(7)
+        again = (random.random(), np.random.random())
+        set_seeds(8)
+        other = (random.random(), np.random.random())
+    finally:
+        random.setstate(python_before)
+        np.random.set_state(numpy_before)
+    assert first == again
+    assert first[0] != other[0]
+    assert first[1] != other[1]
+
+
+def test_the_documented_seed_conventions_are_constants():
+    """R4.27: development 42, testing 42/123/456, robustness five seeds, research 1..100."""
+    assert DEFAULT_SEED == 42
+    assert TESTING_SEEDS == (42, 123, 456)
+    assert ROBUSTNESS_SEEDS == (42, 123, 456, 789, 999)
+    assert tuple(range(1, 101)) == RESEARCH_SEEDS
+
+
+def test_drawn_seeds_differ_and_fit_a_database_integer():
+    seeds = {draw_seed() for _ in range(20)}
+    assert len(seeds) > 1
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_neighbouring_streams_are_uncorrelated():
+    draws = np.array([SeedTree(42).child("t", i).generator().normal(size=2000) for i in range(20)])
+    correlations = np.corrcoef(draws)[np.triu_indices(20, 1)]
+    # Of 190 correlations with standard deviation 1/sqrt(2000) = 0.022, the largest stays below 5 deviations.
+    assert np.abs(correlations).max() < 5 / np.sqrt(2000)
