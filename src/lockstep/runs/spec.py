@@ -95,19 +95,21 @@ def full_body(spec: SpecModel) -> dict[str, Any]:
     return _body(spec, identity=False)
 
 
-def _body(value: Any, *, identity: bool) -> Any:
-    if isinstance(value, BaseModel):
-        return {
-            name: _body(getattr(value, name), identity=identity)
-            for name, info in type(value).model_fields.items()
-            if not (identity and isinstance(info.json_schema_extra, dict) and not _counts(info.json_schema_extra))
-        }
+def _body(value: SpecModel, *, identity: bool) -> dict[str, Any]:
+    return {
+        name: _plain(getattr(value, name), identity=identity)
+        for name, info in type(value).model_fields.items()
+        if not (
+            identity and isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("identity") is False
+        )
+    }
+
+
+def _plain(value: Any, *, identity: bool) -> Any:
+    if isinstance(value, SpecModel):
+        return _body(value, identity=identity)
     if isinstance(value, Mapping):
-        return {str(key): _body(item, identity=identity) for key, item in value.items()}
+        return {str(key): _plain(item, identity=identity) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_body(item, identity=identity) for item in value]
+        return [_plain(item, identity=identity) for item in value]
     return value
-
-
-def _counts(extra: Mapping[str, Any]) -> bool:
-    return bool(extra.get("identity", True))

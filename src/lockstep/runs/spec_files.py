@@ -96,7 +96,7 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     try:
         _refuse_yaml_extras(text, where)
         reader = YAML(typ="safe", pure=True)
-        reader.version = (1, 2)  # type: ignore[assignment]  # its annotation says str, its code and docs a tuple
+        reader.version = (1, 2)
         reader.allow_duplicate_keys = False
         return plain_values(reader.load(io.StringIO(text)), where)
     except DuplicateKeyError as error:
@@ -182,7 +182,8 @@ def _override(values: dict[str, Any], path: list[str], value: Any, text: str) ->
         if not isinstance(table, dict):
             inside = ".".join(path[:depth])
             raise SpecError(
-                f"--set {text}: {inside} is {table!r}, not a table, so nothing can be set inside it; set {inside} itself"
+                f"--set {text}: {inside} is {table!r}, not a table, so nothing can be set inside it; "
+                f"set {inside} itself"
             )
     table[path[-1]] = plain_values({"value": value}, f"--set {text}")["value"]
 

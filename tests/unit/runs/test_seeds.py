@@ -96,26 +96,26 @@ def test_other_processes_and_hash_seeds_draw_the_same_numbers(hash_seed):
 
 def test_the_global_generators_are_left_alone():
     """R4.36: global NumPy state is untouched."""
-    python_before, numpy_before = random.getstate(), np.random.get_state()[1].copy()
+    python_before, numpy_before = random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
     SeedTree(42).child("x").generator().normal(size=100)
     SeedTree(42).child("x").integer()
     draw_seed()
     assert random.getstate() == python_before
-    assert np.array_equal(np.random.get_state()[1], numpy_before)
+    assert np.array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
 
 
 def test_set_seeds_makes_third_party_draws_repeatable():
-    python_before, numpy_before = random.getstate(), np.random.get_state()
+    python_before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         set_seeds(7)
-        first = (random.random(), np.random.random())
+        first = (random.random(), np.random.random())  # noqa: NPY002
         set_seeds(7)
-        again = (random.random(), np.random.random())
+        again = (random.random(), np.random.random())  # noqa: NPY002
         set_seeds(8)
-        other = (random.random(), np.random.random())
+        other = (random.random(), np.random.random())  # noqa: NPY002
     finally:
         random.setstate(python_before)
-        np.random.set_state(numpy_before)
+        np.random.set_state(numpy_before)  # noqa: NPY002
     assert first == again
     assert first[0] != other[0]
     assert first[1] != other[1]

@@ -126,7 +126,8 @@ def test_every_problem_is_reported_at_once_with_key_value_rule_and_cure():
         "  - seed = -1: has to be at least 0",
         "  - costs.fee_rate = '0.1%': has to be a number; percent are written as a fraction: 0.001",
         "  - costs.fill = 'clos': has to be 'next_open' or 'close'; did you mean \"close\"?",
-        "  - costs.fee_pct = 0.1: there is no such key; did you mean costs.fee_rate, a fraction: 0.1 here is 0.001 there?",
+        "  - costs.fee_pct = 0.1: there is no such key; did you mean costs.fee_rate, a fraction: "
+        "0.1 here is 0.001 there?",
         "  - search.n_iteration = 3: there is no such key; did you mean search.n_iterations?",
         "  - search.windows[1] = 2.5: has to be a whole number",
         "  - n_iterations = 5: there is no such key; did you mean search.n_iterations?",

