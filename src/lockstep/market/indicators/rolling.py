@@ -1,0 +1,189 @@
+"""Rolling windows: the value at bar t is a function of the bars t - window + 1 ... t and of nothing else.
+
+Each window is summed anew, so nothing drifts and a value does not depend on where the series starts. A window
+that reaches before the first bar, or holds a NaN, gives NaN; once the NaN has left the window, values return.
+The NaN head is therefore exactly window - 1 bars (one more for the `previous_` forms).
+Arrays are float64 (n,), oldest bar first; infinities are not supported.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.market.indicators._kernel import kernel
+
+Float = NDArray[np.float64]
+
+
+def rolling_mean_python(values: Float, window: int) -> Float:
+    """Arithmetic mean of the last `window` values; NaN head window - 1.
+
+    Summed as differences from the window's oldest value, oldest first: the mean of equal values is that value,
+    exactly. All bars of a block advance together, which lets the compiler use vector instructions without
+    changing the order in which any one window is added up.
+    """
+    n = values.size
+    out = np.full(n, np.nan)
+    for start in range(window - 1, n, 2048):
+        stop = min(n, start + 2048)
+        for t in range(start, stop):
+            out[t] = 0.0
+        for k in range(1, window):
+            for t in range(start, stop):
+                out[t] += values[t - window + 1 + k] - values[t - window + 1]
+        for t in range(start, stop):
+            out[t] = values[t - window + 1] + out[t] / window
+    return out
+
+
+def rolling_std_python(values: Float, window: int, ddof: int = 0) -> Float:
+    """Standard deviation of the last `window` values, sqrt(sum((x - mean)^2) / (window - ddof)); NaN head window - 1.
+
+    Two passes over each window. `ddof` 0 is the population's (as Bollinger uses), 1 the sample's; all NaN
+    where window <= ddof.
+    """
+    n = values.size
+    out = np.full(n, np.nan)
+    if window <= ddof:
+        return out
+    mean = np.empty(2048)
+    for start in range(window - 1, n, 2048):
+        stop = min(n, start + 2048)
+        for t in range(start, stop):
+            mean[t - start] = 0.0
+            out[t] = 0.0
+        for k in range(1, window):
+            for t in range(start, stop):
+                mean[t - start] += values[t - window + 1 + k] - values[t - window + 1]
+        for t in range(start, stop):
+            mean[t - start] = values[t - window + 1] + mean[t - start] / window
+        for k in range(window):
+            for t in range(start, stop):
+                distance = values[t - window + 1 + k] - mean[t - start]
+                out[t] += distance * distance
+        for t in range(start, stop):
+            out[t] = np.sqrt(out[t] / (window - ddof))
+    return out
+
+
+def rolling_median_python(values: Float, window: int) -> Float:
+    """Median of the last `window` values (mean of the middle two for an even window); NaN head window - 1.
+
+    Keeps the window sorted: one insertion and one removal per bar.
+    """
+    n = values.size
+    out = np.full(n, np.nan)
+    ordered = np.empty(window)
+    held = 0  # values in `ordered`: those of the window that are not NaN
+    for t in range(n):
+        if t >= window:
+            old = values[t - window]
+            if old == old:
+                low, high = 0, held
+                while low < high:
+                    middle = (low + high) // 2
+                    if ordered[middle] < old:
+                        low = middle + 1
+                    else:
+                        high = middle
+                for k in range(low, held - 1):
+                    ordered[k] = ordered[k + 1]
+                held -= 1
+        new = values[t]
+        if new == new:
+            k = held
+            while k > 0 and ordered[k - 1] > new:
+                ordered[k] = ordered[k - 1]
+                k -= 1
+            ordered[k] = new
+            held += 1
+        if held == window:
+            # Adding 0.0 turns a negative zero, whose place among zeros is arbitrary, into a plain one.
+            out[t] = (ordered[(window - 1) // 2] + ordered[window // 2]) / 2.0 + 0.0
+    return out
+
+
+def rolling_max_python(values: Float, window: int) -> Float:
+    """Greatest of the last `window` values; NaN head window - 1. O(n) whatever the window (monotonic queue)."""
+    n = values.size
+    out = np.full(n, np.nan)
+    queue = np.empty(n, dtype=np.int64)  # bars that may still become the greatest, values descending
+    front, back, last_nan = 0, 0, -1
+    for t in range(n):
+        if values[t] != values[t]:
+            front, back, last_nan = 0, 0, t
+            continue
+        while back > front and values[queue[back - 1]] <= values[t]:
+            back -= 1
+        queue[back] = t
+        back += 1
+        if queue[front] <= t - window:
+            front += 1
+        if t - last_nan >= window:
+            out[t] = values[queue[front]]
+    return out
+
+
+def rolling_min_python(values: Float, window: int) -> Float:
+    """Least of the last `window` values; NaN head window - 1. O(n) whatever the window (monotonic queue)."""
+    n = values.size
+    out = np.full(n, np.nan)
+    queue = np.empty(n, dtype=np.int64)  # bars that may still become the least, values ascending
+    front, back, last_nan = 0, 0, -1
+    for t in range(n):
+        if values[t] != values[t]:
+            front, back, last_nan = 0, 0, t
+            continue
+        while back > front and values[queue[back - 1]] >= values[t]:
+            back -= 1
+        queue[back] = t
+        back += 1
+        if queue[front] <= t - window:
+            front += 1
+        if t - last_nan >= window:
+            out[t] = values[queue[front]]
+    return out
+
+
+def shift_python(values: Float, bars: int) -> Float:
+    """The value `bars` bars ago; NaN head `bars`. There is no shift towards the future."""
+    n = values.size
+    out = np.full(n, np.nan)
+    for t in range(bars, n):
+        out[t] = values[t - bars]
+    return out
+
+
+rolling_mean = kernel(rolling_mean_python)
+rolling_std = kernel(rolling_std_python)
+rolling_median = kernel(rolling_median_python)
+rolling_max = kernel(rolling_max_python)
+rolling_min = kernel(rolling_min_python)
+shift = kernel(shift_python)
+
+sma = rolling_mean
+"""Simple moving average: `rolling_mean` under the name that charts use."""
+
+volume_mean = rolling_mean
+"""Mean volume of the last bars, this one included; `shift` it by one to compare a bar with those before it."""
+
+
+def previous_max(values: Float, window: int) -> Float:
+    """Greatest of the `window` values **before** this bar: bars t - window ... t - 1. NaN head window."""
+    return shift(rolling_max(values, window), 1)
+
+
+def previous_min(values: Float, window: int) -> Float:
+    """Least of the `window` values **before** this bar: bars t - window ... t - 1. NaN head window."""
+    return shift(rolling_min(values, window), 1)
+
+
+def bollinger(values: Float, window: int = 20, width: float = 2.0) -> tuple[Float, Float, Float]:
+    """Bollinger bands (upper, middle, lower): mean +- width x population standard deviation. NaN head window - 1.
+
+    Source: J. Bollinger, Bollinger on Bollinger Bands (2001); the divisor is the window's length, as there.
+    """
+    middle = rolling_mean(values, window)
+    reach = float(width) * rolling_std(values, window, 0)
+    return middle + reach, middle, middle - reach
