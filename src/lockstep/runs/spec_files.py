@@ -225,6 +225,10 @@ def _plain(value: Any, where: str, place: str, depth: int) -> Any:
         return int(value)
     if isinstance(value, float):
         return float(value)
+    if ".space." in place and (isinstance(value, tuple | range) or hasattr(value, "to_spec")):
+        return _plain(_space_notation(place.rpartition(".")[2], value), where, place, depth)
+    if hasattr(value, "to_spec"):  # a Space
+        return _plain(value.to_spec(), where, place, depth)
     if isinstance(value, Mapping):
         return {
             _text_key(key, where, place): _plain(item, where, f"{place}.{key}", depth + 1)
@@ -240,6 +244,13 @@ def _plain(value: Any, where: str, place: str, depth: int) -> Any:
         f"{where}: {place}: a spec holds text, numbers, true/false, lists and tables; "
         f"found {type(value).__name__}. Give its name or its values."
     )
+
+
+def _space_notation(name: str, value: Any) -> Any:
+    """A parameter's range as JSON can hold it. A Python pair is a range there; as a list it would be two choices."""
+    from lockstep.core.space import Space  # NumPy, which reading a file does not need
+
+    return Space.parse({name: value}).to_spec()[name]
 
 
 def spec_json(values: Mapping[str, Any], where: str) -> str:
