@@ -12,6 +12,7 @@ from typing import BinaryIO
 from blake3 import blake3
 
 from lockstep.core.errors import IntegrityError
+from lockstep.core.hashing import digest_file
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.journal import NO_HASH, Line, read_lines, torn_bytes
 from lockstep.runs.segment_format import (
@@ -19,6 +20,7 @@ from lockstep.runs.segment_format import (
     Schema,
     damaged,
     decode_frame,
+    has_schema,
     open_part,
     part_path,
     read_record,
@@ -89,7 +91,8 @@ class _Cursor:
         while True:
             if self._handle is None and not self._open():
                 return None
-            assert self._handle is not None and self._schema is not None  # noqa: S101 - just opened
+            assert self._handle is not None  # noqa: S101 - just opened
+            assert self._schema is not None  # noqa: S101
             path = part_path(self._folder.segments, self.name, self.position.part)
             offset = self._handle.tell()
             size = path.stat().st_size
@@ -107,13 +110,15 @@ class _Cursor:
             self.position = Position(self.position.part + 1, 0, self.position.frames, self.position.rows)
 
     def close(self) -> int:
-        """Hash what is left of the last part, and close it; returns how many bytes were left in all parts."""
-        left = 0
-        if self._handle is not None:
-            left = self._finish_part()
+        """Hash what is left of all parts; returns how many bytes come after the last whole frame."""
+        left = self._finish_part() if self._handle is not None else 0
         for part in self._parts:
-            if part > self.position.part or (part == self.position.part and self._schema is None):
-                left += part_path(self._folder.segments, self.name, part).stat().st_size
+            path = part_path(self._folder.segments, self.name, part)
+            file = path.relative_to(self._folder.path).as_posix()
+            if file not in self.digests:
+                length = path.stat().st_size
+                self.digests[file] = (length, digest_file(path))
+                left += length
         return left
 
     def _open(self) -> bool:
@@ -124,6 +129,9 @@ class _Cursor:
                 return False
             raise IntegrityError(f"{path}: missing, though later parts are there. Restore it from a copy.")
         handle = open_part(path)
+        if part == self._parts[-1] and not has_schema(handle, path):
+            handle.close()
+            return False  # a crash came before the schema record was whole
         try:
             schema = read_schema(handle, path, self.name, part)
             if self._schema is not None and schema != self._schema:

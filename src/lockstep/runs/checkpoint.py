@@ -257,12 +257,19 @@ class CheckpointStore:
                 continue
             data = files.read_bytes(self.path(found))
             entry = Entry(steps=found, length=len(data), blake3=blake3_hex(data))
-            # A file that an older index knew by another digest is damaged; one it did not know is the newest.
-            if known.get(found, entry) == entry:
+            # The index may lack a good file: a crash came between the two, or the index was damaged.
+            if known.get(found) == entry or (found not in known and self._is_good(found)):
                 kept.append(entry)
             else:
                 drop.append(found)
         self._keep(Index(kept=tuple(kept), cut_lines=cut_lines), drop)
+
+    def _is_good(self, steps: int) -> bool:
+        try:
+            self.load(steps)
+        except IntegrityError:
+            return False
+        return True
 
     def forget_cut_lines(self) -> None:
         """Record that journal.cut is used no more."""

@@ -186,6 +186,14 @@ def read_record(handle: BinaryIO, path: Path, stop: int) -> Record | None:
     return head, body, seal
 
 
+def has_schema(handle: BinaryIO, path: Path) -> bool:
+    """Whether the part is long enough for its schema record. Leaves the handle at the beginning."""
+    handle.seek(0)
+    head, size = handle.read(HEAD.size), path.stat().st_size
+    handle.seek(0)
+    return len(head) == HEAD.size and size >= HEAD.size + HEAD.unpack(head)[3] + SEAL_BYTES
+
+
 def read_schema(handle: BinaryIO, path: Path, name: str, part: int) -> Schema:
     """The schema record that begins every part. Raises IntegrityError."""
     size = path.stat().st_size

@@ -24,6 +24,7 @@ from lockstep.runs.segment_format import (
     damaged,
     decode_frame,
     frame_seal,
+    has_schema,
     open_part,
     padded,
     part_path,
@@ -284,10 +285,8 @@ class SegmentReader:
     def _scan_part(self, handle: BinaryIO, path: Path, name: str, part: int, offset: int, size: int) -> int:
         """Index the whole frames of one part from `offset`; returns where they end."""
         if offset == 0:
-            head = handle.read(HEAD.size)
-            if len(head) < HEAD.size or size < HEAD.size + HEAD.unpack(head)[3] + SEAL_BYTES:
-                return 0  # the schema record is not whole yet
-            handle.seek(0)
+            if not has_schema(handle, path):
+                return 0  # it is being written
             schema = read_schema(handle, path, name, part)
             if self._schemas.setdefault(name, schema) != schema:
                 raise damaged(path, 0, "the schema is not that of the parts before")

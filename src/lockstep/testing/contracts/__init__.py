@@ -1,1 +1,1 @@
-"""Contract suites: what every adapter and every kind must do, as tests to subclass or call."""
+"""Contract suites: one class per port. Subclass it in a test module and say how to build what is to be tested."""

@@ -1,0 +1,227 @@
+"""Is every byte of a run's folder the byte that was written? Complete runs and interrupted ones alike.
+
+A complete run is compared with its manifest. An interrupted one has none: its inputs are compared with `inputs.json`,
+its checkpoints with their index, journal and segments with each other and with the checkpoints. What a crash may
+leave behind the last checkpoint (a torn line, frames of an unfinished step) is a note, not a problem: resume cuts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lockstep.core.errors import IntegrityError, LockstepError, RefusedError
+from lockstep.core.hashing import blake3_hex
+from lockstep.runs.audit import Audit, Auditor, Mark, Problem
+from lockstep.runs.checkpoint import Checkpoint, CheckpointStore, Index
+from lockstep.runs.folder import IDENTITY_DOCUMENTS, RunFolder, RunStatus, document_hash, require_folder
+from lockstep.runs.inputs import file_entry, input_problems, is_input, list_problems
+from lockstep.runs.manifest import output_differences
+from lockstep.runs.resume import read_cut_lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """What `check` found. `files` is how many files were read."""
+
+    status: RunStatus
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    files: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is as it was written."""
+        return not self.problems
+
+    def raise_for_problems(self) -> None:
+        """Raise IntegrityError naming every damaged file, if there is one."""
+        if self.problems:
+            more = "".join(f"\n{problem.message}" for problem in self.problems[1:])
+            raise IntegrityError(f"{self.problems[0].message}{more}")
+
+
+def check(path: Path) -> CheckReport:
+    """Check the run in `path`. Raises RefusedError while it is being written, DiskError when there is no folder."""
+    folder = require_folder(path)
+    status = folder.status()
+    if status is RunStatus.RUNNING:
+        raise RefusedError(f"{path}: a run is checked when nobody writes it. Wait for it to end, or stop it.")
+    return _Check(folder, status).run()
+
+
+class _Check:
+    def __init__(self, folder: RunFolder, status: RunStatus) -> None:
+        self._folder = folder
+        self._status = status
+        self._problems: list[Problem] = []
+        self._notes: list[str] = []
+        self._found = folder.listing()
+        self._store = CheckpointStore(folder.checkpoints)
+
+    def run(self) -> CheckReport:
+        """The files one by one first, then what they say about each other."""
+        self._regular()
+        checkpoints = self._checkpoints()
+        audit = Auditor(self._folder, marks={item.journal_length for item in checkpoints}).run()
+        self._problems += audit.problems
+        if self._status is RunStatus.COMPLETE:
+            self._complete(audit)
+        else:
+            self._notes += audit.notes
+            self._interrupted(audit)
+        self._genesis(audit)
+        self._ties(audit, checkpoints)
+        if (self._folder.path / "tags.json").exists():
+            self._try("tags.json", self._folder.read, "tags")
+        return CheckReport(
+            status=self._status,
+            problems=tuple({problem.file: problem for problem in reversed(self._problems)}.values())[::-1],
+            notes=tuple(self._notes),
+            files=len(self._found),
+        )
+
+    def _problem(self, name: str, message: str) -> None:
+        self._problems.append(Problem(name, f"{self._folder.path / name}: {message}"))
+
+    def _try(self, name: str, read: Callable[..., Any], *args: Any) -> Any:
+        """What `read(*args)` returns, or None and a problem."""
+        try:
+            return read(*args)
+        except LockstepError as error:
+            self._problems.append(Problem(name, str(error)))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            self._problem(name, "not the document that was written. Restore it from a copy.")
+        return None
+
+    def _regular(self) -> None:
+        for name, path in self._found.items():
+            if path.is_symlink() or not path.is_file():
+                self._problem(name, "not the regular file that was written. Restore it from a copy.")
+
+    def _complete(self, audit: Audit) -> None:
+        """Against the manifest."""
+        body = self._try("MANIFEST.json", self._folder.read, "manifest")
+        if body is not None:
+            found = {name: path for name, path in self._found.items() if name != "MANIFEST.json"}
+            self._problems += list_problems(self._folder, body["files"], found)
+            if body["journal_hash"] != audit.journal_hash and not audit.problems:
+                self._problem(
+                    "journal.jsonl", f"its last hash is not {body['journal_hash']}, which the manifest names."
+                )
+        if audit.end is None and not audit.problems:
+            self._problem("journal.jsonl", "has no last line, though the run was sealed. Restore it from a copy.")
+        for note in audit.notes:
+            self._problem(note.split(" ", 1)[0], f"does not end where it ended when it was sealed ({note}).")
+        if audit.end is not None:
+            self._outputs(audit.end.content)
+
+    def _interrupted(self, audit: Audit) -> None:
+        """Against inputs.json, the index, and what else may be there."""
+        begun = audit.genesis is not None or bool(self._store.found())
+        if begun or self._folder.has("inputs"):
+            self._problems += self._try("inputs.json", input_problems, self._folder) or []
+        else:
+            for kind in (*IDENTITY_DOCUMENTS, "environment"):
+                self._try(f"{kind}.json", self._folder.read, kind)
+            self._notes.append("the run was not begun; resume begins it")
+        if audit.genesis is None and self._store.found():
+            self._problem("journal.jsonl", "missing or empty, though the run has checkpoints. Restore it from a copy.")
+        for kind in ("failure", "alarm"):
+            if self._folder.has(kind):
+                self._try(f"{kind}.json", self._folder.read, kind)
+        if audit.end is not None:
+            self._outputs(audit.end.content)
+            self._problem("MANIFEST.json", "missing, though the run reached its end. `lockstep resume` seals it.")
+        elif self._folder.has("result") or self._folder.artifacts.is_dir():
+            self._notes.append("the run was interrupted while it wrote its result; resume writes it anew")
+        self._unknown(audit)
+
+    def _unknown(self, audit: Audit) -> None:
+        documents = {f"{kind}.json" for kind in ("inputs", "failure", "alarm", "result")}
+        known = {"journal.jsonl", "journal.cut", "checkpoints/index.json", *documents, *audit.digests}
+        known |= {f"checkpoints/{self._store.path(steps).name}" for steps in self._store.found()}
+        for name in self._found:
+            if not (name in known or is_input(name) or name.startswith("artifacts/")):
+                self._problem(name, "does not belong to the run. Move it elsewhere.")
+
+    def _outputs(self, end: dict[str, Any]) -> None:
+        digests = {}
+        for name, path in self._found.items():
+            if (name.startswith("artifacts/") or name == "result.json") and path.is_file():
+                entry = self._try(name, file_entry, path)
+                digests[name] = entry["blake3"] if entry is not None else ""
+        for name, message in output_differences(end, digests):
+            self._problem(name, message)
+
+    def _genesis(self, audit: Audit) -> None:
+        """The four documents are those that the journal's first line names."""
+        if audit.genesis is None:
+            return
+        for kind in IDENTITY_DOCUMENTS:
+            digest = self._try(f"{kind}.json", self._hash, kind)
+            if digest is not None and digest != audit.genesis.content[kind]:
+                self._problem(f"{kind}.json", "not the document that the journal's first line names.")
+
+    def _hash(self, kind: str) -> str:
+        return document_hash(self._folder.read(kind))
+
+    def _checkpoints(self) -> list[Checkpoint]:
+        """All good checkpoints; problems for the others, by file and by index."""
+        found = self._store.found()
+        if not found and not self._folder.checkpoints.exists() and not self._folder.journal.exists():
+            return []
+        good = []
+        digests: dict[int, str] = {}
+        for steps in found:
+            name = f"checkpoints/{self._store.path(steps).name}"
+            checkpoint = self._try(name, self._store.load, steps)
+            if checkpoint is not None:
+                good.append(checkpoint)
+                digests[steps] = blake3_hex(self._store.path(steps).read_bytes())
+        index: Index | None = self._try("checkpoints/index.json", self._store.index)
+        if index is not None:
+            self._compare_index(index, found, digests)
+            self._cut_lines(index)
+        return good
+
+    def _compare_index(self, index: Index, found: list[int], digests: dict[int, str]) -> None:
+        listed = {entry.steps: entry for entry in index.kept}
+        for steps, entry in listed.items():
+            name = f"checkpoints/{self._store.path(steps).name}"
+            if steps not in found:
+                self._problem(name, "missing. Restore it from a copy, or resume from an older checkpoint.")
+            elif digests.get(steps, entry.blake3) != entry.blake3:
+                self._problem(name, "not the checkpoint that the index lists.")
+        newest = max(listed, default=-1)
+        for steps in found:
+            # A crash leaves at most one new file before the index knows it, and old ones after it let them go.
+            if steps not in listed and steps not in index.removed and steps < newest:
+                self._problem(f"checkpoints/{self._store.path(steps).name}", "does not belong to the run.")
+
+    def _cut_lines(self, index: Index) -> None:
+        path = self._folder.cut_lines
+        if path.exists():
+            self._try("journal.cut", read_cut_lines, path)
+        elif index.cut_lines:
+            self._problem("journal.cut", "missing; it holds lines that have to be met again. Restore it from a copy.")
+
+    def _ties(self, audit: Audit, checkpoints: list[Checkpoint]) -> None:
+        """Each checkpoint stands where journal and segments say."""
+        if any(problem.file == "journal.jsonl" for problem in self._problems):
+            return
+        for checkpoint in checkpoints:
+            name = f"checkpoints/{self._store.path(checkpoint.steps).name}"
+            mark = audit.marks.get(checkpoint.journal_length)
+            if mark is None and checkpoint.journal_length > audit.journal_length:
+                self._problem(
+                    "journal.jsonl",
+                    f"has {audit.journal_length} whole bytes, but {name} was written when it had "
+                    f"{checkpoint.journal_length}. Restore it from a copy.",
+                )
+                return
+            tied = Mark(checkpoint.steps, checkpoint.journal_hash, dict(checkpoint.segments))
+            if mark != tied and not audit.problems:
+                self._problem(name, "belongs to another run, or the journal is another's.")

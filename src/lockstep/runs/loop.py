@@ -1,0 +1,293 @@
+"""The one loop: every training of every kind runs here, and nothing here knows what is being trained.
+
+    lock the folder -> cut the record to the newest good checkpoint -> for each step: frames, journal line,
+    checkpoint when due, stop when asked -> final checkpoint -> artifacts, result.json, last line, MANIFEST.json
+
+The work per step depends on that step alone, never on how many there were before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lockstep.core import files
+from lockstep.core.clock import Clock, SystemClock
+from lockstep.core.errors import DiskError, Interrupted
+from lockstep.core.hashing import blake3_hex, digest_columns
+from lockstep.runs.cancel import Cancel
+from lockstep.runs.checkpoint import Checkpoint, CheckpointPolicy, CheckpointStore, Schedule
+from lockstep.runs.folder import RunFolder, document_bytes, flat_name
+from lockstep.runs.journal import JournalWriter, encode_line, end_content, read_lines, step_content
+from lockstep.runs.manifest import seal
+from lockstep.runs.observer import Observer, Observers, RunInfo
+from lockstep.runs.resume import ExpectedLines, StartingPoint, genesis_of, open_record
+from lockstep.runs.segment_format import checked_columns
+from lockstep.runs.segments import PART_BYTES, SegmentReader, SegmentWriter
+from lockstep.runs.training import ReadsRecord, Result, RunRecord, Step, Training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A complete run. `first_step` is where this process took it up; `notes` are for a person."""
+
+    result: Mapping[str, Any]
+    journal_hash: str
+    fingerprint: str
+    steps: int
+    first_step: int
+    notes: tuple[str, ...]
+
+
+def execute(
+    training: Training,
+    folder: RunFolder,
+    *,
+    fingerprint: str,
+    observers: Sequence[Observer] = (),
+    cancel: Cancel | None = None,
+    policy: CheckpointPolicy | None = None,
+    clock: Clock | None = None,
+    part_bytes: int = PART_BYTES,
+) -> Outcome:
+    """Run `training` in `folder`, from its first step or from where an earlier process left it, to its end.
+
+    The folder holds the documents already (`RunFolder.create`). A complete run is not touched; its outcome is
+    returned. `part_bytes` sets where segment files roll over and has to be the same for a resumed run.
+
+    Raises Interrupted after a stop on request, DiskError when the disk refuses (the run can be resumed after both),
+    RefusedError while another process writes the run, IntegrityError for damage, NotComparableError when the run was
+    begun under another fingerprint, NotEqualError when a step computed again comes out different, and whatever the
+    training raises, after recording it in failure.json.
+    """
+    clock = clock if clock is not None else SystemClock()
+    watch = Observers(observers)
+    if folder.has("manifest"):  # also in a folder that cannot be written to
+        return _stored_outcome(folder)
+    with folder.lock():
+        if folder.has("manifest"):
+            return _stored_outcome(folder)
+        files.remove(folder.document("failure"))
+        recorder = _Recorder(folder, policy if policy is not None else CheckpointPolicy(), clock, watch, part_bytes)
+        try:
+            recorder.open(fingerprint)
+            result = _drive(training, recorder, cancel if cancel is not None else Cancel())
+            manifest = recorder.finish(result)
+        except Interrupted as stop:
+            watch.stopped(str(stop))
+            raise
+        except DiskError as error:
+            watch.stopped(str(error))
+            raise
+        except KeyboardInterrupt:
+            watch.stopped("stopped at once, by a second Ctrl-C; resume goes on from the last checkpoint")
+            raise
+        except Exception as error:
+            with contextlib.suppress(DiskError):
+                body = {"error": type(error).__name__, "message": str(error), "steps": recorder.steps}
+                folder.write("failure", body)
+            watch.stopped(f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            recorder.close()
+        watch.finished(result.summary, manifest["journal_hash"])
+        return Outcome(
+            result=result.summary,
+            journal_hash=manifest["journal_hash"],
+            fingerprint=fingerprint,
+            steps=manifest["steps"],
+            first_step=recorder.first_step,
+            notes=tuple(watch.notes),
+        )
+
+
+def _stored_outcome(folder: RunFolder) -> Outcome:
+    manifest = folder.read("manifest")
+    return Outcome(
+        result=folder.result(),
+        journal_hash=manifest["journal_hash"],
+        fingerprint=manifest["fingerprint"],
+        steps=manifest["steps"],
+        first_step=manifest["steps"],
+        notes=("the run was complete already; nothing was computed",),
+    )
+
+
+def _drive(training: Training, recorder: _Recorder, cancel: Cancel) -> Result:
+    """Steps until there are no more or somebody asks to stop; then the result."""
+    if isinstance(training, ReadsRecord):
+        training.attach(RunRecord(segments=SegmentReader(recorder.folder.segments)))
+    if recorder.start.checkpoint is not None:
+        training.set_state(recorder.start.checkpoint.state)
+    recorder.announce(training.total_steps)
+    steps = training.steps()
+    while True:
+        if cancel.requested:
+            recorder.checkpoint(training)
+            raise Interrupted(
+                f"stopped after {recorder.steps} steps on {cancel.reason}; everything up to there is kept. "
+                f"Go on with: lockstep resume {recorder.folder.path.name}"
+            )
+        step = next(steps, None)
+        if step is None:
+            break
+        recorder.record(step)
+        if recorder.checkpoint_due():
+            recorder.checkpoint(training)
+    recorder.checkpoint(training)
+    return training.finish()
+
+
+class _Recorder:
+    """Writes a run's record. Open from `open` to `close`, with the folder's lock held."""
+
+    start: StartingPoint
+
+    def __init__(
+        self, folder: RunFolder, policy: CheckpointPolicy, clock: Clock, watch: Observers, part_bytes: int
+    ) -> None:
+        self.folder = folder
+        self.steps = 0
+        self.first_step = 0
+        self._clock = clock
+        self._watch = watch
+        self._schedule = Schedule(policy, clock.monotonic())
+        self._store = CheckpointStore(folder.checkpoints, policy)
+        self._segments = SegmentWriter(folder.segments, part_bytes=part_bytes)
+        self._journal: JournalWriter | None = None
+        self._expected = ExpectedLines(folder, ())
+        self._checkpointed = -1
+        self._fingerprint = ""
+
+    def open(self, fingerprint: str) -> None:
+        """Cut the record to where the run goes on; write the first line of a new one."""
+        genesis = genesis_of(self.folder, fingerprint)
+        self.start = open_record(self.folder, genesis, self._store, self._segments, self._watch.note)
+        self.steps = self.first_step = self.start.steps
+        self._fingerprint = fingerprint
+        self._expected = ExpectedLines(self.folder, self.start.expected)
+        self._journal = JournalWriter(self.folder.journal, last_hash=self.start.journal_hash)
+        if self._journal.length == 0:
+            self._journal.append(genesis.content())
+            self._journal.sync()
+        if self.start.checkpoint is not None:
+            self._checkpointed = self.start.checkpoint.steps
+
+    def announce(self, total_steps: int | None) -> None:
+        """Tell the observers that it begins."""
+        self._watch.started(
+            RunInfo(
+                folder=self.folder.path,
+                fingerprint=self._fingerprint,
+                first_step=self.first_step,
+                total_steps=total_steps,
+            )
+        )
+
+    def record(self, step: Step) -> None:
+        """Append a step: its frames, then its line."""
+        _check_order(step, self.steps)
+        digests = {name: self._segments.append(step.index, name, columns) for name, columns in step.segments.items()}
+        self._append(step_content(step, digests))
+        self.steps += 1
+        self._watch.step(step, self._open_journal.hash)
+
+    def checkpoint_due(self) -> bool:
+        """Whether it is time for one."""
+        return self._schedule.due(self._clock.monotonic())
+
+    def checkpoint(self, training: Training) -> None:
+        """Put everything on the device and the state beside it, unless this very state is there already."""
+        if self._checkpointed == self.steps:
+            return
+        began = self._clock.monotonic()
+        journal = self._open_journal
+        # Never a checkpoint of a journal or segment that a power cut could still shorten.
+        self._segments.sync()
+        journal.sync()
+        self._store.write(
+            Checkpoint(
+                steps=self.steps,
+                journal_hash=journal.hash,
+                journal_length=journal.length,
+                segments=self._segments.positions,
+                state=training.get_state(),
+            )
+        )
+        self._checkpointed = self.steps
+        self._forget_cut_lines()
+        self._schedule.written(began, self._clock.monotonic())
+        self._watch.checkpoint(self.steps)
+
+    def finish(self, result: Result) -> dict[str, Any]:
+        """Artifacts, result.json, the last line, the manifest: in this order, each whole before the next begins."""
+        files.make_folder(self.folder.artifacts)
+        names = {flat_name(name) for name in result.artifacts}
+        for path in sorted(self.folder.artifacts.iterdir()):
+            if path.name not in names:
+                files.remove(path)
+        digests = {name: blake3_hex(content) for name, content in result.artifacts.items()}
+        for name, content in result.artifacts.items():
+            files.write_atomic(self.folder.artifacts / name, content)
+        body = {"artifacts": digests, "steps": self.steps, "summary": result.summary}
+        data = document_bytes("result", body)
+        files.write_atomic(self.folder.document("result"), data)
+        self._append(end_content(self.steps, blake3_hex(data), digests))
+        self._open_journal.sync()
+        self._forget_cut_lines()
+        return seal(self.folder)
+
+    def close(self) -> None:
+        """Close all files."""
+        self._segments.close()
+        if self._journal is not None:
+            self._journal.close()
+
+    @property
+    def _open_journal(self) -> JournalWriter:
+        if self._journal is None:
+            raise RuntimeError("the recorder is not open")
+        return self._journal
+
+    def _append(self, content: dict[str, Any]) -> None:
+        self._expected.meet(content, self._open_journal.hash)
+        self._open_journal.append(content)
+
+    def _forget_cut_lines(self) -> None:
+        """Remove journal.cut once every line in it was met again and is on the device."""
+        if self._expected.pending and len(self._expected) == 0:
+            self._store.forget_cut_lines()
+            files.remove(self.folder.cut_lines)
+            self._expected.pending = False
+
+
+def _check_order(step: Step, expected: int) -> None:
+    if step.index != expected:
+        raise ValueError(
+            f"a training numbers its steps 0, 1, 2 ... and goes on where its state was taken; expected {expected}, "
+            f"found {step.index}. This is an error of the kind of training."
+        )
+
+
+def recompute(training: Training, folder: RunFolder, start: Checkpoint | None) -> Iterator[tuple[bytes, Step]]:
+    """Compute steps again from a checkpoint of a run (None: from the first) without writing anything.
+
+    Yields, for each step, the journal line that it gives and the step itself; the caller compares with the lines
+    stored and stops where it likes. What the training reads back of its segments comes from the run's own record.
+    """
+    first = next(read_lines(folder.journal))
+    prev, index = (first.hash, 0) if start is None else (start.journal_hash, start.steps)
+    reader = SegmentReader(folder.segments, stop_step=index)
+    if isinstance(training, ReadsRecord):
+        training.attach(RunRecord(segments=reader))
+    if start is not None:
+        training.set_state(start.state)
+    for step in training.steps():
+        _check_order(step, index)
+        digests = {name: digest_columns(checked_columns(name, columns)) for name, columns in step.segments.items()}
+        line, prev = encode_line(step_content(step, digests), prev)
+        index += 1
+        reader.stop_step = index
+        yield line, step
