@@ -94,6 +94,17 @@ class Events:
 Series: TypeAlias = Candles | Events
 
 
+def known_from(series: Series) -> NDArray[np.int64]:
+    """int64 (rows,), ms UTC: the moment from which each row may be used."""
+    return series.timestamp if isinstance(series, Events) else series.timestamp + series.timeframe_ms
+
+
+def known_by(series: Series, moment: int) -> Series:
+    """The rows of `series` that are known at `moment` (ms UTC)."""
+    count = int(np.searchsorted(known_from(series), moment, side="right"))
+    return series if count == len(series) else series.head(count)
+
+
 def resample(candles: Candles, timeframe_ms: int) -> Candles:
     """Bars of `timeframe_ms` from `candles`, only those that have closed by the close of the last bar.
 

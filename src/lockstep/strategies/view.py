@@ -19,7 +19,16 @@ from lockstep.core.errors import DataError, StrategyError
 from lockstep.core.units import format_timeframe, parse_timeframe
 from lockstep.market import indicators
 from lockstep.market.candles import Candles
-from lockstep.strategies.inputs import Events, EventSeries, HigherTimeframe, Input, OwnCandles, Series, resample
+from lockstep.strategies.inputs import (
+    Events,
+    EventSeries,
+    HigherTimeframe,
+    Input,
+    Series,
+    known_by,
+    known_from,
+    resample,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,9 +87,28 @@ class AlignedEvents(Aligned):
 class MarketView:
     """Candles and further series up to one decision bar, the last. Cheap to make; indicators are worked out once."""
 
-    def __init__(self, candles: Candles, series: Mapping[str, Series] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        candles: Candles,
+        declared: Mapping[str, Input] = MappingProxyType({}),
+        given: Mapping[str, Series] = MappingProxyType({}),
+    ) -> None:
+        """The view a strategy with the inputs `declared` gets; `given` holds what the caller supplies, by name.
+
+        Raises StrategyError for a missing or unknown series, or one of the wrong kind.
+        """
+        for name in given:
+            if name not in declared:
+                known = ", ".join(declared) or "none"
+                raise StrategyError(f"the strategy declares no input {name!r}; it declares {known}")
         self.candles = candles
-        self._sources = dict(series)
+        self._declared = declared
+        # What lies after the decision bar is not even here: a strategy cannot find it by any means.
+        end = int(candles.timestamp[-1]) + candles.timeframe_ms if len(candles) else 0
+        self._given = {name: known_by(series, end) for name, series in given.items()}
+        self._sources = {
+            name: _source(name, wanted, self._given.get(name), candles) for name, wanted in declared.items()
+        }
         self._aligned: dict[str, AlignedBars | AlignedEvents] = {}
         self._memo: dict[Hashable, Any] = {}
         self.timeframe_ms = candles.timeframe_ms
@@ -91,23 +119,6 @@ class MarketView:
         self.close: NDArray[np.float64] = candles.close
         self.volume: NDArray[np.float64] = candles.volume
 
-    @classmethod
-    def build(
-        cls, candles: Candles, declared: Mapping[str, Input], given: Mapping[str, Series] | None = None
-    ) -> MarketView:
-        """The view a strategy with the inputs `declared` gets; `given` holds what the caller supplies, by name.
-
-        Raises StrategyError for a missing or unknown series, or one of the wrong kind.
-        """
-        given = given or {}
-        for name in given:
-            if name not in declared:
-                raise StrategyError(f"the strategy declares no input {name!r}; it declares {', '.join(declared) or 'none'}")
-        series: dict[str, Series] = {}
-        for name, wanted in declared.items():
-            series[name] = _source(name, wanted, given.get(name), candles)
-        return cls(candles, series)
-
     def __len__(self) -> int:
         return len(self.candles)
 
@@ -115,11 +126,6 @@ class MarketView:
     def extra(self) -> Mapping[str, NDArray[np.float64]]:
         """Further columns of the candles, float64 (n,) each (order-book imbalance, spread, ...)."""
         return self.candles.extra
-
-    @property
-    def sources(self) -> Mapping[str, Series]:
-        """The further series as given, unaligned; for tools such as the look-ahead test, not for strategies."""
-        return self._sources
 
     def __getitem__(self, name: str) -> Any:
         """The further series `name`, aligned: AlignedBars or AlignedEvents. Raises StrategyError for another name."""
@@ -132,17 +138,16 @@ class MarketView:
     def _align(self, source: Series) -> AlignedBars | AlignedEvents:
         # Everything is compared with the moment of decision, the close of the base bar.
         decided = self.timestamp + self.timeframe_ms
-        end = int(decided[-1]) if decided.size else 0
-        known = source.timestamp if isinstance(source, Events) else source.timestamp + source.timeframe_ms
-        index = np.searchsorted(known, decided, side="right").astype(np.int64) - 1
-        count = int(np.searchsorted(known, end, side="right"))
-        if isinstance(source, Events):
-            return AlignedEvents(source.head(count), index)
-        return AlignedBars(source.head(count), index)
+        index = np.searchsorted(known_from(source), decided, side="right").astype(np.int64) - 1
+        return AlignedEvents(source, index) if isinstance(source, Events) else AlignedBars(source, index)
 
-    def cut(self, count: int) -> MarketView:
-        """The view as it was at the close of bar `count` - 1."""
-        return MarketView(self.candles.head(count), self._sources)
+    def window(self, start: int, stop: int) -> MarketView:
+        """The view of bars `start` .. `stop` - 1 alone, as it was at the close of the last of them."""
+        return MarketView(self.candles.slice(start, stop), self._declared, self._given)
+
+    def replaced(self, candles: Candles, change: Callable[[Series], Series]) -> MarketView:
+        """The same strategy's view of other candles, with `change` applied to each series the caller supplied."""
+        return MarketView(candles, self._declared, {name: change(series) for name, series in self._given.items()})
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """`compute()`, worked out once per view and `key`; arrays come back read-only."""

@@ -1,0 +1,275 @@
+"""Liquidity sweep: price pierces a level that many stops rest behind, on high volume, and comes back (SPEC 2.2).
+
+At bar t, with the window W of the last reversal_candles + 1 bars:
+
+    LONG when all hold, for some support L
+        min low over W  <=  L (1 - pierce_depth)             the pierce
+        max over W of volume / mean volume of 20 bars  >=  volume_spike_threshold
+        close  >  L                                          the return
+        bars of W with close > open  >=  reversal_candles    the confirmation
+        close - L  <=  3 x median ATR                        the level is near
+    stop = close - ATR m, target = close + ATR m R           m = atr_multiplier_sl, R = risk_reward_ratio
+    SHORT mirrors on resistances, with highs and bearish closes
+
+Supports are clusters (`levels.cluster_levels`) of at least min_level_touches swing lows among the last
+key_level_lookback bars; a swing is used once the two bars after it have closed, so no signal knows the future.
+
+Choices where SPEC is silent: ATR is the rolling mean of 14 true ranges, its median is taken over the last
+MEDIAN_WINDOW bars; a bar without volume is never a spike; without ATR there is no signal; when both sides fire at one
+bar neither is traded, because the market has said nothing. SPEC's guard against quiet markets (ATR below 0.2 % of
+price) is `min_atr_fraction`, off by default: hourly EUR/USD has an ATR of about 0.1 % and would never trade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from lockstep.core.space import Choice, Columns, FloatRange, Space
+from lockstep.engine.entries import NO_LIMIT, EntryBatch
+from lockstep.engine.signals import Signals
+from lockstep.market.indicators import rolling_median, swing_highs, swing_lows
+from lockstep.strategies import liquidity_kernels as kernels
+from lockstep.strategies.base import Params
+from lockstep.strategies.compiled import CompiledStrategy
+from lockstep.strategies.levels import CONFIRM, cluster_levels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.strategies.view import MarketView
+
+ATR_PERIOD: Final = 14
+VOLUME_PERIOD: Final = 20
+MEDIAN_WINDOW: Final = 100
+REACH: Final = 3.0
+"""Levels further from price than this many median ATRs are ignored."""
+_FIRST_BAR: Final = ATR_PERIOD + MEDIAN_WINDOW
+_ROOM_PER_SET: Final = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """What every parameter set shares. Arrays have one value per bar, or one per swing."""
+
+    spike_ratio: NDArray[np.float64]  # volume / mean volume, 0 where either is 0 or not yet known
+    atr: NDArray[np.float64]
+    reach: NDArray[np.float64]
+    low_bars: NDArray[np.int64]
+    high_bars: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Features and, per value of reversal_candles, the bars that the loosest parameters of a sweep could trade."""
+
+    view: MarketView
+    features: Features
+    low_known: NDArray[np.int32]
+    high_known: NDArray[np.int32]
+    reversals: NDArray[np.int64]
+    list_offsets: NDArray[np.int64]
+    lists: tuple[NDArray[Any], ...]  # bar, side, extreme, spike, depth
+
+
+class LiquiditySweep(CompiledStrategy):
+    """The liquidity sweep in both directions; nine searched parameters (R2.1, R2.2)."""
+
+    name = "LIQUIDITY_SWEEP"
+    parameters = Space(
+        {
+            "pierce_depth": FloatRange(0.0005, 0.005),
+            "volume_spike_threshold": FloatRange(1.5, 5.0),
+            "reversal_candles": Choice((1, 2, 3, 4, 5)),
+            "min_distance_from_level": FloatRange(0.0005, 0.003),
+            "atr_multiplier_sl": FloatRange(1.0, 3.0),
+            "risk_reward_ratio": FloatRange(1.5, 4.0),
+            "max_holding_periods": Choice((30, 50, 75, 100, 150)),
+            "key_level_lookback": Choice((50, 100, 150, 200)),
+            "min_level_touches": Choice((2, 3, 4, 5)),
+        }
+    )
+    defaults = MappingProxyType(
+        {
+            "pierce_depth": 0.002,
+            "volume_spike_threshold": 2.0,
+            "reversal_candles": 2,
+            "min_distance_from_level": 0.001,
+            "atr_multiplier_sl": 1.5,
+            "risk_reward_ratio": 2.0,
+            "max_holding_periods": 30,
+            "key_level_lookback": 100,
+            "min_level_touches": 3,
+            "min_atr_fraction": 0.0,
+        }
+    )
+    constraints = MappingProxyType(
+        {
+            "0 <= pierce_depth < 1": lambda p: 0.0 <= p["pierce_depth"] < 1.0,
+            "volume_spike_threshold > 0": lambda p: p["volume_spike_threshold"] > 0.0,
+            "reversal_candles >= 1": lambda p: p["reversal_candles"] >= 1,
+            "0 <= min_distance_from_level < 0.1": lambda p: 0.0 <= p["min_distance_from_level"] < 0.1,
+            "atr_multiplier_sl > 0": lambda p: p["atr_multiplier_sl"] > 0.0,
+            "risk_reward_ratio > 0": lambda p: p["risk_reward_ratio"] > 0.0,
+            "1 <= max_holding_periods < 2**31 - 1": lambda p: 1 <= p["max_holding_periods"] < NO_LIMIT,
+            "5 <= key_level_lookback <= 1000000": lambda p: 5 <= p["key_level_lookback"] <= 1_000_000,
+            "min_level_touches >= 1": lambda p: p["min_level_touches"] >= 1,
+        }
+    )
+
+    def warmup(self, params: Params) -> int:
+        """Bars until swings, ATR median and volume mean see only full windows."""
+        return _warmup(int(params["key_level_lookback"]), int(params["reversal_candles"]))
+
+    def signals(self, view: MarketView, params: Params) -> Signals:
+        """The plain twin: one bar at a time, as the rule reads. For sweeps the kernels find the same entries."""
+        f = features(view)
+        n = len(view)
+        side = np.zeros(n, dtype=np.int8)
+        stop, target = np.full(n, np.nan), np.full(n, np.nan)
+        for t in range(self.warmup(params), n):
+            if not (f.atr[t] > 0.0 and f.reach[t] > 0.0) or f.atr[t] < params["min_atr_fraction"] * view.close[t]:
+                continue
+            if _spike(f, params, t) < params["volume_spike_threshold"]:
+                continue
+            found = [s for s in (1, -1) if self._sweeps(view, f, params, t, s)]
+            if len(found) == 1:
+                side[t] = found[0]
+                stop[t], target[t] = _exits(view.close[t], f.atr[t], params, found[0])
+        return Signals(side=side, stop=stop, target=target, time_limit=int(params["max_holding_periods"]))
+
+    def _sweeps(self, view: MarketView, f: Features, params: Params, t: int, side: int) -> bool:
+        reversal, lookback = params["reversal_candles"], params["key_level_lookback"]
+        window = slice(t - reversal, t + 1)
+        if np.count_nonzero((view.close[window] - view.open[window]) * side > 0.0) < reversal:
+            return False
+        close, pierce = view.close[t], params["pierce_depth"]
+        stop, target = _exits(close, f.atr[t], params, side)
+        if (stop - close) * side >= 0.0 or (target - close) * side <= 0.0:
+            return False
+        prices, swings = (view.low, f.low_bars) if side > 0 else (view.high, f.high_bars)
+        known = swings[(swings > t - lookback) & (swings <= t - CONFIRM)]
+        for level, touches in cluster_levels(prices[known].tolist(), params["min_distance_from_level"]):
+            if touches < params["min_level_touches"]:
+                continue
+            if side > 0:
+                pierced = view.low[window].min() <= level * (1.0 - pierce)
+            else:
+                pierced = view.high[window].max() >= level * (1.0 + pierce)
+            if pierced and (close - level) * side > 0.0 and (close - level) * side <= f.reach[t]:
+                return True
+        return False
+
+    def prepare(self, view: MarketView, sets: Columns) -> Prepared:
+        """Candidate bars for the loosest values among `sets`, once per distinct reversal_candles."""
+        f = features(view)
+        low_known = kernels.known_swings(f.low_bars, CONFIRM, len(view))
+        high_known = kernels.known_swings(f.high_bars, CONFIRM, len(view))
+        reversals = np.unique(sets["reversal_candles"].astype(np.int64))
+        n = len(view)
+        room = (np.empty(2 * n, np.int32), np.empty(2 * n, np.int8), *(np.empty(2 * n) for _ in range(3)))
+        pieces: list[tuple[NDArray[Any], ...]] = []
+        for reversal in reversals:
+            count = kernels.find_candidates(
+                view.open, view.high, view.low, view.close, f.spike_ratio, f.atr, f.reach,
+                max(_FIRST_BAR, VOLUME_PERIOD + int(reversal)), int(reversal),
+                float(sets["volume_spike_threshold"].min()), float(sets["pierce_depth"].min()), *room,
+            )  # fmt: skip
+            count = kernels.keep_crowded(
+                *room, count, view.close, f.reach, int(sets["key_level_lookback"].max()),
+                float(sets["min_distance_from_level"].max()), int(sets["min_level_touches"].min()),
+                view.low[f.low_bars], low_known, view.high[f.high_bars], high_known,
+            )  # fmt: skip
+            pieces.append(tuple(column[:count].copy() for column in room))
+        return Prepared(
+            view=view,
+            features=f,
+            low_known=low_known,
+            high_known=high_known,
+            reversals=reversals,
+            list_offsets=np.cumsum([0, *(piece[0].size for piece in pieces)]).astype(np.int64),
+            lists=tuple(np.concatenate([piece[i] for piece in pieces]) for i in range(len(room))),
+        )
+
+    def entries(self, prepared: Prepared, sets: Columns, lo: int, hi: int) -> EntryBatch:
+        """Entries of sets lo .. hi - 1; equal to those of `signals`."""
+        view, f = prepared.view, prepared.features
+        offsets = np.zeros(hi - lo + 1, np.int64)
+        room = _ROOM_PER_SET * (hi - lo)
+        while True:
+            bar, side, limit = np.empty(room, np.int32), np.empty(room, np.int8), np.empty(room, np.int32)
+            stop, target = np.empty(room), np.empty(room)
+            needed = kernels.sweep_entries(
+                prepared.list_offsets, *prepared.lists, view.close, f.atr, f.reach, view.low[f.low_bars],
+                prepared.low_known, view.high[f.high_bars], prepared.high_known, *_set_columns(prepared, sets), lo, hi,
+                offsets, bar, side, stop, target, limit,
+            )  # fmt: skip
+            if needed <= room:
+                break
+            room = needed
+        return EntryBatch(
+            offsets=offsets,
+            bar=bar[:needed],
+            side=side[:needed],
+            stop=stop[:needed],
+            target=target[:needed],
+            time_limit=limit[:needed],
+        )
+
+
+def features(view: MarketView) -> Features:
+    """The features of `view`, worked out once."""
+    return view.once("liquidity_sweep", lambda: _features(view))
+
+
+def _features(view: MarketView) -> Features:
+    mean = view.mean_volume(VOLUME_PERIOD)
+    atr = view.atr(ATR_PERIOD)
+    traded = (view.volume > 0.0) & (mean > 0.0)
+    return Features(
+        spike_ratio=np.divide(view.volume, mean, out=np.zeros(len(view)), where=traded),
+        atr=atr,
+        reach=REACH * rolling_median(atr, MEDIAN_WINDOW),
+        low_bars=_pivots(swing_lows(view.low, CONFIRM)),
+        high_bars=_pivots(swing_highs(view.high, CONFIRM)),
+    )
+
+
+def _pivots(known: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Bars of the swings whose prices stand where they became known."""
+    return np.flatnonzero(~np.isnan(known)) - CONFIRM
+
+
+def _set_columns(prepared: Prepared, sets: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+    which = np.searchsorted(prepared.reversals, sets["reversal_candles"])
+    warm = np.maximum(
+        np.maximum(sets["key_level_lookback"] + CONFIRM, VOLUME_PERIOD + sets["reversal_candles"]), _FIRST_BAR
+    )
+    floats = (
+        "pierce_depth", "volume_spike_threshold", "min_distance_from_level", "atr_multiplier_sl", "risk_reward_ratio",
+    )  # fmt: skip
+    whole = ("max_holding_periods", "key_level_lookback", "min_level_touches")
+    return (
+        which.astype(np.int64),
+        *(sets[name].astype(np.float64) for name in floats),
+        *(sets[name].astype(np.int64) for name in whole),
+        sets["min_atr_fraction"].astype(np.float64),
+        warm.astype(np.int64),
+    )
+
+
+def _warmup(lookback: int, reversal: int) -> int:
+    return max(lookback + CONFIRM, VOLUME_PERIOD + reversal, _FIRST_BAR)
+
+
+def _spike(f: Features, params: Params, t: int) -> float:
+    return float(f.spike_ratio[t - params["reversal_candles"] : t + 1].max())
+
+
+def _exits(close: float, atr: float, params: Params, side: int) -> tuple[float, float]:
+    loss = side * (atr * params["atr_multiplier_sl"])
+    return close - loss, close + loss * params["risk_reward_ratio"]
