@@ -53,13 +53,13 @@ class Costs:
         return price * (1.0 - self.slippage_rate) - self.spread / 2.0
 
 
-#: A market without friction, for tests and for measuring what costs take.
-FREE = Costs(fee_rate=0.0, slippage_rate=0.0)
-
-
 def _check_range(name: str, value: float, *, low: float, high: float) -> None:
     if not (low <= value < high):
         raise InputError(
             f"costs: {name} lies in [{low:g}, {high:g}); found {value!r}. "
             "Rates are fractions (0.1 % is 0.001), the spread is in price units."
         )
+
+
+#: A market without friction, for tests and for measuring what costs take.
+FREE = Costs(fee_rate=0.0, slippage_rate=0.0)

@@ -1,0 +1,158 @@
+"""From frozen values (Candles, Costs, Execution) to what the kernels read, and one call of the kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.core.errors import DataError, InputError
+from lockstep.engine import statistics, walk
+from lockstep.engine.costs import Costs
+from lockstep.engine.entries import EntryBatch
+from lockstep.engine.metrics import annual_bars
+from lockstep.engine.settings import DEFAULT_STOP_DISTANCE, Execution
+from lockstep.market.candles import Candles
+
+_NO_FLOATS = np.empty(0, np.float64)
+_NO_BARS = np.empty(0, np.int32)
+_NO_TIMES = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MarketArrays:
+    """What the engine reads of a market: made once, shared by all sets of a sweep.
+
+    bars    open, high, low, close float64 (n,) and the number of gaps before each bar, int32 (n,)
+    fine    finer bars that settle the order of stop and target, or empty arrays
+    annual  bars per year, for annualised ratios
+    """
+
+    bars: walk.Bars
+    fine: walk.Fine
+    annual: float
+
+    @property
+    def size(self) -> int:
+        """n, the number of bars."""
+        return int(self.bars.close.size)
+
+
+def market_arrays(candles: Candles, detail: Candles | None = None) -> MarketArrays:
+    """Arrays of `candles`, with `detail` (finer bars of the same market) for ambiguous bars.
+
+    Raises DataError when `detail` is not finer by a whole factor.
+    """
+    step = candles.timeframe_ms
+    gaps = np.zeros(len(candles), np.int32)
+    np.cumsum(np.diff(candles.timestamp) > step, out=gaps[1:])
+    bars = walk.Bars(candles.open, candles.high, candles.low, candles.close, gaps)
+    if detail is None:
+        fine = walk.Fine(_NO_TIMES, _NO_TIMES, _NO_FLOATS, _NO_FLOATS, step, step)
+    else:
+        if detail.timeframe_ms >= step or step % detail.timeframe_ms != 0:
+            raise DataError(
+                "detail: finer candles divide the bar length by a whole number; "
+                f"found {detail.timeframe_ms} ms for bars of {step} ms. Load a finer timeframe, such as 1m for 5m."
+            )
+        fine = walk.Fine(candles.timestamp, detail.timestamp, detail.high, detail.low, step, detail.timeframe_ms)
+    return MarketArrays(bars=bars, fine=fine, annual=annual_bars(candles.timestamp, step))
+
+
+def walk_terms(market: MarketArrays, costs: Costs, execution: Execution) -> walk.Terms:
+    """Costs and execution as the kernel reads them. Raises InputError when a sale could yield nothing."""
+    if market.size and not float(market.bars.low.min()) * (1.0 - costs.slippage_rate) > costs.spread / 2.0:
+        raise InputError(
+            f"costs: half the spread stays below every price; found spread {costs.spread!r} "
+            f"against a lowest price of {float(market.bars.low.min())!r}. The spread is in price units, not in pips."
+        )
+    return walk.Terms(
+        taker=float(costs.fee_rate),
+        maker=float(costs.target_fee_rate),
+        slippage=float(costs.slippage_rate),
+        half_spread=float(costs.spread) / 2.0,
+        capital=float(execution.initial_capital),
+        risk=float(execution.risk_per_trade) * float(execution.position_size_pct),
+        default_distance=DEFAULT_STOP_DISTANCE,
+        compounding=bool(execution.compounding),
+        at_close=execution.at_close,
+    )
+
+
+def block_ends(bars: int, blocks: int) -> NDArray[np.int64]:
+    """int64 (blocks,): first bar after each block. Block k holds bars ⌊k·n/B⌋ … ⌊(k + 1)·n/B⌋ − 1."""
+    return np.arange(1, blocks + 1, dtype=np.int64) * bars // blocks
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Walked:
+    """Output of the kernels for the k sets of one batch; rows and columns as named in `walk` and `statistics`.
+
+    when int32 (6, T), money float64 (10, T), trade_offsets int64 (k + 1,), totals float64 (k, 7),
+    blocks float64 (k, B, 2): Σ r and Σ r² of each block, metrics float64 (k, 35).
+    """
+
+    when: NDArray[np.int32]
+    money: NDArray[np.float64]
+    trade_offsets: NDArray[np.int64]
+    totals: NDArray[np.float64]
+    blocks: NDArray[np.float64]
+    metrics: NDArray[np.float64]
+
+
+def run_batch(market: MarketArrays, terms: walk.Terms, batch: EntryBatch, ends: NDArray[np.int64]) -> Walked:
+    """Walks and summarises every set of `batch`: the only caller of the kernels, for sweeps and backtests alike."""
+    sets, room = batch.sets, batch.bar.size
+    walked = Walked(
+        when=np.empty((walk.WHEN_ROWS, room), np.int32),
+        money=np.empty((walk.MONEY_ROWS, room), np.float64),
+        trade_offsets=np.empty(sets + 1, np.int64),
+        totals=np.empty((sets, walk.TOTAL_COLUMNS), np.float64),
+        blocks=np.empty((sets, ends.size, 2), np.float64),
+        metrics=np.empty((sets, statistics.METRICS), np.float64),
+    )
+    walk.walk_sets(
+        market.bars,
+        terms,
+        market.fine,
+        _columns(batch),
+        batch.offsets,
+        _NO_TIMES if batch.exit_offsets is None else batch.exit_offsets,
+        ends,
+        walked.when,
+        walked.money,
+        walked.trade_offsets,
+        walked.totals,
+        walked.blocks,
+    )
+    statistics.summarise(
+        walked.when,
+        walked.money,
+        walked.trade_offsets,
+        walked.totals,
+        walked.blocks,
+        market.size,
+        market.annual,
+        terms.capital,
+        terms.compounding,
+        walked.metrics,
+    )
+    return walked
+
+
+def _columns(batch: EntryBatch) -> tuple[Any, ...]:
+    """The entries as the kernel reads them. Where only one side occurs, it need not look for opposite signals."""
+    side = batch.side
+    two_sided = bool(side.size and side.min() != side.max())
+    return (
+        batch.bar,
+        side,
+        batch.stop,
+        batch.target,
+        batch.time_limit,
+        _NO_FLOATS if batch.trail is None else batch.trail,
+        _NO_BARS if batch.exit_bar is None else batch.exit_bar,
+        two_sided,
+    )

@@ -1,0 +1,173 @@
+"""One backtest of signals given as arrays."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.core.errors import StrategyError
+from lockstep.engine.arrays import MarketArrays, block_ends, market_arrays, run_batch, walk_terms
+from lockstep.engine.costs import Costs
+from lockstep.engine.entries import EntryBatch, compact
+from lockstep.engine.metrics import Metric, values_of
+from lockstep.engine.settings import Execution
+from lockstep.engine.signals import Signals
+from lockstep.engine.trades import Trades, bar_returns, equity_curve, trades_of
+from lockstep.market.candles import Candles
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BlockSums:
+    """Sums over the returns r_j of the bars of B contiguous blocks, for validation without the curve.
+
+    bars int64 (B,); r1 … r4 float64 (B,): Σ r, Σ r², Σ r³, Σ r⁴, flat bars included as 0. NaN after ruin.
+    """
+
+    bars: NDArray[np.int64]
+    r1: NDArray[np.float64]
+    r2: NDArray[np.float64]
+    r3: NDArray[np.float64]
+    r4: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Simulation:
+    """Everything one backtest says.
+
+    trades      closed trades, as columns
+    metrics     every Metric; None where undefined
+    equity      float64 (n,): equity at the close of each bar, quote currency
+    timestamp   int64 (n,): ms UTC at bar open
+    blocks      sums of bar returns per block
+    costs, execution   what it was run with
+    """
+
+    trades: Trades
+    metrics: dict[Metric, float | int | None]
+    equity: NDArray[np.float64]
+    timestamp: NDArray[np.int64]
+    blocks: BlockSums
+    costs: Costs
+    execution: Execution
+
+    def __getitem__(self, metric: Metric | str) -> float | int | None:
+        """The value of one metric."""
+        return self.metrics[Metric(str(metric))]  # type: ignore[call-arg]
+
+    @property
+    def ruined(self) -> bool:
+        """Whether equity reached 0 or less, which ended trading."""
+        return self.metrics[Metric.RUINED] == 1
+
+    @property
+    def returns(self) -> NDArray[np.float64]:
+        """r_j, float64 (n,): return of each bar."""
+        return bar_returns(self.equity, self.execution.initial_capital)
+
+    def to_dict(self, *, curve: bool = True) -> dict[str, Any]:
+        """Plain dicts, lists and Python numbers, ready for JSON (R3.19); `curve=False` leaves the equity curve out."""
+        plain: dict[str, Any] = {
+            "metrics": {str(metric): value for metric, value in self.metrics.items()},
+            "trades": self.trades.to_dicts(self.timestamp),
+        }
+        if curve:
+            plain["equity_curve"] = {"timestamp": self.timestamp.tolist(), "equity": self.equity.tolist()}
+        return plain
+
+    def to_json(self, *, curve: bool = True) -> str:
+        """JSON text of `to_dict`; never NaN or infinity."""
+        return json.dumps(self.to_dict(curve=curve), allow_nan=False)
+
+    def __str__(self) -> str:
+        from lockstep.engine.report import summary
+
+        return summary(self)
+
+    def __repr__(self) -> str:
+        profit = self.metrics[Metric.NET_PROFIT_PCT]
+        return f"Simulation(bars={self.equity.size}, trades={len(self.trades)}, net_profit_pct={profit:.2f})"
+
+
+def simulate(
+    candles: Candles,
+    signals: Signals,
+    costs: Costs | None = None,
+    execution: Execution | None = None,
+    *,
+    detail: Candles | None = None,
+) -> Simulation:
+    """Trades `signals` over `candles` by the rules of docs/engine.md.
+
+    candles    the market, n bars
+    signals    decisions at bar closes, arrays of shape (n,)
+    costs      fees, slippage, spread; default Costs()
+    execution  fill rule, sizing; default Execution()
+    detail     finer candles of the same market, which settle whether stop or target came first in one bar
+
+    Raises StrategyError when the signals are not as long as the candles, DataError for unusable `detail`, InputError
+    for costs that do not fit the prices.
+    """
+    if len(signals) != len(candles):
+        raise StrategyError(
+            f"signals: one value per bar; found {len(signals)} values for {len(candles)} bars. "
+            "Build the arrays from these candles."
+        )
+    execution = Execution() if execution is None else execution
+    batch = compact(signals, max_holding=execution.max_holding)
+    return simulate_entries(candles, market_arrays(candles, detail), batch, costs, execution)
+
+
+def simulate_entries(
+    candles: Candles,
+    market: MarketArrays,
+    batch: EntryBatch,
+    costs: Costs | None = None,
+    execution: Execution | None = None,
+) -> Simulation:
+    """`simulate` for compact entries of one set: what re-running a set of a sweep calls. Raises as `simulate` does."""
+    costs = Costs() if costs is None else costs
+    execution = Execution() if execution is None else execution
+    if batch.sets != 1:
+        raise ValueError(f"a simulation has entries of one set; found {batch.sets}")
+    ends = block_ends(market.size, execution.blocks)
+    walked = run_batch(market, walk_terms(market, costs, execution), batch, ends)
+    made = int(walked.trade_offsets[1])
+    trades = trades_of(walked.when[:, :made], walked.money[:, :made], at_close=execution.at_close)
+    equity = equity_curve(
+        market.bars.close, trades, initial_capital=execution.initial_capital, fee_rate=costs.fee_rate
+    )
+    return Simulation(
+        trades=trades,
+        metrics=values_of(walked.metrics[0]),
+        equity=equity,
+        timestamp=candles.timestamp,
+        blocks=_block_sums(walked.blocks[0], ends, equity, execution.initial_capital),
+        costs=costs,
+        execution=execution,
+    )
+
+
+def _block_sums(
+    sums: NDArray[np.float64], ends: NDArray[np.int64], equity: NDArray[np.float64], initial_capital: float
+) -> BlockSums:
+    """Third and fourth powers are needed of the best trial only, so they are summed from its curve."""
+    bars = np.diff(ends, prepend=np.int64(0))
+    returns = bar_returns(equity, initial_capital)
+    square = returns * returns
+    undefined = np.isnan(sums[:, 0])
+    cells = np.concatenate((np.zeros(1, np.int64), ends))
+    third, fourth = (
+        np.array([powers[lo:hi].sum() for lo, hi in zip(cells[:-1], cells[1:], strict=True)])
+        for powers in (square * returns, square * square)
+    )
+    return BlockSums(
+        bars=bars,
+        r1=sums[:, 0].copy(),
+        r2=sums[:, 1].copy(),
+        r3=np.where(undefined, np.nan, third),
+        r4=np.where(undefined, np.nan, fourth),
+    )

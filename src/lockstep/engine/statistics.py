@@ -1,0 +1,216 @@
+"""From the trades and return sums of a walk to the row of metrics of each set; formulas in `metrics.Metric`.
+
+Undefined values are NaN here (None at the surface). Every sum runs in a stated order, trade by trade or block by
+block, so that a sweep and a single backtest give the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from lockstep.engine import walk
+from lockstep.engine.metrics import COLUMN, Metric
+from lockstep.engine.walk import F8, I4, I8, kernel
+
+# The kernel's globals are constants of the compiled code. Changing the order of Metric changes them, and numba's
+# cache watches this file only, so the order is restated here and checked when the module is imported.
+(
+    NET_PROFIT, NET_PROFIT_PCT, NET_PROFIT_WORST_PCT, NET_PROFIT_BEST_PCT,
+    SHARPE_RATIO, SHARPE_RATIO_PER_TRADE, SORTINO_RATIO, SORTINO_RATIO_PER_TRADE, CALMAR_RATIO,
+    MAX_DRAWDOWN_PCT, AVG_DRAWDOWN_PCT, MAX_DRAWDOWN_BAR_PCT,
+    TOTAL_TRADES, WINNING_TRADES, LOSING_TRADES, LONG_TRADES, SHORT_TRADES,
+    GROSS_WIN_RATE, PROFIT_FACTOR, EXPECTANCY, AVG_WIN_PCT, AVG_LOSS_PCT, LARGEST_WIN_PCT, LARGEST_LOSS_PCT,
+    CVAR_95_PCT, AVG_HOLDING_PERIODS, EXPOSURE, TOTAL_COSTS, COST_SHARE, BREAK_EVEN_COST,
+    AMBIGUOUS_TRADES, REFUSED_SIGNALS, UNFILLED_SIGNALS, GAP_TRADES, RUINED,
+) = range(35)  # fmt: skip
+METRICS: Final = 35
+
+# Rows and columns of the walk's output, restated for the same reason.
+SIGNAL_BAR, EXIT_BAR, SIDE, AMBIGUOUS, GAPS = 0, 1, 2, 4, 5
+SIZE, PNL_PCT, PNL, PNL_OTHER, GROSS, EQUITY_BEFORE = 4, 5, 6, 7, 8, 9
+TOTAL_EQUITY, TOTAL_DOWNSIDE, TOTAL_DRAWDOWN, TOTAL_REFUSED, TOTAL_UNFILLED, TOTAL_LIVED, TOTAL_RUINED = range(7)
+
+ROOT_252: Final = math.sqrt(252.0)
+
+
+def _check_constants() -> None:
+    names = {name: value for name, value in globals().items() if name in Metric.__members__}
+    if names != {metric.name: column for metric, column in COLUMN.items()}:
+        raise RuntimeError("engine.statistics restates the order of Metric; the two differ")
+    rows = ("SIGNAL_BAR", "EXIT_BAR", "SIDE", "AMBIGUOUS", "GAPS", "SIZE", "PNL_PCT", "PNL", "PNL_OTHER", "GROSS")
+    wrong = [name for name in (*rows, "EQUITY_BEFORE") if globals()[name] != getattr(walk, name)]
+    totals = ("EQUITY", "DOWNSIDE", "DRAWDOWN", "REFUSED", "UNFILLED", "LIVED", "RUINED")
+    wrong += [name for name in totals if globals()[f"TOTAL_{name}"] != getattr(walk, name)]
+    if wrong:
+        raise RuntimeError(f"engine.statistics restates the rows of the walk; they differ in {', '.join(wrong)}")
+
+
+_check_constants()
+
+
+@kernel
+def _ratio(numerator: float, denominator: float) -> float:
+    """numerator / denominator, undefined unless the denominator is above 0."""
+    return numerator / denominator if denominator > 0.0 else np.nan
+
+
+@kernel
+def _deviation(values: F8, below: float) -> tuple[int, float]:
+    """Number and population standard deviation (ddof 0) of the values under `below`, in two passes.
+
+    Sums start from the first value, so that equal values have a deviation of exactly 0.
+    """
+    count, total, origin = 0, 0.0, 0.0
+    for value in values:
+        if value < below:
+            if count == 0:
+                origin = value
+            count += 1
+            total += value - origin
+    if count == 0:
+        return 0, np.nan
+    mean, square = origin + total / count, 0.0
+    for value in values:
+        if value < below:
+            square += (value - mean) * (value - mean)
+    return count, math.sqrt(square / count)
+
+
+@kernel
+def _tail_mean(values: F8) -> float:
+    """Mean of the smallest twentieth of the values (at least one), summed in ascending order."""
+    if values.size == 0:
+        return np.nan
+    k = (values.size + 19) // 20
+    total = 0.0
+    for value in np.sort(np.partition(values, k - 1)[:k]):
+        total += value
+    return total / k
+
+
+@kernel
+def _trade_metrics(when: I4, money: F8, capital: float, compounding: bool, row: F8) -> None:
+    """Everything that follows from the list of trades."""
+    trades = when.shape[1]
+    wins, losses, longs, ambiguous, over_gaps, held = 0, 0, 0, 0, 0, 0
+    won, lost, won_pct, lost_pct, best, worst = 0.0, 0.0, 0.0, 0.0, -np.inf, np.inf
+    net, total_pct, gross, turnover = 0.0, 0.0, 0.0, 0.0
+    low, high = 0.0, 0.0  # net profit under the worst and best order
+    low_equity, high_equity = capital, capital
+    equity, peak, depth, depths, under = capital, capital, 0.0, 0.0, 0
+    for i in range(trades):
+        pnl, pct, size = money[PNL, i], money[PNL_PCT, i], money[SIZE, i]
+        net += pnl
+        total_pct += pct
+        gross += money[GROSS, i]
+        turnover += 2.0 * size
+        held += when[EXIT_BAR, i] - when[SIGNAL_BAR, i]
+        if when[SIDE, i] > 0:
+            longs += 1
+        if when[GAPS, i] > 0:
+            over_gaps += 1
+        if pnl > 0.0:
+            wins += 1
+            won += pnl
+            won_pct += pct
+            best = max(best, pct)
+        elif pnl < 0.0:
+            losses += 1
+            lost += pnl
+            lost_pct += pct
+            worst = min(worst, pct)
+        ambiguous += when[AMBIGUOUS, i]
+        other = money[PNL_OTHER, i]
+        low += min(pnl, other)
+        high += max(pnl, other)
+        # With compounding every size is proportional to the equity before it, so the ratios chain.
+        low_equity *= 1.0 + min(pnl, other) / money[EQUITY_BEFORE, i]
+        high_equity *= 1.0 + max(pnl, other) / money[EQUITY_BEFORE, i]
+        equity += pnl
+        peak = max(peak, equity)
+        fall = equity / peak - 1.0
+        if fall < 0.0:
+            depth = min(depth, fall)
+            depths += fall
+            under += 1
+    row[NET_PROFIT] = net
+    row[NET_PROFIT_PCT] = 100.0 * net / capital
+    # Without an ambiguous trade all three are one number, to the bit.
+    row[NET_PROFIT_WORST_PCT], row[NET_PROFIT_BEST_PCT] = row[NET_PROFIT_PCT], row[NET_PROFIT_PCT]
+    if ambiguous > 0:
+        row[NET_PROFIT_WORST_PCT] = 100.0 * (low_equity - capital if compounding else low) / capital
+        row[NET_PROFIT_BEST_PCT] = 100.0 * (high_equity - capital if compounding else high) / capital
+    row[MAX_DRAWDOWN_PCT] = 100.0 * depth
+    row[AVG_DRAWDOWN_PCT] = 100.0 * depths / under if under > 0 else 0.0
+    row[CALMAR_RATIO] = _ratio(row[NET_PROFIT_PCT], -row[MAX_DRAWDOWN_PCT])
+    row[TOTAL_TRADES], row[WINNING_TRADES], row[LOSING_TRADES] = trades, wins, losses
+    row[LONG_TRADES], row[SHORT_TRADES] = longs, trades - longs
+    row[GROSS_WIN_RATE] = _ratio(wins, trades)
+    row[PROFIT_FACTOR] = _ratio(won, -lost)
+    row[EXPECTANCY] = _ratio(100.0 * total_pct, trades)
+    row[AVG_WIN_PCT] = _ratio(100.0 * won_pct, wins)
+    row[AVG_LOSS_PCT] = _ratio(100.0 * lost_pct, losses)
+    row[LARGEST_WIN_PCT] = 100.0 * best if wins > 0 else np.nan
+    row[LARGEST_LOSS_PCT] = 100.0 * worst if losses > 0 else np.nan
+    row[AVG_HOLDING_PERIODS] = _ratio(held, trades)
+    row[TOTAL_COSTS] = gross - net
+    row[COST_SHARE] = _ratio(gross - net, gross)
+    row[BREAK_EVEN_COST] = _ratio(gross, turnover)
+    row[AMBIGUOUS_TRADES], row[GAP_TRADES] = ambiguous, over_gaps
+    pcts = money[PNL_PCT]
+    count, deviation = _deviation(pcts, np.inf)
+    row[SHARPE_RATIO_PER_TRADE] = _ratio(total_pct / trades, deviation) * ROOT_252 if count > 1 else np.nan
+    count, deviation = _deviation(pcts, 0.0)
+    row[SORTINO_RATIO_PER_TRADE] = _ratio(total_pct / trades, deviation) * ROOT_252 if count > 0 else np.nan
+    row[CVAR_95_PCT] = 100.0 * _tail_mean(pcts)
+
+
+@kernel
+def _bar_metrics(totals: F8, blocks: F8, bars: int, annual: float, row: F8) -> None:
+    """Everything that follows from the returns of the bars: sums of blocks, added in order."""
+    total, square = 0.0, 0.0
+    for k in range(blocks.shape[0]):
+        total += blocks[k, 0]
+        square += blocks[k, 1]
+    ruined = totals[TOTAL_RUINED] > 0.0
+    row[SHARPE_RATIO], row[SORTINO_RATIO] = np.nan, np.nan
+    if bars > 0 and not ruined:
+        mean = total / bars
+        variance = square / bars - mean * mean
+        # Below this share of the raw second moment the difference is rounding, not variance.
+        if variance > 1e-12 * square / bars:
+            row[SHARPE_RATIO] = mean / math.sqrt(variance) * math.sqrt(annual)
+        row[SORTINO_RATIO] = _ratio(mean, math.sqrt(totals[TOTAL_DOWNSIDE] / bars)) * math.sqrt(annual)
+    row[MAX_DRAWDOWN_BAR_PCT] = 0.0 - 100.0 * totals[TOTAL_DRAWDOWN]
+    row[EXPOSURE] = totals[TOTAL_LIVED] / bars if bars > 0 else 0.0
+    row[REFUSED_SIGNALS], row[UNFILLED_SIGNALS] = totals[TOTAL_REFUSED], totals[TOTAL_UNFILLED]
+    row[RUINED] = totals[TOTAL_RUINED]
+    if ruined:
+        # Returns through 0 mean nothing; a validator must not average them.
+        blocks[:] = np.nan
+
+
+@kernel
+def summarise(
+    when: I4,
+    money: F8,
+    trade_offsets: I8,
+    totals: F8,
+    blocks: F8,
+    bars: int,
+    annual: float,
+    capital: float,
+    compounding: bool,
+    metrics: F8,
+) -> None:
+    """Fills metrics float64 (k, 35) from the output of `walk.walk_sets`; arguments as there.
+
+    bars is n, annual the bars per year. The block sums of a ruined set become NaN.
+    """
+    for k in range(metrics.shape[0]):
+        lo, hi = trade_offsets[k], trade_offsets[k + 1]
+        _trade_metrics(when[:, lo:hi], money[:, lo:hi], capital, compounding, metrics[k])
+        _bar_metrics(totals[k], blocks[k], bars, annual, metrics[k])

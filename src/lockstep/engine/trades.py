@@ -1,0 +1,176 @@
+"""The trades of a backtest, as columns, and the equity curve they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.engine import walk
+from lockstep.engine.walk import F8, I4, kernel
+
+
+class ExitReason(StrEnum):
+    """Why a position ended (docs/engine.md, rules 4 to 6)."""
+
+    TP = "TP"
+    """the target was touched"""
+    SL = "SL"
+    """the stop was touched, or jumped over"""
+    MAX_HOLD = "MAX_HOLD"
+    """the time limit"""
+    SIGNAL = "SIGNAL"
+    """an entry signal of the other side"""
+    END_OF_DATA = "END_OF_DATA"
+    """the last bar closed with the position open"""
+    EXIT = "EXIT"
+    """the strategy's exit flag"""
+    TRAIL = "TRAIL"
+    """the trailing stop, tighter than the fixed one, was touched or jumped over"""
+
+
+#: Name of each reason code of the walk.
+REASON_OF_CODE: Final = {
+    walk.TP: ExitReason.TP,
+    walk.SL: ExitReason.SL,
+    walk.MAX_HOLD: ExitReason.MAX_HOLD,
+    walk.SIGNAL: ExitReason.SIGNAL,
+    walk.END_OF_DATA: ExitReason.END_OF_DATA,
+    walk.EXIT: ExitReason.EXIT,
+    walk.TRAIL: ExitReason.TRAIL,
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trades:
+    """T closed trades, oldest first; every column has shape (T,). Prices and money in quote currency.
+
+    signal_bar      int32: bar at whose close the trade was decided
+    entry_bar       int32: bar of the entry fill: signal_bar + 1 with fill="next_open", signal_bar with "close"
+    exit_bar        int32: bar of the exit fill
+    side            int8: 1 long, -1 short
+    entry_level     float64: entry price before costs
+    entry_price     float64: entry price after slippage and half the spread
+    exit_level      float64: exit price before costs
+    exit_price      float64: exit price after slippage and half the spread
+    size            float64: money put in, before costs
+    pnl             float64: size · pnl_pct
+    pnl_pct         float64: result as a fraction of size, after all costs
+    gross_pnl       float64: what the trade would have made without any costs
+    equity_before   float64: realised equity when the trade was entered
+    holding_periods int32: exit_bar − signal_bar
+    reason          int8: code of the exit reason; `exit_reasons()` gives the names
+    ambiguous       bool: stop and target were touched in one bar and the order is unknown
+    spans_gap       bool: bars are missing somewhere between signal bar and exit bar
+    """
+
+    signal_bar: NDArray[np.int32]
+    entry_bar: NDArray[np.int32]
+    exit_bar: NDArray[np.int32]
+    side: NDArray[np.int8]
+    entry_level: NDArray[np.float64]
+    entry_price: NDArray[np.float64]
+    exit_level: NDArray[np.float64]
+    exit_price: NDArray[np.float64]
+    size: NDArray[np.float64]
+    pnl: NDArray[np.float64]
+    pnl_pct: NDArray[np.float64]
+    gross_pnl: NDArray[np.float64]
+    equity_before: NDArray[np.float64]
+    holding_periods: NDArray[np.int32]
+    reason: NDArray[np.int8]
+    ambiguous: NDArray[np.bool_]
+    spans_gap: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return int(self.signal_bar.size)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Every column by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def exit_reasons(self) -> list[ExitReason]:
+        """The reason of each trade's exit."""
+        return [REASON_OF_CODE[code] for code in self.reason.tolist()]
+
+    def to_dicts(self, timestamp: NDArray[np.int64] | None = None) -> list[dict[str, Any]]:
+        """One dict of plain Python values per trade, with names for side and reason (SPEC 3.1).
+
+        With `timestamp` (int64 (n,), ms UTC at bar open) each also holds entry_time and exit_time: the open time of
+        the bar in which the fill falls.
+        """
+        columns: dict[str, list[Any]] = {name: column.tolist() for name, column in self.columns().items()}
+        columns["side"] = ["LONG" if side > 0 else "SHORT" for side in columns["side"]]
+        del columns["reason"]
+        columns["exit_reason"] = [str(reason) for reason in self.exit_reasons()]
+        if timestamp is not None:
+            columns["entry_time"] = timestamp[self.entry_bar].tolist()
+            columns["exit_time"] = timestamp[self.exit_bar].tolist()
+        names = list(columns)
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def trades_of(when: I4, money: F8, *, at_close: bool) -> Trades:
+    """Trades of a walk's columns, copied out of its buffers."""
+    signal_bar = when[walk.SIGNAL_BAR].copy()
+    exit_bar = when[walk.EXIT_BAR].copy()
+    return Trades(
+        signal_bar=signal_bar,
+        entry_bar=signal_bar if at_close else signal_bar + np.int32(1),
+        exit_bar=exit_bar,
+        side=when[walk.SIDE].astype(np.int8),
+        entry_level=money[walk.ENTRY_RAW].copy(),
+        entry_price=money[walk.ENTRY_PRICE].copy(),
+        exit_level=money[walk.EXIT_RAW].copy(),
+        exit_price=money[walk.EXIT_PRICE].copy(),
+        size=money[walk.SIZE].copy(),
+        pnl=money[walk.PNL].copy(),
+        pnl_pct=money[walk.PNL_PCT].copy(),
+        gross_pnl=money[walk.GROSS].copy(),
+        equity_before=money[walk.EQUITY_BEFORE].copy(),
+        holding_periods=exit_bar - signal_bar,
+        reason=when[walk.REASON].astype(np.int8),
+        ambiguous=when[walk.AMBIGUOUS] != 0,
+        spans_gap=when[walk.GAPS] > 0,
+    )
+
+
+@kernel
+def _mark(close: F8, entry_bar: I4, exit_bar: I4, side: Any, money: F8, taker: float, equity: F8) -> None:
+    """Writes equity at every close: flat, marked, and realised where a position was left."""
+    n = close.size
+    current, done = equity[0], 0
+    for i in range(entry_bar.size):
+        for j in range(done, entry_bar[i]):
+            equity[j] = current
+        size, q, before, pnl = money[0, i], money[1, i], money[2, i], money[3, i]
+        a, b = before - size * (side[i] + taker), side[i] * size / q
+        for j in range(entry_bar[i], exit_bar[i]):
+            equity[j] = a + b * close[j]
+        current = before + pnl
+        done = exit_bar[i]
+    for j in range(done, n):
+        equity[j] = current
+
+
+def equity_curve(close: F8, trades: Trades, *, initial_capital: float, fee_rate: float) -> NDArray[np.float64]:
+    """Equity at the close of every bar, float64 (n,): the walk's own marks, written out (docs/engine.md, rule 8).
+
+    A bar in which a position ends carries the realised equity, unless another begins in it.
+    """
+    equity = np.empty(close.size, np.float64)
+    if close.size:
+        equity[0] = initial_capital
+        money = np.stack([trades.size, trades.entry_price, trades.equity_before, trades.pnl])
+        _mark(close, trades.entry_bar, trades.exit_bar, trades.side, money, fee_rate, equity)
+    return equity
+
+
+def bar_returns(equity: F8, initial_capital: float) -> NDArray[np.float64]:
+    """r_j = E_j / E_{j−1} − 1 with E_{−1} the initial capital; float64 (n,), exactly 0 while flat."""
+    before = np.concatenate(([initial_capital], equity[:-1])) if equity.size else equity
+    returns: NDArray[np.float64] = equity / before - 1.0
+    return returns
