@@ -1,0 +1,114 @@
+"""The environment a run was made in: host, platform, command, git commit and redacted diff. For people; never hashed.
+
+A diff may hold what was never meant to leave the machine, so lines that look like secrets are masked, files that exist
+for secrets are left out, and the size is limited.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+MAX_DIFF_CHARACTERS: Final = 64_000
+_GIT_SECONDS: Final = 5
+_MASK: Final = "[masked: looks like a secret]"
+_SECRET: Final = re.compile(
+    r"""(?ix)
+      pass(word|wd|phrase) | secret | token | api[-_ ]?key | private[-_ ]?key | access[-_ ]?key | credential
+    | authorization | \bbearer\b | \bauth\b | \bpwd\b | \bsalt\b | \bmnemonic\b | [a-z0-9_]*_key\b\s*[:=]
+    | -----BEGIN | \b(AKIA|ASIA)[0-9A-Z]{16}\b | \bgh[pousr]_[A-Za-z0-9]{20,} | \bxox[abprs]-
+    | ://[^/\s:@]+:[^/\s@]+@ | \beyJ[A-Za-z0-9_-]{10,}\.
+    """
+)
+# A long run of letters and digits that mixes both is a key far more often than a name.
+_RANDOM: Final = re.compile(r"(?=[A-Za-z0-9+/_=-]*[0-9])(?=[A-Za-z0-9+/_=-]*[A-Za-z])[A-Za-z0-9+/_=-]{32,}")
+_SECRET_FILE: Final = re.compile(
+    r"(?i)(^|/)(\.env[^/]*|[^/]*\.(pem|key|p12|pfx|kdbx|keystore)|id_[a-z0-9]+|\.netrc|\.pgpass)$"
+)
+
+
+def capture_environment(where: Path, *, argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """The body of environment.json, but for what the caller adds. `where` is the folder whose git state counts."""
+    return {
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "python": sys.executable,
+        "folder": str(where.resolve()),
+        "command": [redact_line(part) for part in (sys.argv if argv is None else argv)],
+        "git": _git_state(where),
+    }
+
+
+def redact(diff: str) -> str:
+    """A diff with secret-looking lines masked and the hunks of secret files left out."""
+    lines = []
+    hidden = key_block = False
+    for line in diff.splitlines():
+        if line.startswith("diff --git"):
+            name = line.rpartition(" b/")[2]
+            hidden = _SECRET_FILE.search(name) is not None
+            key_block = False
+            lines.append(line)
+            if hidden:
+                lines.append("[left out: a file for secrets]")
+        elif not hidden:
+            key_block = key_block or "-----BEGIN" in line
+            lines.append(f"{line[:1]}{_MASK}" if key_block else redact_line(line))
+            key_block = key_block and "-----END" not in line
+    return "\n".join(lines)
+
+
+def redact_line(line: str) -> str:
+    """`line`, masked but for its first character when it looks like it holds a secret."""
+    if line.startswith(("index ", "@@")):
+        return line
+    return f"{line[:1]}{_MASK}" if _SECRET.search(line) or _RANDOM.search(line) else line
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _git_state(where: Path) -> dict[str, Any] | None:
+    commit = _git(where, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    diff = redact(_git(where, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD") or "")
+    cut = len(diff) > MAX_DIFF_CHARACTERS
+    return {
+        "commit": commit.strip(),
+        "diff": diff[:MAX_DIFF_CHARACTERS] + ("\n[cut: the diff is longer]" if cut else ""),
+        "changed": bool(diff),
+    }
+
+
+def _git(where: Path, *arguments: str) -> str | None:
+    git = shutil.which("git")
+    if git is None:
+        return None
+    try:
+        done = subprocess.run(
+            # A repository's own settings may name programs to run; none of them is needed for reading.
+            [git, "-C", str(where), "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *arguments],
+            capture_output=True,
+            timeout=_GIT_SECONDS,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"},
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode("utf-8", errors="replace") if done.returncode == 0 else None

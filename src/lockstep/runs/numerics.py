@@ -1,0 +1,252 @@
+"""Numerics: what the machine and the libraries contribute to a result, and how a run is given a fixed level of it.
+
+Two machines of different age give different last bits because libraries pick code by CPU feature: NumPy dispatches
+its loops, OpenBLAS its kernels, numba compiles for the host. Observed on one machine: np.exp, np.log and A @ B change
+when AVX-512 is switched off. Hence
+
+- the identity of a run holds the versions and the choices that were in force (`NumericsIdentity.collect`);
+- `numerics = "portable"` fixes the choices at x86-64-v3 (AVX2, FMA), which every x86-64 server since 2013 has.
+  They are read from the environment when the libraries load, so a process that has loaded them already is started
+  again (`enter`), and child processes are given the variables (`environment`).
+
+Sources: NumPy reference, "CPU build options / runtime dispatch" (NPY_DISABLE_CPU_FEATURES); numba manual, "Environment
+variables" (NUMBA_CPU_NAME, NUMBA_CPU_FEATURES: empty, or the host's features are added to the named CPU's); OpenBLAS
+README (OPENBLAS_CORETYPE); oneMKL developer guide, "Conditional numerical reproducibility" (MKL_CBWR: only COMPATIBLE
+is the same on processors of every maker).
+
+Nothing heavy is imported here, so that a command can pin its environment before NumPy loads.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lockstep.core.errors import MachineError, RefusedError
+
+MODES: Final = ("native", "portable")
+MODE_VARIABLE: Final = "LOCKSTEP_NUMERICS"
+PORTABLE_CPU: Final = "x86-64-v3"
+
+THREAD_VARIABLES: Final = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "BLIS_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+}
+"""One native thread: sums that threads share are split by their number, and workers must not fight for cores."""
+
+_LIBRARIES: Final = ("numpy", "numba", "llvmlite", "scipy")
+# NumPy 2.4 renamed its dispatch groups; a name it does not know is only a warning, so both sets could not be mixed.
+_NUMPY_ABOVE_AVX2: Final = "X86_V4,AVX512_ICL,AVX512_SPR"
+_NUMPY_ABOVE_AVX2_BEFORE_2_4: Final = (
+    "AVX512F,AVX512CD,AVX512_KNL,AVX512_KNM,AVX512_SKX,AVX512_CLX,AVX512_CNL,AVX512_ICL,AVX512_SPR"
+)
+
+
+def portable_variables() -> dict[str, str]:
+    """Variables that have to be set before NumPy, SciPy and numba load, for `numerics = "portable"`."""
+    version = tuple(int(part) for part in importlib.metadata.version("numpy").split(".")[:2])
+    return {
+        MODE_VARIABLE: "portable",
+        "NPY_DISABLE_CPU_FEATURES": _NUMPY_ABOVE_AVX2 if version >= (2, 4) else _NUMPY_ABOVE_AVX2_BEFORE_2_4,
+        "OPENBLAS_CORETYPE": "Haswell",
+        "MKL_CBWR": "COMPATIBLE",
+        "NUMBA_CPU_NAME": PORTABLE_CPU,
+        "NUMBA_CPU_FEATURES": "",
+        "NUMBA_DISABLE_INTEL_SVML": "1",
+    }
+
+
+def environment(mode: str, base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The whole environment for a child process that is to compute in `mode`, on one native thread.
+
+    `base` is this process's environment unless given. Going back from "portable" to "native" takes its variables out.
+    """
+    _check_mode(mode)
+    variables = dict(os.environ if base is None else base)
+    portable = portable_variables()
+    if mode == "portable":
+        variables.update(portable)
+    elif variables.get(MODE_VARIABLE) == "portable":
+        for name in portable:
+            variables.pop(name, None)
+    variables.update(THREAD_VARIABLES)
+    return variables
+
+
+def pin_environment() -> None:
+    """Have native libraries that load from now on use one thread, here and in child processes."""
+    os.environ.update(THREAD_VARIABLES)
+
+
+def shortfalls(mode: str) -> list[str]:
+    """What keeps this process from computing in `mode`, in words; empty when nothing does."""
+    _check_mode(mode)
+    if mode == "native":
+        return []
+    missing = [
+        f"{name} is not {value!r}" for name, value in portable_variables().items() if os.environ.get(name) != value
+    ]
+    if platform.machine() != "x86_64":
+        missing.append(f"the machine is {platform.machine()}, not x86_64")
+    if "numpy" in sys.modules:
+        targets, features = _numpy_dispatch()
+        above = sorted(set(targets) - {"X86_V3", "AVX", "F16C", "FMA3", "AVX2", "SSSE3", "SSE41", "POPCNT", "SSE42"})
+        if above:
+            missing.append(f"NumPy was loaded with {', '.join(above)}")
+        if not {"AVX2", "FMA3"} <= features:
+            missing.append("the CPU has no AVX2 and FMA")
+    if "numba" in sys.modules and not missing and _numba_target() != PORTABLE_CPU:
+        missing.append(f"numba was loaded for {_numba_target()}")
+    return missing
+
+
+def enter(mode: str, *, may_restart: bool) -> None:
+    """Make this process compute in `mode`.
+
+    Where libraries have loaded otherwise already, and `may_restart` says that this process is a command line that
+    can begin again, it is replaced by itself with the right environment: the call does not return. Raises
+    RefusedError when a restart would be needed but is not allowed, MachineError when the machine cannot do it.
+    """
+    if not shortfalls(mode):
+        return
+    restarted = os.environ.get(MODE_VARIABLE) == mode
+    if not restarted and not {"numpy", "numba", "scipy"} & sys.modules.keys():
+        os.environ.update(environment(mode))
+        return
+    reasons = "; ".join(shortfalls(mode))
+    if restarted or platform.machine() != "x86_64":
+        raise MachineError(
+            f'numerics = "portable" needs an x86-64 CPU with AVX2 and FMA; here {reasons}. Use numerics = "native".'
+        )
+    if not may_restart:
+        names = " ".join(f"{name}={value}" for name, value in portable_variables().items())
+        raise RefusedError(
+            f'numerics = "portable" has to be chosen before NumPy loads; {reasons}. '
+            f"Use the lockstep command, or start Python with: {names}"
+        )
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment(mode))  # noqa: S606 - ourselves
+
+
+@contextmanager
+def pinned_threads() -> Iterator[None]:
+    """Within the block, BLAS and OpenMP pools that are loaded use one thread. For processes that began unpinned."""
+    # Only what is loaded can be limited.
+    import numpy  # noqa: F401
+    import threadpoolctl  # type: ignore[import-untyped]
+
+    with threadpoolctl.threadpool_limits(limits=1):
+        yield
+
+
+def _check_mode(mode: str) -> None:
+    if mode not in MODES:
+        raise ValueError(f'numerics is "native" or "portable"; found {mode!r}')
+
+
+def _numpy_dispatch() -> tuple[list[str], set[str]]:
+    # NumPy offers no public name for this but text output (`numpy.show_config`), which reads these same two tables.
+    from numpy._core._multiarray_umath import (  # type: ignore[import-not-found]
+        __cpu_dispatch__,
+        __cpu_features__,
+    )
+
+    enabled = {name for name, on in __cpu_features__.items() if on}
+    return [name for name in __cpu_dispatch__ if name in enabled], enabled
+
+
+def _numba_config() -> Any:
+    from numba.core import config
+
+    return config
+
+
+def _numba_target() -> str:
+    """CPU name, and a digest of the features where they are the host's own."""
+    import llvmlite.binding
+
+    config = _numba_config()
+    if config.CPU_NAME is not None and config.CPU_FEATURES is not None:
+        return f"{config.CPU_NAME}{',' if config.CPU_FEATURES else ''}{config.CPU_FEATURES}"
+    from lockstep.core.hashing import blake3_hex
+
+    name = config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
+    features = config.CPU_FEATURES or llvmlite.binding.get_host_cpu_features().flatten()
+    return f"{name} features {blake3_hex(features.encode())[:16]}"
+
+
+def _blas_entries() -> dict[str, str]:
+    """NumPy's own BLAS: kind, version, kernel choice, threads. SciPy's loads later and follows the same variables."""
+    import numpy as np
+    import threadpoolctl  # type: ignore[import-untyped]
+
+    for pool in threadpoolctl.ThreadpoolController().info():
+        if pool.get("user_api") == "blas" and "numpy" in str(pool.get("filepath")):
+            return {
+                "blas": f"{pool['internal_api']} {pool.get('version')}",
+                "blas.kernel": str(pool.get("architecture")),
+                "threads": str(pool["num_threads"]),
+            }
+    config: Any = np.show_config(mode="dicts")
+    found = config.get("Build Dependencies", {}).get("blas", {})
+    return {"blas": f"{found.get('name')} {found.get('version')}", "threads": os.environ.get("OMP_NUM_THREADS", "?")}
+
+
+@dataclass(frozen=True)
+class NumericsIdentity:
+    """Named entries; two processes whose entries are equal compute the same bits."""
+
+    entries: Mapping[str, str]
+
+    @classmethod
+    def collect(cls, extra: Mapping[str, str] | None = None) -> NumericsIdentity:
+        """What is in force in this process, on one native thread. `extra` holds what a kind adds (torch, device)."""
+        with pinned_threads():
+            targets, _ = _numpy_dispatch()
+            config = _numba_config()
+            entries = {
+                "python": platform.python_version(),
+                "implementation": platform.python_implementation(),
+                "machine": platform.machine(),
+                # The scalar and many of NumPy's functions come from its mathematics library.
+                "libc": " ".join(platform.libc_ver()),
+                **{name: importlib.metadata.version(name) for name in _LIBRARIES},
+                "numpy.dispatch": ",".join(sorted(targets)) or "baseline",
+                "numba.target": _numba_target(),
+                "numba.options": f"svml={bool(config.USING_SVML)} opt={int(config.OPT)} jit={not config.DISABLE_JIT}",
+                "device": "cpu",
+                **_blas_entries(),
+            }
+        return cls({**entries, **dict(extra or {})})
+
+    def body(self) -> dict[str, str]:
+        """The body of numerics.json."""
+        return dict(sorted(self.entries.items()))
+
+    def hash(self) -> str:
+        """BLAKE3 of the body, as the journal's first line records it."""
+        from lockstep.core import canonical
+        from lockstep.core.hashing import blake3_hex
+
+        return blake3_hex(canonical.dumps(self.body()))
+
+
+def entry_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Each entry in which two flat tables differ, in words, sorted by name."""
+    lines = []
+    for name in sorted(then.keys() | now.keys()):
+        if then.get(name) != now.get(name):
+            before, after = then.get(name, "absent"), now.get(name, "absent")
+            lines.append(f"{name}: {before} then, {after} now")
+    return lines

@@ -1,0 +1,103 @@
+"""Environment capture: informative, and silent about secrets."""
+
+import subprocess
+
+import pytest
+
+from lockstep.core import canonical
+from lockstep.runs.environment import MAX_DIFF_CHARACTERS, capture_environment, redact, redact_line
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path):
+    git(tmp_path, "init", "-q")
+    (tmp_path / "a.py").write_text("x = 1\n")
+    (tmp_path / ".env").write_text("HOST=here\n")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-q", "-m", "first")
+    return tmp_path
+
+
+def test_commit_and_diff_are_kept(repository):
+    (repository / "a.py").write_text("x = 2\n")
+    state = capture_environment(repository, argv=["lockstep", "train"])["git"]
+    assert len(state["commit"]) == 40
+    assert state["changed"]
+    assert "-x = 1\n+x = 2" in state["diff"]
+
+
+def test_a_clean_tree_has_no_diff(repository):
+    assert capture_environment(repository)["git"]["diff"] == ""
+    assert not capture_environment(repository)["git"]["changed"]
+
+
+def test_a_canary_secret_never_appears(repository):
+    canary = "hunter2canary"
+    (repository / "a.py").write_text(f'password = "{canary}"\nurl = "postgres://me:{canary}@host/db"\n')
+    (repository / ".env").write_text(f"X={canary}\n")
+    captured = capture_environment(repository, argv=["lockstep", f"--api-key={canary}"])
+    assert canary not in canonical.dumps(captured).decode()
+    assert "[left out: a file for secrets]" in captured["git"]["diff"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '+API_KEY = "abc"',
+        "+token: abc",
+        "+  AKIAABCDEFGHIJKLMNOP",
+        "+ghp_abcdefghijklmnopqrstuvwx1234",
+        '+secret = "x"',
+        "+exchange_key = 'x'",
+        "+Authorization: Basic eA==",
+        "+h = 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "+https://me:pw@host/",
+    ],
+)
+def test_lines_that_look_like_secrets_are_masked(line):
+    assert redact_line(line) == "+[masked: looks like a secret]"
+
+
+@pytest.mark.parametrize(
+    "line", ["+x = 1", " def signals(view, params):", "@@ -1,3 +1,3 @@", "index 0123456..789abcd 100644"]
+)
+def test_ordinary_lines_stay(line):
+    assert redact_line(line) == line
+
+
+def test_a_private_key_is_masked_to_its_end():
+    block = "+-----BEGIN PRIVATE KEY-----\n+abc\n+-----END PRIVATE KEY-----\n+x = 1"
+    assert redact(f"diff --git a/k.txt b/k.txt\n{block}").splitlines()[1:] == [
+        "+[masked: looks like a secret]",
+        "+[masked: looks like a secret]",
+        "+[masked: looks like a secret]",
+        "+x = 1",
+    ]
+
+
+def test_a_long_diff_is_cut(repository):
+    (repository / "a.py").write_text("".join(f"x = {i}\n" for i in range(20_000)))
+    diff = capture_environment(repository)["git"]["diff"]
+    assert len(diff) < MAX_DIFF_CHARACTERS + 100
+    assert diff.endswith("[cut: the diff is longer]")
+
+
+def test_a_folder_without_git_has_no_git_state(tmp_path):
+    captured = capture_environment(tmp_path, argv=["x"])
+    assert captured["git"] is None
+    assert captured["command"] == ["x"]
+
+
+def test_programs_named_in_a_repository_are_not_run(repository):
+    (repository / "hook.sh").write_text(f"#!/bin/sh\ntouch {repository}/ran\n")
+    (repository / "hook.sh").chmod(0o755)
+    git(repository, "config", "core.fsmonitor", str(repository / "hook.sh"))
+    git(repository, "config", "diff.external", str(repository / "hook.sh"))
+    (repository / "a.py").write_text("x = 2\n")
+    assert "+x = 2" in capture_environment(repository)["git"]["diff"]
+    assert not (repository / "ran").exists()

@@ -1,0 +1,132 @@
+"""The user's source travels with the run: whole, or refused by name."""
+
+import linecache
+import sys
+import types
+
+import pytest
+
+from lockstep.core.errors import StrategyError
+from lockstep.runs.sources import source_of_class, source_of_file
+
+COUNTER = iter(range(1_000))
+
+
+def session(monkeypatch, text):
+    """A notebook: a module without a file, whose source only `linecache` knows, as IPython does it."""
+    name = f"session_{next(COUNTER)}"
+    filename = f"<ipython-input-{name}>"
+    module = types.ModuleType(name)
+    module.__file__ = filename
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    monkeypatch.setitem(sys.modules, name, module)
+    exec(compile(text, filename, "exec"), vars(module))
+    return module
+
+
+def restored(source):
+    namespace = {"__name__": "restored"}
+    exec(compile(source.files[source.main], source.main, "exec"), namespace)
+    return namespace[source.attribute]
+
+
+def test_a_file_travels_as_it_is(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_bytes(b"import math\r\nclass Mine:\r\n    pass\r\n")
+    source = source_of_file(file, "Mine")
+    assert source.files == {"mine.py": file.read_bytes()}
+    assert (source.main, source.attribute, source.requires) == ("mine.py", "Mine", {})
+
+
+def test_modules_beside_the_file_travel_along(tmp_path):
+    (tmp_path / "mine.py").write_text("import helper\nclass Mine: pass\n")
+    (tmp_path / "helper.py").write_text("from deeper import f\nimport mine\n")
+    (tmp_path / "deeper.py").write_text("f = 1\n")
+    (tmp_path / "unused.py").write_text("")
+    assert list(source_of_file(tmp_path / "mine.py", "Mine").files) == ["deeper.py", "helper.py", "mine.py"]
+
+
+def test_installed_packages_are_named_with_their_version(tmp_path):
+    import numpy
+
+    (tmp_path / "mine.py").write_text("import numpy as np\nimport lockstep\nimport json\n")
+    assert source_of_file(tmp_path / "mine.py", "Mine").requires == {"numpy": numpy.__version__}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("from .helper import f\n", "line 1: a relative import"),
+        ("import package\n", "imports the package"),
+        ("def f(:\n", "not Python"),
+    ],
+)
+def test_what_cannot_travel_is_refused(tmp_path, text, expected):
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").write_text("")
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(StrategyError, match=expected):
+        source_of_file(tmp_path / "mine.py", "Mine")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(StrategyError, match=r"nowhere\.py: the source cannot be read \(No such file"):
+        source_of_file(tmp_path / "nowhere.py", "Mine")
+
+
+def test_a_class_of_an_installed_module_is_found_by_its_file(tmp_path, monkeypatch):
+    (tmp_path / "my_strategy_file.py").write_text("class Mine:\n    x = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import my_strategy_file
+
+    source = source_of_class(my_strategy_file.Mine)
+    assert source.files == {"my_strategy_file.py": b"class Mine:\n    x = 1\n"}
+    monkeypatch.delitem(sys.modules, "my_strategy_file")
+
+
+def test_a_notebook_class_takes_along_what_it_uses_and_nothing_else(monkeypatch):
+    notebook = session(
+        monkeypatch,
+        "import math\nimport numpy as np\nfrom collections import OrderedDict as Ordered\n"
+        "LIMIT = (3, 4.5)\nUNUSED = object()\n"
+        "def helper(x):\n    return np.sqrt(x) + LIMIT[0]\n"
+        "class Base:\n    def base(self):\n        return math.floor(LIMIT[1])\n"
+        "class Mine(Base):\n    table = Ordered(a=1)\n    def value(self):\n        return helper(4.0) + self.base()\n",
+    )
+    source = source_of_class(notebook.Mine)
+    text = source.files["session.py"].decode()
+    assert restored(source)().value() == notebook.Mine().value() == 2 + 3 + 4
+    assert "UNUSED" not in text
+    assert text.index("class Base") < text.index("class Mine")
+    assert list(source.requires) == ["numpy"]
+
+
+def test_the_same_notebook_class_gives_the_same_bytes(monkeypatch):
+    text = "import math, json\nA = 1\nB = 'x'\nclass Mine:\n    def f(self):\n        return math, json, A, B\n"
+    first = source_of_class(session(monkeypatch, text).Mine)
+    assert first.files == source_of_class(session(monkeypatch, text).Mine).files
+
+
+def test_a_class_typed_into_a_console_is_refused_with_the_way_out():
+    namespace = {"__name__": "console"}
+    sys.modules["console"] = types.ModuleType("console")
+    try:
+        exec("class Mine: pass", namespace)
+        with pytest.raises(StrategyError, match=r'Mine: its source is not available.*name = "my_file\.py:Mine"'):
+            source_of_class(namespace["Mine"])
+    finally:
+        del sys.modules["console"]
+
+
+def test_an_object_of_the_session_cannot_travel(monkeypatch):
+    notebook = session(monkeypatch, "model = object()\nclass Mine:\n    def f(self):\n        return model\n")
+    with pytest.raises(StrategyError, match="Mine uses model of the session, a object, which cannot be written"):
+        source_of_class(notebook.Mine)
+
+
+def test_a_class_inside_a_function_is_refused():
+    class Inner:
+        pass
+
+    with pytest.raises(StrategyError, match="defined inside a function or a class"):
+        source_of_class(Inner)
