@@ -1,1 +1,1 @@
-"""Use cases, one file each; they read like a story and know no adapter."""
+"""The use cases, one file each; start with `train`."""

@@ -1,0 +1,113 @@
+"""Lockstep trains trading strategies so that every result can be repeated bit for bit, and says how far to trust it.
+
+    import lockstep as ls
+
+    candles = ls.sample_candles()
+    result = ls.train({"kind": "strategy", "data": {"source": "sample"}, ...})
+    ls.verify(result.run_id)
+
+Every public name is loaded at its first use (PEP 562), so that `import lockstep` and `lockstep --help` cost nothing.
+`docs/api.md` describes each name; a test compares it with `__all__`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from lockstep.app.results import TrainResult
+    from lockstep.bootstrap import diff, list_runs, resume, train, verify
+    from lockstep.core.errors import LockstepError
+    from lockstep.core.space import Space
+    from lockstep.engine.costs import Costs
+    from lockstep.engine.metrics import Metric
+    from lockstep.engine.settings import Execution
+    from lockstep.engine.signals import Signals
+    from lockstep.engine.simulate import simulate
+    from lockstep.market.candles import Candles
+    from lockstep.market.cleaning import DataCleaner
+    from lockstep.market.collector import DataCollector
+    from lockstep.market.load import load_candles
+    from lockstep.market.sample import sample_candles
+    from lockstep.search.optimizers import GridSearchOptimizer, ParameterOptimizer, RandomSearchOptimizer
+    from lockstep.strategies.base import Strategy
+    from lockstep.strategies.evaluate import backtest, sweep
+    from lockstep.strategies.faces import BacktestEngine, LiquiditySweepStrategy
+
+# Name -> the module it lives in. The block above says the same to mypy and to editors; a test compares the two.
+_HOMES: Final = {
+    "BacktestEngine": "lockstep.strategies.faces",
+    "Candles": "lockstep.market.candles",
+    "Costs": "lockstep.engine.costs",
+    "DataCleaner": "lockstep.market.cleaning",
+    "DataCollector": "lockstep.market.collector",
+    "Execution": "lockstep.engine.settings",
+    "GridSearchOptimizer": "lockstep.search.optimizers",
+    "LiquiditySweepStrategy": "lockstep.strategies.faces",
+    "LockstepError": "lockstep.core.errors",
+    "Metric": "lockstep.engine.metrics",
+    "ParameterOptimizer": "lockstep.search.optimizers",
+    "RandomSearchOptimizer": "lockstep.search.optimizers",
+    "Signals": "lockstep.engine.signals",
+    "Space": "lockstep.core.space",
+    "Strategy": "lockstep.strategies.base",
+    "TrainResult": "lockstep.app.results",
+    "backtest": "lockstep.strategies.evaluate",
+    "diff": "lockstep.bootstrap",
+    "list_runs": "lockstep.bootstrap",
+    "load_candles": "lockstep.market.load",
+    "resume": "lockstep.bootstrap",
+    "sample_candles": "lockstep.market.sample",
+    "simulate": "lockstep.engine.simulate",
+    "sweep": "lockstep.strategies.evaluate",
+    "train": "lockstep.bootstrap",
+    "verify": "lockstep.bootstrap",
+}
+
+__all__ = [
+    "BacktestEngine",
+    "Candles",
+    "Costs",
+    "DataCleaner",
+    "DataCollector",
+    "Execution",
+    "GridSearchOptimizer",
+    "LiquiditySweepStrategy",
+    "LockstepError",
+    "Metric",
+    "ParameterOptimizer",
+    "RandomSearchOptimizer",
+    "Signals",
+    "Space",
+    "Strategy",
+    "TrainResult",
+    "__version__",
+    "backtest",
+    "diff",
+    "list_runs",
+    "load_candles",
+    "resume",
+    "sample_candles",
+    "simulate",
+    "sweep",
+    "train",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("lockstep-trading")
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'lockstep' has no attribute {name!r}; it has {', '.join(__all__)}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

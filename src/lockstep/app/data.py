@@ -1,0 +1,176 @@
+"""Data, outside of any run: bring a file in, judge it, read a snapshot back, list what is pinned.
+
+A snapshot is named by the digest of its columns. It is an ordinary Arrow file, so a spec may name it as its data
+(`source = "file"`, `path = ".../<digest>.arrow"`), and every run pins the candles it used the same way by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.core.errors import DataError, InputError, LockstepError
+from lockstep.core.files import write_atomic
+from lockstep.market.load import LoadReport, load_candles, load_with_report, read_bars
+from lockstep.market.snapshot import SUFFIX, open_snapshot, snapshot_path, write_snapshot
+
+if TYPE_CHECKING:
+    from lockstep.market.candles import Candles
+    from lockstep.market.quality import QualityReport
+
+SAMPLE = "sample"
+_DIGEST_START = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotInfo:
+    """A pinned data set. Times are ms UTC; `first` and `last` are the opens of the first and last bar."""
+
+    digest: str
+    path: Path
+    bars: int
+    timeframe: str
+    first: int
+    last: int
+    symbol: str | None
+    exchange: str | None
+    size: int
+
+    @classmethod
+    def of(cls, candles: Candles, folder: Path) -> SnapshotInfo:
+        """The snapshot of `candles` in `folder`, which is there already."""
+        path = snapshot_path(folder, candles.digest)
+        return cls(
+            digest=candles.digest,
+            path=path,
+            bars=len(candles),
+            timeframe=candles.timeframe,
+            first=int(candles.timestamp[0]),
+            last=int(candles.timestamp[-1]),
+            symbol=candles.symbol,
+            exchange=candles.exchange,
+            size=path.stat().st_size,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `--json`."""
+        return {**{name: getattr(self, name) for name in self.__dataclass_fields__}, "path": str(self.path)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportReport:
+    """What came in, and what was left out on the way."""
+
+    snapshot: SnapshotInfo
+    loaded: LoadReport
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `--json`."""
+        return {
+            **self.snapshot.to_json(),
+            "rows_read": self.loaded.rows_read,
+            "rows_dropped": self.loaded.rows_dropped,
+            "dropped": [str(defect) for defect in self.loaded.dropped],
+        }
+
+
+def import_data(path: Path, *, snapshots: Path, columns: Sequence[str] = (), **options: Any) -> ImportReport:
+    """Read a file, check every row, and pin it. `columns` are "ours=theirs"; `options` those of `load_candles`.
+
+    Raises DataError naming the first bad row, DiskError when the snapshot cannot be written.
+    """
+    mapping = _mapping(columns)
+    candles, report = load_with_report(path, columns=mapping or None, **options)
+    write_snapshot(candles, snapshots)
+    return ImportReport(snapshot=SnapshotInfo.of(candles, snapshots), loaded=report)
+
+
+def read_snapshot(start: str, *, snapshots: Path, export: Path | None = None) -> SnapshotInfo:
+    """Read the snapshot whose digest begins with `start`, every byte checked; write its candles out where asked.
+
+    Raises DataError when there is none, or several; IntegrityError when it is damaged.
+    """
+    candles = open_snapshot(snapshots, find_digest(start, snapshots))
+    if export is not None:
+        export_candles(candles, export)
+    return SnapshotInfo.of(candles, snapshots)
+
+
+def list_snapshots(*, snapshots: Path) -> tuple[list[SnapshotInfo], list[str]]:
+    """The snapshots of a home, by symbol and first bar, and what is wrong with those that cannot be used."""
+    found, broken = [], []
+    for path in sorted(snapshots.glob(f"*{SUFFIX}")) if snapshots.is_dir() else []:
+        try:
+            found.append(SnapshotInfo.of(open_snapshot(snapshots, path.stem), snapshots))
+        except LockstepError as error:
+            broken.append(str(error))
+    return sorted(found, key=lambda item: (item.symbol or "", item.timeframe, item.first)), broken
+
+
+def data_quality(source: str, *, snapshots: Path, timeframe: str | None = None) -> QualityReport:
+    """Judge a file as it is (broken rows are counted, not refused), the sample, or a snapshot."""
+    from lockstep.market.quality import quality_report
+    from lockstep.market.sample import sample_candles
+
+    if source == SAMPLE:
+        return quality_report(sample_candles())
+    if Path(source).exists() or Path(source).suffix != "":
+        return quality_report(read_bars(Path(source)), timeframe=timeframe)
+    return quality_report(open_snapshot(snapshots, find_digest(source, snapshots)))
+
+
+def read_candles(source: str, *, snapshots: Path, timeframe: str | None = None) -> Candles:
+    """The candles of "sample", a file, or a snapshot's digest."""
+    from lockstep.market.sample import sample_candles
+
+    if source == SAMPLE:
+        return sample_candles()
+    if Path(source).exists() or Path(source).suffix != "":
+        return load_candles(Path(source), timeframe=timeframe)
+    return open_snapshot(snapshots, find_digest(source, snapshots))
+
+
+def find_digest(start: str, snapshots: Path) -> str:
+    """The one digest in `snapshots` that begins with `start` (at least 8 digits). Raises DataError."""
+    found = sorted(path.stem for path in snapshots.glob(f"*{SUFFIX}")) if snapshots.is_dir() else []
+    matching = [digest for digest in found if digest.startswith(start.lower())]
+    if len(start) >= _DIGEST_START and len(matching) == 1:
+        return matching[0]
+    if len(start) < _DIGEST_START:
+        problem = f"a snapshot is named by at least {_DIGEST_START} digits of its digest"
+    else:
+        problem = f"{len(matching)} snapshots begin so" if matching else f"{snapshots} has no such snapshot"
+    raise DataError(
+        f'{start!r}: {problem}. Give "sample", an existing file, or a digest that `lockstep data list` shows.'
+    )
+
+
+def export_candles(candles: Candles, path: Path) -> None:
+    """Write candles to a `.csv` or `.parquet` file. Raises InputError for another suffix, DiskError."""
+    import pyarrow as pa
+
+    table = pa.table(dict(candles.columns()))
+    sink = pa.BufferOutputStream()
+    if path.suffix == ".csv":
+        import pyarrow.csv
+
+        pyarrow.csv.write_csv(table, sink)
+    elif path.suffix == ".parquet":
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(table, sink)
+    else:
+        raise InputError(f"{path}: candles are written to a .csv or .parquet file; found suffix {path.suffix!r}")
+    write_atomic(path, sink.getvalue().to_pybytes())
+
+
+def _mapping(columns: Sequence[str]) -> Mapping[str, str]:
+    pairs = {}
+    for text in columns:
+        ours, equals, theirs = text.partition("=")
+        if not (ours and equals and theirs):
+            raise InputError(f"--column {text}: a column is given as ours=theirs, such as timestamp=Date")
+        pairs[ours.strip()] = theirs.strip()
+    return pairs

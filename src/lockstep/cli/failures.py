@@ -1,0 +1,85 @@
+"""An error becomes one message and one exit code; a traceback is shown only on request.
+
+    0    done, or equal
+    1    not equal, or refused
+    2    the input cannot be used
+    3    not comparable: other code or numerics
+    4    the machine: disk, memory, processes
+    70   a defect in Lockstep itself (EX_SOFTWARE), so that no script mistakes it for "not equal"
+    130  interrupted
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import Final
+
+import typer
+
+from lockstep.cli.output import json_line
+from lockstep.core.errors import Interrupted, LockstepError, MachineError
+
+DEFECT: Final = 70
+INTERRUPTED: Final = Interrupted.exit_code
+# Typer has carried its own copy of click since 0.21; the base class of "wrong usage" is found through a public name.
+UsageError: Final[type[Exception]] = typer.BadParameter.__mro__[1]  # type: ignore[assignment]
+_FULL_DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+REPORT_AT: Final = "https://github.com/lockstep-trading/lockstep/issues"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What is told about an error: its type's name, the message, the exit code of the process."""
+
+    type: str
+    message: str
+    exit_code: int
+
+
+def describe(error: BaseException) -> Failure:
+    """The failure that `error` is for a user."""
+    kind = type(error).__name__
+    if isinstance(error, LockstepError):
+        return Failure(type=kind, message=str(error), exit_code=error.exit_code)
+    if isinstance(error, UsageError):
+        return Failure(type="UsageError", message=_usage(error), exit_code=2)
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return Failure(type="Interrupted", message="interrupted", exit_code=INTERRUPTED)
+    if isinstance(error, MemoryError):
+        message = "out of memory. Use fewer workers (--workers), fewer bars ([data] last), or a machine with more memory."
+        return Failure(type="MemoryError", message=message, exit_code=MachineError.exit_code)
+    if isinstance(error, OSError) and error.errno in _FULL_DISK:
+        message = f"{error.filename or 'a file'} cannot be written: {error.strerror}. Free some space or choose another --home."
+        return Failure(type="DiskError", message=message, exit_code=MachineError.exit_code)
+    message = (
+        f"a defect in Lockstep, not in your input: {kind}: {error}\n"
+        f"Please report it with the command, the output of `lockstep version` and of the same command with -v: {REPORT_AT}"
+    )
+    return Failure(type=kind, message=message, exit_code=DEFECT)
+
+
+def _usage(error: Exception) -> str:
+    format_message = getattr(error, "format_message", None)
+    text = str(format_message() if callable(format_message) else error)
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return text
+    return f"{text} See `{context.command_path} --help`."
+
+
+def tell(error: BaseException, *, json: bool, verbose: bool) -> int:
+    """Tell the user about `error`: JSON on stdout under --json, words on stderr otherwise. Returns the exit code."""
+    failure = describe(error)
+    if verbose or (failure.exit_code == DEFECT and not json):
+        traceback.print_exception(error, file=sys.stderr)
+    if json:
+        body = {"type": failure.type, "message": failure.message, "exit_code": failure.exit_code}
+        sys.stdout.write(json_line({"error": body}) + "\n")
+        sys.stdout.flush()
+    else:
+        sys.stderr.write(f"lockstep: {failure.message}\n")
+    sys.stderr.flush()
+    return failure.exit_code

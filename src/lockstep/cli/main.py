@@ -1,0 +1,39 @@
+"""The entry of the `lockstep` command: set the process up, run one command, turn errors into exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from lockstep.cli.failures import tell
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line in this process and leave it with the documented exit code."""
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (`| head`) has left. What is still buffered goes into a pipe that nobody reads, or Python
+        # would complain once more at exit.
+        os.dup2(os.pipe()[1], sys.stdout.fileno())
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line given by `arguments` (without the program's name) and return its exit code."""
+    said = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
+    as_json, verbose = "--json" in said, "-v" in said or "--verbose" in said
+    try:
+        from lockstep.cli.commands import command
+
+        code = command().main(args=list(arguments), prog_name="lockstep", standalone_mode=False)
+    except BrokenPipeError:
+        return 0
+    except BaseException as error:  # noqa: BLE001 - the last frame: everything becomes a message and an exit code
+        if isinstance(error, SystemExit):
+            raise
+        return tell(error, json=as_json, verbose=verbose)
+    return code if isinstance(code, int) else 0

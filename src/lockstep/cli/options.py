@@ -1,0 +1,36 @@
+"""Arguments and options that several commands share, said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+HOME_VARIABLE: Final = "LOCKSTEP_HOME"
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        envvar=HOME_VARIABLE,
+        show_default=False,
+        help="Folder that holds runs and data snapshots (default: ./lockstep-home).",
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Write results as JSON to stdout; everything meant for people goes to stderr."),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Say more, and show the traceback of an error."),
+]
+Workers = Annotated[
+    int,
+    typer.Option("--workers", "-w", min=1, help="Worker processes. Their number never changes a result."),
+]
+Run = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help='A run: its id, the start of its id, a tag, "last", or a run folder.'),
+]

@@ -1,0 +1,55 @@
+"""Two streams with two audiences: stdout for results, stderr for everything said on the way.
+
+With `--json`, stdout carries nothing but JSON, one value per line, so that another program can read it.
+Without it, stdout carries the report for people and stderr the progress.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+from lockstep.core.canonical import plain
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+# A pipe has no width; tables then get room enough for a whole run id, path and number per line.
+WIDTH_WITHOUT_TERMINAL = 160
+
+
+def json_line(value: Any) -> str:
+    """`value` as one line of JSON in the order of its keys; NaN and infinities coded as in canonical JSON."""
+    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+
+
+def console(stream: TextIO) -> Console:
+    """A rich console on `stream`: colours and boxes on a terminal, plain lines in a pipe."""
+    from rich.console import Console
+
+    width = None if stream.isatty() else WIDTH_WITHOUT_TERMINAL
+    return Console(file=stream, width=width, highlight=False, soft_wrap=False, emoji=False, markup=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where a command speaks. `json`: machine output on stdout; `verbose`: details and tracebacks."""
+
+    json: bool = False
+    verbose: bool = False
+
+    def result(self, document: Any, report: RenderableType | None = None) -> None:
+        """The outcome of a command: `document` under --json, else `report` for people."""
+        if self.json:
+            sys.stdout.write(json_line(document) + "\n")
+            sys.stdout.flush()
+        elif report is not None:
+            console(sys.stdout).print(report)
+            sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """One line for people, on stderr, never part of a result."""
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()

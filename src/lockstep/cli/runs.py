@@ -1,0 +1,106 @@
+"""`lockstep runs ...`: look at, check, name, move and remove runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lockstep.cli.options import Home, Json, Run, Verbose
+from lockstep.cli.output import Output
+
+
+def group() -> typer.Typer:
+    """The commands below `lockstep runs`."""
+    app = typer.Typer(help="List, show, check, export, import, remove and tag runs.", no_args_is_help=True)
+    app.command("list")(list_)
+    app.command("show")(show)
+    app.command("check")(check)
+    app.command("export")(export)
+    app.command("import")(import_)
+    app.command("rm")(remove)
+    app.command("tag")(tag)
+    return app
+
+
+def list_(home: Home = None, json: Json = False, verbose: Verbose = False) -> None:
+    """List all runs, oldest first."""
+    from lockstep import bootstrap
+    from lockstep.cli.tables import runs_table
+
+    rows = bootstrap.list_runs(home=home)
+    Output(json=json, verbose=verbose).result([row.to_json() for row in rows], runs_table(rows))
+
+
+def show(run: Run, home: Home = None, json: Json = False, verbose: Verbose = False) -> None:
+    """Show what a run trained, on what data, with what result, and how to repeat it."""
+    from lockstep import bootstrap
+    from lockstep.cli.summary import trained
+
+    result = bootstrap.show_run(run, home=home)
+    Output(json=json, verbose=verbose).result(result.to_json(), trained(result))
+
+
+def check(run: Run, home: Home = None, json: Json = False, verbose: Verbose = False) -> int:
+    """Read every file of a run and compare it with its recorded digest: 0 sound, 1 damaged (the file is named)."""
+    from lockstep import bootstrap
+    from lockstep.cli.summary import checked
+
+    report = bootstrap.check_run(run, home=home)
+    Output(json=json, verbose=verbose).result(report.to_json(), checked(report))
+    return report.exit_code
+
+
+def export(
+    run: Run,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The archive to write.")],
+    home: Home = None,
+    json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Pack a run, its data included, into one file that can be verified on another machine."""
+    from lockstep import bootstrap
+
+    run_id = bootstrap.export_run(run, file, home=home)
+    Output(json=json, verbose=verbose).result(
+        {"run_id": run_id, "file": str(file)},
+        f"exported {run_id} to {file}\nelsewhere: lockstep runs import {file.name} && lockstep verify {run_id}",
+    )
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An archive made by `lockstep runs export`.")],
+    home: Home = None,
+    json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Unpack a run that was exported elsewhere, checking every byte."""
+    from lockstep import bootstrap
+
+    run_id = bootstrap.import_run(file, home=home)
+    Output(json=json, verbose=verbose).result(
+        {"run_id": run_id, "file": str(file)}, f"imported {run_id}\nrepeat it: lockstep verify {run_id}"
+    )
+
+
+def remove(run: Run, home: Home = None, json: Json = False, verbose: Verbose = False) -> None:
+    """Remove a run's folder for good. Data snapshots that other runs use stay."""
+    from lockstep import bootstrap
+
+    run_id = bootstrap.remove_run(run, home=home)
+    Output(json=json, verbose=verbose).result({"run_id": run_id, "removed": True}, f"removed {run_id}")
+
+
+def tag(
+    run: Run,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name; it moves when another run had it.")],
+    home: Home = None,
+    json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Give a run a name to call it by."""
+    from lockstep import bootstrap
+
+    run_id = bootstrap.tag_run(run, name, home=home)
+    Output(json=json, verbose=verbose).result({"run_id": run_id, "tag": name}, f"{run_id} is now {name!r}")

@@ -1,0 +1,64 @@
+"""Numbers for people: rounded for display only, and never into another meaning."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from lockstep.cli import words
+from lockstep.engine.metrics import Metric
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (1.23456, "1.235"),
+        (-0.0012345, "-0.001234"),
+        (12345.678, "12,346"),
+        (0.00001234, "1.2e-05"),
+        (412_345_678.0, "4.1e+08"),
+        (math.nan, "nan"),
+        (-math.inf, "-inf"),
+    ],
+)
+def test_a_number_has_four_significant_digits(value: float, text: str) -> None:
+    assert words.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.44, "0.4 s"), (12.0, "12 s"), (59.6, "1 min 0 s"), (200.0, "3 min 20 s"), (7_500.0, "2 h 5 min")],
+)
+def test_a_duration_is_said_as_a_person_would(seconds: float, text: str) -> None:
+    assert words.duration(seconds) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(12, "12 bytes"), (2_500, "2.5 kB"), (3_100_000, "3.1 MB"), (7e9, "7.0 GB")])
+def test_a_size_is_said_in_the_unit_that_fits(count: int, text: str) -> None:
+    assert words.size(count) == text
+
+
+def test_an_instant_is_told_in_utc() -> None:
+    # 2020-01-01 is 18,262 days after 1970-01-01.
+    assert words.instant(18_262 * 86_400_000) == "2020-01-01 00:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("net_profit_pct", 1.234, "+1.23 %"),
+        ("net_profit_pct", -1.236, "-1.24 %"),
+        ("gross_win_rate", 0.5126, "51.3 %"),
+        ("total_trades", 1234, "1,234"),
+        ("sharpe_ratio", None, "-"),
+        ("a_metric_of_tomorrow", 0.5, "0.5"),
+    ],
+)
+def test_a_metric_is_shown_in_its_unit(name: str, value: float | None, text: str) -> None:
+    assert words.metric(name, value) == text
+
+
+def test_every_metric_with_words_exists() -> None:
+    assert set(words.METRICS) <= {str(metric) for metric in Metric}
