@@ -171,8 +171,8 @@ class _Check:
     def _checkpoints(self) -> list[Checkpoint]:
         """All good checkpoints; problems for the others, by file and by index."""
         found = self._store.found()
-        if not found and not self._folder.checkpoints.exists() and not self._folder.journal.exists():
-            return []
+        if not found and not self._folder.journal.exists() and not self._store.index_path.exists():
+            return []  # killed before the first line
         good = []
         digests: dict[int, str] = {}
         for steps in found:
