@@ -1,0 +1,361 @@
+"""The quality report: what is wrong, odd or missing in a series of bars, as facts, and one score.
+
+Nothing is changed. The report also reads bars that `Candles` would refuse, so that a person can see why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.core.errors import DataError
+from lockstep.core.scalar_math import log
+from lockstep.core.units import DAY_MS, format_timeframe, parse_timeframe
+from lockstep.market.candles import Candles, infer_timeframe
+from lockstep.market.checks import PRICES, Defect, Rule, bad_rows, find_defects, format_time
+from lockstep.market.gaps import Gap, GapKind, find_gaps
+
+if TYPE_CHECKING:
+    from lockstep.market.load import RawBars
+
+Columns = Mapping[str, NDArray[Any]]
+
+# A return this many robust standard deviations from the median is a jump. Real markets have some (tails are fat);
+# the number tells how rough a series is, and one that is taken back at once is suspect.
+JUMP_Z: Final = 20.0
+# A jump of which the next bar takes back at least this share, in log price, is a spike: most are bad prints.
+_TAKEN_BACK: Final = 0.8
+# Another asset under the same name: bars missing for a day or more, and a price ten times higher or lower after.
+_CHANGE_RATIO: Final = 10.0
+_CHANGE_GAP_MS: Final = DAY_MS
+_LISTED: Final = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jump:
+    """A return far out of the ordinary: the row it ends at, that bar's open time, the log return, its robust z."""
+
+    row: int
+    timestamp: int
+    log_return: float
+    z: float
+    spike: bool
+
+    def __str__(self) -> str:
+        return f"{format_time(self.timestamp)}: log return {self.log_return:+.4f}, z {self.z:+.0f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Consecutive stuck bars (one price, no volume): first row, its open time, how many."""
+
+    row: int
+    timestamp: int
+    bars: int
+
+    def __str__(self) -> str:
+        return f"{format_time(self.timestamp)}: {self.bars:,} bar{'' if self.bars == 1 else 's'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SymbolChange:
+    """A gap of a day or more over which the price changed tenfold: perhaps two assets under one name."""
+
+    gap: Gap
+    ratio: float
+
+    def __str__(self) -> str:
+        return f"{self.gap}, price x {self.ratio:.6g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityReport:
+    """What `quality_report` found. Rows are numbered from 0, as the source has them.
+
+    Attributes:
+        rows: Bars in the source.
+        first: Open time of the earliest bar, milliseconds UTC.
+        last: Open time of the latest bar.
+        timeframe_ms: Bar length.
+        defects: Broken rules of `market.checks`; `Candles` refuses a series with any.
+        bad_rows: Rows that break at least one.
+        gaps: Every gap, in order of time; `GapKind` tells closed hours from holes.
+        jumps: Every jump, in order of time.
+        stuck: Every run of stuck bars, in order of time.
+        changes: Suspected symbol changes.
+        flat: Bars of one price.
+        zero_volume: Bars without volume.
+        dead: Bars of one price or, where the source has volume at all, without volume.
+        has_volume: Whether any bar has volume.
+        score: 0 to 100, see `quality_report`.
+    """
+
+    rows: int
+    first: int
+    last: int
+    timeframe_ms: int
+    defects: tuple[Defect, ...]
+    bad_rows: int
+    gaps: tuple[Gap, ...]
+    jumps: tuple[Jump, ...]
+    stuck: tuple[Run, ...]
+    changes: tuple[SymbolChange, ...]
+    flat: int
+    zero_volume: int
+    dead: int
+    has_volume: bool
+    score: float
+
+    @property
+    def holes(self) -> tuple[Gap, ...]:
+        """The gaps that are no closed hours."""
+        return tuple(gap for gap in self.gaps if gap.kind is GapKind.HOLE)
+
+    @property
+    def bars_missing(self) -> int:
+        """Bars missing in all gaps together, by the timeframe."""
+        return sum(gap.bars_missing for gap in self.gaps)
+
+    @property
+    def duplicates(self) -> int:
+        """Rows that repeat an earlier row's time."""
+        return sum(defect.count for defect in self.defects if defect.rule is Rule.DUPLICATED)
+
+    @property
+    def usable(self) -> bool:
+        """True when `Candles` accepts the rows."""
+        return not self.defects
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; lists hold at most the 100 greatest items, in order of time, beside their full counts."""
+        holes = self.holes
+        longest = max(self.gaps, key=lambda gap: gap.bars_missing, default=None)
+        return {
+            "rows": self.rows,
+            "first": self.first,
+            "last": self.last,
+            "timeframe": _timeframe(self.timeframe_ms),
+            "usable": self.usable,
+            "score": self.score,
+            "defects": [
+                {"rule": str(item.rule), "count": item.count, "first_row": item.row, "found": item.found}
+                for item in self.defects
+            ],
+            "bad_rows": self.bad_rows,
+            "duplicates": self.duplicates,
+            "gaps": {
+                "count": len(self.gaps),
+                "bars_missing": self.bars_missing,
+                "longest_bars": 0 if longest is None else longest.bars_missing,
+                "sessions": len(self.gaps) - len(holes),
+                "holes": len(holes),
+                "hole_bars_expected": sum(gap.bars_expected for gap in holes),
+                "list": [
+                    {"row": gap.row, "start": gap.start, "stop": gap.stop, "bars_missing": gap.bars_missing}
+                    for gap in _greatest(holes, [gap.bars_missing for gap in holes])
+                ],
+            },
+            "flat": {"count": self.flat, "share": self.flat / self.rows},
+            "zero_volume": {
+                "count": self.zero_volume,
+                "share": self.zero_volume / self.rows,
+                "source_has_volume": self.has_volume,
+            },
+            "stuck": {
+                "runs": len(self.stuck),
+                "bars": sum(run.bars for run in self.stuck),
+                "longest": max((run.bars for run in self.stuck), default=0),
+                "list": [
+                    {"row": run.row, "timestamp": run.timestamp, "bars": run.bars}
+                    for run in _greatest(self.stuck, [run.bars for run in self.stuck])
+                ],
+            },
+            "jumps": {
+                "count": len(self.jumps),
+                "spikes": sum(jump.spike for jump in self.jumps),
+                "list": [
+                    {
+                        "row": jump.row,
+                        "timestamp": jump.timestamp,
+                        "log_return": jump.log_return,
+                        "z": jump.z,
+                        "spike": jump.spike,
+                    }
+                    for jump in _greatest(self.jumps, [abs(jump.z) for jump in self.jumps])
+                ],
+            },
+            "symbol_changes": [
+                {"row": item.gap.row, "start": item.gap.start, "stop": item.gap.stop, "ratio": item.ratio}
+                for item in self.changes
+            ],
+        }
+
+    def __str__(self) -> str:
+        from lockstep.market.quality_text import render
+
+        return render(self)
+
+
+def _timeframe(timeframe_ms: int) -> str:
+    return format_timeframe(timeframe_ms) if timeframe_ms % 1_000 == 0 else f"{timeframe_ms}ms"
+
+
+def _greatest(items: tuple[Any, ...], sizes: list[Any], limit: int = _LISTED) -> list[Any]:
+    """The `limit` items of greatest size (the earlier of equals), in their own order."""
+    ranked = sorted(range(len(items)), key=lambda number: (-sizes[number], number))[:limit]
+    return [items[number] for number in sorted(ranked)]
+
+
+def quality_report(bars: Candles | RawBars | Columns, timeframe: str | None = None) -> QualityReport:
+    """Describe bars as they are.
+
+    The score is 100 x the product of
+
+    - completeness: n / (n + m), n bars and m bars missing in holes, counting only hours that are not usually closed;
+    - soundness: 1 - min(1, 10 b / n), b rows that break a rule: each weighs ten;
+    - liveness: 1 - d / n, d bars of one price or (where the source has volume) without volume;
+    - plausibility: 1 - min(1/2, 10 s / n), s spikes (jumps that the next bar takes back);
+    - identity: 1/2 for every suspected symbol change.
+
+    A clean, complete, liquid series has 100; closed hours and jumps that stay cost nothing. The score ranks data sets
+    and holds a threshold; it does not say that a market can be traded.
+
+    Args:
+        bars: Candles; or what `load.read_bars` gave; or its columns: timestamp int64 (n,), milliseconds UTC at bar
+            open, and open, high, low, close, volume float64 (n,), of any quality.
+        timeframe: Bar length of unchecked rows; None infers the most common step.
+
+    Raises:
+        DataError: There are fewer than two different times, or no timeframe can be inferred.
+    """
+    if isinstance(bars, Candles):
+        columns: Columns = bars.columns()
+        timeframe_ms: int | None = bars.timeframe_ms
+    else:
+        columns = bars if isinstance(bars, Mapping) else bars.columns
+        timeframe_ms = None if timeframe is None else parse_timeframe(timeframe)
+    rows = int(columns["timestamp"].shape[0])
+    declared = timeframe_ms
+    defects = find_defects(columns, declared)
+    bad = np.zeros(rows, dtype=np.bool_)
+    for rule_rows in bad_rows(columns, declared).values():
+        bad |= rule_rows
+    ordered, numbers = _ordered(columns)
+    time = ordered["timestamp"]
+    if time.shape[0] < 2:
+        raise DataError(f"a quality report needs two or more bars at different times; found {time.shape[0]}.")
+    length = infer_timeframe(time) if timeframe_ms is None else timeframe_ms
+    gaps = tuple(_renumbered(gap, numbers) for gap in find_gaps(time, length))
+    changes = tuple(_changes(ordered, find_gaps(time, length), numbers))
+    jumps = _jumps(ordered, length, numbers)
+    flat, silent, has_volume = _flat_and_silent(ordered)
+    dead = flat | silent if has_volume else flat
+    n_bad = int(np.count_nonzero(bad))
+    missing = sum(gap.bars_expected for gap in gaps if gap.kind is GapKind.HOLE)
+    spikes = sum(jump.spike for jump in jumps)
+    n_dead = int(np.count_nonzero(dead))
+    score = 100.0 * (rows / (rows + missing)) * (1 - min(1.0, 10 * n_bad / rows)) * (1 - n_dead / time.shape[0])
+    score *= (1 - min(0.5, 10 * spikes / rows)) * 0.5 ** len(changes)
+    return QualityReport(
+        rows=rows,
+        first=int(time[0]),
+        last=int(time[-1]),
+        timeframe_ms=length,
+        defects=defects,
+        bad_rows=n_bad,
+        gaps=gaps,
+        jumps=jumps,
+        stuck=_runs(flat & silent & has_volume, time, numbers),
+        changes=changes,
+        flat=int(np.count_nonzero(flat)),
+        zero_volume=int(np.count_nonzero(silent)),
+        dead=n_dead,
+        has_volume=has_volume,
+        score=score,
+    )
+
+
+def _ordered(columns: Columns) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
+    """The rows in order of time, the first of each time, and their row numbers in the source."""
+    _, numbers = np.unique(columns["timestamp"], return_index=True)
+    return {name: columns[name][numbers] for name in ("timestamp", *PRICES, "volume")}, numbers.astype(np.int64)
+
+
+def _renumbered(gap: Gap, numbers: NDArray[np.int64]) -> Gap:
+    return Gap(
+        row=int(numbers[gap.row]),
+        start=gap.start,
+        stop=gap.stop,
+        bars_missing=gap.bars_missing,
+        bars_expected=gap.bars_expected,
+        kind=gap.kind,
+    )
+
+
+def _flat_and_silent(columns: Columns) -> tuple[NDArray[np.bool_], NDArray[np.bool_], bool]:
+    first = columns["open"]
+    flat = (first == columns["high"]) & (first == columns["low"]) & (first == columns["close"])
+    silent = columns["volume"] == 0
+    return flat, silent, bool(np.any(columns["volume"] > 0))
+
+
+def _changes(columns: Columns, gaps: tuple[Gap, ...], numbers: NDArray[np.int64]) -> list[SymbolChange]:
+    found = []
+    for gap in gaps:
+        before, after = float(columns["close"][gap.row - 1]), float(columns["open"][gap.row])
+        if gap.stop - gap.start < _CHANGE_GAP_MS or not (before > 0 and after > 0):
+            continue
+        ratio = after / before
+        if ratio >= _CHANGE_RATIO or ratio <= 1 / _CHANGE_RATIO:
+            found.append(SymbolChange(gap=_renumbered(gap, numbers), ratio=ratio))
+    return found
+
+
+def _jumps(columns: Columns, timeframe_ms: int, numbers: NDArray[np.int64]) -> tuple[Jump, ...]:
+    """Close-to-close returns between adjacent bars, measured in robust standard deviations.
+
+    z = (r - median) / (1.4826 MAD), both over the returns that are not zero: in a quiet series most returns are
+    zero, and then a MAD of all of them would be too. Returns over gaps are left out.
+    """
+    close, time = columns["close"], columns["timestamp"]
+    usable = np.isfinite(close) & (close > 0)
+    adjacent = (np.diff(time) < 2 * timeframe_ms) & usable[1:] & usable[:-1]
+    at = np.flatnonzero(adjacent) + 1
+    returns = np.array([log(value) for value in (close[at] / close[at - 1]).tolist()])
+    moving = returns[returns != 0]
+    if moving.size < 2:
+        return ()
+    middle = float(np.median(moving))
+    scale = 1.4826 * float(np.median(np.abs(moving - middle)))
+    if scale == 0:
+        return ()
+    z = (returns - middle) / scale
+    by_row = dict(zip(at.tolist(), returns.tolist(), strict=True))
+    jumps = []
+    for number in np.flatnonzero(np.abs(z) > JUMP_Z).tolist():
+        row, value = int(at[number]), float(returns[number])
+        following = by_row.get(row + 1)
+        spike = following is not None and -following / value >= _TAKEN_BACK
+        jumps.append(
+            Jump(
+                row=int(numbers[row]),
+                timestamp=int(time[row]),
+                log_return=value,
+                z=float(z[number]),
+                spike=spike,
+            )
+        )
+    return tuple(jumps)
+
+
+def _runs(stuck: NDArray[np.bool_], time: NDArray[np.int64], numbers: NDArray[np.int64]) -> tuple[Run, ...]:
+    edges = np.diff(np.concatenate(([False], stuck, [False])).astype(np.int8))
+    starts, stops = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    return tuple(
+        Run(row=int(numbers[start]), timestamp=int(time[start]), bars=int(stop - start))
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
+    )

@@ -1,0 +1,118 @@
+"""Longer bars from shorter ones, and longer bars seen from shorter ones without a look ahead.
+
+A longer bar exists for a decision only once it has closed: `align_asof` compares its close time with the close
+time of the bar at which the decision is made.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lockstep.core.errors import DataError
+from lockstep.core.units import parse_timeframe
+from lockstep.market.candles import Candles
+from lockstep.market.gaps import WEEK_MS
+
+# Weeks begin on Monday, as exchanges have it; 1970-01-05 was the first Monday of the epoch.
+_FIRST_MONDAY_MS: Final = 4 * 24 * 60 * 60_000
+
+
+def bucket_open(timestamp: NDArray[np.int64], timeframe_ms: int) -> NDArray[np.int64]:
+    """Open time of the longer bar that each time falls into, int64 (n,), milliseconds UTC.
+
+    Longer bars begin at multiples of their length since 1970 UTC; whole weeks on Monday.
+    """
+    offset = _FIRST_MONDAY_MS if timeframe_ms % WEEK_MS == 0 else 0
+    opens: NDArray[np.int64] = (timestamp - offset) // timeframe_ms * timeframe_ms + offset
+    return opens
+
+
+def resample(candles: Candles, timeframe: str) -> Candles:
+    """Bars of a longer timeframe: first open, greatest high, least low, last close, summed volume.
+
+    The first and the last bar are left out unless the shorter bars cover them from their open and to their close: a
+    part of a bar is not that bar. Bars with gaps inside are built from what is there; bars without any row stay
+    missing. Extra columns have no general rule of summing up and are left out.
+
+    Args:
+        candles: The shorter bars.
+        timeframe: A multiple of theirs, such as "1h" for 5m bars.
+
+    Raises:
+        DataError: The timeframe is no multiple, or no longer bar is complete.
+    """
+    length = parse_timeframe(timeframe)
+    if length % candles.timeframe_ms != 0 or length < candles.timeframe_ms:
+        raise DataError(
+            f"a resampled timeframe is a multiple of the bars' own, {candles.timeframe}; found {timeframe!r}."
+        )
+    bucket = bucket_open(candles.timestamp, length)
+    starts = np.flatnonzero(np.diff(bucket, prepend=bucket[:1] - 1))
+    stops = np.append(starts[1:], len(candles))
+    if starts.size and candles.timestamp[0] != bucket[0]:
+        starts, stops = starts[1:], stops[1:]
+    if starts.size and candles.timestamp[-1] + candles.timeframe_ms < bucket[-1] + length:
+        starts, stops = starts[:-1], stops[:-1]
+    if starts.size == 0:
+        raise DataError(f"no bar of {timeframe} is complete in {candles!r}. Load more bars.")
+    rows = slice(int(starts[0]), int(stops[-1]))
+    at = starts - starts[0]
+    return Candles(
+        timestamp=bucket[starts],
+        open=candles.open[starts],
+        high=np.maximum.reduceat(candles.high[rows], at),
+        low=np.minimum.reduceat(candles.low[rows], at),
+        close=candles.close[stops - 1],
+        volume=np.add.reduceat(candles.volume[rows], at),
+        timeframe_ms=length,
+        symbol=candles.symbol,
+        exchange=candles.exchange,
+        source=candles.source,
+    )
+
+
+def asof_index(known_at: ArrayLike, decided_at: ArrayLike) -> NDArray[np.int64]:
+    """For each decision, the number of the latest fact known by then; -1 where there is none yet.
+
+    Args:
+        known_at: int64 (m,), milliseconds UTC, ascending: when each fact is known. A fact known exactly at the
+            time of a decision is known to it.
+        decided_at: int64 (n,), milliseconds UTC, any order.
+    """
+    known = np.asarray(known_at, dtype=np.int64)
+    if np.any(np.diff(known) < 0):
+        row = int(np.argmax(np.diff(known) < 0)) + 1
+        raise DataError(f"times at which facts are known ascend; row {row} is earlier than the one before. Sort them.")
+    return np.searchsorted(known, np.asarray(decided_at, dtype=np.int64), side="right").astype(np.int64) - 1
+
+
+def align_asof(higher: Candles, base: Candles | ArrayLike) -> NDArray[np.int64]:
+    """For each base bar, the row of the latest `higher` bar that has closed when the decision is made; -1 before.
+
+    Args:
+        higher: Bars of another series, usually longer ones.
+        base: The candles whose **closes** are the moments of decision; or those moments themselves, int64 (n,),
+            milliseconds UTC. (Not bar opens: the open time of a bar says nothing about when it is complete.)
+
+    Returns:
+        int64 (n,), for `take_asof`.
+    """
+    moments = base.close_time if isinstance(base, Candles) else base
+    return asof_index(higher.close_time, moments)
+
+
+def take_asof(values: ArrayLike, index: NDArray[np.int64]) -> NDArray[np.float64]:
+    """`values` (m,) seen from each decision, float64 (n,); NaN where `index` is -1.
+
+    Args:
+        values: One value per higher bar, such as its close or an indicator of it.
+        index: As `align_asof` gives it.
+    """
+    source = np.asarray(values, dtype=np.float64)
+    out = np.full(index.shape[0], np.nan)
+    there = index >= 0
+    out[there] = source[index[there]]
+    return out

@@ -1,0 +1,81 @@
+"""Where candles come from: the CandleSource protocol and the sources that need no server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from lockstep.core.errors import DataError, UnknownNameError
+from lockstep.core.units import parse_timeframe
+from lockstep.market.candles import Candles
+from lockstep.market.load import load_candles
+from lockstep.market.sample import SYMBOL, TIMEFRAME, sample_candles
+
+
+class CandleSource(Protocol):
+    """Something that has candles of markets."""
+
+    def candles(self, *, symbol: str, exchange: str, timeframe: str, last: int | None = None) -> Candles:
+        """The market's candles, oldest first: the `last` most recent by their time, or all.
+
+        Raises:
+            DataError: The source has none, or what it has breaks a rule.
+        """
+        ...
+
+
+class FileSource:
+    """One file of one market; `options` are those of `load_candles`."""
+
+    def __init__(self, path: str | Path, **options: Any) -> None:
+        self.path = Path(path)
+        self._options: Mapping[str, Any] = options
+
+    def candles(self, *, symbol: str, exchange: str, timeframe: str, last: int | None = None) -> Candles:
+        """The file's candles, labelled with symbol and exchange; their bar length must be the timeframe."""
+        return load_candles(
+            self.path, **self._options, symbol=symbol, exchange=exchange, timeframe=timeframe, last=last
+        )
+
+
+class SampleSource:
+    """The bundled EUR/USD hours of 2017."""
+
+    def candles(self, *, symbol: str, exchange: str, timeframe: str, last: int | None = None) -> Candles:
+        """The sample; any exchange may be named. Raises DataError when another symbol or timeframe is asked for."""
+        if symbol.upper() != SYMBOL or parse_timeframe(timeframe) != parse_timeframe(TIMEFRAME):
+            raise DataError(
+                f"the bundled sample is {SYMBOL} {TIMEFRAME}; asked for {symbol} {timeframe}. "
+                "Name a file: source 'file' with its path."
+            )
+        candles = sample_candles()
+        return candles if last is None else candles.tail(last)
+
+
+def open_source(kind: str, path: str | Path | None = None, **options: Any) -> CandleSource:
+    """The source of a spec's `[data]` table.
+
+    Args:
+        kind: "sample", "file" or "database".
+        path: The file, for "file".
+        options: For "file", those of `load_candles`.
+
+    Raises:
+        DataError: "file" without a path, a path without "file", or "database", which this version does not have yet.
+        UnknownNameError: Another kind.
+    """
+    if kind == "file":
+        if path is None:
+            raise DataError("source 'file' needs the path of a file. Add path = \"candles.parquet\".")
+        return FileSource(path, **options)
+    if kind == "sample":
+        if path is not None or options:
+            raise DataError(f"source 'sample' takes no path and no options; found {path or sorted(options)}.")
+        return SampleSource()
+    if kind == "database":
+        raise DataError(
+            "source 'database' is not available in this version of Lockstep. "
+            "Export the table to Parquet or CSV and use source 'file'."
+        )
+    raise UnknownNameError(f"a source is 'sample', 'file' or 'database'; found {kind!r}.")
