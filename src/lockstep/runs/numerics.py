@@ -189,7 +189,7 @@ def _numba_target() -> str:
 def _blas_entries() -> dict[str, str]:
     """NumPy's own BLAS: kind, version, kernel choice, threads. SciPy's loads later and follows the same variables."""
     import numpy as np
-    import threadpoolctl  # type: ignore[import-untyped]
+    import threadpoolctl
 
     for pool in threadpoolctl.ThreadpoolController().info():
         if pool.get("user_api") == "blas" and "numpy" in str(pool.get("filepath")):

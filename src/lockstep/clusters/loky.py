@@ -1,0 +1,178 @@
+"""Worker processes of this machine, by joblib's loky: started afresh (never forked), replaced when they die.
+
+loky ends a whole call when one worker dies (joblib#1249). Here the items that were in flight are done again, each
+alone, so that an item that kills its worker is told from those that were only near it.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from lockstep.clusters import worker
+from lockstep.core.errors import InputError, WorkerLostError
+from lockstep.runs.executor import RETRIES, ItemT, ResultT, Task
+from lockstep.runs.numerics import MODE_VARIABLE, NumericsIdentity, environment
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+
+class LokyExecutor:
+    """`workers` processes. They start at the first `map` and end at `close`, or when this process ends, however.
+
+    `numerics` are the entries that `NumericsIdentity.collect` has to give in every worker: this process's unless given.
+    The thread that calls `map` first has to live as long as the executor: the kernel ends workers with it.
+    """
+
+    def __init__(self, workers: int, *, numerics: Mapping[str, str] | None = None) -> None:
+        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+            raise InputError(f"workers is a whole number of at least 1; found {workers!r}. Use the number of cores.")
+        self._workers = workers
+        self._numerics = numerics
+        self._pool: Any = None
+
+    @property
+    def workers(self) -> int:
+        """Number of worker processes."""
+        return self._workers
+
+    def map(self, task: Task[ItemT, ResultT], items: Sequence[ItemT]) -> list[ResultT]:
+        """Results of `task` in item order; see `runs.executor.Executor`."""
+        rounds = _Rounds(len(items))
+        try:
+            while rounds.open():
+                self._round(task, items, rounds)
+        except BaseException:
+            # Ctrl-C or an error of ours: nobody waits for what is still running.
+            self._end(kill=True)
+            raise
+        return rounds.results()
+
+    def close(self) -> None:
+        """End the workers."""
+        self._end(kill=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._end(kill=kind is not None)
+
+    def _round(self, task: Task[Any, Any], items: Sequence[Any], rounds: _Rounds) -> None:
+        """Hand out items until none is left to hand out, or a worker was lost."""
+        from concurrent.futures import FIRST_COMPLETED, wait
+
+        from joblib.externals.loky import BrokenProcessPool
+
+        flying: dict[Future[Any], int] = {}
+        try:
+            pool = self._started()
+            while True:
+                while (index := rounds.take(limit=2 * self._workers)) is not None:
+                    flying[pool.submit(worker.run, task, items[index])] = index
+                if not flying:
+                    return
+                done, _ = wait(flying, return_when=FIRST_COMPLETED)
+                # A broken pool fails many at once; results that came before it broke are kept.
+                for future in sorted(done, key=lambda future: future.exception() is not None):
+                    result = future.result()
+                    rounds.done(flying.pop(future), result)
+        except BrokenProcessPool as error:
+            self._end(kill=True)
+            rounds.lost(error)
+
+    def _started(self) -> Any:
+        if self._pool is None:
+            from joblib.externals.loky import ProcessPoolExecutor
+
+            if self._numerics is None:
+                self._numerics = NumericsIdentity.collect().body()
+            mode = "portable" if os.environ.get(MODE_VARIABLE) == "portable" else "native"
+            # loky replaces a worker whose memory grew, and warns; candles that it maps look like growth.
+            warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
+            self._pool = ProcessPoolExecutor(
+                max_workers=self._workers,
+                initializer=worker.start,
+                initargs=(os.getpid(), dict(self._numerics)),
+                env=environment(mode),
+            )
+        return self._pool
+
+    def _end(self, *, kill: bool) -> None:
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            with warnings.catch_warnings():
+                # loky warns of workers that end with work left; here that is meant.
+                warnings.simplefilter("ignore")
+                pool.shutdown(wait=True, kill_workers=kill)
+
+
+class _Rounds:
+    """Which items are done, in flight, still fresh, or suspected of killing their worker."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._results: dict[int, Any] = {}
+        self._fresh = deque(range(count))
+        self._flying: set[int] = set()
+        self._suspects: deque[int] = deque()
+        self._alone = False
+        self._losses: dict[int, int] = {}
+        self._failed: int | None = None
+
+    def open(self) -> bool:
+        """Whether something is left to do. Raises the failure of the first failing item once all before it are done."""
+        if self._failed is not None and not self._suspects:
+            worker.raise_failure(self._results[self._failed], self._failed)
+        return len(self._results) < self._count
+
+    def take(self, *, limit: int) -> int | None:
+        """The next item to hand out, None while there is none. A suspect flies alone."""
+        if self._alone or (self._suspects and self._flying):
+            return None
+        self._alone = bool(self._suspects)
+        queue = self._suspects if self._alone else self._fresh
+        if not queue or len(self._flying) >= limit or (self._failed is not None and not self._alone):
+            return None
+        index = queue.popleft()
+        self._flying.add(index)
+        return index
+
+    def done(self, index: int, result: Any) -> None:
+        """Take a result or a failure. Items go out in order: all before a failing one are done, flying or suspects."""
+        self._flying.remove(index)
+        self._alone = False
+        self._results[index] = result
+        if isinstance(result, worker.Failure) and (self._failed is None or index < self._failed):
+            self._failed = index
+        self._drop_needless_suspects()
+
+    def lost(self, error: BaseException) -> None:
+        """Take note that a worker died while the items in flight were. Raises WorkerLostError after the last retry."""
+        indexes = sorted(self._flying)
+        self._flying.clear()
+        self._alone = False
+        for index in indexes:
+            self._losses[index] = self._losses.get(index, 0) + 1
+        again = [index for index in indexes if self._losses[index] > RETRIES]
+        if again:
+            names = ", ".join(map(str, again))
+            raise WorkerLostError(
+                f"a worker process died {RETRIES + 1} times while doing item {names} of {self._count} (killed, crashed "
+                f"or out of memory: {str(error).partition(chr(10))[0]}). Check the machine's memory and the code that "
+                "this item runs, then resume."
+            ) from error
+        self._suspects = deque(sorted({*self._suspects, *indexes}))
+        self._drop_needless_suspects()
+
+    def _drop_needless_suspects(self) -> None:
+        if self._failed is not None:
+            self._suspects = deque(index for index in self._suspects if index < self._failed)
+
+    def results(self) -> list[Any]:
+        """All results in item order."""
+        return [self._results[index] for index in range(self._count)]

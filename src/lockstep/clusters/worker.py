@@ -1,0 +1,94 @@
+"""What runs in a worker process: the start, and one item at a time."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import traceback
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lockstep.core.errors import LockstepError, NotComparableError
+from lockstep.runs.executor import Task
+from lockstep.runs.numerics import NumericsIdentity, entry_differences
+
+_PR_SET_PDEATHSIG: Final = 1
+KEPT_TASKS: Final = 4
+"""Tasks a worker keeps set up; the least recently used goes first, so that memory stays bounded."""
+
+_tasks: OrderedDict[str, Task[Any, Any]] = OrderedDict()
+_refusal: str | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task's exception on its way to the parent. `error` is None when it does not survive the journey."""
+
+    error: BaseException | None
+    text: str
+    trace: str
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when the thread that started it ends; Linux only, elsewhere without effect."""
+    try:
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+    except (OSError, AttributeError):
+        return
+    prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != parent:  # it ended before the kernel knew
+        os._exit(1)
+
+
+def start(parent: int, numerics: Mapping[str, str]) -> None:
+    """Prepare a new worker: it dies with `parent`, leaves Ctrl-C to it, and checks that it computes alike."""
+    global _refusal
+    die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    differences = entry_differences(numerics, NumericsIdentity.collect().body())
+    if differences:
+        _refusal = (
+            f"a worker computes with other numerics than its parent: {'; '.join(differences)} "
+            "(then: the parent, now: the worker). Give both the same machine, libraries and environment."
+        )
+
+
+def run(task: Task[Any, Any], item: Any) -> Any:
+    """The result of one item, or a `Failure`."""
+    if _refusal is not None:
+        return Failure(NotComparableError(_refusal), _refusal, "")
+    known = _tasks.setdefault(task.key, task)
+    _tasks.move_to_end(task.key)
+    while len(_tasks) > KEPT_TASKS:
+        _tasks.popitem(last=False)
+    try:
+        return known(item)
+    except Exception as error:  # noqa: BLE001 - whatever a task raises is told to the parent
+        return _failure(error)
+
+
+def _failure(error: Exception) -> Failure:
+    text = f"{type(error).__name__}: {error}"
+    trace = "".join(traceback.format_exception(error))
+    # An exception whose constructor wants other things than its arguments, or that holds what cannot be pickled, would
+    # break on the other side and look like a lost worker. So only type and plain arguments travel.
+    if not all(arg is None or isinstance(arg, str | int | float) for arg in error.args):
+        return Failure(None, text, trace)
+    try:
+        again = type(error)(*error.args)
+    except Exception:  # noqa: BLE001 - whatever a constructor raises, the text travels instead
+        return Failure(None, text, trace)
+    return Failure(again if str(again) == str(error) else None, text, trace)
+
+
+def raise_failure(failure: Failure, item: int) -> None:
+    """Raise what a task raised in a worker, with the worker's traceback as a note."""
+    error = failure.error
+    if error is None:
+        error = LockstepError(f"item {item}: the task raised {failure.text}")
+    if failure.trace:
+        error.add_note(f"In a worker process, for item {item}:\n{failure.trace}")
+    raise error
