@@ -15,7 +15,7 @@ from typing import Any
 from lockstep.core.errors import IntegrityError, LockstepError, RefusedError
 from lockstep.core.hashing import blake3_hex
 from lockstep.runs.audit import Audit, Auditor, Mark, Problem
-from lockstep.runs.checkpoint import Checkpoint, CheckpointStore, Index
+from lockstep.runs.checkpoint import Checkpoint, CheckpointStore, Index, missing_parts
 from lockstep.runs.folder import IDENTITY_DOCUMENTS, RunFolder, RunStatus, document_hash, require_folder
 from lockstep.runs.inputs import file_entry, input_problems, is_input, list_problems
 from lockstep.runs.manifest import output_differences
@@ -67,13 +67,13 @@ class _Check:
         checkpoints = self._checkpoints()
         audit = Auditor(self._folder, marks={item.journal_length for item in checkpoints}).run()
         self._problems += audit.problems
+        fits = self._genesis(audit)
         if self._status is RunStatus.COMPLETE:
-            self._complete(audit)
+            self._complete(audit, fits)
         else:
             self._notes += audit.notes
             self._interrupted(audit)
-        self._genesis(audit)
-        self._ties(audit, checkpoints)
+        self._index(self._ties(audit, checkpoints))
         if (self._folder.path / "tags.json").exists():
             self._try("tags.json", self._folder.read, "tags")
         return CheckReport(
@@ -101,16 +101,14 @@ class _Check:
             if path.is_symlink() or not path.is_file():
                 self._problem(name, "not the regular file that was written. Restore it from a copy.")
 
-    def _complete(self, audit: Audit) -> None:
+    def _complete(self, audit: Audit, fits: bool) -> None:
         """Against the manifest."""
         body = self._try("MANIFEST.json", self._folder.read, "manifest")
         if body is not None:
             found = {name: path for name, path in self._found.items() if name != "MANIFEST.json"}
             self._problems += list_problems(self._folder, body["files"], found)
-            if body["journal_hash"] != audit.journal_hash and not audit.problems:
-                self._problem(
-                    "journal.jsonl", f"its last hash is not {body['journal_hash']}, which the manifest names."
-                )
+            if fits and not audit.problems and body["journal_hash"] != audit.journal_hash:
+                self._problem("MANIFEST.json", "names another last hash than the journal has. Restore it from a copy.")
         if audit.end is None and not audit.problems:
             self._problem("journal.jsonl", "has no last line, though the run was sealed. Restore it from a copy.")
         for note in audit.notes:
@@ -156,72 +154,87 @@ class _Check:
         for name, message in output_differences(end, digests):
             self._problem(name, message)
 
-    def _genesis(self, audit: Audit) -> None:
-        """The four documents are those that the journal's first line names."""
+    def _genesis(self, audit: Audit) -> bool:
+        """The four documents are those that the journal's first line names. Returns whether the journal fits them."""
         if audit.genesis is None:
-            return
+            return False
+        fits = True
         for kind in IDENTITY_DOCUMENTS:
-            digest = self._try(f"{kind}.json", self._hash, kind)
+            name = f"{kind}.json"
+            digest = self._try(name, self._hash, kind)
             if digest is not None and digest != audit.genesis.content[kind]:
-                self._problem(f"{kind}.json", "not the document that the journal's first line names.")
+                # Of two that disagree, the one that inputs.json vouches for is right.
+                fits = fits and not self._as_listed(name)
+                if self._as_listed(name):
+                    self._problem("journal.jsonl", f"its first line names another {name}: it belongs to another run.")
+                else:
+                    self._problem(name, "not the document that the journal's first line names.")
+        return fits
+
+    def _as_listed(self, name: str) -> bool:
+        try:
+            return bool(self._folder.read("inputs")["files"][name] == file_entry(self._folder.path / name))
+        except (LockstepError, KeyError, TypeError):
+            return False
 
     def _hash(self, kind: str) -> str:
         return document_hash(self._folder.read(kind))
 
     def _checkpoints(self) -> list[Checkpoint]:
-        """All good checkpoints; problems for the others, by file and by index."""
-        found = self._store.found()
-        if not found and not self._folder.journal.exists() and not self._store.index_path.exists():
-            return []  # killed before the first line
+        """All checkpoints that are good in themselves; problems for the others."""
         good = []
-        digests: dict[int, str] = {}
-        for steps in found:
-            name = f"checkpoints/{self._store.path(steps).name}"
-            checkpoint = self._try(name, self._store.load, steps)
+        for steps in self._store.found():
+            checkpoint = self._try(self._name(steps), self._store.load, steps)
             if checkpoint is not None:
                 good.append(checkpoint)
-                digests[steps] = blake3_hex(self._store.path(steps).read_bytes())
-        index: Index | None = self._try("checkpoints/index.json", self._store.index)
-        if index is not None:
-            self._compare_index(index, found, digests)
-            self._cut_lines(index)
         return good
 
-    def _compare_index(self, index: Index, found: list[int], digests: dict[int, str]) -> None:
+    def _name(self, steps: int) -> str:
+        return f"checkpoints/{self._store.path(steps).name}"
+
+    def _ties(self, audit: Audit, checkpoints: list[Checkpoint]) -> set[int]:
+        """Steps of the checkpoints that stand where journal and segments say; problems for the others."""
+        tied = set()
+        for checkpoint in checkpoints:
+            for path in missing_parts(checkpoint, self._folder.segments):
+                name = path.relative_to(self._folder.path).as_posix()
+                self._problem(name, f"missing, though {self._name(checkpoint.steps)} stands on it. Restore it.")
+            mark = audit.marks.get(checkpoint.journal_length)
+            if mark == Mark(checkpoint.steps, checkpoint.journal_hash, dict(checkpoint.segments)):
+                tied.add(checkpoint.steps)
+            elif mark is None and checkpoint.journal_length > audit.journal_length:
+                self._problem(
+                    "journal.jsonl",
+                    f"has {audit.journal_length} whole bytes, but {self._name(checkpoint.steps)} was written when it "
+                    f"had {checkpoint.journal_length}. Restore it from a copy.",
+                )
+            elif not audit.problems:
+                self._problem(self._name(checkpoint.steps), "belongs to another run, or the journal is another's.")
+        return tied
+
+    def _index(self, tied: set[int]) -> None:
+        """The index lists the checkpoints that are there, and whether there is a journal.cut."""
+        found = self._store.found()
+        if not found and not self._folder.journal.exists() and not self._store.index_path.exists():
+            return  # killed before the first line
+        index: Index | None = self._try("checkpoints/index.json", self._store.index)
+        if index is None:
+            return
         listed = {entry.steps: entry for entry in index.kept}
         for steps, entry in listed.items():
-            name = f"checkpoints/{self._store.path(steps).name}"
             if steps not in found:
-                self._problem(name, "missing. Restore it from a copy, or resume from an older checkpoint.")
-            elif digests.get(steps, entry.blake3) != entry.blake3:
-                self._problem(name, "not the checkpoint that the index lists.")
+                self._problem(self._name(steps), "missing. Restore it from a copy, or resume from an older checkpoint.")
+            elif blake3_hex(self._store.path(steps).read_bytes()) != entry.blake3:
+                # A checkpoint that journal and segments vouch for is right, so the index is not.
+                name = "checkpoints/index.json" if steps in tied else self._name(steps)
+                self._problem(name, f"the index lists another checkpoint after {steps} steps. Restore it from a copy.")
         newest = max(listed, default=-1)
         for steps in found:
             # A crash leaves at most one new file before the index knows it, and old ones after it let them go.
             if steps not in listed and steps not in index.removed and steps < newest:
-                self._problem(f"checkpoints/{self._store.path(steps).name}", "does not belong to the run.")
-
-    def _cut_lines(self, index: Index) -> None:
+                self._problem(self._name(steps), "does not belong to the run.")
         path = self._folder.cut_lines
         if path.exists():
             self._try("journal.cut", read_cut_lines, path)
         elif index.cut_lines:
             self._problem("journal.cut", "missing; it holds lines that have to be met again. Restore it from a copy.")
-
-    def _ties(self, audit: Audit, checkpoints: list[Checkpoint]) -> None:
-        """Each checkpoint stands where journal and segments say."""
-        if any(problem.file == "journal.jsonl" for problem in self._problems):
-            return
-        for checkpoint in checkpoints:
-            name = f"checkpoints/{self._store.path(checkpoint.steps).name}"
-            mark = audit.marks.get(checkpoint.journal_length)
-            if mark is None and checkpoint.journal_length > audit.journal_length:
-                self._problem(
-                    "journal.jsonl",
-                    f"has {audit.journal_length} whole bytes, but {name} was written when it had "
-                    f"{checkpoint.journal_length}. Restore it from a copy.",
-                )
-                return
-            tied = Mark(checkpoint.steps, checkpoint.journal_hash, dict(checkpoint.segments))
-            if mark != tied and not audit.problems:
-                self._problem(name, "belongs to another run, or the journal is another's.")

@@ -32,6 +32,7 @@ from lockstep.core import canonical, files
 from lockstep.core.errors import IntegrityError
 from lockstep.core.hashing import blake3_hex
 from lockstep.runs.folder import document_bytes, parse_document
+from lockstep.runs.segment_format import part_path
 from lockstep.runs.segments import Position
 from lockstep.runs.training import State
 
@@ -125,6 +126,16 @@ class Checkpoint:
             )
         except (ValueError, KeyError, TypeError, SafetensorError) as error:
             raise IntegrityError(f"{place}: not a checkpoint of this release ({error}). It is not used.") from error
+
+
+def missing_parts(checkpoint: Checkpoint, segments: Path) -> list[Path]:
+    """Segment files in `segments` that a checkpoint stands on and that are not there."""
+    parts = (
+        part_path(segments, name, part)
+        for name, position in sorted(checkpoint.segments.items())
+        for part in range(position.part + 1)
+    )
+    return [path for path in parts if not path.exists()]
 
 
 def _without_arrays(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:

@@ -16,7 +16,7 @@ from lockstep.core import canonical, files
 from lockstep.core.errors import DiskError, IntegrityError, NotComparableError, NotEqualError
 from lockstep.core.hashing import blake3_hex
 from lockstep.runs.audit import Auditor, Mark
-from lockstep.runs.checkpoint import Checkpoint, CheckpointStore
+from lockstep.runs.checkpoint import Checkpoint, CheckpointStore, missing_parts
 from lockstep.runs.folder import IDENTITY_DOCUMENTS, RunFolder
 from lockstep.runs.inputs import input_problems, write_inputs
 from lockstep.runs.journal import NO_HASH, Genesis, Line, decode_line, encode_line, read_lines
@@ -124,6 +124,8 @@ def _newest_good(
         except (IntegrityError, DiskError) as error:
             note(f"{error} An older checkpoint takes its place; what came after is computed again.")
             continue
+        for path in missing_parts(checkpoint, folder.segments):
+            raise IntegrityError(f"{path}: missing. Restore it from a copy, or train again.")
         length = checkpoint.journal_length
         audit = Auditor(folder, marks={length}, stop=length).run()
         audit.raise_first()
@@ -179,13 +181,14 @@ def read_cut_lines(path: Path) -> list[Line]:
     """The lines in journal.cut. Raises IntegrityError when a byte is not what was written."""
     head, _, body = files.read_bytes(path).partition(b"\n")
     lines: list[Line] = []
+    again: bytes | None
     try:
         value = canonical.loads(head)
         first = value["first"]
         again = canonical.dumps({"blake3": blake3_hex(body), "first": first, "length": len(body)})
         prev = canonical.loads(body.partition(b"\n")[0])["prev"]
     except (ValueError, KeyError, TypeError):
-        again, first, prev = b"", 0, NO_HASH
+        again, first, prev = None, 0, NO_HASH
     if again != head or not isinstance(first, int):
         raise IntegrityError(f"{path}: does not match its digest. It is not used; restore it from a copy.")
     for number, data in enumerate(body.splitlines(keepends=True), start=first):
