@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 import numpy as np
 
 from lockstep.core.errors import SpaceError, StrategyError
-from lockstep.core.space import Choice, Columns, FloatRange, IntRange, Space
+from lockstep.core.space import Choice, Columns, FloatRange, IntRange, Space, row
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,9 +67,11 @@ class Strategy:
 
     def signals(self, view: MarketView, params: Params) -> Signals:
         """Signals of every bar of `view` (n bars); those of bar t from rows 0..t only. Must be overridden."""
-        raise NotImplementedError(f"{type(self).__name__} has no signals(view, params): write one that returns ls.Signals")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no signals(view, params): write one that returns ls.Signals"
+        )
 
-    def warmup(self, params: Params) -> int:  # noqa: ARG002 - the signature users override
+    def warmup(self, params: Params) -> int:
         """Bars at the start of a series on which no signal may stand, for these parameters."""
         return 0
 
@@ -93,7 +95,8 @@ class Strategy:
         names = self.parameter_names()
         for name in params:
             if name not in names:
-                raise SpaceError(f"{self.name} has no parameter {name!r}{did_you_mean(name, names)}; it has {', '.join(names) or 'none'}")
+                known = ", ".join(names) or "none"
+                raise SpaceError(f"{self.name} has no parameter {name!r}{did_you_mean(name, names)}; it has {known}")
         resolved = {}
         for name in names:
             if name in params:
@@ -147,43 +150,72 @@ class Strategy:
                 return text
         return None
 
+    def admissible(self, columns: Columns) -> NDArray[np.bool_]:
+        """bool (k,): which of the k sets in `columns` keep every constraint."""
+        count = len(next(iter(columns.values()))) if columns else 0
+        kept = np.ones(count, dtype=np.bool_)
+        for text, holds in self.constraints.items():
+            kept &= self._holds(text, holds, columns, count)
+        return kept
+
+    def _holds(self, text: str, holds: Callable[[Params], bool], columns: Columns, count: int) -> NDArray[np.bool_]:
+        # Most constraints are comparisons, which NumPy answers for all sets at once; others are asked set by set.
+        try:
+            answer: Any = holds(columns)
+        except Exception:  # noqa: BLE001 - written for single values; a real failure shows again below
+            answer = None
+        if isinstance(answer, np.ndarray) and answer.dtype == np.bool_ and answer.shape == (count,):
+            return answer
+        kept = np.empty(count, dtype=np.bool_)
+        for index in range(count):
+            params = row(columns, index)
+            try:
+                kept[index] = bool(holds(params))
+            except Exception as error:
+                raise strategy_failure(self, params, error, where=f"constraint {text!r}") from error
+        return kept
+
     def checked_signals(self, view: MarketView, params: Params) -> Signals:
         """`signals`, with its result checked. Raises StrategyError; an exception inside is told with its line."""
         from lockstep.engine.signals import Signals
 
-        try:
-            warm = int(self.warmup(params))
-        except Exception as error:
-            raise strategy_failure(self, params, error, where="warmup") from error
         try:
             signals = self.signals(view, params)
         except Exception as error:
             raise strategy_failure(self, params, error, where="signals") from error
         if not isinstance(signals, Signals):
             raise StrategyError(
-                f"{self.name}.signals must return ls.Signals; found {type(signals).__name__} (parameters {dict(params)})"
+                f"{self.name}.signals returns ls.Signals; found {type(signals).__name__} for parameters {dict(params)}"
             )
-        if len(signals.side) != len(view):
+        if len(signals) != len(view):
             raise StrategyError(
-                f"{self.name}.signals must return one value per bar: {len(view)} bars, found {len(signals.side)} "
-                f"(parameters {dict(params)})"
+                f"{self.name}.signals returns one value per bar, {len(view)}; found {len(signals)} for parameters "
+                f"{dict(params)}"
             )
-        early = np.flatnonzero(signals.side[: max(warm, 0)])
-        if early.size:
-            raise StrategyError(
-                f"{self.name}: no signal may stand in the declared warm-up of {warm} bars; found one at bar {early[0]} "
-                f"(parameters {dict(params)}). Clear these bars, or declare a shorter warm-up if the rule really needs fewer."
-            )
+        deciding = signals.side != 0
+        if signals.exit is not None:
+            deciding = deciding | signals.exit
+        self.check_warmup(np.flatnonzero(deciding[: self.warm_bars(params)]), params)
         return signals
 
+    def warm_bars(self, params: Params) -> int:
+        """`warmup`, checked. Raises StrategyError."""
+        try:
+            bars: Any = self.warmup(params)
+        except Exception as error:
+            raise strategy_failure(self, params, error, where="warmup") from error
+        if isinstance(bars, bool) or not isinstance(bars, int | np.integer) or bars < 0:
+            raise StrategyError(f"{self.name}.warmup returns a number of bars, 0 or more; found {bars!r}")
+        return int(bars)
 
-def row_of(columns: Mapping[str, NDArray[Any]], index: int) -> dict[str, Any]:
-    """Parameter set `index` of `columns` as plain Python values."""
-    row = {}
-    for name, column in columns.items():
-        value = column[index]
-        row[name] = value.item() if isinstance(value, np.generic) else value
-    return row
+    def check_warmup(self, early: NDArray[Any], params: Params) -> None:
+        """Raises StrategyError when `early`, deciding bars within the warm-up, is not empty."""
+        if early.size:
+            raise StrategyError(
+                f"{self.name}: no decision may stand in the declared warm-up of {self.warm_bars(params)} bars; found "
+                f"one at bar {early[0]} for parameters {dict(params)}. Clear these bars, or declare a shorter warm-up "
+                "if the rule really needs fewer"
+            )
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from lockstep.strategies.base import Columns, Strategy
+from lockstep.core.space import Columns
+from lockstep.strategies.base import Strategy
 
 if TYPE_CHECKING:
     from lockstep.engine.entries import EntryBatch

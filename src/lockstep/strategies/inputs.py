@@ -12,19 +12,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from lockstep.core.errors import DataError, StrategyError
-from lockstep.core.units import DAY_MS, format_timeframe, parse_timeframe
+from lockstep.core.units import parse_timeframe
 from lockstep.market.candles import Candles
+from lockstep.market.resampling import resample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-# 1970-01-05 was a Monday: weeks are counted from there, shorter timeframes from 1970-01-01 00:00 UTC.
-_WEEK_ORIGIN_MS: Final = 4 * DAY_MS
 
 
 @dataclass(frozen=True)
@@ -74,12 +72,17 @@ class Events:
             raise DataError(f"event timestamps are one-dimensional; found shape {timestamp.shape}")
         back = np.flatnonzero(np.diff(timestamp) < 0)
         if back.size:
-            raise DataError(f"event timestamps must ascend; row {back[0] + 1} lies before row {back[0]} ({back.size} such)")
+            raise DataError(
+                f"event timestamps ascend; row {back[0] + 1} lies before the one above ({back.size} such): sort them"
+            )
         columns = {}
         for name, values in self.columns.items():
             columns[name] = _read_only(np.array(values, dtype=np.float64))
             if columns[name].shape != timestamp.shape:
-                raise DataError(f"event column {name!r} has shape {columns[name].shape}, the timestamps {timestamp.shape}")
+                raise DataError(
+                    f"event columns are as long as the timestamps, {timestamp.size}; found {columns[name].shape} "
+                    f"in {name!r}"
+                )
         object.__setattr__(self, "timestamp", timestamp)
         object.__setattr__(self, "columns", MappingProxyType(columns))
 
@@ -105,38 +108,22 @@ def known_by(series: Series, moment: int) -> Series:
     return series if count == len(series) else series.head(count)
 
 
-def resample(candles: Candles, timeframe_ms: int) -> Candles:
-    """Bars of `timeframe_ms` from `candles`, only those that have closed by the close of the last bar.
-
-    Buckets start at multiples of the timeframe (UTC; weeks on Mondays). A bucket without a base bar gives no bar:
-    gaps stay gaps. open = first, high = max, low = min, close = last, volume = sum, in bar order.
-    """
-    base = candles.timeframe_ms
-    if timeframe_ms % base or timeframe_ms <= base:
+def higher_bars(candles: Candles, timeframe: str) -> Candles:
+    """The complete bars of `timeframe` within `candles`, as `market.resampling` makes them; there may be none yet."""
+    length = parse_timeframe(timeframe)
+    if length % candles.timeframe_ms or length <= candles.timeframe_ms:
         raise StrategyError(
-            f"a higher timeframe is a whole multiple of the base timeframe; found {format_timeframe(timeframe_ms)} "
-            f"over bars of {format_timeframe(base)}"
+            f"a higher timeframe is a whole multiple of the base timeframe {candles.timeframe}; found {timeframe}"
         )
-    origin = _WEEK_ORIGIN_MS if timeframe_ms % (7 * DAY_MS) == 0 else 0
-    bucket = (candles.timestamp - origin) // timeframe_ms
-    starts = np.flatnonzero(np.diff(bucket, prepend=bucket[:1] - 1)) if bucket.size else np.empty(0, np.int64)
-    opened = bucket[starts] * timeframe_ms + origin
-    if starts.size and opened[-1] + timeframe_ms > int(candles.timestamp[-1]) + base:
-        starts, opened, end = starts[:-1], opened[:-1], int(starts[-1])
-    else:
-        end = len(candles)
-    lasts = np.append(starts[1:], end)[: starts.size] - 1
-    return Candles(
-        timestamp=opened,
-        open=candles.open[starts],
-        high=np.maximum.reduceat(candles.high[:end], starts) if end else np.empty(0),
-        low=np.minimum.reduceat(candles.low[:end], starts) if end else np.empty(0),
-        close=candles.close[lasts],
-        volume=np.add.reduceat(candles.volume[:end], starts) if end else np.empty(0),
-        timeframe_ms=timeframe_ms,
-    )
+    try:
+        return resample(candles, timeframe)
+    except DataError:
+        # The only case left: no bar is complete. At the start of a series that is a fact, not a failure.
+        none = np.empty(0)
+        times = np.empty(0, np.int64)
+        return Candles(timestamp=times, open=none, high=none, low=none, close=none, volume=none, timeframe_ms=length)
 
 
-def _read_only(array: NDArray[np.generic]) -> NDArray[np.generic]:
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     array.setflags(write=False)
     return array

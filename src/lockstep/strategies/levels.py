@@ -3,7 +3,7 @@
 Notation: x_1 <= x_2 <= ... swing prices in ascending order, d the clustering distance (fraction).
 
     swing      a strict extremum against CONFIRM bars on each side, known CONFIRM bars later (market.indicators.swings)
-    cluster    x_k joins the running cluster with mean m when x_k - m <= d * m, else it starts the next
+    cluster    x_k joins the running cluster when x_k <= m (1 + d), m its mean so far, else it starts the next
     level      the mean of a cluster, with its number of touches
 
 Clustering goes upwards for supports and for resistances alike, so a level does not depend on who asks.
@@ -21,15 +21,15 @@ CONFIRM: Final = 2
 def cluster_levels(prices: Iterable[float], min_distance: float) -> list[tuple[float, int]]:
     """(level, touches) of every cluster of swing prices, ascending."""
     levels: list[tuple[float, int]] = []
-    total, count, mean = 0.0, 0, 0.0
+    total, count = 0.0, 0
     for price in sorted(prices):
-        if count and price - mean <= min_distance * mean:
+        # x <= m (1 + d) with m = total / count, multiplied out: a division per swing would be the costliest step.
+        if price * count <= total * (1.0 + min_distance):
             total, count = total + price, count + 1
-            mean = total / count
             continue
         if count:
-            levels.append((mean, count))
-        total, count, mean = price, 1, price
+            levels.append((total / count, count))
+        total, count = price, 1
     if count:
-        levels.append((mean, count))
+        levels.append((total / count, count))
     return levels

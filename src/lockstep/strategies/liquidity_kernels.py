@@ -8,38 +8,65 @@ Notation (SPEC 2.2), per bar t and window W = t - r .. t with r = reversal_candl
     L        a level: the mean of a cluster of swing prices
 
 A long needs a level with e <= L (1 - p), L < c and c - L <= reach, hence e <= L < c: only swings near that strip
-matter. Two facts make the search short and leave its result, to the last bit, that of clustering all swings:
+matter. Three facts make the search short and leave its result, to the last bit, that of clustering all swings anew:
 
 (a) L < c implies e <= c (1 - p); bars that fail this, the spike or the count of closes are never looked at.
 (b) A gap x_{k+1} - x_k > d x_k always starts a new cluster, since the running mean never exceeds x_k. Clustering may
-    therefore start at the last such gap below the strip (with a margin for rounding), not at the lowest swing.
+    therefore start at the last such gap below the strip, not at the lowest swing.
+(c) A gap in the swings of a long lookback is at least as wide in those of a shorter one. So the swings around the
+    strip are sorted and stored once, for the largest d and lookback of a sweep, and serve every set.
+
+All kernels that call each other live in this file: numba's cache watches the file of the outer one only.
 """
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-# Relative margins for rounding: means of at most some hundred prices err by far less.
-_LOOSE = 1e-9
-_GAP = 1e-12
+F8 = NDArray[np.float64]
+I8 = NDArray[np.int64]
+I4 = NDArray[np.int32]
+I1 = NDArray[np.int8]
+
+kernel = njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
+
+# Relative margins for rounding: a mean of some hundred prices errs by far less than either.
+LOOSE: Final = 1e-9
+GAP: Final = 1e-12
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def find_candidates(
-    open_, high, low, close, spike_ratio, atr, reach, first_bar, reversal, spike_min, pierce_min, bar, side, extreme,
-    spike, depth,
-):  # fmt: skip
+    open_: F8,
+    high: F8,
+    low: F8,
+    close: F8,
+    spike_ratio: F8,
+    atr: F8,
+    reach: F8,
+    first_bar: int,
+    reversal: int,
+    spike_min: float,
+    pierce_min: float,
+    slot: I4,
+    side: I1,
+    extreme: F8,
+    spike: F8,
+    depth: F8,
+) -> int:
     """Bars that could trade with `reversal` candles and parameters no looser than `spike_min` and `pierce_min`.
 
-    Writes bar int32, side int8, extreme (e), spike (v) and depth (an upper bound of the pierce_depth that can still
-    be met), a long before a short of the same bar. The outputs hold 2 n rows. Returns how many were written.
+    Writes slot (2 t for a long, 2 t + 1 for a short of bar t), side, extreme (e), spike (v) and depth (an upper bound
+    of the pierce_depth that can still be met), ascending in slot. The outputs hold 2 n rows. Returns the rows written.
     """
-    n = close.size
     count = 0
     bulls = 0
     bears = 0
-    for t in range(n):
+    for t in range(close.size):
         bulls += close[t] > open_[t]
         bears += close[t] < open_[t]
         gone = t - reversal - 1
@@ -52,201 +79,199 @@ def find_candidates(
             continue
         v = 0.0
         for j in range(t - reversal, t + 1):
-            if spike_ratio[j] > v:
-                v = spike_ratio[j]
+            v = max(v, spike_ratio[j])
         if not v >= spike_min:
             continue
         c = close[t]
         if bulls >= reversal:
             e = low[t]
             for j in range(t - reversal, t):
-                if low[j] < e:
-                    e = low[j]
+                e = min(e, low[j])
             if e <= c * (1.0 - pierce_min):
-                bar[count] = t
+                slot[count] = 2 * t
                 side[count] = 1
                 extreme[count] = e
                 spike[count] = v
-                depth[count] = (1.0 - e / c) + _LOOSE
+                depth[count] = (1.0 - e / c) + LOOSE
                 count += 1
         if bears >= reversal:
             e = high[t]
             for j in range(t - reversal, t):
-                if high[j] > e:
-                    e = high[j]
+                e = max(e, high[j])
             if e >= c * (1.0 + pierce_min):
-                bar[count] = t
+                slot[count] = 2 * t + 1
                 side[count] = -1
                 extreme[count] = e
                 spike[count] = v
-                depth[count] = (e / c - 1.0) + _LOOSE
+                depth[count] = (e / c - 1.0) + LOOSE
                 count += 1
     return count
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def known_swings(swing_bar, confirm, n):
-    """int32 (n + 1,): known[t + 1] is the number of swings (ascending `swing_bar`) known at bar t, known[0] is 0."""
-    known = np.zeros(n + 1, np.int32)
+@kernel
+def _insert(prices: F8, bars: I4, size: int, price: float, bar: int) -> int:
+    k = size
+    while k > 0 and prices[k - 1] > price:
+        prices[k] = prices[k - 1]
+        bars[k] = bars[k - 1]
+        k -= 1
+    prices[k] = price
+    bars[k] = bar
+    return size + 1
+
+
+@kernel
+def _remove(prices: F8, bars: I4, size: int, bar: int) -> int:
     k = 0
-    for t in range(n):
-        while k < swing_bar.size and swing_bar[k] + confirm <= t:
-            k += 1
-        known[t + 1] = k
-    return known
+    while bars[k] != bar:
+        k += 1
+    for j in range(k, size - 1):
+        prices[j] = prices[j + 1]
+        bars[j] = bars[j + 1]
+    return size - 1
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def keep_crowded(
-    bar, side, extreme, spike, depth, count, close, reach, lookback, distance, touches, low_price, low_known,
-    high_price, high_known,
-):  # fmt: skip
-    """Keep, in place, candidates with at least `touches` swings near their strip in the longest `lookback`.
-
-    A necessary condition for every smaller lookback and distance: with N swings in all, the members of a cluster lie
-    above its mean / exp(distance (2 + ln N)), because the k-th member raises the mean by at most 1 + distance / k.
-    Returns how many were kept.
-    """
-    kept = 0
-    for i in range(count):
-        t = bar[i]
-        c = close[t]
-        price = low_price if side[i] > 0 else high_price
-        known = low_known if side[i] > 0 else high_known
-        start = known[max(0, t - lookback + 3)]
-        stop = known[t + 1]
-        if stop - start < touches:
-            continue
-        # A lower bound of exp(-x), so that no exponential enters the result.
-        shrink = 1.0 - distance * (2.0 + 0.75 * np.sqrt(1.0 * (stop - start)))
-        if side[i] > 0:
-            bottom = max(c - reach[t], extreme[i]) * (1.0 - _LOOSE)
-            top = c * (1.0 + distance) * (1.0 + _LOOSE)
+@kernel
+def _strip(prices: F8, size: int, bottom: float, top: float, distance: float) -> tuple[int, int]:
+    """Rows from the last certain cluster boundary at or below `bottom` up to `top`; (0, 0) when none can matter."""
+    first, past = 0, size
+    while first < past:
+        middle = (first + past) // 2
+        if prices[middle] < bottom:
+            first = middle + 1
         else:
-            bottom = c * (1.0 - _LOOSE)
-            top = min(c + reach[t], extreme[i]) * (1.0 + distance) * (1.0 + _LOOSE)
-        near = 0
-        for j in range(start, stop):
-            near += price[j] >= bottom * shrink and price[j] <= top
-        if near >= touches:
-            bar[kept] = t
-            side[kept] = side[i]
-            extreme[kept] = extreme[i]
-            spike[kept] = spike[i]
-            depth[kept] = depth[i]
-            kept += 1
-    return kept
+            past = middle
+    if first == size or prices[first] > top:
+        return 0, 0
+    past = first
+    while past < size and prices[past] <= top:
+        past += 1
+    while first > 0 and prices[first] - prices[first - 1] <= (distance * (1.0 + LOOSE) + GAP) * prices[first - 1]:
+        first -= 1
+    return first, past
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def _gather(price, start, stop, cut, top, buffer):
-    """Swing prices in [cut, top] into `buffer`, ascending. Returns their number and whether any lay below `cut`."""
-    size = 0
-    below = False
-    for j in range(start, stop):
-        x = price[j]
-        if x < cut:
-            below = True
-        elif x <= top:
-            k = size
-            while k > 0 and buffer[k - 1] > x:
-                buffer[k] = buffer[k - 1]
-                k -= 1
-            buffer[k] = x
-            size += 1
-    return size, below
+@kernel
+def collect_strips(
+    loosest: F8, close: F8, reach: F8, low: F8, low_bars: I8, high: F8, high_bars: I8, confirm: int, lookback: int,
+    distance: float,
+) -> tuple[I8, F8, I4]:  # fmt: skip
+    """For each slot with a number in `loosest` (2 n,), the swings near its strip, ascending in price.
+
+    Returns offsets int64 (2 n + 1,), prices and bars of the swings.
+    """
+    offsets = np.zeros(loosest.size + 1, np.int64)
+    room = 1024
+    out_price, out_bar = np.empty(room), np.empty(room, np.int32)
+    # Two swings lie at least confirm + 1 bars apart, so a window holds at most this many.
+    most = min(max(low_bars.size, high_bars.size), lookback // (confirm + 1) + 1) + 1
+    prices, bars = np.empty((2, most)), np.empty((2, most), np.int32)
+    size, newest, oldest = np.zeros(2, np.int64), np.zeros(2, np.int64), np.zeros(2, np.int64)
+    at = 0
+    for slot in range(loosest.size):
+        t, s = slot // 2, slot % 2
+        offsets[slot + 1] = at
+        e = loosest[slot]
+        if e != e:
+            continue
+        pivots, values = (low_bars, low) if s == 0 else (high_bars, high)
+        while oldest[s] < newest[s] and pivots[oldest[s]] <= t - lookback:
+            size[s] = _remove(prices[s], bars[s], size[s], pivots[oldest[s]])
+            oldest[s] += 1
+        while newest[s] < pivots.size and pivots[newest[s]] <= t - confirm:
+            b = pivots[newest[s]]
+            newest[s] += 1
+            if b <= t - lookback:
+                oldest[s] = newest[s]
+            else:
+                size[s] = _insert(prices[s], bars[s], size[s], values[b], b)
+        c = close[t]
+        if s == 0:
+            bottom, ceiling = max(c - reach[t], e), c
+        else:
+            bottom, ceiling = c, min(c + reach[t], e)
+        top = ceiling * (1.0 + LOOSE) * (1.0 + distance) * (1.0 + LOOSE)
+        first, past = _strip(prices[s], size[s], bottom * (1.0 - LOOSE), top, distance)
+        while at + past - first > room:
+            room *= 2
+            longer_price, longer_bar = np.empty(room), np.empty(room, np.int32)
+            longer_price[:at] = out_price[:at]
+            longer_bar[:at] = out_bar[:at]
+            out_price, out_bar = longer_price, longer_bar
+        for k in range(first, past):
+            out_price[at] = prices[s, k]
+            out_bar[at] = bars[s, k]
+            at += 1
+        offsets[slot + 1] = at
+    return offsets, out_price[:at].copy(), out_bar[:at].copy()
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def has_level(price, start, stop, long, c, reach, e, p, d, touches, buffer):
-    """Whether a level of the swing prices price[start:stop] makes a candidate trade (see the module)."""
-    if stop - start < touches:
-        return False
+@kernel
+def _is_hit(total: float, count: int, long: bool, c: float, reach: float, e: float, p: float) -> bool:
+    """Whether the level total / count makes the bar trade."""
+    level = total / count
     if long:
-        bottom = max(c - reach, e) * (1.0 - _LOOSE)
-        ceiling = c
-    else:
-        bottom = c * (1.0 - _LOOSE)
-        ceiling = min(c + reach, e) * (1.0 + _LOOSE)
-    top = ceiling * (1.0 + d) * (1.0 + _LOOSE)
-    size, below = _gather(price, start, stop, bottom * (1.0 - 8.0 * d), top, buffer)
-    while True:
-        first = 0
-        while first < size and buffer[first] < bottom:
-            first += 1
-        if first == size:
-            return False
-        while first > 0 and buffer[first] - buffer[first - 1] <= (d * (1.0 + _LOOSE) + _GAP) * buffer[first - 1]:
-            first -= 1
-        if first > 0 or not below:
-            break
-        # The chain may go on below the cut: take everything below as well.
-        size, below = _gather(price, start, stop, -np.inf, top, buffer)
+        return level < c and c - level <= reach and e <= level * (1.0 - p)
+    return level > c and level - c <= reach and e >= level * (1.0 + p)
+
+
+@kernel
+def _has_level(
+    price: F8, bar: I4, first: int, past: int, after: int, long: bool, c: float, reach: float, e: float, p: float,
+    d: float, touches: int,
+) -> bool:  # fmt: skip
+    """Whether a level of the swings first .. past - 1 that lie behind bar `after` makes the bar trade."""
     total = 0.0
     count = 0
-    level = 0.0
-    for k in range(first, size + 1):
-        if k < size and count > 0 and buffer[k] - level <= d * level:
-            total += buffer[k]
-            count += 1
-            level = total / count
+    for k in range(first, past):
+        if bar[k] <= after:
             continue
-        if count >= touches:
-            if long:
-                if level < c and c - level <= reach and e <= level * (1.0 - p):
-                    return True
-            elif level > c and level - c <= reach and e >= level * (1.0 + p):
-                return True
-        if k == size or buffer[k] > ceiling:
-            return False
-        total = buffer[k]
+        x = price[k]
+        if x * count <= total * (1.0 + d):
+            total += x
+            count += 1
+            continue
+        if count >= touches and _is_hit(total, count, long, c, reach, e, p):
+            return True
+        total = x
         count = 1
-        level = total
-    return False
+    return count >= touches and _is_hit(total, count, long, c, reach, e, p)
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def sweep_entries(
-    list_offsets, bar, side, extreme, spike, depth, close, atr, reach, low_price, low_known, high_price, high_known,
-    which, pierce, spike_threshold, distance, multiplier, reward, limit, lookback, touches, min_atr, warm, lo, hi,
-    offsets, out_bar, out_side, out_stop, out_target, out_limit,
-):  # fmt: skip
+    list_offsets: I8, slot: I4, side: I1, extreme: F8, spike: F8, depth: F8, strip_offsets: I8, strip_price: F8,
+    strip_bar: I4, close: F8, atr: F8, reach: F8, which: I8, pierce: F8, spike_threshold: F8, distance: F8,
+    multiplier: F8, reward: F8, limit: I8, lookback: I8, touches: I8, min_atr: F8, warm: I8, lo: int, hi: int,
+    offsets: I8, out_bar: I4, out_side: I1, out_stop: F8, out_target: F8, out_limit: I4,
+) -> int:  # fmt: skip
     """Entries of the sets lo .. hi - 1 into the output arrays. Returns the entries needed, which may exceed the room.
 
-    `which` names each set's candidate list (list_offsets: rows list_offsets[w] .. list_offsets[w + 1] - 1).
-    When both sides fire at one bar, neither is traded.
+    `which` names each set's candidate list (rows list_offsets[w] .. list_offsets[w + 1] - 1).
     """
     room = out_bar.size
-    buffer = np.empty(max(low_price.size, high_price.size) + 1)
     at = 0
     offsets[0] = 0
     for s in range(lo, hi):
-        p = pierce[s]
-        v = spike_threshold[s]
-        d = distance[s]
+        p, v, d, enough = pierce[s], spike_threshold[s], distance[s], touches[s]
         last = -1
         for i in range(list_offsets[which[s]], list_offsets[which[s] + 1]):
             if spike[i] < v or depth[i] < p:
                 continue
-            t = bar[i]
-            if t < warm[s]:
+            t = slot[i] // 2
+            first, past = strip_offsets[slot[i]], strip_offsets[slot[i] + 1]
+            if past - first < enough or t < warm[s]:
                 continue
             c = close[t]
-            if atr[t] < min_atr[s] * c:
-                continue
-            # Swings at bars t - lookback + 1 .. t - CONFIRM: known[b + 3] counts those at bars <= b.
-            oldest = max(0, t - lookback[s] + 3)
-            if side[i] > 0:
-                first, past, price = low_known[oldest], low_known[t + 1], low_price
-            else:
-                first, past, price = high_known[oldest], high_known[t + 1], high_price
-            if not has_level(price, first, past, side[i] > 0, c, reach[t], extreme[i], p, d, touches[s], buffer):
+            if not _has_level(
+                strip_price, strip_bar, first, past, t - lookback[s], side[i] > 0, c, reach[t], extreme[i], p, d, enough
+            ):
                 continue
             loss = side[i] * (atr[t] * multiplier[s])
             stop = c - loss
             target = c + loss * reward[s]
-            # An ATR too small to move the price leaves no room for a trade (R2.8).
-            if (stop - c) * side[i] >= 0.0 or (target - c) * side[i] <= 0.0:
+            # A quiet market; and an ATR too small to move the price leaves no room for a trade (R2.8).
+            if atr[t] < min_atr[s] * c or (stop - c) * side[i] >= 0.0 or (target - c) * side[i] <= 0.0:
                 continue
             if last == t:
                 at -= 1  # both sides fire: the market says nothing
@@ -261,3 +286,11 @@ def sweep_entries(
             at += 1
         offsets[s - lo + 1] = at
     return at
+
+
+def loosest_extremes(slots: NDArray[Any], extremes: F8, bars: int) -> F8:
+    """float64 (2 bars,): per slot the e that allows most, over all candidate lists; NaN where there is no candidate."""
+    loosest = np.full(2 * bars, np.nan)
+    np.fmin.at(loosest, slots[slots % 2 == 0], extremes[slots % 2 == 0])
+    np.fmax.at(loosest, slots[slots % 2 == 1], extremes[slots % 2 == 1])
+    return loosest

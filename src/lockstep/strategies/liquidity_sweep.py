@@ -69,11 +69,10 @@ class Prepared:
 
     view: MarketView
     features: Features
-    low_known: NDArray[np.int32]
-    high_known: NDArray[np.int32]
     reversals: NDArray[np.int64]
     list_offsets: NDArray[np.int64]
-    lists: tuple[NDArray[Any], ...]  # bar, side, extreme, spike, depth
+    lists: tuple[NDArray[Any], ...]  # slot, side, extreme, spike, depth
+    strips: tuple[NDArray[Any], ...]  # offsets per slot, prices and bars of the swings near it
 
 
 class LiquiditySweep(CompiledStrategy):
@@ -109,14 +108,20 @@ class LiquiditySweep(CompiledStrategy):
     )
     constraints = MappingProxyType(
         {
-            "0 <= pierce_depth < 1": lambda p: 0.0 <= p["pierce_depth"] < 1.0,
+            "0 <= pierce_depth < 1": lambda p: (p["pierce_depth"] >= 0.0) & (p["pierce_depth"] < 1.0),
             "volume_spike_threshold > 0": lambda p: p["volume_spike_threshold"] > 0.0,
             "reversal_candles >= 1": lambda p: p["reversal_candles"] >= 1,
-            "0 <= min_distance_from_level < 0.1": lambda p: 0.0 <= p["min_distance_from_level"] < 0.1,
+            "0 <= min_distance_from_level < 0.1": lambda p: (
+                (p["min_distance_from_level"] >= 0.0) & (p["min_distance_from_level"] < 0.1)
+            ),
             "atr_multiplier_sl > 0": lambda p: p["atr_multiplier_sl"] > 0.0,
             "risk_reward_ratio > 0": lambda p: p["risk_reward_ratio"] > 0.0,
-            "1 <= max_holding_periods < 2**31 - 1": lambda p: 1 <= p["max_holding_periods"] < NO_LIMIT,
-            "5 <= key_level_lookback <= 1000000": lambda p: 5 <= p["key_level_lookback"] <= 1_000_000,
+            "1 <= max_holding_periods < 2**31 - 1": lambda p: (
+                (p["max_holding_periods"] >= 1) & (p["max_holding_periods"] < NO_LIMIT)
+            ),
+            "5 <= key_level_lookback <= 1000000": lambda p: (
+                (p["key_level_lookback"] >= 5) & (p["key_level_lookback"] <= 1_000_000)
+            ),
             "min_level_touches >= 1": lambda p: p["min_level_touches"] >= 1,
         }
     )
@@ -165,34 +170,39 @@ class LiquiditySweep(CompiledStrategy):
         return False
 
     def prepare(self, view: MarketView, sets: Columns) -> Prepared:
-        """Candidate bars for the loosest values among `sets`, once per distinct reversal_candles."""
+        """Candidate bars for the loosest values among `sets`, once per distinct reversal_candles, and their swings."""
         f = features(view)
-        low_known = kernels.known_swings(f.low_bars, CONFIRM, len(view))
-        high_known = kernels.known_swings(f.high_bars, CONFIRM, len(view))
-        reversals = np.unique(sets["reversal_candles"].astype(np.int64))
         n = len(view)
-        room = (np.empty(2 * n, np.int32), np.empty(2 * n, np.int8), *(np.empty(2 * n) for _ in range(3)))
+        reversals = np.unique(sets["reversal_candles"].astype(np.int64))
+        room: tuple[NDArray[Any], ...] = (
+            np.empty(2 * n, np.int32),
+            np.empty(2 * n, np.int8),
+            *(np.empty(2 * n) for _ in range(3)),
+        )
         pieces: list[tuple[NDArray[Any], ...]] = []
+        find: Any = kernels.find_candidates
         for reversal in reversals:
-            count = kernels.find_candidates(
+            count = find(
                 view.open, view.high, view.low, view.close, f.spike_ratio, f.atr, f.reach,
                 max(_FIRST_BAR, VOLUME_PERIOD + int(reversal)), int(reversal),
                 float(sets["volume_spike_threshold"].min()), float(sets["pierce_depth"].min()), *room,
             )  # fmt: skip
-            count = kernels.keep_crowded(
-                *room, count, view.close, f.reach, int(sets["key_level_lookback"].max()),
-                float(sets["min_distance_from_level"].max()), int(sets["min_level_touches"].min()),
-                view.low[f.low_bars], low_known, view.high[f.high_bars], high_known,
-            )  # fmt: skip
             pieces.append(tuple(column[:count].copy() for column in room))
+        slots, extremes = (np.concatenate([piece[i] for piece in pieces]) for i in (0, 2))
+        strips = kernels.collect_strips(
+            kernels.loosest_extremes(slots, extremes, n), view.close, f.reach, view.low, f.low_bars, view.high,
+            f.high_bars, CONFIRM, int(sets["key_level_lookback"].max()), float(sets["min_distance_from_level"].max()),
+        )  # fmt: skip
+        fewest = int(sets["min_level_touches"].min())
+        kept = [np.diff(strips[0])[piece[0]] >= fewest for piece in pieces]
+        pieces = [tuple(column[keep] for column in piece) for piece, keep in zip(pieces, kept, strict=True)]
         return Prepared(
             view=view,
             features=f,
-            low_known=low_known,
-            high_known=high_known,
             reversals=reversals,
             list_offsets=np.cumsum([0, *(piece[0].size for piece in pieces)]).astype(np.int64),
             lists=tuple(np.concatenate([piece[i] for piece in pieces]) for i in range(len(room))),
+            strips=strips,
         )
 
     def entries(self, prepared: Prepared, sets: Columns, lo: int, hi: int) -> EntryBatch:
@@ -200,13 +210,13 @@ class LiquiditySweep(CompiledStrategy):
         view, f = prepared.view, prepared.features
         offsets = np.zeros(hi - lo + 1, np.int64)
         room = _ROOM_PER_SET * (hi - lo)
+        search: Any = kernels.sweep_entries
         while True:
             bar, side, limit = np.empty(room, np.int32), np.empty(room, np.int8), np.empty(room, np.int32)
             stop, target = np.empty(room), np.empty(room)
-            needed = kernels.sweep_entries(
-                prepared.list_offsets, *prepared.lists, view.close, f.atr, f.reach, view.low[f.low_bars],
-                prepared.low_known, view.high[f.high_bars], prepared.high_known, *_set_columns(prepared, sets), lo, hi,
-                offsets, bar, side, stop, target, limit,
+            needed = search(
+                prepared.list_offsets, *prepared.lists, *prepared.strips, view.close, f.atr, f.reach,
+                *_set_columns(prepared, sets), lo, hi, offsets, bar, side, stop, target, limit,
             )  # fmt: skip
             if needed <= room:
                 break

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from lockstep.core.errors import StrategyError, UnknownNameError
 from lockstep.core.hashing import blake3_hex
@@ -116,7 +116,9 @@ def source_of(strategy: Strategy) -> Source | None:
     if isinstance(kept, Source):
         return Source(file_name=kept.file_name, class_name=kind.__qualname__, text=kept.text)
     if "<locals>" in kind.__qualname__:
-        raise StrategyError(f"{kind.__qualname__} is made inside a function: define the class at the top of a file or cell")
+        raise StrategyError(
+            f"{kind.__qualname__} is made inside a function: define the class at the top of a file or cell"
+        )
     # For a notebook cell linecache holds the cell's text under the name its code was compiled with.
     filename = inspect.unwrap(kind.signals).__code__.co_filename
     text = "".join(linecache.getlines(filename)).encode()
@@ -134,7 +136,8 @@ def load_source(source: Source) -> Strategy:
     module = _module_of(source)
     kind = getattr(module, source.class_name, None)
     if kind is None:
-        names = [name for name, item in vars(module).items() if _is_strategy(item) and item.__module__ == module.__name__]
+        own = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
+        names = [item.__name__ for item in own if issubclass(item, Strategy)]
         raise StrategyError(
             f"{source.file_name} has no class {source.class_name!r}{did_you_mean(source.class_name, names)}; "
             f"strategies in it: {', '.join(names) or 'none'}"
@@ -202,33 +205,31 @@ def _refuse_neighbours(path: Path, text: bytes) -> None:
     except SyntaxError:
         return  # reported with its line when the module is loaded
     for node in ast.walk(tree):
-        names = [item.name for item in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
             names = ["." * node.level + (node.module or "")]
+        elif isinstance(node, ast.Import):
+            names = [item.name for item in node.names]
+        else:
+            continue
         for name in names:
             top = name.split(".")[0]
             beside = (path.parent / f"{top}.py", path.parent / top / "__init__.py")
             if name.startswith(".") or (top != path.stem and any(item.exists() for item in beside)):
                 raise StrategyError(
-                    f"{path.name}, line {node.lineno}: imports {name!r} from beside it. A strategy travels with its run "
-                    "as one file: move the code into it, or install it as a package"
+                    f"{path.name}, line {node.lineno}: imports {name!r} from beside it. A strategy travels with its "
+                    "run as one file: move the code into it, or install it as a package"
                 )
 
 
-def _is_strategy(item: object) -> bool:
-    return isinstance(item, type) and issubclass(item, Strategy)
-
-
-def _instance(kind: type, label: str) -> Strategy:
-    if not _is_strategy(kind):
+def _instance(kind: Any, label: str) -> Strategy:
+    if not (isinstance(kind, type) and issubclass(kind, Strategy)):
         raise StrategyError(f"{label} is not a strategy: make it a subclass of ls.Strategy")
     if inspect.isabstract(kind) or kind.signals is Strategy.signals:
         raise StrategyError(f"{label} has no signals(view, params) of its own: write one that returns ls.Signals")
     try:
-        made = kind()
+        return kind()
     except Exception as error:
         raise StrategyError(
-            f"{label} cannot be made without arguments ({type(error).__name__}: {error}): parameters come to signals(), "
-            "a strategy takes none when it is made"
+            f"{label} cannot be made without arguments ({type(error).__name__}: {error}): a strategy takes none when "
+            "it is made; its parameters come to signals()"
         ) from error
-    return made  # type: ignore[no-any-return]

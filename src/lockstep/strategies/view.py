@@ -19,15 +19,16 @@ from lockstep.core.errors import DataError, StrategyError
 from lockstep.core.units import format_timeframe, parse_timeframe
 from lockstep.market import indicators
 from lockstep.market.candles import Candles
+from lockstep.market.resampling import asof_index, take_asof
 from lockstep.strategies.inputs import (
     Events,
     EventSeries,
     HigherTimeframe,
     Input,
     Series,
+    higher_bars,
     known_by,
     known_from,
-    resample,
 )
 
 if TYPE_CHECKING:
@@ -47,10 +48,7 @@ class Aligned:
 
     def align(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Bring `values` (one per row of the series) to the base bars: float64 (n,), NaN before the first known row."""
-        out = np.full(self.index.size, np.nan)
-        known = self.index >= 0
-        out[known] = np.asarray(values, dtype=np.float64)[self.index[known]]
-        return _read_only(out)
+        return _read_only(take_asof(values, self.index))
 
 
 class AlignedBars(Aligned):
@@ -65,7 +63,9 @@ class AlignedBars(Aligned):
 
     def __getattr__(self, name: str) -> NDArray[np.float64]:
         if name not in {"open", "high", "low", "close", "volume"}:
-            raise AttributeError(f"an aligned series has open, high, low, close, volume, index, bars, align; not {name!r}")
+            raise AttributeError(
+                f"an aligned series has open, high, low, close, volume, index, bars and align; found {name!r}"
+            )
         aligned = self.align(getattr(self.bars, name))
         self.__dict__[name] = aligned  # found without __getattr__ from now on
         return aligned
@@ -137,8 +137,7 @@ class MarketView:
 
     def _align(self, source: Series) -> AlignedBars | AlignedEvents:
         # Everything is compared with the moment of decision, the close of the base bar.
-        decided = self.timestamp + self.timeframe_ms
-        index = np.searchsorted(known_from(source), decided, side="right").astype(np.int64) - 1
+        index = asof_index(known_from(source), self.candles.close_time)
         return AlignedEvents(source, index) if isinstance(source, Events) else AlignedBars(source, index)
 
     def window(self, start: int, stop: int) -> MarketView:
@@ -198,7 +197,7 @@ def _source(name: str, wanted: Input, given: Series | None, candles: Candles) ->
             raise DataError(f"input {name!r} lacks the event column {missing[0]!r}; it has {', '.join(given.columns)}")
         return given
     if given is None and isinstance(wanted, HigherTimeframe):
-        return resample(candles, parse_timeframe(wanted.timeframe))
+        return higher_bars(candles, wanted.timeframe)
     if not isinstance(given, Candles):
         found = "nothing" if given is None else type(given).__name__
         raise StrategyError(f"input {name!r} is a candle series: give inputs={{{name!r}: candles}}; found {found}")

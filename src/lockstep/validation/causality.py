@@ -17,8 +17,8 @@ Prices may differ by PRICE_TOLERANCE, because sums over arrays of another length
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -105,7 +105,10 @@ def quick_look_ahead_check(
             "look-ahead test had little to compare"
         )
     return CausalityReport(
-        parameter_sets=len(chosen), comparisons=comparisons, decisions=decisions, warnings=tuple(dict.fromkeys(warnings))
+        parameter_sets=len(chosen),
+        comparisons=comparisons,
+        decisions=decisions,
+        warnings=tuple(dict.fromkeys(warnings)),
     )
 
 
@@ -137,8 +140,8 @@ def _most_decisive(
     if difference is not None:
         raise StrategyError(
             f"{strategy.name} gave two answers to one question: {difference.field} at bar {difference.bar} was "
-            f"{difference.known!r}, then {difference.other!r}, from the same candles and parameters {first[0]}. Signals "
-            "may depend on nothing else: no clock, no unseeded random numbers, nothing kept between calls"
+            f"{difference.known!r}, then {difference.other!r}, from the same candles and parameters {first[0]}. "
+            "Signals may depend on nothing else: no clock, no unseeded random numbers, nothing kept between calls"
         )
     return [answered[i] for i in order[:SETS]]
 
@@ -186,9 +189,9 @@ def _compare(
         return
     raise LookAheadError(
         f"{strategy.name} reads the future: {found.field} at bar {_moment(view, found.bar)} is {found.known!r}, but "
-        f"{found.other!r} {how} (bars after {_moment(view, point)}); parameters {dict(params)}. A decision at a bar may "
-        "use that bar and earlier ones only: look for shift(-1), centred windows, back-filled values, statistics of the "
-        "whole series, or higher-timeframe bars used before they close"
+        f"{found.other!r} {how} (bars after {_moment(view, point)}); parameters {dict(params)}. A decision at a bar "
+        "may use that bar and earlier ones only: look for shift(-1), centred windows, back-filled values, statistics "
+        "of the whole series, or higher-timeframe bars used before they close"
     )
 
 
@@ -269,18 +272,18 @@ def _other_future(candles: Candles, first: int, generator: np.random.Generator) 
     path = anchor * np.where(drift >= 0.0, 1.0 + drift, 1.0 / (1.0 + np.abs(drift)))
     opens = np.concatenate(([anchor], path[:-1])) * (1.0 + 0.5 * scale * generator.standard_normal(later).clip(-1, 1))
     wick = scale * generator.random((2, later))
-    changed: dict[str, NDArray[Any]] = {
-        "open": opens,
-        "high": np.maximum(opens, path) * (1.0 + wick[0]),
-        "low": np.minimum(opens, path) * (1.0 - np.minimum(wick[1], 0.5)),
-        "close": path,
-        "volume": (float(candles.volume.max()) or 1.0) * generator.random(later) ** 2,
-    }
-    columns = {name: np.concatenate((getattr(candles, name)[:first], changed[name])) for name in changed}
-    extra: Mapping[str, NDArray[Any]] = {
-        name: _other_values(values, first, generator) for name, values in candles.extra.items()
-    }
-    return Candles(timestamp=candles.timestamp, timeframe_ms=candles.timeframe_ms, extra=extra, **columns)
+    return Candles(
+        timestamp=candles.timestamp,
+        timeframe_ms=candles.timeframe_ms,
+        open=np.concatenate((candles.open[:first], opens)),
+        high=np.concatenate((candles.high[:first], np.maximum(opens, path) * (1.0 + wick[0]))),
+        low=np.concatenate((candles.low[:first], np.minimum(opens, path) * (1.0 - np.minimum(wick[1], 0.5)))),
+        close=np.concatenate((close[:first], path)),
+        volume=np.concatenate(
+            (candles.volume[:first], (float(candles.volume.max()) or 1.0) * generator.random(later) ** 2)
+        ),
+        extra={name: _other_values(values, first, generator) for name, values in candles.extra.items()},
+    )
 
 
 def _other_values(values: NDArray[np.float64], first: int, generator: np.random.Generator) -> NDArray[np.float64]:
@@ -292,9 +295,14 @@ def _other_values(values: NDArray[np.float64], first: int, generator: np.random.
     return changed
 
 
-def _start_dependence(
-    strategy: Strategy, region: MarketView, params: Params, decided: NDArray[np.int64]
-) -> list[str]:
+def _from_bar(signals: Signals, first: int) -> Signals:
+    def rest(values: Any) -> Any:
+        return values[first:] if isinstance(values, np.ndarray) else values
+
+    return Signals(**{field.name: rest(getattr(signals, field.name)) for field in fields(signals)})
+
+
+def _start_dependence(strategy: Strategy, region: MarketView, params: Params, decided: NDArray[np.int64]) -> list[str]:
     """A warning when decisions after the declared warm-up depend on where the data start. Never an error.
 
     Indicators with infinite memory (EMA) always depend on it a little; START_TOLERANCE lets that pass.
@@ -306,27 +314,12 @@ def _start_dependence(
         return []
     answer = decide(strategy, region.window(0, stop), params)
     later = decide(strategy, region.window(shift, stop), params)
-    trimmed = Signals(
-        side=answer.side[shift + warm :],
-        **{
-            name: values[shift + warm :] if isinstance(values, np.ndarray) else values
-            for name in ("stop", "target", "trail", "exit", "time_limit")
-            if (values := getattr(answer, name)) is not None
-        },
-    )
-    shifted = Signals(
-        side=later.side[warm:],
-        **{
-            name: values[warm:] if isinstance(values, np.ndarray) else values
-            for name in ("stop", "target", "trail", "exit", "time_limit")
-            if (values := getattr(later, name)) is not None
-        },
-    )
-    found = _first_difference(trimmed, shifted, len(shifted.side), START_TOLERANCE)
+    trimmed, shifted = _from_bar(answer, shift + warm), _from_bar(later, warm)
+    found = _first_difference(trimmed, shifted, len(shifted), START_TOLERANCE)
     if found is None:
         return []
     return [
         f"{strategy.name}: decisions depend on where the data start: {found.field} at bar "
-        f"{_moment(region, shift + warm + found.bar)} is {found.known!r} or {found.other!r}, although the declared warm-up "
-        f"of {warm} bars had passed. Declare a longer warmup(params); parameters {dict(params)}"
+        f"{_moment(region, shift + warm + found.bar)} is {found.known!r} or {found.other!r}, although the declared "
+        f"warm-up of {warm} bars had passed. Declare a longer warmup(params); parameters {dict(params)}"
     ]

@@ -1,0 +1,410 @@
+"""Backtests and sweeps of strategies, on one path: parameters -> entries -> the engine's walk.
+
+    result = backtest(candles, "liquidity_sweep", {"pierce_depth": 0.001}, costs=Costs(), execution=Execution())
+    table = sweep(candles, MyStrategy, {"fast": [5, 10], "slow": [50, 100]})
+    table.best("sharpe_ratio")
+
+A backtest is a sweep of one set whose trades are kept, so the winner of a sweep, run again alone, has the same
+metrics to the last bit. Plain strategies take the same path as compiled ones: their signals become entries first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from lockstep.core.errors import NoValidTrialError, StrategyError
+from lockstep.core.space import Columns, row
+from lockstep.engine.arrays import MarketArrays, market_arrays
+from lockstep.engine.costs import Costs
+from lockstep.engine.entries import EntryBatch, compact
+from lockstep.engine.metrics import COLUMN, Metric, as_metric
+from lockstep.engine.settings import Execution
+from lockstep.engine.signals import Signals
+from lockstep.engine.simulate import Simulation, simulate_entries
+from lockstep.engine.statistics import METRICS
+from lockstep.engine.sweep import SweepResult, sweep_entries
+from lockstep.engine.trades import Trades
+from lockstep.market.candles import Candles
+from lockstep.strategies.base import ParameterSets, Params, Strategy, strategy_failure
+from lockstep.strategies.batches import concatenate, empty_batch, limited, signals_of
+from lockstep.strategies.compiled import CompiledStrategy
+from lockstep.strategies.inputs import Series
+from lockstep.strategies.registry import Reference, lookup
+from lockstep.strategies.view import MarketView
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from lockstep.runs.executor import Executor
+
+CHUNK: Final = 2048
+"""Sets per task of an executor. Fixed, so that the number of workers cannot change what is done."""
+OnError = Literal["raise", "record"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Backtest:
+    """One strategy with one set of parameters over one market."""
+
+    strategy: str
+    parameters: dict[str, Any]
+    simulation: Simulation
+
+    @property
+    def metrics(self) -> dict[Metric, float | int | None]:
+        """Every metric; None where undefined."""
+        return self.simulation.metrics
+
+    @property
+    def trades(self) -> Trades:
+        """The closed trades, as columns."""
+        return self.simulation.trades
+
+    @property
+    def equity(self) -> NDArray[np.float64]:
+        """float64 (n,): equity at the close of each bar, quote currency."""
+        return self.simulation.equity
+
+    def __getitem__(self, metric: Metric | str) -> float | int | None:
+        """The value of one metric."""
+        return self.simulation[metric]
+
+    def to_dict(self, *, curve: bool = True) -> dict[str, Any]:
+        """Plain values, ready for JSON (R3.19)."""
+        return {"strategy": self.strategy, "parameters": self.parameters, **self.simulation.to_dict(curve=curve)}
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
+        return f"{self.strategy}({shown})\n{self.simulation}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluated:
+    """What a batch of k parameter sets came to; rows in the order of the sets.
+
+    result         metrics and block sums; rows of sets that were not evaluated are NaN
+    not_evaluated  bool (k,): the set breaks a constraint of the strategy
+    errors         set number -> message, of sets whose strategy failed (only with on_error="record")
+    """
+
+    result: SweepResult
+    not_evaluated: NDArray[np.bool_]
+    errors: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The best set of a sweep: its row, parameters and metrics."""
+
+    index: int
+    parameters: dict[str, Any]
+    metrics: dict[Metric, float | int | None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sweep(Evaluated):
+    """Every set of a sweep, in the order given.
+
+    strategy    its name
+    parameters  one column (k,) per parameter, defaults filled in
+    """
+
+    strategy: str
+    parameters: Columns
+
+    def __len__(self) -> int:
+        return len(self.result)
+
+    def parameters_of(self, index: int) -> dict[str, Any]:
+        """The parameters of set `index` as plain Python values."""
+        return row(self.parameters, index)
+
+    def metrics_of(self, index: int) -> dict[Metric, float | int | None]:
+        """The metrics of set `index`, None where undefined."""
+        return self.result.values(index)
+
+    def best(self, objective: Metric | str = Metric.SHARPE_RATIO, min_trades: int = 10) -> Best:
+        """The set with the greatest `objective` among those with at least `min_trades`; of equals the first.
+
+        Raises NoValidTrialError with the counts by cause when no set qualifies, UnknownNameError for no metric.
+        """
+        metric = as_metric(str(objective))
+        values = self.result.column(metric)
+        trades = self.result.column(Metric.TOTAL_TRADES)
+        enough = trades >= min_trades
+        valid = enough & np.isfinite(values)
+        if not valid.any():
+            failed, excluded = len(self.errors), int(self.not_evaluated.sum())
+            few = len(self) - failed - excluded - int(enough.sum())
+            first = f"; the first error: {self.errors[min(self.errors)]}" if self.errors else ""
+            raise NoValidTrialError(
+                f"no set may win: of {len(self)}, {failed} failed, {excluded} break a constraint, {few} have fewer "
+                f"than {min_trades} trades, {int(enough.sum())} have no {metric}{first}"
+            )
+        index = int(np.argmax(np.where(valid, values, -np.inf)))
+        return Best(index=index, parameters=self.parameters_of(index), metrics=self.metrics_of(index))
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Parameters, then every metric by name, (k,) each: float64, NaN where undefined."""
+        metrics = {str(metric): self.result.metrics[:, COLUMN[metric]].copy() for metric in Metric}
+        return {**self.parameters, **metrics}
+
+    def to_frame(self) -> pd.DataFrame:
+        """A pandas frame with one row per set: parameters, then metrics."""
+        import pandas as pd
+
+        return pd.DataFrame(self.columns())
+
+
+class Evaluator:
+    """One strategy over one market, ready for any number of parameter sets."""
+
+    def __init__(
+        self,
+        strategy: Reference,
+        candles: Candles,
+        *,
+        costs: Costs | None = None,
+        execution: Execution | None = None,
+        detail: Candles | None = None,
+        inputs: Mapping[str, Series] | None = None,
+    ) -> None:
+        """As `sweep` has them. Raises StrategyError, UnknownNameError or DataError for what cannot be used."""
+        self.strategy: Strategy = lookup(strategy)
+        self.candles = candles
+        self.costs = Costs() if costs is None else costs
+        self.execution = Execution() if execution is None else execution
+        self.view = MarketView(candles, self.strategy.inputs, inputs or {})
+        self.market: MarketArrays = market_arrays(candles, detail)
+
+    def one(self, params: Params) -> Backtest:
+        """One set, with its trades. Raises StrategyError."""
+        parameters = self.strategy.resolve(params)
+        broken = self.strategy.broken_constraint(parameters)
+        if broken is not None:
+            raise StrategyError(f"{self.strategy.name}: the parameters {parameters} break the constraint {broken!r}")
+        batch = self._limited(entries_of(self.strategy, self.view, parameters))
+        simulation = simulate_entries(self.candles, self.market, batch, self.costs, self.execution)
+        return Backtest(strategy=self.strategy.name, parameters=parameters, simulation=simulation)
+
+    def batch(
+        self, columns: Columns, *, on_error: OnError = "raise", progress: Callable[[int], None] | None = None
+    ) -> Evaluated:
+        """k sets, given as complete columns (`Strategy.columns` makes them).
+
+        on_error  "raise" lets the first StrategyError through; "record" keeps its message and goes on
+        """
+        try:
+            kept = self.strategy.admissible(columns)
+        except StrategyError as error:
+            if on_error == "raise":
+                raise
+            count = len(next(iter(columns.values())))
+            kept = np.zeros(count, np.bool_)
+            errors = dict.fromkeys(range(count), str(error))
+            return self._scattered(kept, np.zeros(count, np.bool_), errors, None)
+        chosen = np.flatnonzero(kept)
+        sets = columns if chosen.size == kept.size else {name: column[chosen] for name, column in columns.items()}
+        failures: dict[int, str] = {}
+        source = self._source(sets, chosen.size, failures if on_error == "record" else None)
+        result = sweep_entries(
+            self.market, source, chosen.size, costs=self.costs, execution=self.execution, progress=progress
+        )
+        errors = {int(chosen[index]): message for index, message in sorted(failures.items())}
+        return self._scattered(kept, ~kept, errors, result)
+
+    def _scattered(
+        self, kept: NDArray[np.bool_], excluded: NDArray[np.bool_], errors: dict[int, str], result: SweepResult | None
+    ) -> Evaluated:
+        """Rows of evaluated sets brought to their places; the others are NaN."""
+        blocks = self.execution.blocks
+        if result is None:
+            result = sweep_entries(
+                self.market, lambda lo, hi: empty_batch(hi - lo), 0, costs=self.costs, execution=self.execution
+            )
+        metrics, sums = result.metrics, result.blocks
+        if not kept.all():
+            metrics, sums = np.full((kept.size, METRICS), np.nan), np.full((kept.size, blocks, 2), np.nan)
+            metrics[kept], sums[kept] = result.metrics, result.blocks
+        failed = list(errors)
+        metrics[failed], sums[failed] = np.nan, np.nan
+        whole = SweepResult(metrics=metrics, blocks=sums, block_bars=result.block_bars, annual=result.annual)
+        return Evaluated(result=whole, not_evaluated=excluded, errors=errors)
+
+    def _source(self, sets: Columns, count: int, failures: dict[int, str] | None) -> Callable[[int, int], EntryBatch]:
+        strategy = self.strategy
+        if not isinstance(strategy, CompiledStrategy) or count == 0:
+            return lambda lo, hi: concatenate([self._plain(row(sets, k), k, failures) for k in range(lo, hi)])
+        try:
+            prepared = strategy.prepare(self.view, sets)
+        except Exception as error:
+            failure = strategy_failure(strategy, row(sets, 0), error, where="prepare")
+            if failures is None:
+                raise failure from error
+            failures.update(dict.fromkeys(range(count), str(failure)))
+            return lambda lo, hi: empty_batch(hi - lo)
+
+        def compiled(lo: int, hi: int) -> EntryBatch:
+            try:
+                return self._limited(strategy.entries(prepared, sets, lo, hi))
+            except Exception as error:
+                if hi - lo > 1 and failures is not None:
+                    return concatenate([compiled(k, k + 1) for k in range(lo, hi)])
+                failure = strategy_failure(strategy, row(sets, lo), error, where="entries")
+                if failures is None:
+                    raise failure from error
+                failures[lo] = str(failure)
+                return empty_batch(1)
+
+        return compiled
+
+    def _plain(self, params: Params, index: int, failures: dict[int, str] | None) -> EntryBatch:
+        try:
+            return self._limited(compact(self.strategy.checked_signals(self.view, params)))
+        except StrategyError as error:
+            if failures is None:
+                raise
+            failures[index] = str(error)
+            return empty_batch(1)
+
+    def _limited(self, batch: EntryBatch) -> EntryBatch:
+        return limited(batch, self.execution.max_holding)
+
+
+def entries_of(strategy: Strategy, view: MarketView, params: Params) -> EntryBatch:
+    """Entries of one complete set (`Strategy.resolve` makes it), by the path every evaluation takes.
+
+    Raises StrategyError for an exception in the strategy, entries that break the engine's rules or the warm-up.
+    """
+    if not isinstance(strategy, CompiledStrategy):
+        return compact(strategy.checked_signals(view, params))
+    sets = strategy.columns([params])
+    try:
+        batch = strategy.entries(strategy.prepare(view, sets), sets, 0, 1)
+    except Exception as error:
+        raise strategy_failure(strategy, params, error, where="entries") from error
+    broken = batch.check_valid(len(view)) if batch.sets == 1 else f"{batch.sets} sets instead of 1"
+    if broken is not None:
+        raise StrategyError(f"{strategy.name}.entries gave an unusable batch: {broken}; parameters {dict(params)}")
+    strategy.check_warmup(batch.bar[batch.bar < strategy.warm_bars(params)], params)
+    return batch
+
+
+def decide(strategy: Strategy, view: MarketView, params: Params) -> Signals:
+    """The decisions of one complete set as arrays over the bars of `view`, by the path every evaluation takes."""
+    return signals_of(entries_of(strategy, view, params), len(view))
+
+
+def backtest(
+    candles: Candles,
+    strategy: Reference,
+    params: Params | None = None,
+    *,
+    costs: Costs | None = None,
+    execution: Execution | None = None,
+    detail: Candles | None = None,
+    inputs: Mapping[str, Series] | None = None,
+) -> Backtest:
+    """Run one strategy with one set of parameters.
+
+    candles    the market, n bars
+    strategy   a name such as "liquidity_sweep", "file.py:Class", a subclass of ls.Strategy, or an instance of one
+    params     values of its parameters; those left out take the strategy's defaults
+    costs      fees, slippage, spread; default Costs()
+    execution  fill rule, sizing; default Execution()
+    detail     finer candles of the same market, for the order of stop and target within a bar
+    inputs     further series that the strategy declares, by name
+
+    Raises StrategyError (also for an exception inside the strategy, with its line), SpaceError, UnknownNameError.
+    """
+    evaluator = Evaluator(strategy, candles, costs=costs, execution=execution, detail=detail, inputs=inputs)
+    return evaluator.one(params or {})
+
+
+def sweep(
+    candles: Candles,
+    strategy: Reference,
+    parameter_sets: ParameterSets,
+    *,
+    costs: Costs | None = None,
+    execution: Execution | None = None,
+    detail: Candles | None = None,
+    inputs: Mapping[str, Series] | None = None,
+    executor: Executor | None = None,
+    on_error: OnError = "raise",
+    progress: Callable[[int], None] | None = None,
+) -> Sweep:
+    """Run one strategy with k sets of parameters; everything else as for `backtest`.
+
+    parameter_sets  equally long columns by parameter name (`Space.grid_rows`, `Space.decode`), or a list of dicts
+    executor        does chunks of CHUNK sets in worker processes; the result is the same without
+    on_error        "raise" or "record": what happens to a set whose strategy fails
+    progress        called with the number of sets done
+    """
+    if executor is not None and executor.workers > 1:
+        return _sweep_elsewhere(
+            candles, lookup(strategy), parameter_sets, executor, progress,
+            costs=costs, execution=execution, detail=detail, inputs=inputs, on_error=on_error,
+        )  # fmt: skip
+    evaluator = Evaluator(strategy, candles, costs=costs, execution=execution, detail=detail, inputs=inputs)
+    columns = evaluator.strategy.columns(parameter_sets)
+    done = evaluator.batch(columns, on_error=on_error, progress=progress)
+    return _table(evaluator.strategy, columns, done)
+
+
+def _table(strategy: Strategy, columns: Columns, done: Evaluated) -> Sweep:
+    return Sweep(
+        strategy=strategy.name,
+        parameters=columns,
+        result=done.result,
+        not_evaluated=done.not_evaluated,
+        errors=done.errors,
+    )
+
+
+def _sweep_elsewhere(
+    candles: Candles,
+    strategy: Strategy,
+    parameter_sets: ParameterSets,
+    executor: Executor,
+    progress: Callable[[int], None] | None,
+    **options: Any,
+) -> Sweep:
+    from lockstep.strategies.task import sweep_task
+
+    columns = strategy.columns(parameter_sets)
+    count = len(next(iter(columns.values()))) if columns else 0
+    chunks = [{name: column[lo : lo + CHUNK] for name, column in columns.items()} for lo in range(0, count, CHUNK)]
+    with TemporaryDirectory(prefix="lockstep-sweep-") as folder:
+        task = sweep_task(strategy, candles, snapshots=Path(folder), **options)
+        parts: Sequence[Evaluated] = executor.map(task, chunks)
+    if progress is not None:
+        progress(count)
+    return _table(strategy, columns, join(parts))
+
+
+def join(parts: Sequence[Evaluated]) -> Evaluated:
+    """Batches of one market put behind each other, in the order given."""
+    errors: dict[int, str] = {}
+    start = 0
+    for part in parts:
+        errors |= {start + index: message for index, message in part.errors.items()}
+        start += len(part.result)
+    first = parts[0].result
+    return Evaluated(
+        result=SweepResult(
+            metrics=np.concatenate([part.result.metrics for part in parts]),
+            blocks=np.concatenate([part.result.blocks for part in parts]),
+            block_bars=first.block_bars,
+            annual=first.annual,
+        ),
+        not_evaluated=np.concatenate([part.not_evaluated for part in parts]),
+        errors=errors,
+    )

@@ -1,0 +1,130 @@
+"""Evaluating parameter sets in worker processes.
+
+A task travels with every item, so it holds references only: candles by the digest of a snapshot, which each worker
+maps into memory once. A strategy from a file travels as its source; any other by its import path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lockstep.core.hashing import blake3_hex, digest_columns
+from lockstep.core.space import Columns
+from lockstep.engine.costs import Costs
+from lockstep.engine.settings import Execution
+from lockstep.market.candles import Candles
+from lockstep.market.snapshot import open_snapshot, write_snapshot
+from lockstep.strategies.base import Strategy
+from lockstep.strategies.evaluate import Evaluated, Evaluator, OnError
+from lockstep.strategies.inputs import Events, Series
+from lockstep.strategies.registry import Reference, Source, load_source, lookup, source_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepTask:
+    """Evaluates columns of parameter sets (`runs.executor.Task`). Made by `sweep_task`."""
+
+    key: str
+    strategy: Strategy | Source
+    snapshots: Path
+    candles: str
+    detail: str | None
+    inputs: Mapping[str, str | Events]
+    costs: Costs | None
+    execution: Execution | None
+    on_error: OnError
+    # The worker's own, made at the first call and never sent.
+    _made: list[Evaluator] = field(default_factory=list, repr=False, compare=False)
+
+    def __call__(self, columns: Columns, /) -> Evaluated:
+        """Metrics of the sets in `columns` (complete, as `Strategy.columns` makes them)."""
+        if not self._made:
+            self._made.append(self._evaluator())
+        return self._made[0].batch(columns, on_error=self.on_error)
+
+    def _evaluator(self) -> Evaluator:
+        def opened(digest: str) -> Candles:
+            return open_snapshot(self.snapshots, digest)
+
+        strategy = load_source(self.strategy) if isinstance(self.strategy, Source) else self.strategy
+        inputs: dict[str, Series] = {
+            name: series if isinstance(series, Events) else opened(series) for name, series in self.inputs.items()
+        }
+        return Evaluator(
+            strategy,
+            opened(self.candles),
+            costs=self.costs,
+            execution=self.execution,
+            detail=None if self.detail is None else opened(self.detail),
+            inputs=inputs,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_made": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
+def sweep_task(
+    strategy: Reference,
+    candles: Candles,
+    *,
+    snapshots: Path,
+    costs: Costs | None = None,
+    execution: Execution | None = None,
+    detail: Candles | None = None,
+    inputs: Mapping[str, Series] | None = None,
+    on_error: OnError = "record",
+) -> SweepTask:
+    """A task for `executor.map(task, chunks)`, each chunk complete columns; snapshots that lack are written.
+
+    Raises as `Evaluator` does where the arguments cannot be used, so that workers need not say it.
+    """
+    made = Evaluator(strategy, candles, costs=costs, execution=execution, detail=detail, inputs=inputs)
+    series = [candles, *([] if detail is None else [detail])]
+    series += [item for item in (inputs or {}).values() if isinstance(item, Candles)]
+    for item in series:
+        write_snapshot(item, snapshots)
+    travelling = _travelling(made.strategy)
+    references = {name: item if isinstance(item, Events) else item.digest for name, item in (inputs or {}).items()}
+    kind = type(made.strategy)
+    parts = [
+        travelling.digest if isinstance(travelling, Source) else f"{kind.__module__}:{kind.__qualname__}",
+        candles.digest,
+        "" if detail is None else detail.digest,
+        *(f"{name}={_digest(item)}" for name, item in (inputs or {}).items()),
+        repr(costs),
+        repr(execution),
+        on_error,
+    ]
+    return SweepTask(
+        key=blake3_hex("\n".join(parts).encode()),
+        strategy=travelling,
+        snapshots=snapshots,
+        candles=candles.digest,
+        detail=None if detail is None else detail.digest,
+        inputs=references,
+        costs=costs,
+        execution=execution,
+        on_error=on_error,
+        _made=[made],
+    )
+
+
+def _digest(series: Series) -> str:
+    if isinstance(series, Candles):
+        return series.digest
+    return digest_columns({"timestamp": series.timestamp, **series.columns})
+
+
+def _travelling(strategy: Strategy) -> Strategy | Source:
+    """Modules made from a user's file exist in this process only; what can be imported is named by its path."""
+    if type(strategy).__module__.startswith("lockstep_user_"):
+        source = source_of(strategy)
+        if source is not None:
+            return source
+    return lookup(strategy)
