@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import signal
 import traceback
 from collections import OrderedDict
@@ -14,8 +12,8 @@ from typing import Any, Final
 from lockstep.core.errors import LockstepError, NotComparableError
 from lockstep.runs.executor import Task
 from lockstep.runs.numerics import NumericsIdentity, entry_differences
+from lockstep.runs.processes import die_with
 
-_PR_SET_PDEATHSIG: Final = 1
 KEPT_TASKS: Final = 4
 """Tasks a worker keeps set up; the least recently used goes first, so that memory stays bounded."""
 
@@ -30,17 +28,6 @@ class Failure:
     error: BaseException | None
     text: str
     trace: str
-
-
-def die_with(parent: int) -> None:
-    """Have the kernel kill this process when the thread that started it ends; Linux only, elsewhere without effect."""
-    try:
-        prctl = ctypes.CDLL(None, use_errno=True).prctl
-    except (OSError, AttributeError):
-        return
-    prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    if os.getppid() != parent:  # it ended before the kernel knew
-        os._exit(1)
 
 
 def start(parent: int, numerics: Mapping[str, str]) -> None:

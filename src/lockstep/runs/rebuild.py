@@ -1,0 +1,56 @@
+"""From a run's folder back to a training that can go on: the common beginning of resume, verify and replay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lockstep.core.errors import IntegrityError, SpecError
+from lockstep.runs import registry
+from lockstep.runs.folder import RunFolder
+from lockstep.runs.identity import NumericsIdentity, fingerprint_of, require_comparable
+from lockstep.runs.kind import Kind, PrepareContext, Prepared
+from lockstep.runs.spec import resolve
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rebuilt:
+    """A run as it can be computed here. `numerics` are those in force in this process."""
+
+    kind: Kind
+    prepared: Prepared
+    numerics: NumericsIdentity
+
+    def bodies(self) -> dict[str, Any]:
+        """The bodies of code.json and numerics.json that a run begun here would have."""
+        return {"code": self.prepared.code.body(), "numerics": self.numerics.body()}
+
+
+def rebuild(folder: RunFolder, home: Path) -> Rebuilt:
+    """Restore a run from its folder alone, data from the snapshots of `home`.
+
+    Raises UnknownNameError for an unknown kind, IntegrityError for damage, DataError when a snapshot is missing.
+    """
+    body = folder.read("spec")
+    kind = registry.get(str(body.get("kind")))
+    try:
+        spec = resolve(kind.spec_model, body, source=str(folder.document("spec")))
+    except SpecError as error:
+        raise IntegrityError(f"{error}. The run was made by a release with another spec; use that one.") from error
+    prepared = kind.restore(spec, folder, PrepareContext(home=home))
+    return Rebuilt(kind=kind, prepared=prepared, numerics=NumericsIdentity.collect(prepared.numerics))
+
+
+def recorded_bodies(folder: RunFolder) -> dict[str, Any]:
+    """The bodies of code.json and numerics.json of a run."""
+    return {"code": folder.read("code"), "numerics": folder.read("numerics")}
+
+
+def require_same(folder: RunFolder, rebuilt: Rebuilt) -> str:
+    """The fingerprint of the run, when code and numerics here are those it was begun with.
+
+    Raises NotComparableError naming each difference.
+    """
+    require_comparable(recorded_bodies(folder), rebuilt.bodies(), what=f"run {folder.path.name}")
+    return fingerprint_of(spec=folder.read("spec"), data=folder.read("data"), **recorded_bodies(folder))
