@@ -58,37 +58,58 @@ def _ratio(numerator: float, denominator: float) -> float:
 
 
 @kernel
-def _deviation(values: F8, below: float) -> tuple[int, float]:
-    """Number and population standard deviation (ddof 0) of the values under `below`, in two passes.
+def _deviations(values: F8) -> tuple[float, float]:
+    """Population standard deviations (ddof 0) of all values and of the negative ones, in two passes; NaN of none.
 
     Sums start from the first value, so that equal values have a deviation of exactly 0.
     """
-    count, total, origin = 0, 0.0, 0.0
+    count, total, origin = 0, 0.0, values[0]
+    shift, shift_below, origin_below = 0.0, 0.0, 0.0
     for value in values:
-        if value < below:
+        shift += value - origin
+        if value < 0.0:
             if count == 0:
-                origin = value
+                origin_below = value
             count += 1
-            total += value - origin
-    if count == 0:
-        return 0, np.nan
-    mean, square = origin + total / count, 0.0
+            shift_below += value - origin_below
+    mean = origin + shift / values.size
+    mean_below = origin_below + shift_below / count if count > 0 else np.nan
+    below = 0.0
     for value in values:
-        if value < below:
-            square += (value - mean) * (value - mean)
-    return count, math.sqrt(square / count)
+        total += (value - mean) * (value - mean)
+        if value < 0.0:
+            below += (value - mean_below) * (value - mean_below)
+    return math.sqrt(total / values.size), math.sqrt(below / count) if count > 0 else np.nan
 
 
 @kernel
 def _tail_mean(values: F8) -> float:
     """Mean of the smallest twentieth of the values (at least one), summed in ascending order."""
-    if values.size == 0:
-        return np.nan
     k = (values.size + 19) // 20
     total = 0.0
     for value in np.sort(np.partition(values, k - 1)[:k]):
         total += value
     return total / k
+
+
+@kernel
+def _bounds(money: F8, capital: float, compounding: bool) -> tuple[float, float]:
+    """Net profit when every ambiguous trade took the worse, and when it took the better, of stop and target.
+
+    Both orders leave in the same bar, so no other trade changes. With compounding every size is proportional to the
+    equity before it, so the ratios chain.
+    """
+    low, high = 0.0, 0.0
+    low_equity, high_equity = capital, capital
+    for i in range(money.shape[1]):
+        worse = min(money[PNL, i], money[PNL_OTHER, i])
+        better = max(money[PNL, i], money[PNL_OTHER, i])
+        low += worse
+        high += better
+        if compounding:
+            low_equity *= 1.0 + worse / money[EQUITY_BEFORE, i]
+            high_equity *= 1.0 + better / money[EQUITY_BEFORE, i]
+    return (low_equity - capital, high_equity - capital) if compounding else (low, high)
 
 
 @kernel
@@ -98,8 +119,6 @@ def _trade_metrics(when: I4, money: F8, capital: float, compounding: bool, row: 
     wins, losses, longs, ambiguous, over_gaps, held = 0, 0, 0, 0, 0, 0
     won, lost, won_pct, lost_pct, best, worst = 0.0, 0.0, 0.0, 0.0, -np.inf, np.inf
     net, total_pct, gross, turnover = 0.0, 0.0, 0.0, 0.0
-    low, high = 0.0, 0.0  # net profit under the worst and best order
-    low_equity, high_equity = capital, capital
     equity, peak, depth, depths, under = capital, capital, 0.0, 0.0, 0
     for i in range(trades):
         pnl, pct, size = money[PNL, i], money[PNL_PCT, i], money[SIZE, i]
@@ -123,16 +142,10 @@ def _trade_metrics(when: I4, money: F8, capital: float, compounding: bool, row: 
             lost_pct += pct
             worst = min(worst, pct)
         ambiguous += when[AMBIGUOUS, i]
-        other = money[PNL_OTHER, i]
-        low += min(pnl, other)
-        high += max(pnl, other)
-        # With compounding every size is proportional to the equity before it, so the ratios chain.
-        low_equity *= 1.0 + min(pnl, other) / money[EQUITY_BEFORE, i]
-        high_equity *= 1.0 + max(pnl, other) / money[EQUITY_BEFORE, i]
         equity += pnl
         peak = max(peak, equity)
-        fall = equity / peak - 1.0
-        if fall < 0.0:
+        if equity < peak:
+            fall = equity / peak - 1.0
             depth = min(depth, fall)
             depths += fall
             under += 1
@@ -141,8 +154,8 @@ def _trade_metrics(when: I4, money: F8, capital: float, compounding: bool, row: 
     # Without an ambiguous trade all three are one number, to the bit.
     row[NET_PROFIT_WORST_PCT], row[NET_PROFIT_BEST_PCT] = row[NET_PROFIT_PCT], row[NET_PROFIT_PCT]
     if ambiguous > 0:
-        row[NET_PROFIT_WORST_PCT] = 100.0 * (low_equity - capital if compounding else low) / capital
-        row[NET_PROFIT_BEST_PCT] = 100.0 * (high_equity - capital if compounding else high) / capital
+        low, high = _bounds(money, capital, compounding)
+        row[NET_PROFIT_WORST_PCT], row[NET_PROFIT_BEST_PCT] = 100.0 * low / capital, 100.0 * high / capital
     row[MAX_DRAWDOWN_PCT] = 100.0 * depth
     row[AVG_DRAWDOWN_PCT] = 100.0 * depths / under if under > 0 else 0.0
     row[CALMAR_RATIO] = _ratio(row[NET_PROFIT_PCT], -row[MAX_DRAWDOWN_PCT])
@@ -160,12 +173,12 @@ def _trade_metrics(when: I4, money: F8, capital: float, compounding: bool, row: 
     row[COST_SHARE] = _ratio(gross - net, gross)
     row[BREAK_EVEN_COST] = _ratio(gross, turnover)
     row[AMBIGUOUS_TRADES], row[GAP_TRADES] = ambiguous, over_gaps
-    pcts = money[PNL_PCT]
-    count, deviation = _deviation(pcts, np.inf)
-    row[SHARPE_RATIO_PER_TRADE] = _ratio(total_pct / trades, deviation) * ROOT_252 if count > 1 else np.nan
-    count, deviation = _deviation(pcts, 0.0)
-    row[SORTINO_RATIO_PER_TRADE] = _ratio(total_pct / trades, deviation) * ROOT_252 if count > 0 else np.nan
-    row[CVAR_95_PCT] = 100.0 * _tail_mean(pcts)
+    row[SHARPE_RATIO_PER_TRADE], row[SORTINO_RATIO_PER_TRADE], row[CVAR_95_PCT] = np.nan, np.nan, np.nan
+    if trades > 0:
+        deviation, below = _deviations(money[PNL_PCT])
+        row[SHARPE_RATIO_PER_TRADE] = _ratio(total_pct / trades, deviation) * ROOT_252
+        row[SORTINO_RATIO_PER_TRADE] = _ratio(total_pct / trades, below) * ROOT_252
+        row[CVAR_95_PCT] = 100.0 * _tail_mean(money[PNL_PCT])
 
 
 @kernel
