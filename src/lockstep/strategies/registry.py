@@ -133,7 +133,7 @@ def source_of(strategy: Strategy) -> Source | None:
 
 def load_source(source: Source) -> Strategy:
     """Run the source's module (once per process and content) and make its strategy."""
-    module = _module_of(source)
+    module = load_module(source)
     kind = getattr(module, source.class_name, None)
     if kind is None:
         own = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
@@ -163,7 +163,8 @@ def _display_name(source: Source) -> str:
     return f"<{source.file_name} {source.digest[:12]}>"
 
 
-def _module_of(source: Source) -> ModuleType:
+def load_module(source: Source) -> ModuleType:
+    """The module of `source`, run once per process and content. Raises StrategyError with the line that failed."""
     name = f"lockstep_user_{source.digest[:24]}"
     if name in sys.modules:
         return sys.modules[name]
