@@ -120,7 +120,11 @@ class _Check:
         """Against inputs.json, the index, and what else may be there."""
         begun = audit.genesis is not None or bool(self._store.found())
         if begun or self._folder.has("inputs"):
-            self._problems += self._try("inputs.json", input_problems, self._folder) or []
+            for problem in self._try("inputs.json", input_problems, self._folder) or []:
+                if self._as_begun(problem.file, audit):
+                    self._problem("inputs.json", f"lists another {problem.file} than the journal's first line names.")
+                else:
+                    self._problems.append(problem)
         else:
             for kind in (*IDENTITY_DOCUMENTS, "environment"):
                 self._try(f"{kind}.json", self._folder.read, kind)
@@ -170,6 +174,16 @@ class _Check:
                 else:
                     self._problem(name, "not the document that the journal's first line names.")
         return fits
+
+    def _as_begun(self, name: str, audit: Audit) -> bool:
+        """Whether the journal's first line vouches for a document."""
+        kind = name.removesuffix(".json")
+        if audit.genesis is None or kind not in IDENTITY_DOCUMENTS:
+            return False
+        try:
+            return bool(self._hash(kind) == audit.genesis.content[kind])
+        except LockstepError:
+            return False
 
     def _as_listed(self, name: str) -> bool:
         try:
