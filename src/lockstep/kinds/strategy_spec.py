@@ -68,8 +68,8 @@ class DataTable(FileTable):
     """"python": candles that `ls.train(..., candles=...)` was given."""
     last: int | None = Field(default=None, ge=1)
     """At most this many most recent bars."""
-    filter: dict[str, Any] | None = None
-    """Cleaning before the search: a `data_filter_config`, see `market.cleaning`."""
+    filter: dict[str, Any] | str | None = None
+    """Cleaning before the search: a `data_filter_config` table or the name of a preset (`market.cleaning`)."""
     inputs: dict[str, InputTable] = Field(default_factory=dict)
 
     @model_validator(mode="after")
