@@ -218,40 +218,79 @@ def _is_hit(total: float, count: int, long: bool, c: float, reach: float, e: flo
 @kernel
 def _has_level(
     price: F8, bar: I4, first: int, past: int, after: int, long: bool, c: float, reach: float, e: float, p: float,
-    d: float, touches: int,
+    d: float, touches: int, near: F8,
 ) -> bool:  # fmt: skip
-    """Whether a level of the swings first .. past - 1 that lie behind bar `after` makes the bar trade."""
+    """Whether a level of the swings first .. past - 1 that lie behind bar `after` makes the bar trade.
+
+    `near` is scratch, as long as the longest strip.
+    """
+    if long:
+        bottom, top = max(c - reach, e / (1.0 - p)) * (1.0 - LOOSE), c
+    else:
+        bottom, top = c * (1.0 - LOOSE), min(c + reach, e / (1.0 + p))
+    top *= (1.0 + d) * (1.0 + LOOSE)
+    size = 0
+    for k in range(first, past):
+        # Without a branch: whether a swing is recent enough is as good as random.
+        near[size] = price[k]
+        size += (bar[k] > after) & (price[k] <= top)
+    if size < touches or near[size - 1] < bottom:
+        return False
+    # Down to the last certain cluster boundary at or below the strip.
+    gap = d * (1.0 + LOOSE) + GAP
+    k = size - 1
+    while k > 0 and (near[k - 1] >= bottom or near[k] - near[k - 1] <= gap * near[k - 1]):
+        k -= 1
     total = 0.0
     count = 0
-    for k in range(first, past):
-        if bar[k] <= after:
-            continue
-        x = price[k]
+    while k < size:
+        x = near[k]
         if x * count <= total * (1.0 + d):
             total += x
             count += 1
-            continue
-        if count >= touches and _is_hit(total, count, long, c, reach, e, p):
-            return True
-        total = x
-        count = 1
+        else:
+            if count >= touches and _is_hit(total, count, long, c, reach, e, p):
+                return True
+            if size - k < touches:
+                return False
+            total = x
+            count = 1
+        k += 1
     return count >= touches and _is_hit(total, count, long, c, reach, e, p)
+
+
+@kernel
+def _longer_floats(values: F8, used: int, room: int) -> F8:
+    longer = np.empty(room)
+    longer[:used] = values[:used]
+    return longer
+
+
+@kernel
+def _longer_ints(values: I4, used: int, room: int) -> I4:
+    longer = np.empty(room, np.int32)
+    longer[:used] = values[:used]
+    return longer
 
 
 @kernel
 def sweep_entries(
     list_offsets: I8, slot: I4, side: I1, extreme: F8, spike: F8, depth: F8, strip_offsets: I8, strip_price: F8,
-    strip_bar: I4, close: F8, atr: F8, reach: F8, which: I8, pierce: F8, spike_threshold: F8, distance: F8,
-    multiplier: F8, reward: F8, limit: I8, lookback: I8, touches: I8, min_atr: F8, warm: I8, lo: int, hi: int,
-    offsets: I8, out_bar: I4, out_side: I1, out_stop: F8, out_target: F8, out_limit: I4,
-) -> int:  # fmt: skip
-    """Entries of the sets lo .. hi - 1 into the output arrays. Returns the entries needed, which may exceed the room.
+    strip_bar: I4, longest: int, close: F8, atr: F8, reach: F8, which: I8, pierce: F8, spike_threshold: F8,
+    distance: F8, multiplier: F8, reward: F8, limit: I8, lookback: I8, touches: I8, min_atr: F8, warm: I8, lo: int,
+    hi: int,
+) -> tuple[I8, I4, I4, F8, F8, I4]:  # fmt: skip
+    """Entries of the sets lo .. hi - 1: offsets (hi - lo + 1,), then bar, side, stop, target, time limit of each.
 
-    `which` names each set's candidate list (rows list_offsets[w] .. list_offsets[w + 1] - 1).
+    `which` names each set's candidate list (rows list_offsets[w] .. list_offsets[w + 1] - 1); `longest` is the length
+    of the longest strip.
     """
-    room = out_bar.size
+    offsets = np.zeros(hi - lo + 1, np.int64)
+    room = 256 * (hi - lo)
+    out_bar, out_side, out_limit = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
+    out_stop, out_target = np.empty(room), np.empty(room)
+    near = np.empty(longest + 1)
     at = 0
-    offsets[0] = 0
     for s in range(lo, hi):
         p, v, d, enough = pierce[s], spike_threshold[s], distance[s], touches[s]
         last = -1
@@ -264,8 +303,9 @@ def sweep_entries(
                 continue
             c = close[t]
             if not _has_level(
-                strip_price, strip_bar, first, past, t - lookback[s], side[i] > 0, c, reach[t], extreme[i], p, d, enough
-            ):
+                strip_price, strip_bar, first, past, t - lookback[s], side[i] > 0, c, reach[t], extreme[i], p, d,
+                enough, near,
+            ):  # fmt: skip
                 continue
             loss = side[i] * (atr[t] * multiplier[s])
             stop = c - loss
@@ -277,15 +317,21 @@ def sweep_entries(
                 at -= 1  # both sides fire: the market says nothing
                 continue
             last = t
-            if at < room:
-                out_bar[at] = t
-                out_side[at] = side[i]
-                out_stop[at] = stop
-                out_target[at] = target
-                out_limit[at] = limit[s]
+            if at == room:
+                room *= 2
+                out_bar = _longer_ints(out_bar, at, room)
+                out_side = _longer_ints(out_side, at, room)
+                out_limit = _longer_ints(out_limit, at, room)
+                out_stop = _longer_floats(out_stop, at, room)
+                out_target = _longer_floats(out_target, at, room)
+            out_bar[at] = t
+            out_side[at] = side[i]
+            out_stop[at] = stop
+            out_target[at] = target
+            out_limit[at] = limit[s]
             at += 1
         offsets[s - lo + 1] = at
-    return at
+    return offsets, out_bar[:at], out_side[:at], out_stop[:at], out_target[:at], out_limit[:at]
 
 
 def loosest_extremes(slots: NDArray[Any], extremes: F8, bars: int) -> F8:

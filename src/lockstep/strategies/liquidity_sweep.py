@@ -22,7 +22,6 @@ price) is `min_atr_fraction`, off by default: hourly EUR/USD has an ATR of about
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -49,7 +48,6 @@ MEDIAN_WINDOW: Final = 100
 REACH: Final = 3.0
 """Levels further from price than this many median ATRs are ignored."""
 _FIRST_BAR: Final = ATR_PERIOD + MEDIAN_WINDOW
-_ROOM_PER_SET: Final = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +71,7 @@ class Prepared:
     list_offsets: NDArray[np.int64]
     lists: tuple[NDArray[Any], ...]  # slot, side, extreme, spike, depth
     strips: tuple[NDArray[Any], ...]  # offsets per slot, prices and bars of the swings near it
+    longest_strip: int
 
 
 class LiquiditySweep(CompiledStrategy):
@@ -203,31 +202,19 @@ class LiquiditySweep(CompiledStrategy):
             list_offsets=np.cumsum([0, *(piece[0].size for piece in pieces)]).astype(np.int64),
             lists=tuple(np.concatenate([piece[i] for piece in pieces]) for i in range(len(room))),
             strips=strips,
+            longest_strip=int(np.diff(strips[0]).max(initial=0)),
         )
 
     def entries(self, prepared: Prepared, sets: Columns, lo: int, hi: int) -> EntryBatch:
         """Entries of sets lo .. hi - 1; equal to those of `signals`."""
         view, f = prepared.view, prepared.features
-        offsets = np.zeros(hi - lo + 1, np.int64)
-        room = _ROOM_PER_SET * (hi - lo)
         search: Any = kernels.sweep_entries
-        while True:
-            bar, side, limit = np.empty(room, np.int32), np.empty(room, np.int8), np.empty(room, np.int32)
-            stop, target = np.empty(room), np.empty(room)
-            needed = search(
-                prepared.list_offsets, *prepared.lists, *prepared.strips, view.close, f.atr, f.reach,
-                *_set_columns(prepared, sets), lo, hi, offsets, bar, side, stop, target, limit,
-            )  # fmt: skip
-            if needed <= room:
-                break
-            room = needed
+        offsets, bar, side, stop, target, limit = search(
+            prepared.list_offsets, *prepared.lists, *prepared.strips, prepared.longest_strip, view.close, f.atr,
+            f.reach, *_set_columns(prepared, sets, lo, hi), 0, hi - lo,
+        )  # fmt: skip
         return EntryBatch(
-            offsets=offsets,
-            bar=bar[:needed],
-            side=side[:needed],
-            stop=stop[:needed],
-            target=target[:needed],
-            time_limit=limit[:needed],
+            offsets=offsets, bar=bar, side=side.astype(np.int8), stop=stop, target=target, time_limit=limit
         )
 
 
@@ -254,20 +241,21 @@ def _pivots(known: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.flatnonzero(~np.isnan(known)) - CONFIRM
 
 
-def _set_columns(prepared: Prepared, sets: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], ...]:
-    which = np.searchsorted(prepared.reversals, sets["reversal_candles"])
-    warm = np.maximum(
-        np.maximum(sets["key_level_lookback"] + CONFIRM, VOLUME_PERIOD + sets["reversal_candles"]), _FIRST_BAR
-    )
+def _set_columns(prepared: Prepared, sets: Columns, lo: int, hi: int) -> tuple[NDArray[Any], ...]:
+    """The kernel's columns of sets lo .. hi - 1."""
+    reversal = sets["reversal_candles"][lo:hi]
+    lookback = sets["key_level_lookback"][lo:hi]
+    warm = np.maximum(np.maximum(lookback + CONFIRM, VOLUME_PERIOD + reversal), _FIRST_BAR)
     floats = (
         "pierce_depth", "volume_spike_threshold", "min_distance_from_level", "atr_multiplier_sl", "risk_reward_ratio",
     )  # fmt: skip
-    whole = ("max_holding_periods", "key_level_lookback", "min_level_touches")
     return (
-        which.astype(np.int64),
-        *(sets[name].astype(np.float64) for name in floats),
-        *(sets[name].astype(np.int64) for name in whole),
-        sets["min_atr_fraction"].astype(np.float64),
+        np.searchsorted(prepared.reversals, reversal).astype(np.int64),
+        *(sets[name][lo:hi].astype(np.float64) for name in floats),
+        sets["max_holding_periods"][lo:hi].astype(np.int64),
+        lookback.astype(np.int64),
+        sets["min_level_touches"][lo:hi].astype(np.int64),
+        sets["min_atr_fraction"][lo:hi].astype(np.float64),
         warm.astype(np.int64),
     )
 
