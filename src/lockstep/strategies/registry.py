@@ -103,32 +103,13 @@ def read_source(reference: str, *, folder: Path | None = None) -> Source:
     return Source(file_name=path.name, class_name=class_name, text=text)
 
 
-def source_of(strategy: Strategy) -> Source | None:
-    """The source a run has to keep to load `strategy` again; None for what comes with Lockstep itself.
-
-    Works for files, modules and notebook cells. Raises StrategyError where Python no longer knows the source.
-    """
+def kept_source(strategy: Strategy) -> Source | None:
+    """The source that `strategy` was loaded from by `load_source`; None for what Python itself imported."""
     kind = type(strategy)
-    if kind.__module__.split(".")[0] == "lockstep":
+    kept = getattr(sys.modules.get(kind.__module__), "__lockstep_source__", None)
+    if not isinstance(kept, Source):
         return None
-    module = sys.modules.get(kind.__module__)
-    kept = getattr(module, "__lockstep_source__", None)
-    if isinstance(kept, Source):
-        return Source(file_name=kept.file_name, class_name=kind.__qualname__, text=kept.text)
-    if "<locals>" in kind.__qualname__:
-        raise StrategyError(
-            f"{kind.__qualname__} is made inside a function: define the class at the top of a file or cell"
-        )
-    # For a notebook cell linecache holds the cell's text under the name its code was compiled with.
-    filename = inspect.unwrap(kind.signals).__code__.co_filename
-    text = "".join(linecache.getlines(filename)).encode()
-    if not text:
-        raise StrategyError(
-            f"the source of {kind.__qualname__} is not known to Python (typed at a prompt?): put it in a file and give "
-            "'file.py:Class', so that the run can keep it"
-        )
-    file_name = Path(filename).name if filename.endswith(".py") else "notebook_cell.py"
-    return Source(file_name=file_name, class_name=kind.__qualname__, text=text)
+    return Source(file_name=kept.file_name, class_name=kind.__qualname__, text=kept.text)
 
 
 def load_source(source: Source) -> Strategy:

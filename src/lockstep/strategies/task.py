@@ -20,7 +20,7 @@ from lockstep.market.snapshot import open_snapshot, write_snapshot
 from lockstep.strategies.base import Strategy
 from lockstep.strategies.evaluate import Evaluated, Evaluator, OnError
 from lockstep.strategies.inputs import Events, Series
-from lockstep.strategies.registry import Reference, Source, load_source, lookup, source_of
+from lockstep.strategies.registry import Reference, Source, kept_source, load_source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +123,5 @@ def _digest(series: Series) -> str:
 
 def _travelling(strategy: Strategy) -> Strategy | Source:
     """Modules made from a user's file exist in this process only; what can be imported is named by its path."""
-    if type(strategy).__module__.startswith("lockstep_user_"):
-        source = source_of(strategy)
-        if source is not None:
-            return source
-    return lookup(strategy)
+    source = kept_source(strategy)
+    return strategy if source is None else source
