@@ -137,17 +137,17 @@ def _repeated(time: NDArray[np.int64], *, ascending: bool) -> NDArray[np.bool_]:
 def grid_slack(timeframe_ms: int) -> int:
     """How much two bars may be closer than one timeframe, in milliseconds.
 
-    Bars longer than an hour often follow a local clock (New York midnight, the 17:00 close of currencies), which
-    jumps by one hour twice a year. Shorter bars do not: an hour is a whole number of them.
+    Bars of four hours and more often follow a local clock (New York midnight, the 17:00 close of currencies),
+    which jumps by one hour twice a year. Shorter bars follow the hours, which no such jump moves.
     """
-    return HOUR_MS if timeframe_ms > HOUR_MS else 0
+    return HOUR_MS if timeframe_ms >= 4 * HOUR_MS else 0
 
 
 def _off_grid(time: NDArray[np.int64], timeframe_ms: int) -> NDArray[np.bool_]:
     """Rows off the grid through the most common phase, and rows nearer than a bar to the row before.
 
-    The phase is free (a stock's hours open at half past), and for bars longer than an hour only taken modulo
-    one hour, because of `grid_slack`.
+    The phase is free (a stock's hours open at half past), and for long bars only taken modulo one hour,
+    because of `grid_slack`.
     """
     if time.shape[0] == 0:
         return np.zeros(0, dtype=np.bool_)

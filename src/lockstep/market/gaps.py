@@ -126,15 +126,16 @@ def _slot(time: NDArray[np.int64], width: int) -> NDArray[np.int64]:
 def _weekly_hours(timestamp: NDArray[np.int64], width: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which slots of the week are usually closed and which usually open: bool (slots,) each.
 
-    Under four weeks of rows say too little: then Saturday and the hours beside it count as closed when no row opens on
+    Fewer than four weeks with bars say too little: then Saturday and the hours beside it count as closed when no row opens on
     a Saturday, and weekdays as open.
     """
     n_slots = WEEK_MS // width
     slot = _slot(timestamp, width)
-    weeks = (timestamp[-1] - timestamp[0]) / WEEK_MS
+    week = (timestamp + _MONDAY_MS) // WEEK_MS
+    # Only weeks that have bars tell when the market opens; months without any say nothing about hours.
+    weeks = np.unique(week).size
     if weeks >= _LEAST_WEEKS:
         # A slot counts once a week however many bars open in it.
-        week = (timestamp + _MONDAY_MS) // WEEK_MS
         seen = np.unique(week * n_slots + slot) % n_slots
         share = np.bincount(seen, minlength=n_slots) / weeks
         return share <= _CLOSED, share >= _OPEN

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lockstep.core.errors import DataError
+from lockstep.market.resampling import align_asof, asof_index, resample, take_asof
+from tests.unit.market.bars import DAY, HOUR, MONDAY, candles
+
+MINUTE = 60_000
+FIVE = 5 * MINUTE
+
+
+def test_a_longer_bar_is_first_open_highest_lowest_last_close_and_all_volume() -> None:
+    made = resample(candles(24, step=FIVE, symbol="BTC/USDT"), "1h")
+    assert made.timestamp.tolist() == [MONDAY, MONDAY + HOUR]
+    assert made.open.tolist() == [10, 22]
+    assert made.high.tolist() == [21 + 2, 33 + 2]
+    assert made.low.tolist() == [10 - 1, 22 - 1]
+    assert made.close.tolist() == [21 + 1, 33 + 1]
+    assert made.volume.tolist() == [sum(range(100, 112)), sum(range(112, 124))]
+    assert (made.timeframe, made.symbol) == ("1h", "BTC/USDT")
+
+
+def test_parts_of_a_bar_at_the_ends_are_left_out() -> None:
+    bars = candles(36, step=FIVE)
+    assert resample(bars.slice(1, 36), "1h").timestamp.tolist() == [MONDAY + HOUR, MONDAY + 2 * HOUR]
+    assert resample(bars.slice(0, 35), "1h").timestamp.tolist() == [MONDAY, MONDAY + HOUR]
+    with pytest.raises(DataError, match="no bar of 1h is complete"):
+        resample(bars.slice(1, 12), "1h")
+
+
+def test_bars_with_gaps_are_built_from_what_is_there_and_empty_ones_stay_missing() -> None:
+    bars = candles(48, step=FIVE)
+    keep = np.ones(48, dtype=bool)
+    keep[5] = False
+    keep[12:24] = False
+    made = resample(bars.take(keep), "1h")
+    assert made.timestamp.tolist() == [MONDAY, MONDAY + 2 * HOUR, MONDAY + 3 * HOUR]
+    assert made.volume[0] == sum(range(100, 112)) - 105
+
+
+def test_weeks_begin_on_monday_and_days_at_midnight() -> None:
+    made = resample(candles(15, step=DAY), "1w")
+    assert made.timestamp.tolist() == [MONDAY, MONDAY + 7 * DAY]
+    assert resample(candles(48), "1d").timestamp.tolist() == [MONDAY, MONDAY + DAY]
+
+
+def test_the_same_timeframe_changes_nothing() -> None:
+    assert resample(candles(7), "1h") == candles(7)
+
+
+@pytest.mark.parametrize("timeframe", ["5m", "90m"])
+def test_only_multiples_can_be_made(timeframe: str) -> None:
+    with pytest.raises(DataError, match="a multiple of the bars' own, 1h; found"):
+        resample(candles(24), timeframe)
+
+
+def test_a_longer_bar_is_seen_from_the_close_at_which_it_is_complete() -> None:
+    base = candles(30, step=FIVE)
+    higher = resample(base, "1h")
+    index = align_asof(higher, base)
+    # The twelfth 5m bar (row 11) closes at 01:00, when the first hour does.
+    assert index.tolist() == [-1] * 11 + [0] * 12 + [1] * 7
+    seen = take_asof(higher.close, index)
+    assert np.isnan(seen[:11]).all()
+    assert seen[11:].tolist() == [22.0] * 12 + [34.0] * 7
+
+
+def test_moments_of_decision_may_be_given_as_times() -> None:
+    higher = candles(3)
+    moments = MONDAY + np.array([0, HOUR - 1, HOUR, 2 * HOUR, 99 * HOUR])
+    assert align_asof(higher, moments).tolist() == [-1, -1, 0, 1, 2]
+
+
+def test_facts_must_be_in_order() -> None:
+    with pytest.raises(DataError, match="ascend; row 2 is earlier"):
+        asof_index([1, 3, 2], [5])
+    assert asof_index([], [5, 6]).tolist() == [-1, -1]
+    assert asof_index([1, 1, 2], [1]).tolist() == [1]

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lockstep.core.errors import DataError
+from lockstep.market.times import from_numbers, from_text, parse_instant, parse_zone
+from tests.unit.market.bars import HOUR, MONDAY
+
+
+def numbers(values: list[float], unit: str | None = None, dtype: type = np.int64) -> list[int]:
+    return from_numbers(np.array(values, dtype=dtype), unit=unit, place="f").tolist()
+
+
+def text(values: list[str | None], time_format: str | None = None, zone: str | None = None) -> list[int]:
+    return from_text(values, unit=None, time_format=time_format, zone=parse_zone(zone), place="f").tolist()
+
+
+@pytest.mark.parametrize("factor", [1, 1_000, 1_000_000, 1_000_000_000])
+def test_seconds_to_nanoseconds_become_milliseconds(factor: int) -> None:
+    """R1.24: second-based timestamps are normalised to ms on read."""
+    seconds = MONDAY // 1_000
+    assert numbers([seconds * factor, (seconds + 3_600) * factor]) == [MONDAY, MONDAY + HOUR]
+
+
+def test_the_border_between_seconds_and_milliseconds_is_1e11() -> None:
+    """R1.24, SPEC 1.1: values < 10^11 are seconds."""
+    assert numbers([10**11 - 1]) == [(10**11 - 1) * 1_000]
+    assert numbers([10**11]) == [10**11]
+
+
+def test_a_declared_unit_wins_over_the_magnitude() -> None:
+    assert numbers([86_400_000], "ms") == [86_400_000]  # 1970-01-02, which by size alone reads as 1972
+    with pytest.raises(DataError, match="time_unit is one of s, ms, us, ns; found 'min'"):
+        numbers([1], "min")
+
+
+def test_a_file_that_changes_its_unit_is_refused_at_the_row_where_it_does() -> None:
+    with pytest.raises(DataError, match=rf"row 0 \({MONDAY}\) is in ms and row 2 \({MONDAY}000\) in us, 2 such rows"):
+        numbers([MONDAY, MONDAY + HOUR, MONDAY * 1_000, (MONDAY + HOUR) * 1_000])
+
+
+def test_parts_of_a_millisecond_are_not_cut_off_in_silence() -> None:
+    with pytest.raises(DataError, match="whole milliseconds; found .* in row 1"):
+        numbers([MONDAY * 1_000, MONDAY * 1_000 + 1])
+    with pytest.raises(DataError, match="whole milliseconds"):
+        numbers([MONDAY / 1_000 + 0.0004], dtype=np.float64)
+    assert numbers([MONDAY / 1_000 + 0.25], dtype=np.float64) == [MONDAY + 250]
+
+
+def test_missing_and_huge_numbers_are_refused() -> None:
+    with pytest.raises(DataError, match="times are numbers; found .* in row 1"):
+        numbers([MONDAY, np.nan], dtype=np.float64)
+    with pytest.raises(DataError, match="between 1970 and 9999"):
+        numbers([2**62], "s")
+    with pytest.raises(DataError, match="between 1970 and 9999"):
+        numbers([-(2**63)], "s")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2024-01-01T01:00:00Z",
+        "2024-01-01 01:00:00+00:00",
+        "2024-01-01T02:00:00+01:00",
+        "2024-01-01T01:00:00.000000Z",
+        "2024-01-01 01:00:00 UTC",
+        "20240101T010000Z",
+        str((MONDAY + HOUR) // 1_000),
+        str(MONDAY + HOUR),
+        f"{(MONDAY + HOUR) // 1_000}.0",
+    ],
+)
+def test_iso_texts_with_a_zone_and_epoch_texts_name_one_instant(written: str) -> None:
+    assert text([written]) == [MONDAY + HOUR]
+
+
+def test_a_text_without_a_zone_needs_a_declared_one() -> None:
+    with pytest.raises(DataError, match=r"zone of '2024-01-01 01:00' \(row 0\) is not given. Declare it: timezone='UTC'"):
+        text(["2024-01-01 01:00"])
+    assert text(["2024-01-01 01:00"], zone="UTC") == [MONDAY + HOUR]
+    assert text(["2024-01-01 01:00"], zone="+01:00") == [MONDAY]
+    assert text(["2024-01-01T01:00Z"], zone="+01:00") == [MONDAY + HOUR]  # a text's own zone counts
+
+
+def test_day_first_dates_are_read_by_their_format_only() -> None:
+    with pytest.raises(DataError, match=r"ISO-8601.*found '02.01.2024 01:00' in row 0. Say how"):
+        text(["02.01.2024 01:00"], zone="UTC")
+    assert text(["01.01.2024 01:00:00.000"], "%d.%m.%Y %H:%M:%S.%f", "UTC") == [MONDAY + HOUR]
+    with pytest.raises(DataError, match=r"written as time_format '%d.%m.%Y' says; found '2024' in row 1"):
+        text(["01.01.2024", "2024"], "%d.%m.%Y", "UTC")
+
+
+def test_a_column_does_not_mix_numbers_and_dates() -> None:
+    with pytest.raises(DataError, match="epoch numbers as in row 0; found '2024-01-01' in row 1"):
+        text([str(MONDAY), "2024-01-01"])
+    with pytest.raises(DataError, match="ISO-8601.*found None in row 1"):
+        text(["2024-01-01T00:00Z", None])
+
+
+def test_zones_with_summer_time_are_refused() -> None:
+    with pytest.raises(DataError, match=r"'UTC' or a fixed offset.*found 'Europe/Berlin'.*occur twice"):
+        parse_zone("Europe/Berlin")
+    with pytest.raises(DataError, match="fixed offset"):
+        parse_zone("+25:00")
+
+
+def test_an_instant_is_read_as_utc_unless_it_says_otherwise() -> None:
+    assert parse_instant("2024-01-01") == parse_instant("2024-01-01T01:00+01:00") == MONDAY
+    with pytest.raises(DataError, match="a time is ISO-8601"):
+        parse_instant("yesterday")
