@@ -9,13 +9,17 @@ import numpy as np
 
 from lockstep.core import canonical
 from lockstep.core.errors import NotEqualError
+from lockstep.engine.arrays import market_arrays
+from lockstep.engine.baselines import buy_and_hold, random_entries
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import Simulation, simulate
 from lockstep.market.checks import format_time
 from lockstep.market.quality import quality_report
+from lockstep.runs.seeds import SeedTree
 from lockstep.runs.training import Result
 from lockstep.search.objective import Tally
-from lockstep.strategies.evaluate import Backtest, Evaluator, decide
+from lockstep.strategies.batches import limited
+from lockstep.strategies.evaluate import Backtest, Evaluator, decide, entries_of
 
 if TYPE_CHECKING:
     from lockstep.kinds.strategy_plan import Plan
@@ -61,7 +65,7 @@ def finish(plan: Plan, tally: Tally, duplicates: int) -> Result:
         },
         "bounds": {name: found[name] for name in ("net_profit_worst_pct", "net_profit_best_pct", "ambiguous_trades")},
         "blocks": _blocks(winner.simulation),
-        "baselines": _baselines(plan, winner, plan.candles),
+        "baselines": _baselines(plan, evaluator, winner),
         "holdout": _holdout(plan, winner),
         "data": _facts(plan),
         "verdict": None,
@@ -81,9 +85,9 @@ def require_same(stored: Mapping[str, Any], found: Mapping[str, Any], *, trial: 
             differing = sorted(n for n in found if canonical.dumps(stored.get(n)) != canonical.dumps(found.get(n)))
             raise NotEqualError(
                 f"trial {trial} gave {differing[0]} = {stored.get(differing[0])!r} in the search and "
-                f"{found.get(differing[0])!r} when run again as a backtest ({len(differing)} metrics differ). The "
-                "search and the backtest share one code path, so this is an error of Lockstep or a strategy that is not "
-                "a function of its input: run `lockstep verify` and report it"
+                f"{found.get(differing[0])!r} when run again as a backtest ({len(differing)} metrics differ). Both "
+                "share one code path, so this is an error of Lockstep, or the strategy is no function of its input: "
+                "run `lockstep verify` and report it"
             )
 
 
@@ -119,12 +123,19 @@ def _holdout(plan: Plan, winner: Backtest) -> dict[str, Any] | None:
         "bars": len(bars),
         "start": format_time(int(bars.timestamp[0])),
         "metrics": _metrics(simulation),
+        "buy_and_hold": _metrics(buy_and_hold(bars, market_arrays(bars), plan.costs, plan.execution)),
     }
 
 
-def _baselines(plan: Plan, winner: Backtest, candles: Candles) -> dict[str, Any]:
-    """What holding the market, and entering it at random as often as the winner did, would have made."""
-    return {}
+def _baselines(plan: Plan, evaluator: Evaluator, winner: Backtest) -> dict[str, Any]:
+    """What holding the market, and making the winner's trades at random times, would have brought."""
+    entries = limited(entries_of(plan.strategy, evaluator.view, winner.parameters), plan.execution.max_holding)
+    seeds = SeedTree(plan.spec.seed).child("baseline", "random_entries")
+    luck = random_entries(evaluator.market, entries, winner.simulation, seeds)
+    return {
+        "buy_and_hold": _metrics(buy_and_hold(evaluator.candles, evaluator.market, plan.costs, plan.execution)),
+        "random_entries": None if luck is None else luck.to_dict(),
+    }
 
 
 def _metrics(simulation: Simulation) -> dict[str, Any]:
