@@ -85,7 +85,8 @@ class ToyTraining:
 
     def _learn(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Eq. (1) for one batch: estimates (batch, m) after each observation, observations (batch,)."""
-        observed = self._rng.random((self._spec.batch, 3)).sum(axis=1)
+        uniforms = self._rng.random((self._spec.batch, 3))
+        observed = uniforms[:, 0] + uniforms[:, 1] + uniforms[:, 2]
         path = np.empty((self._spec.batch, len(self._levels)))
         for i, y in enumerate(observed):
             size = STEP_SCALE / (self._seen() + i + STEP_OFFSET)
