@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from tests.property import oracle
 
 from lockstep.engine.costs import Costs
 from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
 from lockstep.market.candles import Candles
-from tests.property import oracle
 
 MINUTE = 60_000
 

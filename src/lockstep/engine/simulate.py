@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -137,9 +138,7 @@ def simulate_entries(
     walked = run_batch(market, walk_terms(market, costs, execution), batch, ends)
     made = int(walked.trade_offsets[1])
     trades = trades_of(walked.when[:, :made], walked.money[:, :made], at_close=execution.at_close)
-    equity = equity_curve(
-        market.bars.close, trades, initial_capital=execution.initial_capital, fee_rate=costs.fee_rate
-    )
+    equity = equity_curve(market.bars.close, trades, initial_capital=execution.initial_capital, fee_rate=costs.fee_rate)
     return Simulation(
         trades=trades,
         metrics=values_of(walked.metrics[0]),
@@ -161,7 +160,7 @@ def _block_sums(
     undefined = np.isnan(sums[:, 0])
     cells = np.concatenate((np.zeros(1, np.int64), ends))
     third, fourth = (
-        np.array([powers[lo:hi].sum() for lo, hi in zip(cells[:-1], cells[1:], strict=True)])
+        np.array([powers[lo:hi].sum() for lo, hi in itertools.pairwise(cells)])
         for powers in (square * returns, square * square)
     )
     return BlockSums(

@@ -170,7 +170,9 @@ def equity_curve(close: F8, trades: Trades, *, initial_capital: float, fee_rate:
 
 
 def bar_returns(equity: F8, initial_capital: float) -> NDArray[np.float64]:
-    """r_j = E_j / E_{j−1} − 1 with E_{−1} the initial capital; float64 (n,), exactly 0 while flat."""
+    """r_j = E_j / E_{j−1} − 1 with E_{−1} the initial capital; float64 (n,), exactly 0 while flat, NaN after ruin."""
     before = np.concatenate(([initial_capital], equity[:-1])) if equity.size else equity
-    returns: NDArray[np.float64] = equity / before - 1.0
+    ratio = np.full(equity.size, np.nan)
+    np.divide(equity, before, out=ratio, where=before > 0.0)
+    returns: NDArray[np.float64] = ratio - 1.0
     return returns

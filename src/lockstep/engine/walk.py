@@ -259,7 +259,54 @@ def _settle_touch(
 
 
 @kernel
-def _walk_set(  # noqa: PLR0915 - one thought: the life of one account
+def _distance(default: float, side: int, p: float, stop: float, trail: float) -> float:
+    """sl_distance: from entry to the tighter of stop and trailing stop, as a share of the entry price (rule 6)."""
+    start = stop
+    if trail == trail:
+        start = max(stop, p - trail) if side > 0 else min(stop, p + trail)
+    return abs(p - start) / p if np.isfinite(start) else default
+
+
+@kernel
+def _leave(
+    bars: Bars,
+    terms: Terms,
+    t: int,
+    x: int,
+    s: int,
+    reason: int,
+    ambiguous: int,
+    p: float,
+    q: float,
+    px: float,
+    target: float,
+    size: float,
+    equity: float,
+    when: I4,
+    money: F8,
+    made: int,
+) -> float:
+    """Settles and records one trade in column `made`; returns its pnl (rule 7)."""
+    out = px * (1.0 - s * terms.slippage) - s * terms.half_spread
+    pnl_pct = s * (out - q) / q - terms.taker - (terms.maker if reason == TP else terms.taker)
+    pnl = size * pnl_pct
+    other = pnl
+    if ambiguous:
+        other_out = target * (1.0 - s * terms.slippage) - s * terms.half_spread
+        other = size * (s * (other_out - q) / q - terms.taker - terms.maker)
+    when[SIGNAL_BAR, made], when[EXIT_BAR, made] = t, x
+    when[SIDE, made], when[REASON, made], when[AMBIGUOUS, made] = s, reason, ambiguous
+    when[GAPS, made] = bars.gaps[x] - bars.gaps[t]
+    money[ENTRY_RAW, made], money[ENTRY_PRICE, made] = p, q
+    money[EXIT_RAW, made], money[EXIT_PRICE, made] = px, out
+    money[SIZE, made], money[PNL_PCT, made] = size, pnl_pct
+    money[PNL, made], money[PNL_OTHER, made] = pnl, other
+    money[GROSS, made], money[EQUITY_BEFORE, made] = size * (s * (px - p) / p), equity
+    return pnl
+
+
+@kernel
+def _walk_set(
     bars: Bars,
     terms: Terms,
     fine: Fine,
@@ -315,19 +362,16 @@ def _walk_set(  # noqa: PLR0915 - one thought: the life of one account
             event, event_reason = exit_bar[flag], EXIT
         if event < last or (event == last and reason == END_OF_DATA and terms.at_close):
             last, reason = event, event_reason
-        by_event = reason == SIGNAL or reason == EXIT
+        by_event = reason in (SIGNAL, EXIT)
         at_open = by_event and not terms.at_close
 
         # Size and marks (rules 6 to 8). No stop at all: its side of the band is never reached.
         trail = trails[i] if trails.size > 0 else np.nan
-        if not stop == stop:
+        if stop != stop:
             stop = -np.inf if s > 0 else np.inf
-        if not target == target:
+        if target != target:
             target = np.inf if s > 0 else -np.inf
-        start = stop
-        if trail == trail:
-            start = max(stop, p - trail) if s > 0 else min(stop, p + trail)
-        distance = abs(p - start) / p if np.isfinite(start) else terms.default_distance
+        distance = _distance(terms.default_distance, s, p, stop, trail)
         capital = equity if terms.compounding else terms.capital
         size = min(capital * terms.risk / distance, capital)
         q = p * (1.0 + s * terms.slippage) + s * terms.half_spread
@@ -374,22 +418,7 @@ def _walk_set(  # noqa: PLR0915 - one thought: the life of one account
             x = last
             px = bars.close[x]
 
-        # Leave (rule 7).
-        out = px * (1.0 - s * terms.slippage) - s * terms.half_spread
-        pnl_pct = s * (out - q) / q - terms.taker - (terms.maker if reason == TP else terms.taker)
-        pnl = size * pnl_pct
-        other = pnl
-        if ambiguous:
-            other_out = target * (1.0 - s * terms.slippage) - s * terms.half_spread
-            other = size * (s * (other_out - q) / q - terms.taker - terms.maker)
-        when[SIGNAL_BAR, made], when[EXIT_BAR, made] = t, x
-        when[SIDE, made], when[REASON, made], when[AMBIGUOUS, made] = s, reason, ambiguous
-        when[GAPS, made] = bars.gaps[x] - bars.gaps[t]
-        money[ENTRY_RAW, made], money[ENTRY_PRICE, made] = p, q
-        money[EXIT_RAW, made], money[EXIT_PRICE, made] = px, out
-        money[SIZE, made], money[PNL_PCT, made] = size, pnl_pct
-        money[PNL, made], money[PNL_OTHER, made] = pnl, other
-        money[GROSS, made], money[EQUITY_BEFORE, made] = size * (s * (px - p) / p), equity
+        pnl = _leave(bars, terms, t, x, s, reason, ambiguous, p, q, px, target, size, equity, when, money, made)
         made += 1
         lived += x - t - (1 if at_open else 0)
         if z[HIGH_MARK] > z[PEAK]:

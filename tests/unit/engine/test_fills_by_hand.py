@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.property.cases import MINUTE, candles_of
 
 from lockstep.engine.costs import FREE, Costs
 from lockstep.engine.metrics import Metric
@@ -13,7 +14,6 @@ from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import Simulation, simulate
 from lockstep.market.candles import Candles
-from tests.property.cases import MINUTE, candles_of
 
 NEXT_OPEN, CLOSE = Execution(), Execution(fill="close")
 
@@ -292,7 +292,9 @@ def test_a_refused_opposite_signal_still_closes() -> None:
 def test_finer_bars_decide_which_of_stop_and_target_came_first() -> None:
     """Rule 9: one bar of 4 minutes spans 94 … 106; its minutes reach 106 in the second, 94 in the fourth."""
     coarse = candles_of([100] * 3, [100, 106, 100], [100, 94, 100], [100] * 3, step=4 * MINUTE)
-    minutes = [FLAT] * 4 + [(100, 101, 99, 100), (100, 106, 99, 105), (105, 105, 99, 100), (100, 100, 94, 100)] + [FLAT] * 4
+    minutes = (
+        [FLAT] * 4 + [(100, 101, 99, 100), (100, 106, 99, 105), (105, 105, 99, 100), (100, 100, 94, 100)] + [FLAT] * 4
+    )
     given = signals(3, {0: 1}, stop=95, target=105)
     up = simulate(coarse, given, FREE, detail=market(*minutes))
     assert (one(up)["exit_reason"], one(up)["exit_level"], up[Metric.AMBIGUOUS_TRADES]) == ("TP", 105, 0)

@@ -1,0 +1,76 @@
+"""A simulation in words: the text that `print(simulation)` shows. Rounding happens here and nowhere else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from lockstep.engine.metrics import COUNTS, Metric
+
+if TYPE_CHECKING:
+    from lockstep.engine.simulate import Simulation
+
+_GROUPS: Final[tuple[tuple[str, tuple[Metric, ...]], ...]] = (
+    (
+        "Result",
+        (
+            Metric.NET_PROFIT_PCT,
+            Metric.SHARPE_RATIO,
+            Metric.SORTINO_RATIO,
+            Metric.CALMAR_RATIO,
+            Metric.MAX_DRAWDOWN_BAR_PCT,
+            Metric.PROFIT_FACTOR,
+        ),
+    ),
+    (
+        "Trades",
+        (
+            Metric.TOTAL_TRADES,
+            Metric.GROSS_WIN_RATE,
+            Metric.EXPECTANCY,
+            Metric.AVG_WIN_PCT,
+            Metric.AVG_LOSS_PCT,
+            Metric.CVAR_95_PCT,
+            Metric.AVG_HOLDING_PERIODS,
+            Metric.EXPOSURE,
+        ),
+    ),
+    ("Costs", (Metric.TOTAL_COSTS, Metric.COST_SHARE, Metric.BREAK_EVEN_COST)),
+    (
+        "Doubts",
+        (
+            Metric.AMBIGUOUS_TRADES,
+            Metric.NET_PROFIT_WORST_PCT,
+            Metric.NET_PROFIT_BEST_PCT,
+            Metric.GAP_TRADES,
+            Metric.REFUSED_SIGNALS,
+            Metric.UNFILLED_SIGNALS,
+        ),
+    ),
+)
+
+
+def format_metric(metric: Metric, value: float | int | None) -> str:
+    """A value as people read it: counts whole, four significant digits otherwise, "-" where undefined."""
+    if value is None:
+        return "-"
+    if metric in COUNTS:
+        return f"{int(value):,}"
+    digits = f"{value:,.2f}" if abs(value) >= 1 else f"{value:.4g}"
+    return f"{digits} %" if metric.unit.startswith("%") else digits
+
+
+def summary(simulation: Simulation) -> str:
+    """Several lines: result, trades, costs, doubts and how the trades ended."""
+    bars = simulation.equity.size
+    lines = [f"{bars:,} bars, fill at {str(simulation.execution.fill).replace('_', ' ')}"]
+    if simulation.ruined:
+        lines.append("RUINED: equity reached 0; trading stopped there")
+    for title, metrics in _GROUPS:
+        lines.append(title)
+        lines += [f"  {metric:<24}{format_metric(metric, simulation.metrics[metric]):>14}" for metric in metrics]
+    reasons = Counter(str(reason) for reason in simulation.trades.exit_reasons())
+    if reasons:
+        lines.append("Exits")
+        lines += [f"  {reason:<24}{count:>14,}" for reason, count in reasons.most_common()]
+    return "\n".join(lines)

@@ -1,0 +1,102 @@
+"""What the result would be worth without the strategy."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from tests.property.cases import candles_of, random_candles
+
+from lockstep.engine.arrays import market_arrays
+from lockstep.engine.baselines import buy_and_hold, random_entries
+from lockstep.engine.costs import FREE, Costs
+from lockstep.engine.entries import compact
+from lockstep.engine.metrics import Metric
+from lockstep.engine.settings import Execution
+from lockstep.engine.signals import Signals
+from lockstep.engine.simulate import simulate
+from lockstep.runs.seeds import SeedTree
+
+SEEDS = SeedTree(42).child("baseline")
+
+
+def test_buy_and_hold_invests_everything_and_pays_the_same_costs() -> None:
+    """Bought at the open of bar 1 (100), sold at the last close (150), fee 1 % a side: 50 − 2 = 48 %."""
+    candles = candles_of([90, 100, 120], [100, 110, 150], [90, 100, 110], [95, 105, 150])
+    result = buy_and_hold(candles, market_arrays(candles), Costs(fee_rate=0.01, slippage_rate=0))
+    assert result[Metric.NET_PROFIT_PCT] == pytest.approx(48)
+    close = buy_and_hold(candles, market_arrays(candles), FREE, Execution(fill="close", risk_per_trade=0.001))
+    assert close[Metric.NET_PROFIT_PCT] == pytest.approx(100 * (150 / 95 - 1))
+
+
+@pytest.mark.parametrize("bars", [0, 1])
+def test_buy_and_hold_of_a_market_too_short_to_trade_is_no_trade(bars: int) -> None:
+    candles = candles_of(*[[100] * bars] * 4)
+    assert len(buy_and_hold(candles, market_arrays(candles)).trades) == 0
+
+
+def entry_on_every(step: int, bars: int, side: int = 1) -> Signals:
+    sides = np.where(np.arange(bars) % step == 0, side, 0).astype(np.int8)
+    return Signals(side=sides, time_limit=3)
+
+
+def test_random_entries_keep_number_and_kind_of_the_trades_and_come_again_with_the_seed() -> None:
+    candles = random_candles(np.random.default_rng(3), 2_000, tick=0.1)
+    market = market_arrays(candles)
+    batch = compact(entry_on_every(20, 2_000))
+    strategy = simulate(candles, entry_on_every(20, 2_000))
+    first = random_entries(market, batch, strategy, SEEDS, draws=50)
+    assert first is not None
+    assert first.trades == pytest.approx(len(strategy.trades), rel=0.02)
+    assert first == random_entries(market, batch, strategy, SEEDS, draws=50)
+    assert first != random_entries(market, batch, strategy, SEEDS.child("other"), draws=50)
+    luck = first.net_profit_pct
+    assert luck.p05 is not None
+    assert luck.p95 is not None
+    assert luck.p05 <= luck.mean <= luck.p95  # type: ignore[operator]
+    json.dumps(first.to_dict(), allow_nan=False)
+
+
+def test_a_strategy_that_knows_the_future_beats_all_random_ones_and_its_opposite_none() -> None:
+    """Prices alternate between calm and a jump of +10 % in bar 20k + 1; buying before each is the best there is."""
+    n = 1_000
+    price = np.full(n, 100.0)
+    price[1::20] = 110.0
+    candles = candles_of(np.full(n, 100.0), price, np.full(n, 100.0), price)
+    market = market_arrays(candles)
+    for side, percentile in ((1, 100.0), (-1, 0.0)):
+        sides = np.where(np.arange(n) % 20 == 0, side, 0).astype(np.int8)
+        given = Signals(side=sides, time_limit=1)
+        ranked = random_entries(market, compact(given), simulate(candles, given, FREE), SEEDS)
+        assert ranked is not None
+        assert ranked.draws == 200
+        assert ranked.net_profit_pct.percentile == percentile
+
+
+def test_stops_and_targets_keep_their_distance_from_the_price() -> None:
+    """Prices double half way: a stop 1 % away must stay 1 % away, or every random trade there would be refused."""
+    n = 400
+    level = np.where(np.arange(n) < 200, 100.0, 200.0)
+    candles = candles_of(level, level * 1.001, level * 0.999, level)
+    sides = np.where((np.arange(n) % 10 == 0) & (np.arange(n) < 190), 1, 0).astype(np.int8)
+    given = Signals(side=sides, stop=level * 0.99, target=level * 1.02, trail=level * 0.03, time_limit=4)
+    strategy = simulate(candles, given)
+    ranked = random_entries(market_arrays(candles), compact(given), strategy, SEEDS)
+    assert ranked is not None
+    assert ranked.trades > 0.9 * len(strategy.trades)
+
+
+def test_without_trades_there_is_nothing_to_compare() -> None:
+    candles = random_candles(np.random.default_rng(0), 50)
+    given = Signals(side=np.zeros(50, np.int8))
+    assert random_entries(market_arrays(candles), compact(given), simulate(candles, given), SEEDS) is None
+
+
+def test_a_chain_of_reversals_over_all_bars_still_has_a_random_counterpart() -> None:
+    candles = random_candles(np.random.default_rng(4), 200)
+    sides = np.where(np.arange(200) % 2 == 0, 1, -1).astype(np.int8)
+    given = Signals(side=sides)
+    ranked = random_entries(market_arrays(candles), compact(given), simulate(candles, given), SEEDS, draws=20)
+    assert ranked is not None
+    assert ranked.trades > 50

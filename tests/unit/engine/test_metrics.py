@@ -1,0 +1,200 @@
+"""Every metric from its formula, on a list of trades short enough to check with a pencil."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from tests.property.cases import MINUTE, candles_of
+
+from lockstep.core.errors import UnknownNameError
+from lockstep.engine.costs import FREE, Costs
+from lockstep.engine.metrics import COLUMN, COUNTS, Metric, annual_bars, as_metric
+from lockstep.engine.settings import Execution
+from lockstep.engine.signals import Signals
+from lockstep.engine.simulate import Simulation, simulate
+
+# Four trades of one bar each, all of size 10 000 at an entry of 100 (fill at the open, exit at the close):
+# closes 110, 95, 104, 98 give +10 %, −5 %, +4 %, −2 %; between them flat bars at 100.
+CLOSES = [100, 110, 100, 95, 100, 104, 100, 98, 100]
+Q = [0.10, -0.05, 0.04, -0.02]
+P = [1_000, -500, 400, -200]
+CAPITAL = 10_000.0
+
+
+def four_trades(costs: Costs = FREE) -> Simulation:
+    opens = [100] * 9
+    highs = [max(100, close) for close in CLOSES]
+    lows = [min(100, close) for close in CLOSES]
+    side = np.array([1, 0, 1, 0, 1, 0, 1, 0, 0], np.int8)
+    candles = candles_of(opens, highs, lows, CLOSES)
+    return simulate(candles, Signals(side=side, time_limit=1), costs, Execution(blocks=3))
+
+
+# T_i: 10 000, 11 000, 10 500, 10 900, 10 700
+DEPTHS = [10_500 / 11_000 - 1, 10_900 / 11_000 - 1, 10_700 / 11_000 - 1]
+# Equity at the closes: 10 000, 11 000, 11 000, 10 500, 10 500, 10 900, 10 900, 10 700, 10 700
+R = [0, 0.1, 0, 10_500 / 11_000 - 1, 0, 10_900 / 10_500 - 1, 0, 10_700 / 10_900 - 1, 0]
+YEAR = 365 * 24 * 60  # one-minute bars that never stop
+
+EXPECTED = {
+    Metric.NET_PROFIT: 700,
+    Metric.NET_PROFIT_PCT: 7,
+    Metric.NET_PROFIT_WORST_PCT: 7,
+    Metric.NET_PROFIT_BEST_PCT: 7,
+    Metric.SHARPE_RATIO: np.mean(R) / np.std(R) * math.sqrt(YEAR),
+    Metric.SHARPE_RATIO_PER_TRADE: np.mean(Q) / np.std(Q) * math.sqrt(252),
+    Metric.SORTINO_RATIO: np.mean(R) / math.sqrt(np.mean(np.minimum(R, 0) ** 2)) * math.sqrt(YEAR),
+    # std of −5 % and −2 % is 1.5 %
+    Metric.SORTINO_RATIO_PER_TRADE: 0.0175 / 0.015 * math.sqrt(252),
+    Metric.CALMAR_RATIO: 7 / (100 * 500 / 11_000),
+    Metric.MAX_DRAWDOWN_PCT: 100 * min(DEPTHS),
+    Metric.AVG_DRAWDOWN_PCT: 100 * np.mean(DEPTHS),
+    Metric.MAX_DRAWDOWN_BAR_PCT: 100 * min(DEPTHS),
+    Metric.TOTAL_TRADES: 4,
+    Metric.WINNING_TRADES: 2,
+    Metric.LOSING_TRADES: 2,
+    Metric.LONG_TRADES: 4,
+    Metric.SHORT_TRADES: 0,
+    Metric.GROSS_WIN_RATE: 0.5,
+    Metric.PROFIT_FACTOR: 1_400 / 700,
+    Metric.EXPECTANCY: 1.75,
+    Metric.AVG_WIN_PCT: 7,
+    Metric.AVG_LOSS_PCT: -3.5,
+    Metric.LARGEST_WIN_PCT: 10,
+    Metric.LARGEST_LOSS_PCT: -5,
+    Metric.CVAR_95_PCT: -5,  # ⌈4 / 20⌉ = 1 worst trade
+    Metric.AVG_HOLDING_PERIODS: 1,
+    Metric.EXPOSURE: 4 / 9,
+    Metric.TOTAL_COSTS: 0,
+    Metric.COST_SHARE: 0,
+    Metric.BREAK_EVEN_COST: 700 / 80_000,
+    Metric.AMBIGUOUS_TRADES: 0,
+    Metric.REFUSED_SIGNALS: 0,
+    Metric.UNFILLED_SIGNALS: 0,
+    Metric.GAP_TRADES: 0,
+    Metric.RUINED: 0,
+}
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_every_metric_equals_its_formula_on_four_trades(metric: Metric) -> None:
+    """R3.3, R3.4, R3.15"""
+    assert four_trades()[metric] == pytest.approx(EXPECTED[metric], rel=1e-9, abs=1e-12)
+
+
+def test_the_trades_and_block_sums_are_those_of_the_example() -> None:
+    result = four_trades()
+    assert result.trades.pnl.tolist() == pytest.approx(P)
+    assert result.blocks.bars.tolist() == [3, 3, 3]
+    assert result.blocks.r1.tolist() == pytest.approx([sum(R[0:3]), sum(R[3:6]), sum(R[6:9])])
+    assert result.blocks.r4.tolist() == pytest.approx([sum(r**4 for r in R[k : k + 3]) for k in (0, 3, 6)])
+
+
+def test_costs_are_what_the_same_trades_would_have_made_without_them() -> None:
+    """Fee 0.1 % a side of 10 000, four trades: 80; gross 700, so costs took 80 / 700; 620 are left."""
+    result = four_trades(Costs(fee_rate=0.001, slippage_rate=0))
+    assert result[Metric.TOTAL_COSTS] == pytest.approx(80)
+    assert result[Metric.COST_SHARE] == pytest.approx(80 / 700)
+    assert result[Metric.NET_PROFIT] == pytest.approx(620)
+
+
+def test_at_the_break_even_cost_nothing_is_left() -> None:
+    """Break-even is 700 / (2 · 40 000) = 0.875 % per side; charging exactly that leaves 0."""
+    cost = four_trades()[Metric.BREAK_EVEN_COST]
+    assert cost is not None
+    assert four_trades(Costs(fee_rate=cost, slippage_rate=0))[Metric.NET_PROFIT] == pytest.approx(0, abs=1e-9)
+
+
+RATIOS = {
+    Metric.SHARPE_RATIO, Metric.SHARPE_RATIO_PER_TRADE, Metric.SORTINO_RATIO, Metric.SORTINO_RATIO_PER_TRADE,
+    Metric.CALMAR_RATIO, Metric.GROSS_WIN_RATE, Metric.PROFIT_FACTOR, Metric.EXPECTANCY, Metric.AVG_WIN_PCT,
+    Metric.AVG_LOSS_PCT, Metric.LARGEST_WIN_PCT, Metric.LARGEST_LOSS_PCT, Metric.CVAR_95_PCT,
+    Metric.AVG_HOLDING_PERIODS, Metric.COST_SHARE, Metric.BREAK_EVEN_COST,
+}  # fmt: skip
+
+
+def test_without_trades_ratios_are_none_and_counts_and_sums_are_zero() -> None:
+    """R3.16"""
+    candles = candles_of(*[[100] * 5] * 4)
+    result = simulate(candles, Signals(side=np.zeros(5, np.int8)))
+    assert set(result.metrics) == set(Metric)
+    for metric, value in result.metrics.items():
+        assert value is None if metric in RATIOS else value == 0, metric
+
+
+def test_no_bars_at_all_is_an_empty_result() -> None:
+    """R3.16"""
+    result = simulate(candles_of([], [], [], []), Signals(side=np.zeros(0, np.int8)))
+    assert len(result.trades) == 0
+    assert result.equity.size == 0
+    assert result[Metric.NET_PROFIT] == 0
+    assert result[Metric.SHARPE_RATIO] is None
+
+
+def test_equal_trades_have_no_deviation_and_so_no_ratio() -> None:
+    """Three trades of exactly +10 % each: std is 0, not the rounding error of a sum."""
+    opens, closes = [100] * 7, [100, 110, 100, 110, 100, 110, 100]
+    candles = candles_of(opens, closes, opens, closes)
+    side = np.array([1, 0, 1, 0, 1, 0, 0], np.int8)
+    result = simulate(candles, Signals(side=side, time_limit=1), FREE)
+    assert result[Metric.TOTAL_TRADES] == 3
+    assert result[Metric.SHARPE_RATIO_PER_TRADE] is None
+
+
+def test_cvar_takes_the_worst_twentieth_rounded_up() -> None:
+    """41 trades lose 1 … 41 tenths of a percent: ⌈41 / 20⌉ = 3 worst, mean −4.0 %."""
+    closes: list[float] = []
+    for k in range(41):
+        closes += [1_000.0, 1_000.0 - (k + 1)]
+    opens = [1_000.0] * len(closes)
+    side = np.tile(np.array([1, 0], np.int8), 41)
+    candles = candles_of(opens, opens, closes, closes)
+    result = simulate(candles, Signals(side=side, time_limit=1), FREE)
+    assert result[Metric.CVAR_95_PCT] == pytest.approx(-(4.1 + 4.0 + 3.9) / 3)
+
+
+def test_bars_per_year_count_the_bars_actually_there() -> None:
+    """Never closing 5-minute bars: 105 120. A market open 5 of 7 days: 5 / 7 of it."""
+    five = 5 * MINUTE
+    assert annual_bars(np.arange(10_000, dtype=np.int64) * five, five) == pytest.approx(105_120)
+    week = np.arange(7 * 288, dtype=np.int64) * five
+    weeks = np.concatenate([week[: 5 * 288] + k * 7 * 86_400_000 for k in range(52)])
+    # The last weekend is not in the span, hence a little more than 5 / 7.
+    assert annual_bars(weeks, five) == pytest.approx(105_120 * 5 / 7, rel=0.01)
+
+
+def test_a_metric_knows_its_unit_formula_and_reference() -> None:
+    assert all(metric.unit and metric.formula and metric.reference for metric in Metric)
+    assert as_metric("sharpe_ratio") is Metric.SHARPE_RATIO
+    assert list(COLUMN.values()) == list(range(len(Metric)))
+    with pytest.raises(UnknownNameError, match="no metric is called 'sharp'; there are net_profit"):
+        as_metric("sharp")
+
+
+def test_a_result_is_plain_json_with_its_metrics_trades_and_curve() -> None:
+    """R3.19"""
+    result = four_trades()
+    back = json.loads(result.to_json())
+    assert back["metrics"]["total_trades"] == 4
+    assert back["trades"][0]["exit_reason"] == "MAX_HOLD"
+    assert back["trades"][0]["entry_time"] == MINUTE
+    assert back["equity_curve"]["equity"][1] == pytest.approx(11_000)
+    assert all(type(value) in (int, float, type(None)) for value in result.metrics.values())
+    assert all(type(result.metrics[metric]) is int for metric in COUNTS)
+    assert "equity_curve" not in result.to_dict(curve=False)
+
+
+def test_two_runs_are_identical() -> None:
+    """R3.1"""
+    assert four_trades().to_json() == four_trades().to_json()
+
+
+def test_the_printed_summary_rounds_and_names_the_doubts() -> None:
+    text = str(four_trades())
+    assert "net_profit_pct" in text
+    assert "7.00 %" in text
+    assert "ambiguous_trades" in text
+    assert repr(four_trades()) == "Simulation(bars=9, trades=4, net_profit_pct=7.00)"
