@@ -59,8 +59,8 @@ class LokyExecutor:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._end(kill=kind is not None)
+    def __exit__(self, *error: object) -> None:
+        self._end(kill=any(part is not None for part in error))
 
     def _round(self, task: Task[Any, Any], items: Sequence[Any], rounds: _Rounds) -> None:
         """Hand out items until none is left to hand out, or a worker was lost."""

@@ -41,6 +41,11 @@ def names() -> list[str]:
     return sorted(_PATHS.keys() | _KINDS.keys())
 
 
+def path(name: str) -> str | None:
+    """Where the kind called `name` lives, for another process; None when it was registered as an object."""
+    return _PATHS.get(name)
+
+
 def get(name: str) -> Kind:
     """The kind called `name`. Raises UnknownNameError listing all names."""
     if name not in _KINDS:

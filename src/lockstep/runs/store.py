@@ -334,7 +334,7 @@ def with_alarms(rows: Sequence[RunRow]) -> list[RunRow]:
                 f"run {run_id} has the same fingerprint but another journal ({journal[:12]} there, "
                 f"{str(row.journal_hash)[:12]} here); `lockstep diff {run_id} {row.run_id}` shows where they part"
             )
-            row = replace(row, alarm=f"{row.alarm}; {text}" if row.alarm else text)  # noqa: PLW2901
+            row = replace(row, alarm=f"{row.alarm}; {text}" if row.alarm else text)
         result.append(row)
     return result
 

@@ -1,0 +1,208 @@
+"""verify: compute a run again from its spec, in a fresh process, and compare the journals line by line.
+
+    integrity of the folder -> same code and numerics? -> compute again -> first line that differs, or none
+
+The whole run is computed into a scratch folder; with `sample`, pieces between checkpoints are computed from the
+checkpoints' states until that share of the steps is covered. The run's own folder is only read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lockstep.core import canonical, errors
+from lockstep.core.errors import InputError, Interrupted, LockstepError, MachineError, NotEqualError, RefusedError
+from lockstep.runs import registry
+from lockstep.runs.check import check
+from lockstep.runs.diff import Difference
+from lockstep.runs.folder import RunStatus, require_folder
+from lockstep.runs.numerics import environment
+
+
+@dataclass(frozen=True)
+class ExecutorChoice:
+    """How the fresh process makes its executor: "package.module:NAME" and its arguments (canonical JSON)."""
+
+    path: str
+    arguments: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What computing again showed.
+
+    equal         every line computed again is the line recorded
+    steps         steps of the run; `computed` of them were computed again
+    sampled       whether only a sample was computed
+    first         the first difference: its first value is the record's, its second the new one
+    differences   how code and numerics differ from the record; only with `across`, as a label on the rest
+    """
+
+    run_id: str
+    equal: bool
+    steps: int
+    computed: int
+    sampled: bool
+    journal_hash: str
+    first: Difference | None = None
+    differences: tuple[str, ...] = field(default=())
+
+    def raise_for_difference(self) -> None:
+        """Raise NotEqualError naming the first step and field, if there is a difference."""
+        if not self.equal:
+            raise NotEqualError(
+                f"run {self.run_id} came out different: {self.first} (first: the record, second: computed again). "
+                "Check the machine's memory; a strategy that reads clocks, files or global random numbers does it too."
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `--json`."""
+        return {
+            "run_id": self.run_id,
+            "equal": self.equal,
+            "steps": self.steps,
+            "computed": self.computed,
+            "sampled": self.sampled,
+            "journal_hash": self.journal_hash,
+            "first": self.first.to_json() if self.first is not None else None,
+            "differences": list(self.differences),
+        }
+
+
+def verify(
+    path: Path,
+    *,
+    home: Path,
+    executor: ExecutorChoice,
+    across: bool = False,
+    sample: float | None = None,
+    sample_seed: int | None = None,
+    kind: str | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Verification:
+    """Compute the run in `path` again and compare. Never writes into the run's folder.
+
+    `sample` is the share of steps to compute, in (0, 1]; which ones is drawn anew each time unless `sample_seed`
+    is given. `kind` is an import path for kinds that are not registered by one. `on_step` is told steps done and to do.
+
+    Raises IntegrityError for damage, RefusedError for a run that is not complete, NotComparableError for other code
+    or numerics unless `across`, WorkerLostError, MachineError when the fresh process dies, Interrupted on Ctrl-C.
+    """
+    if sample is not None and not 0.0 < sample <= 1.0:
+        raise InputError(f"a sample is a share of the steps, more than 0 and at most 1; found {sample!r}. 0.02 is 2 %.")
+    folder = require_folder(path)
+    status = folder.status()
+    if status is not RunStatus.COMPLETE:
+        raise RefusedError(f"{path}: only a complete run is verified; this one is {status}. Resume it first.")
+    check(path).raise_for_problems()
+    body = folder.read("spec")
+    name = str(body.get("kind"))
+    job = {
+        "folder": str(path.resolve()),
+        "home": str(home.resolve()),
+        "kind": name,
+        "kind_path": kind if kind is not None else registry.path(name),
+        "executor": executor.path,
+        "executor_arguments": list(executor.arguments),
+        "across": across,
+        "sample": sample,
+        "sample_seed": sample_seed,
+        "sys_path": sys.path,
+        "parent": os.getpid(),
+    }
+    with _scratch(home) as scratch:
+        report = _in_fresh_process({**job, "scratch": str(scratch)}, str(body.get("numerics", "native")), on_step)
+    first = Difference(**report.pop("first")) if report["first"] is not None else report.pop("first")
+    return Verification(run_id=path.resolve().name, first=first, differences=tuple(report.pop("differences")), **report)
+
+
+@contextmanager
+def _scratch(home: Path) -> Iterator[Path]:
+    """A folder on the home's disk, or on the temporary one where the home is read-only; gone afterwards."""
+    try:
+        made = Path(tempfile.mkdtemp(prefix=".verify-", dir=home))
+    except OSError:
+        made = Path(tempfile.mkdtemp(prefix="lockstep-verify-"))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _in_fresh_process(
+    job: Mapping[str, Any], numerics: str, on_step: Callable[[int, int], None] | None
+) -> dict[str, Any]:
+    """Run `lockstep.runs.verify_child` and return its report, or raise the error it reports."""
+    # Another hash seed than this process's: nothing may depend on it.
+    variables = {**environment(numerics), "PYTHONHASHSEED": "random"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lockstep.runs.verify_child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=variables,
+        # Ctrl-C reaches this process alone, which then ends the other.
+        start_new_session=True,
+    )
+    try:
+        answer = _talk(process, job, on_step)
+    except KeyboardInterrupt:
+        raise Interrupted("verify was stopped; the run is untouched. Start it again at any time.") from None
+    finally:
+        if process.poll() is None:
+            # The session holds the child and its workers.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+    if answer is None:
+        code = process.returncode
+        reason = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        raise MachineError(
+            f"the fresh process {reason} before it finished. Check memory and the messages above, then verify again."
+        )
+    if "error" in answer:
+        raise _error_of(answer["error"], answer["message"])
+    report: dict[str, Any] = answer["report"]
+    return report
+
+
+def _talk(
+    process: subprocess.Popen[bytes], job: Mapping[str, Any], on_step: Callable[[int, int], None] | None
+) -> dict[str, Any] | None:
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("the process was started without pipes")
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(json.dumps(job).encode())
+        process.stdin.close()
+    for line in process.stdout:
+        message: dict[str, Any] = canonical.loads(line)
+        if "step" not in message:
+            process.wait()
+            return message
+        if on_step is not None:
+            on_step(message["step"], message["of"])
+    process.wait()
+    return None
+
+
+def _error_of(name: str, message: str) -> LockstepError:
+    """The error of our tree with this name, or one that tells the name of another's."""
+    kind = getattr(errors, name, None)
+    if isinstance(kind, type) and issubclass(kind, LockstepError):
+        return kind(message)
+    return LockstepError(f"computing the run again raised {name}: {message}")
