@@ -126,8 +126,8 @@ def _slot(time: NDArray[np.int64], width: int) -> NDArray[np.int64]:
 def _weekly_hours(timestamp: NDArray[np.int64], width: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which slots of the week are usually closed and which usually open: bool (slots,) each.
 
-    Fewer than four weeks with bars say too little: then Saturday and the hours beside it count as closed when no row opens on
-    a Saturday, and weekdays as open.
+    Fewer than four weeks with bars say too little: then the weekend counts as closed when no row opens on a
+    Saturday, and weekdays as open (but for the late hours of Friday, which say nothing).
     """
     n_slots = WEEK_MS // width
     slot = _slot(timestamp, width)

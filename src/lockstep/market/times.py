@@ -137,8 +137,8 @@ def from_text(
     Raises:
         DataError: A text cannot be read, or names no zone and none is declared; names the first row.
     """
-    if time_format is None and values and values[0] is not None and _is_number(values[0]):
-        return from_numbers(_numbers(values, place), unit=unit, place=place)
+    if time_format is None and values and values[0] is not None and (unit is not None or _is_number(values[0])):
+        return from_numbers(_numbers(values, unit, place), unit=unit, place=place)
     if time_format is None:
         read: Callable[[str], datetime] = _iso
         known = "ISO-8601, such as 2024-03-01T12:00:00Z"
@@ -176,17 +176,18 @@ def _iso(text: str) -> datetime:
     return datetime.fromisoformat(text[:-4] + "Z" if text.endswith(" UTC") else text)
 
 
-def _is_number(text: str) -> bool:
-    # Twenty digits in a row are no epoch; 20240301 is a date that fromisoformat reads.
-    return re.fullmatch(r"\s*\d{9,19}(\.\d*)?\s*", text) is not None
+def _is_number(text: str, unit: str | None = None) -> bool:
+    # Twenty digits in a row are no epoch; 20240301 is a date that fromisoformat reads, unless a unit is declared.
+    digits = "9,19" if unit is None else "1,19"
+    return re.fullmatch(rf"\s*\d{{{digits}}}(\.\d*)?\s*", text) is not None
 
 
-def _numbers(values: Sequence[str | None], place: str) -> NDArray[Any]:
+def _numbers(values: Sequence[str | None], unit: str | None, place: str) -> NDArray[Any]:
     whole = all(text is not None and "." not in text for text in values)
     convert: Callable[[str], Any] = int if whole else float
     for row, text in enumerate(values):
-        if text is None or not _is_number(text):
+        if text is None or not _is_number(text, unit):
             raise DataError(
-                f"{place}: times are epoch numbers as in row 0; found {text!r} in row {row}. Correct the row."
+                f"{place}: times are epoch numbers, as in the other rows; found {text!r} in row {row}. Correct it."
             )
     return np.array([convert(text) for text in values if text is not None], dtype=np.int64 if whole else np.float64)

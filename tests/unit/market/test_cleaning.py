@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tests.unit.market.bars import HOUR, MONDAY, walk
 
 from lockstep.core.errors import DataError
 from lockstep.market.candles import Candles
 from lockstep.market.cleaning import PRESETS, DataCleaner, DataFilterConfig, FewCandlesWarning, quick_clean
-from tests.unit.market.bars import HOUR, MONDAY, walk
 
 pytestmark = pytest.mark.filterwarnings("ignore::lockstep.market.cleaning.FewCandlesWarning")
 
@@ -26,7 +26,14 @@ ROWS = [
     ((128.0, 128.015625, 128.0, 128.0, 5.0), "valid"),  # 1/64 / 128 = 0.0122 % > 0.01 %
     ((100.0, 101.0, 99.0, 100.5, 0.1), "valid"),  # exactly the threshold is enough
 ]
-REASONS = ["zero_volume", "insufficient_volume", "valid_single_price", "flat_low_volume", "insufficient_movement", "valid"]
+REASONS = [
+    "zero_volume",
+    "insufficient_volume",
+    "valid_single_price",
+    "flat_low_volume",
+    "insufficient_movement",
+    "valid",
+]
 
 
 def frame(rows: list[tuple[float, ...]] | None = None) -> pd.DataFrame:

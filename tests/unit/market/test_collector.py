@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.unit.market.bars import DAY, HOUR, walk
 
 from lockstep.core.errors import DataError, UnknownNameError
 from lockstep.market.collector import DataCollector
 from lockstep.market.indicators import rolling_atr, sma
 from lockstep.market.source import FileSource, SampleSource, open_source
-from tests.unit.market.bars import DAY, HOUR, walk
 
 
 def source(tmp_path: Path, n: int = 300, step: int = HOUR) -> FileSource:
@@ -67,10 +67,10 @@ def test_days_are_converted_with_the_timeframe_of_the_job(tmp_path: Path) -> Non
     collector = DataCollector(source(tmp_path))
     with pytest.warns(DeprecationWarning, match="lookback_days is deprecated"):
         assert len(collector.fetch_candles("A/B", "x", "1h", lookback_days=5)) == 120
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="lookback_days"):
         assert len(collector.fetch_candles("A/B", "x", "1h", lookback_candles=150, lookback_days=5)) == 150
     days = DataCollector(source(tmp_path, step=DAY))
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="lookback_days"):
         assert len(days.fetch_candles("A/B", "x", "1d", lookback_days=110)) == 110
 
 
@@ -105,7 +105,7 @@ def test_sources_are_opened_by_name(tmp_path: Path) -> None:
         open_source("file")
     with pytest.raises(DataError, match="takes no path"):
         open_source("sample", "a.csv")
-    with pytest.raises(DataError, match="'database' is not available in this version.*use source 'file'"):
+    with pytest.raises(DataError, match=r"'database' is not available in this version.*use source 'file'"):
         open_source("database")
     with pytest.raises(UnknownNameError, match="'sample', 'file' or 'database'; found 'web'"):
         open_source("web")

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+from tests.unit.market.bars import DAY, HOUR, MONDAY, candles
 
 from lockstep.market.candles import Candles
 from lockstep.market.gaps import GapKind, find_gaps, gap_before, missing_before
-from tests.unit.market.bars import DAY, HOUR, MONDAY, candles
 
 WEEK = 7 * DAY
 

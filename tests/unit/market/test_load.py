@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
+from tests.unit.market.bars import HOUR, MONDAY, candles, columns
 
 from lockstep.core.errors import DataError
 from lockstep.market.load import DroppedRowsWarning, load_candles, load_with_report, read_bars
-from tests.unit.market.bars import HOUR, MONDAY, candles, columns
 
 EXPECTED = candles()
 
@@ -70,7 +70,7 @@ def test_a_mapping_names_the_columns(tmp_path: Path) -> None:
     assert load_candles(path, columns=mapping) == EXPECTED
     with pytest.raises(DataError, match=r"'open' is in 'aa'; found 'when', 'a'"):
         load_candles(path, columns={**mapping, "open": "aa"})
-    with pytest.raises(DataError, match="columns maps timestamp, open.*found 'opne'. Did you mean 'open'"):
+    with pytest.raises(DataError, match=r"columns maps timestamp, open.*found 'opne'. Did you mean 'open'"):
         load_candles(path, columns={**mapping, "opne": "a"})
 
 
@@ -85,7 +85,7 @@ def test_a_csv_without_a_header_needs_the_list_of_its_names(tmp_path: Path) -> N
 
 def test_missing_columns_are_named_with_the_likely_ones(tmp_path: Path) -> None:
     path = csv(tmp_path / "a.csv", ["timestamp,open,high,low,closse,volume", *rows()])
-    with pytest.raises(DataError, match="columns close are missing; found .*Did you mean 'closse'"):
+    with pytest.raises(DataError, match=r"columns close are missing; found .*Did you mean 'closse'"):
         load_candles(path)
 
 
@@ -113,7 +113,11 @@ def test_two_possible_time_columns_are_not_chosen_between() -> None:
         ("a.csv", b"", "the file is empty"),
         ("a.csv", b"\n\n", "the file is empty"),
         ("a.csv", HEADER.encode() + b"\n", "there are no rows"),
-        ("a.csv", HEADER.encode() + b"\n1,2,3\n", "the file cannot be read: CSV parse error: Row #2: Expected 6 columns"),
+        (
+            "a.csv",
+            HEADER.encode() + b"\n1,2,3\n",
+            "the file cannot be read: CSV parse error: Row #2: Expected 6 columns",
+        ),
         ("a.csv", b"a,a\n1,2\n", "found 'a' twice"),
         ("a.parquet", b"PAR1 no", "the file cannot be read"),
         ("a.feather", b"ARROW1 no", "the file cannot be read"),
@@ -148,7 +152,7 @@ def test_a_flipped_bit_in_a_parquet_page_is_found(tmp_path: Path) -> None:
     at = bytes(data).index(np.float64(103.0).tobytes())
     data[at] ^= 1
     path.write_bytes(data)
-    with pytest.raises(DataError, match="cannot be read: .*checksum"):
+    with pytest.raises(DataError, match=r"cannot be read: .*checksum"):
         load_candles(path)
 
 
@@ -191,7 +195,7 @@ def test_times_with_a_zone_are_read_from_arrow_and_pandas_in_any_unit() -> None:
 
 def test_times_without_a_zone_in_a_frame_need_a_declared_one() -> None:
     naive = pd.DataFrame(columns()).assign(timestamp=pd.to_datetime(columns()["timestamp"], unit="ms"))
-    with pytest.raises(DataError, match="the zone of the times is not given. Declare it: timezone='UTC'"):
+    with pytest.raises(DataError, match=r"the zone of the times is not given. Declare it: timezone='UTC'"):
         load_candles(naive)
     assert load_candles(naive, timezone="UTC") == EXPECTED
     assert load_candles(naive, timezone="+01:00").timestamp[0] == MONDAY - HOUR
@@ -236,7 +240,10 @@ def test_bad_rows_are_dropped_only_on_request_and_reported() -> None:
     loaded, report = load_with_report(frame, on_bad="drop", timeframe="1h")
     assert loaded.open.tolist() == [10, 11, 13, 15]
     assert (report.rows_read, report.rows_dropped, report.rows_returned) == (6, 2, 4)
-    assert [(str(defect.rule), defect.row) for defect in report.dropped] == [("duplicated", 2), ("OHLC-inconsistent", 4)]
+    assert [(str(defect.rule), defect.row) for defect in report.dropped] == [
+        ("duplicated", 2),
+        ("OHLC-inconsistent", 4),
+    ]
     assert "6 rows read, 2 dropped, 4 returned" in str(report)
     with pytest.warns(DroppedRowsWarning, match="frame: 6 rows read, 2 dropped"):
         load_candles(frame, on_bad="drop", timeframe="1h")
@@ -265,7 +272,7 @@ def test_extra_columns_are_kept_on_request_only() -> None:
     kept = load_candles(wide, extra=["funding"])
     assert kept.extra["funding"][0] == 0.1
     assert np.isnan(kept.extra["funding"][1])
-    with pytest.raises(DataError, match="extra column 'fundin' is missing.*Did you mean 'funding'"):
+    with pytest.raises(DataError, match=r"extra column 'fundin' is missing.*Did you mean 'funding'"):
         load_candles(wide, extra=["fundin"])
 
 

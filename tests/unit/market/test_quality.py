@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.unit.market.bars import DAY, HOUR, MONDAY, walk
 
 from lockstep.core.errors import DataError
 from lockstep.market.candles import Candles
 from lockstep.market.checks import Rule
 from lockstep.market.quality import quality_report
-from tests.unit.market.bars import DAY, HOUR, MONDAY, walk
 
 
 def raw(n: int = 1_000, seed: int = 1) -> dict[str, np.ndarray[Any, Any]]:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.unit.market.bars import DAY, HOUR, MONDAY, candles
 
 from lockstep.core.errors import DataError
 from lockstep.market.resampling import align_asof, asof_index, resample, take_asof
-from tests.unit.market.bars import DAY, HOUR, MONDAY, candles
 
 MINUTE = 60_000
 FIVE = 5 * MINUTE

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.unit.market.bars import HOUR, candles, columns, walk
 
 from lockstep.core import files
 from lockstep.core.errors import DataError, DiskError, IntegrityError
 from lockstep.market.candles import Candles
 from lockstep.market.snapshot import open_snapshot, snapshot_path, write_snapshot
-from tests.unit.market.bars import HOUR, candles, columns, walk
 
 
 def test_a_snapshot_lies_under_its_digest_and_gives_the_same_candles_back(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_sound_file_under_another_name_is_refused(tmp_path: Path) -> None:
 def test_a_missing_snapshot_and_a_false_digest_are_input_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no such snapshot"):
         open_snapshot(tmp_path, "0" * 64)
-    with pytest.raises(DataError, match="64 hexadecimal digits; found '../etc/passwd'"):
+    with pytest.raises(DataError, match=r"64 hexadecimal digits; found '../etc/passwd'"):
         open_snapshot(tmp_path, "../etc/passwd")
 
 
