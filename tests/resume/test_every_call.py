@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,18 +14,19 @@ import pytest
 from lockstep.core.errors import DiskError
 from lockstep.core.files import temporary_files
 from lockstep.runs.check import check
+from lockstep.runs.checkpoint import CheckpointPolicy
 from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.runs.loop import Outcome, execute
 from lockstep.testing.contracts.training_kind import EVERY_STEP, fingerprint, hashed_files, new_folder
-from lockstep.testing.faults import CountingFileSystem, Crash, CrashAt, FailAt, faults
+from lockstep.testing.faults import CountingFileSystem, Crash, CrashAt, FailAt, PowerCutAt, faults
 from lockstep.testing.toy_training import ToySpec, ToyTraining
 
 SPEC = ToySpec(seed=7, steps=3, batch=2)
 PART_BYTES = 400  # a segment of this run rolls over twice
 
 
-def go(folder: RunFolder) -> Outcome:
-    return execute(ToyTraining(SPEC), folder, fingerprint=fingerprint(7), policy=EVERY_STEP, part_bytes=PART_BYTES)
+def go(folder: RunFolder, policy: CheckpointPolicy = EVERY_STEP) -> Outcome:
+    return execute(ToyTraining(SPEC), folder, fingerprint=fingerprint(7), policy=policy, part_bytes=PART_BYTES)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,46 @@ def test_a_disk_that_refuses_at_any_call_is_named_and_the_run_goes_on_afterwards
         assert list(temporary_files(folder.path)) == []
         shutil.rmtree(folder.path)
     assert n > 100
+
+
+SURVIVORS = {
+    "nothing unforced survives": lambda path: False,
+    "only the journal survives": lambda path: path.name == "journal.jsonl",
+    "only segments survive": lambda path: path.suffix == ".seg",
+}
+
+
+@pytest.mark.parametrize("survives", SURVIVORS.values(), ids=SURVIVORS.keys())
+def test_the_power_fails_at_every_call_and_the_resumed_run_equals_an_uninterrupted_one(
+    tmp_path: Path, whole: dict[str, bytes], survives: Callable[[Path], bool]
+) -> None:
+    """A1 of the reliability promises: what is said to exist, exists after a power cut."""
+    rare = CheckpointPolicy(interval_s=1e9)  # the last checkpoint only, so that much is unforced
+    for policy in (EVERY_STEP, rare):
+        for n in itertools.count(1):
+            folder = new_folder(tmp_path / f"{policy.interval_s}-{n}", 7)
+            with contextlib.suppress(Crash), faults(PowerCutAt(n, survives)) as disk:
+                go(folder, policy)
+            if not disk.struck:
+                assert policy is rare or n > 100
+                break
+            disk.cut()
+            go(folder)
+            assert hashed_files(folder) == whole, f"power failed at call {n}"
+            assert check(folder.path).problems == ()
+            shutil.rmtree(folder.path)
+
+
+def test_a_manifest_that_survives_a_power_cut_is_right(tmp_path: Path) -> None:
+    for n in itertools.count(90):
+        folder = new_folder(tmp_path / str(n), 7)
+        with contextlib.suppress(Crash), faults(PowerCutAt(n)) as disk:
+            go(folder)
+        disk.cut()
+        if folder.status() is RunStatus.COMPLETE:
+            assert check(folder.path).problems == ()
+        if not disk.struck:
+            break
 
 
 @pytest.mark.parametrize("share", [0.4, 0.75, 0.97], ids=lambda share: f"first killed after {share:.0%} of its calls")

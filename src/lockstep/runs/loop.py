@@ -9,7 +9,7 @@ The work per step depends on that step alone, never on how many there were befor
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -271,7 +271,9 @@ def _check_order(step: Step, expected: int) -> None:
         )
 
 
-def recompute(training: Training, folder: RunFolder, start: Checkpoint | None) -> Iterator[tuple[bytes, Step]]:
+def recompute(
+    training: Training, folder: RunFolder, start: Checkpoint | None
+) -> Generator[tuple[bytes, Step], None, None]:
     """Compute steps again from a checkpoint of a run (None: from the first) without writing anything.
 
     Yields, for each step, the journal line that it gives and the step itself; the caller compares with the lines

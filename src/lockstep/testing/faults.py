@@ -10,7 +10,7 @@ for n in itertools.count(1):
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -129,6 +129,93 @@ class CrashAt(CountingFileSystem):
         if self.calls + 1 == self._n:
             os.write(descriptor, memoryview(data)[: len(data) // 2])
         return super().write(descriptor, data)
+
+
+class PowerCutAt(CrashAt):
+    """The power fails at the n-th call: what was not forced to the device is gone (worst case of fsync(2)).
+
+    Appended bytes survive up to the last fsync of their file; creations, renames and removals up to the last fsync of
+    their folder. `survives` names files whose unforced bytes reached the device all the same: the kernel may write
+    back any file at any time. Call `cut` when the process is dead.
+    """
+
+    def __init__(self, n: int, survives: Callable[[Path], bool] = lambda path: False) -> None:
+        super().__init__(n)
+        self._survives = survives
+        self._paths: dict[int, Path] = {}
+        self._forced: dict[Path, bytes] = {}
+        """What is on the device of files that have unforced changes."""
+        self._entries: dict[Path, bytes | None] = {}
+        """What is on the device under names whose folder was not forced; None: nothing."""
+
+    def open_new(self, path: Path) -> int:
+        """See `FileSystem`."""
+        descriptor = super().open_new(path)
+        self._paths[descriptor] = path
+        self._entries.setdefault(path, None)
+        self._forced[path] = b""
+        return descriptor
+
+    def open_append(self, path: Path) -> int:
+        """See `FileSystem`."""
+        there = path.exists()
+        descriptor = super().open_append(path)
+        self._paths[descriptor] = path
+        if not there:
+            self._entries.setdefault(path, None)
+            self._forced[path] = b""
+        return descriptor
+
+    def write(self, descriptor: int, data: bytes | bytearray | memoryview) -> int:
+        """See `FileSystem`."""
+        self._changing(self._paths[descriptor])
+        return super().write(descriptor, data)
+
+    def truncate(self, path: Path, length: int) -> None:
+        """See `FileSystem`."""
+        self._changing(path)
+        super().truncate(path, length)
+
+    def fsync(self, descriptor: int) -> None:
+        """See `FileSystem`."""
+        super().fsync(descriptor)
+        self._forced.pop(self._paths[descriptor], None)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """See `FileSystem`."""
+        before = target.read_bytes() if target.exists() else None
+        super().rename(source, target)
+        self._entries.setdefault(target, before)
+        self._entries.pop(source, None)
+        if source in self._forced:
+            self._forced[target] = self._forced.pop(source)
+
+    def unlink(self, path: Path) -> None:
+        """See `FileSystem`."""
+        before = path.read_bytes() if path.exists() else None
+        super().unlink(path)
+        self._entries.setdefault(path, before)
+        self._forced.pop(path, None)
+
+    def fsync_folder(self, folder: Path) -> None:
+        """See `FileSystem`."""
+        super().fsync_folder(folder)
+        self._entries = {path: before for path, before in self._entries.items() if path.parent != folder}
+
+    def cut(self) -> None:
+        """Leave on the disk what the device held."""
+        for path, content in self._forced.items():
+            if path.exists() and not self._survives(path):
+                path.write_bytes(content)
+        for path, before in self._entries.items():
+            if before is not None:
+                path.write_bytes(before)
+            elif path.exists():
+                path.unlink()
+
+    def _changing(self, path: Path) -> None:
+        if path not in self._forced and path.exists():
+            self._forced[path] = path.read_bytes()
 
 
 Disk = TypeVar("Disk", bound=files.FileSystem)
