@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from lockstep.app.results import TrainResult
-    from lockstep.bootstrap import diff, list_runs, resume, train, verify
+    from lockstep.bootstrap import diff, list_runs, resume, sweep, train, verify
     from lockstep.core.errors import LockstepError
     from lockstep.core.space import Space
     from lockstep.engine.costs import Costs
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lockstep.market.sample import sample_candles
     from lockstep.search.optimizers import GridSearchOptimizer, ParameterOptimizer, RandomSearchOptimizer
     from lockstep.strategies.base import Strategy
-    from lockstep.strategies.evaluate import backtest, sweep
+    from lockstep.strategies.evaluate import backtest
     from lockstep.strategies.faces import BacktestEngine, LiquiditySweepStrategy
 
 # Name -> the module it lives in. The block above says the same to mypy and to editors; a test compares the two.
@@ -60,7 +60,7 @@ _HOMES: Final = {
     "resume": "lockstep.bootstrap",
     "sample_candles": "lockstep.market.sample",
     "simulate": "lockstep.engine.simulate",
-    "sweep": "lockstep.strategies.evaluate",
+    "sweep": "lockstep.bootstrap",
     "train": "lockstep.bootstrap",
     "verify": "lockstep.bootstrap",
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tests.acceptance.user import EXAMPLE, SMALL, User
 
 KEYS = {"run_id", "status", "fingerprint", "journal_hash", "data_hash", "best", "trials", "verdict", "folder"}

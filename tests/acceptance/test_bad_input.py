@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from tests.acceptance.user import EXAMPLE, SMALL, Answer, User
 
 HOUR_MS = 3_600_000
@@ -19,7 +18,7 @@ START_MS = 1_700_000_000_000 // HOUR_MS * HOUR_MS
 
 def no_run_left(user: User) -> None:
     assert user.runs() == [], "a refused training leaves no run"
-    left = [path for path in user.home.rglob("*.lockstep-tmp")] if user.home.exists() else []
+    left = list(user.home.rglob("*.lockstep-tmp")) if user.home.exists() else []
     assert left == []
 
 
@@ -30,7 +29,9 @@ def csv(path: Path, rows: int, *, step_ms: int = HOUR_MS, spoil: str | None = No
     lines = ["timestamp,open,high,low,close,volume"]
     for i in range(rows):
         written = spoil if spoil is not None and i == at else f"{close[i]:.6f}"
-        lines.append(f"{START_MS + i * step_ms},{close[i]:.6f},{close[i] + 0.002:.6f},{close[i] - 0.002:.6f},{written},100")
+        lines.append(
+            f"{START_MS + i * step_ms},{close[i]:.6f},{close[i] + 0.002:.6f},{close[i] - 0.002:.6f},{written},100"
+        )
     path.write_text("\n".join(lines) + "\n")
     return path
 

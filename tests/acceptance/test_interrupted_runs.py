@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 
 import pytest
-
 from tests.acceptance.user import EXAMPLE, LONG, User
 
 

@@ -1,4 +1,4 @@
-"""What `import lockstep as ls` offers: all of it documented, all of it loadable, nothing of it costly before its use."""
+"""What `import lockstep as ls` offers: all of it documented and loadable, nothing of it costly before its use."""
 
 from __future__ import annotations
 

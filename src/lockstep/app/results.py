@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.core.errors import Interrupted, NotEqualError, RefusedError
 from lockstep.runs.folder import RunFolder, RunStatus
+from lockstep.runs.identity import fingerprint
 from lockstep.runs.journal import read_lines
+from lockstep.runs.store import read_tags
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,17 +110,53 @@ class TrainResult:
         if self.best is not None:
             parameters = ", ".join(f"{name}={value!r}" for name, value in self.best.parameters.items())
             lines.append(f"  best trial {self.best.index}: {parameters}")
-        lines.append(f"  fingerprint {self.fingerprint[:16]}, journal {(self.journal_hash or 'none')[:16]}, seed {self.seed}")
+        lines.append(
+            f"  fingerprint {self.fingerprint[:16]}, journal {(self.journal_hash or 'none')[:16]}, seed {self.seed}"
+        )
         lines.append(f"  {self.folder}")
         return "\n".join(lines)
 
 
-def read_journal_hash(folder: RunFolder) -> str | None:
-    """Hash of the last whole line of a run's journal; None before the first. Raises IntegrityError for damage."""
+def read_result(folder: RunFolder, *, alarm: str | None = None, notes: tuple[str, ...] = ()) -> TrainResult:
+    """What a run's folder says, complete or not. Raises IntegrityError when a document is damaged.
+
+    `alarm` is what the store found by comparing runs (`RunStore.alarm`).
+    """
+    status = folder.status()
+    spec, data = folder.read("spec"), folder.read("data")
+    summary: Mapping[str, Any] = folder.result() if status is RunStatus.COMPLETE else {}
+    journal_hash, last_step = _end_of_journal(folder)
+    failure = folder.read("failure") if status is RunStatus.FAILED else None
+    trials = summary.get("trials") or {"total": last_step.get("total", 0), "valid": last_step.get("valid", 0)}
+    best = summary.get("best")
+    return TrainResult(
+        run_id=folder.path.name,
+        folder=folder.path,
+        status=str(status),
+        fingerprint=fingerprint(folder.identity_hashes()),
+        journal_hash=journal_hash,
+        data_hash=data.get("digest"),
+        seed=int(spec["seed"]),
+        best=Best(**{name: best[name] for name in ("index", "parameters", "metrics")}) if best is not None else None,
+        trial_counts={"total": int(trials["total"]), "valid": int(trials["valid"])},
+        summary=summary,
+        spec=spec,
+        data=data,
+        environment=folder.read("environment"),
+        alarm=alarm,
+        tags=read_tags(folder),
+        notes=notes if failure is None else (*notes, f"{failure['error']}: {failure['message']}"),
+    )
+
+
+def _end_of_journal(folder: RunFolder) -> tuple[str | None, Mapping[str, Any]]:
+    """Hash of the last whole line of the journal, and the scalars of its last step."""
     if folder.has("manifest"):
-        return str(folder.read("manifest")["journal_hash"])
-    last = None
+        return str(folder.read("manifest")["journal_hash"]), {}
+    last: str | None = None
+    scalars: Mapping[str, Any] = {}
     if folder.journal.exists():
         for line in read_lines(folder.journal):
             last = line.hash
-    return last
+            scalars = line.content.get("scalars", scalars)
+    return last, scalars

@@ -34,7 +34,9 @@ def backtest(
     ],
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[SPEC_OR_RUN]", help="A spec file (market, costs and strategy are taken from it), or a run."),
+        typer.Argument(
+            metavar="[SPEC_OR_RUN]", help="A spec file (market, costs and strategy are taken from it), or a run."
+        ),
     ] = None,
     strategy: Annotated[
         str | None, typer.Option(metavar="NAME|FILE.py:CLASS", help="The strategy, where no spec or run names it.")
@@ -43,7 +45,8 @@ def backtest(
         str | None, typer.Option(metavar="FILE|sample", help="The candles, where no spec or run names them.")
     ] = None,
     trial: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Of a run: this trial's parameters (default: the best trial's).")
+        int | None,
+        typer.Option(min=0, metavar="N", help="Of a run: this trial's parameters (default: the best trial's)."),
     ] = None,
     trades: Annotated[
         Path | None, typer.Option("--trades", metavar="FILE", help="Write the trades to a CSV file.")

@@ -15,22 +15,26 @@ def command() -> Any:
     app = typer.Typer(
         name="lockstep",
         help=(
-            "Train trading strategies so that every result can be repeated bit for bit, and see how far to trust it.\n\n"
+            "Train trading strategies so that every result can be repeated bit for bit, and see how far to trust it."
+            "\n\n"
             "Start with: lockstep train examples/liquidity_sweep.toml"
         ),
-        epilog="Exit codes: 0 done or equal, 1 not equal or refused, 2 bad input, 3 not comparable, 4 machine, 130 interrupted.",
+        epilog=(
+            "Exit codes: 0 done or equal, 1 not equal or refused, 2 bad input, 3 not comparable, 4 machine, "
+            "130 interrupted."
+        ),
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
-    app.command("train")(training.train)
-    app.command("verify")(training.verify)
-    app.command("resume")(training.resume)
-    app.command("diff")(training.diff)
-    app.command("backtest")(backtest.backtest)
+    app.command("train", short_help="Train what a spec describes.")(training.train)
+    app.command("verify", short_help="Repeat a run from its record and compare bit for bit.")(training.verify)
+    app.command("resume", short_help="Go on with a stopped or killed run.")(training.resume)
+    app.command("diff", short_help="Say where two runs part, and why.")(training.diff)
+    app.command("backtest", short_help="Run one strategy with given parameters.")(backtest.backtest)
     app.add_typer(runs.group(), name="runs")
     app.add_typer(data.group(), name="data")
-    app.command("version")(version.version)
+    app.command("version", short_help="Print the versions that decide the numbers.")(version.version)
     return get_command(app)

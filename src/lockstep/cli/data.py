@@ -57,9 +57,12 @@ def import_(
     time_unit: TimeUnit = None,
     timezone: Timezone = None,
     last: Last = None,
-    sort: Annotated[bool, typer.Option("--sort", help="Sort the rows by time instead of refusing unsorted ones.")] = False,
+    sort: Annotated[
+        bool, typer.Option("--sort", help="Sort the rows by time instead of refusing unsorted ones.")
+    ] = False,
     drop_bad: Annotated[
-        bool, typer.Option("--drop-bad", help="Leave out broken and repeated rows, and say how many, instead of refusing.")
+        bool,
+        typer.Option("--drop-bad", help="Leave out broken and repeated rows, and say how many, instead of refusing."),
     ] = False,
     home: Home = None,
     json: Json = False,
@@ -92,7 +95,7 @@ def quality(
     from lockstep import bootstrap
 
     report = bootstrap.data_quality(source, timeframe=timeframe, home=home)
-    Output(json=json, verbose=verbose).result(report.to_json(), str(report))
+    Output(json=json, verbose=verbose).result(report.to_dict(), str(report))
 
 
 def snapshot(
@@ -117,5 +120,8 @@ def list_(home: Home = None, json: Json = False, verbose: Verbose = False) -> No
     from lockstep import bootstrap
     from lockstep.cli.tables import snapshots_table
 
-    rows = bootstrap.list_snapshots(home=home)
-    Output(json=json, verbose=verbose).result([row.to_json() for row in rows], snapshots_table(rows))
+    rows, broken = bootstrap.list_snapshots(home=home)
+    out = Output(json=json, verbose=verbose)
+    for line in broken:
+        out.note(line)
+    out.result([row.to_json() for row in rows], snapshots_table(rows))

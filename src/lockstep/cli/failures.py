@@ -1,12 +1,12 @@
 """An error becomes one message and one exit code; a traceback is shown only on request.
 
-    0    done, or equal
-    1    not equal, or refused
-    2    the input cannot be used
-    3    not comparable: other code or numerics
-    4    the machine: disk, memory, processes
-    70   a defect in Lockstep itself (EX_SOFTWARE), so that no script mistakes it for "not equal"
-    130  interrupted
+0    done, or equal
+1    not equal, or refused
+2    the input cannot be used
+3    not comparable: other code or numerics
+4    the machine: disk, memory, processes
+70   a defect in Lockstep itself (EX_SOFTWARE), so that no script mistakes it for "not equal"
+130  interrupted
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lockstep.core.errors import Interrupted, LockstepError, MachineError
 DEFECT: Final = 70
 INTERRUPTED: Final = Interrupted.exit_code
 # Typer has carried its own copy of click since 0.21; the base class of "wrong usage" is found through a public name.
-UsageError: Final[type[Exception]] = typer.BadParameter.__mro__[1]  # type: ignore[assignment]
+UsageError: Final[type[Exception]] = typer.BadParameter.__mro__[1]
 _FULL_DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 REPORT_AT: Final = "https://github.com/lockstep-trading/lockstep/issues"
 
@@ -49,14 +49,16 @@ def describe(error: BaseException) -> Failure:
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return Failure(type="Interrupted", message="interrupted", exit_code=INTERRUPTED)
     if isinstance(error, MemoryError):
-        message = "out of memory. Use fewer workers (--workers), fewer bars ([data] last), or a machine with more memory."
+        message = (
+            "out of memory. Use fewer workers (--workers), fewer bars ([data] last), or a machine with more memory."
+        )
         return Failure(type="MemoryError", message=message, exit_code=MachineError.exit_code)
     if isinstance(error, OSError) and error.errno in _FULL_DISK:
-        message = f"{error.filename or 'a file'} cannot be written: {error.strerror}. Free some space or choose another --home."
+        message = f"{error.filename or 'a file'}: {error.strerror}. Free some space, or choose another --home."
         return Failure(type="DiskError", message=message, exit_code=MachineError.exit_code)
     message = (
         f"a defect in Lockstep, not in your input: {kind}: {error}\n"
-        f"Please report it with the command, the output of `lockstep version` and of the same command with -v: {REPORT_AT}"
+        f"Please report it, with the command, what is above and the output of `lockstep version`: {REPORT_AT}"
     )
     return Failure(type=kind, message=message, exit_code=DEFECT)
 

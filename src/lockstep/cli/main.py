@@ -28,11 +28,14 @@ def run(arguments: Sequence[str]) -> int:
     as_json, verbose = "--json" in said, "-v" in said or "--verbose" in said
     try:
         from lockstep.cli.commands import command
+        from lockstep.runs.numerics import pin_environment
 
+        # Native libraries read this when they load, which nothing has made them do yet.
+        pin_environment()
         code = command().main(args=list(arguments), prog_name="lockstep", standalone_mode=False)
     except BrokenPipeError:
         return 0
-    except BaseException as error:  # noqa: BLE001 - the last frame: everything becomes a message and an exit code
+    except BaseException as error:
         if isinstance(error, SystemExit):
             raise
         return tell(error, json=as_json, verbose=verbose)

@@ -14,6 +14,7 @@ Home = Annotated[
     typer.Option(
         "--home",
         envvar=HOME_VARIABLE,
+        metavar="DIR",
         show_default=False,
         help="Folder that holds runs and data snapshots (default: ./lockstep-home).",
     ),
@@ -28,7 +29,7 @@ Verbose = Annotated[
 ]
 Workers = Annotated[
     int,
-    typer.Option("--workers", "-w", min=1, help="Worker processes. Their number never changes a result."),
+    typer.Option("--workers", "-w", min=1, metavar="N", help="Worker processes. Their number never changes a result."),
 ]
 Run = Annotated[
     str,

@@ -33,6 +33,19 @@ def console(stream: TextIO) -> Console:
     return Console(file=stream, width=width, highlight=False, soft_wrap=False, emoji=False, markup=False)
 
 
+def show(report: RenderableType, stream: TextIO) -> None:
+    """Print a report. Tables pad their lines; in a pipe those blanks are taken off, so that files compare well."""
+    from io import StringIO
+
+    if stream.isatty():
+        console(stream).print(report)
+    else:
+        text = StringIO()
+        console(text).print(report)
+        stream.write("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()))
+    stream.flush()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Output:
     """Where a command speaks. `json`: machine output on stdout; `verbose`: details and tracebacks."""
@@ -46,8 +59,7 @@ class Output:
             sys.stdout.write(json_line(document) + "\n")
             sys.stdout.flush()
         elif report is not None:
-            console(sys.stdout).print(report)
-            sys.stdout.flush()
+            show(report, sys.stdout)
 
     def note(self, text: str) -> None:
         """One line for people, on stderr, never part of a result."""

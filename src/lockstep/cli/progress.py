@@ -8,20 +8,19 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from lockstep.cli.words import count, duration, number
+from lockstep.cli.words import count, duration, number, size
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.observer import Observer, RunInfo
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from lockstep.cli.output import Output
+    from lockstep.runs.kind import Estimate, Prepared
     from lockstep.runs.training import Step
 
 PLAIN_EVERY_S: Final = 5.0
@@ -43,16 +42,14 @@ class AnnouncedCancel(Cancel):
 
 @dataclass(kw_only=True)
 class Tally:
-    """What is known of a run in progress, gathered from its steps."""
+    """What is known of a run in progress: `bars` and `objective` from its announcement, the rest from its steps."""
 
     total_steps: int | None = None
-    first_step: int = 0
     steps: int = 0
     trials: int = 0
     valid: int = 0
-    new_trials: int = 0
     bars: int = 0
-    objective: str = ""
+    objective: str = "score"
     best: float | None = None
     failures: dict[str, int] = field(default_factory=dict)
     _times: list[tuple[float, int, int]] = field(default_factory=list)
@@ -61,11 +58,11 @@ class Tally:
         """Count one step that ended at `now` (monotonic seconds)."""
         scalars: Mapping[str, Any] = step.scalars
         self.steps = step.index + 1
-        self.trials = int(scalars.get("trials", self.trials))
+        self.trials = int(scalars.get("total", self.trials))
         self.valid = int(scalars.get("valid", self.valid))
-        self.bars = int(scalars.get("bars", self.bars))
-        best = scalars.get("best_score")
-        self.best = float(best) if best is not None else self.best
+        best = scalars.get("best")
+        if isinstance(best, Mapping):
+            self.best = float(best["objective"])
         failures = scalars.get("invalid")
         if isinstance(failures, Mapping):
             self.failures = {str(cause): int(found) for cause, found in failures.items() if found}
@@ -93,9 +90,9 @@ class Tally:
         """One line: trials, best so far, failures by cause, speed, time left."""
         parts = [f"{count(self.trials)} trials"] if self.trials else [f"{count(self.steps)} steps"]
         if self.best is not None:
-            parts.append(f"best {self.objective or 'score'} {number(self.best)}")
+            parts.append(f"best {self.objective} {number(self.best)}")
         if self.trials:
-            causes = ", ".join(f"{cause} {count(found)}" for cause, found in sorted(self.failures.items()))
+            causes = ", ".join(f"{count(found)} {cause.replace('_', ' ')}" for cause, found in self.failures.items())
             parts.append(f"{count(self.trials - self.valid)} invalid" + (f" ({causes})" if causes else ""))
         rates = self.rates()
         if rates is not None and self.trials:
@@ -109,104 +106,171 @@ class Tally:
         return "; ".join(parts)
 
 
-class PlainProgress(Observer):
-    """An occasional line: the first step, then one every few seconds, then the last."""
+class Watcher(Observer):
+    """What the two forms of progress have in common: the tally, the announcement and the run's name."""
 
-    def __init__(self, stream: TextIO, *, every_s: float = PLAIN_EVERY_S, clock: Any = time.monotonic) -> None:
-        self._stream, self._every_s, self._clock = stream, every_s, clock
-        self._tally = Tally()
-        self._last = float("-inf")
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self.run_id: str | None = None
+        self.tally = Tally()
+        self._stream, self._clock = stream, clock
+        self._bars, self._objective = 0, "score"
+
+    def announce(self, prepared: Prepared) -> None:
+        """Say what is about to be trained, and what it will roughly cost."""
+        held_out = getattr(getattr(prepared.spec, "validation", None), "holdout_bars", 0)
+        self._bars = int(prepared.data.get("bars", 0)) - held_out
+        search = getattr(prepared.spec, "search", None)
+        self._objective = str(getattr(search, "objective", self._objective))
+        for line in prepared.notes:
+            self.say(line)
+        text = estimate_text(prepared.estimate)
+        if text:
+            self.say(f"estimate: {text}")
 
     def started(self, info: RunInfo) -> None:
         """Say which run this is."""
-        self._tally = Tally(total_steps=info.total_steps, first_step=info.first_step)
-        verb = f"resuming after {count(info.first_step)} steps" if info.first_step else "started"
-        self._say(f"run {info.folder.name} {verb}, fingerprint {info.fingerprint[:16]}")
-
-    def step(self, step: Step, journal_hash: str) -> None:  # noqa: ARG002 - the observer's signature
-        """Say how far it is, when the last word was long enough ago."""
-        now = self._clock()
-        self._tally.take(step, now)
-        if now - self._last >= self._every_s or self._tally.steps == self._tally.total_steps:
-            self._last = now
-            total = f" of {count(self._tally.total_steps)}" if self._tally.total_steps is not None else ""
-            self._say(f"step {count(self._tally.steps)}{total}: {self._tally.text()}")
+        self.run_id = info.folder.name
+        self.tally = Tally(total_steps=info.total_steps, bars=self._bars, objective=self._objective)
+        after = f", resuming after {count(info.first_step)} steps" if info.first_step else ""
+        self.say(f"run {self.run_id}{after}, fingerprint {info.fingerprint[:16]}")
 
     def note(self, message: str) -> None:
         """Something a person should know."""
-        self._say(f"note: {message}")
+        self.say(f"note: {message}")
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """One line."""
         self._stream.write(text + "\n")
         self._stream.flush()
 
+    def close(self) -> None:
+        """Give the stream back."""
 
-class LiveProgress(Observer):
+
+class PlainProgress(Watcher):
+    """An occasional line: the first step, then one every few seconds, then the last."""
+
+    def __init__(
+        self, stream: TextIO, *, every_s: float = PLAIN_EVERY_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(stream, clock)
+        self._every_s = every_s
+        self._last = float("-inf")
+
+    def step(self, step: Step, journal_hash: str) -> None:
+        """Say how far it is, when the last word was long enough ago."""
+        now = self._clock()
+        self.tally.take(step, now)
+        if now - self._last >= self._every_s or self.tally.steps == self.tally.total_steps:
+            self._last = now
+            total = f" of {count(self.tally.total_steps)}" if self.tally.total_steps is not None else ""
+            self.say(f"step {count(self.tally.steps)}{total}: {self.tally.text()}")
+
+
+class LiveProgress(Watcher):
     """A bar with time left, best so far, failures by cause and speed, redrawn in place."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._tally = Tally()
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(stream, clock)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
     def started(self, info: RunInfo) -> None:
-        """Open the bar."""
+        """Say which run this is, and open the bar."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-        self._tally = Tally(total_steps=info.total_steps, first_step=info.first_step)
-        console = Console(file=self._stream, highlight=False, markup=False)
-        verb = f", resuming after {count(info.first_step)} steps" if info.first_step else ""
-        console.print(f"run {info.folder.name}{verb}, fingerprint {info.fingerprint[:16]}")
+        super().started(info)
         self._bar = Progress(
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=20),
             TaskProgressColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[text]}", markup=False),
-            console=console,
+            console=Console(file=self._stream, highlight=False, markup=False),
             refresh_per_second=5,
+            transient=True,
         )
-        self._task = self._bar.add_task("", total=info.total_steps, completed=info.first_step, text="compiling ...")
+        self._task = self._bar.add_task("", total=info.total_steps, completed=info.first_step, text="starting")
         self._bar.start()
 
-    def step(self, step: Step, journal_hash: str) -> None:  # noqa: ARG002 - the observer's signature
+    def step(self, step: Step, journal_hash: str) -> None:
         """Move the bar."""
-        self._tally.take(step, time.monotonic())
+        self.tally.take(step, self._clock())
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=self._tally.steps, text=self._tally.text())
+            self._bar.update(self._task, completed=self.tally.steps, text=self.tally.text())
 
-    def finished(self, result: Mapping[str, Any], journal_hash: str) -> None:  # noqa: ARG002
+    def finished(self, result: Mapping[str, Any], journal_hash: str) -> None:
         """Close the bar."""
         self.close()
 
-    def stopped(self, reason: str) -> None:  # noqa: ARG002
+    def stopped(self, reason: str) -> None:
         """Close the bar where it stands."""
         self.close()
 
-    def note(self, message: str) -> None:
-        """Something a person should know, above the bar."""
+    def say(self, text: str) -> None:
+        """One line, above the bar where there is one."""
         if self._bar is not None:
-            self._bar.console.print(f"note: {message}")
+            self._bar.console.print(text)
         else:
-            self._stream.write(f"note: {message}\n")
+            super().say(text)
 
     def close(self) -> None:
-        """Give the terminal back."""
+        """Give the terminal back, leaving the last line of the tally."""
         if self._bar is not None:
             bar, self._bar = self._bar, None
             bar.stop()
+            if self.tally.steps:
+                self.say(self.tally.text())
+
+
+def estimate_text(estimate: Estimate | None) -> str:
+    """An estimate in words; empty where nobody can say anything."""
+    if estimate is None:
+        return ""
+    parts = []
+    if estimate.seconds is not None:
+        parts.append(f"about {duration(estimate.seconds)} on one core")
+    if estimate.memory_bytes is not None:
+        parts.append(f"{size(estimate.memory_bytes)} of memory")
+    if estimate.disk_bytes is not None:
+        parts.append(f"{size(estimate.disk_bytes)} on disk")
+    if estimate.steps is not None:
+        parts.append(f"{count(estimate.steps)} steps")
+    return ", ".join(parts)
 
 
 @contextmanager
-def watch(out: Output, *, home: Path | None) -> Iterator[tuple[list[Observer], Cancel]]:
-    """Observers for this terminal, and a cancel that hears Ctrl-C and SIGTERM while the block runs."""
-    live = LiveProgress(sys.stderr) if sys.stderr.isatty() else None
-    observer: Observer = live if live is not None else PlainProgress(sys.stderr)
+def watch() -> Iterator[tuple[Watcher, Cancel]]:
+    """A watcher for this terminal, and a cancel that hears Ctrl-C and SIGTERM while the block runs."""
+    watcher: Watcher = LiveProgress(sys.stderr) if sys.stderr.isatty() else PlainProgress(sys.stderr)
     cancel = AnnouncedCancel()
     try:
         with cancel.on_signals():
-            yield [observer], cancel
+            yield watcher, cancel
     finally:
-        if live is not None:
-            live.close()
+        watcher.close()
+
+
+@contextmanager
+def verify_progress() -> Iterator[Callable[[int, int], None]]:
+    """A function that is told steps done and to do: a bar on a terminal, an occasional line elsewhere."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("computing again"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+            task = bar.add_task("", total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        return
+    last = float("-inf")
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= PLAIN_EVERY_S:
+            last = now
+            sys.stderr.write(f"computing again: step {count(done)} of {count(total)}\n")
+            sys.stderr.flush()
+
+    yield tell

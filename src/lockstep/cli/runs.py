@@ -9,6 +9,7 @@ import typer
 
 from lockstep.cli.options import Home, Json, Run, Verbose
 from lockstep.cli.output import Output
+from lockstep.cli.words import size
 
 
 def group() -> typer.Typer:
@@ -62,10 +63,11 @@ def export(
     """Pack a run, its data included, into one file that can be verified on another machine."""
     from lockstep import bootstrap
 
-    run_id = bootstrap.export_run(run, file, home=home)
+    done = bootstrap.export_run(run, file, home=home)
     Output(json=json, verbose=verbose).result(
-        {"run_id": run_id, "file": str(file)},
-        f"exported {run_id} to {file}\nelsewhere: lockstep runs import {file.name} && lockstep verify {run_id}",
+        {"run_id": done.run_id, "file": str(file), "files": done.files, "bytes": done.length},
+        f"exported {done.run_id} to {file}: {done.files} files, {size(done.length)}\n"
+        f"elsewhere: lockstep runs import {file.name}, then lockstep verify {done.run_id}",
     )
 
 
@@ -78,9 +80,10 @@ def import_(
     """Unpack a run that was exported elsewhere, checking every byte."""
     from lockstep import bootstrap
 
-    run_id = bootstrap.import_run(file, home=home)
+    done = bootstrap.import_run(file, home=home)
     Output(json=json, verbose=verbose).result(
-        {"run_id": run_id, "file": str(file)}, f"imported {run_id}\nrepeat it: lockstep verify {run_id}"
+        {"run_id": done.run_id, "folder": str(done.path), "files": done.files, "bytes": done.length},
+        f"imported {done.run_id}: {done.files} files, {size(done.length)}\nrepeat it: lockstep verify {done.run_id}",
     )
 
 

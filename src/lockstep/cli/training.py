@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lockstep.cli.options import Home, Json, Run, Verbose, Workers
 from lockstep.cli.output import Output
+from lockstep.core.errors import Interrupted
+
+if TYPE_CHECKING:
+    from lockstep.app.results import TrainResult
 
 SetOption = Annotated[
     list[str],
@@ -39,19 +44,15 @@ def train(
     Ctrl-C stops at the next step with a checkpoint, and says how to go on; a second Ctrl-C stops at once.
     """
     from lockstep.cli.process import use_numerics_of
-    from lockstep.cli.progress import watch
 
     use_numerics_of(spec, set_)
     from lockstep import bootstrap
-    from lockstep.cli.summary import trained
 
-    out = Output(json=json, verbose=verbose)
-    with watch(out, home=home) as (observers, cancel):
-        result = bootstrap.train(
-            spec, overrides=set_, seed=seed, tag=tag, workers=workers, home=home, observers=observers, cancel=cancel
-        )
-    out.result(result.to_json(), trained(result))
-    return result.exit_code
+    return _watched(
+        lambda **ports: bootstrap.train(spec, overrides=set_, seed=seed, tag=tag, workers=workers, home=home, **ports),
+        Output(json=json, verbose=verbose),
+        home,
+    )
 
 
 def resume(run: Run, workers: Workers = 1, home: Home = None, json: Json = False, verbose: Verbose = False) -> int:
@@ -60,15 +61,34 @@ def resume(run: Run, workers: Workers = 1, home: Home = None, json: Json = False
     The finished run equals one that was never interrupted, byte for byte.
     """
     from lockstep.cli.process import use_numerics_of_run
-    from lockstep.cli.progress import watch
 
     use_numerics_of_run(run, home)
     from lockstep import bootstrap
+
+    return _watched(
+        lambda **ports: bootstrap.resume(run, workers=workers, home=home, **ports),
+        Output(json=json, verbose=verbose),
+        home,
+    )
+
+
+def _watched(action: Callable[..., TrainResult], out: Output, home: Path | None) -> int:
+    """Run a training with progress and Ctrl-C, and report it; a stopped one is reported from its record."""
+    from lockstep import bootstrap
+    from lockstep.cli.progress import watch
     from lockstep.cli.summary import trained
 
-    out = Output(json=json, verbose=verbose)
-    with watch(out, home=home) as (observers, cancel):
-        result = bootstrap.resume(run, workers=workers, home=home, observers=observers, cancel=cancel)
+    with watch() as (watcher, cancel):
+        try:
+            result = action(observers=[watcher], cancel=cancel, announce=watcher.announce)
+        except (Interrupted, KeyboardInterrupt) as stop:
+            if watcher.run_id is None:
+                raise
+            watcher.close()
+            out.note(
+                str(stop) or f"stopped at once. Go on from the last checkpoint with: lockstep resume {watcher.run_id}"
+            )
+            result = bootstrap.show_run(watcher.run_id, home=home)
     out.result(result.to_json(), trained(result))
     return result.exit_code
 
@@ -77,7 +97,9 @@ def verify(
     run: Run,
     sample: Annotated[
         str | None,
-        typer.Option(metavar="SHARE", help="Re-execute only a random share of the run, such as 2%, between checkpoints."),
+        typer.Option(
+            metavar="SHARE", help="Re-execute only a random share of the run, such as 2%, between checkpoints."
+        ),
     ] = None,
     across: Annotated[
         bool, typer.Option("--across", help="Compare although code or numerics differ; the answer says so.")
@@ -88,19 +110,13 @@ def verify(
     verbose: Verbose = False,
 ) -> int:
     """Repeat a run from its own record and compare bit for bit: 0 equal, 1 not equal, 3 not comparable."""
-    from lockstep.cli.process import use_numerics_of_run
-    from lockstep.cli.progress import watch
-
-    use_numerics_of_run(run, home)
     from lockstep import bootstrap
+    from lockstep.cli.progress import verify_progress
     from lockstep.cli.summary import verified
 
-    out = Output(json=json, verbose=verbose)
-    with watch(out, home=home) as (observers, cancel):
-        result = bootstrap.verify(
-            run, sample=sample, across=across, workers=workers, home=home, observers=observers, cancel=cancel
-        )
-    out.result(result.to_json(), verified(result))
+    with verify_progress() as on_step:
+        result = bootstrap.verify(run, sample=sample, across=across, workers=workers, home=home, on_step=on_step)
+    Output(json=json, verbose=verbose).result(result.to_json(), verified(result))
     return result.exit_code
 
 

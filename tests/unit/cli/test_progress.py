@@ -1,16 +1,171 @@
-"""Progress tells how far, how good, what failed, how fast and how long still; it never stops a run."""
+"""Progress tells how far, how good, what failed, how fast and how long still."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from lockstep.cli.progress import AnnouncedCancel, LiveProgress, PlainProgress, Tally
+from lockstep.cli.progress import AnnouncedCancel, LiveProgress, PlainProgress, Tally, estimate_text, verify_progress
+from lockstep.runs.identity import CodeIdentity
+from lockstep.runs.kind import Estimate, Prepared
 from lockstep.runs.observer import RunInfo
+from lockstep.runs.spec import RunSpec
 from lockstep.runs.training import Step
 
 
 def info(total: int | None = 10, first: int = 0) -> RunInfo:
     return RunInfo(folder=Path("runs/r1"), fingerprint="f" * 64, first_step=first, total_steps=total)
+
+
+def batch(index: int, *, size: int = 100, best: float | None = 1.5, few: int = 0) -> Step:
+    total = (index + 1) * size
+    return Step(
+        index=index,
+        scalars={
+            "trials": size,
+            "total": total,
+            "valid": total - few,
+            "invalid": {"too_few_trades": few} if few else {},
+            "best": None if best is None else {"index": 3, "objective": best},
+        },
+    )
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_tally_says_speed_in_trials_and_bars_and_the_time_left() -> None:
+    tally = Tally(total_steps=10, bars=5_000, objective="sharpe_ratio")
+    tally.take(batch(0), now=10.0)
+    tally.take(batch(1, few=20), now=12.0)
+    # 100 trials in 2 s; 8 steps left at half a step per second.
+    assert tally.rates() == (0.5, 50.0)
+    assert tally.seconds_left() == 16.0
+    assert tally.text() == (
+        "200 trials; best sharpe_ratio 1.5; 20 invalid (20 too few trades); "
+        "50 trials/s, 250,000 bars x sets/s; 16 s left"
+    )
+
+
+def test_the_speed_is_that_of_the_recent_past_because_the_first_step_compiles() -> None:
+    tally = Tally(total_steps=100)
+    tally.take(batch(0), now=0.0)
+    for index in range(1, 30):
+        tally.take(batch(index), now=60.0 + index)
+    rates = tally.rates()
+    assert rates is not None
+    assert rates[0] == pytest.approx(1.0)
+
+
+def test_before_the_second_step_nobody_can_say_how_long() -> None:
+    tally = Tally(total_steps=10)
+    tally.take(batch(0), now=10.0)
+    assert tally.rates() is None
+    assert tally.seconds_left() is None
+    assert "left" not in tally.text()
+
+
+def test_a_run_of_open_length_has_no_time_left() -> None:
+    tally = Tally(total_steps=None)
+    tally.take(batch(0), now=1.0)
+    tally.take(batch(1), now=2.0)
+    assert tally.seconds_left() is None
+
+
+def test_a_kind_without_trials_counts_steps() -> None:
+    tally = Tally(total_steps=4)
+    tally.take(Step(index=0, scalars={"loss": 0.5}), now=1.0)
+    assert tally.text() == "1 steps"
+
+
+def test_plain_progress_speaks_at_the_first_step_then_occasionally_then_at_the_last() -> None:
+    stream, clock = io.StringIO(), Clock()
+    watcher = PlainProgress(stream, every_s=5.0, clock=clock)
+    watcher.started(info(total=4))
+    for index, second in enumerate([100.0, 101.0, 105.5, 106.0]):
+        clock.now = second
+        watcher.step(batch(index), "h")
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == f"run r1, fingerprint {'f' * 16}"
+    assert [line.split(":")[0] for line in lines[1:]] == ["step 1 of 4", "step 3 of 4", "step 4 of 4"]
+
+
+def test_a_resumed_run_says_where_it_goes_on() -> None:
+    stream = io.StringIO()
+    PlainProgress(stream).started(info(first=7))
+    assert "resuming after 7 steps" in stream.getvalue()
+
+
+def prepared(estimate: Estimate | None) -> Prepared:
+    return Prepared(
+        spec=RunSpec(kind="strategy"),
+        data={"bars": 500},
+        code=CodeIdentity(package={}),
+        notes=("500 bars",),
+        estimate=estimate,
+    )
+
+
+def test_the_announcement_tells_the_data_and_the_estimate_before_the_start() -> None:
+    stream = io.StringIO()
+    PlainProgress(stream).announce(prepared(Estimate(seconds=200.0, memory_bytes=2_000_000, disk_bytes=500, steps=3)))
+    assert stream.getvalue().splitlines() == [
+        "500 bars",
+        "estimate: about 3 min 20 s on one core, 2.0 MB of memory, 500 bytes on disk, 3 steps",
+    ]
+
+
+def test_bars_that_are_held_out_do_not_count_as_speed() -> None:
+    watcher = PlainProgress(io.StringIO())
+    spec = SimpleNamespace(
+        validation=SimpleNamespace(holdout_bars=100), search=SimpleNamespace(objective="calmar_ratio")
+    )
+    given = prepared(None)
+    object.__setattr__(given, "spec", spec)
+    watcher.announce(given)
+    watcher.started(info())
+    assert (watcher.tally.bars, watcher.tally.objective) == (400, "calmar_ratio")
+
+
+def test_an_estimate_leaves_out_what_nobody_knows() -> None:
+    assert estimate_text(None) == ""
+    assert estimate_text(Estimate()) == ""
+    assert estimate_text(Estimate(steps=1_234)) == "1,234 steps"
+
+
+def test_live_progress_gives_the_terminal_back_and_leaves_its_last_line() -> None:
+    stream = io.StringIO()
+    watcher = LiveProgress(stream)
+    watcher.started(info(total=2))
+    watcher.step(batch(0), "h")
+    watcher.note("a damaged checkpoint was skipped")
+    watcher.step(batch(1), "h")
+    watcher.finished({}, "h")
+    text = stream.getvalue()
+    assert "a damaged checkpoint was skipped" in text
+    assert text.rstrip().splitlines()[-1].startswith("200 trials")
+
+
+def test_a_wish_to_stop_is_answered_once(capfd: pytest.CaptureFixture[str]) -> None:
+    cancel = AnnouncedCancel()
+    cancel.request("Ctrl-C")
+    cancel.request("Ctrl-C")
+    assert capfd.readouterr().err.count("stopping at the next step") == 1
+    assert cancel.requested
+
+
+def test_verify_says_how_far_it_is_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    with verify_progress() as on_step:
+        on_step(1, 10)
+        on_step(2, 10)
+    assert capsys.readouterr().err == "computing again: step 1 of 10\n"

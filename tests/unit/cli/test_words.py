@@ -35,7 +35,9 @@ def test_a_duration_is_said_as_a_person_would(seconds: float, text: str) -> None
     assert words.duration(seconds) == text
 
 
-@pytest.mark.parametrize(("count", "text"), [(12, "12 bytes"), (2_500, "2.5 kB"), (3_100_000, "3.1 MB"), (7e9, "7.0 GB")])
+@pytest.mark.parametrize(
+    ("count", "text"), [(12, "12 bytes"), (2_500, "2.5 kB"), (3_100_000, "3.1 MB"), (7e9, "7.0 GB")]
+)
 def test_a_size_is_said_in_the_unit_that_fits(count: int, text: str) -> None:
     assert words.size(count) == text
 

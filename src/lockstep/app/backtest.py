@@ -1,0 +1,215 @@
+"""Backtest: one strategy, one set of parameters, once; from a spec, from a run, or from names given one by one.
+
+The evaluation is the search's own (`strategies.evaluate`), so a run's trial comes out the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from lockstep.app.request import TrainingRequest, training_request
+from lockstep.core.errors import InputError
+from lockstep.core.files import write_atomic
+from lockstep.engine.baselines import buy_and_hold, random_entries
+from lockstep.engine.metrics import COUNTS, Metric
+from lockstep.kinds import strategy_code, strategy_data
+from lockstep.kinds.strategy_plan import Plan
+from lockstep.kinds.strategy_result import require_same, trades_csv
+from lockstep.kinds.strategy_spec import StrategySpec
+from lockstep.kinds.strategy_training import SEGMENT, decoded
+from lockstep.market.checks import format_time
+from lockstep.runs.kind import PrepareContext
+from lockstep.runs.rebuild import rebuild
+from lockstep.runs.seeds import SeedTree
+from lockstep.runs.segments import SegmentReader
+from lockstep.runs.spec import resolve
+from lockstep.runs.spec_files import parse_override
+from lockstep.strategies.batches import limited
+from lockstep.strategies.evaluate import Backtest, Evaluator, entries_of
+from lockstep.validation.causality import quick_look_ahead_check
+
+if TYPE_CHECKING:
+    from lockstep.runs.folder import RunFolder
+    from lockstep.runs.store import RunStore
+
+SPEC_SUFFIXES: Final = frozenset({".toml", ".yaml", ".yml", ".json"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class BacktestReport:
+    """One backtest beside what holding the market, and entering it at random, would have brought.
+
+    trial   the run's trial whose metrics these are, to the last bit; None when there is no run
+    """
+
+    result: Backtest
+    buy_and_hold: Mapping[str, Any]
+    random_entries: Mapping[str, Any] | None
+    bars: int
+    span: str
+    market: str
+    data_hash: str
+    run_id: str | None = None
+    trial: int | None = None
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """By name; None where undefined."""
+        return {str(metric): value for metric, value in self.result.metrics.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `--json`."""
+        return {
+            "strategy": self.result.strategy,
+            "parameters": self.result.parameters,
+            "metrics": self.metrics,
+            "buy_and_hold": dict(self.buy_and_hold),
+            "random_entries": None if self.random_entries is None else dict(self.random_entries),
+            "bars": self.bars,
+            "span": self.span,
+            "market": self.market,
+            "data_hash": self.data_hash,
+            "run_id": self.run_id,
+            "trial": self.trial,
+        }
+
+
+def backtest_once(
+    source: str | None,
+    store: RunStore,
+    *,
+    home: Path,
+    strategy: str | None = None,
+    data: str | None = None,
+    params: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    trial: int | None = None,
+    trades: Path | None = None,
+) -> BacktestReport:
+    """Run one strategy once.
+
+    source      a spec file, a run, or None when `strategy` and `data` are given
+    params      "name=value" each, put on the spec's fixed parameters, or on the trial's
+    trial       of a run, the trial whose parameters are taken; default: the best
+    trades      a CSV file to write the trades to
+
+    Raises InputError for what does not fit together, LookAheadError for a strategy that reads the future.
+    """
+    given = dict(_param(text) for text in params)
+    if source is not None and Path(source).suffix.lower() not in SPEC_SUFFIXES:
+        if strategy is not None or data is not None or overrides:
+            raise InputError("a run says itself what it is made of: leave out --strategy, --data and --set")
+        report = _of_run(store.find(source), home, given, trial)
+    else:
+        if trial is not None:
+            raise InputError("--trial names a trial of a run: give a run instead of a spec")
+        report = _of_request(_request(source, strategy, data, overrides), home, given)
+    if trades is not None:
+        write_atomic(trades, trades_csv(report.result.simulation))
+    return report
+
+
+def _param(text: str) -> tuple[str, Any]:
+    path, value = parse_override(text)
+    if len(path) != 1:
+        raise InputError(f"--param {text}: a parameter has a plain name, such as pierce_depth=0.001")
+    return path[0], value
+
+
+def _request(source: str | None, strategy: str | None, data: str | None, overrides: Sequence[str]) -> TrainingRequest:
+    if source is None and (strategy is None or data is None):
+        raise InputError("nothing to run: give a spec, a run, or both --strategy and --data")
+    named: list[str] = []
+    if data is not None:
+        where = "sample" if data == "sample" else "file"
+        named = [f"data.source={where}"] + ([f"data.path='{Path(data).absolute()}'"] if where == "file" else [])
+    return training_request(source, strategy=strategy, overrides=[*named, *overrides])
+
+
+def _of_request(request: TrainingRequest, home: Path, given: Mapping[str, Any]) -> BacktestReport:
+    spec = resolve(StrategySpec, request.values, source=request.name)
+    context = PrepareContext(home=home, base=request.base, python_objects=request.objects)
+    code = strategy_code.from_user(spec, context)
+    pinned = strategy_data.pin(spec, code.strategy.inputs, context)
+    # As in training, held-out bars are not looked at.
+    candles = pinned.candles.head(max(len(pinned.candles) - spec.validation.holdout_bars, 0))
+    evaluator = Evaluator(
+        code.strategy,
+        candles,
+        costs=spec.costs_for(candles.symbol),
+        execution=spec.execution_settings(),
+        inputs=pinned.inputs,
+    )
+    params = code.strategy.resolve({**spec.strategy.parameters, **given})
+    quick_look_ahead_check(code.strategy, evaluator.view, [params], seeds=SeedTree(spec.seed))
+    return _report(evaluator, params, seed=spec.seed)
+
+
+def _of_run(folder: RunFolder, home: Path, given: Mapping[str, Any], trial: int | None) -> BacktestReport:
+    plan: Plan = rebuild(folder, home).prepared.payload
+    index, params, stored = _best(folder) if trial is None else _trial(folder, plan, trial)
+    evaluator = plan.evaluator()
+    chosen = {**plan.fixed, **params, **given}
+    if given:
+        return _report(evaluator, chosen, seed=plan.spec.seed, run_id=folder.path.name)
+    report = _report(evaluator, chosen, seed=plan.spec.seed, run_id=folder.path.name, trial=index)
+    require_same(stored, report.metrics, trial=index)
+    return report
+
+
+def _best(folder: RunFolder) -> tuple[int, Mapping[str, Any], Mapping[str, Any]]:
+    if not folder.has("result"):
+        raise InputError(f"run {folder.path.name} has no best trial yet: resume it, or give --trial N")
+    best = folder.result()["best"]
+    return int(best["index"]), best["parameters"], best["metrics"]
+
+
+def _trial(folder: RunFolder, plan: Plan, index: int) -> tuple[int, Mapping[str, Any], Mapping[str, Any]]:
+    columns = SegmentReader(folder.segments).read(SEGMENT)
+    count = len(columns["index"]) if columns else 0
+    if index >= count:
+        raise InputError(f"run {folder.path.name} has trials 0 to {count - 1}; found --trial {index}")
+    params = {
+        name: column[index].item() if hasattr(column[index], "item") else column[index]
+        for name, column in decoded(plan.space, columns).items()
+    }
+    stored: dict[str, Any] = {}
+    for metric in Metric:
+        value = columns[f"metric.{metric}"][index].item()
+        unknown = value < 0 if metric in COUNTS else value != value
+        stored[str(metric)] = None if unknown else value
+    if stored[str(Metric.TOTAL_TRADES)] is None:
+        raise InputError(
+            f"trial {index} of run {folder.path.name} was not evaluated: its strategy failed or refused it"
+        )
+    return index, params, stored
+
+
+def _report(
+    evaluator: Evaluator,
+    params: Mapping[str, Any],
+    *,
+    seed: int,
+    run_id: str | None = None,
+    trial: int | None = None,
+) -> BacktestReport:
+    result = evaluator.one(params)
+    entries = entries_of(evaluator.strategy, evaluator.view, result.parameters)
+    seeds = SeedTree(seed).child("baseline", "random_entries")
+    luck = random_entries(evaluator.market, limited(entries, evaluator.execution.max_holding), result.simulation, seeds)
+    candles = evaluator.candles
+    hold = buy_and_hold(candles, evaluator.market, evaluator.costs, evaluator.execution)
+    return BacktestReport(
+        result=result,
+        buy_and_hold={str(metric): value for metric, value in hold.metrics.items()},
+        random_entries=None if luck is None else luck.to_dict(),
+        bars=len(candles),
+        span=f"{format_time(int(candles.timestamp[0]))} to {format_time(int(candles.timestamp[-1]))}",
+        market=" ".join(filter(None, [candles.exchange, candles.symbol, candles.timeframe])),
+        data_hash=candles.digest,
+        run_id=run_id,
+        trial=trial,
+    )

@@ -1,0 +1,47 @@
+"""Diff: where two runs part, in what they are functions of and then in what they did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lockstep.core.errors import NotEqualError
+from lockstep.runs.diff import Diff
+from lockstep.runs.diff import diff as diff_folders
+from lockstep.runs.store import RunStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffReport:
+    """How run `b` differs from run `a`."""
+
+    a: str
+    b: str
+    found: Diff
+
+    @property
+    def equal(self) -> bool:
+        """Whether the journals are equal, last hash and all."""
+        return self.found.equal
+
+    @property
+    def exit_code(self) -> int:
+        """0 equal, 1 not."""
+        return 0 if self.equal else NotEqualError.exit_code
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `--json`."""
+        return {"a": self.a, "b": self.b, **self.found.to_json()}
+
+    def text(self) -> str:
+        """In words, one difference a line."""
+        return "\n".join([f"first {self.a}, second {self.b}", *(f"  {line}" for line in self.found.lines())])
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def diff(a: str, b: str, store: RunStore) -> DiffReport:
+    """Compare two runs, complete or not. Raises UnknownNameError, IntegrityError."""
+    first, second = store.find(a), store.find(b)
+    return DiffReport(a=first.path.name, b=second.path.name, found=diff_folders(first, second))

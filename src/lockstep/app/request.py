@@ -1,0 +1,104 @@
+"""What is to be trained, gathered from a spec file or mapping, overrides, and what Python callers give as objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.core.errors import SpecError
+from lockstep.runs.spec_files import load_spec
+
+if TYPE_CHECKING:
+    from lockstep.market.candles import Candles
+    from lockstep.strategies.registry import Reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequest:
+    """The spec as plain values, not checked yet.
+
+    values   keys and values, overrides put on
+    name     what error messages call it: the file, or "the spec"
+    base     where relative paths in it start
+    objects  what a file could only name, by spec key: a strategy class, candles
+    """
+
+    values: Mapping[str, Any]
+    name: str = "the spec"
+    base: Path = field(default_factory=Path)
+    objects: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def numerics(self) -> str:
+        """What has to be arranged before NumPy loads. A wrong value is reported with all others, later."""
+        return "portable" if self.values.get("numerics") == "portable" else "native"
+
+
+def training_request(
+    spec: Mapping[str, Any] | Path | str | None,
+    *,
+    strategy: Reference | None = None,
+    candles: Candles | None = None,
+    symbol: str | None = None,
+    timeframe: str | None = None,
+    seed: int | str | None = None,
+    n_iterations: int | None = None,
+    overrides: Iterable[str] = (),
+) -> TrainingRequest:
+    """Put together what `ls.train` and `lockstep train` were given. Raises SpecError."""
+    if spec is None and strategy is None:
+        raise SpecError("nothing to train: give a spec (a file or a mapping), or strategy=...")
+    values = load_spec({"kind": "strategy"} if spec is None else spec, overrides)
+    objects: dict[str, Any] = {}
+    for table, key, value in (
+        ("market", "symbol", symbol),
+        ("market", "timeframe", timeframe),
+        ("search", "n_iterations", n_iterations),
+    ):
+        if value is not None:
+            _table(values, table)[key] = value
+    if seed is not None:
+        values["seed"] = _seed(seed)
+    if strategy is not None:
+        _table(values, "strategy")["name"] = _strategy_name(strategy)
+        if not isinstance(strategy, str):
+            objects["strategy.name"] = strategy
+    if candles is not None:
+        data = {key: value for key, value in _table(values, "data").items() if key not in ("source", "path")}
+        values["data"] = {**data, "source": "python"}
+        objects["data.candles"] = candles
+    from_file = spec is not None and not isinstance(spec, Mapping)
+    return TrainingRequest(
+        values=values,
+        name=str(spec) if from_file else "the spec",
+        base=Path(str(spec)).parent if from_file else Path(),
+        objects=objects,
+    )
+
+
+def _table(values: dict[str, Any], name: str) -> dict[str, Any]:
+    table = values.setdefault(name, {})
+    if not isinstance(table, dict):
+        raise SpecError(f"the spec: {name} is a table of keys and values; found {table!r}")
+    return table
+
+
+def _seed(seed: int | str) -> int | str:
+    """A whole number, or "random"; the command line gives text."""
+    if isinstance(seed, int) or seed == "random":
+        return seed
+    try:
+        return int(seed)
+    except ValueError:
+        raise SpecError(f'a seed is a whole number of at least 0, or "random"; found {seed!r}') from None
+
+
+def _strategy_name(strategy: Reference) -> str:
+    if not isinstance(strategy, str):
+        kind = strategy if isinstance(strategy, type) else type(strategy)
+        return kind.__name__
+    path, colon, name = strategy.rpartition(":")
+    # Given in Python or on the command line, a path starts where the caller is, not where the spec lies.
+    return f"{Path(path).expanduser().absolute()}:{name}" if colon and path.endswith(".py") else strategy

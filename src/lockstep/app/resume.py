@@ -1,0 +1,26 @@
+"""Resume: go on with a run that was stopped or killed, to the result of one that never was."""
+
+from __future__ import annotations
+
+from lockstep.app.ports import Ports
+from lockstep.app.results import TrainResult, read_result
+from lockstep.app.train import run_to_its_end
+from lockstep.runs.folder import RunStatus
+from lockstep.runs.rebuild import rebuild, require_same
+
+
+def resume(run: str, ports: Ports) -> TrainResult:
+    """Go on with `run` (id, start of an id, tag, "last", path) from its newest good checkpoint.
+
+    Raises NotComparableError when code or numerics are not those it was begun with, IntegrityError for damage,
+    NotEqualError when a step computed again comes out different, RefusedError while another process writes the run.
+    """
+    folder = ports.store.find(run)
+    if folder.status() is RunStatus.COMPLETE:
+        note = "the run was complete already; nothing was computed"
+        return read_result(folder, alarm=ports.store.alarm(folder.path.name), notes=(note,))
+    # Spec, data and code come from the run's own record; where they came from first plays no part any more.
+    rebuilt = rebuild(folder, ports.home)
+    require_same(folder, rebuilt)
+    ports.announce(rebuilt.prepared)
+    return run_to_its_end(rebuilt.kind.training(rebuilt.prepared, ports.context), folder, ports)

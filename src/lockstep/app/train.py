@@ -1,0 +1,59 @@
+"""Train: from what a person wrote to a result that can be repeated. The product in one screen."""
+
+from __future__ import annotations
+
+from lockstep.app.ports import Ports
+from lockstep.app.request import TrainingRequest
+from lockstep.app.results import TrainResult, read_result
+from lockstep.core.errors import SpecError
+from lockstep.runs import registry
+from lockstep.runs.environment import capture_environment
+from lockstep.runs.folder import RunFolder
+from lockstep.runs.identity import NumericsIdentity, fingerprint
+from lockstep.runs.kind import Kind, PrepareContext
+from lockstep.runs.loop import execute
+from lockstep.runs.spec import resolve
+from lockstep.runs.training import Training
+
+
+def train(request: TrainingRequest, ports: Ports, *, tag: str | None = None) -> TrainResult:
+    """Train what a request describes. Raises the whole error tree (`core.errors`); nothing is half-written."""
+    kind = kind_of(request)
+    # Strict: every key known, every default filled in; a "random" seed is drawn here, once.
+    spec = resolve(kind.spec_model, request.values, source=request.name)
+    # The data are pinned by digest, the code identified, and the strategy asked whether it reads the future.
+    prepared = kind.prepare(spec, PrepareContext(home=ports.home, base=request.base, python_objects=request.objects))
+    ports.announce(prepared)
+    # Spec, data, code and numerics are on disk before the first step; hashed together they are the fingerprint.
+    folder = ports.store.create(
+        spec=prepared.spec,
+        data=prepared.data,
+        code=prepared.code,
+        numerics=NumericsIdentity.collect(prepared.numerics),
+        environment={**capture_environment(request.base), "origin": dict(prepared.origin)},
+    )
+    if tag is not None:
+        ports.store.tag(folder.path.name, tag)
+    return run_to_its_end(kind.training(prepared, ports.context), folder, ports)
+
+
+def run_to_its_end(training: Training, folder: RunFolder, ports: Ports) -> TrainResult:
+    """Run a training from wherever its record stands, and compare it with other runs of its fingerprint."""
+    outcome = execute(
+        training,
+        folder,
+        fingerprint=fingerprint(folder.identity_hashes()),
+        observers=ports.observers,
+        cancel=ports.cancel,
+        clock=ports.clock,
+    )
+    return read_result(folder, alarm=ports.store.alarm(folder.path.name), notes=outcome.notes)
+
+
+def kind_of(request: TrainingRequest) -> Kind:
+    """The kind of training that a request names. Raises SpecError, UnknownNameError."""
+    name = request.values.get("kind")
+    if not isinstance(name, str):
+        known = ", ".join(f'"{item}"' for item in registry.names())
+        raise SpecError(f"{request.name}: kind names what is trained ({known}); found {name!r}. Add kind = ...")
+    return registry.get(name)

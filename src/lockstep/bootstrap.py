@@ -1,0 +1,305 @@
+"""Where ports meet adapters, and nowhere else: each function is a use case of `app` with its ports filled in.
+
+The command line and `import lockstep` both come through here, so they do the same things in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from lockstep.runs import registry
+from lockstep.runs.cancel import Cancel
+from lockstep.runs.numerics import enter
+
+if TYPE_CHECKING:
+    from lockstep.app.backtest import BacktestReport
+    from lockstep.app.data import ImportReport, SnapshotInfo
+    from lockstep.app.diff import DiffReport
+    from lockstep.app.ports import Ports
+    from lockstep.app.results import TrainResult
+    from lockstep.app.runs_admin import CheckResult, ListedRun
+    from lockstep.app.verify import VerifyResult
+    from lockstep.market.candles import Candles
+    from lockstep.market.quality import QualityReport
+    from lockstep.runs.executor import Executor
+    from lockstep.runs.folder import RunFolder
+    from lockstep.runs.kind import Prepared
+    from lockstep.runs.observer import Observer
+    from lockstep.runs.store import FolderRunStore
+    from lockstep.runs.transfer import Transfer
+    from lockstep.strategies.base import ParameterSets
+    from lockstep.strategies.evaluate import Sweep
+    from lockstep.strategies.registry import Reference
+
+KINDS: Final = {"strategy": "lockstep.kinds.strategy:KIND"}
+for _name, _path in KINDS.items():
+    registry.register(_name, _path)
+
+IN_PROCESS: Final = "lockstep.clusters.in_process:InProcessExecutor"
+LOKY: Final = "lockstep.clusters.loky:LokyExecutor"
+
+Home = Path | str | None
+
+
+def store_at(home: Home = None) -> FolderRunStore:
+    """The runs of a home: the one given, LOCKSTEP_HOME, or ./lockstep-home."""
+    from lockstep.runs.store import FolderRunStore, default_home
+
+    return FolderRunStore(default_home() if home is None else Path(home))
+
+
+def executor_of(workers: int) -> Executor:
+    """One worker is this process; more are processes of this machine."""
+    if workers == 1:
+        from lockstep.clusters.in_process import InProcessExecutor
+
+        return InProcessExecutor()
+    from lockstep.clusters.loky import LokyExecutor
+
+    return LokyExecutor(workers)
+
+
+@contextmanager
+def _ports(
+    home: Home,
+    workers: int,
+    observers: Sequence[Observer],
+    cancel: Cancel | None,
+    announce: Callable[[Prepared], None] | None,
+) -> Iterator[Ports]:
+    from lockstep.app.ports import Ports
+
+    store = store_at(home)
+    given: dict[str, Any] = {"announce": announce} if announce is not None else {}
+    # A caller that brings no cancel gets Ctrl-C all the same: the run stops at a step, with a checkpoint.
+    own = Cancel()
+    with executor_of(workers) as executor, own.on_signals() if cancel is None else _nothing():
+        yield Ports(
+            store=store,
+            executor=executor,
+            home=store.home,
+            observers=observers,
+            cancel=own if cancel is None else cancel,
+            **given,
+        )
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def train(
+    spec: Mapping[str, Any] | Path | str | None = None,
+    *,
+    strategy: Reference | None = None,
+    candles: Candles | None = None,
+    symbol: str | None = None,
+    timeframe: str | None = None,
+    seed: int | str | None = None,
+    n_iterations: int | None = None,
+    overrides: Iterable[str] = (),
+    tag: str | None = None,
+    workers: int = 1,
+    home: Home = None,
+    observers: Sequence[Observer] = (),
+    cancel: Cancel | None = None,
+    announce: Callable[[Prepared], None] | None = None,
+) -> TrainResult:
+    """Search a strategy's parameters, and keep a record from which the run can be repeated bit for bit.
+
+    spec          a spec file, or a mapping of the same form; may be left out when `strategy` is given
+    strategy      a built-in name, "file.py:Class", or a class (its source travels with the run)
+    candles       the market; left out, the spec's [data], which is the bundled sample unless it says otherwise
+    symbol, timeframe, seed, n_iterations   the spec keys market.symbol, market.timeframe, seed, search.n_iterations
+    overrides     further keys as "a.b=value", like --set
+    tag           a name to call the run by
+    workers       processes; their number never changes the result
+    home          folder of runs and snapshots; default LOCKSTEP_HOME, else ./lockstep-home
+
+    Raises InputError for what cannot be used, LookAheadError for a strategy that reads the future, NoValidTrialError
+    when no trial may win, Interrupted after Ctrl-C (go on with `ls.resume`).
+    """
+    from lockstep.app.request import training_request
+    from lockstep.app.train import train as use_case
+
+    request = training_request(
+        spec,
+        strategy=strategy,
+        candles=candles,
+        symbol=symbol,
+        timeframe=timeframe,
+        seed=seed,
+        n_iterations=n_iterations,
+        overrides=overrides,
+    )
+    enter(request.numerics, may_restart=False)
+    with _ports(home, workers, observers, cancel, announce) as ports:
+        return use_case(request, ports, tag=tag)
+
+
+def resume(
+    run: str = "last",
+    *,
+    workers: int = 1,
+    home: Home = None,
+    observers: Sequence[Observer] = (),
+    cancel: Cancel | None = None,
+    announce: Callable[[Prepared], None] | None = None,
+) -> TrainResult:
+    """Go on with a stopped or killed run; the result is that of a run never interrupted, byte for byte.
+
+    run   a run id, the unique start of one, a tag, "last", or a folder's path
+
+    Raises NotComparableError when code or versions are not those it was begun with, IntegrityError for damage.
+    """
+    from lockstep.app.resume import resume as use_case
+
+    enter(run_numerics(run, home=home), may_restart=False)
+    with _ports(home, workers, observers, cancel, announce) as ports:
+        return use_case(run, ports)
+
+
+def verify(
+    run: str = "last",
+    *,
+    sample: float | str | None = None,
+    across: bool = False,
+    workers: int = 1,
+    home: Home = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> VerifyResult:
+    """Compute a run again in a fresh process and compare bit for bit.
+
+    sample   compute only this share of the steps, such as 0.02 or "2%", drawn anew each time
+    across   compare although code or numerics differ; the result says so
+
+    Raises NotComparableError when they differ and `across` is not set, IntegrityError for damage.
+    """
+    from lockstep.app.verify import verify as use_case
+    from lockstep.runs.verify import ExecutorChoice
+
+    store = store_at(home)
+    executor = ExecutorChoice(path=IN_PROCESS) if workers == 1 else ExecutorChoice(path=LOKY, arguments=(workers,))
+    return use_case(run, store, home=store.home, executor=executor, sample=sample, across=across, on_step=on_step)
+
+
+def diff(a: str, b: str, *, home: Home = None) -> DiffReport:
+    """Say where two runs part: data, spec, code, numerics, then the first step and field."""
+    from lockstep.app.diff import diff as use_case
+
+    return use_case(a, b, store_at(home))
+
+
+def sweep(
+    candles: Candles, strategy: Reference, parameter_sets: ParameterSets, *, workers: int = 1, **options: Any
+) -> Sweep:
+    """Run one strategy with many sets of parameters; the winner, run by `ls.backtest`, gives the same metrics.
+
+    parameter_sets   equally long columns by parameter name, or a list of dicts
+    workers          processes; their number never changes a result
+    options          costs, execution, detail, inputs, on_error, progress: as for `strategies.evaluate.sweep`
+    """
+    from lockstep.strategies.evaluate import sweep as use_case
+
+    with executor_of(workers) as executor:
+        return use_case(candles, strategy, parameter_sets, executor=executor, **options)
+
+
+def list_runs(*, home: Home = None) -> list[ListedRun]:
+    """All runs of a home, oldest first."""
+    from lockstep.app.runs_admin import list_runs as use_case
+
+    return use_case(store_at(home))
+
+
+def show_run(run: str, *, home: Home = None) -> TrainResult:
+    """What a run's record says."""
+    from lockstep.app.runs_admin import show_run as use_case
+
+    return use_case(run, store_at(home))
+
+
+def check_run(run: str, *, home: Home = None) -> CheckResult:
+    """Compare every byte of a run with what was written."""
+    from lockstep.app.runs_admin import check_run as use_case
+
+    return use_case(run, store_at(home))
+
+
+def export_run(run: str, target: Path, *, home: Home = None) -> Transfer:
+    """Pack a run and its data into one file."""
+    from lockstep.app.runs_admin import export_run as use_case
+
+    store = store_at(home)
+    return use_case(run, target, store, snapshots=store.snapshots)
+
+
+def import_run(archive: Path, *, home: Home = None) -> Transfer:
+    """Take in a run that was exported elsewhere, every byte checked."""
+    from lockstep.app.runs_admin import import_run as use_case
+
+    return use_case(archive, store_at(home))
+
+
+def remove_run(run: str, *, home: Home = None) -> str:
+    """Remove a run for good; returns its id."""
+    from lockstep.app.runs_admin import remove_run as use_case
+
+    return use_case(run, store_at(home))
+
+
+def tag_run(run: str, name: str, *, home: Home = None) -> str:
+    """Give a run a name; returns its id."""
+    from lockstep.app.runs_admin import tag_run as use_case
+
+    return use_case(run, name, store_at(home))
+
+
+def run_folder(run: str, *, home: Home = None) -> RunFolder:
+    """The folder of a run. Raises UnknownNameError."""
+    return store_at(home).find(run)
+
+
+def run_numerics(run: str, *, home: Home = None) -> str:
+    """The numerics that a run was made with: "native" or "portable". Loads nothing heavy."""
+    return str(run_folder(run, home=home).read("spec").get("numerics", "native"))
+
+
+def backtest_once(source: str | None, *, home: Home = None, **options: Any) -> BacktestReport:
+    """One backtest, from a spec, from a run's trial, or from a strategy and data named one by one."""
+    from lockstep.app.backtest import backtest_once as use_case
+
+    store = store_at(home)
+    return use_case(source, store, home=store.home, **options)
+
+
+def import_data(path: Path, *, home: Home = None, **options: Any) -> ImportReport:
+    """Read candles from a file, check every row, and pin them."""
+    from lockstep.app.data import import_data as use_case
+
+    return use_case(path, snapshots=store_at(home).snapshots, **options)
+
+
+def data_quality(source: str, *, timeframe: str | None = None, home: Home = None) -> QualityReport:
+    """Judge a data set."""
+    from lockstep.app.data import data_quality as use_case
+
+    return use_case(source, snapshots=store_at(home).snapshots, timeframe=timeframe)
+
+
+def read_snapshot(start: str, *, export: Path | None = None, home: Home = None) -> SnapshotInfo:
+    """Read a pinned data set back, every byte checked."""
+    from lockstep.app.data import read_snapshot as use_case
+
+    return use_case(start, snapshots=store_at(home).snapshots, export=export)
+
+
+def list_snapshots(*, home: Home = None) -> tuple[list[SnapshotInfo], list[str]]:
+    """The pinned data sets of a home, and what is wrong with those that cannot be used."""
+    from lockstep.app.data import list_snapshots as use_case
+
+    return use_case(snapshots=store_at(home).snapshots)

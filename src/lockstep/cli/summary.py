@@ -1,0 +1,186 @@
+"""Reports for people: what was trained on what, how good it was beside doing nothing clever, and how to repeat it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lockstep.cli.words import METRICS, NOTHING, count, metric, number, parameter
+
+if TYPE_CHECKING:
+    from lockstep.app.backtest import BacktestReport
+    from lockstep.app.diff import DiffReport
+    from lockstep.app.results import TrainResult
+    from lockstep.app.runs_admin import CheckResult
+    from lockstep.app.verify import VerifyResult
+
+
+def trained(result: TrainResult) -> RenderableType:
+    """The report of a training, complete or not."""
+    parts: list[RenderableType] = [Text(), facts(_head(result))]
+    if result.best is not None:
+        parts += [Text(), Text("best parameters"), facts(_parameters(result))]
+        baselines = result.summary.get("baselines", {})
+        parts += [Text(), metrics_table(result.best.metrics, _hold(baselines))]
+        parts += [Text(line) for line in (*_luck(baselines), *_bounds(result.summary.get("bounds", {})))]
+        parts += [Text(line) for line in _holdout(result.summary)]
+    if result.alarm is not None:
+        parts += [Text(), Text(f"ALARM: {result.alarm}", style="bold red")]
+    parts += [Text(f"note: {line}") for line in result.notes]
+    parts += [Text(), Text("to repeat this"), facts(_repeat(result))]
+    if result.status == "complete":
+        parts += [Text("verdict: not judged yet (a good number found by a search is not yet a good strategy)")]
+    return Group(*parts)
+
+
+def facts(rows: Iterable[tuple[str, str]]) -> Table:
+    """Label and value per line."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in rows:
+        table.add_row(f"  {label}", value)
+    return table
+
+
+def _head(result: TrainResult) -> list[tuple[str, str]]:
+    found = result.summary.get("data", {})
+    market = " ".join(str(found[key]) for key in ("exchange", "symbol", "timeframe") if found.get(key))
+    rows = [("run", f"{result.run_id} ({', '.join([result.status, *result.tags])})")]
+    if result.summary:
+        strategy = result.summary["strategy"]["name"]
+        rows.append(("strategy", f"{strategy}, searched by {result.spec['search']['optimizer']}"))
+        rows.append(("data", f"{market}, {found['start']} to {found['end']}, {count(found['bars'])} bars"))
+        rows.append(
+            (
+                "quality",
+                f"{number(found['quality_score'])} of 100; {count(found['gaps'])} gaps, "
+                f"{count(found['bars_missing'])} bars missing, never filled",
+            )
+        )
+    rows.append(("trials", _trials(result)))
+    return rows
+
+
+def _trials(result: TrainResult) -> str:
+    total, valid = result.trial_counts["total"], result.trial_counts["valid"]
+    causes = result.summary.get("trials", {}).get("invalid", {})
+    named = ", ".join(f"{count(found)} {cause.replace('_', ' ')}" for cause, found in causes.items() if found)
+    return f"{count(total)}, of which {count(valid)} valid" + (f" ({named})" if named else "")
+
+
+def _parameters(result: TrainResult) -> list[tuple[str, str]]:
+    best = result.best
+    if best is None:
+        return []
+    searched = result.summary.get("best", {}).get("searched", best.parameters)
+    return [
+        (name, parameter(value) + ("" if name in searched else " (fixed)")) for name, value in best.parameters.items()
+    ]
+
+
+def metrics_table(metrics: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Metrics in plain words, one column per thing compared with."""
+    table = Table(box=None, padding=(0, 2), show_edge=False)
+    table.add_column("  result", no_wrap=True)
+    table.add_column("best" if baselines else "value", justify="right")
+    for name in baselines:
+        table.add_column(name, justify="right")
+    for name, (label, _) in METRICS.items():
+        if name in metrics:
+            others = [metric(name, values[name]) if name in values else "" for values in baselines.values()]
+            table.add_row(f"  {label}", metric(name, metrics[name]), *others)
+    return table
+
+
+def _hold(baselines: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    hold = baselines.get("buy_and_hold")
+    return {"buy and hold": hold} if hold else {}
+
+
+def _luck(baselines: Mapping[str, Any]) -> list[str]:
+    """Where the result stands among the same trades made at random times."""
+    luck = baselines.get("random_entries")
+    if not luck:
+        return []
+    told = []
+    for name, label in (("net_profit_pct", "net profit"), ("sharpe_ratio", "Sharpe ratio")):
+        found = luck[name]
+        if found["percentile"] is not None:
+            span = f"{metric(name, found['p05'])} to {metric(name, found['p95'])}"
+            told.append(f"  random entries: {label} is above {found['percentile']:.0f} % of them (nine in ten: {span})")
+    return [f"  beside {count(luck['draws'])} draws of the same trades at random times:", *told] if told else []
+
+
+def _bounds(bounds: Mapping[str, Any]) -> list[str]:
+    """What the order of stop and target inside a bar could change."""
+    lines = []
+    if bounds.get("ambiguous_trades"):
+        worst, best = (metric("net_profit_pct", bounds[f"net_profit_{end}_pct"]) for end in ("worst", "best"))
+        lines.append(
+            f"  {count(bounds['ambiguous_trades'])} trades touched stop and target in one bar; net profit lies between "
+            f"{worst} and {best}, whichever came first"
+        )
+    elif "ambiguous_trades" in bounds:
+        lines.append("  no trade touched stop and target in one bar, so no result depends on their order")
+    return lines
+
+
+def _holdout(summary: Mapping[str, Any]) -> list[str]:
+    found = summary.get("holdout")
+    if not found:
+        return []
+    values = {name: metric(name, found["metrics"][name]) for name in ("net_profit_pct", "sharpe_ratio", "total_trades")}
+    hold = metric("net_profit_pct", found["buy_and_hold"]["net_profit_pct"])
+    return [
+        f"  held out, {count(found['bars'])} bars from {found['start']}, never searched:",
+        f"  net profit {values['net_profit_pct']} in {values['total_trades']} trades, "
+        f"Sharpe ratio {values['sharpe_ratio']}; buy and hold {hold}",
+    ]
+
+
+def _repeat(result: TrainResult) -> list[tuple[str, str]]:
+    rows = [
+        ("seed", str(result.seed)),
+        ("fingerprint", result.fingerprint),
+        ("data", result.data_hash or NOTHING),
+        ("journal", result.journal_hash or NOTHING),
+    ]
+    command = "verify" if result.status == "complete" else "resume"
+    rows.append(("command", f"lockstep {command} {result.run_id}"))
+    return rows
+
+
+def verified(result: VerifyResult) -> RenderableType:
+    """What a repetition came to."""
+    return Text(result.text())
+
+
+def compared(report: DiffReport) -> RenderableType:
+    """What differs between two runs."""
+    return Text(report.text())
+
+
+def checked(report: CheckResult) -> RenderableType:
+    """Whether every byte is the one that was written."""
+    return Text(report.text())
+
+
+def backtested(report: BacktestReport) -> RenderableType:
+    """One backtest beside its baselines."""
+    parameters = ", ".join(f"{name}={parameter(value)}" for name, value in report.result.parameters.items())
+    rows = [
+        ("strategy", report.result.strategy),
+        ("data", f"{report.market}, {report.span}, {count(report.bars)} bars"),
+        ("parameters", parameters),
+    ]
+    baselines = {"buy_and_hold": report.buy_and_hold, "random_entries": report.random_entries}
+    parts: list[RenderableType] = [facts(rows), Text(), metrics_table(report.metrics, _hold(baselines))]
+    parts += [Text(line) for line in (*_luck(baselines), *_bounds(report.metrics))]
+    if report.trial is not None:
+        parts.append(Text(f"  equal to trial {report.trial} of run {report.run_id} in every metric, to the last bit"))
+    return Group(*parts)
