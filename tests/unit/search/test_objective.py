@@ -137,7 +137,7 @@ def test_an_exception_in_an_objective_belongs_to_its_trial() -> None:
 
 
 def test_rules_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(UnknownNameError, match="no metric is called 'sharp'.*file.py:function"):
+    with pytest.raises(UnknownNameError, match=r"no metric is called 'sharp'.*file\.py:function"):
         Judge.make("sharp")
     with pytest.raises(InputError, match='"maximize" or "minimize"; found \'up\''):
         Judge.make(direction="up")
