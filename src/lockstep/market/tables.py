@@ -7,6 +7,7 @@ import difflib
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -95,7 +96,7 @@ def _read_file(path: Path, column_names: Sequence[str] | None) -> Any:
         if name.endswith(ARROW):
             return _read_arrow(path)
         return _read_csv(path, column_names)
-    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
         # EOFError and BadGzipFile (an OSError) come from cut or damaged gzip files.
         raise DataError(f"{path}: the file cannot be read: {_one_line(error)}. Download or write it again.") from error
 

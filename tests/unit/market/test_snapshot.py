@@ -4,10 +4,12 @@ import errno
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from blake3 import blake3
 from tests.unit.market.bars import HOUR, candles, columns, walk
 
-from lockstep.core import files
+from lockstep.core import canonical, files
 from lockstep.core.errors import DataError, DiskError, IntegrityError
 from lockstep.market.candles import Candles
 from lockstep.market.snapshot import open_snapshot, snapshot_path, write_snapshot
@@ -104,3 +106,47 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
     with pytest.raises(DiskError, match="disk is full"):
         write_snapshot(candles(8), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def forged(path: Path, table: pa.Table) -> None:
+    """A file with a right seal around whatever the table holds."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    data = sink.getvalue().to_pybytes()
+    blank = b"lockstep-seal:" + b"0" * 64
+    path.write_bytes(data.replace(blank, b"lockstep-seal:" + blake3(data).hexdigest().encode()))
+
+
+def metadata(**about: object) -> dict[str, bytes]:
+    known = {"format": 1, "timeframe_ms": HOUR, "symbol": None, "exchange": None, "source": None}
+    return {"lockstep": canonical.dumps({**known, **about}), "seal": b"lockstep-seal:" + b"0" * 64}
+
+
+def test_a_sealed_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    bars = columns(8)
+    digest = candles(8).digest
+    path = snapshot_path(tmp_path, digest)
+    for table, message in [
+        (pa.table(bars).replace_schema_metadata(metadata(format=2)), "snapshot format 2 is unknown"),
+        (pa.table(bars).replace_schema_metadata({"seal": metadata()["seal"]}), "the file is no snapshot"),
+        (
+            pa.table({**bars, "close": bars["low"] - 5}).replace_schema_metadata(metadata()),
+            "the columns are no candles",
+        ),
+        (pa.table({"timestamp": bars["timestamp"]}).replace_schema_metadata(metadata()), "the columns are no candles"),
+        (pa.table({**bars, "close": bars["open"]}).replace_schema_metadata(metadata()), "not the file's name"),
+        (pa.table(bars).replace_schema_metadata({}), "bears no seal"),
+    ]:
+        forged(path, table)
+        with pytest.raises(IntegrityError, match=message):
+            open_snapshot(tmp_path, digest)
+    forged(path, pa.table(bars).replace_schema_metadata(metadata()))
+    assert open_snapshot(tmp_path, digest) == candles(8)
+
+
+def test_an_unreadable_snapshot_is_a_disk_error(tmp_path: Path) -> None:
+    digest = candles(8).digest
+    snapshot_path(tmp_path, digest).mkdir()
+    with pytest.raises(DiskError, match="cannot be read"):
+        open_snapshot(tmp_path, digest)
