@@ -309,7 +309,8 @@ def _start_dependence(strategy: Strategy, region: MarketView, params: Params, de
     """
     warm = int(strategy.warmup(params))
     stop = min(len(region), max(PAST, 4 * warm))
-    shift = 1 + stop // 3
+    # Not a third: rules that count in small cycles would come round again.
+    shift = 1 + 2 * stop // 5
     if stop - shift <= warm or decided.size == 0:
         return []
     answer = decide(strategy, region.window(0, stop), params)

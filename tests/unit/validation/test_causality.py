@@ -1,0 +1,333 @@
+"""Planted leaks are caught, with the bar, the field and both values; clean strategies are not accused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.lib.stride_tricks import sliding_window_view
+
+from lockstep.core.errors import LookAheadError, StrategyError
+from lockstep.engine.signals import Signals
+from lockstep.market.candles import Candles
+from lockstep.market.sample import sample_candles
+from lockstep.runs.seeds import SeedTree
+from lockstep.strategies.base import Strategy
+from lockstep.strategies.inputs import Events, EventSeries, HigherTimeframe, OwnCandles
+from lockstep.strategies.liquidity_sweep import LiquiditySweep
+from lockstep.strategies.view import MarketView
+from lockstep.validation import quick_look_ahead_check
+from lockstep.validation.causality import perturb_future
+
+
+def check(strategy: Strategy, candles: Candles | None = None, **inputs: Any) -> Any:
+    candles = sample_candles() if candles is None else candles
+    return quick_look_ahead_check(strategy, MarketView(candles, strategy.inputs, inputs), seeds=SeedTree(42))
+
+
+def long_where(condition: Any, **levels: Any) -> Signals:
+    return Signals(side=np.where(condition, 1, 0).astype(np.int8), **levels)
+
+
+class Rule(Strategy):
+    """A strategy whose decisions are `rule(view)`."""
+
+    def rule(self, view: MarketView) -> Signals:
+        raise NotImplementedError
+
+    def signals(self, view: MarketView, params: Any) -> Signals:
+        return self.rule(view)
+
+
+def ahead(values: Any, bars: int) -> Any:
+    out = np.full(values.size, np.nan)
+    if values.size > bars:
+        out[:-bars] = values[bars:]
+    return out
+
+
+class ShiftByOne(Rule):
+    def rule(self, view: MarketView) -> Signals:
+        return long_where(ahead(view.close, 1) > 1.001 * view.close)
+
+
+class ShiftFar(Rule):
+    def rule(self, view: MarketView) -> Signals:
+        return long_where(ahead(view.close, 2500) > 1.02 * view.close)
+
+
+class CentredMean(Rule):
+    def rule(self, view: MarketView) -> Signals:
+        mean = np.full(len(view), np.nan)
+        if len(view) >= 11:
+            mean[5:-5] = sliding_window_view(view.close, 11).mean(axis=1)
+        return long_where(view.close < 0.999 * mean)
+
+
+class WholeSeriesNormalised(Rule):
+    def rule(self, view: MarketView) -> Signals:
+        return long_where((view.close - view.close.mean()) / view.close.std() > 1.0)
+
+
+class BackFilled(Rule):
+    def rule(self, view: MarketView) -> Signals:
+        mean = view.sma(50).copy()
+        known = np.flatnonzero(~np.isnan(mean))
+        if known.size:
+            mean[: known[0]] = mean[known[0]]
+        return long_where(view.close < mean)
+
+
+class FutureMaximum(Rule):
+    def rule(self, view: MarketView) -> Signals:
+        return long_where(view.close >= np.maximum.accumulate(view.close[::-1])[::-1])
+
+
+class LastBarAsThreshold(Rule):
+    def rule(self, view: MarketView) -> Signals:
+        return long_where(view.close < view.close[-1])
+
+
+class HourBeforeItsClose(Rule):
+    """Groups bars by four and uses each group's last close on its first bar."""
+
+    def rule(self, view: MarketView) -> Signals:
+        group = np.arange(len(view)) // 4
+        last = np.minimum(group * 4 + 3, len(view) - 1)
+        return long_where(view.close[last] > 1.001 * view.open)
+
+
+class StopKnowsTheNextLow(Rule):
+    def rule(self, view: MarketView) -> Signals:
+        side = (view.close > view.highest(20) * 0.9999).astype(np.int8)
+        coming = np.append(view.low[1:], view.low[-1:])
+        return Signals(side=side, stop=np.minimum(view.low, coming) * 0.999, target=view.close * 1.01)
+
+
+class ExitKnowsTheNextClose(Rule):
+    def rule(self, view: MarketView) -> Signals:
+        side = (view.close > view.highest(20) * 0.9999).astype(np.int8)
+        return Signals(side=side, exit=ahead(view.close, 1) < view.close)
+
+
+class TrailKnowsTheRange(Rule):
+    def rule(self, view: MarketView) -> Signals:
+        side = (view.close > view.highest(20) * 0.9999).astype(np.int8)
+        return Signals(side=side, trail=np.full(len(view), float(view.high.max() - view.low.min()) / 10.0 + 1e-6))
+
+
+class LimitCountsTheBarsLeft(Rule):
+    def rule(self, view: MarketView) -> Signals:
+        side = (view.close > view.highest(20) * 0.9999).astype(np.int8)
+        return Signals(side=side, time_limit=len(view))
+
+
+LEAKS = {
+    ShiftByOne: "side",
+    ShiftFar: "side",
+    CentredMean: "side",
+    WholeSeriesNormalised: "side",
+    BackFilled: "side",
+    FutureMaximum: "side",
+    LastBarAsThreshold: "side",
+    HourBeforeItsClose: "side",
+    StopKnowsTheNextLow: "stop",
+    ExitKnowsTheNextClose: "exit",
+    TrailKnowsTheRange: "trail",
+    LimitCountsTheBarsLeft: "time_limit",
+}
+
+
+@pytest.mark.parametrize(("leak", "field"), LEAKS.items(), ids=lambda item: getattr(item, "__name__", item))
+def test_a_planted_leak_is_caught(leak: type[Strategy], field: str) -> None:
+    with pytest.raises(LookAheadError) as caught:
+        check(leak())
+    message = str(caught.value)
+    assert f"{leak.__name__} reads the future: {field} at bar " in message
+    assert "parameters {}" in message
+    assert "once the bars after it are" in message
+
+
+@pytest.mark.parametrize("leak", LEAKS, ids=lambda item: item.__name__)
+def test_a_leak_is_caught_whatever_the_seed(leak: type[Strategy]) -> None:
+    candles = sample_candles().head(4_000)
+    for seed in range(5):
+        with pytest.raises(LookAheadError):
+            quick_look_ahead_check(leak(), MarketView(candles), seeds=SeedTree(seed))
+
+
+class FarAhead(Rule):
+    """Looks further ahead than the windows that most questions are put to."""
+
+    def rule(self, view: MarketView) -> Signals:
+        return long_where(ahead(view.close, 4_000) > 1.02 * view.close)
+
+
+def test_a_peek_far_ahead_is_caught_because_some_questions_are_put_to_all_of_the_data() -> None:
+    with pytest.raises(LookAheadError, match="FarAhead reads the future"):
+        check(FarAhead())
+
+
+def test_the_first_bar_that_peeked_is_named_with_both_values() -> None:
+    class PeeksOnce(Rule):
+        def rule(self, view: MarketView) -> Signals:
+            side = np.zeros(len(view), np.int8)
+            at = int(np.searchsorted(view.timestamp, self.moment))
+            if at + 1 < len(view) and view.timestamp[at] == self.moment:
+                side[at] = 1
+            return Signals(side=side)
+
+    candles = sample_candles()
+    PeeksOnce.moment = int(candles.timestamp[3_000])  # type: ignore[attr-defined]
+    told = datetime.fromtimestamp(PeeksOnce.moment / 1000.0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")  # type: ignore[attr-defined]
+    with pytest.raises(LookAheadError, match=f"side at bar {told} is 1, but 0 once the bars after it"):
+        check(PeeksOnce())
+
+
+class Higher(Strategy):
+    inputs = {"4h": HigherTimeframe("4h")}
+
+    def signals(self, view: MarketView, params: Any) -> Signals:
+        return long_where(view.close > view["4h"].high)
+
+
+class HigherTooEarly(Strategy):
+    """Takes a higher bar from the moment it opens."""
+
+    inputs = {"4h": OwnCandles()}
+
+    def signals(self, view: MarketView, params: Any) -> Signals:
+        bars = view["4h"].bars
+        index = np.searchsorted(bars.timestamp, view.timestamp, side="right") - 1
+        high = (
+            np.where(index >= 0, bars.high[np.maximum(index, 0)], np.nan) if len(bars) else np.full(len(view), np.nan)
+        )
+        return long_where(view.close >= 0.9999 * high)
+
+
+def four_hours() -> Candles:
+    from lockstep.market.resampling import resample
+
+    return resample(sample_candles(), "4h")
+
+
+def test_a_higher_bar_may_be_used_once_it_has_closed_and_no_earlier() -> None:
+    report = check(Higher())
+    assert report.decisions > 0
+    with pytest.raises(LookAheadError, match="HigherTooEarly reads the future"):
+        check(HigherTooEarly(), **{"4h": four_hours()})
+
+
+class AfterNews(Strategy):
+    inputs = {"news": EventSeries("surprise")}
+
+    def signals(self, view: MarketView, params: Any) -> Signals:
+        return long_where(view["news"]["surprise"] > 1.0)
+
+
+class NewsNormalised(AfterNews):
+    def signals(self, view: MarketView, params: Any) -> Signals:
+        all_of_them = view["news"].events.columns["surprise"]
+        scale = float(np.abs(all_of_them).max()) if all_of_them.size else 1.0
+        return long_where(view["news"]["surprise"] > 0.4 * scale)
+
+
+def test_events_count_from_their_moment_and_their_statistics_are_not_known_before() -> None:
+    candles = sample_candles()
+    rng = np.random.default_rng(3)
+    moments = np.sort(rng.integers(candles.timestamp[0], candles.timestamp[-1], 400))
+    news = Events(timestamp=moments, columns={"surprise": rng.standard_normal(400).cumsum() / 5.0})
+    assert check(AfterNews(), news=news).decisions > 0
+    with pytest.raises(LookAheadError, match="NewsNormalised"):
+        check(NewsNormalised(), news=news)
+
+
+class PeekingKernel(LiquiditySweep):
+    """The plain twin is clean; only the path that sweeps take looks ahead."""
+
+    def entries(self, prepared: Any, sets: Any, lo: int, hi: int) -> Any:
+        batch = super().entries(prepared, sets, lo, hi)
+        close = prepared.view.close
+        keep = close[np.minimum(batch.bar + 1, close.size - 1)] > close[batch.bar]
+        counts = [int(keep[a:b].sum()) for a, b in zip(batch.offsets[:-1], batch.offsets[1:], strict=True)]
+        from lockstep.engine.entries import EntryBatch
+
+        return EntryBatch(
+            offsets=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
+            bar=batch.bar[keep],
+            side=batch.side[keep],
+            stop=batch.stop[keep],
+            target=batch.target[keep],
+            time_limit=batch.time_limit[keep],
+        )
+
+
+LOOSE = {"pierce_depth": 0.0002, "volume_spike_threshold": 1.0, "reversal_candles": 1, "min_level_touches": 2}
+
+
+def test_the_compiled_path_is_the_one_that_is_asked() -> None:
+    view = MarketView(sample_candles())
+    report = quick_look_ahead_check(LiquiditySweep(), view, [LOOSE], seeds=SeedTree(1))
+    assert report.decisions > 100
+    assert report.warnings == ()
+    with pytest.raises(LookAheadError, match="PeekingKernel reads the future"):
+        quick_look_ahead_check(PeekingKernel(), view, [LOOSE], seeds=SeedTree(1))
+
+
+def test_a_strategy_that_draws_lots_is_refused_as_not_repeatable() -> None:
+    class DrawsLots(Rule):
+        generator = np.random.default_rng()
+
+        def rule(self, view: MarketView) -> Signals:
+            return long_where(self.generator.random(len(view)) > 0.5)
+
+    with pytest.raises(StrategyError, match="DrawsLots gave two answers to one question: side at bar"):
+        check(DrawsLots())
+
+
+def test_a_hidden_start_dependence_is_a_warning_and_no_accusation() -> None:
+    class CountsFromTheStart(Rule):
+        def rule(self, view: MarketView) -> Signals:
+            return long_where(np.arange(len(view)) % 7 == 0)
+
+    report = check(CountsFromTheStart())
+    assert len(report.warnings) == 1
+    assert "decisions depend on where the data start: side at bar" in report.warnings[0]
+    assert "declared warm-up of 0 bars" in report.warnings[0]
+
+
+def test_a_strategy_that_never_decides_is_reported_as_hardly_tested() -> None:
+    class Never(Rule):
+        def rule(self, view: MarketView) -> Signals:
+            return long_where(np.zeros(len(view), bool))
+
+    report = check(Never())
+    assert report.decisions == 0
+    assert "decided nothing" in report.warnings[-1]
+
+
+def test_the_answer_depends_on_the_seed_alone() -> None:
+    view = MarketView(sample_candles())
+    assert quick_look_ahead_check(Higher(), MarketView(sample_candles(), Higher.inputs), seeds=SeedTree(7)) == (
+        quick_look_ahead_check(Higher(), MarketView(sample_candles(), Higher.inputs), seeds=SeedTree(7))
+    )
+    assert len(view) == 6_225
+
+
+def test_a_perturbed_future_leaves_the_past_and_changes_everything_after() -> None:
+    candles = sample_candles()
+    for point in (0, 10, 3_000, len(candles) - 2):
+        other = perturb_future(MarketView(candles), point, SeedTree(5).generator()).candles
+        for name, values in candles.columns().items():
+            changed = other.columns()[name]
+            assert np.array_equal(changed[: point + 1], values[: point + 1]), name
+            if name != "timestamp":
+                # A drawn price may happen to equal the old one; a drawn path does not.
+                assert np.mean(changed[point + 1 :] == values[point + 1 :]) < 0.01, name
+
+
+def test_one_bar_and_no_bar_are_too_short_to_accuse_anyone() -> None:
+    for bars in (1, 2, 3):
+        assert check(Higher(), sample_candles().head(bars)).comparisons >= 0
