@@ -122,7 +122,7 @@ def test_columns_of_unequal_length_are_refused_with_their_shapes() -> None:
 def test_a_bad_value_deep_in_a_column_is_found_with_its_set() -> None:
     with pytest.raises(SpaceError, match=r"parameter 'fast' is a whole number; found np.float64\(2.5\) in set 1"):
         Crossing().columns({"fast": [1.0, 2.5]})
-    with pytest.raises(SpaceError, match="parameter 'width' is a finite number; found .*nan.* in set 2"):
+    with pytest.raises(SpaceError, match=r"parameter 'width' is a finite number; found .*nan.* in set 2"):
         Crossing().columns({"width": [1.0, 2.0, np.nan]})
 
 
