@@ -19,7 +19,9 @@ import os
 import re
 import shutil
 import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,18 @@ FORMAT_VERSION: Final = 1
 MAX_BYTES: Final = 256 << 30
 MAX_FILES: Final = 100_000
 MAX_INDEX_BYTES: Final = 64 << 20
+_FOREIGN: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    OverflowError,
+)
+"""What `zipfile` raises on bytes that are no ZIP, or no longer one."""
 _DATE: Final = (1980, 1, 1, 0, 0, 0)
 _PIECE: Final = 1 << 20
 _PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
@@ -186,7 +200,7 @@ def _opened(handle: BinaryIO, source: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except LockstepError:
         raise
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
+    except _FOREIGN as error:
         raise IntegrityError(f"{source}: not a whole export of a run ({error}). Export or copy it again.") from error
     except OSError as error:
         raise files.disk_error("read", source, error) from error
@@ -215,8 +229,11 @@ def _read_index(archive: zipfile.ZipFile, source: Path) -> dict[str, Any]:
         raise IntegrityError(f"{source}: holds other files than its index lists; it is not used.")
     for entry in entries:
         mode = entry.external_attr >> 16
-        if entry.is_dir() or (stat.S_IFMT(mode) not in (0, stat.S_IFREG)) or entry.flag_bits & 1:
-            raise IntegrityError(f"{source}: {entry.filename!r} is a link, a folder or encrypted; it is not used.")
+        known = entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+        if entry.is_dir() or stat.S_IFMT(mode) not in (0, stat.S_IFREG) or entry.flag_bits & 1 or not known:
+            raise IntegrityError(
+                f"{source}: {entry.filename!r} is a link, a folder, encrypted or packed oddly; it is not used."
+            )
     return index
 
 

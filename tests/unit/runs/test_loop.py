@@ -383,3 +383,13 @@ def test_a_hundred_thousand_trials_write_at_most_twice_their_data(tmp_path: Path
     trial_data = batches * rows * 12 * 8
     assert disk.written <= 2 * trial_data
     assert disk.written <= 1.02 * trial_data, "with batches of this size almost nothing is written besides"
+
+
+def test_small_batches_too_write_at_most_twice_their_data(tmp_path: Path) -> None:
+    """Batches of 4, as Bayesian proposers use: the line and the frame's head weigh more, but not more than the data."""
+    columns = {f"column_{i}": np.arange(4, dtype=np.float64) for i in range(30)}
+    steps = [Step(index=i, scalars={"best": 1.5}, segments={"trials": columns}) for i in range(500)]
+    folder = new_folder(tmp_path / "run", 1)
+    with faults(CountingFileSystem()) as disk:
+        run(Scripted(*steps), folder)
+    assert disk.written <= 2 * (500 * 4 * 30 * 8)

@@ -1,0 +1,124 @@
+"""The folder store: whole runs only, safe names, quick lists."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lockstep.core import files
+from lockstep.core.errors import DiskError, InputError, RefusedError, UnknownNameError
+from lockstep.runs.store import FolderRunStore, default_home, new_run_id, reproduction
+from lockstep.testing.contracts.run_store import complete, create
+
+
+def test_a_run_id_is_its_birth_in_utc_and_sorts_by_it():
+    # 2026-11-20 23:58:01.007 UTC
+    first, second = new_run_id(1_795_219_081_007), new_run_id(1_795_219_081_008)
+    assert re.fullmatch(r"20261120T235801007-[0-9a-f]{6}", first), first
+    assert first < second
+    assert new_run_id(0).startswith("19700101T000000000-")
+
+
+def test_the_home_is_a_variable_or_a_folder_here(monkeypatch):
+    monkeypatch.delenv("LOCKSTEP_HOME", raising=False)
+    assert str(default_home()) == "lockstep-home"
+    monkeypatch.setenv("LOCKSTEP_HOME", "/somewhere")
+    assert str(default_home()) == "/somewhere"
+
+
+@pytest.mark.parametrize("call", ["open_new", "write", "fsync", "rename", "fsync_folder"])
+def test_a_run_that_cannot_be_created_leaves_nothing(tmp_path, monkeypatch, call):
+    store = FolderRunStore(tmp_path)
+    files.make_folder(store.runs)
+
+    class Full(files.FileSystem):
+        calls = 0
+
+        def __getattribute__(self, name):
+            if name == call:
+                Full.calls += 1
+                if Full.calls == 3:
+                    raise OSError(28, "No space left on device")
+            return super().__getattribute__(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "fs", Full())
+        if call == "rename":
+            Full.calls = 1
+        with pytest.raises(DiskError, match="The disk is full"):
+            create(store)
+    assert list(store.runs.iterdir()) == []
+    assert store.list() == []
+
+
+def test_what_a_killed_process_left_half_made_is_cleared_and_never_listed(tmp_path):
+    store = FolderRunStore(tmp_path)
+    create(store)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = store.runs / f".new-20260101T000000000-abcdef-{dead.pid}"
+    mine = store.runs / f".remove-20260101T000000000-abcdef-{os.getpid()}"
+    for folder in (left, mine):
+        shutil.copytree(store.list()[0].folder, folder)
+    assert len(store.list()) == 1
+    create(store)
+    assert not left.exists()
+    assert mine.exists()
+
+
+def test_a_folder_is_admitted_once_and_under_a_run_id_only(tmp_path):
+    store = FolderRunStore(tmp_path)
+    folder = create(store)
+    shutil.copytree(folder.path, tmp_path / "copy")
+    with pytest.raises(RefusedError, match="nothing is overwritten"):
+        store.admit(tmp_path / "copy", folder.path.name)
+    with pytest.raises(InputError, match="a run id looks like"):
+        store.admit(tmp_path / "copy", "../../evil")
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "/etc", ".", ""])
+def test_names_cannot_climb_out_of_the_home(tmp_path, name):
+    store = FolderRunStore(tmp_path)
+    create(store)
+    create(store)
+    with pytest.raises((UnknownNameError, DiskError)):
+        store.find(name)
+
+
+def test_a_thousand_runs_are_listed_in_a_moment(tmp_path):
+    store = FolderRunStore(tmp_path)
+    original = complete(store).path
+    for i in range(999):
+        shutil.copytree(original, store.runs / new_run_id(1_790_000_000_000 + i))
+    began = time.monotonic()
+    rows = store.list()
+    assert len(rows) == 1_000
+    # Generous for a busy machine: about 0.4 ms a run on an idle one.
+    assert time.monotonic() - began < 5
+
+
+def test_the_line_that_reproduces_a_run(tmp_path):
+    folder = complete(FolderRunStore(tmp_path), seed=42)
+    assert reproduction(folder) == {
+        "seed": 42,
+        "fingerprint": folder.read("manifest")["fingerprint"],
+        "data_hash": "d" * 64,
+        "command": f"lockstep verify {folder.path.name}",
+    }
+
+
+def test_a_store_in_a_read_only_place_says_so(tmp_path):
+    if os.geteuid() == 0:
+        target = tmp_path / "file"
+        target.write_text("")
+        with pytest.raises(DiskError, match="create the folder"):
+            create(FolderRunStore(target / "home"))
+    else:
+        tmp_path.chmod(0o500)
+        with pytest.raises(DiskError, match="Permission is denied"):
+            create(FolderRunStore(tmp_path / "home"))
+        tmp_path.chmod(0o700)

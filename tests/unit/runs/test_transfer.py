@@ -1,0 +1,301 @@
+"""Export and import: one file, whole and harmless, that verifies elsewhere."""
+
+import io
+import stat
+import zipfile
+
+import pytest
+
+from lockstep.clusters import OPEN_EXECUTOR
+from lockstep.core import canonical, files
+from lockstep.core.errors import DiskError, InputError, IntegrityError, Interrupted, RefusedError
+from lockstep.core.hashing import blake3_hex
+from lockstep.runs.cancel import Cancel
+from lockstep.runs.check import check
+from lockstep.runs.folder import RunFolder, RunStatus, document_bytes
+from lockstep.runs.transfer import INDEX, export_run, import_run
+from lockstep.runs.verify import ExecutorChoice, verify
+
+
+@pytest.fixture
+def exported(home, tmp_path):
+    (tmp_path / "offset.py").write_text("OFFSET = 1.5\n")
+    folder = home.train(base=tmp_path, steps=6)
+    return export_run(folder, tmp_path / "run.zip", snapshots=home.store.snapshots)
+
+
+def forged(source, target, *, change=None, add=(), index_change=None, drop=()):
+    """A copy of an export with entries changed, added or dropped; the index follows unless told otherwise."""
+    with zipfile.ZipFile(source) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    index = canonical.loads(content.pop(INDEX))["body"]
+    for name, data in (change or {}).items():
+        content[name] = data
+        index["files"][name] = {"blake3": blake3_hex(data), "length": len(data)}
+    for name in drop:
+        del content[name], index["files"][name]
+    if index_change is not None:
+        index_change(index)
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr(INDEX, document_bytes("export", index))
+        for name, data in [*content.items(), *add]:
+            archive.writestr(name, data)
+    return target
+
+
+def nothing_left(home):
+    left = [path for path in home.path.rglob("*") if path.is_file()]
+    return left == [] and (not home.store.runs.exists() or list(home.store.runs.iterdir()) == [])
+
+
+def test_a_run_exported_and_imported_verifies_equal_in_the_other_home(exported, other_home):
+    """R4.40: exported, imported on another machine and verified says equal."""
+    taken = import_run(exported.path, other_home.store)
+    folder = other_home.store.find(taken.run_id)
+    assert check(folder.path).ok
+    assert folder.status() is RunStatus.COMPLETE
+    assert (folder.sources / "offset.py").read_text() == "OFFSET = 1.5\n"
+    report = verify(folder.path, home=other_home.path, executor=ExecutorChoice(OPEN_EXECUTOR, (1,)))
+    assert report.equal
+
+
+def test_the_copy_is_the_run_byte_for_byte(home, exported, other_home, snapshot_of):
+    taken = import_run(exported.path, other_home.store)
+    here = {name: data for name, data in snapshot_of(home.store.find("last").path).items() if name.name != "lock"}
+    assert snapshot_of(taken.path) == here
+
+
+def test_the_same_run_gives_the_same_bytes(home, exported, tmp_path):
+    second = export_run(home.store.find("last"), tmp_path / "again.zip", snapshots=home.store.snapshots)
+    assert second.path.read_bytes() == exported.path.read_bytes()
+
+
+def test_what_moved_is_counted(exported, other_home):
+    taken = import_run(exported.path, other_home.store)
+    assert (taken.files, taken.length, taken.run_id) == (exported.files, exported.length, exported.run_id)
+
+
+def test_an_interrupted_run_can_be_taken_elsewhere_and_resumed(home, other_home, tmp_path):
+    cancel = Cancel()
+    cancel.request("a test")
+    with pytest.raises(Interrupted):
+        home.train(steps=5, cancel=cancel)
+    export_run(home.store.find("last"), tmp_path / "run.zip", snapshots=home.store.snapshots)
+    taken = import_run(tmp_path / "run.zip", other_home.store)
+    assert RunFolder(taken.path).status() is RunStatus.INTERRUPTED
+
+
+def test_nothing_is_overwritten(home, exported, other_home):
+    with pytest.raises(RefusedError, match="something is there already, and nothing is overwritten"):
+        export_run(home.store.find("last"), exported.path, snapshots=home.store.snapshots)
+    import_run(exported.path, other_home.store)
+    with pytest.raises(RefusedError, match="this run is there already, and nothing is overwritten"):
+        import_run(exported.path, other_home.store)
+
+
+def test_a_damaged_run_is_not_exported(home, tmp_path):
+    folder = home.train(steps=3)
+    folder.journal.write_bytes(folder.journal.read_bytes()[:-20])
+    with pytest.raises(IntegrityError):
+        export_run(folder, tmp_path / "run.zip", snapshots=home.store.snapshots)
+    assert not (tmp_path / "run.zip").exists()
+
+
+def test_a_run_without_its_data_is_not_exported(home, tmp_path):
+    folder = home.train(steps=3)
+    next(home.store.snapshots.iterdir()).unlink()
+    with pytest.raises(DiskError, match="the run's data is not there"):
+        export_run(folder, tmp_path / "run.zip", snapshots=home.store.snapshots)
+
+
+def test_a_full_disk_leaves_no_half_export(home, tmp_path, monkeypatch):
+    folder = home.train(steps=3)
+
+    class Full(files.FileSystem):
+        def fsync(self, descriptor):
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "fs", Full())
+        with pytest.raises(DiskError, match="The disk is full"):
+            export_run(folder, tmp_path / "run.zip", snapshots=home.store.snapshots)
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_a_full_disk_leaves_no_half_import(exported, other_home, monkeypatch):
+    class Full(files.FileSystem):
+        calls = 0
+
+        def write(self, descriptor, data):
+            Full.calls += 1
+            if Full.calls > 4:
+                raise OSError(28, "No space left on device")
+            return super().write(descriptor, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "fs", Full())
+        with pytest.raises(DiskError, match="The disk is full"):
+            import_run(exported.path, other_home.store)
+    assert nothing_left(other_home)
+
+
+def test_every_changed_byte_is_found_or_harmless(exported, other_home, tmp_path):
+    """A flipped byte is refused, unless it lies where ZIP keeps nothing of the run (dates, attributes)."""
+    whole = exported.path.read_bytes()
+    bad = tmp_path / "bad.zip"
+    refused = 0
+    positions = range(0, len(whole), max(1, len(whole) // 150))
+    for position in positions:
+        bad.write_bytes(whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1 :])
+        try:
+            taken = import_run(bad, other_home.store)
+        except (IntegrityError, InputError):
+            refused += 1
+            assert nothing_left(other_home)
+        else:
+            assert check(taken.path).ok
+            other_home.store.remove(taken.run_id)
+            for path in other_home.store.snapshots.iterdir():
+                path.unlink()
+    assert refused > 0.8 * len(positions)
+
+
+@pytest.mark.parametrize("length", [0, 10, 0.3, 0.9, -1])
+def test_a_cut_file_is_refused(exported, other_home, tmp_path, length):
+    whole = exported.path.read_bytes()
+    cut = tmp_path / "cut.zip"
+    cut.write_bytes(whole[: int(length * len(whole)) if isinstance(length, float) else length])
+    with pytest.raises(IntegrityError, match="not a whole export of a run"):
+        import_run(cut, other_home.store)
+    assert nothing_left(other_home)
+
+
+def test_other_files_are_refused(other_home, tmp_path):
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(InputError, match="a ZIP, but not an export of a run"):
+        import_run(tmp_path / "other.zip", other_home.store)
+    with pytest.raises(DiskError, match="No such file"):
+        import_run(tmp_path / "nowhere.zip", other_home.store)
+
+
+EVIL = [
+    "../evil",
+    "run/../../evil",
+    "/etc/evil",
+    "run/./x",
+    "run//x",
+    "run/.hidden",
+    "run/a/b/c",
+    "other/x",
+    "run",
+    "run/a\\b",
+    "run/a\u2025b",
+    "run/code/..",
+    "snapshots/x.arrow",
+    "snapshots/" + "a" * 64 + "/x",
+    "run/" + "x" * 200,
+    "run/a b",
+    "run/C:evil",
+]
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_names_that_no_run_has_are_refused_and_nothing_is_written(exported, other_home, tmp_path, name):
+    bad = forged(exported.path, tmp_path / "bad.zip", change={name: b"evil"})
+    with pytest.raises(IntegrityError, match=r"which no run has|not named by a digest|holds other files"):
+        import_run(bad, other_home.store)
+    assert nothing_left(other_home)
+    assert not list(tmp_path.rglob("*evil*"))
+
+
+@pytest.mark.parametrize("run_id", ["../../evil", "", "x", "20261121T094502123-3fa9c1/../..", 5, None])
+def test_a_forged_run_id_is_refused(exported, other_home, tmp_path, run_id):
+    bad = forged(exported.path, tmp_path / "bad.zip", index_change=lambda index: index.update(run_id=run_id))
+    with pytest.raises(IntegrityError, match="names no run id"):
+        import_run(bad, other_home.store)
+    assert nothing_left(other_home)
+
+
+def test_files_beside_the_index_are_refused(exported, other_home, tmp_path):
+    bad = forged(exported.path, tmp_path / "bad.zip", add=[("run/extra.json", b"x")])
+    with pytest.raises(IntegrityError, match="holds other files than its index lists"):
+        import_run(bad, other_home.store)
+
+
+def test_a_name_that_appears_twice_is_refused(exported, other_home, tmp_path):
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        bad = forged(exported.path, tmp_path / "bad.zip", add=[("run/journal.jsonl", b"x")])
+    with pytest.raises(IntegrityError, match="differ by name"):
+        import_run(bad, other_home.store)
+
+
+def test_a_link_is_refused(exported, other_home, tmp_path):
+    bad = tmp_path / "bad.zip"
+    with zipfile.ZipFile(exported.path) as source, zipfile.ZipFile(bad, "w") as target:
+        for entry in source.infolist():
+            data = source.read(entry)
+            if entry.filename == "run/journal.jsonl":
+                entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+            target.writestr(entry, data)
+    with pytest.raises(IntegrityError, match=r"'run/journal\.jsonl' is a link, a folder, encrypted or packed"):
+        import_run(bad, other_home.store)
+
+
+def test_a_bomb_is_refused_by_its_index_or_stopped_at_the_promised_length(exported, other_home, tmp_path):
+    name = "run/artifacts/big.bin"
+    zeros = bytes(30_000_000)
+
+    def honest(index):
+        index["files"][name] = {"blake3": blake3_hex(zeros), "length": len(zeros)}
+
+    def lying(index):
+        index["files"][name] = {"blake3": blake3_hex(b""), "length": 10}
+
+    for change, error, text in [
+        (honest, RefusedError, "unpacked it has .* Free some space"),
+        (lying, IntegrityError, "is not the file that the index lists"),
+    ]:
+        bad = tmp_path / "bad.zip"
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(exported.path) as source, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
+            index = canonical.loads(source.read(INDEX))["body"]
+            change(index)
+            target.writestr(INDEX, document_bytes("export", index))
+            for entry in source.namelist():
+                if entry != INDEX:
+                    target.writestr(entry, source.read(entry))
+            target.writestr(name, zeros)
+        bad.write_bytes(buffer.getvalue())
+        assert bad.stat().st_size < 1_000_000
+        with pytest.raises(error, match=text):
+            import_run(bad, other_home.store, max_bytes=10_000_000)
+        assert nothing_left(other_home)
+
+
+def test_a_record_that_was_edited_and_listed_anew_is_still_found(exported, other_home, tmp_path):
+    with zipfile.ZipFile(exported.path) as archive:
+        journal = archive.read("run/journal.jsonl")
+    bad = forged(
+        exported.path, tmp_path / "bad.zip", change={"run/journal.jsonl": journal.replace(b'"seen":8', b'"seen":9', 1)}
+    )
+    with pytest.raises(IntegrityError, match=r"journal\.jsonl"):
+        import_run(bad, other_home.store)
+    assert nothing_left(other_home)
+
+
+def test_an_export_without_its_data_is_refused(exported, other_home, tmp_path):
+    with zipfile.ZipFile(exported.path) as archive:
+        (snapshot,) = [name for name in archive.namelist() if name.startswith("snapshots/")]
+    bad = forged(exported.path, tmp_path / "bad.zip", drop=[snapshot])
+    with pytest.raises(IntegrityError, match="does not hold exactly the data that the run names"):
+        import_run(bad, other_home.store)
+    assert nothing_left(other_home)
+
+
+def test_data_that_is_there_already_is_kept(exported, home, other_home):
+    other_home.train(steps=1)
+    (there,) = other_home.store.snapshots.iterdir()
+    before = there.stat().st_ino
+    import_run(exported.path, other_home.store)
+    assert there.stat().st_ino == before
