@@ -222,18 +222,16 @@ class RunFolder:
                 raise files.disk_error("lock", path, error) from error
 
     def _locked(self) -> bool:
+        path = self.path / "lock"
         try:
-            descriptor = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC)
+            with path.open("rb") as handle:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
-        except OSError as error:
-            raise files.disk_error("read", self.path / "lock", error) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
-        finally:
-            os.close(descriptor)
+        except OSError as error:
+            raise files.disk_error("read", path, error) from error
         return False
 
     def listing(self) -> dict[str, Path]:
