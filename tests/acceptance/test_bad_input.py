@@ -73,7 +73,8 @@ def test_a_wrong_value_is_named_with_its_rule(user: User, change: str, said: str
 
 
 def test_pips_are_refused_for_a_market_without_pips(user: User) -> None:
-    answer = user("train", str(EXAMPLE), "--set", "market.symbol=BTC/USDT", "--set", "costs.spread_pips=1.0", code=2)
+    path = csv(user.folder / "btc.csv", 400)
+    answer = train_file(user, path, "--set", "market.symbol=BTC/USDT", "--set", "costs.spread_pips=1.0", code=2)
     assert "pip" in answer.err
     assert "BTC/USDT" in answer.err
     no_run_left(user)
@@ -119,12 +120,17 @@ def test_data_of_nothing_but_gaps_is_refused(user: User) -> None:
     no_run_left(user)
 
 
-def test_too_few_candles_point_to_more_history(user: User) -> None:
-    """R1.19: fewer than 100 candles is an error that says where more come from."""
+def test_fewer_candles_than_are_held_out_are_refused(user: User) -> None:
     answer = train_file(user, csv(user.folder / "few.csv", 60), code=2)
-    assert "60" in answer.err
-    assert "backfill" in answer.err
+    assert "60 candles" in answer.err
+    assert "holdout_bars" in answer.err
     no_run_left(user)
+
+
+def test_candles_too_few_to_trade_on_end_with_counts_and_a_cure(user: User) -> None:
+    answer = train_file(user, csv(user.folder / "few.csv", 60), "--set", "validation.holdout_bars=0", code=1)
+    assert "96 too_few_trades" in answer.err
+    assert "more candles" in answer.err
 
 
 def test_a_file_in_the_place_of_the_home_is_an_error_of_the_machine(user: User) -> None:
@@ -228,15 +234,15 @@ def test_a_flipped_byte_is_found_named_and_never_used(user: User, name: str) -> 
     assert name in again.err + again.out
 
 
-def test_an_unknown_run_is_named_and_the_way_to_find_one_is_told(user: User) -> None:
-    user("train", str(EXAMPLE), *SMALL)
+def test_an_unknown_run_is_named_and_one_that_there_is_is_offered(user: User) -> None:
+    run_id = user("train", str(EXAMPLE), *SMALL, "--json").json["run_id"]
     answer = user("verify", "nosuchrun", code=2)
     assert "nosuchrun" in answer.err
-    assert "runs list" in answer.err
+    assert run_id in answer.err, "it names one that there is"
 
 
 def test_last_without_any_run_says_so(user: User) -> None:
-    assert "no run" in user("runs", "show", "last", code=2).err
+    assert "there are no runs" in user("runs", "show", "last", code=2).err
     assert user("runs", "list", "--json").json == []
 
 

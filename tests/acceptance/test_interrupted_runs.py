@@ -71,7 +71,8 @@ def test_two_trainings_at_once_share_a_home(user: User, uninterrupted: bytes) ->
 
 
 def test_a_run_that_is_being_written_is_not_resumed_a_second_time(user: User) -> None:
-    process = user.start("train", str(EXAMPLE), *LONG)
+    # Longer than the test takes; it is stopped at the end.
+    process = user.start("train", str(EXAMPLE), *LONG, "--set", "search.n_iterations=1000000")
     folder = user.wait_for_steps(process, steps=1)
     refused = user("resume", folder.name, code=1)
     assert "one process at a time" in refused.err

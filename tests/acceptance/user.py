@@ -15,9 +15,12 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "liquidity_sweep.toml"
 # Small enough for a test, large enough that trades happen and batches are several.
-SMALL = ("--set", "data.last=1500", "--set", "search.n_iterations=96", "--set", "search.batch_size=32")
+SMALL = (
+    *("--set", "data.last=2000", "--set", "validation.holdout_bars=200", "--set", "search.min_trades=5"),
+    *("--set", "search.n_iterations=96", "--set", "search.batch_size=32"),
+)
 # Long enough to be interrupted: many short steps.
-LONG = ("--set", "data.last=1500", "--set", "search.n_iterations=20000", "--set", "search.batch_size=50")
+LONG = (*SMALL, "--set", "search.n_iterations=16000", "--set", "search.batch_size=40")
 PATIENCE_S = 120.0
 
 

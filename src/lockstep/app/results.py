@@ -131,7 +131,7 @@ def read_result(folder: RunFolder, *, alarm: str | None = None, notes: tuple[str
     best = summary.get("best")
     return TrainResult(
         run_id=folder.path.name,
-        folder=folder.path,
+        folder=folder.path.absolute(),
         status=str(status),
         fingerprint=fingerprint(folder.identity_hashes()),
         journal_hash=journal_hash,

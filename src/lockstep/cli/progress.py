@@ -101,7 +101,7 @@ class Tally:
                 speed += f", {number(rates[1] * self.bars)} bars x sets/s"
             parts.append(speed)
         left = self.seconds_left()
-        if left is not None:
+        if left is not None and left > 0:
             parts.append(f"{duration(left)} left")
         return "; ".join(parts)
 
