@@ -21,7 +21,8 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numba import njit
+
+from lockstep.core.compiled import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,8 +51,6 @@ _EXP_COEFFICIENTS: Final = tuple(1.0 / math.factorial(n) for n in range(14, 1, -
 _LOG_COEFFICIENTS: Final = tuple(2.0 / (2 * n + 1) for n in range(11, 0, -1))  # 2/23 ... 2/3
 _LOG_TAIL: Final = tuple(1.0 / (2 * n + 1) for n in range(13, 1, -1))  # 1/27 ... 1/5
 
-_jit: Any = njit(cache=True, error_model="numpy")
-
 
 def _reduce_python(x: float) -> tuple[float, int]:
     """(m, k) with x = m 2^k and m in [1/sqrt 2, sqrt 2), for finite x > 0; exact, also for subnormal x."""
@@ -75,7 +74,7 @@ def _reduce_python(x: float) -> tuple[float, int]:
     return m, k
 
 
-_reduce: Any = _jit(_reduce_python)
+_reduce: Any = kernel(_reduce_python)
 
 
 def log_python(x: float) -> float:
@@ -99,7 +98,7 @@ def log_python(x: float) -> float:
     return float(k * _LN2_HI - ((half_square - (s * (half_square + series) + k * _LN2_LO)) - f))
 
 
-log: Any = _jit(log_python)
+log: Any = kernel(log_python)
 
 
 def _scale_python(y: float, k: int) -> float:
@@ -125,7 +124,7 @@ def _scale_python(y: float, k: int) -> float:
     return y
 
 
-_scale: Any = _jit(_scale_python)
+_scale: Any = kernel(_scale_python)
 
 
 def _exp_sum_python(x: float, low: float) -> float:
@@ -149,7 +148,7 @@ def _exp_sum_python(x: float, low: float) -> float:
     return _scale(near + ((r - (near - 1.0)) + (r * r * series + (lost + lost * r))), k)  # type: ignore[no-any-return]
 
 
-_exp_sum: Any = _jit(_exp_sum_python)
+_exp_sum: Any = kernel(_exp_sum_python)
 
 
 def exp_python(x: float) -> float:
@@ -157,7 +156,7 @@ def exp_python(x: float) -> float:
     return _exp_sum(x, 0.0)  # type: ignore[no-any-return]
 
 
-exp: Any = _jit(exp_python)
+exp: Any = kernel(exp_python)
 
 
 def _two_sum_python(a: float, b: float) -> tuple[float, float]:
@@ -167,7 +166,7 @@ def _two_sum_python(a: float, b: float) -> tuple[float, float]:
     return total, (a - (total - shadow)) + (b - shadow)
 
 
-_two_sum: Any = _jit(_two_sum_python)
+_two_sum: Any = kernel(_two_sum_python)
 
 
 def _two_product_python(a: float, b: float) -> tuple[float, float]:
@@ -182,7 +181,7 @@ def _two_product_python(a: float, b: float) -> tuple[float, float]:
     return product, ((a_hi * b_hi - product) + a_hi * b_lo + a_lo * b_hi) + a_lo * b_lo
 
 
-_two_product: Any = _jit(_two_product_python)
+_two_product: Any = kernel(_two_product_python)
 
 
 def _log_double_python(x: float) -> tuple[float, float]:
@@ -214,7 +213,7 @@ def _log_double_python(x: float) -> tuple[float, float]:
     return _two_sum(total, total_lo)  # type: ignore[no-any-return]
 
 
-_log_double: Any = _jit(_log_double_python)
+_log_double: Any = kernel(_log_double_python)
 
 
 def power_python(x: float, y: float) -> float:
@@ -250,7 +249,7 @@ def power_python(x: float, y: float) -> float:
     return sign * _exp_sum(total, rest)  # type: ignore[no-any-return]
 
 
-power: Any = _jit(power_python)
+power: Any = kernel(power_python)
 
 
 def log_interpolate_python(unit: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
@@ -263,4 +262,4 @@ def log_interpolate_python(unit: NDArray[np.float64], low: float, high: float) -
     return values
 
 
-log_interpolate: Any = _jit(log_interpolate_python)
+log_interpolate: Any = kernel(log_interpolate_python)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import lockstep
 from lockstep.core import canonical
 from lockstep.core.errors import NotComparableError
 from lockstep.core.hashing import blake3_hex
@@ -30,7 +29,7 @@ DELIVERY: Final = frozenset({"cli", "api", "web", "worker", "testing"})
 @functools.cache
 def package_files() -> Mapping[str, str]:
     """BLAKE3 of each source file of Lockstep that can change a result, by path relative to the package, sorted."""
-    root = Path(lockstep.__path__[0])
+    root = Path(__file__).parents[1]
     found = {}
     for path in sorted(root.rglob("*.py")):
         relative = path.relative_to(root)

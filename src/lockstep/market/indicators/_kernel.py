@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 import numpy as np
-from numba import njit
 
+from lockstep.core.compiled import kernel as compile_kernel
 from lockstep.core.errors import InputError
 
 P = ParamSpec("P")
@@ -37,7 +37,7 @@ class Kernel(Generic[P, R]):
 
     def __init__(self, python: Callable[P, R]) -> None:
         self.python = python
-        self.compiled: Any = njit(cache=True, error_model="numpy", nogil=True)(python)
+        self.compiled: Any = compile_kernel(python)
         self.__doc__ = python.__doc__
         self.__name__ = python.__name__.removesuffix("_python")
         self.__module__ = python.__module__

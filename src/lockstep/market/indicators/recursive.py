@@ -18,9 +18,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from lockstep.core.compiled import kernel as compile_kernel
 from lockstep.core.errors import InputError
 from lockstep.market.indicators._kernel import kernel
 
@@ -55,7 +55,7 @@ def _advance_python(high: float, low: float, weight: float, value: float) -> tup
     return new_high, tail - (new_high - total)
 
 
-_advance: Any = njit(cache=True, error_model="numpy")(_advance_python)
+_advance: Any = compile_kernel(_advance_python)
 
 
 def _smooth_python(values: Float, window: int, weight: float) -> Float:

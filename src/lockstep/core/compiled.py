@@ -1,0 +1,69 @@
+"""How every kernel of Lockstep is compiled: one set of switches, and a cache on disk that cannot go stale.
+
+Switches (DESIGN.md 2.4): no fastmath and no parallel loops, both of which change the order of floating-point
+operations; `error_model="numpy"`, so that x / 0 is inf or NaN as it is in the twin; the interpreter lock is released.
+
+numba notices a change of the file that holds a cached function, but not of another file whose kernels it calls.
+A kernel would then go on computing what the source no longer says. So the cache lives in a folder named after a
+digest of every file that may hold a kernel: other source, other folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import numba
+
+from lockstep.core.hashing import blake3_hex
+
+# Untyped: numba fills this module at run time.
+_config: Any = numba.config
+
+# From the bottom up: a kernel can only call kernels of its own room and of those before it.
+ROOMS_WITH_KERNELS: Final = ("core", "market", "engine", "strategies")
+
+
+@cache
+def cache_folder(room: str) -> Path | None:
+    """Where the compiled kernels of a room are kept, or None where nothing can be written.
+
+    Below NUMBA_CACHE_DIR, else XDG_CACHE_HOME, else ~/.cache. A room that is not Lockstep's stands above all of them.
+    """
+    package = Path(__file__).parents[1]
+    reach = ROOMS_WITH_KERNELS.index(room) + 1 if room in ROOMS_WITH_KERNELS else len(ROOMS_WITH_KERNELS)
+    sources = [path for name in ROOMS_WITH_KERNELS[:reach] for path in sorted((package / name).rglob("*.py"))]
+    texts = [text for path in sources if b"kernel" in (text := path.read_bytes())]
+    digest = blake3_hex("".join(blake3_hex(text) for text in texts).encode())
+    given = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    try:
+        base = Path(given) if given else Path.home() / ".cache"
+        folder = base / "lockstep" / "kernels" / digest[:24]
+        folder.mkdir(parents=True, exist_ok=True)  # a cache, not a result: nothing is lost with it
+    except (OSError, RuntimeError):
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+@contextmanager
+def _own_cache(folder: Path | None) -> Iterator[None]:
+    """numba reads its cache folder when a function is decorated; the user's own functions keep theirs."""
+    before = _config.CACHE_DIR
+    if folder is not None:
+        _config.CACHE_DIR = str(folder)
+    try:
+        yield
+    finally:
+        _config.CACHE_DIR = before
+
+
+def kernel(python: Callable[..., Any]) -> Any:
+    """`python` compiled at its first call for each combination of argument types, from the cache where it is there."""
+    parts = python.__module__.split(".")
+    folder = cache_folder(parts[1] if parts[0] == "lockstep" and len(parts) > 1 else "")
+    with _own_cache(folder):
+        return numba.njit(cache=folder is not None, nogil=True, error_model="numpy", fastmath=False)(python)

@@ -1,0 +1,56 @@
+"""Compiled kernels: one set of switches, a cache that never serves code whose source has changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import lockstep
+from lockstep.core import compiled
+
+PACKAGE = Path(lockstep.__path__[0])
+ASK = """
+import numpy as np
+from lockstep.market.indicators import log_returns
+print(log_returns(np.array([1.0, 1.3]))[1])
+"""
+
+
+def ask(package_root: Path, cache: Path) -> float:
+    environment = {**os.environ, "PYTHONPATH": str(package_root), "NUMBA_CACHE_DIR": str(cache)}
+    done = subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def test_a_change_in_a_kernel_that_is_called_from_another_file_is_seen(tmp_path: Path) -> None:
+    """numba alone keeps running the old code here: it watches the caller's file, not the callee's."""
+    shutil.copytree(PACKAGE, tmp_path / "lockstep", ignore=shutil.ignore_patterns("__pycache__"))
+    cache = tmp_path / "cache"
+    before = ask(tmp_path, cache)
+    assert abs(before - 0.26236426446749106) < 1e-15
+    callee = tmp_path / "lockstep" / "core" / "scalar_math.py"
+    source = callee.read_text()
+    old, new = "_LOG_COEFFICIENTS: Final = tuple(2.0 /", "_LOG_COEFFICIENTS: Final = tuple(2.5 /"
+    callee.write_text(source.replace(old, new))
+    assert callee.read_text() != source
+    assert ask(tmp_path, cache) != before
+    callee.write_text(source)
+    assert ask(tmp_path, cache) == before
+
+
+def test_the_users_own_functions_keep_their_own_cache() -> None:
+    from numba import config
+
+    before = config.CACHE_DIR
+    compiled.kernel(lambda: 0)
+    assert before == config.CACHE_DIR
+
+
+def test_a_room_sees_changes_in_the_rooms_below_it_alone() -> None:
+    folders = [compiled.cache_folder(room) for room in (*compiled.ROOMS_WITH_KERNELS, "")]
+    assert all(folder is not None for folder in folders)
+    assert len(set(folders)) >= 2
+    assert folders[-1] == folders[-2]  # a room of the user's stands above all of Lockstep's
