@@ -62,7 +62,7 @@ class StrategyKind:
         """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
         wanted = cast("StrategySpec", spec)
         code = strategy_code.from_run(wanted, folder)
-        pinned = strategy_data.restore(folder.read("data"), wanted.market, context.snapshots)
+        pinned = strategy_data.restore(folder.read("data"), context.snapshots)
         return _prepared(_plan(wanted, pinned, code, context), code)
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:

@@ -48,6 +48,7 @@ class Pinned:
             "bars": len(self.candles),
             "timeframe_ms": self.candles.timeframe_ms,
             "symbol": self.candles.symbol,
+            "exchange": self.candles.exchange,
             "inputs": {
                 name: {"digest": series.digest, "timeframe_ms": series.timeframe_ms}
                 for name, series in sorted(self.inputs.items())
@@ -84,22 +85,22 @@ def pin(spec: StrategySpec, declared: Mapping[str, Input], context: PrepareConte
     return Pinned(candles=candles, inputs=inputs, origin=origin, notes=tuple(notes))
 
 
-def restore(body: Mapping[str, Any], market: MarketTable, snapshots: Path) -> Pinned:
+def restore(body: Mapping[str, Any], snapshots: Path) -> Pinned:
     """The same candles from their snapshots alone. Raises DataError, IntegrityError, DiskError."""
-    candles = open_pinned(snapshots, body["digest"], body["timeframe_ms"])
-    candles = _labelled(candles, body["symbol"], market.exchange)
-    inputs = {
-        name: open_pinned(snapshots, entry["digest"], entry["timeframe_ms"]) for name, entry in body["inputs"].items()
-    }
+    candles = _open(snapshots, body["digest"], body["timeframe_ms"])
+    candles = _labelled(candles, body["symbol"], body["exchange"])
+    inputs = {name: _open(snapshots, entry["digest"], entry["timeframe_ms"]) for name, entry in body["inputs"].items()}
     return Pinned(candles=candles, inputs=inputs)
 
 
-def open_pinned(snapshots: Path, digest: str, timeframe_ms: int) -> Candles:
-    """A snapshot's candles with the bar length of this run: the file keeps that of whoever wrote it first."""
+def _open(snapshots: Path, digest: str, timeframe_ms: int) -> Candles:
     candles = open_snapshot(snapshots, digest)
-    if candles.timeframe_ms == timeframe_ms:
-        return candles
-    return _remade(candles, timeframe_ms=timeframe_ms, source=str(snapshot_path(snapshots, digest)))
+    if candles.timeframe_ms != timeframe_ms:
+        raise DataError(
+            f"{snapshot_path(snapshots, digest)}: holds bars of {candles.timeframe}, but the run was made with bars of "
+            f"{format_timeframe(timeframe_ms)}. Restore the snapshot from a copy"
+        )
+    return candles
 
 
 def _base(spec: StrategySpec, context: PrepareContext) -> tuple[Candles, dict[str, Any], list[str]]:

@@ -1,0 +1,80 @@
+"""Small searches over the bundled sample, for the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lockstep.clusters.in_process import InProcessExecutor
+from lockstep.kinds import strategy_code, strategy_data
+from lockstep.kinds.strategy import KIND
+from lockstep.kinds.strategy_plan import Plan, plan_of
+from lockstep.kinds.strategy_spec import StrategySpec
+from lockstep.kinds.strategy_training import StrategyTraining
+from lockstep.runs.folder import RunFolder
+from lockstep.runs.kind import PrepareContext, Prepared
+from lockstep.runs.spec import identity_body, load_spec, resolve
+
+SPACE: dict[str, Any] = {
+    "pierce_depth": {"low": 0.0001, "high": 0.001},
+    "volume_spike_threshold": {"low": 1.0, "high": 2.0},
+    "reversal_candles": [1, 2],
+    "min_level_touches": [2, 3],
+}
+
+
+def values(**tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Spec values of a small, fast search in which most trials are valid; `tables` are put over its tables."""
+    spec: dict[str, Any] = {
+        "kind": "strategy",
+        "data": {"source": "sample", "last": 1500},
+        "strategy": {"name": "liquidity_sweep", "space": SPACE},
+        "costs": {"fee_rate": 0.0, "slippage_rate": 0.00001, "spread_pips": 0.5},
+        "search": {"n_iterations": 24, "batch_size": 8, "min_trades": 3},
+    }
+    for name, table in tables.items():
+        spec[name] = {**spec.get(name, {}), **table} if isinstance(table, Mapping) else table
+    return spec
+
+
+def spec_of(**tables: Any) -> StrategySpec:
+    return resolve(StrategySpec, load_spec(values(**tables)))
+
+
+def plan_from(home: Path, context: PrepareContext | None = None, **tables: Any) -> Plan:
+    """The plan of a search, without the look-ahead test and the estimate."""
+    context = PrepareContext(home=home) if context is None else context
+    spec = spec_of(**tables)
+    code = strategy_code.from_user(spec, context)
+    pinned = strategy_data.pin(spec, code.strategy.inputs, context)
+    return plan_of(spec, pinned, strategy=code.strategy, judge=code.judge, snapshots=context.snapshots)
+
+
+def training_from(home: Path, context: PrepareContext | None = None, **tables: Any) -> StrategyTraining:
+    return StrategyTraining(plan_from(home, context, **tables), InProcessExecutor())
+
+
+def finished(home: Path, context: PrepareContext | None = None, **tables: Any) -> dict[str, Any]:
+    """The summary of a whole search."""
+    training = training_from(home, context, **tables)
+    for _ in training.steps():
+        pass
+    return dict(training.finish().summary)
+
+
+def prepared_from(home: Path, context: PrepareContext | None = None, **tables: Any) -> Prepared:
+    return KIND.prepare(spec_of(**tables), PrepareContext(home=home) if context is None else context)
+
+
+def folder_of(prepared: Prepared, path: Path) -> RunFolder:
+    """A run's folder as `train` makes it."""
+    return RunFolder.create(
+        path,
+        spec=identity_body(prepared.spec),
+        data=prepared.data,
+        code=prepared.code.body(),
+        numerics={},
+        environment={},
+        sources=prepared.code.sources,
+    )
