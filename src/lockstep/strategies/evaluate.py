@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from lockstep.core.errors import NoValidTrialError, StrategyError
+from lockstep.core.errors import NoValidTrialError, SpaceError, StrategyError
 from lockstep.core.space import Columns, row
 from lockstep.engine.arrays import MarketArrays, market_arrays
 from lockstep.engine.costs import Costs
@@ -348,12 +348,15 @@ def sweep(
     on_error        "raise" or "record": what happens to a set whose strategy fails
     progress        called with the number of sets done
     """
+    found = lookup(strategy)
+    if not found.parameter_names():
+        raise SpaceError(f"{found.name} has no parameters, so there is nothing to sweep: use backtest")
     if executor is not None and executor.workers > 1:
         return _sweep_elsewhere(
-            candles, lookup(strategy), parameter_sets, executor, progress,
+            candles, found, parameter_sets, executor, progress,
             costs=costs, execution=execution, detail=detail, inputs=inputs, on_error=on_error,
         )  # fmt: skip
-    evaluator = Evaluator(strategy, candles, costs=costs, execution=execution, detail=detail, inputs=inputs)
+    evaluator = Evaluator(found, candles, costs=costs, execution=execution, detail=detail, inputs=inputs)
     columns = evaluator.strategy.columns(parameter_sets)
     done = evaluator.batch(columns, on_error=on_error, progress=progress)
     return _table(evaluator.strategy, columns, done)

@@ -148,13 +148,13 @@ def test_an_error_while_loading_names_the_line_and_leaves_nothing_behind(folder:
 
 def test_a_syntax_error_names_the_line(folder: Path) -> None:
     (folder / "mine.py").write_text("x = 1\ndef broken(:\n")
-    with pytest.raises(StrategyError, match="mine.py, line 2: invalid syntax"):
+    with pytest.raises(StrategyError, match=r"mine.py, line 2: invalid syntax"):
         lookup("mine.py:Mine", folder=folder)
 
 
 def test_a_missing_module_names_the_line(folder: Path) -> None:
     (folder / "mine.py").write_text("import numpy\nimport nothing_of_that_name\n")
-    with pytest.raises(StrategyError, match="mine.py, line 2: ModuleNotFoundError: .*nothing_of_that_name"):
+    with pytest.raises(StrategyError, match=r"mine.py, line 2: ModuleNotFoundError: .*nothing_of_that_name"):
         lookup("mine.py:Mine", folder=folder)
 
 
@@ -164,7 +164,7 @@ def test_a_missing_module_names_the_line(folder: Path) -> None:
 def test_an_import_from_beside_the_file_is_refused_because_the_file_travels_alone(folder: Path, line: str) -> None:
     (folder / "helpers.py").write_text("x = 1\n")
     (folder / "mine.py").write_text(f"import numpy\n{line}\n{MINE}")
-    with pytest.raises(StrategyError, match="mine.py, line 2: imports .* from beside it. A strategy travels"):
+    with pytest.raises(StrategyError, match=r"mine.py, line 2: imports .* from beside it. A strategy travels"):
         lookup("mine.py:Mine", folder=folder)
 
 
