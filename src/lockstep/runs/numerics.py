@@ -19,7 +19,6 @@ Nothing heavy is imported here, so that a command can pin its environment before
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import sys
@@ -44,6 +43,7 @@ THREAD_VARIABLES: Final = {
 }
 """One native thread: sums that threads share are split by their number, and workers must not fight for cores."""
 
+_pools: tuple[int, Any] | None = None
 _LIBRARIES: Final = ("numpy", "numba", "llvmlite", "scipy")
 # NumPy 2.4 renamed its dispatch groups; a name it does not know is only a warning, so both sets could not be mixed.
 _NUMPY_ABOVE_AVX2: Final = "X86_V4,AVX512_ICL,AVX512_SPR"
@@ -54,7 +54,7 @@ _NUMPY_ABOVE_AVX2_BEFORE_2_4: Final = (
 
 def portable_variables() -> dict[str, str]:
     """Variables that have to be set before NumPy, SciPy and numba load, for `numerics = "portable"`."""
-    version = tuple(int(part) for part in importlib.metadata.version("numpy").split(".")[:2])
+    version = tuple(int(part) for part in _version("numpy").split(".")[:2])
     return {
         MODE_VARIABLE: "portable",
         "NPY_DISABLE_CPU_FEATURES": _NUMPY_ABOVE_AVX2 if version >= (2, 4) else _NUMPY_ABOVE_AVX2_BEFORE_2_4,
@@ -142,12 +142,28 @@ def enter(mode: str, *, may_restart: bool) -> None:
 @contextmanager
 def pinned_threads() -> Iterator[None]:
     """Within the block, BLAS and OpenMP pools that are loaded use one thread. For processes that began unpinned."""
-    # Only what is loaded can be limited.
+    with _thread_pools().limit(limits=1):
+        yield
+
+
+def _thread_pools() -> Any:
+    """The pools of all libraries loaded so far. Finding them takes milliseconds, so they are remembered."""
+    global _pools
+    # Only what is loaded can be limited; whatever loads a library is imported first.
     import numpy  # noqa: F401
     import threadpoolctl  # type: ignore[import-untyped]
 
-    with threadpoolctl.threadpool_limits(limits=1):
-        yield
+    modules = len(sys.modules)
+    if _pools is None or _pools[0] != modules:
+        _pools = (modules, threadpoolctl.ThreadpoolController())
+    return _pools[1]
+
+
+def _version(library: str) -> str:
+    # Not at the top: a command that shows help needs none of it.
+    from importlib.metadata import version
+
+    return version(library)
 
 
 def _check_mode(mode: str) -> None:
@@ -189,9 +205,8 @@ def _numba_target() -> str:
 def _blas_entries() -> dict[str, str]:
     """NumPy's own BLAS: kind, version, kernel choice, threads. SciPy's loads later and follows the same variables."""
     import numpy as np
-    import threadpoolctl
 
-    for pool in threadpoolctl.ThreadpoolController().info():
+    for pool in _thread_pools().info():
         if pool.get("user_api") == "blas" and "numpy" in str(pool.get("filepath")):
             return {
                 "blas": f"{pool['internal_api']} {pool.get('version')}",
@@ -221,7 +236,7 @@ class NumericsIdentity:
                 "machine": platform.machine(),
                 # The scalar and many of NumPy's functions come from its mathematics library.
                 "libc": " ".join(platform.libc_ver()),
-                **{name: importlib.metadata.version(name) for name in _LIBRARIES},
+                **{name: _version(name) for name in _LIBRARIES},
                 "numpy.dispatch": ",".join(sorted(targets)) or "baseline",
                 "numba.target": _numba_target(),
                 "numba.options": f"svml={bool(config.USING_SVML)} opt={int(config.OPT)} jit={not config.DISABLE_JIT}",

@@ -1,8 +1,9 @@
 """The user's own source, as it travels with a run: files as they are, or what a notebook's class needs.
 
-A file takes along the modules next to it that it imports. A class that lives in a notebook or a console has no file;
-its source is taken from the session, and every global it uses is added: imports as imports, constants by value,
-functions and classes of the session by their own source. What cannot be written down that way is refused by name.
+A file takes along the modules next to it that it imports. A class that lives in a script, notebook or console has no
+file of its own; its source is taken from the session, and every global it uses is added: imports as imports, constants
+by value, functions and classes of the session by their own source. What cannot be written down that way is refused by
+name.
 """
 
 from __future__ import annotations
@@ -89,19 +90,21 @@ def _versions(modules: set[str]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def source_of_class(cls: type) -> UserSource:
-    """The file that defines `cls`, or its source out of a notebook or console. Raises StrategyError."""
+def source_of_class(cls: type | types.FunctionType) -> UserSource:
+    """The file that defines a class or function, or its source out of a script, notebook or console.
+
+    Raises StrategyError naming what cannot travel.
+    """
     module = sys.modules.get(cls.__module__)
-    file = getattr(module, "__file__", None)
+    file = None if cls.__module__ == "__main__" else getattr(module, "__file__", None)
     if cls.__qualname__ != cls.__name__:
         raise StrategyError(
             f"{cls.__qualname__}: the class is defined inside a function or a class, so it cannot be found again in "
             "its source. Define it at the top level."
         )
-    if file is not None and cls.__module__ != "__main__" and Path(file).suffix == ".py":
+    if file is not None and Path(file).suffix == ".py":
         return source_of_file(Path(file), cls.__name__)
-    if file is not None and Path(file).suffix == ".py" and Path(file).is_file():
-        return source_of_file(Path(file), cls.__name__)
+    # A script is a session too: loaded as a file it would do again what it does at its top level, training included.
     text, imported = _session_source(cls, vars(module) if module is not None else {})
     return UserSource({SESSION_FILE: text.encode()}, SESSION_FILE, cls.__name__, _versions(imported))
 
@@ -116,7 +119,7 @@ def _text_of(thing: Any, name: str) -> str:
         ) from error
 
 
-def _session_source(root: type, session: Mapping[str, Any]) -> tuple[str, set[str]]:
+def _session_source(root: type | types.FunctionType, session: Mapping[str, Any]) -> tuple[str, set[str]]:
     """The text of a module that defines `root`, and the top-level modules it imports."""
     imports: dict[str, str] = {}
     constants: dict[str, str] = {}
@@ -136,8 +139,8 @@ def _session_source(root: type, session: Mapping[str, Any]) -> tuple[str, set[st
         elif (home := _importable(thing)) is not None:
             imports[name] = f"from {home[0]} import {home[1]} as {name}"
             modules.add(home[0].partition(".")[0])
-        elif isinstance(thing, type | types.FunctionType) and getattr(thing, "__name__", None) == name:
-            text = _text_of(thing, name)
+        elif getattr(written := _written(thing), "__name__", None) == name:
+            text = _text_of(written, name)
             for used in sorted(_global_names(text)):
                 if used in session and used != name:
                     add(used, session[used])
@@ -152,6 +155,13 @@ def _session_source(root: type, session: Mapping[str, Any]) -> tuple[str, set[st
     head = ["from __future__ import annotations", ""]
     body = [*sorted(imports.values()), "", *sorted(constants.values()), ""]
     return "\n".join([*head, *body, *parts]), modules
+
+
+def _written(thing: Any) -> Any:
+    """The class or function that somebody wrote, beneath what decorators made of it (numba's keep it as `py_func`)."""
+    inner = getattr(thing, "py_func", None)
+    inner = inner if inner is not None else inspect.unwrap(thing) if callable(thing) else thing
+    return inner if isinstance(inner, type | types.FunctionType) else None
 
 
 def _is_constant(thing: Any) -> bool:

@@ -1,6 +1,7 @@
 """The user's source travels with the run: whole, or refused by name."""
 
 import linecache
+import subprocess
 import sys
 import types
 
@@ -122,6 +123,39 @@ def test_an_object_of_the_session_cannot_travel(monkeypatch):
     notebook = session(monkeypatch, "model = object()\nclass Mine:\n    def f(self):\n        return model\n")
     with pytest.raises(StrategyError, match="Mine uses model of the session, a object, which cannot be written"):
         source_of_class(notebook.Mine)
+
+
+def test_decorated_helpers_travel_with_their_decorators(monkeypatch):
+    notebook = session(
+        monkeypatch,
+        "import functools\nimport numba\n"
+        "@numba.njit\ndef twice(x):\n    return 2 * x\n"
+        "@functools.cache\ndef thrice(x):\n    return 3 * x\n"
+        "class Mine:\n    def f(self):\n        return twice(4) + thrice(5)\n",
+    )
+    source = source_of_class(notebook.Mine)
+    assert "@numba.njit\ndef twice" in source.files["session.py"].decode()
+    assert restored(source)().f() == 8 + 15
+
+
+def test_a_function_travels_like_a_class(monkeypatch):
+    notebook = session(monkeypatch, "LIMIT = 3\ndef objective(metrics):\n    return metrics['x'] - LIMIT\n")
+    assert restored(source_of_class(notebook.objective))({"x": 5}) == 2
+
+
+def test_a_class_of_a_script_travels_without_what_the_script_does(tmp_path):
+    """Loading the whole script again would train again, without end."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from lockstep.runs.sources import source_of_class\n"
+        "LIMIT = 3\n"
+        "class Mine:\n    def f(self):\n        return LIMIT\n"
+        "print(source_of_class(Mine).files['session.py'].decode())\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    assert "LIMIT = 3" in done.stdout
+    assert "class Mine" in done.stdout
+    assert "print" not in done.stdout
 
 
 def test_a_class_inside_a_function_is_refused():

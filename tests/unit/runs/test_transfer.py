@@ -6,7 +6,6 @@ import zipfile
 
 import pytest
 
-from lockstep.clusters import OPEN_EXECUTOR
 from lockstep.core import canonical, files
 from lockstep.core.errors import DiskError, InputError, IntegrityError, Interrupted, RefusedError
 from lockstep.core.hashing import blake3_hex
@@ -55,7 +54,9 @@ def test_a_run_exported_and_imported_verifies_equal_in_the_other_home(exported, 
     assert check(folder.path).ok
     assert folder.status() is RunStatus.COMPLETE
     assert (folder.sources / "offset.py").read_text() == "OFFSET = 1.5\n"
-    report = verify(folder.path, home=other_home.path, executor=ExecutorChoice(OPEN_EXECUTOR, (1,)))
+    report = verify(
+        folder.path, home=other_home.path, executor=ExecutorChoice("lockstep.clusters.in_process:InProcessExecutor")
+    )
     assert report.equal
 
 

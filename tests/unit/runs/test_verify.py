@@ -2,13 +2,11 @@
 
 import os
 import signal
-import threading
 import time
 
 import psutil
 import pytest
 
-from lockstep.clusters import OPEN_EXECUTOR
 from lockstep.core.errors import (
     DataError,
     InputError,
@@ -27,7 +25,7 @@ from lockstep.runs.verify import ExecutorChoice, verify
 from lockstep.runs.verify_child import plan_sample
 from lockstep.testing.toy_kind import DRIFT
 
-ONE = ExecutorChoice(OPEN_EXECUTOR, (1,))
+ONE = ExecutorChoice("lockstep.clusters.in_process:InProcessExecutor")
 
 
 def again(home, folder, **options):
@@ -53,7 +51,7 @@ def test_a_run_without_a_single_step_is_verified_too(home):
 
 def test_worker_processes_give_the_same(home):
     """DESIGN 2.2: the number of workers never changes a result."""
-    assert again(home, home.train(steps=4), executor=ExecutorChoice(OPEN_EXECUTOR, (2,))).equal
+    assert again(home, home.train(steps=4), executor=ExecutorChoice("lockstep.clusters.loky:LokyExecutor", (2,))).equal
 
 
 def test_a_user_file_that_travelled_with_the_run_is_used(home, tmp_path):
@@ -196,11 +194,11 @@ def test_a_fresh_process_that_dies_is_the_machines_fault(home, monkeypatch):
 
 
 def test_ctrl_c_ends_the_fresh_process_and_leaves_the_run(home, snapshot_of):
-    folder = home.train(steps=2000)
+    folder = home.train(steps=300)
     before = snapshot_of(folder.path)
-    threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    workers = ExecutorChoice("lockstep.clusters.loky:LokyExecutor", (2,))
     with pytest.raises(Interrupted, match="the run is untouched"):
-        again(home, folder, executor=ExecutorChoice(OPEN_EXECUTOR, (2,)))
+        again(home, folder, executor=workers, on_step=lambda done, of: os.kill(os.getpid(), signal.SIGINT))
     assert snapshot_of(folder.path) == before
     assert not list(home.path.glob(".verify-*"))
     deadline = time.monotonic() + 5
