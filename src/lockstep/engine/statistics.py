@@ -86,8 +86,21 @@ def _deviations(values: F8) -> tuple[float, float]:
 def _tail_mean(values: F8) -> float:
     """Mean of the smallest twentieth of the values (at least one), summed in ascending order."""
     k = (values.size + 19) // 20
+    if k <= 16:
+        # Few: keep them sorted while reading, which costs no second array of all values.
+        tail = np.sort(values[:k])
+        for i in range(k, values.size):
+            value = values[i]
+            if value < tail[k - 1]:
+                j = k - 1
+                while j > 0 and tail[j - 1] > value:
+                    tail[j] = tail[j - 1]
+                    j -= 1
+                tail[j] = value
+    else:
+        tail = np.sort(np.partition(values, k - 1)[:k])
     total = 0.0
-    for value in np.sort(np.partition(values, k - 1)[:k]):
+    for value in tail:
         total += value
     return total / k
 

@@ -144,16 +144,18 @@ def test_equal_trades_have_no_deviation_and_so_no_ratio() -> None:
     assert result[Metric.SHARPE_RATIO_PER_TRADE] is None
 
 
-def test_cvar_takes_the_worst_twentieth_rounded_up() -> None:
-    """41 trades lose 1 … 41 tenths of a percent: ⌈41 / 20⌉ = 3 worst, mean −4.0 %."""
-    closes: list[float] = []
-    for k in range(41):
-        closes += [1_000.0, 1_000.0 - (k + 1)]
-    opens = [1_000.0] * len(closes)
-    side = np.tile(np.array([1, 0], np.int8), 41)
+@pytest.mark.parametrize("trades", [1, 20, 21, 41, 700])
+def test_cvar_takes_the_worst_twentieth_rounded_up(trades: int) -> None:
+    """Losses of 1 … N hundredths of a percent, shuffled: the mean of the ⌈N / 20⌉ largest (41 trades: 3 of them)."""
+    losses = np.random.default_rng(0).permutation(trades) + 1
+    opens = np.full(2 * trades, 10_000.0)
+    closes = opens.copy()
+    closes[1::2] -= losses
+    side = np.tile(np.array([1, 0], np.int8), trades)
     candles = candles_of(opens, opens, closes, closes)
-    result = simulate(candles, Signals(side=side, time_limit=1), FREE)
-    assert result[Metric.CVAR_95_PCT] == pytest.approx(-(4.1 + 4.0 + 3.9) / 3)
+    result = simulate(candles, Signals(side=side, time_limit=1), FREE, Execution(risk_per_trade=1e-6))
+    worst = np.sort(losses)[-math.ceil(trades / 20) :]
+    assert result[Metric.CVAR_95_PCT] == pytest.approx(-worst.mean() / 100)
 
 
 def test_bars_per_year_count_the_bars_actually_there() -> None:
