@@ -15,8 +15,6 @@ matter. Three facts make the search short and leave its result, to the last bit,
     therefore start at the last such gap below the strip, not at the lowest swing.
 (c) A gap in the swings of a long lookback is at least as wide in those of a shorter one. So the swings around the
     strip are sorted and stored once, for the largest d and lookback of a sweep, and serve every set.
-
-All kernels that call each other live in this file: numba's cache watches the file of the outer one only.
 """
 
 from __future__ import annotations
@@ -24,15 +22,15 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from lockstep.core.compiled import kernel
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 I4 = NDArray[np.int32]
 I1 = NDArray[np.int8]
 
-kernel = njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 
 # Relative margins for rounding: a mean of some hundred prices errs by far less than either.
 LOOSE: Final = 1e-9
