@@ -22,7 +22,7 @@ from lockstep.testing.toy_training import ToySpec, ToyTraining
 
 STEPS, BATCH, SEED = 1500, 2, 11
 CHILD = """
-import sys
+import sys, time
 from pathlib import Path
 from lockstep.core.errors import Interrupted
 from lockstep.runs.cancel import Cancel
@@ -35,8 +35,10 @@ from lockstep.testing.toy_training import ToySpec, ToyTraining
 class Tell(Observer):
     def started(self, info):
         print("started", info.first_step, flush=True)
+    def step(self, step, journal_hash):
+        time.sleep(float(pause))
 
-path, steps, batch, seed, interval, fingerprint = sys.argv[1:]
+path, steps, batch, seed, interval, pause, fingerprint = sys.argv[1:]
 spec = ToySpec(seed=int(seed), steps=int(steps), batch=int(batch))
 policy = CheckpointPolicy(interval_s=float(interval), max_share=1e9)
 try:
@@ -49,8 +51,11 @@ except Interrupted as stop:
 """
 
 
-def start(folder: RunFolder, *, steps: int = STEPS, interval: float = 0.02) -> subprocess.Popen[str]:
-    arguments = [str(folder.path), str(steps), str(BATCH), str(SEED), str(interval), fingerprint(SEED)]
+def start(
+    folder: RunFolder, *, steps: int = STEPS, interval: float = 0.02, pause: float = 0.0
+) -> subprocess.Popen[str]:
+    """A process that runs, or resumes, the training; `pause` seconds after each step make it slow enough to hit."""
+    arguments = [str(folder.path), str(steps), str(BATCH), str(SEED), str(interval), str(pause), fingerprint(SEED)]
     return subprocess.Popen([sys.executable, "-c", CHILD, *arguments], stdout=subprocess.PIPE, text=True)
 
 
@@ -79,9 +84,9 @@ def test_killed_at_random_instants_and_resumed_equals_an_uninterrupted_run(
     folder = new_folder(tmp_path / "run", SEED)
     rng = random.Random(f"{interval} {chance}")
     for _ in range(3):
-        child = start(folder, interval=interval)
+        child = start(folder, interval=interval, pause=0.0002)
         wait_until_started(child)
-        time.sleep(rng.random() * 0.25)
+        time.sleep(rng.random() * 0.4)
         kill(child)
         assert {problem.file for problem in check(folder.path).problems} <= {"MANIFEST.json"}
         if folder.status() is RunStatus.COMPLETE:
@@ -110,8 +115,9 @@ def test_ctrl_c_and_sigterm_stop_with_a_checkpoint_and_say_how_to_resume(
     tmp_path: Path, whole: dict[str, bytes], number: signal.Signals
 ) -> None:
     folder = new_folder(tmp_path / "run-0007", SEED)
-    child = start(folder, interval=1e9)
+    child = start(folder, interval=1e9, pause=0.01)
     wait_until_started(child)
+    time.sleep(0.1)
     child.send_signal(number)
     out, _ = child.communicate()
     assert child.returncode == 130
@@ -145,7 +151,7 @@ def test_one_process_at_a_time_writes_a_run_and_the_other_is_told_which(tmp_path
 
 def test_a_killed_run_goes_on_from_its_newest_checkpoint(tmp_path: Path) -> None:
     folder = new_folder(tmp_path / "run", SEED)
-    child = start(folder)
+    child = start(folder, pause=0.01)
     wait_until_started(child)
     deadline = time.monotonic() + 20
     while len(list(folder.checkpoints.glob("*.ckpt"))) < 2 and time.monotonic() < deadline:
