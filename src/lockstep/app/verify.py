@@ -41,9 +41,7 @@ class VerifyResult:
     def text(self) -> str:
         """In words."""
         found = self.verification
-        share = (
-            f"{found.computed:,} of {found.steps:,} steps, sampled" if found.sampled else f"all {found.steps:,} steps"
-        )
+        share = f"{found.computed:,} of {found.steps:,} steps{', a sample' if found.sampled else ''}"
         lines = [f"run {found.run_id}: {self.outcome}, bit for bit ({share}, computed again in a fresh process)"]
         if not self.equal:
             lines = [f"run {found.run_id}: not equal", f"  {found.first} (first: the record, second: computed again)"]
