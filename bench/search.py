@@ -81,6 +81,7 @@ def overhead(home: Path) -> None:
     plan, preparing, whole = run(spec_values(data, bars), home)
     evaluator = plan.evaluator()
     columns = plan.complete(plan.proposer().ask(TRIALS).columns)
+    proposing = min(timed(lambda: plan.proposer().ask(TRIALS)) for _ in range(3))
     first = {name: column[:256] for name, column in columns.items()}
     evaluator.batch(first)
     kernel = min(timed(lambda: evaluator.batch(columns)) for _ in range(3))
@@ -90,6 +91,7 @@ def overhead(home: Path) -> None:
     print(f"  kernel alone, one call                           {kernel:8.2f} s")
     print(f"  the run                                          {whole:8.2f} s   {whole / kernel:.2f} x the kernel")
     print(f"  everything around the kernel                     {around:8.2f} s   limit {kernel + 2.0:.2f} s")
+    print(f"  proposing all trials from the seed (R4.18)       {proposing:8.3f} s   {proposing / whole:.2%}, limit 1 %")
     trials = sum(path.stat().st_size for path in (home / "run" / "segments").iterdir())
     everything = sum(path.stat().st_size for path in (home / "run").rglob("*") if path.is_file())
     print(
@@ -113,6 +115,9 @@ def grid(home: Path) -> None:
     _, _, whole = run(spec_values(data, 5_000, search=search, strategy=strategy), home)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"grid of 201,600 sets on 5,000 bars of {what}: {whole:.1f} s, 201,600 trials recorded")
+    written = sum(path.stat().st_size for path in (home / "run").rglob("*") if path.is_file())
+    trials = sum(path.stat().st_size for path in (home / "run" / "segments").iterdir())
+    print(f"  written {written / 1e6:.0f} MB, {written / trials:.2f} x the trials, limit 2 x")
     print(f"  peak memory {peak / 1024:.0f} MB (imports alone {before / 1024:.0f} MB)   limit 1024 MB")
 
 

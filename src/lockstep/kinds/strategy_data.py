@@ -21,7 +21,7 @@ from lockstep.market.load import load_with_report
 from lockstep.market.quality import quality_report
 from lockstep.market.sample import SYMBOL, TIMEFRAME, sample_candles
 from lockstep.market.snapshot import open_snapshot, snapshot_path, write_snapshot
-from lockstep.strategies.inputs import Input, OwnCandles
+from lockstep.strategies.inputs import EventSeries, Input, OwnCandles
 
 if TYPE_CHECKING:
     from lockstep.runs.kind import PrepareContext
@@ -178,6 +178,11 @@ def _cleaned(candles: Candles, table: Mapping[str, Any] | str) -> tuple[Candles,
 
 def _has_own(name: str, wanted: Input, spec: StrategySpec, context: PrepareContext) -> bool:
     """Whether candles are given for an input; a higher timeframe may also be built from the base candles."""
+    if isinstance(wanted, EventSeries):
+        raise InputError(
+            f"the strategy reads the event series {name!r}, which a training cannot pin yet: ls.backtest and ls.sweep "
+            "take events as inputs={...}"
+        )
     given = name in spec.data.inputs or name in context.python_objects.get(GIVEN_INPUTS, {})
     if isinstance(wanted, OwnCandles) and not given:
         raise InputError(

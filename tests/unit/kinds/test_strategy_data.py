@@ -14,7 +14,7 @@ from lockstep.core.errors import DataError, InputError
 from lockstep.kinds import strategy_data
 from lockstep.kinds.strategy_data import Pinned
 from lockstep.runs.kind import PrepareContext
-from lockstep.strategies.inputs import HigherTimeframe, OwnCandles
+from lockstep.strategies.inputs import EventSeries, HigherTimeframe, OwnCandles
 
 
 def pinned(
@@ -116,6 +116,8 @@ def test_further_series_come_from_files_or_python_and_are_pinned_too(tmp_path: P
 def test_a_series_that_is_missing_or_that_nobody_asked_for_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"reads the further series 'other': add \[data.inputs.other\]"):
         pinned(tmp_path, {"other": OwnCandles()})
+    with pytest.raises(InputError, match="the event series 'news', which a training cannot pin yet"):
+        pinned(tmp_path, {"news": EventSeries("surprise")})
     with pytest.raises(InputError, match=r"\[data.inputs.spare\]: the strategy declares no input of that name"):
         pinned(tmp_path, {}, inputs={"spare": {"path": "other.csv"}})
 

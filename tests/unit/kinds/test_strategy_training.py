@@ -19,9 +19,11 @@ from lockstep.engine.metrics import Metric
 from lockstep.kinds.strategy_result import holdout_simulation, require_same
 from lockstep.kinds.strategy_training import StrategyTraining, decoded
 from lockstep.runs.kind import PrepareContext
+from lockstep.runs.loop import execute
+from lockstep.runs.segments import SegmentReader
 from lockstep.runs.training import Step, Training
 from lockstep.search.objective import Cause
-from lockstep.testing.contracts.training_kind import TrainingContract
+from lockstep.testing.contracts.training_kind import TrainingContract, fingerprint, new_folder
 
 
 def steps_of(training: StrategyTraining) -> list[Step]:
@@ -217,9 +219,14 @@ def test_the_same_seed_samples_the_same_sets_on_another_market(tmp_path: Path) -
             assert mine.segments["trials"][column].tolist() == theirs.segments["trials"][column].tolist()
 
 
-def test_a_hundred_thousand_trials_would_write_less_than_twice_their_rows(tmp_path: Path) -> None:
-    training = training_from(tmp_path, search={"n_iterations": 400, "batch_size": 200})
-    rows = sum(column.nbytes for step in training.steps() for column in step.segments["trials"].values())
-    result = training.finish()
-    assert all("trial" not in name for name in result.artifacts)  # no second copy of the trials
-    assert rows / 400 < 1000  # bytes per trial
+def test_a_run_writes_its_trials_once(tmp_path: Path) -> None:
+    """A search of 100,000 trials writes no more than twice its trial data: what is added per trial decides it."""
+    folder = new_folder(tmp_path / "run", 1)
+    training = training_from(tmp_path, data={"last": 600}, search={"n_iterations": 2000, "batch_size": 500})
+    execute(training, folder, fingerprint=fingerprint(1))
+    sizes = {name: path.stat().st_size for name, path in folder.listing().items()}
+    rows = SegmentReader(folder.segments).read("trials")
+    data = sum(column.nbytes for column in rows.values())
+    fixed = sum(size for name, size in sizes.items() if name.startswith("artifacts/") or name == "result.json")
+    assert len(rows["index"]) == 2000
+    assert sum(sizes.values()) - fixed < 1.1 * data
