@@ -16,9 +16,15 @@ from lockstep.engine.metrics import annual_bars
 from lockstep.engine.settings import DEFAULT_STOP_DISTANCE, Execution
 from lockstep.market.candles import Candles
 
-_NO_FLOATS = np.empty(0, np.float64)
-_NO_BARS = np.empty(0, np.int32)
+# One compiled form for all inputs: numba tells read-only arrays from writable ones, so what is absent is of the
+# kind that would be there (columns of candles are read-only, columns of entries are not).
+_NO_TRAIL = np.empty(0, np.float64)
+_NO_EXITS = np.empty(0, np.int32)
+_NO_OFFSETS = np.empty(0, np.int64)
+_NO_DETAIL = np.empty(0, np.float64)
 _NO_TIMES = np.empty(0, np.int64)
+_NO_DETAIL.flags.writeable = False
+_NO_TIMES.flags.writeable = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,7 +56,7 @@ def market_arrays(candles: Candles, detail: Candles | None = None) -> MarketArra
     np.cumsum(np.diff(candles.timestamp) > step, out=gaps[1:])
     bars = walk.Bars(candles.open, candles.high, candles.low, candles.close, gaps)
     if detail is None:
-        fine = walk.Fine(_NO_TIMES, _NO_TIMES, _NO_FLOATS, _NO_FLOATS, step, step)
+        fine = walk.Fine(_NO_TIMES, _NO_TIMES, _NO_DETAIL, _NO_DETAIL, step, step)
     else:
         if detail.timeframe_ms >= step or step % detail.timeframe_ms != 0:
             raise DataError(
@@ -119,7 +125,7 @@ def run_batch(market: MarketArrays, terms: walk.Terms, batch: EntryBatch, ends: 
         market.fine,
         _columns(batch),
         batch.offsets,
-        _NO_TIMES if batch.exit_offsets is None else batch.exit_offsets,
+        _NO_OFFSETS if batch.exit_offsets is None else batch.exit_offsets,
         ends,
         walked.when,
         walked.money,
@@ -152,7 +158,7 @@ def _columns(batch: EntryBatch) -> tuple[Any, ...]:
         batch.stop,
         batch.target,
         batch.time_limit,
-        _NO_FLOATS if batch.trail is None else batch.trail,
-        _NO_BARS if batch.exit_bar is None else batch.exit_bar,
+        _NO_TRAIL if batch.trail is None else batch.trail,
+        _NO_EXITS if batch.exit_bar is None else batch.exit_bar,
         two_sided,
     )

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.property.cases import Case, random_candles, random_case
+from tests.property.cases import Case, candles_of, random_candles, random_case
 
 from lockstep.engine import sweep as sweep_module
+from lockstep.engine import walk
 from lockstep.engine.arrays import market_arrays
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch, compact
 from lockstep.engine.metrics import COUNTS, Metric
 from lockstep.engine.settings import Execution
+from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import simulate
 from lockstep.engine.sweep import SweepResult, sweep_entries
 
@@ -121,8 +123,9 @@ def test_no_sets_and_no_entries_are_empty_results() -> None:
 TWIN = """
 import sys
 import numpy as np
-from tests.property.cases import random_case
+from tests.property.cases import Case, candles_of, random_case, random_candles
 from lockstep.core.canonical import dumps
+from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import simulate
 rng = np.random.default_rng(5)
 for n in (0, 1, 2, *range(3, 63)):
@@ -165,3 +168,18 @@ def test_costs_and_execution_default_to_those_of_a_backtest() -> None:
     case = cases_on_one_market(14, 1)[0]
     result = sweep_entries(market_arrays(case.candles), lambda lo, hi: compact(case.signals), 1)
     assert result.values(0) == simulate(case.candles, case.signals, Costs(), Execution()).metrics
+
+
+def test_one_compiled_form_serves_every_kind_of_input() -> None:
+    """Compiling takes seconds, so trails, exits, detail and their absence share one; the cache holds it for the next
+    process."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        case = random_case(rng, 40)
+        simulate(case.candles, case.signals, case.costs, case.execution)
+        entries = compact(case.signals)
+        sweep_entries(market_arrays(case.candles), lambda lo, hi, entries=entries: join([entries]), 1)
+    coarse = random_candles(rng, 10).slice(0, 10)
+    detail = candles_of([100] * 20, [100] * 20, [100] * 20, [100] * 20, step=30_000)
+    simulate(coarse, Signals(side=np.zeros(10, np.int8)), detail=detail)
+    assert len(walk.walk_sets.signatures) == 1
