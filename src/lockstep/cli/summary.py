@@ -33,7 +33,7 @@ def trained(result: TrainResult) -> RenderableType:
     parts += [Text(f"note: {line}") for line in result.notes]
     parts += [Text(), Text("to repeat this"), facts(_repeat(result))]
     if result.status == "complete":
-        parts += [Text("verdict: not judged yet (a good number found by a search is not yet a good strategy)")]
+        parts += [Text(), Text("verdict: not judged yet (a good number found by a search is not yet a good strategy)")]
     return Group(*parts)
 
 
@@ -54,7 +54,9 @@ def _head(result: TrainResult) -> list[tuple[str, str]]:
     if result.summary:
         strategy = result.summary["strategy"]["name"]
         rows.append(("strategy", f"{strategy}, searched by {result.spec['search']['optimizer']}"))
-        rows.append(("data", f"{market}, {found['start']} to {found['end']}, {count(found['bars'])} bars"))
+        rows.append(("data", f"{market}, {found['start']} to {found['end']}"))
+        searched, held_out = count(found["search_bars"]), count(found["holdout_bars"])
+        rows.append(("bars", f"{searched} searched, {held_out} held out"))
         rows.append(
             (
                 "quality",
@@ -112,7 +114,7 @@ def _luck(baselines: Mapping[str, Any]) -> list[str]:
         found = luck[name]
         if found["percentile"] is not None:
             span = f"{metric(name, found['p05'])} to {metric(name, found['p95'])}"
-            told.append(f"  random entries: {label} is above {found['percentile']:.0f} % of them (nine in ten: {span})")
+            told.append(f"  random entries: {label} is above {found['percentile']:.1f} % of them (nine in ten: {span})")
     return [f"  beside {count(luck['draws'])} draws of the same trades at random times:", *told] if told else []
 
 
