@@ -15,6 +15,7 @@ a run that brings its own strategy does, so do that with runs from people you tr
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -134,7 +135,9 @@ def _add(archive: zipfile.ZipFile, name: str, pieces: Any, length: int) -> None:
     info.compress_type = zipfile.ZIP_DEFLATED
     info.external_attr = (stat.S_IFREG | 0o644) << 16
     info.create_system = 3
-    with archive.open(info, "w", force_zip64=length > (1 << 30)) as entry:
+    # An entry of the archive, not a file: its bytes reach the disk by the archive's `_Sink`.
+    into = functools.partial(archive.open, mode="w", force_zip64=length > (1 << 30))
+    with into(info) as entry:
         for piece in pieces:
             entry.write(piece)
 
