@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.engine import walk
-from lockstep.engine.walk import F8, I4, kernel
+from lockstep.engine.walk import F8, I4, jit
 
 
 class ExitReason(StrEnum):
@@ -138,7 +138,7 @@ def trades_of(when: I4, money: F8, *, at_close: bool) -> Trades:
     )
 
 
-@kernel
+@jit
 def _mark(close: F8, entry_bar: I4, exit_bar: I4, side: Any, money: F8, taker: float, equity: F8) -> None:
     """Writes equity at every close: flat, marked, and realised where a position was left."""
     n = close.size
