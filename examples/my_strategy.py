@@ -17,7 +17,7 @@ class TrendBreakout(ls.Strategy):
     inputs = {"day": HigherTimeframe("1d")}
 
     def warmup(self, params):
-        return params["channel"] + 1
+        return max(params["channel"], 48) + 1  # the first whole day ends within 48 hours
 
     def signals(self, view, params):
         ceiling = previous_max(view.high, params["channel"])  # highest high of the bars before this one

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from lockstep.core.hashing import blake3_hex, digest_columns
 from lockstep.core.space import Columns
@@ -91,9 +93,8 @@ def sweep_task(
         write_snapshot(item, snapshots)
     travelling = _travelling(made.strategy)
     references = {name: item if isinstance(item, Events) else item.digest for name, item in (inputs or {}).items()}
-    kind = type(made.strategy)
     parts = [
-        travelling.digest if isinstance(travelling, Source) else f"{kind.__module__}:{kind.__qualname__}",
+        _name(travelling),
         candles.digest,
         "" if detail is None else detail.digest,
         *(f"{name}={_digest(item)}" for name, item in (inputs or {}).items()),
@@ -125,3 +126,25 @@ def _travelling(strategy: Strategy) -> Strategy | Source:
     """Modules made from a user's file exist in this process only; what can be imported is named by its path."""
     source = kept_source(strategy)
     return strategy if source is None else source
+
+
+# Instances that are named by their order of appearance in this process, because nothing else tells them apart.
+_NUMBERED: Final[WeakKeyDictionary[Strategy, int]] = WeakKeyDictionary()
+_numbers: Final = count()
+
+
+def _name(strategy: Strategy | Source) -> str:
+    """What tells one strategy from all others that this process may send to its workers.
+
+    A class of a notebook may be defined again under its old name, and an instance may carry attributes; a worker must
+    not take it for the one it has met.
+    """
+    if isinstance(strategy, Source):
+        return f"{strategy.digest}:{strategy.class_name}"
+    kind = type(strategy)
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    if kind.__module__.startswith("lockstep."):
+        return name
+    if strategy not in _NUMBERED:
+        _NUMBERED[strategy] = next(_numbers)
+    return f"{name}#{_NUMBERED[strategy]}"

@@ -44,6 +44,7 @@ CANDIDATE_SETS: Final = 8
 SIGNAL_POINTS: Final = 12
 RANDOM_POINTS: Final = 6
 WHOLE_POINTS: Final = 3
+"""Points at which the first of these sets is questioned over all of the data."""
 REGION: Final = 20_000
 """Bars, the most recent ones, from which points are chosen."""
 PAST: Final = 3_000
@@ -94,11 +95,12 @@ def quick_look_ahead_check(
         decisions += decided.size
         for point in _points(decided, len(region), generator):
             start, stop = _window(strategy, params, point, len(region))
-            comparisons += _ask(strategy, region.window(start, stop), params, point - start, generator)
-        whole = _points(decided, len(region), generator)[:WHOLE_POINTS] if n > FUTURE else []
-        for point in whole:
-            comparisons += _ask(strategy, view, params, n - len(region) + point, generator)
-        warnings += _start_dependence(strategy, region, params, decided)
+            comparisons += _ask(strategy, region.window(start, stop), params, [point - start], generator)
+    params, signals = chosen[0]
+    decided = _decided(signals)
+    far = [n - len(region) + point for point in _points(decided, len(region), generator)[:WHOLE_POINTS]]
+    comparisons += _ask(strategy, view, params, far, generator)
+    warnings += _start_dependence(strategy, region, params, decided)
     if decisions == 0:
         warnings.append(
             f"{strategy.name} decided nothing in the last {len(region)} bars with {len(chosen)} parameter sets: the "
@@ -171,14 +173,17 @@ def _window(strategy: Strategy, params: Params, point: int, n: int) -> tuple[int
     return max(0, point + 1 - max(PAST, 3 * warm)), min(n, point + 1 + max(FUTURE, warm))
 
 
-def _ask(strategy: Strategy, view: MarketView, params: Params, point: int, generator: np.random.Generator) -> int:
-    """Both questions at bar `point` of `view`. Raises LookAheadError; returns how many comparisons were made."""
+def _ask(
+    strategy: Strategy, view: MarketView, params: Params, points: Sequence[int], generator: np.random.Generator
+) -> int:
+    """Both questions at each bar of `points` in `view`. Raises LookAheadError; returns the comparisons made."""
     answer = decide(strategy, view, params)
-    cut = decide(strategy, view.window(0, point + 1), params)
-    _compare(strategy, view, params, point, answer, cut, "once the bars after it are taken away")
-    other = decide(strategy, perturb_future(view, point, generator), params)
-    _compare(strategy, view, params, point, answer, other, "once the bars after it are replaced by others")
-    return 2
+    for point in points:
+        cut = decide(strategy, view.window(0, point + 1), params)
+        _compare(strategy, view, params, point, answer, cut, "once the bars after it are taken away")
+        other = decide(strategy, perturb_future(view, point, generator), params)
+        _compare(strategy, view, params, point, answer, other, "once the bars after it are replaced by others")
+    return 2 * len(points)
 
 
 def _compare(

@@ -343,6 +343,25 @@ def test_the_key_of_a_task_names_all_that_its_results_depend_on(tmp_path: Path) 
     assert len(keys) == 5
 
 
+def test_two_strategies_never_share_a_key(tmp_path: Path) -> None:
+    """A worker keeps one task per key: two classes of one file, or one name defined twice, must not meet."""
+
+    def defined(size: int) -> type[Strategy]:
+        class Same(Crossing):
+            step = size
+
+        return Same
+
+    file = tmp_path / "two.py"
+    rule = "    parameters = {'x': (1, 3)}\n    def signals(self, view, params):\n        return None\n"
+    file.write_text(f"import lockstep as ls\nclass A(ls.Strategy):\n{rule}class B(ls.Strategy):\n{rule}")
+    references = [f"{file}:A", f"{file}:B", defined(1), defined(2), Crossing()]
+    keys = [sweep_task(reference, CANDLES, snapshots=tmp_path).key for reference in references]
+    assert len(set(keys)) == 5
+    assert sweep_task(references[-1], CANDLES, snapshots=tmp_path).key == keys[-1]
+    assert sweep_task(references[0], CANDLES, snapshots=tmp_path).key == keys[0]
+
+
 def test_batches_join_and_keep_what_only_some_of_them_have() -> None:
     params = Crossing().resolve({"trail": 2.0})
     view = MarketView(CANDLES.head(900))
