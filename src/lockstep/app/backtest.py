@@ -6,12 +6,12 @@ The evaluation is the search's own (`strategies.evaluate`), so a run's trial com
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from lockstep.app.request import TrainingRequest, training_request
-from lockstep.core.errors import InputError
+from lockstep.app.request import SPEC_SUFFIXES, TrainingRequest, training_request
+from lockstep.core.errors import InputError, NotComparableError
 from lockstep.core.files import write_atomic
 from lockstep.engine.baselines import buy_and_hold, random_entries
 from lockstep.engine.metrics import COUNTS, Metric
@@ -23,6 +23,7 @@ from lockstep.kinds.strategy_training import SEGMENT, decoded
 from lockstep.market.checks import format_time
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.rebuild import rebuild
+from lockstep.runs.rebuild import require_same as require_same_code
 from lockstep.runs.seeds import SeedTree
 from lockstep.runs.segments import SegmentReader
 from lockstep.runs.spec import resolve
@@ -34,8 +35,6 @@ from lockstep.validation.causality import quick_look_ahead_check
 if TYPE_CHECKING:
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.store import RunStore
-
-SPEC_SUFFIXES: Final = frozenset({".toml", ".yaml", ".yml", ".json"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +53,7 @@ class BacktestReport:
     data_hash: str
     run_id: str | None = None
     trial: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -74,6 +74,7 @@ class BacktestReport:
             "data_hash": self.data_hash,
             "run_id": self.run_id,
             "trial": self.trial,
+            "notes": list(self.notes),
         }
 
 
@@ -149,13 +150,19 @@ def _of_request(request: TrainingRequest, home: Path, given: Mapping[str, Any]) 
 
 
 def _of_run(folder: RunFolder, home: Path, given: Mapping[str, Any], trial: int | None) -> BacktestReport:
-    plan: Plan = rebuild(folder, home).prepared.payload
+    rebuilt = rebuild(folder, home)
+    plan: Plan = rebuilt.prepared.payload
     index, params, stored = _best(folder) if trial is None else _trial(folder, plan, trial)
     evaluator = plan.evaluator()
     chosen = {**plan.fixed, **params, **given}
     if given:
         return _report(evaluator, chosen, seed=plan.spec.seed, run_id=folder.path.name)
     report = _report(evaluator, chosen, seed=plan.spec.seed, run_id=folder.path.name, trial=index)
+    try:
+        require_same_code(folder, rebuilt)
+    except NotComparableError:
+        note = "the run was made with other code or numerics, so this is not compared with its trial"
+        return replace(report, trial=None, notes=(note,))
     require_same(stored, report.metrics, trial=index)
     return report
 

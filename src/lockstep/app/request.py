@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lockstep.core.errors import SpecError
 from lockstep.runs.spec_files import load_spec
@@ -13,6 +13,10 @@ from lockstep.runs.spec_files import load_spec
 if TYPE_CHECKING:
     from lockstep.market.candles import Candles
     from lockstep.strategies.registry import Reference
+
+
+SPEC_SUFFIXES: Final = frozenset({".toml", ".yaml", ".yml", ".json"})
+"""What tells a spec file from a run where either may be given."""
 
 
 @dataclass(frozen=True, kw_only=True)

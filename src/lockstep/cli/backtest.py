@@ -59,6 +59,10 @@ def backtest(
 
     The metrics of a run's trial come out the same, to the last bit.
     """
+    from lockstep.cli.process import use_numerics_of_source
+
+    if source is not None:
+        use_numerics_of_source(source, set_, home)
     from lockstep import bootstrap
     from lockstep.cli.summary import backtested
 

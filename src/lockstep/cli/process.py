@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from lockstep.app.request import SPEC_SUFFIXES
 from lockstep.runs.numerics import enter
 
 
@@ -16,6 +17,14 @@ def use_numerics_of(spec: Path, overrides: Iterable[str]) -> None:
     from lockstep.app.request import training_request
 
     enter(training_request(spec, overrides=overrides).numerics, may_restart=True)
+
+
+def use_numerics_of_source(source: str, overrides: Iterable[str], home: Path | None) -> None:
+    """Take the numerics of a spec file, or of a run."""
+    if Path(source).suffix.lower() in SPEC_SUFFIXES:
+        use_numerics_of(Path(source), overrides)
+    else:
+        use_numerics_of_run(source, home)
 
 
 def use_numerics_of_run(run: str, home: Path | None) -> None:

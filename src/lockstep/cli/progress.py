@@ -18,6 +18,8 @@ from lockstep.runs.cancel import Cancel
 from lockstep.runs.observer import Observer, RunInfo
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
     from rich.progress import Progress, TaskID
 
     from lockstep.runs.kind import Estimate, Prepared
@@ -88,11 +90,13 @@ class Tally:
 
     def text(self) -> str:
         """One line: trials, best so far, failures by cause, speed, time left."""
-        parts = [f"{count(self.trials)} trials"] if self.trials else [f"{count(self.steps)} steps"]
+        done, unit = (self.trials, "trials") if self.trials else (self.steps, "steps")
+        parts = [f"{count(done)} {unit if done != 1 else unit[:-1]}"]
         if self.best is not None:
             parts.append(f"best {self.objective} {number(self.best)}")
         if self.trials:
-            causes = ", ".join(f"{count(found)} {cause.replace('_', ' ')}" for cause, found in self.failures.items())
+            named = [(cause.replace("_", " "), found) for cause, found in self.failures.items()]
+            causes = named[0][0] if len(named) == 1 else ", ".join(f"{count(found)} {cause}" for cause, found in named)
             parts.append(f"{count(self.trials - self.valid)} invalid" + (f" ({causes})" if causes else ""))
         rates = self.rates()
         if rates is not None and self.trials:
@@ -168,36 +172,39 @@ class PlainProgress(Watcher):
 
 
 class LiveProgress(Watcher):
-    """A bar with time left, best so far, failures by cause and speed, redrawn in place."""
+    """A bar with time left, and below it best so far, failures by cause and speed; redrawn in place."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(stream, clock)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._live: Live | None = None
 
     def started(self, info: RunInfo) -> None:
         """Say which run this is, and open the bar."""
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.live import Live
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeElapsedColumn
 
         super().started(info)
-        self._bar = Progress(
-            BarColumn(bar_width=20),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[text]}", markup=False),
-            console=Console(file=self._stream, highlight=False, markup=False),
-            refresh_per_second=5,
-            transient=True,
-        )
-        self._task = self._bar.add_task("", total=info.total_steps, completed=info.first_step, text="starting")
-        self._bar.start()
+        console = Console(file=self._stream, highlight=False, markup=False)
+        columns = (BarColumn(bar_width=30), TaskProgressColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=console)
+        self._task = self._bar.add_task("", total=info.total_steps, completed=info.first_step)
+        self._live = Live(get_renderable=self._picture, console=console, refresh_per_second=5, transient=True)
+        self._live.start()
+
+    def _picture(self) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        return Group(self._bar or "", Text(self.tally.text() if self.tally.steps else "starting"))
 
     def step(self, step: Step, journal_hash: str) -> None:
         """Move the bar."""
         self.tally.take(step, self._clock())
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=self.tally.steps, text=self.tally.text())
+            self._bar.update(self._task, completed=self.tally.steps)
 
     def finished(self, result: Mapping[str, Any], journal_hash: str) -> None:
         """Close the bar."""
@@ -209,16 +216,16 @@ class LiveProgress(Watcher):
 
     def say(self, text: str) -> None:
         """One line, above the bar where there is one."""
-        if self._bar is not None:
-            self._bar.console.print(text)
+        if self._live is not None:
+            self._live.console.print(text)
         else:
             super().say(text)
 
     def close(self) -> None:
         """Give the terminal back, leaving the last line of the tally."""
-        if self._bar is not None:
-            bar, self._bar = self._bar, None
-            bar.stop()
+        if self._live is not None:
+            live, self._live = self._live, None
+            live.stop()
             if self.tally.steps:
                 self.say(self.tally.text())
 

@@ -33,7 +33,7 @@ def trained(result: TrainResult) -> RenderableType:
     parts += [Text(f"note: {line}") for line in result.notes]
     parts += [Text(), Text("to repeat this"), facts(_repeat(result))]
     if result.status == "complete":
-        parts += [Text(), Text("verdict: not judged yet (a good number found by a search is not yet a good strategy)")]
+        parts += [Text(), Text("verdict: not judged yet (the best of many trials always looks good)")]
     return Group(*parts)
 
 
@@ -114,8 +114,10 @@ def _luck(baselines: Mapping[str, Any]) -> list[str]:
         found = luck[name]
         if found["percentile"] is not None:
             span = f"{metric(name, found['p05'])} to {metric(name, found['p95'])}"
-            told.append(f"  random entries: {label} is above {found['percentile']:.1f} % of them (nine in ten: {span})")
-    return [f"  beside {count(luck['draws'])} draws of the same trades at random times:", *told] if told else []
+            told.append(f"    {label} is above {found['percentile']:.1f} % of them (nine in ten: {span})")
+    return (
+        [f"  random entries ({count(luck['draws'])} draws of the same trades at other times):", *told] if told else []
+    )
 
 
 def _bounds(bounds: Mapping[str, Any]) -> list[str]:
@@ -124,11 +126,11 @@ def _bounds(bounds: Mapping[str, Any]) -> list[str]:
     if bounds.get("ambiguous_trades"):
         worst, best = (metric("net_profit_pct", bounds[f"net_profit_{end}_pct"]) for end in ("worst", "best"))
         lines.append(
-            f"  {count(bounds['ambiguous_trades'])} trades touched stop and target in one bar; net profit lies between "
-            f"{worst} and {best}, whichever came first"
+            f"  {count(bounds['ambiguous_trades'])} trades touched stop and target in one bar: net profit is "
+            f"{worst} to {best}, by which came first"
         )
     elif "ambiguous_trades" in bounds:
-        lines.append("  no trade touched stop and target in one bar, so no result depends on their order")
+        lines.append("  no trade touched stop and target in one bar: their order changes nothing")
     return lines
 
 
@@ -140,7 +142,7 @@ def _holdout(summary: Mapping[str, Any]) -> list[str]:
     hold = metric("net_profit_pct", found["buy_and_hold"]["net_profit_pct"])
     return [
         f"  held out, {count(found['bars'])} bars from {found['start']}, never searched:",
-        f"  net profit {values['net_profit_pct']} in {values['total_trades']} trades, "
+        f"    net profit {values['net_profit_pct']} in {values['total_trades']} trades, "
         f"Sharpe ratio {values['sharpe_ratio']}; buy and hold {hold}",
     ]
 
@@ -185,4 +187,5 @@ def backtested(report: BacktestReport) -> RenderableType:
     parts += [Text(line) for line in (*_luck(baselines), *_bounds(report.metrics))]
     if report.trial is not None:
         parts.append(Text(f"  equal to trial {report.trial} of run {report.run_id} in every metric, to the last bit"))
+    parts += [Text(f"note: {note}") for note in report.notes]
     return Group(*parts)

@@ -52,8 +52,7 @@ def test_the_tally_says_speed_in_trials_and_bars_and_the_time_left() -> None:
     assert tally.rates() == (0.5, 50.0)
     assert tally.seconds_left() == 16.0
     assert tally.text() == (
-        "200 trials; best sharpe_ratio 1.5; 20 invalid (20 too few trades); "
-        "50 trials/s, 250,000 bars x sets/s; 16 s left"
+        "200 trials; best sharpe_ratio 1.5; 20 invalid (too few trades); 50 trials/s, 250,000 bars x sets/s; 16 s left"
     )
 
 
@@ -85,7 +84,7 @@ def test_a_run_of_open_length_has_no_time_left() -> None:
 def test_a_kind_without_trials_counts_steps() -> None:
     tally = Tally(total_steps=4)
     tally.take(Step(index=0, scalars={"loss": 0.5}), now=1.0)
-    assert tally.text() == "1 steps"
+    assert tally.text() == "1 step"
 
 
 def test_plain_progress_speaks_at_the_first_step_then_occasionally_then_at_the_last() -> None:

@@ -1,0 +1,79 @@
+"""backtest, data, version, and `numerics = "portable"`, as a user meets them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.user import EXAMPLE, LONG, SMALL, User
+
+
+def test_the_best_trial_of_a_run_backtests_to_the_same_metrics(user: User) -> None:
+    best = user("train", str(EXAMPLE), *SMALL, "--json").json["best"]
+    report = user("backtest", "last", "--trades", "trades.csv", "--json").json
+    assert report["metrics"] == best["metrics"]
+    assert report["trial"] == best["index"]
+    lines = (user.folder / "trades.csv").read_text().splitlines()
+    assert len(lines) == 1 + best["metrics"]["total_trades"]
+    assert "to the last bit" in user("backtest", "last").out
+
+
+def test_a_strategy_can_be_tried_without_a_spec(user: User) -> None:
+    report = user("backtest", "--strategy", "liquidity_sweep", "--data", "sample", "--set", "costs.fee_rate=0.0")
+    for needed in ("EUR/USD", "buy and hold", "random entries"):
+        assert needed in report.out
+
+
+def test_data_come_in_are_listed_judged_and_go_out(user: User) -> None:
+    user("train", str(EXAMPLE), *SMALL)
+    rows = user("data", "list", "--json").json
+    assert {row["bars"] for row in rows} == {2000, 1800}, "all candles, and those that are searched"
+    digest = rows[0]["digest"]
+    assert user("data", "snapshot", digest[:12], "--export", "out.csv", "--json").json["digest"] == digest
+    assert user("data", "import", "out.csv", "--symbol", "EUR/USD", "--json").json["digest"] == digest
+    assert user("data", "quality", "out.csv", "--json").json["score"] > 99
+    assert "closed hours" in user("data", "quality", "sample").out
+
+
+def test_an_imported_file_can_be_named_in_a_spec(user: User) -> None:
+    first = user("train", str(EXAMPLE), *SMALL, "--json").json
+    (path,) = (Path(row["path"]) for row in user("data", "list", "--json").json if row["bars"] == 2000)
+    pinned = ("--set", "data.source=file", "--set", f"data.path={(user.folder / path).resolve()}")
+    again = user("train", str(EXAMPLE), *SMALL, *pinned, "--json").json
+    assert again["fingerprint"] == first["fingerprint"], "where data came from is no part of a run's identity"
+    assert again["journal_hash"] == first["journal_hash"]
+
+
+def test_portable_numerics_are_arranged_before_anything_loads(user: User) -> None:
+    """DESIGN.md 2.5: a user says `numerics = "portable"` and nothing else."""
+    portable = user("train", str(EXAMPLE), *SMALL, "--set", "numerics=portable", "--json").json
+    native = user("train", str(EXAMPLE), *SMALL, "--json").json
+    assert portable["fingerprint"] != native["fingerprint"]
+    assert user("verify", portable["run_id"], "--json").json["equal"] is True
+    assert user("backtest", portable["run_id"], "--json").json["trial"] == portable["best"]["index"]
+
+
+def test_version_tells_what_decides_the_numbers(user: User) -> None:
+    found = user("version", "--json").json
+    assert set(found["numerics"]) >= {"numpy", "numba", "python", "numba.target", "threads"}
+
+
+def test_a_home_may_be_given_by_the_environment(user: User) -> None:
+    user("train", str(EXAMPLE), *SMALL, env={"LOCKSTEP_HOME": str(user.folder / "elsewhere")})
+    assert user.runs() == []
+    assert len(user("runs", "list", "--home", "elsewhere", "--json").json) == 1
+
+
+@pytest.mark.parametrize("workers", ["2", "3"])
+def test_workers_change_nothing_and_end_with_ctrl_c(user: User, workers: str) -> None:
+    process = user.start("train", str(EXAMPLE), *LONG, "--set", "search.n_iterations=1000000", "--workers", workers)
+    user.wait_for_steps(process, steps=3)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)

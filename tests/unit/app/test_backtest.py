@@ -1,0 +1,100 @@
+"""One backtest: from a run it equals the trial to the last bit; from a spec it leaves held-out bars alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lockstep import bootstrap
+from lockstep.core.errors import InputError, NotEqualError, SpaceError
+from lockstep.engine.metrics import Metric
+
+SPEC: dict[str, Any] = {
+    "kind": "strategy",
+    "data": {"source": "sample", "last": 1500},
+    "strategy": {
+        "name": "liquidity_sweep",
+        "parameters": {"min_level_touches": 2},
+        "space": {"pierce_depth": {"low": 0.00005, "high": 0.0005}, "reversal_candles": [1, 2]},
+    },
+    "costs": {"fee_rate": 0.0, "spread": 0.00008, "slippage_rate": 0.00001},
+    "search": {"n_iterations": 16, "min_trades": 1},
+    "validation": {"holdout_bars": 300},
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    bootstrap.train(SPEC, home=folder, tag="run")
+    return folder
+
+
+def test_the_best_trial_comes_out_the_same_to_the_last_bit(home: Path) -> None:
+    """R4.13, and users' oldest complaint: the winner does not repeat in a backtest."""
+    report = bootstrap.backtest_once("run", home=home)
+    result = bootstrap.show_run("run", home=home)
+    assert result.best is not None
+    assert report.metrics == dict(result.best.metrics)
+    assert report.trial == result.best.index
+    assert report.bars == 1200, "held-out bars are not looked at"
+
+
+def test_every_trial_comes_out_the_same(home: Path) -> None:
+    trials = bootstrap.show_run("run", home=home).trials()
+    for index in range(0, 16, 5):
+        report = bootstrap.backtest_once("run", home=home, trial=index)
+        assert report.trial == index
+        assert report.metrics[Metric.TOTAL_TRADES] == int(trials["metric.total_trades"][index])
+
+
+def test_other_parameters_are_not_called_the_trial(home: Path) -> None:
+    report = bootstrap.backtest_once("run", home=home, params=["pierce_depth=0.0001"])
+    assert report.trial is None
+    assert report.result.parameters["pierce_depth"] == 0.0001
+
+
+def test_a_recorded_metric_that_does_not_repeat_is_an_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lockstep.app import backtest
+
+    best = backtest._best
+    forged = lambda folder: (*best(folder)[:2], {**best(folder)[2], "sharpe_ratio": np.pi})  # noqa: E731
+    monkeypatch.setattr(backtest, "_best", forged)
+    with pytest.raises(NotEqualError, match="sharpe_ratio"):
+        bootstrap.backtest_once("run", home=home)
+
+
+def test_a_strategy_over_the_sample_needs_no_spec(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "trades.csv"
+    report = bootstrap.backtest_once(
+        None, strategy="liquidity_sweep", data="sample", params=["min_level_touches=2"], trades=file, home=home
+    )
+    assert report.bars == 6225
+    assert len(file.read_text().splitlines()) == 1 + report.metrics[Metric.TOTAL_TRADES]
+    assert report.to_json()["buy_and_hold"]["total_trades"] == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "said"),
+    [
+        (None, {}, "nothing to run"),
+        (None, {"strategy": "liquidity_sweep"}, "nothing to run"),
+        ("run", {"strategy": "liquidity_sweep"}, "leave out --strategy"),
+        ("run", {"trial": 16}, "trials 0 to 15"),
+        ("run", {"params": ["a.b=5"]}, "plain name"),
+        ("spec.toml", {"trial": 1}, "give a run"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    home: Path, source: str | None, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        bootstrap.backtest_once(source, home=home, **options)
+
+
+def test_an_unknown_parameter_names_its_neighbour(home: Path) -> None:
+    with pytest.raises(SpaceError, match="pierce_depth"):
+        bootstrap.backtest_once("run", home=home, params=["pierce_deph=0.0001"])

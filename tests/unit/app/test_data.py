@@ -1,0 +1,80 @@
+"""Data outside of runs: in by file, out by digest, every byte checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lockstep import bootstrap
+from lockstep.app.data import find_digest, read_candles
+from lockstep.core.errors import DataError, InputError, IntegrityError
+from lockstep.market.sample import sample_candles
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    bars = sample_candles().head(300)
+    lines = ["Date,Open,High,Low,Close,Vol"]
+    rows = zip(*(column.tolist() for column in bars.columns().values()), strict=True)
+    lines += [",".join(map(repr, row)) for row in rows]
+    path = tmp_path / "prices.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_a_file_comes_in_and_is_the_same_candles(file: Path, tmp_path: Path) -> None:
+    report = bootstrap.import_data(file, symbol="EUR/USD", home=tmp_path)
+    assert report.snapshot.digest == sample_candles().head(300).digest
+    assert (report.snapshot.bars, report.loaded.rows_dropped) == (300, 0)
+    listed, broken = bootstrap.list_snapshots(home=tmp_path)
+    assert [item.digest for item in listed] == [report.snapshot.digest]
+    assert broken == []
+
+
+def test_a_snapshot_goes_out_and_in_again_unchanged(file: Path, tmp_path: Path) -> None:
+    digest = bootstrap.import_data(file, home=tmp_path).snapshot.digest
+    for name in ("out.csv", "out.parquet"):
+        bootstrap.read_snapshot(digest[:10], export=tmp_path / name, home=tmp_path)
+        assert bootstrap.import_data(tmp_path / name, home=tmp_path).snapshot.digest == digest
+
+
+def test_candles_are_exported_to_known_suffixes_only(file: Path, tmp_path: Path) -> None:
+    digest = bootstrap.import_data(file, home=tmp_path).snapshot.digest
+    with pytest.raises(InputError, match=r"\.csv or \.parquet"):
+        bootstrap.read_snapshot(digest, export=tmp_path / "out.xlsx", home=tmp_path)
+
+
+def test_a_damaged_snapshot_is_named_and_not_used(file: Path, tmp_path: Path) -> None:
+    info = bootstrap.import_data(file, home=tmp_path).snapshot
+    data = bytearray(info.path.read_bytes())
+    data[len(data) // 2] ^= 1
+    info.path.write_bytes(data)
+    with pytest.raises(IntegrityError, match=info.digest):
+        bootstrap.read_snapshot(info.digest, home=tmp_path)
+    listed, broken = bootstrap.list_snapshots(home=tmp_path)
+    assert listed == []
+    assert info.digest in broken[0]
+
+
+@pytest.mark.parametrize(("start", "said"), [("abc", "at least 8 digits"), ("0123456789", "no such snapshot")])
+def test_a_digest_that_names_nothing_is_refused(start: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=said):
+        find_digest(start, tmp_path)
+
+
+def test_the_quality_of_a_file_that_could_not_be_trained_on_is_told(file: Path, tmp_path: Path) -> None:
+    lines = file.read_text().splitlines()
+    lines[7] = lines[7].rsplit(",", 2)[0] + ",nan,100"
+    file.write_text("\n".join(lines) + "\n")
+    report = bootstrap.data_quality(str(file), home=tmp_path)
+    assert not report.usable
+    assert report.bad_rows == 1
+    with pytest.raises(DataError, match="close"):
+        read_candles(str(file), snapshots=tmp_path)
+
+
+def test_a_column_mapping_is_ours_equals_theirs(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="ours=theirs"):
+        bootstrap.import_data(file, columns=["timestamp"], home=tmp_path)
+    assert bootstrap.import_data(file, columns=["timestamp=Date"], home=tmp_path).snapshot.bars == 300
