@@ -29,12 +29,13 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 
 def compiled_names(path: Path) -> set[str]:
-    """Names of functions that numba compiles in this file: decorated, or wrapped as `x = jit(x_python)`."""
+    """Names of functions that numba compiles in this file: decorated, or wrapped as `x = kernel(x_python)`."""
     names = set()
+    marks = re.compile("jit|kernel")
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef) and any("jit" in ast.unparse(item) for item in node.decorator_list):
+        if isinstance(node, ast.FunctionDef) and any(marks.search(ast.unparse(item)) for item in node.decorator_list):
             names.add(node.name)
-        if isinstance(node, ast.Call) and "jit" in ast.unparse(node.func):
+        if isinstance(node, ast.Call) and marks.search(ast.unparse(node.func)):
             names |= {item.id for item in node.args if isinstance(item, ast.Name)}
     return names
 

@@ -3,9 +3,9 @@
 Switches (DESIGN.md 2.4): no fastmath and no parallel loops, both of which change the order of floating-point
 operations; `error_model="numpy"`, so that x / 0 is inf or NaN as it is in the twin; the interpreter lock is released.
 
-numba notices a change of the file that holds a cached function, but not of another file whose kernels it calls.
-A kernel would then go on computing what the source no longer says. So the cache lives in a folder named after a
-digest of every file that may hold a kernel: other source, other folder.
+numba notices a change of the file that holds a cached function, but not of another file whose kernels or constants
+it uses. A kernel would then go on computing what the source no longer says. So the cache lives in a folder named
+after a digest of every file that a kernel may use: other source, other folder.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def cache_folder(room: str) -> Path | None:
     package = Path(__file__).parents[1]
     reach = ROOMS_WITH_KERNELS.index(room) + 1 if room in ROOMS_WITH_KERNELS else len(ROOMS_WITH_KERNELS)
     sources = [path for name in ROOMS_WITH_KERNELS[:reach] for path in sorted((package / name).rglob("*.py"))]
-    texts = [text for path in sources if b"kernel" in (text := path.read_bytes())]
-    digest = blake3_hex("".join(blake3_hex(text) for text in texts).encode())
+    # Every file, not only those with kernels: a constant imported from anywhere becomes part of the compiled code.
+    digest = blake3_hex("".join(blake3_hex(path.read_bytes()) for path in sources).encode())
     given = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
     try:
         base = Path(given) if given else Path.home() / ".cache"

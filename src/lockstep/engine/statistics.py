@@ -11,12 +11,12 @@ from typing import Final
 
 import numpy as np
 
+from lockstep.core.compiled import kernel
 from lockstep.engine import walk
 from lockstep.engine.metrics import COLUMN, Metric
-from lockstep.engine.walk import F8, I4, I8, jit
+from lockstep.engine.walk import F8, I4, I8
 
-# The kernel's globals are constants of the compiled code. Changing the order of Metric changes them, and numba's
-# cache watches this file only, so the order is restated here and checked when the module is imported.
+# Kernels need plain integers, not members of an enum; that both have one order is checked when the module is imported.
 (
     NET_PROFIT, NET_PROFIT_PCT, NET_PROFIT_WORST_PCT, NET_PROFIT_BEST_PCT,
     SHARPE_RATIO, SHARPE_RATIO_PER_TRADE, SORTINO_RATIO, SORTINO_RATIO_PER_TRADE, CALMAR_RATIO,
@@ -28,7 +28,7 @@ from lockstep.engine.walk import F8, I4, I8, jit
 ) = range(35)  # fmt: skip
 METRICS: Final = 35
 
-# Rows and columns of the walk's output, restated for the same reason.
+# Rows and columns of the walk's output, as plain integers too.
 SIGNAL_BAR, EXIT_BAR, SIDE, AMBIGUOUS, GAPS = 0, 1, 2, 4, 5
 SIZE, PNL_PCT, PNL, PNL_OTHER, GROSS, EQUITY_BEFORE = 4, 5, 6, 7, 8, 9
 TOTAL_EQUITY, TOTAL_DOWNSIDE, TOTAL_DRAWDOWN, TOTAL_REFUSED, TOTAL_UNFILLED, TOTAL_LIVED, TOTAL_RUINED = range(7)
@@ -51,13 +51,13 @@ def _check_constants() -> None:
 _check_constants()
 
 
-@jit
+@kernel
 def _ratio(numerator: float, denominator: float) -> float:
     """numerator / denominator, undefined unless the denominator is above 0."""
     return numerator / denominator if denominator > 0.0 else np.nan
 
 
-@jit
+@kernel
 def _deviations(values: F8) -> tuple[float, float]:
     """Population standard deviations (ddof 0) of all values and of the negative ones, in two passes; NaN of none.
 
@@ -82,7 +82,7 @@ def _deviations(values: F8) -> tuple[float, float]:
     return math.sqrt(total / values.size), math.sqrt(below / count) if count > 0 else np.nan
 
 
-@jit
+@kernel
 def _tail_mean(values: F8) -> float:
     """Mean of the smallest twentieth of the values (at least one), summed in ascending order."""
     k = (values.size + 19) // 20
@@ -105,7 +105,7 @@ def _tail_mean(values: F8) -> float:
     return total / k
 
 
-@jit
+@kernel
 def _bounds(money: F8, capital: float, compounding: bool) -> tuple[float, float]:
     """Net profit when every ambiguous trade took the worse, and when it took the better, of stop and target.
 
@@ -125,7 +125,7 @@ def _bounds(money: F8, capital: float, compounding: bool) -> tuple[float, float]
     return (low_equity - capital, high_equity - capital) if compounding else (low, high)
 
 
-@jit
+@kernel
 def _trade_metrics(when: I4, money: F8, capital: float, compounding: bool, row: F8) -> None:
     """Everything that follows from the list of trades."""
     trades = when.shape[1]
@@ -194,7 +194,7 @@ def _trade_metrics(when: I4, money: F8, capital: float, compounding: bool, row: 
         row[CVAR_95_PCT] = 100.0 * _tail_mean(money[PNL_PCT])
 
 
-@jit
+@kernel
 def _bar_metrics(totals: F8, blocks: F8, bars: int, annual: float, row: F8) -> None:
     """Everything that follows from the returns of the bars: sums of blocks, added in order."""
     total, square = 0.0, 0.0
@@ -219,7 +219,7 @@ def _bar_metrics(totals: F8, blocks: F8, bars: int, annual: float, row: F8) -> N
         blocks[:] = np.nan
 
 
-@jit
+@kernel
 def summarise(
     when: I4,
     money: F8,

@@ -9,8 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.core.compiled import kernel
 from lockstep.engine import walk
-from lockstep.engine.walk import F8, I4, jit
+from lockstep.engine.walk import F8, I4
 
 
 class ExitReason(StrEnum):
@@ -138,7 +139,7 @@ def trades_of(when: I4, money: F8, *, at_close: bool) -> Trades:
     )
 
 
-@jit
+@kernel
 def _mark(close: F8, entry_bar: I4, exit_bar: I4, side: Any, money: F8, taker: float, equity: F8) -> None:
     """Writes equity at every close: flat, marked, and realised where a position was left."""
     n = close.size

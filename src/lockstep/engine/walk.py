@@ -14,7 +14,6 @@ Why the walk looks as it does:
   only where the position made a new one.
 - A bar in which one trade ends and the next begins has ONE return. Its booking waits (`pending`) until no
   further trade can begin in it, so that the sums do not depend on who asks.
-All kernels that call each other live in this file: numba's cache on disk watches the file of the outer kernel only.
 """
 
 from __future__ import annotations
@@ -22,14 +21,13 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from lockstep.core.compiled import kernel
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 I4 = NDArray[np.int32]
-
-jit = njit(cache=True, nogil=True, error_model="numpy", fastmath=False, boundscheck=None)
 
 # Exit reasons, as codes of `when[REASON]`; `lockstep.engine.trades.ExitReason` names them.
 TP: Final = 1
@@ -89,7 +87,7 @@ class Fine(NamedTuple):
     step_ms: int
 
 
-@jit
+@kernel
 def _see(z: F8, value: float) -> None:
     """Takes one value of the account into peak, trough and deepest fall (as a fraction of the peak)."""
     if value > z[PEAK]:
@@ -101,7 +99,7 @@ def _see(z: F8, value: float) -> None:
         z[TROUGH] = value
 
 
-@jit
+@kernel
 def _book(z: F8, blocks: F8, ends: I8, block: int, j: int, r: float) -> int:
     """Adds the return r of bar j to the sums of its block; returns the block."""
     while ends[block] <= j:
@@ -113,7 +111,7 @@ def _book(z: F8, blocks: F8, ends: I8, block: int, j: int, r: float) -> int:
     return block
 
 
-@jit
+@kernel
 def _hold(
     bars: Bars,
     lower: float,
@@ -162,7 +160,7 @@ def _hold(
     return j, previous, block
 
 
-@jit
+@kernel
 def _hold_trailing(
     bars: Bars,
     side: int,
@@ -209,7 +207,7 @@ def _hold_trailing(
     return last + 1, previous, block
 
 
-@jit
+@kernel
 def _first_in_detail(fine: Fine, j: int, lower: float, upper: float) -> int:
     """Which side of bar j the finer bars reach first: -1 lower, 1 upper, 0 unknown (rule 9).
 
@@ -234,7 +232,7 @@ def _first_in_detail(fine: Fine, j: int, lower: float, upper: float) -> int:
     return 0
 
 
-@jit
+@kernel
 def _settle_touch(
     bars: Bars, fine: Fine, side: int, j: int, level: float, stop: float, target: float
 ) -> tuple[int, float, int]:
@@ -258,7 +256,7 @@ def _settle_touch(
     return reason, stop_price, 1 if order == 0 else 0
 
 
-@jit
+@kernel
 def _distance(default: float, side: int, p: float, stop: float, trail: float) -> float:
     """sl_distance: from entry to the tighter of stop and trailing stop, as a share of the entry price (rule 6)."""
     start = stop
@@ -267,7 +265,7 @@ def _distance(default: float, side: int, p: float, stop: float, trail: float) ->
     return abs(p - start) / p if np.isfinite(start) else default
 
 
-@jit
+@kernel
 def _leave(
     bars: Bars,
     terms: Terms,
@@ -305,7 +303,7 @@ def _leave(
     return pnl
 
 
-@jit
+@kernel
 def _walk_set(
     bars: Bars,
     terms: Terms,
@@ -452,7 +450,7 @@ def _walk_set(
     return made
 
 
-@jit
+@kernel
 def walk_sets(
     bars: Bars,
     terms: Terms,
