@@ -35,6 +35,8 @@ I1 = NDArray[np.int8]
 # Relative margins for rounding: a mean of some hundred prices errs by far less than either.
 LOOSE: Final = 1e-9
 GAP: Final = 1e-12
+# Candidates looked at by all sets in turn: their swings, some 200 kB, stay in the second-level cache.
+BLOCK: Final = 1024
 
 
 @kernel
@@ -258,53 +260,79 @@ def _has_level(
 
 
 @kernel
-def _longer_floats(values: F8, used: int, room: int) -> F8:
-    longer = np.empty(room)
+def _longer(values: I4, used: int) -> I4:
+    longer = np.empty(2 * values.size, np.int32)
     longer[:used] = values[:used]
     return longer
 
 
 @kernel
-def _longer_ints(values: I4, used: int, room: int) -> I4:
-    longer = np.empty(room, np.int32)
-    longer[:used] = values[:used]
-    return longer
-
-
-@kernel
-def sweep_entries(
+def find_hits(
     list_offsets: I8, slot: I4, side: I1, extreme: F8, spike: F8, depth: F8, strip_offsets: I8, strip_price: F8,
-    strip_bar: I4, longest: int, close: F8, atr: F8, reach: F8, which: I8, pierce: F8, spike_threshold: F8,
-    distance: F8, multiplier: F8, reward: F8, limit: I8, lookback: I8, touches: I8, min_atr: F8, warm: I8, lo: int,
-    hi: int,
-) -> tuple[I8, I4, I4, F8, F8, I4]:  # fmt: skip
-    """Entries of the sets lo .. hi - 1: offsets (hi - lo + 1,), then bar, side, stop, target, time limit of each.
+    strip_bar: I4, longest: int, close: F8, reach: F8, members: I8, member_offsets: I8, pierce: F8,
+    spike_threshold: F8, distance: F8, lookback: I8, touches: I8, warm: I8,
+) -> tuple[I4, I4]:  # fmt: skip
+    """Which candidates each set trades: set number and candidate row of every hit, rows ascending for each set.
 
-    `which` names each set's candidate list (rows list_offsets[w] .. list_offsets[w + 1] - 1); `longest` is the length
-    of the longest strip.
+    members[member_offsets[w] : member_offsets[w + 1]] are the sets that read candidate list w. All of them look at one
+    block of the list before any looks at the next, so that its swings are fetched from memory once and not once a set.
+    `longest` is the length of the longest strip.
     """
-    offsets = np.zeros(hi - lo + 1, np.int64)
-    room = 256 * (hi - lo)
-    out_bar, out_side, out_limit = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
-    out_stop, out_target = np.empty(room), np.empty(room)
+    hit_set, hit_row = np.empty(4096, np.int32), np.empty(4096, np.int32)
     near = np.empty(longest + 1)
+    hits = 0
+    for w in range(list_offsets.size - 1):
+        for block in range(list_offsets[w], list_offsets[w + 1], BLOCK):
+            stop = min(block + BLOCK, list_offsets[w + 1])
+            for m in range(member_offsets[w], member_offsets[w + 1]):
+                s = members[m]
+                p, v, d, enough = pierce[s], spike_threshold[s], distance[s], touches[s]
+                while hits + BLOCK > hit_set.size:
+                    hit_set, hit_row = _longer(hit_set, hits), _longer(hit_row, hits)
+                for i in range(block, stop):
+                    if spike[i] < v or depth[i] < p:
+                        continue
+                    t = slot[i] // 2
+                    first, past = strip_offsets[slot[i]], strip_offsets[slot[i] + 1]
+                    if past - first < enough or t < warm[s]:
+                        continue
+                    if _has_level(
+                        strip_price, strip_bar, first, past, t - lookback[s], side[i] > 0, close[t], reach[t],
+                        extreme[i], p, d, enough, near,
+                    ):  # fmt: skip
+                        hit_set[hits] = s
+                        hit_row[hits] = i
+                        hits += 1
+    return hit_set[:hits], hit_row[:hits]
+
+
+@kernel
+def write_entries(
+    hit_set: I4, hit_row: I4, slot: I4, side: I1, close: F8, atr: F8, multiplier: F8, reward: F8, limit: I8,
+    min_atr: F8,
+) -> tuple[I8, I4, I1, F8, F8, I4]:  # fmt: skip
+    """Hits as entries, set by set: offsets, then bar, side, stop, target and time limit of each."""
+    sets, room = multiplier.size, hit_set.size
+    start = np.zeros(sets + 1, np.int64)
+    for s in hit_set:
+        start[s + 1] += 1
+    for s in range(sets):
+        start[s + 1] += start[s]
+    ordered = np.empty(room, np.int32)
+    place = start.copy()
+    for h in range(room):
+        ordered[place[hit_set[h]]] = hit_row[h]
+        place[hit_set[h]] += 1
+    offsets = np.zeros(sets + 1, np.int64)
+    bar, sides, limits = np.empty(room, np.int32), np.empty(room, np.int8), np.empty(room, np.int32)
+    stops, targets = np.empty(room), np.empty(room)
     at = 0
-    for s in range(lo, hi):
-        p, v, d, enough = pierce[s], spike_threshold[s], distance[s], touches[s]
+    for s in range(sets):
         last = -1
-        for i in range(list_offsets[which[s]], list_offsets[which[s] + 1]):
-            if spike[i] < v or depth[i] < p:
-                continue
+        for h in range(start[s], start[s + 1]):
+            i = ordered[h]
             t = slot[i] // 2
-            first, past = strip_offsets[slot[i]], strip_offsets[slot[i] + 1]
-            if past - first < enough or t < warm[s]:
-                continue
             c = close[t]
-            if not _has_level(
-                strip_price, strip_bar, first, past, t - lookback[s], side[i] > 0, c, reach[t], extreme[i], p, d,
-                enough, near,
-            ):  # fmt: skip
-                continue
             loss = side[i] * (atr[t] * multiplier[s])
             stop = c - loss
             target = c + loss * reward[s]
@@ -315,21 +343,10 @@ def sweep_entries(
                 at -= 1  # both sides fire: the market says nothing
                 continue
             last = t
-            if at == room:
-                room *= 2
-                out_bar = _longer_ints(out_bar, at, room)
-                out_side = _longer_ints(out_side, at, room)
-                out_limit = _longer_ints(out_limit, at, room)
-                out_stop = _longer_floats(out_stop, at, room)
-                out_target = _longer_floats(out_target, at, room)
-            out_bar[at] = t
-            out_side[at] = side[i]
-            out_stop[at] = stop
-            out_target[at] = target
-            out_limit[at] = limit[s]
+            bar[at], sides[at], stops[at], targets[at], limits[at] = t, side[i], stop, target, limit[s]
             at += 1
-        offsets[s - lo + 1] = at
-    return offsets, out_bar[:at], out_side[:at], out_stop[:at], out_target[:at], out_limit[:at]
+        offsets[s + 1] = at
+    return offsets, bar[:at], sides[:at], stops[:at], targets[:at], limits[:at]
 
 
 def loosest_extremes(slots: NDArray[Any], extremes: F8, bars: int) -> F8:

@@ -208,14 +208,23 @@ class LiquiditySweep(CompiledStrategy):
     def entries(self, prepared: Prepared, sets: Columns, lo: int, hi: int) -> EntryBatch:
         """Entries of sets lo .. hi - 1; equal to those of `signals`."""
         view, f = prepared.view, prepared.features
-        search: Any = kernels.sweep_entries
-        offsets, bar, side, stop, target, limit = search(
-            prepared.list_offsets, *prepared.lists, *prepared.strips, prepared.longest_strip, view.close, f.atr,
-            f.reach, *_set_columns(prepared, sets, lo, hi), 0, hi - lo,
+        mine = {name: column[lo:hi] for name, column in sets.items()}
+        reversal, lookback = mine["reversal_candles"], mine["key_level_lookback"]
+        which = np.searchsorted(prepared.reversals, reversal)
+        members = np.argsort(which, kind="stable")
+        warm = np.maximum(np.maximum(lookback + CONFIRM, VOLUME_PERIOD + reversal), _FIRST_BAR)
+        find: Any = kernels.find_hits
+        hits = find(
+            prepared.list_offsets, *prepared.lists, *prepared.strips, prepared.longest_strip, view.close, f.reach,
+            members, np.searchsorted(which[members], np.arange(prepared.reversals.size + 1)),
+            _floats(mine["pierce_depth"]), _floats(mine["volume_spike_threshold"]),
+            _floats(mine["min_distance_from_level"]), _whole(lookback), _whole(mine["min_level_touches"]), _whole(warm),
         )  # fmt: skip
-        return EntryBatch(
-            offsets=offsets, bar=bar, side=side.astype(np.int8), stop=stop, target=target, time_limit=limit
-        )
+        offsets, bar, side, stop, target, limit = kernels.write_entries(
+            *hits, prepared.lists[0], prepared.lists[1], view.close, f.atr, _floats(mine["atr_multiplier_sl"]),
+            _floats(mine["risk_reward_ratio"]), _whole(mine["max_holding_periods"]), _floats(mine["min_atr_fraction"]),
+        )  # fmt: skip
+        return EntryBatch(offsets=offsets, bar=bar, side=side, stop=stop, target=target, time_limit=limit)
 
 
 def features(view: MarketView) -> Features:
@@ -241,23 +250,12 @@ def _pivots(known: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.flatnonzero(~np.isnan(known)) - CONFIRM
 
 
-def _set_columns(prepared: Prepared, sets: Columns, lo: int, hi: int) -> tuple[NDArray[Any], ...]:
-    """The kernel's columns of sets lo .. hi - 1."""
-    reversal = sets["reversal_candles"][lo:hi]
-    lookback = sets["key_level_lookback"][lo:hi]
-    warm = np.maximum(np.maximum(lookback + CONFIRM, VOLUME_PERIOD + reversal), _FIRST_BAR)
-    floats = (
-        "pierce_depth", "volume_spike_threshold", "min_distance_from_level", "atr_multiplier_sl", "risk_reward_ratio",
-    )  # fmt: skip
-    return (
-        np.searchsorted(prepared.reversals, reversal).astype(np.int64),
-        *(sets[name][lo:hi].astype(np.float64) for name in floats),
-        sets["max_holding_periods"][lo:hi].astype(np.int64),
-        lookback.astype(np.int64),
-        sets["min_level_touches"][lo:hi].astype(np.int64),
-        sets["min_atr_fraction"][lo:hi].astype(np.float64),
-        warm.astype(np.int64),
-    )
+def _floats(column: NDArray[Any]) -> NDArray[np.float64]:
+    return np.ascontiguousarray(column, dtype=np.float64)
+
+
+def _whole(column: NDArray[Any]) -> NDArray[np.int64]:
+    return np.ascontiguousarray(column, dtype=np.int64)
 
 
 def _warmup(lookback: int, reversal: int) -> int:
