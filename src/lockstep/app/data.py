@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lockstep.core.errors import DataError, InputError, LockstepError
 from lockstep.core.files import write_atomic
@@ -76,13 +76,20 @@ class ImportReport:
         }
 
 
-def import_data(path: Path, *, snapshots: Path, columns: Sequence[str] = (), **options: Any) -> ImportReport:
-    """Read a file, check every row, and pin it. `columns` are "ours=theirs"; `options` those of `load_candles`.
+def import_data(
+    path: Path, *, snapshots: Path, columns: Sequence[str] = (), drop_bad: bool = False, **options: Any
+) -> ImportReport:
+    """Read a file, check every row, and pin it.
+
+    columns    "ours=theirs" each
+    drop_bad   leave out broken and repeated rows, counted, instead of refusing them
+    options    those of `load_candles`
 
     Raises DataError naming the first bad row, DiskError when the snapshot cannot be written.
     """
     mapping = _mapping(columns)
-    candles, report = load_with_report(path, columns=mapping or None, **options)
+    on_bad: Literal["drop", "error"] = "drop" if drop_bad else "error"
+    candles, report = load_with_report(path, columns=mapping or None, on_bad=on_bad, **options)
     write_snapshot(candles, snapshots)
     return ImportReport(snapshot=SnapshotInfo.of(candles, snapshots), loaded=report)
 

@@ -11,7 +11,7 @@ from lockstep.app.results import TrainResult, read_result
 from lockstep.core.errors import IntegrityError, LockstepError
 from lockstep.runs import transfer
 from lockstep.runs.check import CheckReport, check
-from lockstep.runs.folder import RunStatus
+from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.runs.store import FolderRunStore, RunRow, RunStore
 from lockstep.runs.transfer import Transfer
 
@@ -50,14 +50,14 @@ class ListedRun:
 
 def list_runs(store: RunStore) -> list[ListedRun]:
     """All runs, oldest first. A damaged one is listed with its problem."""
-    return [_listed(row, store) for row in store.list()]
+    return [_listed(row) for row in store.list()]
 
 
-def _listed(row: RunRow, store: RunStore) -> ListedRun:
+def _listed(row: RunRow) -> ListedRun:
     if row.status is not RunStatus.COMPLETE or row.problem is not None:
         return ListedRun(row=row)
     try:
-        summary = store.find(row.run_id).result()
+        summary = RunFolder(row.folder).result()
     except LockstepError:
         return ListedRun(row=row)  # `runs check` names the damage
     best, objective = summary.get("best") or {}, summary.get("objective") or {}

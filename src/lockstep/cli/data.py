@@ -41,9 +41,9 @@ Last = Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the N m
 def group() -> typer.Typer:
     """The commands below `lockstep data`."""
     app = typer.Typer(help="Import, judge, pin and list candles.", no_args_is_help=True)
-    app.command("import")(import_)
-    app.command("quality")(quality)
-    app.command("snapshot")(snapshot)
+    app.command("import", short_help="Read candles from a file, check and keep them.")(import_)
+    app.command("quality", short_help="Report gaps, jumps and other defects, and a score.")(quality)
+    app.command("snapshot", short_help="Read a snapshot back, every byte checked.")(snapshot)
     app.command("list")(list_)
     return app
 

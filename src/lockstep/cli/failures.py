@@ -27,6 +27,7 @@ INTERRUPTED: Final = Interrupted.exit_code
 # Typer has carried its own copy of click since 0.21; the base class of "wrong usage" is found through a public name.
 UsageError: Final[type[Exception]] = typer.BadParameter.__mro__[1]
 _FULL_DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_HELP: Final = "Usage: "
 REPORT_AT: Final = "https://github.com/lockstep-trading/lockstep/issues"
 
 
@@ -67,7 +68,7 @@ def _usage(error: Exception) -> str:
     format_message = getattr(error, "format_message", None)
     text = str(format_message() if callable(format_message) else error)
     context = getattr(error, "ctx", None)
-    if context is None:
+    if context is None or text.startswith(_HELP):  # a group without a command shows its help
         return text
     return f"{text} See `{context.command_path} --help`."
 
@@ -82,6 +83,7 @@ def tell(error: BaseException, *, json: bool, verbose: bool) -> int:
         sys.stdout.write(json_line({"error": body}) + "\n")
         sys.stdout.flush()
     else:
-        sys.stderr.write(f"lockstep: {failure.message}\n")
+        prefix = "" if failure.message.startswith(_HELP) else "lockstep: "
+        sys.stderr.write(f"{prefix}{failure.message}\n")
     sys.stderr.flush()
     return failure.exit_code

@@ -27,16 +27,24 @@ def run(arguments: Sequence[str]) -> int:
     said = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
     as_json, verbose = "--json" in said, "-v" in said or "--verbose" in said
     try:
+        import typer
+
         from lockstep.cli.commands import command
         from lockstep.runs.numerics import pin_environment
 
         # Native libraries read this when they load, which nothing has made them do yet.
         pin_environment()
-        code = command().main(args=list(arguments), prog_name="lockstep", standalone_mode=False)
+        try:
+            # Not `main()` of the framework: it turns Ctrl-C and a closed pipe into exit codes of its own.
+            app = command()
+            with app.make_context("lockstep", list(arguments)) as context:
+                code = app.invoke(context)
+        except typer.Exit as leaving:  # --help
+            code = leaving.exit_code
     except BrokenPipeError:
         return 0
-    except BaseException as error:
-        if isinstance(error, SystemExit):
-            raise
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the last frame: everything becomes a message and an exit code
         return tell(error, json=as_json, verbose=verbose)
     return code if isinstance(code, int) else 0

@@ -16,10 +16,10 @@ def group() -> typer.Typer:
     """The commands below `lockstep runs`."""
     app = typer.Typer(help="List, show, check, export, import, remove and tag runs.", no_args_is_help=True)
     app.command("list")(list_)
-    app.command("show")(show)
-    app.command("check")(check)
-    app.command("export")(export)
-    app.command("import")(import_)
+    app.command("show", short_help="Show a run's report, from its record alone.")(show)
+    app.command("check", short_help="Find any byte of a run that changed.")(check)
+    app.command("export", short_help="Pack a run and its data into one file.")(export)
+    app.command("import", short_help="Take in a run that was exported elsewhere.")(import_)
     app.command("rm")(remove)
     app.command("tag")(tag)
     return app

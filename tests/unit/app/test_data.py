@@ -74,6 +74,17 @@ def test_the_quality_of_a_file_that_could_not_be_trained_on_is_told(file: Path, 
         read_candles(str(file), snapshots=tmp_path)
 
 
+def test_broken_rows_are_left_out_and_counted_where_asked(file: Path, tmp_path: Path) -> None:
+    lines = file.read_text().splitlines()
+    lines[7] = lines[7].rsplit(",", 2)[0] + ",nan,100"
+    file.write_text("\n".join(lines) + "\n")
+    with pytest.raises(DataError, match="close"):
+        bootstrap.import_data(file, home=tmp_path)
+    report = bootstrap.import_data(file, drop_bad=True, home=tmp_path).to_json()
+    assert (report["rows_read"], report["rows_dropped"], report["bars"]) == (300, 1, 299)
+    assert report["dropped"]
+
+
 def test_a_column_mapping_is_ours_equals_theirs(file: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="ours=theirs"):
         bootstrap.import_data(file, columns=["timestamp"], home=tmp_path)

@@ -16,7 +16,7 @@ def test_a_share_is_read_as_percent_or_fraction(text: str | float | None, share:
 
 
 def test_a_share_that_is_no_number_is_refused() -> None:
-    with pytest.raises(InputError, match='share of the steps.*found "some"'):
+    with pytest.raises(InputError, match=r'share of the steps.*found "some"'):
         parse_share("some")
 
 
