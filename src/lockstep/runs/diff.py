@@ -135,7 +135,7 @@ def _first_part(first: RunFolder, second: RunFolder) -> tuple[Difference | None,
             return None, last is not None and last[0].hash == last[1].hash
         if one is None or two is None:
             return _longer(one, two, steps), False
-        if one.type != "genesis" and one.content != two.content:
+        if one.type != "genesis" and one.body != two.body:
             return line_difference(one.content, two.content, first, second), False
         steps += one.type == "step"
         last = (one, two)

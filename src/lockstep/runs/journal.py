@@ -88,6 +88,11 @@ class Line:
         """genesis, step or end."""
         return str(self.content["type"])
 
+    @property
+    def body(self) -> bytes:
+        """The bytes of the content, to compare by: in Python 0.0 equals -0.0 and 1 equals 1.0, in a journal not."""
+        return canonical.dumps(self.content)
+
 
 def line_hash(prev: str, content: bytes) -> str:
     """H = BLAKE3(P || content)."""

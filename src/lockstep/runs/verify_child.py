@@ -65,7 +65,7 @@ class _Comparer(Observer):
             next(self._recorded)
         # A complete journal ends with its end line, so the record always has a next line until they part.
         now, then = next(self._written), next(self._recorded)
-        if then.content != now.content:
+        if then.body != now.body:
             self.first = line_difference(then.content, now.content, self._record, self._scratch)
             self._cancel.request("the first difference")
 

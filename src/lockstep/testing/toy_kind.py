@@ -2,7 +2,7 @@
 
 Its data is a file of bytes, pinned as a snapshot `<digest>.toy`; its user's code a file `offset.py` that defines
 OFFSET. The environment variable LOCKSTEP_TOY_DRIFT = "<what>:<step>" makes it come out different, as a faulty machine
-would: what is `scalar`, `segment`, `result` or `crash`.
+would: what is `scalar`, `sign` (of a zero, at step 0), `segment`, `result` or `crash`.
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ class ToyKindTraining:
             os.kill(os.getpid(), signal.SIGKILL)
         if self._drift == "scalar":
             return replace(step, scalars={**step.scalars, "halves": -1.0})
+        if self._drift == "sign":
+            return replace(step, scalars={**step.scalars, "halves": -step.scalars["halves"]})
         if self._drift == "segment":
             estimate = np.array(step.segments["path"]["estimate"])
             estimate[3, 1] += 1e-9

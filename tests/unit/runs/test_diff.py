@@ -57,6 +57,15 @@ def test_the_first_step_and_field_are_named(home, monkeypatch):
     assert str(found.first) == "step 4: scalars.halves is 5.0 in the first and -1.0 in the second"
 
 
+def test_the_sign_of_a_zero_is_a_difference(home, monkeypatch):
+    good = home.train(steps=2)
+    monkeypatch.setenv(DRIFT, "sign:0")
+    found = diff(good, home.train(steps=2))
+    assert not found.equal
+    # halves at step 0: 0 / 2 = 0.0; the drift makes it -0.0
+    assert found.lines() == ["step 0: scalars.halves is 0.0 in the first and -0.0 in the second"]
+
+
 def test_in_a_segment_the_first_row_and_column_are_named(home, monkeypatch):
     good = home.train(steps=6)
     monkeypatch.setenv(DRIFT, "segment:2")

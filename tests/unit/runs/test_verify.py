@@ -65,6 +65,7 @@ def test_a_user_file_that_travelled_with_the_run_is_used(home, tmp_path):
     ("drift", "where", "field", "column", "row"),
     [
         ("scalar:5", "step 5", "scalars.halves", None, None),
+        ("sign:0", "step 0", "scalars.halves", None, None),  # 0.0 became -0.0, which Python calls equal
         ("segment:7", "step 7", "segments.path", "estimate", 3),
         ("result:0", "the end", "result", None, None),
     ],
