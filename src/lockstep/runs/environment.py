@@ -30,9 +30,7 @@ _SECRET: Final = re.compile(
 )
 # A long run of letters and digits that mixes both is a key far more often than a name.
 _RANDOM: Final = re.compile(r"(?=[A-Za-z0-9+/_=-]*[0-9])(?=[A-Za-z0-9+/_=-]*[A-Za-z])[A-Za-z0-9+/_=-]{32,}")
-_SECRET_FILE: Final = re.compile(
-    r"(?i)(^|/)(\.env[^/]*|[^/]*\.(pem|key|p12|pfx|kdbx|keystore)|id_[a-z0-9]+|\.netrc|\.pgpass)$"
-)
+_SECRET_FILE: Final = re.compile(r"(?i)(\.env.*|.*\.(pem|key|p12|pfx|kdbx|keystore)|id_[a-z0-9]+|\.netrc|\.pgpass)")
 
 
 def capture_environment(where: Path, *, argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -44,7 +42,7 @@ def capture_environment(where: Path, *, argv: Sequence[str] | None = None) -> di
         "cores": os.cpu_count(),
         "python": sys.executable,
         "folder": str(where.resolve()),
-        "command": [redact_line(part) for part in (sys.argv if argv is None else argv)],
+        "command": redact_command(sys.argv if argv is None else argv),
         "git": _git_state(where),
     }
 
@@ -55,8 +53,8 @@ def redact(diff: str) -> str:
     hidden = key_block = False
     for line in diff.splitlines():
         if line.startswith("diff --git"):
-            name = line.rpartition(" b/")[2]
-            hidden = _SECRET_FILE.search(name) is not None
+            name = line.rpartition("/")[2].rstrip('"')  # git puts paths with odd letters into quotes
+            hidden = _SECRET_FILE.fullmatch(name) is not None
             key_block = False
             lines.append(line)
             if hidden:
@@ -69,10 +67,28 @@ def redact(diff: str) -> str:
 
 
 def redact_line(line: str) -> str:
-    """`line`, masked but for its first character when it looks like it holds a secret."""
-    if line.startswith(("index ", "@@")):
+    """A line of a diff, masked but for its first character when it looks like it holds a secret."""
+    if line.startswith("index "):
         return line
-    return f"{line[:1]}{_MASK}" if _SECRET.search(line) or _RANDOM.search(line) else line
+    if line.startswith("@@"):
+        # Behind the numbers git repeats the line that the hunk stands under, often an assignment at the top level.
+        numbers, _, under = line[2:].partition("@@")
+        return f"@@{numbers}@@ {_MASK}" if _is_secret(under) else line
+    return f"{line[:1]}{_MASK}" if _is_secret(line) else line
+
+
+def redact_command(argv: Sequence[str]) -> list[str]:
+    """The words of a command line, masked where they look like secrets or follow an option named like one."""
+    words, follows = [], False
+    for word in argv:
+        secret = _is_secret(word)
+        words.append(_MASK if secret or follows else word)
+        follows = secret and word.startswith("-") and "=" not in word
+    return words
+
+
+def _is_secret(text: str) -> bool:
+    return _SECRET.search(text) is not None or _RANDOM.search(text) is not None
 
 
 def _cpu_model() -> str:
@@ -87,7 +103,9 @@ def _git_state(where: Path) -> dict[str, Any] | None:
     commit = _git(where, "rev-parse", "HEAD")
     if commit is None:
         return None
-    diff = redact(_git(where, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD") or "")
+    # Whatever the user's settings are, files are named a/... and b/...: by that `redact` knows them.
+    named = ("--src-prefix=a/", "--dst-prefix=b/", "--no-ext-diff", "--no-textconv", "--no-color")
+    diff = redact(_git(where, "diff", *named, "HEAD") or "")
     cut = len(diff) > MAX_DIFF_CHARACTERS
     return {
         "commit": commit.strip(),

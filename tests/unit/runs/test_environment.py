@@ -1,11 +1,14 @@
 """Environment capture: informative, and silent about secrets."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from lockstep.core import canonical
 from lockstep.runs.environment import MAX_DIFF_CHARACTERS, capture_environment, redact, redact_line
+
+MASK = "[masked: looks like a secret]"
 
 
 def git(folder, *arguments):
@@ -61,6 +64,36 @@ def test_a_canary_secret_never_appears(repository):
 )
 def test_lines_that_look_like_secrets_are_masked(line):
     assert redact_line(line) == "+[masked: looks like a secret]"
+
+
+def test_the_line_that_a_hunk_stands_under_is_looked_at_too(repository):
+    """git repeats it behind the numbers: there, a secret that did not even change would travel."""
+    lines = [f"x{i} = {i}\n" for i in range(20)]
+    (repository / "a.py").write_text("".join(['DB_PASSWORD = "hunter2"\n', *lines]))
+    git(repository, "commit", "-q", "-a", "-m", "second")
+    (repository / "a.py").write_text("".join(['DB_PASSWORD = "hunter2"\n', *lines, "    y = 1\n"]))
+    (repository / "a.py").write_text((repository / "a.py").read_text().replace("x10 = 10", "    x10 = 11"))
+    assert "hunter2" not in capture_environment(repository)["git"]["diff"]
+    assert redact_line('@@ -1,3 +1,4 @@ KEY_TOKEN = "x"') == "@@ -1,3 +1,4 @@ [masked: looks like a secret]"
+
+
+def test_what_follows_an_option_for_a_secret_is_masked():
+    command = capture_environment(Path(), argv=["train.py", "--api-key", "abc", "--seed", "1", "token=abc"])["command"]
+    assert command == ["train.py", MASK, MASK, "--seed", "1", MASK]
+
+
+@pytest.mark.parametrize("setting", ["diff.noprefix", "diff.mnemonicPrefix"])
+def test_secret_files_are_left_out_whatever_git_is_told_about_names(repository, setting):
+    (repository / "ü").mkdir()
+    (repository / "ü" / ".env").write_text("HOST=here\n")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "second")
+    git(repository, "config", setting, "true")
+    for folder in (repository, repository / "ü"):
+        (folder / ".env").write_text("HOST=hunter2\n")
+    diff = capture_environment(repository)["git"]["diff"]
+    assert diff.count("[left out: a file for secrets]") == 2
+    assert "hunter2" not in diff
 
 
 @pytest.mark.parametrize(
