@@ -58,6 +58,16 @@ def test_portable_numerics_are_arranged_before_anything_loads(user: User) -> Non
     assert user("backtest", portable["run_id"], "--json").json["trial"] == portable["best"]["index"]
 
 
+def test_a_portable_run_is_the_same_on_a_machine_without_avx_512(user: User) -> None:
+    """DESIGN.md 2.5: the C library is told that the CPU ends at AVX2; NumPy, BLAS and numba are by the mode itself."""
+    portable = ("train", str(EXAMPLE), *SMALL, "--set", "numerics=portable", "--json")
+    older = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX512CD"}
+    here, there = user(*portable).json, user(*portable, env=older).json
+    assert there["fingerprint"] == here["fingerprint"]
+    assert there["journal_hash"] == here["journal_hash"]
+    assert user("verify", here["run_id"], "--json", env=older).json["equal"] is True
+
+
 def test_version_tells_what_decides_the_numbers(user: User) -> None:
     found = user("version", "--json").json
     assert set(found["numerics"]) >= {"numpy", "numba", "python", "numba.target", "threads"}
