@@ -1,4 +1,4 @@
-"""An error becomes one message and one exit code; a traceback is shown only on request.
+"""An error becomes one message and one exit code; a traceback is shown on request, and for defects of our own.
 
 0    done, or equal
 1    not equal, or refused
@@ -76,7 +76,7 @@ def _usage(error: Exception) -> str:
 def tell(error: BaseException, *, json: bool, verbose: bool) -> int:
     """Tell the user about `error`: JSON on stdout under --json, words on stderr otherwise. Returns the exit code."""
     failure = describe(error)
-    if verbose or (failure.exit_code == DEFECT and not json):
+    if verbose or failure.exit_code == DEFECT:
         traceback.print_exception(error, file=sys.stderr)
     if json:
         body = {"type": failure.type, "message": failure.message, "exit_code": failure.exit_code}
