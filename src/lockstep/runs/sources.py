@@ -10,17 +10,25 @@ from __future__ import annotations
 
 import ast
 import builtins
+import importlib.machinery
 import importlib.metadata
+import importlib.util
 import inspect
+import json
+import math
 import sys
 import textwrap
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from blake3 import blake3
+
 from lockstep.core.errors import StrategyError
+from lockstep.core.hashing import digest_file
+from lockstep.runs.folder import flat_name
 
 SESSION_FILE: Final = "session.py"
 _CONSTANTS: Final = (bool, int, float, complex, str, bytes, type(None))
@@ -28,7 +36,7 @@ _CONSTANTS: Final = (bool, int, float, complex, str, bytes, type(None))
 
 @dataclass(frozen=True)
 class UserSource:
-    """Files by flat name, the one that matters, and the name in it. `requires`: versions of packages they import."""
+    """Files by flat name, the one that matters, and the name in it. `requires`: what else they import (`versions`)."""
 
     files: Mapping[str, bytes]
     main: str
@@ -40,11 +48,15 @@ def source_of_file(path: Path, attribute: str) -> UserSource:
     """`path` and the modules beside it that it imports, directly or not. Raises StrategyError."""
     files: dict[str, bytes] = {}
     imported: set[str] = set()
-    queue = [path.resolve()]
+    queue = [path.absolute()]  # a link keeps its own name and its own neighbours
     while queue:
         file = queue.pop()
         if file.name in files:
             continue
+        try:
+            flat_name(file.name)
+        except ValueError as error:
+            raise StrategyError(f"{file}: {error}. Rename the file.") from error
         try:
             files[file.name] = content = file.read_bytes()
             tree = ast.parse(content, filename=str(file))
@@ -52,7 +64,8 @@ def source_of_file(path: Path, attribute: str) -> UserSource:
             raise StrategyError(f"{file}: the source cannot be read ({error.strerror}). Check the path.") from error
         except (SyntaxError, ValueError) as error:
             raise StrategyError(f"{file}: not Python: {error}. Mend the file.") from error
-        for name in sorted(_imports(tree, file)):
+        _refuse_relative_imports(tree, file)
+        for name in sorted(_imports(tree)):
             beside = file.parent / f"{name}.py"
             if beside.is_file():
                 queue.append(beside)
@@ -63,31 +76,88 @@ def source_of_file(path: Path, attribute: str) -> UserSource:
                 )
             else:
                 imported.add(name)
-    return UserSource(dict(sorted(files.items())), path.name, attribute, _versions(imported))
+    return UserSource(dict(sorted(files.items())), path.name, attribute, versions(imported))
 
 
-def _imports(tree: ast.AST, file: Path) -> set[str]:
+def _refuse_relative_imports(tree: ast.AST, file: Path) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            raise StrategyError(
+                f"{file}, line {node.lineno}: a relative import; a strategy's file is loaded by itself. "
+                f"Write `import {node.module or node.names[0].name}`."
+            )
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    """Top-level names of the modules that are imported absolutely."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            if node.level:
-                raise StrategyError(
-                    f"{file}, line {node.lineno}: a relative import; a strategy's file is loaded by itself. "
-                    f"Write `import {node.module or node.names[0].name}`."
-                )
+        elif isinstance(node, ast.ImportFrom) and not node.level:
             names.add(str(node.module).partition(".")[0])
     return names
 
 
-def _versions(modules: set[str]) -> dict[str, str]:
-    outside = sorted(modules - sys.stdlib_module_names - {"lockstep"})
-    if not outside:
-        return {}
-    owners = importlib.metadata.packages_distributions()
-    found = {owner: importlib.metadata.version(owner) for name in outside for owner in owners.get(name, ())}
+def versions(modules: Iterable[str]) -> dict[str, str]:
+    """What stands for imported modules in a run's identity, by name; not the standard library, not Lockstep.
+
+    Of an installed package its version. Of a module that no installed package owns (found by PYTHONPATH or in the
+    working directory), or of one that can be edited where it lies, a digest of its source, and the same of what it
+    imports; "absent" of one that is not there, because code may ask.
+    """
+    found: dict[str, str] = {}
+    queue, seen = list(modules), {"lockstep", *sys.stdlib_module_names}
+    owners: Mapping[str, list[str]] | None = None
+    while queue:
+        name = queue.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if owners is None:  # takes a tenth of a second
+            owners = importlib.metadata.packages_distributions()
+        packages = {owner: importlib.metadata.distribution(owner) for owner in owners.get(name, ())}
+        found |= {owner: package.version for owner, package in packages.items()}
+        if packages and not any(map(_is_editable, packages.values())):
+            continue
+        files = _files_of(name)
+        found[f"{name} (source)"] = _digest_of(files) if files else "absent"
+        for file in files:
+            if file.suffix == ".py":
+                try:
+                    queue += sorted(_imports(ast.parse(file.read_bytes())))
+                except (OSError, SyntaxError, ValueError):
+                    continue  # importing it will say so, if it is ever imported
     return dict(sorted(found.items()))
+
+
+def _is_editable(package: importlib.metadata.Distribution) -> bool:
+    """PEP 610: `pip install -e` leaves a note."""
+    note = json.loads(package.read_text("direct_url.json") or "{}")
+    return bool(note.get("dir_info", {}).get("editable"))
+
+
+def _files_of(module: str) -> list[Path]:
+    """The files that importing a module, or something below it, may run."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return []
+    if spec is None:
+        return []
+    suffixes = (*importlib.machinery.SOURCE_SUFFIXES, *importlib.machinery.EXTENSION_SUFFIXES)
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    files = {file for folder in folders for file in folder.rglob("*") if file.name.endswith(suffixes)}
+    if spec.origin is not None and Path(spec.origin).is_file():
+        files.add(Path(spec.origin))
+    return sorted(files)
+
+
+def _digest_of(files: Iterable[Path]) -> str:
+    hasher = blake3()
+    for file in files:
+        hasher.update(f"{file.name}\n{digest_file(file)}\n".encode())
+    return str(hasher.hexdigest())
 
 
 def source_of_class(cls: type | types.FunctionType) -> UserSource:
@@ -106,7 +176,7 @@ def source_of_class(cls: type | types.FunctionType) -> UserSource:
         return source_of_file(Path(file), cls.__name__)
     # A script is a session too: loaded as a file it would do again what it does at its top level, training included.
     text, imported = _session_source(cls, vars(module) if module is not None else {})
-    return UserSource({SESSION_FILE: text.encode()}, SESSION_FILE, cls.__name__, _versions(imported))
+    return UserSource({SESSION_FILE: text.encode()}, SESSION_FILE, cls.__name__, versions(imported))
 
 
 def _text_of(thing: Any, name: str) -> str:
@@ -135,7 +205,7 @@ def _session_source(root: type | types.FunctionType, session: Mapping[str, Any])
             imports[name] = f"import {thing.__name__} as {name}"
             modules.add(thing.__name__.partition(".")[0])
         elif _is_constant(thing):
-            constants[name] = f"{name} = {thing!r}"
+            constants[name] = f"{name} = {_literal(thing)}"
         elif (home := _importable(thing)) is not None:
             imports[name] = f"from {home[0]} import {home[1]} as {name}"
             modules.add(home[0].partition(".")[0])
@@ -165,11 +235,27 @@ def _written(thing: Any) -> Any:
 
 
 def _is_constant(thing: Any) -> bool:
-    if isinstance(thing, tuple | list):
+    # Exact types: a named tuple or a default dictionary is more than its items.
+    if type(thing) in (tuple, list):
         return all(_is_constant(item) for item in thing)
-    if isinstance(thing, dict):
+    if type(thing) is dict:
         return all(_is_constant(item) for pair in thing.items() for item in pair)
     return type(thing) in _CONSTANTS
+
+
+def _literal(thing: Any) -> str:
+    """Python text of a constant: its `repr`, but for the numbers whose `repr` is a name that nobody defined."""
+    if isinstance(thing, float) and not math.isfinite(thing):
+        return f'float("{thing}")'
+    if isinstance(thing, complex):
+        return f"complex({_literal(thing.real)}, {_literal(thing.imag)})"
+    if isinstance(thing, tuple):
+        return f"({''.join(f'{_literal(item)}, ' for item in thing)})"
+    if isinstance(thing, list):
+        return f"[{', '.join(map(_literal, thing))}]"
+    if isinstance(thing, dict):
+        return f"{{{', '.join(f'{_literal(key)}: {_literal(item)}' for key, item in thing.items())}}}"
+    return repr(thing)
 
 
 def _importable(thing: Any) -> tuple[str, str] | None:

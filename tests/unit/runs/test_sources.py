@@ -1,6 +1,7 @@
 """The user's source travels with the run: whole, or refused by name."""
 
 import linecache
+import math
 import subprocess
 import sys
 import types
@@ -8,7 +9,7 @@ import types
 import pytest
 
 from lockstep.core.errors import StrategyError
-from lockstep.runs.sources import source_of_class, source_of_file
+from lockstep.runs.sources import source_of_class, source_of_file, versions
 
 COUNTER = iter(range(1_000))
 
@@ -52,6 +53,62 @@ def test_installed_packages_are_named_with_their_version(tmp_path):
 
     (tmp_path / "mine.py").write_text("import numpy as np\nimport lockstep\nimport json\n")
     assert source_of_file(tmp_path / "mine.py", "Mine").requires == {"numpy": numpy.__version__}
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A folder on Python's path that no installed package owns."""
+    folder = tmp_path / "elsewhere"
+    (folder / "my_package").mkdir(parents=True)
+    (folder / "my_package" / "__init__.py").write_text("from . import inner\n")
+    (folder / "my_package" / "inner.py").write_text("import my_module\n")
+    (folder / "my_module.py").write_text("K = 1\n")
+    monkeypatch.syspath_prepend(folder)
+    return folder
+
+
+@pytest.mark.parametrize("changed", ["my_package/inner.py", "my_module.py"])
+def test_a_module_of_pythons_path_that_is_not_installed_is_part_of_the_identity(tmp_path, elsewhere, changed):
+    """It does not travel and has no version; without its digest, equal fingerprints would give other results."""
+    (tmp_path / "mine.py").write_text("import my_package\n")
+    before = source_of_file(tmp_path / "mine.py", "Mine").requires
+    assert list(before) == ["my_module (source)", "my_package (source)"]
+    assert source_of_file(tmp_path / "mine.py", "Mine").requires == before
+    (elsewhere / changed).write_text((elsewhere / changed).read_text() + "L = 2\n")
+    after = source_of_file(tmp_path / "mine.py", "Mine").requires
+    assert [name for name in before if after[name] != before[name]] == [
+        f"{changed.partition('/')[0].removesuffix('.py')} (source)"
+    ]
+
+
+def test_a_package_that_is_edited_where_it_lies_is_known_by_its_source_too(elsewhere):
+    about = elsewhere / "my_module-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: my-module\nVersion: 1.0\n")
+    (about / "top_level.txt").write_text("my_module\n")
+    assert versions(["my_module"]) == {"my-module": "1.0"}
+    (about / "direct_url.json").write_text('{"url": "file:///x", "dir_info": {"editable": true}}')
+    assert list(versions(["my_module"])) == ["my-module", "my_module (source)"]
+
+
+def test_a_module_that_is_not_there_is_noted(tmp_path):
+    (tmp_path / "mine.py").write_text("try:\n    import not_there\nexcept ImportError:\n    not_there = None\n")
+    assert source_of_file(tmp_path / "mine.py", "Mine").requires == {"not_there (source)": "absent"}
+
+
+def test_a_link_travels_under_its_own_name(tmp_path):
+    (tmp_path / "real.py").write_text("class Mine: pass\n")
+    (tmp_path / "link.py").symlink_to("real.py")
+    source = source_of_file(tmp_path / "link.py", "Mine")
+    assert (source.main, dict(source.files)) == ("link.py", {"link.py": b"class Mine: pass\n"})
+
+
+def test_a_name_that_no_run_can_hold_is_refused_with_the_cure(tmp_path):
+    (tmp_path / "stratégie.py").write_text("class Mine: pass\n")
+    with pytest.raises(
+        StrategyError, match=r"flat name of at most 120 ASCII .*found 'stratégie\.py'\. Rename the file"
+    ):
+        source_of_file(tmp_path / "stratégie.py", "Mine")
 
 
 @pytest.mark.parametrize(
@@ -106,6 +163,33 @@ def test_the_same_notebook_class_gives_the_same_bytes(monkeypatch):
     text = "import math, json\nA = 1\nB = 'x'\nclass Mine:\n    def f(self):\n        return math, json, A, B\n"
     first = source_of_class(session(monkeypatch, text).Mine)
     assert first.files == source_of_class(session(monkeypatch, text).Mine).files
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "float('inf')",
+        "(-float('inf'), 1)",
+        "[1.5, ()]",
+        "{'a': float('inf'), 2: (None,)}",
+        "complex(0.0, float('-inf'))",
+    ],
+)
+def test_constants_come_back_as_they_were(monkeypatch, value):
+    notebook = session(monkeypatch, f"LIMIT = {value}\nclass Mine:\n    def f(self):\n        return LIMIT\n")
+    assert restored(source_of_class(notebook.Mine))().f() == notebook.LIMIT
+
+
+def test_nan_comes_back_too(monkeypatch):
+    notebook = session(monkeypatch, "GAP = float('nan')\nclass Mine:\n    def f(self):\n        return GAP\n")
+    assert math.isnan(restored(source_of_class(notebook.Mine))().f())
+
+
+def test_a_named_tuple_is_no_plain_constant(monkeypatch):
+    text = "from collections import namedtuple\nAt = namedtuple('At', 'x')\nAT = At(1)\n"
+    notebook = session(monkeypatch, text + "class Mine:\n    def f(self):\n        return AT.x\n")
+    with pytest.raises(StrategyError, match="Mine uses AT of the session, a At, which cannot be written"):
+        source_of_class(notebook.Mine)
 
 
 def test_a_class_typed_into_a_console_is_refused_with_the_way_out():
