@@ -38,6 +38,7 @@ IDENTITY_DOCUMENTS: Final = ("spec", "data", "code", "numerics")
 UNSEALED: Final = frozenset({"lock", "tags.json"})
 """Files that the manifest leaves out: they change after the run."""
 _LOCK_PATIENCE_S: Final = 0.5
+_SEAL_BYTES: Final = len('{"blake3":"') + 64 + len('",')
 
 
 class RunStatus(enum.StrEnum):
@@ -61,6 +62,15 @@ def document_bytes(kind: str, body: Any) -> bytes:
     return canonical.dumps({**content, "blake3": digest}) + b"\n"
 
 
+def _is_sealed(data: bytes) -> bool:
+    """Whether the digest at the front is that of the bytes behind it (canonical JSON puts its key first).
+
+    The bytes are hashed as they are: writing the value anew to compare would cost more than reading it.
+    """
+    content = b"{" + data[_SEAL_BYTES:-1]
+    return data == b'{"blake3":"' + blake3_hex(content).encode() + b'",' + data[_SEAL_BYTES:-1] + b"\n"
+
+
 def parse_document(data: bytes, kind: str, place: Path) -> Any:
     """The body of a document. Raises IntegrityError naming `place` when a byte is not what was written."""
     try:
@@ -73,7 +83,7 @@ def parse_document(data: bytes, kind: str, place: Path) -> Any:
             f"{place}: a document of version {version}, this release reads version {DOCUMENT_VERSION}. "
             "Use a release that reads it, or restore the file when nobody has written it anew."
         )
-    if version is None or "body" not in value or document_bytes(kind, value["body"]) != data:
+    if version is None or "body" not in value or not _is_sealed(data):
         raise IntegrityError(
             f"{place}: not the self-checking {kind!r} document that was written (its digest does not match its bytes). "
             "It is not used; restore the file from a copy."

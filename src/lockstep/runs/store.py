@@ -3,8 +3,8 @@
     HOME/runs/<run id>/       one run each, see `runs.folder`
     HOME/snapshots/           data that runs share, by digest
 
-A run id is its birth in UTC to the millisecond and six random digits: `20261121T094502123-3fa9c1` sorts by age, and
-two runs that start at once differ. Ids, times and tags are in no hash.
+A run id is its birth in UTC to the millisecond and six random digits: `20261121T094502123-3fa9c1` sorts by age as the
+machine's clock tells it, and two runs that start at once differ. Ids, times and tags are in no hash.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class RunStore(Protocol):
         numerics: NumericsIdentity,
         environment: Mapping[str, Any],
     ) -> RunFolder:
-        """The folder of a new run, whole or not at all, with an id later than all before. Raises DiskError."""
+        """The folder of a new run, whole or not at all, with an id of its own that tells its birth. Raises DiskError."""
         ...
 
     def list(self) -> list[RunRow]:
@@ -244,7 +244,7 @@ class FolderRunStore:
         if not self.runs.is_dir():
             return []
         try:
-            return sorted(path for path in self.runs.iterdir() if _ID.fullmatch(path.name) and path.is_dir())
+            return sorted(path for path in self.runs.iterdir() if is_run_id(path.name) and path.is_dir())
         except OSError as error:
             raise files.disk_error("list", self.runs, error) from error
 
@@ -287,14 +287,23 @@ class FolderRunStore:
         """Remove what processes that no longer live left while creating or removing runs."""
         for path in self.runs.iterdir():
             match = _UNFINISHED.fullmatch(path.name)
-            if match and int(match[1]) != os.getpid() and not _alive(int(match[1])):
+            if match and not files.is_alive(int(match[1])):
                 shutil.rmtree(path, ignore_errors=True)
+        files.remove_abandoned(self.snapshots)
 
 
 def new_run_id(created_ms: int) -> str:
     """A run id for a birth at `created_ms` (UTC)."""
     moment = datetime.datetime.fromtimestamp(created_ms // 1000, tz=datetime.UTC)
     return f"{moment:%Y%m%dT%H%M%S}{created_ms % 1000:03d}-{secrets.token_hex(3)}"
+
+
+def is_run_id(name: str) -> bool:
+    """Whether `name` is a run id: its form, and a time that exists."""
+    try:
+        return _ID.fullmatch(name) is not None and _birth_ms(name) > 0
+    except ValueError:
+        return False
 
 
 def _birth_ms(run_id: str) -> int:
@@ -356,13 +365,3 @@ def _begun_fingerprint(folder: RunFolder) -> str:
         if first is not None:
             return str(first.content["fingerprint"])
     return fingerprint(folder.identity_hashes())
-
-
-def _alive(pid: int) -> bool:
-    with contextlib.suppress(ProcessLookupError):
-        try:
-            os.kill(pid, 0)
-        except PermissionError:
-            return True
-        return True
-    return False

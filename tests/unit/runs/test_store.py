@@ -122,3 +122,9 @@ def test_a_store_in_a_read_only_place_says_so(tmp_path):
         with pytest.raises(DiskError, match="Permission is denied"):
             create(FolderRunStore(tmp_path / "home"))
         tmp_path.chmod(0o700)
+
+
+def test_a_folder_whose_name_only_looks_like_a_run_id_is_no_run(tmp_path):
+    store = FolderRunStore(tmp_path)
+    (store.runs / "20260101T000099000-abcdef").mkdir(parents=True)  # the 99th second of a minute
+    assert store.list() == []
