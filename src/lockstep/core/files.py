@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -106,10 +107,18 @@ def make_folder(path: Path) -> None:
     if path.is_dir():
         return
     try:
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         fs.mkdir(path)
-        fs.fsync_folder(path.parent)
+        # A folder is on the device when its entry in the folder above is, and that one's, and so on.
+        for folder in reversed(missing):
+            fs.fsync_folder(folder.parent)
     except OSError as error:
         raise disk_error("create the folder", path, error) from error
+
+
+def temporary_path(path: Path) -> Path:
+    """Where this thread writes what is to become `path`: two writers never meet there, the last rename wins."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}{TEMPORARY_SUFFIX}")
 
 
 def write_atomic(path: Path, data: bytes | bytearray | memoryview) -> None:
@@ -117,8 +126,7 @@ def write_atomic(path: Path, data: bytes | bytearray | memoryview) -> None:
 
     Raises DiskError, leaving the old file and no temporary one behind.
     """
-    # The process id keeps two writers of one path from sharing a temporary file; the last rename wins.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    temporary = temporary_path(path)
     try:
         with contextlib.suppress(FileNotFoundError):
             fs.unlink(temporary)
@@ -229,6 +237,25 @@ def remove_temporary(folder: Path) -> None:
     """Remove what a crash left half-written below `folder`. The caller holds the folder's lock."""
     for path in list(temporary_files(folder)):
         remove(path)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what processes that no longer live left half-written directly in `folder`, which others may be using."""
+    for path in list(folder.glob(f".*{TEMPORARY_SUFFIX}")):
+        writer = path.name.removesuffix(TEMPORARY_SUFFIX).split(".")[-2]
+        if writer.isdecimal() and not is_alive(int(writer)):
+            remove(path)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this id runs on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def read_bytes(path: Path) -> bytes:

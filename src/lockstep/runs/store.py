@@ -9,7 +9,6 @@ machine's clock tells it, and two runs that start at once differ. Ids, times and
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import difflib
 import os
@@ -74,7 +73,7 @@ class RunStore(Protocol):
         numerics: NumericsIdentity,
         environment: Mapping[str, Any],
     ) -> RunFolder:
-        """The folder of a new run, whole or not at all, with an id of its own that tells its birth. Raises DiskError."""
+        """The folder of a new run, whole or not at all, with an id that no other has. Raises DiskError."""
         ...
 
     def list(self) -> list[RunRow]:

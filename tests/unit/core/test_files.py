@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +94,53 @@ def test_appends_and_cuts_are_where_they_are_said_to_be(tmp_path: Path) -> None:
         assert handle.length == 4
         handle.append(b"!")
     assert (tmp_path / "log").read_bytes() == b"abcd!"
+
+
+@pytest.mark.usefixtures("real_fs")
+def test_every_folder_on_the_way_is_forced_into_the_one_above_it(tmp_path: Path) -> None:
+    """Else a power cut takes a whole new home away, with the finished run in it."""
+    forced = []
+
+    class Watched(files.FileSystem):
+        def fsync_folder(self, folder: Path) -> None:
+            forced.append(folder)
+            super().fsync_folder(folder)
+
+    files.fs = Watched()
+    files.make_folder(tmp_path / "home" / "runs" / "one")
+    assert forced == [tmp_path, tmp_path / "home", tmp_path / "home" / "runs"]
+
+
+@pytest.mark.usefixtures("real_fs")
+def test_two_threads_that_write_one_path_do_not_meet(tmp_path: Path) -> None:
+    target = tmp_path / "snapshot"
+
+    class Meanwhile(files.FileSystem):
+        """While the first writer forces its file to the device, a second one writes the same path from start to end."""
+
+        def fsync(self, descriptor: int) -> None:
+            super().fsync(descriptor)
+            files.fs = files.FileSystem()
+            other = threading.Thread(target=files.write_atomic, args=(target, b"other"))
+            other.start()
+            other.join()
+            assert target.read_bytes() == b"other"
+
+    files.fs = Meanwhile()
+    files.write_atomic(target, b"first")
+    assert target.read_bytes() == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["snapshot"]
+
+
+def test_what_dead_processes_left_is_removed_and_what_living_ones_write_is_not(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    suffix = files.TEMPORARY_SUFFIX
+    left, kept = tmp_path / f".a.arrow.{dead.pid}.77{suffix}", files.temporary_path(tmp_path / "a.arrow")
+    for path in (left, kept, tmp_path / "a.arrow", odd := tmp_path / f".odd{suffix}"):
+        path.write_bytes(b"half")
+    files.remove_abandoned(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([kept, tmp_path / "a.arrow", odd])
 
 
 def test_what_a_crash_left_half_written_is_removed(tmp_path: Path) -> None:
