@@ -8,7 +8,8 @@ Notation
     P_i     pnl of trade i = size · q_i             G_i     what trade i would have made without costs
     T_i     C + P_1 + … + P_i: equity stepped by trade; T_0 = C
 
-Every metric is always present (R3.16). A ratio or a mean that is undefined is None; counts and sums are 0.
+Every metric is always present (R3.16). A ratio or a mean that is undefined is None; counts and sums are 0. A deviation
+of rounding errors (`statistics.NOISE`) counts as 0, since a ratio to it says nothing.
 Nothing is rounded. `_pct` is percent, rates and shares are fractions (SPEC 0).
 """
 

@@ -34,6 +34,9 @@ SIZE, PNL_PCT, PNL, PNL_OTHER, GROSS, EQUITY_BEFORE = 4, 5, 6, 7, 8, 9
 TOTAL_EQUITY, TOTAL_DOWNSIDE, TOTAL_DRAWDOWN, TOTAL_REFUSED, TOTAL_UNFILLED, TOTAL_LIVED, TOTAL_RUINED = range(7)
 
 ROOT_252: Final = math.sqrt(252.0)
+# A return is a quotient of two prices or equities less 1, so its last bits are noise of this size or below. A deviation
+# that small is no risk: equal stops, or an exit at the price of the last mark, would give ratios of 1e16.
+NOISE: Final = 1e-14
 
 
 def _check_constants() -> None:
@@ -61,7 +64,7 @@ def _ratio(numerator: float, denominator: float) -> float:
 def _deviations(values: F8) -> tuple[float, float]:
     """Population standard deviations (ddof 0) of all values and of the negative ones, in two passes; NaN of none.
 
-    Sums start from the first value, so that equal values have a deviation of exactly 0.
+    0 when they differ by rounding only. Sums start from the first value: the mean of equal values is that value.
     """
     count, total, origin = 0, 0.0, values[0]
     shift, shift_below, origin_below = 0.0, 0.0, 0.0
@@ -79,7 +82,10 @@ def _deviations(values: F8) -> tuple[float, float]:
         total += (value - mean) * (value - mean)
         if value < 0.0:
             below += (value - mean_below) * (value - mean_below)
-    return math.sqrt(total / values.size), math.sqrt(below / count) if count > 0 else np.nan
+    deviation = math.sqrt(total / values.size)
+    deviation_below = math.sqrt(below / count) if count > 0 else np.nan
+    # NaN is not below the noise and stays.
+    return 0.0 if deviation <= NOISE else deviation, 0.0 if deviation_below <= NOISE else deviation_below
 
 
 @kernel
@@ -207,9 +213,11 @@ def _bar_metrics(totals: F8, blocks: F8, bars: int, annual: float, row: F8) -> N
         mean = total / bars
         variance = square / bars - mean * mean
         # Below this share of the raw second moment the difference is rounding, not variance.
-        if variance > 1e-12 * square / bars:
+        if variance > max(1e-12 * square / bars, NOISE * NOISE):
             row[SHARPE_RATIO] = mean / math.sqrt(variance) * math.sqrt(annual)
-        row[SORTINO_RATIO] = _ratio(mean, math.sqrt(totals[TOTAL_DOWNSIDE] / bars)) * math.sqrt(annual)
+        downside = math.sqrt(totals[TOTAL_DOWNSIDE] / bars)
+        if downside > NOISE:
+            row[SORTINO_RATIO] = mean / downside * math.sqrt(annual)
     row[MAX_DRAWDOWN_BAR_PCT] = 0.0 - 100.0 * totals[TOTAL_DRAWDOWN]
     row[EXPOSURE] = totals[TOTAL_LIVED] / bars if bars > 0 else 0.0
     row[REFUSED_SIGNALS], row[UNFILLED_SIGNALS] = totals[TOTAL_REFUSED], totals[TOTAL_UNFILLED]

@@ -200,3 +200,33 @@ def test_the_printed_summary_rounds_and_names_the_doubts() -> None:
     assert "7.00 %" in text
     assert "ambiguous_trades" in text
     assert repr(four_trades()) == "Simulation(bars=9, trades=4, net_profit_pct=7.00)"
+
+
+def test_trades_of_equal_loss_have_no_deviation_though_their_last_bits_differ() -> None:
+    """R3.15: stops of exactly 1 % at many prices lose 1 % each, but for rounding; a ratio to that is no ratio."""
+    closes = [100.0, 103.7, 100.0, 97.3, 100.0, 91.9, 100.0, 107.9, 100.0, 100.0]
+    side = np.array([1, 1, 1, 1, 1, 1, 1, 1, 0, 0], np.int8)
+    opens = closes[:1] + closes[:-1]
+    candles = candles_of(
+        opens, [max(pair) for pair in zip(opens, closes, strict=True)], [price * 0.9 for price in closes], closes
+    )
+    lost = simulate(candles, Signals(side=side, stop=candles.close * 0.99), FREE, Execution(fill="close"))
+    pct = lost.trades.pnl_pct
+    assert len(lost.trades) > 3
+    assert 0.0 < np.ptp(pct) < 1e-15, "the case must show rounding, else it tests nothing"
+    assert lost[Metric.SHARPE_RATIO_PER_TRADE] is None
+    assert lost[Metric.SORTINO_RATIO_PER_TRADE] is None
+
+
+def test_an_exit_at_the_price_of_the_last_mark_is_no_losing_bar() -> None:
+    """A long that rises and leaves where it was last marked: equity then differs by rounding only."""
+    seen = 0
+    for price in 100.0 + 0.1 * np.arange(1, 60):
+        closes = [100.0, 100.0, price, price, price, price]
+        opens = [100.0, 100.0, 100.0, price, price, price]
+        candles = candles_of(opens, np.maximum(opens, closes), np.minimum(opens, closes), closes)
+        side = np.array([1, 0, 0, 0, 0, 0], np.int8)
+        won = simulate(candles, Signals(side=side, time_limit=3, stop=candles.close * 0.93), FREE)
+        seen += int(won.returns.min() < 0.0)
+        assert won[Metric.SORTINO_RATIO] is None, price
+    assert seen > 0, "no case shows rounding"
