@@ -15,6 +15,7 @@ from lockstep.engine.entries import EntryBatch
 from lockstep.engine.metrics import annual_bars
 from lockstep.engine.settings import DEFAULT_STOP_DISTANCE, Execution
 from lockstep.market.candles import Candles
+from lockstep.market.gaps import missing_before
 
 # One compiled form for all inputs: numba tells read-only arrays from writable ones, so what is absent is of the
 # kind that would be there (columns of candles are read-only, columns of entries are not).
@@ -52,8 +53,7 @@ def market_arrays(candles: Candles, detail: Candles | None = None) -> MarketArra
     Raises DataError when `detail` is not finer by a whole factor.
     """
     step = candles.timeframe_ms
-    gaps = np.zeros(len(candles), np.int32)
-    np.cumsum(np.diff(candles.timestamp) > step, out=gaps[1:])
+    gaps = np.cumsum(missing_before(candles.timestamp, step) > 0, dtype=np.int32)
     bars = walk.Bars(candles.open, candles.high, candles.low, candles.close, gaps)
     if detail is None:
         fine = walk.Fine(_NO_TIMES, _NO_TIMES, _NO_DETAIL, _NO_DETAIL, step, step)

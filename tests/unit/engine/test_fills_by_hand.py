@@ -329,6 +329,14 @@ def test_a_trade_over_missing_bars_is_marked() -> None:
     assert result[Metric.GAP_TRADES] == 1
 
 
+def test_a_day_that_summer_time_makes_longer_misses_no_bar() -> None:
+    """Rule 10: days by a local clock, the third of 25 hours, the fifth of 23."""
+    time = np.array([0, 24, 48, 73, 97, 120, 144]) * 60 * MINUTE
+    days = candles_of([100] * 7, [100] * 7, [100] * 7, [100] * 7, timestamp=time, step=24 * 60 * MINUTE)
+    result = simulate(days, signals(7, {0: 1}, time_limit=6), FREE)
+    assert result.trades.spans_gap.tolist() == [False]
+
+
 def test_ruin_ends_trading_and_leaves_the_ratios_undefined() -> None:
     """A short of 10 000 at 100 bought back at 250: −150 %, equity −5 000. The later signal is not traded."""
     candles = market(FLAT, FLAT, (250, 250, 250, 250), FLAT, FLAT)
