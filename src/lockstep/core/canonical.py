@@ -34,8 +34,11 @@ def plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, int):  # an IntEnum member
         return int(value)
-    if hasattr(value, "dtype") and getattr(value, "ndim", None) == 0:
-        return plain(value.item())
+    if getattr(value, "ndim", None) == 0 and getattr(value, "dtype", None) is not None:
+        item = value.item()
+        # Not times, whose numbers depend on their unit, nor what no Python number equals.
+        if isinstance(item, bool | int | float) and value.dtype.kind in "biuf":
+            return plain(item)
     if isinstance(value, float):
         return plain(float(value))
     raise TypeError(

@@ -56,6 +56,9 @@ def test_numpy_scalars_are_written_as_the_numbers_they_equal() -> None:
         ({"$float": 1}, "is reserved"),
         (object(), "canonical JSON holds objects, lists, text, numbers, booleans and null; found object"),
         (np.zeros(2), "found ndarray"),
+        (np.longdouble(1), "found longdouble"),
+        (np.datetime64(5, "ns"), "found datetime64"),
+        (np.complex128(1), "found complex128"),
     ],
 )
 def test_what_json_cannot_hold_is_refused_with_its_type(value: object, message: str) -> None:
