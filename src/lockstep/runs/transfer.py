@@ -33,7 +33,7 @@ from blake3 import blake3
 from lockstep.core import files
 from lockstep.core.errors import DiskError, InputError, IntegrityError, LockstepError, RefusedError
 from lockstep.runs.check import check
-from lockstep.runs.folder import RunFolder, RunStatus, document_bytes, parse_document, require_folder
+from lockstep.runs.folder import UNSEALED, RunFolder, RunStatus, document_bytes, parse_document, require_folder
 from lockstep.runs.inputs import file_entry
 from lockstep.runs.store import FolderRunStore
 
@@ -89,8 +89,10 @@ def export_run(folder: RunFolder, target: Path, *, snapshots: Path) -> Transfer:
         "status": folder.status(),
         "files": listed,
     }
-    partial = target.with_name(f".{target.name}.{os.getpid()}{files.TEMPORARY_SUFFIX}")
+    partial = files.temporary_path(target)
     try:
+        # Process ids come again, in containers soon: nothing is appended to what a killed process left.
+        files.remove(partial)
         with _Sink(partial) as sink, zipfile.ZipFile(sink, "w", allowZip64=True) as archive:
             _add(archive, INDEX, [document_bytes("export", index)], 0)
             for name, path in sorted(content.items()):
@@ -186,6 +188,7 @@ def import_run(source: Path, store: FolderRunStore, *, max_bytes: int = MAX_BYTE
             raise RefusedError(f"{store.runs / run_id}: this run is there already, and nothing is overwritten.")
         _check_size(listed, source, store.home, max_bytes)
         staging = store.runs / f".new-{run_id}-{os.getpid()}"
+        shutil.rmtree(staging, ignore_errors=True)  # a killed process of this very id may have left it
         try:
             for name, entry in listed.items():
                 _extract(archive, name, entry, staging / name, source)
@@ -255,6 +258,9 @@ def _check_index(index: Any, source: Path) -> None:
         # At most run/<folder>/<file>: that is all a run has.
         if not 2 <= len(parts) <= 3 or parts[0] not in ("run", "snapshots") or not all(map(_PART.fullmatch, parts)):
             refuse(f"lists the name {name!r:.80}, which no run has")
+        # `check` does not look at these, and nobody exports them.
+        if "/".join(parts[1:]) in UNSEALED or name.endswith(files.TEMPORARY_SUFFIX):
+            refuse(f"lists {name!r:.80}, which is no part of a run's record")
         if parts[0] == "snapshots" and (len(parts) != 2 or not _DIGEST.fullmatch(parts[1].partition(".")[0])):
             refuse(f"lists the snapshot {name!r:.80}, which is not named by a digest")
         sound = isinstance(entry, dict) and entry.keys() == {"blake3", "length"}

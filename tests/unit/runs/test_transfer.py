@@ -1,6 +1,7 @@
 """Export and import: one file, whole and harmless, that verifies elsewhere."""
 
 import io
+import os
 import stat
 import zipfile
 
@@ -208,6 +209,26 @@ def test_names_that_no_run_has_are_refused_and_nothing_is_written(exported, othe
         import_run(bad, other_home.store)
     assert nothing_left(other_home)
     assert not list(tmp_path.rglob("*evil*"))
+
+
+@pytest.mark.parametrize("name", ["run/tags.json", "run/lock", "run/code/offset.py.lockstep-tmp"])
+def test_what_check_does_not_look_at_is_not_let_in(exported, other_home, tmp_path, name):
+    """A tag that came along would answer to a name that the user gave to another run."""
+    bad = forged(exported.path, tmp_path / "bad.zip", change={name: document_bytes("tags", {"tags": ["mine"]})})
+    with pytest.raises(IntegrityError, match="no part of a run's record"):
+        import_run(bad, other_home.store)
+    assert nothing_left(other_home)
+
+
+def test_what_a_killed_process_of_the_same_id_left_is_not_appended_to(home, exported, other_home, tmp_path):
+    """In a container every process may have the same id."""
+    files.temporary_path(tmp_path / "again.zip").write_bytes(b"half an export")
+    again = export_run(home.store.find("last"), tmp_path / "again.zip", snapshots=home.store.snapshots)
+    assert again.path.read_bytes() == exported.path.read_bytes()
+    left = other_home.store.runs / f".new-{exported.run_id}-{os.getpid()}" / "run"
+    left.mkdir(parents=True)
+    (left / "journal.jsonl").write_bytes(b"half an import")
+    assert check(import_run(exported.path, other_home.store).path).ok
 
 
 @pytest.mark.parametrize("run_id", ["../../evil", "", "x", "20261121T094502123-3fa9c1/../..", 5, None])
