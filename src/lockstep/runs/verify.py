@@ -24,6 +24,7 @@ from typing import Any
 
 from lockstep.core import canonical, errors
 from lockstep.core.errors import InputError, Interrupted, LockstepError, MachineError, NotEqualError, RefusedError
+from lockstep.core.files import is_alive
 from lockstep.runs import registry
 from lockstep.runs.check import check
 from lockstep.runs.diff import Difference
@@ -131,8 +132,12 @@ def verify(
 @contextmanager
 def _scratch(home: Path) -> Iterator[Path]:
     """A folder on the home's disk, or on the temporary one where the home is read-only; gone afterwards."""
+    for left in home.glob(".verify-*"):
+        writer = left.name.split("-")[1]
+        if writer.isdecimal() and not is_alive(int(writer)):  # killed before it could clear up
+            shutil.rmtree(left, ignore_errors=True)
     try:
-        made = Path(tempfile.mkdtemp(prefix=".verify-", dir=home))
+        made = Path(tempfile.mkdtemp(prefix=f".verify-{os.getpid()}-", dir=home))
     except OSError:
         made = Path(tempfile.mkdtemp(prefix="lockstep-verify-"))
     try:

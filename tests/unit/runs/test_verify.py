@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import psutil
@@ -194,6 +196,18 @@ def test_a_fresh_process_that_dies_is_the_machines_fault(home, monkeypatch):
     assert not list(home.path.glob(".verify-*"))
 
 
+def test_what_a_killed_verify_left_is_removed_by_the_next(home):
+    folder = home.train(steps=1)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left, kept = home.path / f".verify-{dead.pid}-abc", home.path / f".verify-{os.getpid()}-abc"
+    for scratch in (left, kept):
+        (scratch / "run").mkdir(parents=True)
+    assert again(home, folder).equal
+    assert not left.exists()
+    assert kept.exists()
+
+
 def test_ctrl_c_ends_the_fresh_process_and_leaves_the_run(home, snapshot_of):
     folder = home.train(steps=300)
     before = snapshot_of(folder.path)
@@ -214,8 +228,6 @@ def test_ctrl_c_ends_the_fresh_process_and_leaves_the_run(home, snapshot_of):
 def test_a_portable_run_is_verified_in_a_portable_process(home):
     """The fresh process gets the environment that the spec names, whatever this one has."""
     import json
-    import subprocess
-    import sys
 
     from lockstep.runs.numerics import environment
 
