@@ -37,8 +37,8 @@ _CHUNK: Final = 8192
 class _Sampled(ABC):
     """Draws `n_iterations` positions; equal parameter sets after the first are dropped, so trials may be fewer.
 
-    Two sets are equal when all values are, floats rounded to 6 decimals, or finer where a range is narrower than 1
-    (so that a range of 1e-7 to 1e-6 is not one value).
+    Two sets are equal when all values are, those of continuous ranges rounded to 6 decimals, or finer where a range is
+    narrower than 1, or logarithmic and begins below it (so that a range of 1e-7 to 1e-6 is not one value).
     """
 
     adaptive: Final = False
@@ -50,7 +50,8 @@ class _Sampled(ABC):
         self.seed = seed
         self._n = checked_count(n_iterations, "n_iterations")
         self._tree = SeedTree(seed).child("search")
-        self._decimals = {name: _decimals(d) for name, d in space.items() if isinstance(d, FloatRange)}
+        continuous = {name: d for name, d in space.items() if isinstance(d, FloatRange) and d.step is None}
+        self._decimals = {name: _decimals(dimension) for name, dimension in continuous.items()}
         self._cursor = Cursor()
         self._begin()
 
@@ -168,8 +169,9 @@ class _Sampled(ABC):
             places = {value: i for i, value in enumerate(dimension.values)}
             return np.array([places[value] for value in column], dtype=np.int64)
         if column.dtype == np.float64:
-            rounded = np.round(column, self._decimals.get(name, DECIMALS)) + 0.0  # -0.0 and 0.0 are one value
-            return rounded.view(np.int64)
+            decimals = self._decimals.get(name)
+            rounded = column if decimals is None else np.round(column, decimals)
+            return (rounded + 0.0).view(np.int64)  # -0.0 and 0.0 are one value
         return column.astype(np.int64)
 
 
@@ -227,10 +229,13 @@ class SobolProposer(_Sampled):
         return np.asarray(points, dtype=np.float64)
 
 
-def _decimals(dimension: FloatRange) -> int:
-    """To how many decimals values are compared: 6, and one more for each zero after the point of the width."""
-    magnitude = Decimal(repr(dimension.high - dimension.low)).adjusted()
-    return DECIMALS + max(0, -magnitude)
+def _decimals(dimension: FloatRange) -> int | None:
+    """To how many decimals values are compared: 6, and one more for each zero after the point of the least difference
+    that matters, which is the width, or the lower end of a logarithmic range. None where doubles are coarser anyway."""
+    finest = dimension.low if dimension.log else dimension.high - dimension.low
+    decimals = DECIMALS + max(0, -Decimal(repr(finest)).adjusted())
+    largest = max(abs(dimension.low), abs(dimension.high))
+    return decimals if largest < 2**53 / 10**decimals else None
 
 
 def _joined(parts: list[Columns]) -> Columns:

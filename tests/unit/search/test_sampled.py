@@ -80,6 +80,23 @@ def test_floats_count_as_equal_when_they_agree_to_six_decimals() -> None:
     assert wide._key("a", np.array([-0.0])).tolist() == wide._key("a", np.array([0.0])).tolist()
 
 
+@pytest.mark.parametrize(
+    "notation",
+    [
+        {"low": 1e-9, "high": 1.0, "log": True},  # a third of the draws lie below 1e-6
+        {"low": 1e-12, "high": 1e3, "log": True},
+        {"low": 0.0, "high": 1.0, "step": 2.5e-7},
+        {"low": 1e300, "high": 1e308},
+        [number * 1e-8 for number in range(1, 513)],
+    ],
+)
+def test_small_steps_and_large_numbers_are_not_taken_for_equal(notation: object) -> None:
+    # Of 512 draws from 512 choices about 1 - 1/e differ; of the others all but a few do.
+    proposer = RandomProposer(Space.parse({"a": notation}), n_iterations=512, seed=1)
+    assert len({row["a"] for row in everything(proposer)}) == 512 - proposer.duplicates
+    assert proposer.duplicates < (220 if isinstance(notation, list) else 3)
+
+
 def test_a_space_smaller_than_the_number_of_draws_is_said_beforehand() -> None:
     (note,) = RandomProposer(Space.parse({"a": (1, 3)}), n_iterations=10, seed=0).notes
     assert "10 draws from a space of 3 combinations" in note
