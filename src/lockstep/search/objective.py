@@ -27,7 +27,8 @@ ObjectiveFunction: TypeAlias = Callable[[Mapping[str, float | int | None]], floa
 
 DEFAULT_MIN_TRADES: Final = 10
 _CONSTRAINT: Final = re.compile(
-    r"\s*([a-z][a-z0-9_]*)\s*(<=|>=|<|>)\s*([-+]?[0-9][0-9_]*(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?)\s*"
+    r"\s*([a-z][a-z0-9_]*)\s*(<=|>=|<|>)\s*"
+    r"([-+]?(?:[0-9]+(?:_[0-9]+)*(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*"
 )
 
 

@@ -70,7 +70,14 @@ def test_constraints_are_bounds_and_an_undefined_metric_breaks_them() -> None:
 
 @pytest.mark.parametrize(
     ("text", "holds"),
-    [("exposure < 1", False), ("exposure <= 1", True), ("exposure > 1", False), ("exposure>=1.0", True)],
+    [
+        ("exposure < 1", False),
+        ("exposure <= 1", True),
+        ("exposure > 1", False),
+        ("exposure>=1.0", True),
+        ("exposure > .9", True),
+        ("exposure < 1_0.5E-1", True),
+    ],
 )
 def test_each_operator_means_what_it_says_at_its_bound(text: str, holds: bool) -> None:
     assert Constraint.parse(text).holds(table(exposure=[1.0])).tolist() == [holds]
@@ -87,6 +94,9 @@ def test_each_operator_means_what_it_says_at_its_bound(text: str, holds: bool) -
         ("__import__('os') > 1", "a constraint is a metric"),
         ("", "a constraint is a metric"),
         ("drawdown >= -20", "no metric is called 'drawdown'"),
+        ("exposure < 1_", "a constraint is a metric"),
+        ("exposure < 1__0", "a constraint is a metric"),
+        ("exposure < .", "a constraint is a metric"),
         ("exposure < 1e999", "a finite number"),
     ],
 )
