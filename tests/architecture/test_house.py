@@ -105,11 +105,14 @@ def test_no_fastmath_and_no_parallel_kernel() -> None:
 
 def test_strategies_depend_on_nothing_that_learns() -> None:
     """R2.4: rule families are signal generators of their own; loading all of them loads no learning code."""
-    ask = (
-        "import importlib, pkgutil, sys, lockstep.strategies as rooms\n"
-        "for found in pkgutil.iter_modules(rooms.__path__): importlib.import_module(f'lockstep.strategies.{found.name}')\n"
-        "print(sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'keras', 'gymnasium', 'stable_baselines3'}))\n"
-        "print(sorted(name for name in sys.modules if name.startswith(('lockstep.rl', 'lockstep.learning'))))"
-    )
+    ask = """
+import importlib, pkgutil, sys
+import lockstep.strategies as rooms
+
+for found in pkgutil.iter_modules(rooms.__path__):
+    importlib.import_module(f"lockstep.strategies.{found.name}")
+print(sorted({name.split(".")[0] for name in sys.modules} & {"torch", "keras", "gymnasium", "stable_baselines3"}))
+print(sorted(name for name in sys.modules if name.startswith(("lockstep.rl", "lockstep.learning"))))
+"""
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["[]", "[]"]
