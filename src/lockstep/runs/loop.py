@@ -9,24 +9,27 @@ The work per step depends on that step alone, never on how many there were befor
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from lockstep.core import files
 from lockstep.core.clock import Clock, SystemClock
-from lockstep.core.errors import DiskError, Interrupted
+from lockstep.core.errors import DiskError, InputError, Interrupted
 from lockstep.core.hashing import blake3_hex, digest_columns
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.checkpoint import Checkpoint, CheckpointPolicy, CheckpointStore, Schedule
 from lockstep.runs.folder import RunFolder, document_bytes, flat_name
 from lockstep.runs.journal import JournalWriter, encode_line, end_content, read_lines, step_content
 from lockstep.runs.manifest import seal
+from lockstep.runs.numerics import pinned_threads
 from lockstep.runs.observer import Observer, Observers, RunInfo
 from lockstep.runs.resume import ExpectedLines, StartingPoint, genesis_of, open_record
 from lockstep.runs.segment_format import checked_columns
 from lockstep.runs.segments import PART_BYTES, SegmentReader, SegmentWriter
 from lockstep.runs.training import ReadsRecord, Result, RunRecord, Step, Training
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,14 +133,27 @@ def _drive(training: Training, recorder: _Recorder, cancel: Cancel) -> Result:
                 f"stopped after {recorder.steps} steps on {cancel.reason}; everything up to there is kept. "
                 f"Go on with: lockstep resume {recorder.folder.path.name}"
             )
-        step = next(steps, None)
+        step = _computed(lambda: next(steps, None))
         if step is None:
             break
         recorder.record(step)
         if recorder.checkpoint_due():
             recorder.checkpoint(training)
     recorder.checkpoint(training)
-    return training.finish()
+    return _computed(training.finish)
+
+
+def _computed(compute: Callable[[], T]) -> T:
+    """What a training computes here: on one native thread, as its numerics say and as workers and verify compute it."""
+    try:
+        with pinned_threads():
+            return compute()
+    except SystemExit as error:
+        # It would end the command with exit code 0, or any other, and without a word.
+        raise InputError(
+            f"code that this training runs ended the process (SystemExit: {error.code}). Have it raise an exception "
+            "that says what is wrong, or return."
+        ) from error
 
 
 class _Recorder:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import threadpoolctl  # type: ignore[import-untyped]
 
 from lockstep.core.errors import (
     DataError,
+    InputError,
     IntegrityError,
     Interrupted,
     NotComparableError,
@@ -219,6 +222,38 @@ def test_an_error_of_the_training_is_recorded_and_the_run_can_be_tried_again(tmp
     assert outcome.first_step == 2
     assert folder.status() is RunStatus.COMPLETE
     assert not folder.has("failure")
+
+
+def test_code_that_ends_the_process_is_an_error_and_not_a_silent_success(tmp_path: Path) -> None:
+    class Quits(Scripted):
+        def finish(self) -> Result:
+            sys.exit(0)
+
+    folder = new_folder(tmp_path / "run", 1)
+    with pytest.raises(InputError, match=r"ended the process \(SystemExit: 0\)"):
+        run(Quits(1), folder)
+    assert folder.status() is RunStatus.FAILED
+
+
+def test_steps_and_result_are_computed_on_one_native_thread(tmp_path: Path) -> None:
+    """As the numerics say, whatever this process allows its libraries: more threads split sums in other ways."""
+
+    def threads() -> list[int]:
+        return sorted({pool["num_threads"] for pool in threadpoolctl.threadpool_info()})
+
+    class Counts(Scripted):
+        def steps(self) -> Iterator[Step]:
+            yield Step(index=0, scalars={"threads": threads()})
+
+        def finish(self) -> Result:
+            return Result(summary={"threads": threads()})
+
+    folder = new_folder(tmp_path / "run", 1)
+    with threadpoolctl.threadpool_limits(2):
+        assert threads() == [2]
+        assert run(Counts(), folder).result == {"threads": [1]}
+        assert threads() == [2]
+    assert [line.content["scalars"] for line in read_lines(folder.journal) if line.type == "step"] == [{"threads": [1]}]
 
 
 def test_steps_out_of_order_are_an_error_of_the_kind(tmp_path: Path) -> None:
