@@ -42,6 +42,8 @@ SETS: Final = 3
 """Parameter sets that are questioned: those with the most decisions among CANDIDATE_SETS."""
 CANDIDATE_SETS: Final = 8
 SIGNAL_POINTS: Final = 12
+EXIT_POINTS: Final = 6
+"""Bars with an exit flag, where there are entries too."""
 RANDOM_POINTS: Final = 6
 WHOLE_POINTS: Final = 3
 """Points at which the first of these sets is questioned over all of the data."""
@@ -93,12 +95,12 @@ def quick_look_ahead_check(
     for params, signals in chosen:
         decided = _decided(signals)
         decisions += decided.size
-        for point in _points(decided, len(region), generator):
+        for point in _points(signals, len(region), generator):
             start, stop = _window(strategy, params, point, len(region))
             comparisons += _ask(strategy, region.window(start, stop), params, [point - start], generator)
     params, signals = chosen[0]
     decided = _decided(signals)
-    far = [n - len(region) + point for point in _points(decided, len(region), generator)[:WHOLE_POINTS]]
+    far = [n - len(region) + point for point in _points(signals, len(region), generator)[:WHOLE_POINTS]]
     comparisons += _ask(strategy, view, params, far, generator)
     warnings += _start_dependence(strategy, region, params, decided)
     if decisions == 0:
@@ -156,16 +158,26 @@ def _decided(signals: Signals) -> NDArray[np.int64]:
     return bars.astype(np.int64)
 
 
-def _points(decided: NDArray[np.int64], n: int, generator: np.random.Generator) -> list[int]:
-    """Bars after which the future is changed: the first and some other deciding bars, and random ones."""
-    points = list(decided[:2].tolist())
-    rest = decided[2:]
-    if rest.size:
-        points += sorted(generator.choice(rest, size=min(SIGNAL_POINTS - 2, rest.size), replace=False).tolist())
+def _points(signals: Signals, n: int, generator: np.random.Generator) -> list[int]:
+    """Bars after which the future is changed: the first and some other deciding bars, some with an exit, random ones.
+
+    Exits have points of their own, because one that knows the next bar shows at no other bar than its own.
+    """
+    decided = _decided(signals)
+    points = [*decided[:2].tolist(), *_some(decided[2:], SIGNAL_POINTS - 2, generator)]
+    if signals.exit is not None:
+        points += _some(np.flatnonzero(signals.exit), EXIT_POINTS, generator)
     if n > 1:
         points += sorted(generator.integers(0, n - 1, size=RANDOM_POINTS).tolist())
     # Nothing comes after the last bar, so nothing can be changed there.
     return [point for point in dict.fromkeys(points) if point < n - 1]
+
+
+def _some(bars: NDArray[np.int64], count: int, generator: np.random.Generator) -> list[int]:
+    """At most `count` of the bars, drawn without repetition, ascending."""
+    if bars.size == 0:
+        return []
+    return sorted(generator.choice(bars, size=min(count, bars.size), replace=False).tolist())
 
 
 def _window(strategy: Strategy, params: Params, point: int, n: int) -> tuple[int, int]:

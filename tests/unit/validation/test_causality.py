@@ -112,6 +112,15 @@ class ExitKnowsTheNextClose(Rule):
         return Signals(side=side, exit=ahead(view.close, 1) < view.close)
 
 
+class ExitKnowsTheWeekend(Rule):
+    """Leaves at the last bar before missing ones: one bar in a week, and none of those that enter."""
+
+    def rule(self, view: MarketView) -> Signals:
+        leaving = np.append(np.diff(view.timestamp) > view.timeframe_ms, False)[: len(view)]
+        side = (view.close > view.highest(20) * 0.9999).astype(np.int8)
+        return Signals(side=np.where(leaving, 0, side), exit=leaving)
+
+
 class TrailKnowsTheRange(Rule):
     def rule(self, view: MarketView) -> Signals:
         side = (view.close > view.highest(20) * 0.9999).astype(np.int8)
@@ -135,6 +144,7 @@ LEAKS = {
     HourBeforeItsClose: "side",
     StopKnowsTheNextLow: "stop",
     ExitKnowsTheNextClose: "exit",
+    ExitKnowsTheWeekend: "exit",
     TrailKnowsTheRange: "trail",
     LimitCountsTheBarsLeft: "time_limit",
 }
