@@ -230,7 +230,12 @@ def remove(path: Path) -> None:
 
 def temporary_files(folder: Path) -> Iterator[Path]:
     """Temporary files that a crash left anywhere below `folder`."""
-    return (path for path in folder.rglob(f".*{TEMPORARY_SUFFIX}") if path.is_file())
+    return (path for path in folder.rglob("*") if is_temporary(path.name) and path.is_file())
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one that `write_atomic` had not finished."""
+    return name.startswith(".") and name.endswith(TEMPORARY_SUFFIX)
 
 
 def remove_temporary(folder: Path) -> None:

@@ -254,7 +254,7 @@ class RunFolder:
             if path.is_dir() and not path.is_symlink():
                 continue
             name = path.relative_to(self.path).as_posix()
-            if name not in UNSEALED and not name.endswith(files.TEMPORARY_SUFFIX):
+            if name not in UNSEALED and not files.is_temporary(path.name):
                 found[name] = path
         return dict(sorted(found.items()))
 

@@ -175,7 +175,8 @@ def test_a_missing_file_is_named(run: RunFolder) -> None:
 
 
 def test_a_file_that_does_not_belong_is_named(run: RunFolder) -> None:
-    for name in ("notes.txt", "code/other.py", "segments/readme", "checkpoints/000000000001.ckpt.bak"):
+    beside = ("notes.txt", "x.lockstep-tmp")
+    for name in (*beside, "code/other.py", "segments/readme", "checkpoints/000000000001.ckpt.bak"):
         path = run.path / name
         path.write_text("hello")
         assert [problem.file for problem in check(run.path).problems] == [name]
