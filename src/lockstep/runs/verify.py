@@ -28,8 +28,8 @@ from lockstep.core.files import is_alive
 from lockstep.runs import registry
 from lockstep.runs.check import check
 from lockstep.runs.diff import Difference
-from lockstep.runs.folder import RunStatus, require_folder
-from lockstep.runs.numerics import environment
+from lockstep.runs.folder import RunFolder, RunStatus, require_folder
+from lockstep.runs.numerics import MODE_VARIABLE, PORTABLE_CPU, environment
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,17 @@ def verify(
         "parent": os.getpid(),
     }
     with _scratch(home) as scratch:
-        report = _in_fresh_process({**job, "scratch": str(scratch)}, str(body.get("numerics", "native")), on_step)
+        report = _in_fresh_process({**job, "scratch": str(scratch)}, _numerics_of(folder, body), on_step)
     first = Difference(**report.pop("first")) if report["first"] is not None else report.pop("first")
     return Verification(run_id=path.resolve().name, first=first, differences=tuple(report.pop("differences")), **report)
+
+
+def _numerics_of(folder: RunFolder, spec: Mapping[str, Any]) -> str:
+    """The numerics for the fresh process: the spec's, unless a portable process, as this one is, computed the run."""
+    as_here = (
+        folder.read("numerics").get("numba.target") == PORTABLE_CPU and os.environ.get(MODE_VARIABLE) == "portable"
+    )
+    return "portable" if as_here else str(spec.get("numerics", "native"))
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """verify: the run again, in a fresh process, compared line by line; by samples; across versions."""
 
+import json
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from lockstep.core.errors import (
 from lockstep.runs import registry
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.identity import NumericsIdentity
+from lockstep.runs.numerics import environment, portable_variables
 from lockstep.runs.verify import ExecutorChoice, verify
 from lockstep.runs.verify_child import plan_sample
 from lockstep.testing.toy_kind import DRIFT
@@ -225,18 +227,27 @@ def test_ctrl_c_ends_the_fresh_process_and_leaves_the_run(home, snapshot_of):
         time.sleep(0.05)
 
 
-def test_a_portable_run_is_verified_in_a_portable_process(home):
-    """The fresh process gets the environment that the spec names, whatever this one has."""
-    import json
-
-    from lockstep.runs.numerics import environment
-
+def portable_entries():
+    """The numerics of a portable process."""
     code = (
         "from lockstep.runs.numerics import NumericsIdentity as N; import json; print(json.dumps(N.collect().body()))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment("portable"), capture_output=True, text=True, check=True
     )
-    folder = home.train(steps=3, numerics="portable", identity=NumericsIdentity(json.loads(done.stdout)))
+    return NumericsIdentity(json.loads(done.stdout))
+
+
+def test_a_portable_run_is_verified_in_a_portable_process(home):
+    """The fresh process gets the environment that the spec names, whatever this one has."""
+    folder = home.train(steps=3, numerics="portable", identity=portable_entries())
     assert again(home, folder).equal
     assert folder.read("numerics")["numba.target"] == "x86-64-v3"
+
+
+def test_a_native_run_of_a_portable_shell_is_verified_there(home, monkeypatch):
+    """Its spec says native, and yet it was computed with what the shell's variables chose."""
+    folder = home.train(steps=3, identity=portable_entries())
+    for name, value in portable_variables().items():
+        monkeypatch.setenv(name, value)
+    assert again(home, folder).equal
