@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from lockstep.core.errors import DataError
 from lockstep.core.units import parse_timeframe
 from lockstep.market.candles import Candles
+from lockstep.market.checks import format_time
 from lockstep.market.gaps import WEEK_MS
 
 # Weeks begin on Monday, as exchanges have it; 1970-01-05 was the first Monday of the epoch.
@@ -42,14 +43,31 @@ def resample(candles: Candles, timeframe: str) -> Candles:
         timeframe: A multiple of theirs, such as "1h" for 5m bars.
 
     Raises:
-        DataError: The timeframe is no multiple, or no longer bar is complete.
+        DataError: The timeframe is no multiple, a bar lies across two longer ones, or no longer bar is complete.
     """
+    longer = complete_bars(candles, timeframe)
+    if len(longer) == 0:
+        raise DataError(f"no bar of {timeframe} is complete in {candles!r}. Load more bars.")
+    return longer
+
+
+def complete_bars(candles: Candles, timeframe: str) -> Candles:
+    """As `resample`, but without an error where no longer bar is complete yet: then there are none."""
     length = parse_timeframe(timeframe)
     if length % candles.timeframe_ms != 0 or length < candles.timeframe_ms:
         raise DataError(
             f"a resampled timeframe is a multiple of the bars' own, {candles.timeframe}; found {timeframe!r}."
         )
     bucket = bucket_open(candles.timestamp, length)
+    across = candles.timestamp + candles.timeframe_ms > bucket + length
+    if across.any():
+        # Its close would be known only after the longer bar counts as closed: a look ahead.
+        row = int(np.argmax(across))
+        raise DataError(
+            f"a bar lies in one bar of {timeframe}, and those begin at multiples of their length since 1970 UTC; found "
+            f"the {candles.timeframe} bar of {format_time(int(candles.timestamp[row]))} across two of them. Give the "
+            "longer bars as candles of their own."
+        )
     starts = np.flatnonzero(np.diff(bucket, prepend=bucket[:1] - 1))
     stops = np.append(starts[1:], len(candles))
     if starts.size and candles.timestamp[0] != bucket[0]:
@@ -57,7 +75,7 @@ def resample(candles: Candles, timeframe: str) -> Candles:
     if starts.size and candles.timestamp[-1] + candles.timeframe_ms < bucket[-1] + length:
         starts, stops = starts[:-1], stops[:-1]
     if starts.size == 0:
-        raise DataError(f"no bar of {timeframe} is complete in {candles!r}. Load more bars.")
+        return _no_bars(length, candles)
     rows = slice(int(starts[0]), int(stops[-1]))
     at = starts - starts[0]
     return Candles(
@@ -71,6 +89,22 @@ def resample(candles: Candles, timeframe: str) -> Candles:
         symbol=candles.symbol,
         exchange=candles.exchange,
         source=candles.source,
+    )
+
+
+def _no_bars(timeframe_ms: int, like: Candles) -> Candles:
+    none = np.empty(0)
+    return Candles(
+        timestamp=np.empty(0, np.int64),
+        open=none,
+        high=none,
+        low=none,
+        close=none,
+        volume=none,
+        timeframe_ms=timeframe_ms,
+        symbol=like.symbol,
+        exchange=like.exchange,
+        source=like.source,
     )
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from lockstep.core.errors import DataError, StrategyError
 from lockstep.core.units import parse_timeframe
 from lockstep.market.candles import Candles
-from lockstep.market.resampling import resample
+from lockstep.market.resampling import complete_bars
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -115,13 +115,7 @@ def higher_bars(candles: Candles, timeframe: str) -> Candles:
         raise StrategyError(
             f"a higher timeframe is a whole multiple of the base timeframe {candles.timeframe}; found {timeframe}"
         )
-    try:
-        return resample(candles, timeframe)
-    except DataError:
-        # The only case left: no bar is complete. At the start of a series that is a fact, not a failure.
-        none = np.empty(0)
-        times = np.empty(0, np.int64)
-        return Candles(timestamp=times, open=none, high=none, low=none, close=none, volume=none, timeframe_ms=length)
+    return complete_bars(candles, timeframe)
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -5,6 +5,7 @@ import pytest
 from tests.unit.market.bars import DAY, HOUR, MONDAY, candles
 
 from lockstep.core.errors import DataError
+from lockstep.market.candles import Candles
 from lockstep.market.resampling import align_asof, asof_index, resample, take_asof
 
 MINUTE = 60_000
@@ -54,6 +55,24 @@ def test_the_same_timeframe_changes_nothing() -> None:
 def test_only_multiples_can_be_made(timeframe: str) -> None:
     with pytest.raises(DataError, match="a multiple of the bars' own, 1h; found"):
         resample(candles(24), timeframe)
+
+
+def at_half_past(count: int) -> Candles:
+    hours = candles(count)
+    return Candles.from_arrays(**{**hours.columns(), "timestamp": hours.timestamp + HOUR // 2}, timeframe="1h")
+
+
+@pytest.mark.parametrize("timeframe", ["4h", "1h"])
+def test_a_bar_across_two_longer_ones_is_refused_because_it_closes_after_the_first(timeframe: str) -> None:
+    """R1.23: the 4h bar from 0:00 would count as closed at 4:00 with a close of 4:30 in it."""
+    with pytest.raises(DataError, match=r"found the 1h bar of .* across two of them"):
+        resample(at_half_past(24), timeframe)
+
+
+def test_hours_that_open_at_half_past_make_days_where_the_market_closes_at_night() -> None:
+    hours = at_half_past(72)
+    open_hours = np.arange(72) % 24 // 8 == 1
+    assert resample(hours.take(open_hours), "1d").close.tolist() == [hours.close[24 + 15]]
 
 
 def test_a_longer_bar_is_seen_from_the_close_at_which_it_is_complete() -> None:
