@@ -17,6 +17,7 @@ from lockstep.engine.costs import Costs
 from lockstep.engine.metrics import Metric
 from lockstep.engine.settings import Execution
 from lockstep.market.candles import Candles
+from lockstep.market.indicators import rolling_atr
 from lockstep.strategies.base import Strategy
 from lockstep.strategies.evaluate import Evaluated, Evaluator, join
 from lockstep.strategies.faces import StrategyFace
@@ -64,6 +65,16 @@ class Setting:
     def candles(self) -> Candles:
         """The data as candles."""
         return self.data if isinstance(self.data, Candles) else Candles.from_frame(self.data)
+
+    @property
+    def frame(self) -> Any:
+        """The data as a frame, which is all that a class of somebody else reads; candles get their ATR beside them."""
+        if not isinstance(self.data, Candles):
+            return self.data
+        frame = self.data.to_frame()
+        if "atr" not in frame.columns:
+            frame["atr"] = rolling_atr(self.data.high, self.data.low, self.data.close)
+        return frame
 
     @property
     def costs(self) -> Costs:
@@ -128,9 +139,10 @@ def _foreign(setting: Setting, columns: Columns) -> Rows:
     count = len(next(iter(columns.values())))
     metrics = np.full((count, len(Metric)), np.nan)
     errors: dict[int, str] = {}
+    data = setting.frame
     for i in range(count):
         try:
-            result = setting.engine.run_backtest(setting.data, setting.strategy_class(row(columns, i)))
+            result = setting.engine.run_backtest(data, setting.strategy_class(row(columns, i)))
         except LockstepError as error:
             errors[i] = str(error)
         except Exception as error:  # noqa: BLE001 - whatever a user's class raises belongs to its trial

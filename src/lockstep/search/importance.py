@@ -22,7 +22,7 @@ def importance(columns: Mapping[str, NDArray[Any]], objective: NDArray[np.float6
     total = sum(raw.values())
     if total == 0.0:
         return {name: 1.0 / len(raw) for name in raw}
-    return {name: value / total for name, value in raw.items()}
+    return {name: float(value / total) for name, value in raw.items()}
 
 
 def _association(column: NDArray[Any], objective: NDArray[np.float64]) -> float:
@@ -30,7 +30,7 @@ def _association(column: NDArray[Any], objective: NDArray[np.float64]) -> float:
     variance = float((spread * spread).sum())
     if objective.size < 3 or variance == 0.0:
         return 0.0
-    if column.dtype.kind in "biuf" and column.dtype.kind != "b":
+    if column.dtype.kind in "iuf":
         values = column.astype(np.float64)
         moved = values - values.mean()
         size = float((moved * moved).sum())

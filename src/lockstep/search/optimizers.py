@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from lockstep.core.errors import InputError
+from lockstep.core.errors import InputError, SpaceError
 from lockstep.core.space import Space
 from lockstep.engine.metrics import COUNTS, Metric
 from lockstep.runs.seeds import DEFAULT_SEED
@@ -318,16 +318,22 @@ def usable_workers(n_jobs: int | None) -> int:
 
 
 class _Table:
-    """Rows of all trials, collected batch by batch."""
+    """Rows of all trials, collected batch by batch. Raises SpaceError for a parameter called like another column."""
 
     def __init__(self, space: Space) -> None:
+        taken = {"objective_value", "score", "cause", *(f"metric_{metric}" for metric in Metric)} & set(space)
+        if taken:
+            raise SpaceError(
+                f"parameter {min(taken)!r}: the table of results has a column of that name; rename the parameter, or "
+                "use ls.train"
+            )
         self._space = space
         self._parts: dict[str, list[NDArray[Any]]] = {}
 
     def add(self, batch: Batch, metrics: NDArray[np.float64], judged: Judged) -> None:
         """A batch's rows."""
-        columns = {**batch.columns, "metrics": metrics}
-        columns |= {"value": judged.value, "score": judged.score, "cause": judged.cause}
+        columns = {f"parameter.{name}": column for name, column in batch.columns.items()}
+        columns |= {"metrics": metrics, "value": judged.value, "score": judged.score, "cause": judged.cause}
         for name, column in columns.items():
             self._parts.setdefault(name, []).append(column)
 
@@ -344,7 +350,7 @@ class _Table:
                 "the optimizer classes return pandas frames: install lockstep-trading[pandas], or use ls.train"
             ) from error
         metrics = self.joined("metrics")
-        columns: dict[str, Any] = {name: self.joined(name) for name in self._space}
+        columns: dict[str, Any] = {name: self.joined(f"parameter.{name}") for name in self._space}
         columns |= {f"metric_{metric}": metrics[:, place] for place, metric in enumerate(Metric)}
         columns["objective_value"] = self.joined("value")
         columns["score"] = self.joined("score")

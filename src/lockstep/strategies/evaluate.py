@@ -152,9 +152,15 @@ class Sweep(Evaluated):
         return Best(index=index, parameters=self.parameters_of(index), metrics=self.metrics_of(index))
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """Parameters, then every metric by name, (k,) each: float64, NaN where undefined."""
-        metrics = {str(metric): self.result.metrics[:, COLUMN[metric]].copy() for metric in Metric}
-        return {**self.parameters, **metrics}
+        """Parameters, then every metric by name, (k,) each: float64, NaN where undefined.
+
+        A metric whose name a parameter has already is called `metric_` and its name.
+        """
+        columns = dict(self.parameters)
+        for metric in Metric:
+            name = f"metric_{metric}" if str(metric) in self.parameters else str(metric)
+            columns[name] = self.result.metrics[:, COLUMN[metric]].copy()
+        return columns
 
     def to_frame(self) -> pd.DataFrame:
         """A pandas frame with one row per set: parameters, then metrics."""
@@ -351,15 +357,16 @@ def sweep(
     found = lookup(strategy)
     if not found.parameter_names():
         raise SpaceError(f"{found.name} has no parameters, so there is nothing to sweep: use backtest")
-    if executor is not None and executor.workers > 1:
+    columns = found.columns(parameter_sets)
+    # Without a set there is nothing to send anywhere.
+    if executor is not None and executor.workers > 1 and len(next(iter(columns.values()))):
         return _sweep_elsewhere(
-            candles, found, parameter_sets, executor, progress,
+            candles, found, columns, executor, progress,
             costs=costs, execution=execution, detail=detail, inputs=inputs, on_error=on_error,
         )  # fmt: skip
     evaluator = Evaluator(found, candles, costs=costs, execution=execution, detail=detail, inputs=inputs)
-    columns = evaluator.strategy.columns(parameter_sets)
     done = evaluator.batch(columns, on_error=on_error, progress=progress)
-    return _table(evaluator.strategy, columns, done)
+    return _table(found, columns, done)
 
 
 def _table(strategy: Strategy, columns: Columns, done: Evaluated) -> Sweep:
@@ -375,15 +382,14 @@ def _table(strategy: Strategy, columns: Columns, done: Evaluated) -> Sweep:
 def _sweep_elsewhere(
     candles: Candles,
     strategy: Strategy,
-    parameter_sets: ParameterSets,
+    columns: Columns,
     executor: Executor,
     progress: Callable[[int], None] | None,
     **options: Any,
 ) -> Sweep:
     from lockstep.strategies.task import sweep_task
 
-    columns = strategy.columns(parameter_sets)
-    count = len(next(iter(columns.values()))) if columns else 0
+    count = len(next(iter(columns.values())))
     chunks = [{name: column[lo : lo + CHUNK] for name, column in columns.items()} for lo in range(0, count, CHUNK)]
     with TemporaryDirectory(prefix="lockstep-sweep-") as folder:
         task = sweep_task(strategy, candles, snapshots=Path(folder), **options)

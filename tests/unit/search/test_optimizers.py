@@ -255,6 +255,19 @@ def test_progress_is_told_from_zero_to_all() -> None:
     assert calls[-1] == (40, 40, "optimization")
 
 
+@pytest.mark.parametrize("taken", ["score", "cause", "objective_value", "metric_exposure"])
+def test_a_parameter_cannot_be_called_like_a_column_of_the_table(taken: str) -> None:
+    with pytest.raises(SpaceError, match=f"parameter '{taken}': the table of results has a column of that name"):
+        GridSearchOptimizer().optimize(ENGINE, CANDLES, LiquiditySweepStrategy, {taken: [1, 2]})
+
+
+def test_a_parameter_called_value_keeps_its_values() -> None:
+    """And candles serve a class that reads frames: they become one, ATR included."""
+    space = {"value": [1, 2], "every": [40], "fail": [False]}
+    found = GridSearchOptimizer().optimize(ENGINE, CANDLES, Foreign, space, min_trades=1)
+    assert found["all_results"]["value"].tolist() == [1, 2]
+
+
 def test_importance_is_a_share() -> None:
     """R4.37."""
     optimizer = RandomSearchOptimizer(42)

@@ -242,6 +242,17 @@ def test_no_sets_make_an_empty_table_and_no_parameters_no_sweep() -> None:
         sweep(CANDLES.head(300), Bare, [{}])
 
 
+def test_a_parameter_called_like_a_metric_keeps_its_column() -> None:
+    class Exposed(Crossing):
+        parameters = {"exposure": [1, 2]}
+        defaults = {"fast": 8, "slow": 30, "trail": 0.0}
+
+    table = sweep(CANDLES.head(500), Exposed, [{"exposure": 2}, {"exposure": 1}])
+    columns = table.columns()
+    assert columns["exposure"].tolist() == [2, 1]
+    assert columns["metric_exposure"].tolist() == table.result.column(Metric.EXPOSURE).tolist()
+
+
 def test_compiled_entries_in_the_warm_up_are_refused() -> None:
     class Early(LiquiditySweep):
         def warmup(self, params: Any) -> int:
@@ -300,6 +311,13 @@ def test_a_worker_gets_references_and_gives_the_same_rows(monkeypatch: pytest.Mo
     assert here.result.column(Metric.TOTAL_TRADES).sum() > 100
     # The candles alone are 6,225 bars x 6 columns x 8 bytes, 300 kB.
     assert executor.sizes[0] < 10_000
+
+
+def test_no_sets_are_sent_to_no_worker() -> None:
+    executor = Elsewhere()
+    table = sweep(CANDLES, "liquidity_sweep", [], executor=executor)  # type: ignore[arg-type]
+    assert len(table) == 0
+    assert executor.sizes == []
 
 
 def test_worker_processes_give_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
