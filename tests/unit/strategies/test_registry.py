@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -186,16 +185,3 @@ def test_what_is_no_reference_is_refused() -> None:
     with pytest.raises(StrategyError, match="Strategy has no signals"):
         lookup(Strategy)
     assert np.__name__ == "numpy"
-
-
-def test_signals_need_neither_learning_nor_search_nor_kinds() -> None:
-    """R2.4: a strategy is a signal generator of its own, independent of any reinforcement-learning code."""
-    code = (
-        "import sys, lockstep as ls\n"
-        "ls.backtest(ls.sample_candles().head(500), 'liquidity_sweep')\n"
-        "rooms = {name.split('.')[1] for name in sys.modules if name.startswith('lockstep.')}\n"
-        "print(*sorted(rooms & {'rl', 'learning', 'search', 'kinds', 'validation'}))\n"
-        "print(*sorted({'torch', 'gymnasium', 'stable_baselines3'} & set(sys.modules)))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
-    assert done.stdout.split() == []
