@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,10 +204,4 @@ def _input(name: str, data: DataTable, context: PrepareContext) -> Candles:
 def _labelled(candles: Candles, symbol: str | None, exchange: str | None) -> Candles:
     if (candles.symbol, candles.exchange) == (symbol, exchange):
         return candles
-    return _remade(candles, symbol=symbol, exchange=exchange)
-
-
-def _remade(candles: Candles, **changes: Any) -> Candles:
-    """Candles of the same columns with another label or bar length."""
-    values: dict[str, Any] = {item.name: getattr(candles, item.name) for item in fields(candles)}
-    return Candles(**(values | changes))
+    return replace(candles, symbol=symbol, exchange=exchange)
