@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from lockstep.market.source import CandleSource as CandleSource
     from lockstep.market.source import FileSource as FileSource
     from lockstep.market.source import SampleSource as SampleSource
-    from lockstep.market.source import open_source as open_source
 
 _HOME = {
     "CandleSource": "source",
@@ -58,7 +57,6 @@ _HOME = {
     "load_candles": "load",
     "load_with_report": "load",
     "open_snapshot": "snapshot",
-    "open_source": "source",
     "quality_report": "quality",
     "quick_clean": "cleaning",
     "read_bars": "load",
@@ -88,7 +86,6 @@ __all__ = [
     "load_candles",
     "load_with_report",
     "open_snapshot",
-    "open_source",
     "quality_report",
     "quick_clean",
     "read_bars",

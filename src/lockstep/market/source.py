@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from lockstep.core.errors import DataError, UnknownNameError
+from lockstep.core.errors import DataError
 from lockstep.core.units import parse_timeframe
 from lockstep.market.candles import Candles
 from lockstep.market.load import load_candles
@@ -51,31 +51,3 @@ class SampleSource:
             )
         candles = sample_candles()
         return candles if last is None else candles.tail(last)
-
-
-def open_source(kind: str, path: str | Path | None = None, **options: Any) -> CandleSource:
-    """The source of a spec's `[data]` table.
-
-    Args:
-        kind: "sample", "file" or "database".
-        path: The file, for "file".
-        options: For "file", those of `load_candles`.
-
-    Raises:
-        DataError: "file" without a path, a path without "file", or "database", which this version does not have yet.
-        UnknownNameError: Another kind.
-    """
-    if kind == "file":
-        if path is None:
-            raise DataError("source 'file' needs the path of a file. Add path = \"candles.parquet\".")
-        return FileSource(path, **options)
-    if kind == "sample":
-        if path is not None or options:
-            raise DataError(f"source 'sample' takes no path and no options; found {path or sorted(options)}.")
-        return SampleSource()
-    if kind == "database":
-        raise DataError(
-            "source 'database' is not available in this version of Lockstep. "
-            "Export the table to Parquet or CSV and use source 'file'."
-        )
-    raise UnknownNameError(f"a source is 'sample', 'file' or 'database'; found {kind!r}.")

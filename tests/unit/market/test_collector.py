@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from tests.unit.market.bars import DAY, HOUR, walk
 
-from lockstep.core.errors import DataError, UnknownNameError
+from lockstep.core.errors import DataError
 from lockstep.market.collector import DataCollector
 from lockstep.market.indicators import rolling_atr, sma
-from lockstep.market.source import FileSource, SampleSource, open_source
+from lockstep.market.source import FileSource, SampleSource
 
 
 def source(tmp_path: Path, n: int = 300, step: int = HOUR) -> FileSource:
@@ -96,16 +96,3 @@ def test_the_sample_is_the_default_source_and_only_itself() -> None:
     assert len(SampleSource().candles(symbol="eur/usd", exchange="any", timeframe="1h")) == 6_225
     with pytest.raises(DataError, match="sample is EUR/USD 1h; asked for BTC/USDT 5m"):
         SampleSource().candles(symbol="BTC/USDT", exchange="any", timeframe="5m")
-
-
-def test_sources_are_opened_by_name(tmp_path: Path) -> None:
-    assert isinstance(open_source("sample"), SampleSource)
-    assert isinstance(open_source("file", tmp_path / "a.csv"), FileSource)
-    with pytest.raises(DataError, match="needs the path of a file"):
-        open_source("file")
-    with pytest.raises(DataError, match="takes no path"):
-        open_source("sample", "a.csv")
-    with pytest.raises(DataError, match=r"'database' is not available in this version.*use source 'file'"):
-        open_source("database")
-    with pytest.raises(UnknownNameError, match="'sample', 'file' or 'database'; found 'web'"):
-        open_source("web")
