@@ -11,6 +11,12 @@ MINUTE_MS: Final = 60_000
 DAY_MS: Final = 24 * 60 * MINUTE_MS
 YEAR_MS: Final = 365 * DAY_MS
 _UNIT_MS: Final = {"s": 1_000, "m": MINUTE_MS, "h": 60 * MINUTE_MS, "d": DAY_MS, "w": 7 * DAY_MS}
+_PIP_OF_QUOTE: Final = {
+    **dict.fromkeys(
+        ("AUD", "CAD", "CHF", "CZK", "DKK", "EUR", "GBP", "NOK", "NZD", "PLN", "SEK", "SGD", "USD"), 0.0001
+    ),
+    **dict.fromkeys(("HUF", "JPY"), 0.01),
+}
 _TIMEFRAME: Final = re.compile(r"([1-9][0-9]*)([smhdw])")
 
 
@@ -44,8 +50,15 @@ def bars_per_year(timeframe_ms: int) -> float:
 
 
 def pip_size(symbol: str) -> float:
-    """One pip of a currency pair, in price units: 0.01 where the quote currency is the yen, else 0.0001."""
+    """One pip of a currency pair, in price units: 0.01 where the quote currency is the yen or the forint, else 0.0001.
+
+    Raises InputError for everything else: metals, coins and currencies whose convention differs between brokers.
+    """
     letters = re.sub(r"[^A-Za-z]", "", symbol).upper()
-    if len(letters) != 6:
-        raise InputError(f'a pip is defined for currency pairs such as "EUR/USD"; found symbol {symbol!r}')
-    return 0.01 if letters.endswith("JPY") else 0.0001
+    base, quote = letters[:3], letters[3:]
+    if base not in _PIP_OF_QUOTE or quote not in _PIP_OF_QUOTE or base == quote:
+        raise InputError(
+            f'a pip is defined for pairs of {", ".join(_PIP_OF_QUOTE)}, such as "EUR/USD"; found symbol {symbol!r}. '
+            "Give the amount in price units instead."
+        )
+    return _PIP_OF_QUOTE[quote]

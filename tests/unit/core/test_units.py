@@ -28,8 +28,13 @@ def test_what_is_not_a_timeframe_is_refused_with_an_example(text: str) -> None:
         parse_timeframe(text)
 
 
-def test_pips_exist_for_currency_pairs_alone() -> None:
-    assert pip_size("EUR/USD") == pip_size("eurusd") == 0.0001
-    assert pip_size("USD/JPY") == 0.01
-    with pytest.raises(InputError, match="currency pairs"):
-        pip_size("BTC/USDT")
+def test_pips_are_those_of_the_quote_currency() -> None:
+    assert pip_size("EUR/USD") == pip_size("eurusd") == pip_size("JPY/USD") == 0.0001
+    assert pip_size("USD/JPY") == pip_size("EUR/HUF") == 0.01
+
+
+@pytest.mark.parametrize("symbol", ["BTC/USDT", "BTCUSD", "XAU/USD", "USD/TRY", "USDUSD", "EUR", ""])
+def test_what_is_no_known_pair_has_no_pip(symbol: str) -> None:
+    """A pip of 0.0001 on gold at 2,000 would make a spread of 30 pips cost nothing."""
+    with pytest.raises(InputError, match="Give the amount in price units instead"):
+        pip_size(symbol)
