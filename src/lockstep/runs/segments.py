@@ -300,7 +300,17 @@ class SegmentReader:
             if size - offset < HEAD.size + length + SEAL_BYTES:
                 break
             if entries and step <= entries[-1].step:
+                # Either head may be the damaged one; the frame before is asked first, since it may lie in another file.
+                self._require_whole(name, entries[-1])
                 raise damaged(path, offset, f"step {step} follows step {entries[-1].step}")
             entries.append(_Entry(step, rows, part, offset))
             offset += HEAD.size + length + SEAL_BYTES
         return offset
+
+    def _require_whole(self, name: str, entry: _Entry) -> None:
+        path = part_path(self._folder, name, entry.part)
+        with open_part(path) as handle:
+            handle.seek(entry.offset)
+            record = read_record(handle, path, path.stat().st_size)
+            if record is not None:
+                decode_frame(record, self._schemas[name], path, entry.offset)

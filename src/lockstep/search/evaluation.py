@@ -18,7 +18,7 @@ from lockstep.engine.metrics import Metric
 from lockstep.engine.settings import Execution
 from lockstep.market.candles import Candles
 from lockstep.market.indicators import rolling_atr
-from lockstep.strategies.base import Strategy
+from lockstep.strategies.base import USER_FAILURES, Strategy
 from lockstep.strategies.evaluate import Evaluated, Evaluator, join
 from lockstep.strategies.faces import StrategyFace
 from lockstep.strategies.registry import lookup
@@ -145,7 +145,7 @@ def _foreign(setting: Setting, columns: Columns) -> Rows:
             result = setting.engine.run_backtest(data, setting.strategy_class(row(columns, i)))
         except LockstepError as error:
             errors[i] = str(error)
-        except Exception as error:  # noqa: BLE001 - whatever a user's class raises belongs to its trial
+        except USER_FAILURES as error:
             errors[i] = f"{getattr(setting.strategy_class, '__name__', 'strategy')}: {type(error).__name__}: {error}"
         else:
             values = [result.metrics.get(str(metric)) for metric in Metric]

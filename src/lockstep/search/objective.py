@@ -19,6 +19,7 @@ import numpy as np
 from lockstep.core.errors import InputError, NoValidTrialError, UnknownNameError
 from lockstep.core.space import Columns, row
 from lockstep.engine.metrics import COLUMN, Metric, as_metric, values_of
+from lockstep.strategies.base import USER_FAILURES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -211,7 +212,7 @@ class Judge:
             try:
                 found = self.objective({str(metric): number for metric, number in values_of(metrics[i]).items()})
                 value[i] = math.nan if found is None else float(found)
-            except Exception as error:  # noqa: BLE001 - whatever a user's function raises belongs to its trial
+            except USER_FAILURES as error:
                 messages[i] = f"objective {self.objective_name}: {type(error).__name__}: {error}"
         return value
 

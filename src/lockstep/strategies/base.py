@@ -22,7 +22,7 @@ import difflib
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
 
 import numpy as np
 
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from lockstep.strategies.view import MarketView
 
 Params: TypeAlias = Mapping[str, Any]
+# Whatever a user's code may raise and still be told apart from Ctrl-C. sys.exit() counts: it would end the command
+# with a success that nobody had.
+USER_FAILURES: Final = (Exception, SystemExit)
 ParameterSets: TypeAlias = "Mapping[str, Any] | Sequence[Params]"
 
 
@@ -144,7 +147,7 @@ class Strategy:
         for text, holds in self.constraints.items():
             try:
                 kept = bool(holds(params))
-            except Exception as error:
+            except USER_FAILURES as error:
                 raise strategy_failure(self, params, error, where=f"constraint {text!r}") from error
             if not kept:
                 return text
@@ -171,7 +174,7 @@ class Strategy:
             params = row(columns, index)
             try:
                 kept[index] = bool(holds(params))
-            except Exception as error:
+            except USER_FAILURES as error:
                 raise strategy_failure(self, params, error, where=f"constraint {text!r}") from error
         return kept
 
@@ -181,7 +184,7 @@ class Strategy:
 
         try:
             signals = self.signals(view, params)
-        except Exception as error:
+        except USER_FAILURES as error:
             raise strategy_failure(self, params, error, where="signals") from error
         if not isinstance(signals, Signals):
             raise StrategyError(
@@ -202,7 +205,7 @@ class Strategy:
         """`warmup`, checked. Raises StrategyError."""
         try:
             bars: Any = self.warmup(params)
-        except Exception as error:
+        except USER_FAILURES as error:
             raise strategy_failure(self, params, error, where="warmup") from error
         if isinstance(bars, bool) or not isinstance(bars, int | np.integer) or bars < 0:
             raise StrategyError(f"{self.name}.warmup returns a number of bars, 0 or more; found {bars!r}")
@@ -225,7 +228,7 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {lowered[close[0]]!r}?" if close else ""
 
 
-def strategy_failure(strategy: Strategy, params: Params, error: Exception, where: str) -> StrategyError:
+def strategy_failure(strategy: Strategy, params: Params, error: BaseException, where: str) -> StrategyError:
     """A StrategyError that tells class, place, parameters, the original type and message, and the line (R3.18)."""
     frames = traceback.extract_tb(error.__traceback__)
     outside = [frame for frame in frames if frame.filename != __file__]

@@ -31,7 +31,7 @@ from lockstep.engine.statistics import METRICS
 from lockstep.engine.sweep import SweepResult, sweep_entries
 from lockstep.engine.trades import Trades
 from lockstep.market.candles import Candles
-from lockstep.strategies.base import ParameterSets, Params, Strategy, strategy_failure
+from lockstep.strategies.base import USER_FAILURES, ParameterSets, Params, Strategy, strategy_failure
 from lockstep.strategies.batches import concatenate, empty_batch, limited, signals_of
 from lockstep.strategies.compiled import CompiledStrategy
 from lockstep.strategies.inputs import Series
@@ -250,7 +250,7 @@ class Evaluator:
             return lambda lo, hi: concatenate([self._plain(row(sets, k), k, failures) for k in range(lo, hi)])
         try:
             prepared = strategy.prepare(self.view, sets)
-        except Exception as error:
+        except USER_FAILURES as error:
             failure = strategy_failure(strategy, row(sets, 0), error, where="prepare")
             if failures is None:
                 raise failure from error
@@ -260,7 +260,7 @@ class Evaluator:
         def compiled(lo: int, hi: int) -> EntryBatch:
             try:
                 return self._limited(strategy.entries(prepared, sets, lo, hi))
-            except Exception as error:
+            except USER_FAILURES as error:
                 if hi - lo > 1 and failures is not None:
                     return concatenate([compiled(k, k + 1) for k in range(lo, hi)])
                 failure = strategy_failure(strategy, row(sets, lo), error, where="entries")
@@ -294,7 +294,7 @@ def entries_of(strategy: Strategy, view: MarketView, params: Params) -> EntryBat
     sets = strategy.columns([params])
     try:
         batch = strategy.entries(strategy.prepare(view, sets), sets, 0, 1)
-    except Exception as error:
+    except USER_FAILURES as error:
         raise strategy_failure(strategy, params, error, where="entries") from error
     broken = batch.check_valid(len(view)) if batch.sets == 1 else f"{batch.sets} sets instead of 1"
     if broken is not None:

@@ -24,7 +24,7 @@ from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import simulate
 from lockstep.market.candles import Candles
 from lockstep.market.load import load_candles
-from lockstep.strategies.base import Strategy
+from lockstep.strategies.base import USER_FAILURES, Strategy
 from lockstep.strategies.evaluate import Evaluator, decide
 from lockstep.strategies.registry import lookup
 from lockstep.strategies.view import MarketView
@@ -207,7 +207,7 @@ def _foreign_signals(
     takes_progress = "progress_callback" in inspect.signature(generate).parameters
     try:
         frame = generate(data, progress_callback=progress) if takes_progress else generate(data)
-    except Exception as error:
+    except USER_FAILURES as error:
         raise StrategyError(f"{name}.generate_signals failed: {type(error).__name__}: {error}") from error
     missing = [column for column in ("signal", "stop_loss", "take_profit") if column not in frame.columns]
     if missing or len(frame) != bars:

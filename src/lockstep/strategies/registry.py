@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias
 
 from lockstep.core.errors import StrategyError, UnknownNameError
 from lockstep.core.hashing import blake3_hex
-from lockstep.strategies.base import Strategy, did_you_mean
+from lockstep.strategies.base import USER_FAILURES, Strategy, did_you_mean
 
 # Name -> module:Class, imported at first use. Names are compared without regard to case.
 _BUILT_IN: Final = {
@@ -164,13 +164,13 @@ def load_module(source: Source) -> ModuleType:
     except SyntaxError as error:
         del sys.modules[name]
         raise StrategyError(f"{source.file_name}, line {error.lineno}: {error.msg}") from error
-    except Exception as error:
+    except USER_FAILURES as error:
         del sys.modules[name]
         raise StrategyError(_import_failure(source, error)) from error
     return module
 
 
-def _import_failure(source: Source, error: Exception) -> str:
+def _import_failure(source: Source, error: BaseException) -> str:
     line = "?"
     trace = error.__traceback__
     while trace is not None:
@@ -210,7 +210,7 @@ def _instance(kind: Any, label: str) -> Strategy:
         raise StrategyError(f"{label} has no signals(view, params) of its own: write one that returns ls.Signals")
     try:
         return kind()
-    except Exception as error:
+    except USER_FAILURES as error:
         raise StrategyError(
             f"{label} cannot be made without arguments ({type(error).__name__}: {error}): a strategy takes none when "
             "it is made; its parameters come to signals()"

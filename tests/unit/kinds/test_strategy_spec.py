@@ -82,7 +82,7 @@ def test_a_pip_is_that_of_the_symbol() -> None:
     spec = spec_of(costs={"spread_pips": 2.0})
     assert spec.costs_for("EUR/USD").spread == pytest.approx(2 * 0.0001)
     assert spec.costs_for("USD/JPY").spread == pytest.approx(2 * 0.01)
-    with pytest.raises(InputError, match="a pip is defined for currency pairs"):
+    with pytest.raises(InputError, match="a pip is defined for pairs of"):
         spec.costs_for("BTC/USDT")
     assert spec_of(market={"symbol": "USD/JPY"}).costs_for("EUR/USD").spread == pytest.approx(0.5 * 0.01)
 

@@ -180,3 +180,20 @@ def test_a_missing_part_in_the_middle_is_damage_or_an_end_but_never_skipped(tmp_
     part_path(tmp_path, "t", 2).rename(part_path(tmp_path, "t", 1))
     with pytest.raises(IntegrityError, match="this is part 2 of segment 't', found in another's place"):
         SegmentReader(tmp_path).read("t")
+
+
+def test_a_step_changed_in_the_last_frame_of_a_file_is_told_of_that_file(tmp_path: Path) -> None:
+    """The index looks at heads only, and the next file's first step is what does not follow."""
+    folder = tmp_path / "segments"
+    folder.mkdir()
+    writer = SegmentWriter(folder, part_bytes=300)
+    for step, rows in enumerate((1, 3, 0, 0)):
+        writer.append(step, "trials", {"a": np.zeros(rows, np.int64)})
+    writer.close()
+    first = folder / "trials.000000.seg"
+    data = bytearray(first.read_bytes())
+    at = data.rindex(b"LSFRAME1") + 8  # the step number of the last frame
+    data[at] ^= 0x80
+    first.write_bytes(data)
+    with pytest.raises(IntegrityError, match=first.name):
+        SegmentReader(folder).read("trials")

@@ -207,3 +207,14 @@ def test_a_warm_up_is_a_number_of_bars(bars: Any) -> None:
 
     with pytest.raises(StrategyError, match="warmup returns a number of bars, 0 or more; found"):
         Odd().checked_signals(VIEW, {})
+
+
+def test_a_strategy_that_ends_the_process_has_failed() -> None:
+    """sys.exit() is no Exception; let through, it would end the command with a success that nobody had."""
+
+    class Leaves(Strategy):
+        def signals(self, view: MarketView, params: Any) -> Signals:
+            raise SystemExit(0)
+
+    with pytest.raises(StrategyError, match=r"Leaves .* failed in signals: SystemExit: 0"):
+        Leaves().checked_signals(VIEW, {})
