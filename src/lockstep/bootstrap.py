@@ -174,7 +174,7 @@ def verify(
 ) -> VerifyResult:
     """Compute a run again in a fresh process and compare bit for bit.
 
-    sample   compute only this share of the steps, such as 0.02 or "2%", drawn anew each time
+    sample   compute only this share of the steps, such as 0.02 or "2%", from checkpoints drawn anew each time
     across   compare although code or numerics differ; the result says so
 
     Raises NotComparableError when they differ and `across` is not set, IntegrityError for damage.

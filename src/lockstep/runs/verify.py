@@ -3,7 +3,8 @@
     integrity of the folder -> same code and numerics? -> compute again -> first line that differs, or none
 
 The whole run is computed into a scratch folder; with `sample`, pieces between checkpoints are computed from the
-checkpoints' states until that share of the steps is covered. The run's own folder is only read.
+checkpoints' states until that share of the steps is covered. A run of less than half a minute has no checkpoint but
+its last, so its pieces begin at the first step. The run's own folder is only read.
 """
 
 from __future__ import annotations
