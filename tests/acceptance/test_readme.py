@@ -9,7 +9,7 @@ from tests.acceptance.user import EXAMPLE, ROOT, User
 
 # What differs from one run to the next: ids, and the hashes of code and machine. Speed and estimates are left out.
 VOLATILE = ((r"\d{8}T\d{9}-[0-9a-f]{6}", "RUN"), (r"\b[0-9a-f]{64}\b", "HASH"), (r"\b[0-9a-f]{16}\b", "HASH"))
-SKIPPED = ("estimate:", "step ", "computing again")
+SKIPPED = ("preparing:", "estimate:", "step ", "computing again")
 
 
 def stable(text: str) -> list[str]:

@@ -64,9 +64,11 @@ def backtest(
     if source is not None:
         use_numerics_of_source(source, set_, home)
     from lockstep import bootstrap
+    from lockstep.cli.progress import patience
     from lockstep.cli.summary import backtested
 
-    report = bootstrap.backtest_once(
-        source, strategy=strategy, data=data, params=params, overrides=set_, trial=trial, trades=trades, home=home
-    )
+    with patience():
+        report = bootstrap.backtest_once(
+            source, strategy=strategy, data=data, params=params, overrides=set_, trial=trial, trades=trades, home=home
+        )
     Output(json=json, verbose=verbose).result(report.to_json(), backtested(report))

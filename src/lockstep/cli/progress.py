@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,19 +28,30 @@ if TYPE_CHECKING:
 
 PLAIN_EVERY_S: Final = 5.0
 _RATE_WINDOW_S: Final = 20.0
+PREPARING_AFTER_S: Final = 2.0
+PREPARING: Final = (
+    "preparing: reading data, asking whether the strategy reads the future. The first time after an installation "
+    "this also compiles the engine, for up to a minute."
+)
+STOPPING: Final = "{reason}: stopping at the next step, with a checkpoint. Ctrl-C again stops at once."
 
 
 class AnnouncedCancel(Cancel):
-    """A cancel that tells on stderr that it was heard: a batch may take a while to end."""
+    """A cancel that tells that it was heard: a batch may take a while to end.
+
+    tell   called from a signal handler, so it may set a value or write to a file descriptor and nothing else
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self._tell = tell
 
     def request(self, reason: str = "a request") -> None:
         """Ask the loop to stop at the next step, and say so once."""
         first = not self.requested
         super().request(reason)
         if first:
-            # Called from a signal handler: os.write, because sys.stderr may be in the middle of a write.
-            text = f"\n{reason}: stopping at the next step, with a checkpoint. Ctrl-C again stops at once.\n"
-            os.write(2, text.encode())
+            self._tell(STOPPING.format(reason=reason))
 
 
 @dataclass(kw_only=True)
@@ -118,9 +130,26 @@ class Watcher(Observer):
         self.tally = Tally()
         self._stream, self._clock = stream, clock
         self._bars, self._objective = 0, "score"
+        self._preparing: threading.Timer | None = None
+
+    def preparing(self, after_s: float = PREPARING_AFTER_S) -> None:
+        """Say what is going on before the announcement, where that takes longer than `after_s`."""
+        self._preparing = threading.Timer(after_s, self.say, [PREPARING])
+        self._preparing.daemon = True
+        self._preparing.start()
+
+    def prepared(self) -> None:
+        """Nothing needs to be said any more about what comes before the announcement."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+
+    def stopping(self, text: str) -> None:
+        """Say that a wish to stop was heard. From a signal handler: stderr may be in the middle of a write."""
+        os.write(2, f"\n{text}\n".encode())
 
     def announce(self, prepared: Prepared) -> None:
         """Say what is about to be trained, and what it will roughly cost."""
+        self.prepared()
         held_out = getattr(getattr(prepared.spec, "validation", None), "holdout_bars", 0)
         self._bars = int(prepared.data.get("bars", 0)) - held_out
         search = getattr(prepared.spec, "search", None)
@@ -149,6 +178,7 @@ class Watcher(Observer):
 
     def close(self) -> None:
         """Give the stream back."""
+        self.prepared()
 
 
 class PlainProgress(Watcher):
@@ -179,6 +209,7 @@ class LiveProgress(Watcher):
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._live: Live | None = None
+        self._stopping: str | None = None
 
     def started(self, info: RunInfo) -> None:
         """Say which run this is, and open the bar."""
@@ -198,7 +229,16 @@ class LiveProgress(Watcher):
         from rich.console import Group
         from rich.text import Text
 
-        return Group(self._bar or "", Text(self.tally.text() if self.tally.steps else "starting"))
+        parts: list[RenderableType] = [self._bar or "", Text(self.tally.text() if self.tally.steps else "starting")]
+        if self._stopping is not None:
+            parts.append(Text(self._stopping))
+        return Group(*parts)
+
+    def stopping(self, text: str) -> None:
+        """Below the bar: what is written past it would be drawn over at once."""
+        if self._live is None:
+            super().stopping(text)
+        self._stopping = text
 
     def step(self, step: Step, journal_hash: str) -> None:
         """Move the bar."""
@@ -223,6 +263,7 @@ class LiveProgress(Watcher):
 
     def close(self) -> None:
         """Give the terminal back, leaving the last line of the tally."""
+        super().close()
         if self._live is not None:
             live, self._live = self._live, None
             live.stop()
@@ -250,10 +291,22 @@ def estimate_text(estimate: Estimate | None) -> str:
 def watch() -> Iterator[tuple[Watcher, Cancel]]:
     """A watcher for this terminal, and a cancel that hears Ctrl-C and SIGTERM while the block runs."""
     watcher: Watcher = LiveProgress(sys.stderr) if sys.stderr.isatty() else PlainProgress(sys.stderr)
-    cancel = AnnouncedCancel()
+    cancel = AnnouncedCancel(watcher.stopping)
+    watcher.preparing()
     try:
         with cancel.on_signals():
             yield watcher, cancel
+    finally:
+        watcher.close()
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """What takes long without steps of its own says so, after a while, on stderr."""
+    watcher = PlainProgress(sys.stderr)
+    watcher.preparing()
+    try:
+        yield
     finally:
         watcher.close()
 

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
-from lockstep.cli.progress import AnnouncedCancel, LiveProgress, PlainProgress, Tally, estimate_text, verify_progress
+from lockstep.cli.progress import (
+    PREPARING,
+    AnnouncedCancel,
+    LiveProgress,
+    PlainProgress,
+    Tally,
+    estimate_text,
+    verify_progress,
+)
 from lockstep.runs.identity import CodeIdentity
 from lockstep.runs.kind import Estimate, Prepared
 from lockstep.runs.observer import RunInfo
@@ -156,11 +166,43 @@ def test_live_progress_gives_the_terminal_back_and_leaves_its_last_line() -> Non
 
 
 def test_a_wish_to_stop_is_answered_once(capfd: pytest.CaptureFixture[str]) -> None:
-    cancel = AnnouncedCancel()
+    cancel = AnnouncedCancel(PlainProgress(io.StringIO()).stopping)
     cancel.request("Ctrl-C")
     cancel.request("Ctrl-C")
     assert capfd.readouterr().err.count("stopping at the next step") == 1
     assert cancel.requested
+
+
+def test_a_wish_to_stop_stands_below_the_live_bar_which_would_draw_over_it(capfd: pytest.CaptureFixture[str]) -> None:
+    """A step may take minutes: the answer to Ctrl-C has to stay in sight for as long."""
+    stream = io.StringIO()
+    watcher = LiveProgress(stream)
+    watcher.started(info(total=2))
+    AnnouncedCancel(watcher.stopping).request("Ctrl-C")
+    picture = io.StringIO()
+    Console(file=picture, width=200).print(watcher._picture())
+    watcher.close()
+    assert "Ctrl-C: stopping at the next step" in picture.getvalue().splitlines()[-1]
+    assert capfd.readouterr().err == ""
+
+
+def test_a_long_silence_before_the_announcement_is_explained() -> None:
+    stream = io.StringIO()
+    watcher = PlainProgress(stream)
+    watcher.preparing(after_s=0.01)
+    deadline = time.monotonic() + 10
+    while not stream.getvalue() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert stream.getvalue() == f"{PREPARING}\n"
+
+
+def test_a_short_preparation_needs_no_words() -> None:
+    stream = io.StringIO()
+    watcher = PlainProgress(stream)
+    watcher.preparing(after_s=0.2)
+    watcher.announce(prepared(None))
+    time.sleep(0.3)
+    assert stream.getvalue() == "500 bars\n"
 
 
 def test_verify_says_how_far_it_is_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
