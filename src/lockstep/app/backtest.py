@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lockstep.app.paths import require_writable_name
 from lockstep.app.request import SPEC_SUFFIXES, TrainingRequest, training_request
 from lockstep.core.errors import InputError, NotComparableError
 from lockstep.core.files import write_atomic
@@ -100,6 +101,8 @@ def backtest_once(
     Raises InputError for what does not fit together, LookAheadError for a strategy that reads the future.
     """
     given = dict(_param(text) for text in params)
+    if trades is not None:
+        require_writable_name(trades, "--trades")
     if source is not None and Path(source).suffix.lower() not in SPEC_SUFFIXES:
         if strategy is not None or data is not None or overrides:
             raise InputError("a run says itself what it is made of: leave out --strategy, --data and --set")
@@ -114,6 +117,8 @@ def backtest_once(
 
 
 def _param(text: str) -> tuple[str, Any]:
+    if "=" not in text:
+        raise InputError(f"--param {text}: a parameter is given as name=value, such as pierce_depth=0.001")
     path, value = parse_override(text)
     if len(path) != 1:
         raise InputError(f"--param {text}: a parameter has a plain name, such as pierce_depth=0.001")

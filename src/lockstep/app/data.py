@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lockstep.app.paths import require_writable_name
 from lockstep.core.errors import DataError, InputError, LockstepError
 from lockstep.core.files import write_atomic
-from lockstep.market.load import LoadReport, load_candles, load_with_report, read_bars
+from lockstep.market.load import LoadReport, load_with_report, read_bars
 from lockstep.market.snapshot import SUFFIX, open_snapshot, snapshot_path, write_snapshot
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def read_snapshot(start: str, *, snapshots: Path, export: Path | None = None) ->
 
     Raises DataError when there is none, or several; IntegrityError when it is damaged.
     """
+    if export is not None:
+        require_writable_name(export, "--export")
     candles = open_snapshot(snapshots, find_digest(start, snapshots))
     if export is not None:
         export_candles(candles, export)
@@ -128,17 +131,6 @@ def data_quality(source: str, *, snapshots: Path, timeframe: str | None = None) 
     return quality_report(open_snapshot(snapshots, find_digest(source, snapshots)))
 
 
-def read_candles(source: str, *, snapshots: Path, timeframe: str | None = None) -> Candles:
-    """The candles of "sample", a file, or a snapshot's digest."""
-    from lockstep.market.sample import sample_candles
-
-    if source == SAMPLE:
-        return sample_candles()
-    if Path(source).exists() or Path(source).suffix != "":
-        return load_candles(Path(source), timeframe=timeframe)
-    return open_snapshot(snapshots, find_digest(source, snapshots))
-
-
 def find_digest(start: str, snapshots: Path) -> str:
     """The one digest in `snapshots` that begins with `start` (at least 8 digits). Raises DataError."""
     found = sorted(path.stem for path in snapshots.glob(f"*{SUFFIX}")) if snapshots.is_dir() else []
@@ -149,9 +141,7 @@ def find_digest(start: str, snapshots: Path) -> str:
         problem = f"a snapshot is named by at least {_DIGEST_START} digits of its digest"
     else:
         problem = f"{len(matching)} snapshots begin so" if matching else f"{snapshots} has no such snapshot"
-    raise DataError(
-        f'{start!r}: {problem}. Give "sample", an existing file, or a digest that `lockstep data list` shows.'
-    )
+    raise DataError(f"{start!r}: {problem}. Give a digest that `lockstep data list` shows.")
 
 
 def export_candles(candles: Candles, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,6 +55,10 @@ def training_request(
     """Put together what `ls.train` and `lockstep train` were given. Raises SpecError."""
     if spec is None and strategy is None:
         raise SpecError("nothing to train: give a spec (a file or a mapping), or strategy=...")
+    if spec is not None and not isinstance(spec, Mapping | str | Path):
+        raise SpecError(f"a spec is a file's path or a mapping of the same form; found {type(spec).__name__}")
+    if isinstance(overrides, str):
+        raise SpecError(f'overrides is a list of "key=value"; found the text {overrides!r}. Write [{overrides!r}]')
     values = load_spec({"kind": "strategy"} if spec is None else spec, overrides)
     objects: dict[str, Any] = {}
     for table, key, value in (
@@ -90,12 +95,13 @@ def _table(values: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _seed(seed: int | str) -> int | str:
-    """A whole number, or "random"; the command line gives text."""
-    if isinstance(seed, int) or seed == "random":
+    """A whole number, of Python or NumPy, or "random"; the command line gives text."""
+    if isinstance(seed, bool) or seed == "random":
         return seed
     try:
-        return int(seed)
-    except ValueError:
+        # Not int(seed) for everything: that makes 1.5 a 1 without a word.
+        return int(seed) if isinstance(seed, str) else index(seed)
+    except (TypeError, ValueError):
         raise SpecError(f'a seed is a whole number of at least 0, or "random"; found {seed!r}') from None
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lockstep.app.paths import require_file, require_writable_name
 from lockstep.app.results import TrainResult, read_result
 from lockstep.core.errors import IntegrityError, LockstepError
 from lockstep.runs import transfer
@@ -129,9 +130,12 @@ def tag_run(run: str, tag: str, store: RunStore) -> str:
 
 def export_run(run: str, target: Path, store: RunStore, *, snapshots: Path) -> Transfer:
     """Pack a run, checked first, and its data into the new file `target`. Raises RefusedError when that is there."""
-    return transfer.export_run(store.find(run), target, snapshots=snapshots)
+    folder = store.find(run)
+    require_writable_name(target, "an export")
+    return transfer.export_run(folder, target, snapshots=snapshots)
 
 
 def import_run(archive: Path, store: FolderRunStore) -> Transfer:
-    """Take in a run that was exported elsewhere, when every byte of it checks out. Raises IntegrityError."""
+    """Take in a run that was exported elsewhere, when every byte checks out. Raises InputError, IntegrityError."""
+    require_file(archive, "an export")
     return transfer.import_run(archive, store)

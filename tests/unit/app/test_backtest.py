@@ -85,6 +85,9 @@ def test_a_strategy_over_the_sample_needs_no_spec(home: Path, tmp_path: Path) ->
         ("run", {"strategy": "liquidity_sweep"}, "leave out --strategy"),
         ("run", {"trial": 16}, "trials 0 to 15"),
         ("run", {"params": ["a.b=5"]}, "plain name"),
+        ("run", {"params": ["pierce_depth"]}, "--param pierce_depth: a parameter is given as name=value"),
+        ("run", {"trades": Path()}, "--trades names a file; found a folder"),
+        ("run", {"trades": Path("nowhere/trades.csv")}, "there is no nowhere"),
         ("spec.toml", {"trial": 1}, "give a run"),
     ],
 )

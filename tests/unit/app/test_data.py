@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lockstep import bootstrap
-from lockstep.app.data import find_digest, read_candles
+from lockstep.app.data import find_digest
 from lockstep.core.errors import DataError, InputError, IntegrityError
 from lockstep.market.sample import sample_candles
 
@@ -45,6 +45,14 @@ def test_candles_are_exported_to_known_suffixes_only(file: Path, tmp_path: Path)
         bootstrap.read_snapshot(digest, export=tmp_path / "out.xlsx", home=tmp_path)
 
 
+@pytest.mark.parametrize(("name", "said"), [("", "found a folder"), ("nowhere/out.csv", r"there is no .*nowhere")])
+def test_an_export_is_refused_before_work_when_nothing_can_be_written_there(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        bootstrap.read_snapshot("0123456789", export=tmp_path / name, home=tmp_path)
+
+
 def test_a_damaged_snapshot_is_named_and_not_used(file: Path, tmp_path: Path) -> None:
     info = bootstrap.import_data(file, home=tmp_path).snapshot
     data = bytearray(info.path.read_bytes())
@@ -70,8 +78,6 @@ def test_the_quality_of_a_file_that_could_not_be_trained_on_is_told(file: Path, 
     report = bootstrap.data_quality(str(file), home=tmp_path)
     assert not report.usable
     assert report.bad_rows == 1
-    with pytest.raises(DataError, match="close"):
-        read_candles(str(file), snapshots=tmp_path)
 
 
 def test_broken_rows_are_left_out_and_counted_where_asked(file: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lockstep.app.request import training_request
@@ -68,9 +69,26 @@ def test_a_seed_may_be_text_from_the_command_line(seed: int | str, kept: int | s
     assert training_request({"kind": "strategy"}, seed=seed).values["seed"] == kept
 
 
-def test_a_seed_that_is_no_number_is_refused() -> None:
-    with pytest.raises(SpecError, match="\"random\"; found 'seven'"):
-        training_request({"kind": "strategy"}, seed="seven")
+@pytest.mark.parametrize(("seed", "found"), [("seven", "'seven'"), ("1.5", "'1.5'"), (1.5, "1.5")])
+def test_a_seed_that_is_no_whole_number_is_refused(seed: Any, found: str) -> None:
+    with pytest.raises(SpecError, match=f'"random"; found {found}'):
+        training_request({"kind": "strategy"}, seed=seed)
+
+
+def test_a_seed_of_numpy_is_the_plain_number() -> None:
+    seed: Any = np.int64(7)
+    assert type(training_request({"kind": "strategy"}, seed=seed).values["seed"]) is int
+
+
+def test_a_spec_that_is_neither_file_nor_mapping_is_refused() -> None:
+    spec: Any = ["kind", "strategy"]
+    with pytest.raises(SpecError, match="a spec is a file's path or a mapping of the same form; found list"):
+        training_request(spec)
+
+
+def test_one_override_given_as_text_is_refused_and_not_read_letter_by_letter() -> None:
+    with pytest.raises(SpecError, match=r"Write \['seed=3'\]"):
+        training_request({"kind": "strategy"}, overrides="seed=3")
 
 
 def test_keywords_into_a_key_that_is_no_table_are_refused() -> None:

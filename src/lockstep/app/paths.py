@@ -1,0 +1,23 @@
+"""Paths that a person names for what is to be read or written, checked before any work is done for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lockstep.core.errors import InputError
+
+
+def require_file(path: Path, what: str) -> None:
+    """Raises InputError unless `path` is there and a file."""
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file. Check the path of {what}")
+    if not path.is_file():
+        raise InputError(f"{path}: {what} is a file; found a folder. Name a file in it")
+
+
+def require_writable_name(path: Path, what: str) -> None:
+    """Raises InputError unless `path` names a file, there or not, in a folder that is there."""
+    if path.is_dir():
+        raise InputError(f"{path}: {what} names a file; found a folder. Name a file in it")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: {what} names a file in a folder that is there; there is no {path.parent}. Create it")

@@ -1,0 +1,32 @@
+"""Runs from outside: what a person names for an export or import is checked in a person's words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lockstep import bootstrap
+from lockstep.core.errors import InputError
+
+SPEC = {
+    "kind": "strategy",
+    "data": {"source": "sample", "last": 600},
+    "strategy": {"name": "liquidity_sweep", "space": {"pierce_depth": {"low": 0.00005, "high": 0.0005}}},
+    "costs": {"fee_rate": 0.0},
+    "search": {"n_iterations": 4, "min_trades": 0, "objective": "net_profit_pct"},
+}
+
+
+def test_an_export_that_is_not_there_is_bad_input_and_not_the_machine(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing\.lockstep: there is no such file"):
+        bootstrap.import_run(tmp_path / "nothing.lockstep", home=tmp_path / "home")
+    with pytest.raises(InputError, match="found a folder"):
+        bootstrap.import_run(tmp_path, home=tmp_path / "home")
+    assert not (tmp_path / "home").exists()
+
+
+def test_an_export_into_a_folder_that_is_not_there_names_the_folder(tmp_path: Path) -> None:
+    bootstrap.train(SPEC, home=tmp_path, tag="run")
+    with pytest.raises(InputError, match=r"there is no .*nowhere"):
+        bootstrap.export_run("run", tmp_path / "nowhere" / "run.lockstep", home=tmp_path)
