@@ -48,7 +48,8 @@ def store_at(home: Home = None) -> FolderRunStore:
     """The runs of a home: the one given, LOCKSTEP_HOME, or ./lockstep-home."""
     from lockstep.runs.store import FolderRunStore, default_home
 
-    return FolderRunStore(default_home() if home is None else Path(home))
+    # A shell expands "~"; an environment file or a notebook does not, and a folder of that name would be made.
+    return FolderRunStore((default_home() if home is None else Path(home)).expanduser())
 
 
 def executor_of(workers: int) -> Executor:

@@ -11,7 +11,7 @@ from lockstep.runs.diff import diff as diff_folders
 from lockstep.runs.store import RunStore
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class DiffReport:
     """How run `b` differs from run `a`."""
 
@@ -37,7 +37,7 @@ class DiffReport:
         """In words, one difference a line."""
         return "\n".join([f"first {self.a}, second {self.b}", *(f"  {line}" for line in self.found.lines())])
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.text()
 
 

@@ -13,7 +13,7 @@ from lockstep.runs.verify import ExecutorChoice, Verification
 from lockstep.runs.verify import verify as verify_folder
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class VerifyResult:
     """What computing a run again showed. `outcome` is "equal" or "not equal"."""
 
@@ -50,7 +50,7 @@ class VerifyResult:
             lines += [f"  {line}" for line in found.differences]
         return "\n".join([*lines, f"  journal {found.journal_hash}"])
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.text()
 
 

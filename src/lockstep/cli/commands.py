@@ -21,7 +21,7 @@ def command() -> Any:
         ),
         epilog=(
             "Exit codes: 0 done or equal, 1 not equal or refused, 2 bad input, 3 not comparable, 4 machine, "
-            "130 interrupted."
+            "70 a defect of ours, 130 interrupted."
         ),
         no_args_is_help=True,
         add_completion=False,

@@ -70,6 +70,8 @@ def _usage(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     if context is None or text.startswith(_HELP):  # a group without a command shows its help
         return text
+    if not text.endswith((".", "!", "?")):
+        text += "."
     return f"{text} See `{context.command_path} --help`."
 
 

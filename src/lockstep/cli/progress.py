@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from lockstep.cli.words import count, duration, number, size
+from lockstep.cli.words import count, counted, duration, number, size
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.observer import Observer, RunInfo
 
@@ -102,8 +102,7 @@ class Tally:
 
     def text(self) -> str:
         """One line: trials, best so far, failures by cause, speed, time left."""
-        done, unit = (self.trials, "trials") if self.trials else (self.steps, "steps")
-        parts = [f"{count(done)} {unit if done != 1 else unit[:-1]}"]
+        parts = [counted(self.trials, "trial") if self.trials else counted(self.steps, "step")]
         if self.best is not None:
             parts.append(f"best {self.objective} {number(self.best)}")
         if self.trials:
@@ -164,7 +163,7 @@ class Watcher(Observer):
         """Say which run this is."""
         self.run_id = info.folder.name
         self.tally = Tally(total_steps=info.total_steps, bars=self._bars, objective=self._objective)
-        after = f", resuming after {count(info.first_step)} steps" if info.first_step else ""
+        after = f", resuming after {counted(info.first_step, 'step')}" if info.first_step else ""
         self.say(f"run {self.run_id}{after}, fingerprint {info.fingerprint[:16]}")
 
     def note(self, message: str) -> None:
@@ -283,7 +282,7 @@ def estimate_text(estimate: Estimate | None) -> str:
     if estimate.disk_bytes is not None:
         parts.append(f"{size(estimate.disk_bytes)} on disk")
     if estimate.steps is not None:
-        parts.append(f"{count(estimate.steps)} steps")
+        parts.append(counted(estimate.steps, "step"))
     return ", ".join(parts)
 
 

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lockstep.cli.words import METRICS, NOTHING, count, metric, number, parameter
+from lockstep.cli.words import METRICS, NOTHING, count, counted, metric, number, parameter
 
 if TYPE_CHECKING:
     from lockstep.app.backtest import BacktestReport
@@ -25,7 +25,7 @@ def trained(result: TrainResult) -> RenderableType:
     if result.best is not None:
         parts += [Text(), Text("best parameters"), facts(_parameters(result))]
         baselines = result.summary.get("baselines", {})
-        parts += [Text(), metrics_table(result.best.metrics, _hold(baselines))]
+        parts += [Text(), metrics_table("best", result.best.metrics, _hold(baselines))]
         parts += [Text(line) for line in (*_luck(baselines), *_bounds(result.summary.get("bounds", {})))]
         parts += [Text(line) for line in _holdout(result.summary)]
     if result.alarm is not None:
@@ -60,8 +60,8 @@ def _head(result: TrainResult) -> list[tuple[str, str]]:
         rows.append(
             (
                 "quality",
-                f"{number(found['quality_score'])} of 100; {count(found['gaps'])} gaps, "
-                f"{count(found['bars_missing'])} bars missing, never filled",
+                f"{number(found['quality_score'])} of 100; {counted(found['gaps'], 'gap')}, "
+                f"{counted(found['bars_missing'], 'bar')} missing, never filled",
             )
         )
     rows.append(("trials", _trials(result)))
@@ -85,13 +85,13 @@ def _parameters(result: TrainResult) -> list[tuple[str, str]]:
     ]
 
 
-def metrics_table(metrics: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Metrics in plain words, one column per thing compared with."""
+def metrics_table(heading: str, metrics: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Metrics in plain words, one column per thing compared with. Where room is short, words wrap and numbers stay."""
     table = Table(box=None, padding=(0, 2), show_edge=False)
-    table.add_column("  result", no_wrap=True)
-    table.add_column("best" if baselines else "value", justify="right")
+    table.add_column("  result")
+    table.add_column(heading, justify="right", no_wrap=True)
     for name in baselines:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for name, (label, _) in METRICS.items():
         if name in metrics:
             others = [metric(name, values[name]) if name in values else "" for values in baselines.values()]
@@ -126,7 +126,7 @@ def _bounds(bounds: Mapping[str, Any]) -> list[str]:
     if bounds.get("ambiguous_trades"):
         worst, best = (metric("net_profit_pct", bounds[f"net_profit_{end}_pct"]) for end in ("worst", "best"))
         lines.append(
-            f"  {count(bounds['ambiguous_trades'])} trades touched stop and target in one bar: net profit is "
+            f"  {counted(bounds['ambiguous_trades'], 'trade')} touched stop and target in one bar: net profit is "
             f"{worst} to {best}, by which came first"
         )
     elif "ambiguous_trades" in bounds:
@@ -138,11 +138,11 @@ def _holdout(summary: Mapping[str, Any]) -> list[str]:
     found = summary.get("holdout")
     if not found:
         return []
-    values = {name: metric(name, found["metrics"][name]) for name in ("net_profit_pct", "sharpe_ratio", "total_trades")}
+    values = {name: metric(name, found["metrics"][name]) for name in ("net_profit_pct", "sharpe_ratio")}
     hold = metric("net_profit_pct", found["buy_and_hold"]["net_profit_pct"])
     return [
         f"  held out, {count(found['bars'])} bars from {found['start']}, never searched:",
-        f"    net profit {values['net_profit_pct']} in {values['total_trades']} trades, "
+        f"    net profit {values['net_profit_pct']} in {counted(found['metrics']['total_trades'], 'trade')}, "
         f"Sharpe ratio {values['sharpe_ratio']}; buy and hold {hold}",
     ]
 
@@ -183,7 +183,7 @@ def backtested(report: BacktestReport) -> RenderableType:
         ("parameters", parameters),
     ]
     baselines = {"buy_and_hold": report.buy_and_hold, "random_entries": report.random_entries}
-    parts: list[RenderableType] = [facts(rows), Text(), metrics_table(report.metrics, _hold(baselines))]
+    parts: list[RenderableType] = [facts(rows), Text(), metrics_table("value", report.metrics, _hold(baselines))]
     parts += [Text(line) for line in (*_luck(baselines), *_bounds(report.metrics))]
     if report.trial is not None:
         parts.append(Text(f"  equal to trial {report.trial} of run {report.run_id} in every metric, to the last bit"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ import typer
 
 from lockstep.cli.options import Home, Json, Run, Verbose, Workers
 from lockstep.cli.output import Output
+from lockstep.cli.words import counted
 from lockstep.core.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -48,9 +50,11 @@ def train(
     use_numerics_of(spec, set_)
     from lockstep import bootstrap
 
+    out = Output(json=json, verbose=verbose)
+    warn_of_idle_workers(workers, out)
     return _watched(
         lambda **ports: bootstrap.train(spec, overrides=set_, seed=seed, tag=tag, workers=workers, home=home, **ports),
-        Output(json=json, verbose=verbose),
+        out,
         home,
     )
 
@@ -65,11 +69,23 @@ def resume(run: Run, workers: Workers = 1, home: Home = None, json: Json = False
     use_numerics_of_run(run, home)
     from lockstep import bootstrap
 
+    out = Output(json=json, verbose=verbose)
+    warn_of_idle_workers(workers, out)
     return _watched(
         lambda **ports: bootstrap.resume(run, workers=workers, home=home, **ports),
-        Output(json=json, verbose=verbose),
+        out,
         home,
     )
+
+
+def warn_of_idle_workers(workers: int, out: Output) -> None:
+    """More workers than cores change nothing but the start, which takes longer, and the memory."""
+    cores = len(os.sched_getaffinity(0))
+    if workers > cores:
+        out.note(
+            f"note: {workers} workers on {counted(cores, 'core')}: no more than {cores} can work at a time, and each "
+            "takes a start and memory of its own"
+        )
 
 
 def _watched(action: Callable[..., TrainResult], out: Output, home: Path | None) -> int:

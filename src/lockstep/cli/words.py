@@ -15,6 +15,11 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def counted(value: int, noun: str) -> str:
+    """1 gap, 12,345 gaps."""
+    return f"{count(value)} {noun if value == 1 else f'{noun}s'}"
+
+
 def number(value: float) -> str:
     """Four significant digits, thousands separated, a power of ten only where it helps: 0.001234, 12.3, 4.1e+08."""
     if not math.isfinite(value):
@@ -76,11 +81,12 @@ METRICS: Final[Mapping[str, tuple[str, Callable[[Any], str]]]] = {
     "sharpe_ratio": ("Sharpe ratio, bar by bar, per year", number),
     "sortino_ratio": ("Sortino ratio, bar by bar, per year", number),
     "max_drawdown_bar_pct": ("deepest fall from a peak, inside trades too", _percent),
-    "calmar_ratio": ("net profit per unit of deepest fall (Calmar)", number),
+    # Over the fall of equity from trade to trade, as SPEC 3.2 has it: not over the deeper one in the line above.
+    "calmar_ratio": ("net profit per fall between trades (Calmar)", number),
     "total_trades": ("trades", _plain),
     "gross_win_rate": ("winning trades", _share),
     "profit_factor": ("won per unit lost (profit factor)", number),
-    "expectancy": ("mean result of a trade, after costs", _percent),
+    "expectancy": ("mean result of a trade, on its size", _percent),
     "cvar_95_pct": ("mean of the worst twentieth of trades", _percent),
     "avg_holding_periods": ("bars in a trade, mean", number),
     "exposure": ("time in the market", _share),

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from lockstep.cli.failures import DEFECT, describe, tell
+from lockstep.cli.main import run
 from lockstep.core import errors
 from lockstep.core.errors import LockstepError
 
@@ -52,6 +53,11 @@ def test_no_memory_left_is_an_error_of_the_machine_with_cures() -> None:
     failure = describe(MemoryError())
     assert failure.exit_code == 4
     assert "--workers" in failure.message
+
+
+def test_wrong_usage_is_a_sentence_that_names_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "spec.toml", "--workers", "0"]) == 2
+    assert capsys.readouterr().err.endswith("greater than or equal to 1. See `lockstep train --help`.\n")
 
 
 def test_an_unexpected_error_says_that_it_is_ours_and_how_to_report_it() -> None:

@@ -27,6 +27,10 @@ def test_a_number_has_four_significant_digits(value: float, text: str) -> None:
     assert words.number(value) == text
 
 
+def test_one_thing_is_not_counted_as_several() -> None:
+    assert [words.counted(number, "gap") for number in (0, 1, 1234)] == ["0 gaps", "1 gap", "1,234 gaps"]
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.44, "0.4 s"), (12.0, "12 s"), (59.6, "1 min 0 s"), (200.0, "3 min 20 s"), (7_500.0, "2 h 5 min")],

@@ -1,0 +1,18 @@
+"""Where ports meet adapters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lockstep import bootstrap
+
+
+def test_a_home_that_begins_with_a_tilde_is_the_users_and_no_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LOCKSTEP_HOME", "~/runs")
+    assert bootstrap.store_at().home == tmp_path / "runs"
+    assert bootstrap.store_at("~/others").home == tmp_path / "others"
