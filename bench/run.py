@@ -1,13 +1,14 @@
 """`make bench`: every benchmark, one after the other, on one core.
 
 Each prints ratios against a peer or a limit that it measures in the same run, on the same data, pinned to the same
-core. `python -m bench.run engine startup` runs some of them.
+core, in a process of its own: the peak memory of one must not be that of the one before. `python -m bench.run engine
+startup` runs some of them.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
+import subprocess
 import sys
 
 NAMES = ("startup", "engine", "liquidity_sweep", "search")
@@ -22,7 +23,9 @@ def main(names: list[str]) -> int:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     for name in names or NAMES:
         print(f"\n== {name} ==", flush=True)
-        importlib.import_module(f"bench.{name}").main()
+        done = subprocess.run([sys.executable, "-m", f"bench.{name}"], check=False)
+        if done.returncode != 0:
+            return done.returncode
     return 0
 
 
