@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -17,11 +19,40 @@ if TYPE_CHECKING:
     from lockstep.app.runs_admin import ListedRun
 
 
-def _table(*columns: str, right: Iterable[str] = ()) -> Table:
-    table = Table(box=None, padding=(0, 2), show_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(name, justify="right" if name in set(right) else "left", no_wrap=True)
-    return table
+# Wider than any terminal: how wide a table would like to be.
+_UNLIMITED: Final = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitting:
+    """Rows in the first of several choices of columns that the terminal has room for.
+
+    An ellipsis in the middle of a run's id helps nobody: what is left out is in `--json` and in a wider window.
+
+    rows   one mapping from column to text per row
+    forms  column names, from the widest choice to the narrowest, which wraps where even that is too wide
+    right  columns of numbers
+    """
+
+    rows: Sequence[Mapping[str, str]]
+    forms: Sequence[Sequence[str]]
+    right: Collection[str] = ()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for columns in self.forms[:-1]:
+            table = self._table(columns)
+            if Measurement.get(console, options.update(max_width=_UNLIMITED), table).maximum <= options.max_width:
+                yield table
+                return
+        yield self._table(self.forms[-1])
+
+    def _table(self, columns: Sequence[str]) -> Table:
+        table = Table(box=None, padding=(0, 1), show_edge=False, header_style="bold")
+        for name in columns:
+            table.add_column(name, justify="right" if name in self.right else "left", overflow="fold")
+        for row in self.rows:
+            table.add_row(*(row[name] for name in columns))
+        return table
 
 
 def runs_table(rows: Iterable[ListedRun]) -> RenderableType:
@@ -29,26 +60,34 @@ def runs_table(rows: Iterable[ListedRun]) -> RenderableType:
     listed = list(rows)
     if not listed:
         return Text("no runs yet. Make one: lockstep train SPEC")
-    table = _table(
-        "", "run", "tags", "status", "what", "seed", "trials", "best", "fingerprint", right=("seed", "trials")
-    )
-    for item in listed:
-        row = item.row
-        table.add_row(
-            "!" if row.alarm is not None or row.problem is not None else "",
-            row.run_id,
-            ", ".join(row.tags) or NOTHING,
-            str(row.status),
-            row.name or row.kind or NOTHING,
-            NOTHING if row.seed is None else str(row.seed),
-            NOTHING if item.trials is None else count(item.trials),
-            NOTHING if item.best is None else f"{item.objective} {number(item.best)}",
-            (row.fingerprint or NOTHING)[:12],
-        )
     marks = [
         (item.row.run_id, text) for item in listed for text in (item.row.alarm, item.row.problem) if text is not None
     ]
+    table = Fitting(
+        rows=[_run(item) for item in listed],
+        forms=(
+            ("", "run", "tags", "status", "what", "seed", "trials", "best", "fingerprint"),
+            ("", "run", "tags", "status", "trials", "best"),
+            ("", "run", "status", "best"),
+        ),
+        right=("seed", "trials"),
+    )
     return Group(table, *(Text(f"! {run_id}: {text}", style="bold red") for run_id, text in marks))
+
+
+def _run(item: ListedRun) -> Mapping[str, str]:
+    row = item.row
+    return {
+        "": "!" if row.alarm is not None or row.problem is not None else "",
+        "run": row.run_id,
+        "tags": ", ".join(row.tags) or NOTHING,
+        "status": str(row.status),
+        "what": row.name or row.kind or NOTHING,
+        "seed": NOTHING if row.seed is None else str(row.seed),
+        "trials": NOTHING if item.trials is None else count(item.trials),
+        "best": NOTHING if item.best is None else f"{item.objective} {number(item.best)}",
+        "fingerprint": (row.fingerprint or NOTHING)[:12],
+    }
 
 
 def snapshots_table(rows: Iterable[SnapshotInfo]) -> RenderableType:
@@ -56,18 +95,26 @@ def snapshots_table(rows: Iterable[SnapshotInfo]) -> RenderableType:
     listed = list(rows)
     if not listed:
         return Text("no snapshots yet. Every run pins its data; to bring a file in: lockstep data import FILE")
-    table = _table("digest", "symbol", "timeframe", "bars", "first bar", "last bar", "size", right=("bars", "size"))
-    for row in listed:
-        table.add_row(
-            row.digest[:16],
-            row.symbol or NOTHING,
-            row.timeframe,
-            count(row.bars),
-            instant(row.first),
-            instant(row.last),
-            size(row.size),
-        )
-    return table
+    return Fitting(
+        rows=[
+            {
+                "digest": row.digest[:16],
+                "symbol": row.symbol or NOTHING,
+                "timeframe": row.timeframe,
+                "bars": count(row.bars),
+                "first bar": instant(row.first),
+                "last bar": instant(row.last),
+                "size": size(row.size),
+            }
+            for row in listed
+        ],
+        forms=(
+            ("digest", "symbol", "timeframe", "bars", "first bar", "last bar", "size"),
+            ("digest", "symbol", "timeframe", "bars", "last bar"),
+            ("digest", "symbol", "timeframe", "bars"),
+        ),
+        right=("bars", "size"),
+    )
 
 
 def pinned(info: SnapshotInfo) -> RenderableType:
