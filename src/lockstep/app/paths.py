@@ -10,9 +10,9 @@ from lockstep.core.errors import InputError
 def require_file(path: Path, what: str) -> None:
     """Raises InputError unless `path` is there and a file."""
     if not path.exists():
-        raise InputError(f"{path}: there is no such file. Check the path of {what}")
+        raise InputError(f"{path}: there is no such file. Check the path")
     if not path.is_file():
-        raise InputError(f"{path}: {what} is a file; found a folder. Name a file in it")
+        raise InputError(f"{path}: {what} is one file; found a folder. Name the file")
 
 
 def require_writable_name(path: Path, what: str) -> None:

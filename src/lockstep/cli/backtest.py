@@ -71,4 +71,4 @@ def backtest(
         report = bootstrap.backtest_once(
             source, strategy=strategy, data=data, params=params, overrides=set_, trial=trial, trades=trades, home=home
         )
-    Output(json=json, verbose=verbose).result(report.to_json(), backtested(report))
+    Output(json=json).result(report.to_json(), backtested(report))

@@ -85,7 +85,7 @@ def import_(
         drop_bad=drop_bad,
         home=home,
     )
-    Output(json=json, verbose=verbose).result(report.to_json(), imported(report))
+    Output(json=json).result(report.to_json(), imported(report))
 
 
 def quality(
@@ -95,7 +95,7 @@ def quality(
     from lockstep import bootstrap
 
     report = bootstrap.data_quality(source, timeframe=timeframe, home=home)
-    Output(json=json, verbose=verbose).result(report.to_dict(), str(report))
+    Output(json=json).result(report.to_dict(), str(report))
 
 
 def snapshot(
@@ -112,7 +112,7 @@ def snapshot(
     from lockstep.cli.tables import pinned
 
     report = bootstrap.read_snapshot(digest, export=export, home=home)
-    Output(json=json, verbose=verbose).result(report.to_json(), pinned(report))
+    Output(json=json).result(report.to_json(), pinned(report))
 
 
 def list_(home: Home = None, json: Json = False, verbose: Verbose = False) -> None:
@@ -121,7 +121,7 @@ def list_(home: Home = None, json: Json = False, verbose: Verbose = False) -> No
     from lockstep.cli.tables import snapshots_table
 
     rows, broken = bootstrap.list_snapshots(home=home)
-    out = Output(json=json, verbose=verbose)
+    out = Output(json=json)
     for line in broken:
         out.note(line)
     out.result([row.to_json() for row in rows], snapshots_table(rows))

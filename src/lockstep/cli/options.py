@@ -23,9 +23,10 @@ Json = Annotated[
     bool,
     typer.Option("--json", help="Write results as JSON to stdout; everything meant for people goes to stderr."),
 ]
+# `main` reads this by itself, since errors are told by the last frame; a training also says every step.
 Verbose = Annotated[
     bool,
-    typer.Option("--verbose", "-v", help="Say more, and show the traceback of an error."),
+    typer.Option("--verbose", "-v", help="Say every step on a line of its own, and show the traceback of an error."),
 ]
 Workers = Annotated[
     int,

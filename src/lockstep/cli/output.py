@@ -48,10 +48,9 @@ def show(report: RenderableType, stream: TextIO) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """Where a command speaks. `json`: machine output on stdout; `verbose`: details and tracebacks."""
+    """Where a command speaks. `json`: machine output on stdout."""
 
     json: bool = False
-    verbose: bool = False
 
     def result(self, document: Any, report: RenderableType | None = None) -> None:
         """The outcome of a command: `document` under --json, else `report` for people."""

@@ -287,9 +287,16 @@ def estimate_text(estimate: Estimate | None) -> str:
 
 
 @contextmanager
-def watch() -> Iterator[tuple[Watcher, Cancel]]:
-    """A watcher for this terminal, and a cancel that hears Ctrl-C and SIGTERM while the block runs."""
-    watcher: Watcher = LiveProgress(sys.stderr) if sys.stderr.isatty() else PlainProgress(sys.stderr)
+def watch(*, every_step: bool = False) -> Iterator[tuple[Watcher, Cancel]]:
+    """A watcher for this terminal, and a cancel that hears Ctrl-C and SIGTERM while the block runs.
+
+    every_step   a plain line for each step, on a terminal too
+    """
+    watcher: Watcher
+    if every_step:
+        watcher = PlainProgress(sys.stderr, every_s=0.0)
+    else:
+        watcher = LiveProgress(sys.stderr) if sys.stderr.isatty() else PlainProgress(sys.stderr)
     cancel = AnnouncedCancel(watcher.stopping)
     watcher.preparing()
     try:

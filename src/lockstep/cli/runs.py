@@ -31,7 +31,7 @@ def list_(home: Home = None, json: Json = False, verbose: Verbose = False) -> No
     from lockstep.cli.tables import runs_table
 
     rows = bootstrap.list_runs(home=home)
-    Output(json=json, verbose=verbose).result([row.to_json() for row in rows], runs_table(rows))
+    Output(json=json).result([row.to_json() for row in rows], runs_table(rows))
 
 
 def show(run: Run, home: Home = None, json: Json = False, verbose: Verbose = False) -> None:
@@ -40,7 +40,7 @@ def show(run: Run, home: Home = None, json: Json = False, verbose: Verbose = Fal
     from lockstep.cli.summary import trained
 
     result = bootstrap.show_run(run, home=home)
-    Output(json=json, verbose=verbose).result(result.to_json(), trained(result))
+    Output(json=json).result(result.to_json(), trained(result))
 
 
 def check(run: Run, home: Home = None, json: Json = False, verbose: Verbose = False) -> int:
@@ -49,7 +49,7 @@ def check(run: Run, home: Home = None, json: Json = False, verbose: Verbose = Fa
     from lockstep.cli.summary import checked
 
     report = bootstrap.check_run(run, home=home)
-    Output(json=json, verbose=verbose).result(report.to_json(), checked(report))
+    Output(json=json).result(report.to_json(), checked(report))
     return report.exit_code
 
 
@@ -64,7 +64,7 @@ def export(
     from lockstep import bootstrap
 
     done = bootstrap.export_run(run, file, home=home)
-    Output(json=json, verbose=verbose).result(
+    Output(json=json).result(
         {"run_id": done.run_id, "file": str(file), "files": done.files, "bytes": done.length},
         f"exported {done.run_id} to {file}: {done.files} files, {size(done.length)}\n"
         f"elsewhere: lockstep runs import {file.name}, then lockstep verify {done.run_id}",
@@ -81,18 +81,18 @@ def import_(
     from lockstep import bootstrap
 
     done = bootstrap.import_run(file, home=home)
-    Output(json=json, verbose=verbose).result(
+    Output(json=json).result(
         {"run_id": done.run_id, "folder": str(done.path), "files": done.files, "bytes": done.length},
         f"imported {done.run_id}: {done.files} files, {size(done.length)}\nrepeat it: lockstep verify {done.run_id}",
     )
 
 
 def remove(run: Run, home: Home = None, json: Json = False, verbose: Verbose = False) -> None:
-    """Remove a run's folder for good. Data snapshots that other runs use stay."""
+    """Remove a run's folder for good. Data snapshots stay, since other runs may use them."""
     from lockstep import bootstrap
 
     run_id = bootstrap.remove_run(run, home=home)
-    Output(json=json, verbose=verbose).result({"run_id": run_id, "removed": True}, f"removed {run_id}")
+    Output(json=json).result({"run_id": run_id, "removed": True}, f"removed {run_id}")
 
 
 def tag(
@@ -106,4 +106,4 @@ def tag(
     from lockstep import bootstrap
 
     run_id = bootstrap.tag_run(run, name, home=home)
-    Output(json=json, verbose=verbose).result({"run_id": run_id, "tag": name}, f"{run_id} is now {name!r}")
+    Output(json=json).result({"run_id": run_id, "tag": name}, f"{run_id} is now {name!r}")

@@ -30,7 +30,7 @@ SetOption = Annotated[
 
 
 def train(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file: TOML (.toml) or YAML (.yaml, .yml).")],
+    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file: TOML (.toml), YAML (.yaml, .yml) or JSON.")],
     set_: SetOption,
     seed: Annotated[
         str | None, typer.Option(metavar="N|random", help='Root seed of the run; "random" draws one and records it.')
@@ -50,12 +50,13 @@ def train(
     use_numerics_of(spec, set_)
     from lockstep import bootstrap
 
-    out = Output(json=json, verbose=verbose)
+    out = Output(json=json)
     warn_of_idle_workers(workers, out)
     return _watched(
         lambda **ports: bootstrap.train(spec, overrides=set_, seed=seed, tag=tag, workers=workers, home=home, **ports),
         out,
         home,
+        every_step=verbose,
     )
 
 
@@ -69,12 +70,13 @@ def resume(run: Run, workers: Workers = 1, home: Home = None, json: Json = False
     use_numerics_of_run(run, home)
     from lockstep import bootstrap
 
-    out = Output(json=json, verbose=verbose)
+    out = Output(json=json)
     warn_of_idle_workers(workers, out)
     return _watched(
         lambda **ports: bootstrap.resume(run, workers=workers, home=home, **ports),
         out,
         home,
+        every_step=verbose,
     )
 
 
@@ -88,13 +90,13 @@ def warn_of_idle_workers(workers: int, out: Output) -> None:
         )
 
 
-def _watched(action: Callable[..., TrainResult], out: Output, home: Path | None) -> int:
+def _watched(action: Callable[..., TrainResult], out: Output, home: Path | None, *, every_step: bool) -> int:
     """Run a training with progress and Ctrl-C, and report it; a stopped one is reported from its record."""
     from lockstep import bootstrap
     from lockstep.cli.progress import watch
     from lockstep.cli.summary import trained
 
-    with watch() as (watcher, cancel):
+    with watch(every_step=every_step) as (watcher, cancel):
         try:
             result = action(observers=[watcher], cancel=cancel, announce=watcher.announce)
         except (Interrupted, KeyboardInterrupt) as stop:
@@ -132,7 +134,7 @@ def verify(
 
     with verify_progress() as on_step:
         result = bootstrap.verify(run, sample=sample, across=across, workers=workers, home=home, on_step=on_step)
-    Output(json=json, verbose=verbose).result(result.to_json(), verified(result))
+    Output(json=json).result(result.to_json(), verified(result))
     return result.exit_code
 
 
@@ -148,5 +150,5 @@ def diff(
     from lockstep.cli.summary import compared
 
     result = bootstrap.diff(a, b, home=home)
-    Output(json=json, verbose=verbose).result(result.to_json(), compared(result))
+    Output(json=json).result(result.to_json(), compared(result))
     return result.exit_code

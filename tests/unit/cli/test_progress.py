@@ -18,6 +18,7 @@ from lockstep.cli.progress import (
     Tally,
     estimate_text,
     verify_progress,
+    watch,
 )
 from lockstep.runs.identity import CodeIdentity
 from lockstep.runs.kind import Estimate, Prepared
@@ -203,6 +204,15 @@ def test_a_short_preparation_needs_no_words() -> None:
     watcher.announce(prepared(None))
     time.sleep(0.3)
     assert stream.getvalue() == "500 bars\n"
+
+
+def test_verbose_progress_is_a_line_for_every_step(capsys: pytest.CaptureFixture[str]) -> None:
+    with watch(every_step=True) as (watcher, _):
+        watcher.started(info(total=3))
+        for index in range(3):
+            watcher.step(batch(index), "h")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in lines[1:]] == ["step 1 of 3", "step 2 of 3", "step 3 of 3"]
 
 
 def test_verify_says_how_far_it_is_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
