@@ -30,7 +30,7 @@ SetOption = Annotated[
 
 
 def train(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file: TOML (.toml), YAML (.yaml, .yml) or JSON.")],
+    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file: TOML, YAML (.yaml, .yml) or JSON.")],
     set_: SetOption,
     seed: Annotated[
         str | None, typer.Option(metavar="N|random", help='Root seed of the run; "random" draws one and records it.')
