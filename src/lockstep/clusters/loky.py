@@ -48,19 +48,19 @@ class LokyExecutor:
                 self._round(task, items, rounds)
         except BaseException:
             # Ctrl-C or an error of ours: nobody waits for what is still running.
-            self._end(kill=True)
+            self._end()
             raise
         return rounds.results()
 
     def close(self) -> None:
         """End the workers."""
-        self._end(kill=False)
+        self._end()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._end(kill=any(part is not None for part in error))
+        self._end()
 
     def _round(self, task: Task[Any, Any], items: Sequence[Any], rounds: _Rounds) -> None:
         """Hand out items until none is left to hand out, or a worker was lost."""
@@ -82,7 +82,7 @@ class LokyExecutor:
                     result = future.result()
                     rounds.done(flying.pop(future), result)
         except BrokenProcessPool as error:
-            self._end(kill=True)
+            self._end()
             rounds.lost(error)
 
     def _started(self) -> Any:
@@ -102,13 +102,18 @@ class LokyExecutor:
             )
         return self._pool
 
-    def _end(self, *, kill: bool) -> None:
+    def _end(self) -> None:
+        """Kill the workers; between two calls of `map`, and after a failed one, nobody needs what they do.
+
+        Asking them to end could wait for ever: an idle worker holds the lock of the queue it listens to, and one
+        that was killed in that moment never gives it back.
+        """
         if self._pool is not None:
             pool, self._pool = self._pool, None
             with warnings.catch_warnings():
                 # loky warns of workers that end with work left; here that is meant.
                 warnings.simplefilter("ignore")
-                pool.shutdown(wait=True, kill_workers=kill)
+                pool.shutdown(wait=True, kill_workers=True)
 
 
 class _Rounds:

@@ -7,6 +7,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
+
+_AGAIN_S: Final = 0.005
+
+
+def _drops_exceptions(frame: FrameType) -> bool:
+    """Compiled code that makes Python objects of its results runs these frames, and loses what they raise."""
+    return frame.f_globals.get("__name__", "").partition(".")[0] in ("numba", "llvmlite")
 
 
 class Cancel:
@@ -40,10 +48,13 @@ class Cancel:
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
 
         def handle(number: int, frame: FrameType | None) -> None:
-            if number == signal.SIGINT and self.requested:
+            if number != signal.SIGTERM and self.requested:
+                if frame is not None and _drops_exceptions(frame):
+                    signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)  # SIGALRM: asked again a moment later
+                    return
                 raise KeyboardInterrupt
             self.request("Ctrl-C" if number == signal.SIGINT else "SIGTERM")
 
@@ -52,6 +63,7 @@ class Cancel:
         try:
             yield self
         finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
             for number, handler in before.items():
                 # None: the handler was not installed from Python and cannot be put back.
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)

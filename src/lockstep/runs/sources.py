@@ -15,6 +15,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import json
+import linecache
 import math
 import sys
 import textwrap
@@ -183,10 +184,28 @@ def _text_of(thing: Any, name: str) -> str:
     try:
         return textwrap.dedent(inspect.getsource(thing))
     except (OSError, TypeError) as error:
+        if isinstance(thing, type) and (cell := _text_of_cell(thing)) is not None:
+            return cell
         raise StrategyError(
             f"{name}: its source is not available ({error}), so the run could not be repeated. "
             f'Write it into a file and name it: name = "my_file.py:{name}".'
         ) from error
+
+
+def _text_of_cell(cls: type) -> str | None:
+    """A class as a notebook's cell has it. Before Python 3.13 only its methods know which cell that was."""
+    for member in vars(cls).values():
+        code = getattr(inspect.unwrap(getattr(member, "__func__", member)), "__code__", None)
+        if code is None:
+            continue
+        lines = linecache.getlines(code.co_filename)
+        for node in ast.parse("".join(lines)).body:
+            if not isinstance(node, ast.ClassDef) or node.name != cls.__name__:
+                continue
+            if node.lineno <= code.co_firstlineno <= (node.end_lineno or 0):
+                first = min([node.lineno, *(item.lineno for item in node.decorator_list)])
+                return textwrap.dedent("".join(lines[first - 1 : node.end_lineno]))
+    return None
 
 
 def _session_source(root: type | types.FunctionType, session: Mapping[str, Any]) -> tuple[str, set[str]]:

@@ -97,6 +97,24 @@ def test_a_worker_shot_from_outside_costs_no_result():
         timer.join()
 
 
+@pytest.mark.parametrize("victims", [1, 2])
+def test_a_worker_shot_while_idle_keeps_nobody_waiting(victims):
+    """It holds the lock of the queue it listens to; asking the others to end would wait for it for ever."""
+    script = (
+        "import os, signal, time\n"
+        "from lockstep.clusters.loky import LokyExecutor\n"
+        "from lockstep.testing.contracts.executor import Square\n"
+        "for wait in (0.0, 0.02, 0.1):\n"
+        "    with LokyExecutor(2) as executor:\n"
+        "        executor.map(Square(), range(2))\n"
+        "        time.sleep(0.05)\n"
+        f"        for victim in list(executor._pool._processes)[:{victims}]: os.kill(victim, signal.SIGKILL)\n"
+        "        time.sleep(wait)\n"
+        "        if wait: assert executor.map(Square(), range(4)) == [0, 1, 4, 9]\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=100)
+
+
 def test_a_worker_with_other_numerics_is_refused_and_the_difference_named():
     entries = {**NumericsIdentity.collect().body(), "numpy": "1.0.0"}
     expected = pytest.raises(NotComparableError, match=r"other numerics than its parent: numpy: 1\.0\.0 then, .* now")

@@ -248,3 +248,20 @@ def test_a_class_inside_a_function_is_refused():
 
     with pytest.raises(StrategyError, match="defined inside a function or a class"):
         source_of_class(Inner)
+
+
+def test_a_class_of_a_notebook_cell_is_found_although_main_has_no_file():
+    """What IPython does: cells are compiled in `__main__`, which no file holds; only `linecache` knows their text."""
+    cell = "import math\n\n\nclass Mine:\n    size = 2\n    def f(self):\n        return math.pi\n"
+    script = (
+        "import linecache\n"
+        f"text = {cell!r}\n"
+        "linecache.cache['<cell 1>'] = (len(text), None, text.splitlines(keepends=True), '<cell 1>')\n"
+        "exec(compile(text, '<cell 1>', 'exec'), globals())\n"
+        "from lockstep.runs.sources import source_of_class\n"
+        "source = source_of_class(Mine)\n"
+        "print(source.files[source.main].decode())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "import math" in done.stdout
+    assert "class Mine:\n    size = 2\n    def f(self):\n        return math.pi\n" in done.stdout
