@@ -73,7 +73,7 @@ class Candles:
             raise DataError(f"{place}: a timeframe is a positive number of milliseconds; found {self.timeframe_ms!r}.")
         defects = find_defects(columns, int(self.timeframe_ms))
         if defects:
-            raise DataError(describe_defects(defects, place=place, rows=len(columns["timestamp"])))
+            raise DataError(describe_defects(defects, columns, int(self.timeframe_ms), place=place))
         self._set(columns, extra, int(self.timeframe_ms))
 
     def _set(self, columns: Mapping[str, NDArray[Any]], extra: Mapping[str, Float], timeframe_ms: int) -> None:
@@ -336,7 +336,7 @@ def _inferred(columns: Mapping[str, NDArray[Any]], place: str) -> int:
         return infer_timeframe(columns["timestamp"], place=place)
     except DataError:
         if defects := find_defects(columns):
-            text = describe_defects(defects, place=place, rows=len(columns["timestamp"]))
+            text = describe_defects(defects, columns, place=place)
             raise DataError(text) from None
         raise
 

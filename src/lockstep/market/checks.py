@@ -183,9 +183,25 @@ def _found(columns: Mapping[str, NDArray[Any]], rule: Rule, row: int) -> str:
     return text
 
 
-def describe_defects(defects: tuple[Defect, ...], *, place: str, rows: int) -> str:
-    """An error text: the place, every broken rule with its first row and count, and what cures the first."""
-    lines = [f"{place}: {rows:,} rows break {len(defects)} rule{'s' if len(defects) > 1 else ''} of candles."]
+def describe_defects(
+    defects: tuple[Defect, ...], columns: Mapping[str, NDArray[Any]], timeframe_ms: int | None = None, *, place: str
+) -> str:
+    """An error text: the place, how many rows break how many rules, each with its first row, what cures the first.
+
+    Args:
+        defects: What `find_defects` found, or some of it.
+        columns: As given to `find_defects`.
+        timeframe_ms: As given to `find_defects`.
+        place: Where the rows come from.
+    """
+    found = bad_rows(columns, timeframe_ms)
+    # A row may break several rules; it is counted once.
+    bad = int(np.count_nonzero(np.logical_or.reduce([found[defect.rule] for defect in defects])))
+    rows = columns["timestamp"].shape[0]
+    lines = [
+        f"{place}: {bad:,} of {rows:,} row{'' if rows == 1 else 's'} break{'s' if bad == 1 else ''} "
+        f"{len(defects)} rule{'' if len(defects) == 1 else 's'} of candles."
+    ]
     lines += [f"  {defect}; the rule: {MEANING[defect.rule]}" for defect in defects]
     lines.append(CURE[defects[0].rule])
     return "\n".join(lines)

@@ -270,7 +270,7 @@ def _window(bars: RawBars, *, sort: bool, start: Any, stop: Any, last: int | Non
         bars = bars.take(np.argsort(time, kind="stable"))
     elif np.any(np.diff(time) < 0):
         defects = tuple(defect for defect in find_defects(bars.columns) if defect.rule is not Rule.OFF_GRID)
-        raise DataError(describe_defects(defects, place=bars.place, rows=len(bars)))
+        raise DataError(describe_defects(defects, bars.columns, place=bars.place))
     time = bars.columns["timestamp"]
     low = 0 if start is None else int(np.searchsorted(time, _moment(start)))
     high = len(bars) if stop is None else int(np.searchsorted(time, _moment(stop)))
@@ -296,5 +296,5 @@ def _drop(bars: RawBars) -> tuple[RawBars, tuple[Defect, ...]]:
     kept = bars.take(~wrong)
     repeated = bad_rows(kept.columns, None)[Rule.DUPLICATED]
     if len(kept) == int(repeated.sum()):
-        raise DataError(describe_defects(tuple(found.values()), place=bars.place, rows=len(bars)))
+        raise DataError(describe_defects(tuple(found.values()), bars.columns, place=bars.place))
     return kept.take(~repeated), tuple(found[rule] for rule in (Rule.DUPLICATED, *_DROPPED) if rule in found)

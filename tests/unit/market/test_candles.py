@@ -78,13 +78,23 @@ def test_every_broken_rule_is_counted_and_the_first_row_of_each_is_named() -> No
     with pytest.raises(DataError) as caught:
         Candles(**bars, timeframe_ms=HOUR, source="my.csv")
     lines = str(caught.value).splitlines()
-    assert lines[0] == "my.csv: 10 rows break 2 rules of candles."
+    assert lines[0] == "my.csv: 5 of 10 rows break 2 rules of candles."
     assert lines[1].startswith(
         "  OHLC-inconsistent: 3 rows, first row 3 "
         "(2024-01-01 03:00Z open=13.0 high=1.0 low=12.0 close=14.0 volume=103.0)"
     )
     assert lines[2].startswith("  negative volume: 2 rows, first row 6 ")
     assert "on_bad='drop'" in lines[3]
+
+
+def test_one_row_is_counted_once_and_in_the_singular() -> None:
+    bars = columns(4)
+    bars["volume"][2] = -1.0
+    with pytest.raises(DataError, match=r"^one: 1 of 4 rows breaks 1 rule of candles\."):
+        Candles(**bars, timeframe_ms=HOUR, source="one")
+    bars["close"][2] = 1_000.0
+    with pytest.raises(DataError, match=r"^one: 1 of 4 rows breaks 2 rules of candles\."):
+        Candles(**bars, timeframe_ms=HOUR, source="one")
 
 
 def test_duplicates_apart_from_each_other_are_counted() -> None:

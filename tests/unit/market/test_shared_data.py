@@ -107,7 +107,7 @@ def test_the_defects_of_the_yahoo_file_are_named_exactly() -> None:
     with pytest.raises(DataError) as caught:
         load_candles(path)
     text = str(caught.value)
-    assert "4,065 rows break 2 rules" in text
+    assert "98 of 4,065 rows break 2 rules" in text
     assert "duplicated: 9 rows, first row 254 (2011-03-27 00:00Z open=0.82 high=0.85 low=0.76 close=0.799" in text
     assert "OHLC-inconsistent: 89 rows, first row 1 (2010-07-17 00:00Z open=0.04951 high=0.08585 low=0.05941" in text
     found = report("yahoo/BTCUSD-1d")
