@@ -46,14 +46,21 @@ MEANING: Final[Mapping[Rule, str]] = {
     Rule.NEGATIVE_VOLUME: "volume is not negative",
     Rule.OFF_GRID: "timestamps lie on the grid of the declared timeframe",
 }
+_DROP: Final = "on_bad='drop' (--drop-bad; in a spec [data] on_bad = \"drop\")"
+_LEAVE_OUT: Final = f"Fetch the rows again or leave them out; {_DROP} drops and reports them."
 CURE: Final[Mapping[Rule, str]] = {
-    Rule.TIME_RANGE: "Say what the numbers are: time_unit='s', 'ms', 'us' or 'ns'.",
-    Rule.UNSORTED: "Sort the rows by time (load_candles(..., sort=True) does) after finding out why they were not.",
-    Rule.DUPLICATED: "Find out which of the rows is right; on_bad='drop' keeps the first of each and reports the rest.",
-    Rule.NON_FINITE: "Fetch the rows again or leave them out; on_bad='drop' drops and reports them.",
-    Rule.NON_POSITIVE_PRICE: "Fetch the rows again or leave them out; on_bad='drop' drops and reports them.",
-    Rule.OHLC_INCONSISTENT: "Fetch the rows again or leave them out; on_bad='drop' drops and reports them.",
-    Rule.NEGATIVE_VOLUME: "Fetch the rows again or leave them out; on_bad='drop' drops and reports them.",
+    Rule.TIME_RANGE: (
+        "Say what the numbers are: time_unit='s', 'ms', 'us' or 'ns' (--time-unit; in a spec [data] time_unit)."
+    ),
+    Rule.UNSORTED: (
+        "Sort the rows by time after finding out why they were not: load_candles(..., sort=True) does "
+        "(--sort; in a spec [data] sort = true)."
+    ),
+    Rule.DUPLICATED: f"Find out which of the rows is right; {_DROP} keeps the first of each and reports the rest.",
+    Rule.NON_FINITE: _LEAVE_OUT,
+    Rule.NON_POSITIVE_PRICE: _LEAVE_OUT,
+    Rule.OHLC_INCONSISTENT: _LEAVE_OUT,
+    Rule.NEGATIVE_VOLUME: _LEAVE_OUT,
     Rule.OFF_GRID: "Check the timeframe; without a declared one it is inferred from the rows.",
 }
 

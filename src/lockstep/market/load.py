@@ -256,10 +256,14 @@ def _times(column: Any, *, unit: str | None, time_format: str | None, zone: Any,
         values = column.cast(pa.timestamp("ms")).cast(pa.int64()).to_numpy()
     else:
         raise DataError(
-            f"{place} holds times; found {kind}. Map the column that has them: columns={{'timestamp': ...}}."
+            f"{place} holds times; found {kind}. Map the column that has them: columns={{'timestamp': ...}} "
+            "(--column timestamp=NAME; in a spec [data] columns)."
         )
     if zone is None:
-        raise DataError(f"{place}: the zone of the times is not given. Declare it: timezone='UTC' or a fixed offset.")
+        raise DataError(
+            f"{place}: the zone of the times is not given. Declare it: timezone='UTC' or a fixed offset "
+            "(--timezone; in a spec [data] timezone)."
+        )
     return values - int(zone.utcoffset(None).total_seconds() * 1_000)
 
 

@@ -128,7 +128,8 @@ def _read_csv(path: Path, column_names: Sequence[str] | None) -> Any:
         if header and all(re.fullmatch(r"\s*-?\d[\d.:\-\s]*", cell) for cell in header):
             raise DataError(
                 f"{path}: the first line names the columns; found numbers ({line[:60]!r}). "
-                "Give the names: columns=['timestamp', 'open', 'high', 'low', 'close', 'volume']."
+                "Give the names: columns=['timestamp', 'open', 'high', 'low', 'close', 'volume'] "
+                "(in a spec [data] columns, a list)."
             )
         names = list(header)
     else:
@@ -202,7 +203,8 @@ def resolve_columns(
             missing.append(ours)
         elif len(found) > 1:
             raise DataError(
-                f"{place}: {ours!r} could be any of {_list(found)}. Say which: columns={{{ours!r}: {found[0]!r}}}."
+                f"{place}: {ours!r} could be any of {_list(found)}. Say which: columns={{{ours!r}: {found[0]!r}}} "
+                f"(--column {ours}={found[0]}; in a spec [data] columns)."
             )
         else:
             chosen[ours] = found[0]
@@ -212,7 +214,7 @@ def resolve_columns(
             hint = " Where the source has none, say so: columns={'volume': None} (zeros)."
         raise DataError(
             f"{place}: columns {', '.join(missing)} are missing; found {_list(names)}."
-            f"{hint or ' Map them: columns={...}.'}"
+            f"{hint or ' Map them: columns={...} (--column OURS=THEIRS; in a spec [data] columns).'}"
         )
     for name in extra:
         if name not in names:

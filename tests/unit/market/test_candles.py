@@ -84,7 +84,7 @@ def test_every_broken_rule_is_counted_and_the_first_row_of_each_is_named() -> No
         "(2024-01-01 03:00Z open=13.0 high=1.0 low=12.0 close=14.0 volume=103.0)"
     )
     assert lines[2].startswith("  negative volume: 2 rows, first row 6 ")
-    assert "on_bad='drop'" in lines[3]
+    assert "on_bad='drop' (--drop-bad; in a spec [data] on_bad = \"drop\")" in lines[3]
 
 
 def test_one_row_is_counted_once_and_in_the_singular() -> None:

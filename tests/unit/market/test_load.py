@@ -101,7 +101,10 @@ def test_a_source_without_volume_must_say_so() -> None:
 def test_two_possible_time_columns_are_not_chosen_between() -> None:
     bars = columns()
     time = bars.pop("timestamp")
-    with pytest.raises(DataError, match="'timestamp' could be any of 'unix', 'date'"):
+    with pytest.raises(
+        DataError,
+        match=r"'timestamp' could be any of 'unix', 'date'.*--column timestamp=unix; in a spec \[data\] columns",
+    ):
         load_candles(pa.table({"unix": time, "date": time, **bars}))
 
 
