@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ObjectiveFunction: TypeAlias = Callable[[Mapping[str, float | int | None]], float | None]
 
 DEFAULT_MIN_TRADES: Final = 10
+_OBJECTIVE_FAILED: Final = "objective "
+"""How the message of a custom objective's failure begins."""
 _CONSTRAINT: Final = re.compile(
     r"\s*([a-z][a-z0-9_]*)\s*(<=|>=|<|>)\s*"
     r"([-+]?(?:[0-9]+(?:_[0-9]+)*(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*"
@@ -213,7 +215,7 @@ class Judge:
                 found = self.objective({str(metric): number for metric, number in values_of(metrics[i]).items()})
                 value[i] = math.nan if found is None else float(found)
             except USER_FAILURES as error:
-                messages[i] = f"objective {self.objective_name}: {type(error).__name__}: {error}"
+                messages[i] = f"{_OBJECTIVE_FAILED}{self.objective_name}: {type(error).__name__}: {error}"
         return value
 
 
@@ -227,6 +229,8 @@ class Tally:
     """index, score, objective (its value), parameters, metrics."""
     first_error: dict[str, Any] | None = None
     """trial, message."""
+    ruined: int = 0
+    """Trials with an undefined objective whose account was ruined."""
 
     @property
     def valid(self) -> int:
@@ -239,6 +243,8 @@ class Tally:
         for cause, count in zip(*np.unique(judged.cause, return_counts=True), strict=True):
             if int(cause) != Cause.VALID:
                 self.causes[Cause(int(cause)).label] += int(count)
+        ruined = (judged.cause == Cause.UNDEFINED_OBJECTIVE) & (metrics[:, COLUMN[Metric.RUINED]] == 1.0)
+        self.ruined += int(np.count_nonzero(ruined))
         if judged.messages and self.first_error is None:
             first = min(judged.messages)
             self.first_error = {"trial": start + first, "message": judged.messages[first]}
@@ -260,6 +266,7 @@ class Tally:
             "causes": dict(self.causes),
             "best": self.best,
             "first_error": self.first_error,
+            "ruined": self.ruined,
         }
 
     @classmethod
@@ -270,6 +277,7 @@ class Tally:
             causes={str(name): int(count) for name, count in stored["causes"].items()},
             best=dict(stored["best"]) if stored["best"] is not None else None,
             first_error=dict(stored["first_error"]) if stored["first_error"] is not None else None,
+            ruined=int(stored.get("ruined", 0)),
         )
 
 
@@ -277,18 +285,26 @@ def no_valid_trial(tally: Tally, judge: Judge) -> NoValidTrialError:
     """The error of a search without a winner: counts by cause, the first message, and what to change (R4.32)."""
     counts = ", ".join(f"{count:,} {name}" for name, count in tally.causes.items() if count)
     message = f"none of {tally.total:,} trials may win: {counts or 'no trial was made'}."
+    if tally.ruined:
+        message += f" In {tally.ruined:,} of them the account was ruined: equity reached 0 and trading stopped."
     if tally.first_error is not None:
         message += f" First error, trial {tally.first_error['trial']}: {tally.first_error['message']}."
     leading = max(tally.causes, key=lambda name: tally.causes[name])
+    error = "Correct the strategy, then run `lockstep backtest` on one set to see it work"
+    if tally.first_error is not None and tally.first_error["message"].startswith(_OBJECTIVE_FAILED):
+        error = f"Correct the objective {judge.objective_name}: it failed, not the strategy; a metric may be None"
+    undefined = (
+        f"The objective {judge.objective_name} is undefined for these trials: take another one, or raise min_trades"
+    )
+    if 2 * tally.ruined > tally.causes[Cause.UNDEFINED_OBJECTIVE.label]:
+        undefined = "Risk less per trade (a smaller risk_per_trade), or check that the costs fit this market"
     cure = {
         Cause.TOO_FEW_TRADES.label: (
             f"Take more candles, loosen the ranges of the search space, or lower min_trades (now {judge.min_trades})"
         ),
         Cause.CONSTRAINT.label: f"Loosen the constraints ({', '.join(map(str, judge.constraints))})",
-        Cause.UNDEFINED_OBJECTIVE.label: (
-            f"The objective {judge.objective_name} is undefined for these trials: take another one, or raise min_trades"
-        ),
-        Cause.STRATEGY_ERROR.label: "Correct the strategy, then run `lockstep backtest` on one set to see it work",
+        Cause.UNDEFINED_OBJECTIVE.label: undefined,
+        Cause.STRATEGY_ERROR.label: error,
         Cause.NOT_EVALUATED.label: "Loosen the strategy's own constraints, or ranges that contradict them",
     }[leading]
     return NoValidTrialError(f"{message} {cure}.")

@@ -211,6 +211,27 @@ def test_no_valid_trial_gives_counts_by_cause_the_first_message_and_a_cure() -> 
     assert "lower min_trades (now 10)" in text
 
 
+def test_a_failing_objective_is_not_blamed_on_the_strategy() -> None:
+    def mine(metrics: Mapping[str, float | int | None]) -> float:
+        raise TypeError("None + 1")
+
+    judge = Judge.make(mine)
+    text = str(no_valid_trial(tally_of(judge, table(sharpe_ratio=[1.0, 2.0])), judge))
+    assert "First error, trial 0: objective mine: TypeError: None + 1." in text
+    assert "Correct the objective mine" in text
+    assert "Correct the strategy" not in text
+
+
+def test_ruined_accounts_are_named_with_what_prevents_them() -> None:
+    judge = Judge.make()
+    tally = tally_of(judge, table(sharpe_ratio=[math.nan] * 3, ruined=[1, 1, 0]))
+    text = str(no_valid_trial(tally, judge))
+    assert "none of 3 trials may win: 3 undefined_objective. In 2 of them the account was ruined" in text
+    assert "smaller risk_per_trade" in text
+    assert "costs" in text
+    assert Tally.from_json(canonical.loads(canonical.dumps(tally.to_json()))) == tally
+
+
 @pytest.mark.parametrize("cause", [cause for cause in Cause if cause is not Cause.VALID])
 def test_every_cause_has_a_cure(cause: Cause) -> None:
     tally = Tally(total=1)
