@@ -155,7 +155,9 @@ class Recorder:
         self._bytes = 0
         self._fallen = False
         self._before: torch.Tensor | None = None
-        self._change: torch.Tensor | None = None
+        self._change = torch.empty_like(learner.flat.weights.data if recording.level != "none" else torch.empty(0))
+        self._change_views = list(learner.flat.views(self._change)) if recording.level != "none" else []
+        self._sizes = frame_sizes(layout, learner.settings, learner.buffer_arrays())
 
     @property
     def level(self) -> str:
@@ -192,7 +194,7 @@ class Recorder:
             return {}
         weights = self._learner.flat.weights.detach()
         if self._before is None:
-            self._before, self._change = weights.clone(), torch.empty_like(weights)
+            self._before = weights.clone()
         return {START: _one_row(self._copied())} if step == 0 and self.level == "full" else {}
 
     def record(
@@ -234,19 +236,19 @@ class Recorder:
 
     def _norms(self) -> Columns:
         flat, before, change = self._learner.flat, self._before, self._change
-        if before is None or change is None:
+        if before is None:
             raise RuntimeError("begin() comes before record()")
         weights = flat.weights.detach()
         torch.sub(weights, before, out=change)
         before.copy_(weights)
         # One call each over all parameters: norms one by one would cost more than the append.
-        groups = (flat.gradient_views, flat.weight_views, list(flat.views(change)))
+        groups = (flat.gradient_views, flat.weight_views, self._change_views)
         columns = (torch.stack(torch._foreach_norm(views)).cpu().numpy()[None] for views in groups)
         return dict(zip(("gradient", "weight", "update"), columns, strict=True))
 
     def _large_bytes(self, step: int) -> int:
         """Bytes of the large frames of `step` at level full; batch identities come on top."""
-        sizes = frame_sizes(self.description.layout, self.description.optimizer, self._learner.buffer_arrays())
+        sizes = self._sizes
         total = sizes.steps + sizes.norms + sizes.buffers
         if step % self._recording.every == 0:
             total += (

@@ -2,6 +2,7 @@
 
     replay_gradients(record)                  no model, no forward, no backward pass: many times faster than training
     recompute_session(training, record)       everything again; the first tensor that differs is named
+    recompute_state(training, record, step)   the state after a step at levels that keep no gradients
 
 Both compare bits. Applying gradients shows that the record leads to the weights; computing again shows that the data,
 the code and this machine lead to the record.
@@ -23,11 +24,14 @@ from lockstep.learning.learner import BUFFER, WEIGHTS
 from lockstep.learning.record import FlatOptimizer, SessionRecord
 from lockstep.learning.recorder import BATCHES, BUFFERS, GRADIENTS, NORMS, SNAPSHOTS, START, STEPS
 from lockstep.learning.training import WEIGHTS_FILE
+from lockstep.runs.checkpoint import CheckpointStore
 from lockstep.runs.loop import recompute
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from lockstep.learning.learner import Arrays
+    from lockstep.learning.training import GradientTraining
     from lockstep.runs.checkpoint import Checkpoint
     from lockstep.runs.training import Columns, Step, Training
 
@@ -152,6 +156,29 @@ def recompute_session(
             return Recomputation(session_id=record.session_id, computed=computed, first=first)
         at += 1
     return Recomputation(session_id=record.session_id, computed=computed, first=None)
+
+
+def recompute_state(training: GradientTraining, record: SessionRecord, step: int) -> Arrays:
+    """The whole state after `step` at any level: from the newest checkpoint at or before it, steps computed again.
+
+    `training` is a fresh one of the same spec. Where the record holds every gradient, `record.state_after` is much
+    faster. Raises IndexError for a step that is not there, NotEqualError when the state does not have the digest
+    that the journal has for it.
+    """
+    if not 0 <= step < len(record):
+        raise IndexError(f"session {record.session_id} has steps 0 to {len(record) - 1}; found {step}")
+    store = CheckpointStore(record.folder.checkpoints)
+    near = [steps for steps in store.found() if steps <= step + 1]
+    start = store.load(near[-1]) if near else None
+    if start is not None and start.steps == step + 1:
+        training.set_state(start.state)
+    else:
+        for _, made in recompute(training, record.folder, start):
+            if made.index == step:
+                break
+    state = training.learner.get_state()
+    record.check_state(step, state)
+    return state
 
 
 def _ended(record: SessionRecord, computed: int, at: int) -> Recomputation:

@@ -21,7 +21,7 @@ from lockstep.core.errors import NotEqualError, RefusedError
 from lockstep.learning.optim_state import OptimizerSettings
 from lockstep.learning.record import SessionRecord
 from lockstep.learning.recorder import Recording
-from lockstep.learning.replay import recompute_session, replay_gradients
+from lockstep.learning.replay import recompute_session, recompute_state, replay_gradients
 from lockstep.learning.sessions import RecordedBatches
 from lockstep.learning.training import GradientTraining
 from lockstep.runs.checkpoint import CheckpointStore
@@ -95,6 +95,22 @@ def test_recomputing_gives_every_step_again_from_the_start_and_from_every_checkp
         again = recompute_session(small.make(), record, start=start)
         assert again.equal
         assert again.computed == 6 - (0 if start is None else start.steps)
+
+
+@pytest.mark.parametrize("level", ["full", "norms", "none"])
+def test_the_state_after_any_step_comes_back_at_every_level(tmp_path: Path, level: str) -> None:
+    """SPEC 0.1 item 19 where no gradient is kept: from a checkpoint at the step, before it, and from none."""
+    reference = Small().record(tmp_path / "reference")
+    small = Small(recording=Recording(level=level))
+    record = SessionRecord(small.run(tmp_path / "run"))
+    store = CheckpointStore(record.folder.checkpoints)
+    for steps in (1, 2, 5):
+        store.path(steps).unlink()
+    for step in range(6):
+        state, expected = recompute_state(small.make(), record, step), reference.state_after(step)
+        assert all(state[name].tobytes() == expected[name].tobytes() for name in expected)
+    with pytest.raises(IndexError, match="has steps 0 to 5; found 6"):
+        recompute_state(small.make(), record, 6)
 
 
 def first_difference(
