@@ -180,7 +180,7 @@ class Prices:
         if bad.size:
             row = int(bad[0])
             raise DataError(
-                f"prices are finite and greater than zero; found {price[row]!r} in row {row}. Leave it out."
+                f"prices are finite and greater than zero; found {float(price[row])!r} in row {row}. Leave it out."
             )
         for name, value in (("time", time), ("price", price)):
             value.setflags(write=False)

@@ -2,7 +2,7 @@
 
     t_k, p_k    time (milliseconds) and price of observation k, a trade or a bar's close
     j           last observation at or before t_k - window: the price as it was when the window began
-    velocity    100 (p_k / p_j - 1) / minutes from t_j to t_k: percent per minute, over the time that really passed
+    velocity    100 (p_k - p_j) / p_j / minutes from t_j to t_k: percent per minute, over the time that really passed
     r_k         p_k / p_(k-1) - 1
     sigma_k     population standard deviation of the last `returns` returns
     baseline    exponential mean (weight alpha on the newest) of the sigmas before k; frozen while they spike
@@ -119,7 +119,7 @@ class RapidChange:
         symbol: Of the market.
         price_before: Price at the beginning of the window; where that is not covered yet, the oldest of the returns'.
         price_after: Price of the observation.
-        change_pct: 100 (price_after / price_before - 1).
+        change_pct: 100 (price_after - price_before) / price_before.
         velocity_pct_per_min: Percent per minute; None before a whole window is covered.
         volatility: Sigma, a fraction per observation; None before there are enough returns.
         baseline_volatility: The baseline it was compared with; None before there is one.
@@ -180,7 +180,7 @@ class RapidChanges:
         if bits == 0:
             return None
         before, after = float(self.before[index]), float(self.price[index])
-        change = 100.0 * (after / before - 1.0)
+        change = 100.0 * (after - before) / before
         return RapidChange(
             timestamp=int(self.timestamp[index]),
             symbol=symbol,
@@ -257,7 +257,7 @@ def scan_python(
         state[0] = j
         if j >= 0:
             before = price[j]
-            velocity = 100.0 * (price[k] / before - 1.0) / ((time[k] - time[j]) / 60000.0)
+            velocity = 100.0 * (price[k] - before) / before / ((time[k] - time[j]) / 60000.0)
             if abs(velocity) >= threshold:
                 bits |= 1
         out[row, 3] = baseline[0]
@@ -429,5 +429,5 @@ def _observations(timestamp: ArrayLike, price: ArrayLike, previous: int | None) 
     bad = np.flatnonzero(~(np.isfinite(value) & (value > 0.0)))
     if bad.size:
         row = int(bad[0])
-        raise DataError(f"prices are finite and greater than zero; found {value[row]!r} in row {row}. Leave it out.")
+        raise DataError(f"prices are finite and greater than zero; found {float(value[row])!r} in row {row}. Leave it out.")
     return time, value
