@@ -126,9 +126,9 @@ def go(folder: RunFolder) -> None:
 
 
 def test_killed_at_any_call_to_the_file_system_the_resumed_session_is_the_same(tmp_path: Path) -> None:
-    """Every ninth call, beginning at another one for each segment's first write."""
+    """Every thirteenth call; `test_every_call` tries each one of a smaller training."""
     whole = hashed_files(SHORT.run(tmp_path / "whole"))
-    for n in itertools.count(1, 9):
+    for n in itertools.count(1, 13):
         folder = new_folder(tmp_path / str(n), 1)
         with contextlib.suppress(Crash), faults(CrashAt(n)) as disk:
             go(folder)
@@ -144,7 +144,7 @@ def test_a_full_disk_ends_the_session_with_everything_before_it_good(tmp_path: P
     """The error names the cure; each step that the journal has can be read and rebuilt; resume goes on."""
     whole = hashed_files(SHORT.run(tmp_path / "whole"))
     replayed = 0
-    for n in itertools.count(30, 7):
+    for n in itertools.count(30, 11):
         folder = new_folder(tmp_path / str(n), 1)
         with faults(FailAt(n, errno.ENOSPC, lasting=True)) as disk, contextlib.suppress(DiskError):
             go(folder)
@@ -159,4 +159,4 @@ def test_a_full_disk_ends_the_session_with_everything_before_it_good(tmp_path: P
         go(folder)
         assert hashed_files(folder) == whole, f"failed at call {n}"
         shutil.rmtree(folder.path)
-    assert replayed > 3
+    assert replayed > 2

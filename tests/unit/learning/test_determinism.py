@@ -76,9 +76,7 @@ def test_portable_numerics_after_torch_has_begun_are_refused(monkeypatch: pytest
     if torch.backends.cpu.get_cpu_capability() == "AVX2":
         pytest.skip("torch computes with AVX2 here anyway")
     monkeypatch.setenv("LOCKSTEP_NUMERICS", "portable")
-    with pytest.raises(
-        MachineError, match=r"torch had begun with .*\. Start the process anew"
-    ):
+    with pytest.raises(MachineError, match=r"torch had begun with .*\. Start the process anew"):
         determinism.numerics_entries()
 
 
