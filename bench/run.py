@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 
-NAMES = ("startup", "engine", "liquidity_sweep", "search", "gradients")
+NAMES = ("startup", "engine", "liquidity_sweep", "search", "gradients", "replay")
 
 
 def main(names: list[str]) -> int:

@@ -1,6 +1,7 @@
 """Experiences, replay buffers and environments of agents. See README.md."""
 
-from lockstep.rl.environment import Action, SingleAssetEnvironment, StepResult
+from lockstep.learning.outcomes import Action
+from lockstep.rl.environment import SingleAssetEnvironment, StepResult
 from lockstep.rl.experience import ExperienceBatch, Outcome, RLExperience
 from lockstep.rl.prioritized import PrioritizedExperienceBuffer
 from lockstep.rl.replay_buffer import (

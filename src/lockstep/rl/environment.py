@@ -24,13 +24,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.engine.costs import Costs
+from lockstep.learning.outcomes import Action
 from lockstep.market.candles import Candles
 from lockstep.runs.seeds import DEFAULT_SEED, SeedTree
 
@@ -43,14 +43,6 @@ STATE_VERSION: Final = 1
 _PER_BAR: Final = 4
 _OF_THE_ACCOUNT: Final = 3
 _LIMIT: Final = 10.0
-
-
-class Action(IntEnum):
-    """What an agent can do; the numbers are those of training outcomes (SPEC 9.2)."""
-
-    SELL = 0
-    HOLD = 1
-    BUY = 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

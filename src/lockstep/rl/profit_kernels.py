@@ -56,16 +56,23 @@ def derive_python(
     floats: NDArray[np.float64], ints: NDArray[np.int64], slots: NDArray[np.int64], floor: float, exponent: float
 ) -> None:
     """Account, base and value of slots (n,) from their facts."""
-    base_of_zero = -1.0  # half of all experiences, and a power is what costs most here
+    # Scores of 0 and 1 are most of all, and a power is what costs most here.
+    base_of_zero = -1.0
+    base_of_one = -1.0
     for slot in slots:
         known = ints[slot, OUTCOME] != UNKNOWN
         ints[slot, ACCOUNT] = 1 if known and floats[slot, PROFIT] > 0.0 else 0
-        if floats[slot, SCORE] != 0.0:
-            floats[slot, BASE] = power(floor + floats[slot, SCORE], exponent)
-        else:
+        score = floats[slot, SCORE]
+        if score == 0.0:
             if base_of_zero < 0.0:
                 base_of_zero = power(floor, exponent)
             floats[slot, BASE] = base_of_zero
+        elif score == 1.0:
+            if base_of_one < 0.0:
+                base_of_one = power(floor + 1.0, exponent)
+            floats[slot, BASE] = base_of_one
+        else:
+            floats[slot, BASE] = power(floor + score, exponent)
         floats[slot, VALUE] = experience_value(
             floats[slot, SCORE], floats[slot, ERROR], ints[slot, ACTION], ints[slot, BEST]
         )
@@ -247,6 +254,25 @@ def set_errors_python(
 
 
 set_errors: Any = kernel(set_errors_python)
+
+
+def broken_outcome_python(
+    profits: NDArray[np.float64], scores: NDArray[np.float64], best: NDArray[np.int64]
+) -> tuple[int, int]:
+    """Number of the rule that the first bad of n outcomes breaks, as `replay_buffer` numbers them, and which it is."""
+    for k in range(profits.size):
+        if not np.isfinite(profits[k]):
+            return 0, k
+        if not 0.0 <= scores[k] <= 1.0:
+            return 1, k
+        if scores[k] > 0.0 and profits[k] <= 0.0:
+            return 2, k
+        if best[k] < 0:
+            return 3, k
+    return -1, -1
+
+
+broken_outcome: Any = kernel(broken_outcome_python)
 
 
 def conflict_python(

@@ -53,6 +53,12 @@ STATE_VERSION: Final = 1
 #: Rounds of drawing and dropping before the drawn ones are taken out of the trees. Of a few hundred out of thousands
 #: the second round draws next to nothing.
 _ROUNDS: Final = 4
+_OUTCOME_RULES: Final = (
+    "actual_profits are finite fractions",
+    "profitability_scores lie in 0 .. 1",
+    "losses score 0",
+    "optimal_actions are whole numbers >= 0",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,17 +305,19 @@ class ProfitWeightedExperienceBuffer:
         found = kernels.conflict(store.floats, store.ints, slots, profits, scores, best, self._marked)
         if found >= 0:
             raise RefusedError(
-                "buffer: an id is named once and a validated outcome does not change; "
-                f"experience {np.asarray(ids)[found]} (number {found} of this call) would. Nothing was updated; leave it out."
+                "buffer: an id is named once and a validated outcome does not change; experience "
+                f"{np.asarray(ids)[found]} (number {found} of this call) would. Nothing was updated; leave it out."
             )
         here = slots >= 0
+        if not here.all():
+            slots, profits, scores = slots[here], profits[here], scores[here]
+            best, final = best[here], final[here]
         kernels.set_outcomes(
             store.floats, store.ints, store.ids, forest.forest, forest.offsets,
-            keys.keys, keys.shift, keys.best_key, keys.best_slot,
-            slots[here], profits[here], scores[here], best[here], final[here],
+            keys.keys, keys.shift, keys.best_key, keys.best_slot, slots, profits, scores, best, final,
             self._counters, rules.floor, rules.exponent, rules.count_penalty,
         )  # fmt: skip
-        return int(np.count_nonzero(here))
+        return int(slots.size)
 
     def experience(self, id: int) -> RLExperience | None:
         """The experience of an id, or None where it was evicted. Raises InputError for what is no id yet."""
@@ -439,14 +447,9 @@ def _account(sums: NDArray[np.float64], evicted: int, unknown: int) -> AccountSt
 def _check_outcomes(profits: NDArray[np.float64], scores: NDArray[np.float64], best: NDArray[Any]) -> None:
     if best.dtype.kind not in "iu" and best.size:
         raise InputError(f"buffer: optimal_actions are whole numbers >= 0; found {best.dtype}.")
-    for rule, good in (
-        ("actual_profits are finite fractions", np.isfinite(profits)),
-        ("profitability_scores lie in 0 .. 1", (scores >= 0.0) & (scores <= 1.0)),
-        ("losses score 0", (scores == 0.0) | (profits > 0.0)),
-        ("optimal_actions are whole numbers >= 0", best >= 0),
-    ):
-        if not np.all(good):
-            k = int(np.flatnonzero(~good)[0])
-            raise InputError(
-                f"buffer: {rule}; outcome {k} has profit {profits[k]}, score {scores[k]}, action {best[k]}."
-            )
+    number, k = kernels.broken_outcome(profits, scores, best)
+    if number >= 0:
+        raise InputError(
+            f"buffer: {_OUTCOME_RULES[number]}; outcome {k} has profit {profits[k]}, score {scores[k]}, "
+            f"action {best[k]}."
+        )

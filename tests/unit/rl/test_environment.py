@@ -11,7 +11,7 @@ from lockstep.core.errors import InputError, RefusedError
 from lockstep.engine.costs import FREE, Costs
 from lockstep.market import sample_candles
 from lockstep.market.candles import Candles
-from lockstep.rl.environment import Action, SingleAssetEnvironment
+from lockstep.rl import Action, SingleAssetEnvironment
 from lockstep.runs.checkpoint import through_storage
 
 HOUR = 3_600_000

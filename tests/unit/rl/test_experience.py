@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lockstep.core.errors import InputError, RefusedError
-from lockstep.rl import Outcome, RLExperience
+from lockstep.learning.outcomes import outcome_of
+from lockstep.rl import Action, Outcome, RLExperience
 from lockstep.rl.experience import experience_value, experience_value_python
 
 
@@ -58,7 +59,13 @@ def test_the_value_lies_between_0_and_1_and_both_forms_agree(score: float, error
 
 
 def test_anything_with_the_five_fields_is_an_outcome() -> None:
+    """That of SPEC 9.2 foremost: 100 to 100.5 less a cost of .001 is a profit of .004, of a target of .01."""
     assert isinstance(Known(), Outcome)
+    measured = outcome_of(Action.BUY, 100.0, 100.5)
+    found = made(action=int(Action.BUY)).with_outcome(measured)
+    assert found.actual_profit == pytest.approx(0.004)
+    assert found.experience_value == pytest.approx(0.4 * 0.4)
+    assert found.outcome_validated
 
 
 def test_arrays_of_an_experience_cannot_be_changed_and_are_its_own() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -13,10 +16,10 @@ from scipy.stats import chi2
 from tests.unit.rl.test_experience import Known
 
 from lockstep.core.errors import InputError, RefusedError
-from lockstep.rl import ProfitWeightedExperienceBuffer, ReplayRules, replay_buffer
+from lockstep.rl import ProfitWeightedExperienceBuffer, ReplayRules, replay_buffer, store
 from lockstep.rl import profit_kernels as kernels
 from lockstep.rl.experience import experience_value
-from lockstep.testing.contracts.replay_buffer import experience
+from lockstep.testing.contracts.replay_buffer import experience, play
 
 Buffer = ProfitWeightedExperienceBuffer
 
@@ -485,10 +488,7 @@ TWINS = [name.removesuffix("_python") for name in vars(kernels) if name.endswith
 
 def test_compiled_and_python_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A training on compiled kernels, and the same on their Python twins: equal states, to the last bit."""
-    from lockstep.rl import store
-    from lockstep.testing.contracts.replay_buffer import play
-
-    assert len(TWINS) == 12
+    assert len(TWINS) == 13
 
     def training(buffer: Buffer) -> tuple[list[str], str]:
         digests = play(buffer, 3, 12)
@@ -506,6 +506,18 @@ def test_compiled_and_python_give_the_same_bits(monkeypatch: pytest.MonkeyPatch)
     for name in ("gather", "find_slots", "broken_rule"):
         monkeypatch.setattr(store, name, getattr(store, f"{name}_python"))
     assert training(Buffer(20)) == compiled
+
+
+def test_a_fresh_process_with_other_hashes_draws_the_same() -> None:
+    """R9.51."""
+    script = """
+from lockstep.rl import ProfitWeightedExperienceBuffer
+from lockstep.testing.contracts.replay_buffer import play
+print(*play(ProfitWeightedExperienceBuffer(20, seed=5), 1, 10))
+"""
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == play(Buffer(20, seed=5), 1, 10)
 
 
 def test_the_value_of_a_stored_experience_is_that_of_the_experience() -> None:
