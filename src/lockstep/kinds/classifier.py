@@ -236,11 +236,11 @@ def _torch_result(fit: Fit, spec: ClassifierSpec, parts: _Parts) -> Result:
 
 def _keras_result(fit: Fit, spec: KerasClassifierSpec, parts: _Parts) -> Result:
     """radar_model.h5 and the history; the network as training left it is judged."""
-    from lockstep.learning.supervised.keras_learner import h5_bytes
+    from lockstep.learning.supervised.keras_learner import h5_bytes, probabilities
     from lockstep.learning.supervised.keras_trainer import MODEL_FILE, keras_history
 
     learner = cast("KerasLearner", fit.learner)
-    chances = None if parts.test is None else learner.probabilities(parts.test)
+    chances = None if parts.test is None else probabilities(learner.model, next(iter(parts.test.inputs.values())))
     table = spec.training
     history = keras_history(fit, test_size=table.test_size, validation_split=table.validation_split, seed=spec.seed)
     return Result(

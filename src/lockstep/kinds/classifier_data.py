@@ -123,7 +123,7 @@ def _arrays(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
         if path.suffix == ".npz":
             with np.load(io.BytesIO(data), allow_pickle=False) as found:
                 return {name: found[name] for name in found.files}
-    except (SafetensorError, ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+    except (SafetensorError, ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read as {path.suffix} ({error}). Write the file anew.") from error
     raise DataError(f"{path}: a file of samples is .npz or .safetensors; found {path.suffix or 'no suffix'}")
 

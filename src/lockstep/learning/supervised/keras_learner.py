@@ -13,7 +13,7 @@ import contextlib
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -100,17 +100,6 @@ class KerasLearner:
         self.model.reset_metrics()
         return total
 
-    def probabilities(self, samples: Samples) -> NDArray[np.float64]:
-        """Class probabilities (n, classes) of the network as it is."""
-        _settle()
-        x = _image(samples)
-        with self._keras.device("cpu"):
-            parts = [
-                self._keras.ops.convert_to_numpy(self.model(x[start : start + _CHUNK], training=False))
-                for start in range(0, len(x), _CHUNK)
-            ]
-        return np.concatenate(parts).astype(np.float64)
-
     def weights(self) -> dict[str, NDArray[Any]]:
         """A copy of the network's weights by layer and name."""
         return {str(weight.path): np.array(_numpy(self._keras, weight)) for weight in self.model.weights}
@@ -167,6 +156,18 @@ def build_model(shape: tuple[int, ...], classes: int, seeds: SeedTree) -> Any:
     )
 
 
+def probabilities(model: Any, images: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Class probabilities (n, classes) of a trained model for images (n, height, width, channels)."""
+    keras = require_keras()
+    _settle()
+    with keras.device("cpu"):
+        parts = [
+            _numpy(keras, model(images[start : start + _CHUNK], training=False))
+            for start in range(0, len(images), _CHUNK)
+        ]
+    return np.concatenate(parts).astype(np.float64)
+
+
 def h5_bytes(model: Any) -> bytes:
     """The model as an .h5 file, architecture and weights, which `keras.models.load_model` opens.
 
@@ -178,9 +179,7 @@ def h5_bytes(model: Any) -> bytes:
         path = Path(folder) / "model.h5"
         try:
             absl.setLevel(logging.ERROR)  # it warns of the older format, which is the one asked for
-            with warnings.catch_warnings():
-                # Keras' torch backend converts arrays in a way that NumPy 2 announces the end of.
-                warnings.simplefilter("ignore", DeprecationWarning)
+            with _announced():
                 model.save(path, include_optimizer=False)
         finally:
             absl.setLevel(level)
@@ -212,9 +211,18 @@ def _measured(told: Mapping[str, Any], count: int) -> Measured:
     return Measured(loss_sum=float(told["loss"]) * count, correct=round(float(told["accuracy"]) * count), count=count)
 
 
-def _numpy(keras: Any, variable: Any) -> NDArray[Any]:
-    array: NDArray[Any] = keras.ops.convert_to_numpy(variable)
+def _numpy(keras: Any, value: Any) -> NDArray[Any]:
+    with _announced():
+        array: NDArray[Any] = keras.ops.convert_to_numpy(value)
     return array
+
+
+@contextlib.contextmanager
+def _announced() -> Iterator[None]:
+    """Keras' torch backend converts tensors in a way that NumPy 2 announces the end of; that is Keras' to mend."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="__array__ implementation", category=DeprecationWarning)
+        yield
 
 
 def _settle() -> None:

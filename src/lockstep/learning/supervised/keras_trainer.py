@@ -9,9 +9,7 @@ The folder holds radar_model.h5, training_history.json, training_history.png and
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import logging
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +18,7 @@ from lockstep.learning.supervised import plots, run_log
 from lockstep.learning.supervised.data import pattern_images, samples_of, three_parts, train_test_split
 from lockstep.learning.supervised.fit import Fit, FitSettings
 from lockstep.learning.supervised.history import save_history
-from lockstep.learning.supervised.libraries import require_keras
+from lockstep.learning.supervised.libraries import installed, require_keras
 from lockstep.runs import seeds as seed_tree
 
 if TYPE_CHECKING:
@@ -42,14 +40,10 @@ def set_seeds(seed: int = 42) -> None:
     Lockstep's own draws have addresses in the seed tree. 0 is a seed. Raises InputError when `seed` is not one.
     """
     seed_tree.set_seeds(seed)
-    if _installed("tensorflow"):
+    if installed("tensorflow"):
         importlib.import_module("tensorflow").random.set_seed(seed)
-    if _installed("torch"):
+    if installed("torch"):
         importlib.import_module("lockstep.learning.supervised.pytorch_trainer").set_seeds(seed)
-
-
-def _installed(name: str) -> bool:
-    return name in sys.modules or importlib.util.find_spec(name) is not None
 
 
 def setup_logging(output_dir: Path | str, level: int = logging.INFO) -> logging.Logger:

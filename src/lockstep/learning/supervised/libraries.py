@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import sys
 from typing import Any
 
 from lockstep.core.errors import MissingLibraryError
@@ -21,6 +22,11 @@ def require(module: str, *, extra: str, purpose: str) -> Any:
         ) from error
 
 
+def installed(name: str) -> bool:
+    """Whether a module called `name` is loaded, or could be."""
+    return name in sys.modules or importlib.util.find_spec(name) is not None
+
+
 def require_keras() -> Any:
     """Keras 3, on TensorFlow where that is installed, else on torch; KERAS_BACKEND decides where it is set.
 
@@ -28,10 +34,9 @@ def require_keras() -> Any:
     """
     # Keras reads the variable once, while it loads; a configuration file in the home folder would come after it.
     if not os.environ.get("KERAS_BACKEND"):
-        there = importlib.util.find_spec("tensorflow") is not None
-        os.environ["KERAS_BACKEND"] = "tensorflow" if there else "torch"
+        os.environ["KERAS_BACKEND"] = "tensorflow" if installed("tensorflow") else "torch"
     backend = os.environ["KERAS_BACKEND"]
-    if importlib.util.find_spec("keras") is not None and importlib.util.find_spec(backend) is None:
+    if installed("keras") and not installed(backend):
         raise MissingLibraryError(
             f"Keras computes with {backend}, which is not installed here. Install it, or set KERAS_BACKEND to a "
             "backend that is (torch: pip install 'lockstep-trading[ml]')"
