@@ -32,6 +32,7 @@ from lockstep.market.packages import (
 from lockstep.market.packages_layout import PackageLayout, Pool, Shape, pool_of, timeframe_of
 from lockstep.market.packages_pool import Ranges, joined
 
+_PLAIN: Final = ("timestamp", "symbol", "current_price", "has_price", "is_rapid_change")
 MD5_BYTES: Final = 16
 BLAKE3_BYTES: Final = 32
 
@@ -314,8 +315,9 @@ def concatenated(batches: Sequence[PackageBatch]) -> PackageBatch:
         return first
     if any(batch.layout != first.layout for batch in batches):
         raise DataError("batches that are joined have one layout; found different ones. Build them with one layout.")
-    hashed = [batch if batch.digest is not None else batch.hashed() for batch in batches]
-    names = ("timestamp", "symbol", "current_price", "has_price", "is_rapid_change", "data_hash", "digest")
+    some = any(batch.digest is not None for batch in batches)
+    hashed = [batch.hashed() if some and batch.digest is None else batch for batch in batches]
+    names = (*_PLAIN, "data_hash", "digest") if some else _PLAIN
     columns: dict[str, Any] = {name: np.concatenate([getattr(batch, name) for batch in hashed]) for name in names}
     pools = {name: joined([batch.pools[name] for batch in hashed]) for name in first.pools}
     return PackageBatch(layout=first.layout, pools=pools, **columns)

@@ -119,7 +119,7 @@ def build_packages(
     moments: ArrayLike | None = None,
     chunk: int = CHUNK,
 ) -> Iterator[PackageBatch]:
-    """Batches of at most `chunk` packages, oldest first, hashed.
+    """Batches of at most `chunk` packages, oldest first. They claim no hashes: whoever stores or asks computes them.
 
     Memory: one batch, and beside the candles themselves about 150 bytes for each base bar (pivots, rapid changes).
 
@@ -185,9 +185,7 @@ def _batches(
                 has_price=~np.isnan(price),
                 is_rapid_change=rapid.within(part, plan.rapid.window_ms),
                 pools={name: pools[name] for name in layout.pools()},
-            )
-            .compacted()
-            .hashed()
+            ).compacted()
         )
 
 

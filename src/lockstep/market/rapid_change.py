@@ -429,5 +429,7 @@ def _observations(timestamp: ArrayLike, price: ArrayLike, previous: int | None) 
     bad = np.flatnonzero(~(np.isfinite(value) & (value > 0.0)))
     if bad.size:
         row = int(bad[0])
-        raise DataError(f"prices are finite and greater than zero; found {float(value[row])!r} in row {row}. Leave it out.")
+        raise DataError(
+            f"prices are finite and greater than zero; found {float(value[row])!r} in row {row}. Leave it out."
+        )
     return time, value

@@ -1,4 +1,4 @@
-"""Order books: synchronised by update ids, known at the exchange's times; the shared recording rebuilt level by level."""
+"""Order books: synchronised by update ids, known at the exchange's times; the shared recording rebuilt exactly."""
 
 from __future__ import annotations
 

@@ -198,7 +198,9 @@ def test_feature_arrays_have_the_expected_shape() -> None:
     assert not flag("valid_rl_state", rl_state=np.array([np.nan]))
 
 
-@pytest.mark.parametrize(("price", "near"), [(106.3, True), (106.4, False), (96.2, True), (96.1, False), (-101.0, False)])
+@pytest.mark.parametrize(
+    ("price", "near"), [(106.3, True), (106.4, False), (96.2, True), (96.1, False), (-101.0, False)]
+)
 def test_the_price_is_within_five_percent_of_the_last_close(price: float, near: bool) -> None:
     """R9.3: |101 - p| <= .05 p holds for 101 / 1.05 = 96.19... <= p <= 101 / .95 = 106.31..."""
     assert flag("consistent_price", current_price=price) is near
@@ -297,7 +299,12 @@ def test_quarantine_counts_by_reason_and_remembers_what_was_missing() -> None:
     assert reasons == ("completeness", "valid_timestamp", "valid_ohlcv")  # bars that close after -1 had not closed
     for _ in range(150):
         quarantine.add(bad, reasons)
-    assert quarantine.counts() == {"total": 150, "completeness": 150, **dict.fromkeys(MANDATORY[:2], 150), "integrity": 0}
+    assert quarantine.counts() == {
+        "total": 150,
+        "completeness": 150,
+        **dict.fromkeys(MANDATORY[:2], 150),
+        "integrity": 0,
+    }
     assert len(quarantine.recent) == 100
     text = str(quarantine.recent[-1])
     assert "BTC/USDT at -1: completeness; valid_timestamp; valid_ohlcv" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from pathlib import Path
 from typing import Any
@@ -125,11 +126,9 @@ def test_what_a_crash_left_behind_the_index_is_cut(tmp_path: Path) -> None:
     given = batch().take(batch().completeness() >= 0.8).take(slice(0, 64))
     stored(tmp_path / "once", given)
     stored(tmp_path / "killed", given.take(slice(0, 32)))
-    with pytest.raises(RuntimeError, match="killed"), PackageWriter(
-        tmp_path / "killed", PLAN.layout(), chunk=16
-    ) as writer:
+    with contextlib.suppress(Crash), PackageWriter(tmp_path / "killed", PLAN.layout(), chunk=16) as writer:
         writer.add_batch(given.take(slice(32, 64)))
-        raise RuntimeError("killed")
+        raise Crash
     assert len(PackageStore(tmp_path / "killed")) == 32
     assert PackageStore(tmp_path / "killed").verify() == []
     with next((tmp_path / "killed" / "segments").glob("cnn_features*")).open("ab") as torn:
@@ -236,7 +235,9 @@ def test_symbols_share_a_store(tmp_path: Path) -> None:
     assert set(found) == set(symbols)
 
 
-@pytest.mark.parametrize("make", [lambda n: FailAt(n, errno.ENOSPC), CrashAt, PowerCutAt], ids=["full", "kill", "power"])
+@pytest.mark.parametrize(
+    "make", [lambda n: FailAt(n, errno.ENOSPC), CrashAt, PowerCutAt], ids=["full", "kill", "power"]
+)
 def test_stopped_at_any_call_a_store_is_sound_and_goes_on(tmp_path: Path, make: Any) -> None:
     """Every n-th call fails, kills the process or cuts the power: what the index counts is there, writing goes on."""
     given = batch().take(batch().completeness() >= 0.8).take(slice(0, 48))

@@ -25,7 +25,7 @@ def seconds(prices: list[float]) -> tuple[Any, Any]:
 
 
 def test_velocity_is_percent_per_minute_over_the_window() -> None:
-    """R9.11: 100.0 at second 0, 100.5 at second 60: 0.5 % in one minute reaches the threshold of .5, 100.49 does not."""
+    """R9.11: 100.0 at second 0, 100.5 at second 60: 0.5 % in a minute reaches the threshold of .5, 100.49 does not."""
     for last, reached in ((100.5, True), (100.49, False), (99.5, True)):
         found = detect_rapid_changes(*seconds([100.0] * 60 + [last]), RapidChangeRules(warmup=1_000))
         assert np.isnan(found.velocity[:60]).all()  # no whole window before
