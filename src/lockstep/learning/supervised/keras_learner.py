@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -45,7 +46,12 @@ def numerics_entries() -> dict[str, str]:
         return determinism.numerics_entries("cpu") | entries
     _settle()
     library = require(backend, extra="keras", purpose="training with Keras")
-    return entries | {backend: str(library.__version__), "device": "cpu"}
+    entries |= {backend: str(library.__version__), "device": "cpu"}
+    if backend == "tensorflow":
+        # Both were seen to change last bits.
+        entries["tensorflow.threads"] = str(library.config.threading.get_intra_op_parallelism_threads())
+        entries["tensorflow.onednn"] = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default")
+    return entries
 
 
 class KerasLearner:

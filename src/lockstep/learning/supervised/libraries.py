@@ -17,14 +17,16 @@ def require(module: str, *, extra: str, purpose: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingLibraryError(
-            f"{purpose} needs {module.partition('.')[0]}, which is not installed here ({error}). "
+            f"{purpose} needs {module.partition('.')[0]}, which cannot be loaded here ({error}). "
             f"Install it with: pip install 'lockstep-trading[{extra}]'"
         ) from error
 
 
 def installed(name: str) -> bool:
     """Whether a module called `name` is loaded, or could be."""
-    return name in sys.modules or importlib.util.find_spec(name) is not None
+    if name in sys.modules:
+        return sys.modules[name] is not None  # None marks a module that may not be imported
+    return importlib.util.find_spec(name) is not None
 
 
 def require_keras() -> Any:
@@ -36,7 +38,9 @@ def require_keras() -> Any:
     if not os.environ.get("KERAS_BACKEND"):
         os.environ["KERAS_BACKEND"] = "tensorflow" if installed("tensorflow") else "torch"
     backend = os.environ["KERAS_BACKEND"]
-    if installed("keras") and not installed(backend):
+    if not installed("keras"):
+        require("keras", extra="keras", purpose="training with Keras")
+    if not installed(backend):
         raise MissingLibraryError(
             f"Keras computes with {backend}, which is not installed here. Install it, or set KERAS_BACKEND to a "
             "backend that is (torch: pip install 'lockstep-trading[ml]')"

@@ -92,7 +92,7 @@ def test_train_has_the_six_parameters_and_defaults() -> None:
 
 
 def test_train_returns_four_items_and_leaves_its_four_files(tmp_path: Path) -> None:
-    """R11.18 to R11.20, R11.25."""
+    """R11.18, R11.19, R11.20, R11.25."""
     model, x_test, y_test, history = small(tmp_path / "new")
     assert x_test.shape == (8, 26, 26, 1)  # 40 x 0.2
     assert y_test.shape == (8,)
@@ -176,7 +176,7 @@ except ImportError as error:
     print(type(error).__name__, error)
 """
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("MissingLibraryError training with Keras needs keras, which is not installed here")
+    assert done.stdout.startswith("MissingLibraryError training with Keras needs keras, which cannot be loaded here")
     assert "pip install 'lockstep-trading[keras]'" in done.stdout
     assert not (tmp_path / "none").exists()
 
