@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import resource
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -126,13 +127,13 @@ def storage(n: int) -> None:
     )
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--million", action="store_true", help="store and load a million packages (minutes)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments or [])
     rates()
     storage(1_000_000 if options.million else 50_000)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

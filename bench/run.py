@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 
-NAMES = ("startup", "engine", "liquidity_sweep", "search", "gradients", "replay")
+NAMES = ("startup", "engine", "liquidity_sweep", "search", "gradients", "replay", "packages")
 
 
 def main(names: list[str]) -> int:

@@ -60,13 +60,23 @@ def altered_after(given_market: dict[str, Any], moment: int) -> dict[str, Any]:
     return {"candles": candles, "trades": trades, "messages": messages}
 
 
-@settings(max_examples=25)
-@given(seed=st.integers(0, 10**6), hour=st.integers(4, 60), minute=st.integers(0, 3_599_999))
-def test_a_package_never_changes_when_later_data_do(seed: int, hour: int, minute: int) -> None:
-    """No look-ahead: bars, trades and book messages after a moment are altered; the packages until it stay."""
-    moment = MONDAY + hour * HOUR + minute
+@settings(max_examples=40)
+@given(seed=st.integers(0, 10**6), source=st.sampled_from(["bar", "trade", "book"]), data=st.data())
+def test_a_package_never_changes_when_later_data_do(seed: int, source: str, data: Any) -> None:
+    """No look-ahead: bars, trades and book messages after a moment are altered; the packages until it stay.
+
+    The moment lies within milliseconds of when something becomes known, where a mistake would show.
+    """
+    whole = market(64, seed)
+    times = {
+        "bar": whole["candles"]["1h"].close_time,
+        "trade": whole["trades"].timestamp,
+        "book": np.array([one.exchange_ms for one in whole["messages"] if one.exchange_ms > 0]),
+    }[source]
+    event = int(times[data.draw(st.integers(times.shape[0] // 10, times.shape[0] * 9 // 10))])
+    moment = event + data.draw(st.sampled_from([0, 1, PLAN.latency_ms - 1, PLAN.latency_ms, PLAN.latency_ms + 1]))
     moments = np.unique(np.append(MONDAY + np.arange(2, 70) * HOUR + PLAN.latency_ms, moment))
-    before, after = (digests(each, moments) for each in (market(64, seed), altered_after(market(64, seed), moment)))
+    before, after = (digests(each, moments) for each in (whole, altered_after(whole, moment)))
     count = int(np.searchsorted(moments, moment, side="right"))
     assert before[:count] == after[:count]
     assert before[count:] != after[count:]

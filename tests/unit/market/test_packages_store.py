@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
+import subprocess
+import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,8 @@ from lockstep.market.packages_layout import PackageLayout
 from lockstep.market.packages_store import PackageStore, PackageWriter
 from lockstep.runs.segment_format import FRAME_TAG, HEAD, frame_seal
 from lockstep.testing.faults import Crash, CrashAt, FailAt, PowerCutAt, faults
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def batch(n: int = 100, seed: int = 4) -> PackageBatch:
@@ -265,3 +271,38 @@ def test_stopped_at_any_call_a_store_is_sound_and_goes_on(tmp_path: Path, make: 
             break
         n += 4
     assert stopped > 10
+
+
+def peak_of(folder: Path, count: int, given: Any) -> int:
+    """Most bytes held at once while `count` packages are built, stored, loaded and verified."""
+    moments = given["1h"].close_time[-count:] + PLAN.latency_ms
+    tracemalloc.start()
+    try:
+        with PackageWriter(folder, PLAN.layout(), chunk=256) as writer:
+            for each in build_packages(PLAN, given, moments=moments, chunk=256):
+                writer.add_batch(each)
+        assert PackageStore(folder).verify() == []
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_number_of_packages(tmp_path: Path) -> None:
+    """Of the same candles, 3,200 packages need no more memory than 800: one chunk at a time."""
+    given = market(3_600, 2)["candles"]
+    peak_of(tmp_path / "warm", 300, given)
+    few, many = (peak_of(tmp_path / str(count), count, given) for count in (800, 3_200))
+    assert many < 1.25 * few
+
+
+@pytest.mark.long
+def test_a_million_packages_are_stored_and_verified_in_bounded_memory(tmp_path: Path) -> None:
+    """A million packages, in a process of its own: less than 200 MiB beyond the candles (65 MiB were measured)."""
+    text = subprocess.run(
+        [sys.executable, "-m", "bench.packages", "--million"], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout
+    found = re.search(r"([\d,]+) stored, ([\d,]+) in quarantine, 0 problems; .* of which ([\d,]+) MiB beyond", text)
+    assert found, text
+    stored_count, kept_out, beyond = (int(group.replace(",", "")) for group in found.groups())
+    assert stored_count + kept_out == 1_000_000
+    assert beyond < 200
