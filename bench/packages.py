@@ -123,7 +123,7 @@ def storage(n: int) -> None:
         f"{n:,} packages: built and stored {n / built:,.0f} /s, loaded and verified {loaded / read:,.0f} /s, "
         f"{size / loaded:,.0f} bytes each on disk, {loaded:,} stored, {writer.quarantine.total:,} in quarantine, "
         f"{len(store.problems)} problems; peak memory {peak_mib():,.0f} MiB, of which {peak_mib() - before:,.0f} MiB "
-        "beyond the candles"
+        "came with building, storing and loading"
     )
 
 
