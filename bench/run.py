@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 
-NAMES = ("startup", "engine", "liquidity_sweep", "search")
+NAMES = ("startup", "engine", "liquidity_sweep", "search", "gradients", "replay", "packages")
 
 
 def main(names: list[str]) -> int:

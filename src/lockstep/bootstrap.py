@@ -34,7 +34,11 @@ if TYPE_CHECKING:
     from lockstep.strategies.evaluate import Sweep
     from lockstep.strategies.registry import Reference
 
-KINDS: Final = {"strategy": "lockstep.kinds.strategy:KIND"}
+KINDS: Final = {
+    "classifier": "lockstep.kinds.classifier:KIND",
+    "classifier-keras": "lockstep.kinds.classifier:KERAS_KIND",
+    "strategy": "lockstep.kinds.strategy:KIND",
+}
 for _name, _path in KINDS.items():
     registry.register(_name, _path)
 

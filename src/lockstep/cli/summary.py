@@ -32,7 +32,7 @@ def trained(result: TrainResult) -> RenderableType:
         parts += [Text(), Text(f"ALARM: {result.alarm}", style="bold red")]
     parts += [Text(f"note: {line}") for line in result.notes]
     parts += [Text(), Text("to repeat this"), facts(_repeat(result))]
-    if result.status == "complete":
+    if result.status == "complete" and "strategy" in result.summary:
         parts += [Text(), Text("verdict: not judged yet (the best of many trials always looks good)")]
     return Group(*parts)
 
@@ -51,6 +51,8 @@ def _head(result: TrainResult) -> list[tuple[str, str]]:
     found = result.summary.get("data", {})
     market = " ".join(str(found[key]) for key in ("exchange", "symbol", "timeframe") if found.get(key))
     rows = [("run", f"{result.run_id} ({', '.join([result.status, *result.tags])})")]
+    if result.spec.get("kind", "strategy") != "strategy":
+        return [*rows, ("kind", str(result.spec["kind"])), *_plain(result.summary)]
     if result.summary:
         strategy = result.summary["strategy"]["name"]
         rows.append(("strategy", f"{strategy}, searched by {result.spec['search']['optimizer']}"))
@@ -66,6 +68,23 @@ def _head(result: TrainResult) -> list[tuple[str, str]]:
         )
     rows.append(("trials", _trials(result)))
     return rows
+
+
+def _plain(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a kind without a report of its own says about its result: a row per key, a level deep."""
+    rows = []
+    for name, value in summary.items():
+        pairs = value.items() if isinstance(value, Mapping) else [("", value)]
+        told = [f"{key} {_figure(item)}".strip() for key, item in pairs if isinstance(item, str | int | float)]
+        if told:
+            rows.append((name.replace("_", " "), ", ".join(told).replace("_", " ")))
+    return rows
+
+
+def _figure(value: str | float) -> str:
+    if isinstance(value, str | bool):
+        return str(value)
+    return count(value) if isinstance(value, int) else f"{value:.4g}"
 
 
 def _trials(result: TrainResult) -> str:

@@ -15,7 +15,8 @@
     ├── NotComparableError                3     other code or numerics: equality cannot be expected
     ├── MachineError                      4     the machine, not the input: disk, memory, processes
     │   ├── DiskError                           a read or write failed
-    │   └── WorkerLostError                     worker processes died again and again
+    │   ├── WorkerLostError                     worker processes died again and again
+    │   └── MissingLibraryError (ImportError)   an optional library is not installed
     └── Interrupted                     130     stopped on request, with everything kept
 
 Every message names the rule, the value found, the place and the cure. Exit code 0 is success.
@@ -97,6 +98,10 @@ class DiskError(MachineError):
 
 class WorkerLostError(MachineError):
     """Worker processes died more often than they are retried."""
+
+
+class MissingLibraryError(MachineError, ImportError):
+    """What was asked for needs an optional library that is not installed here."""
 
 
 class Interrupted(LockstepError):  # noqa: N818 - an interruption is a wish, not an error

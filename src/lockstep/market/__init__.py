@@ -25,8 +25,29 @@ if TYPE_CHECKING:
     from lockstep.market.load import load_candles as load_candles
     from lockstep.market.load import load_with_report as load_with_report
     from lockstep.market.load import read_bars as read_bars
+    from lockstep.market.orderbook import DepthFeed as DepthFeed
+    from lockstep.market.orderbook import OrderBook as OrderBook
+    from lockstep.market.orderbook import Trades as Trades
+    from lockstep.market.orderbook import load_depth as load_depth
+    from lockstep.market.orderbook import load_trades as load_trades
+    from lockstep.market.orderbook import replay_book as replay_book
+    from lockstep.market.packages import ModelInputPackage as ModelInputPackage
+    from lockstep.market.packages import PackageRules as PackageRules
+    from lockstep.market.packages_batch import PackageBatch as PackageBatch
+    from lockstep.market.packages_build import PackagePlan as PackagePlan
+    from lockstep.market.packages_build import build_packages as build_packages
+    from lockstep.market.packages_layout import PackageLayout as PackageLayout
+    from lockstep.market.packages_quarantine import Quarantine as Quarantine
+    from lockstep.market.packages_store import PackageStore as PackageStore
+    from lockstep.market.packages_store import PackageWriter as PackageWriter
+    from lockstep.market.packages_stream import PackageBuilder as PackageBuilder
     from lockstep.market.quality import QualityReport as QualityReport
     from lockstep.market.quality import quality_report as quality_report
+    from lockstep.market.rapid_change import RapidChange as RapidChange
+    from lockstep.market.rapid_change import RapidChangeDetector as RapidChangeDetector
+    from lockstep.market.rapid_change import RapidChangeMonitor as RapidChangeMonitor
+    from lockstep.market.rapid_change import RapidChangeRules as RapidChangeRules
+    from lockstep.market.rapid_change import detect_rapid_changes as detect_rapid_changes
     from lockstep.market.resampling import align_asof as align_asof
     from lockstep.market.resampling import resample as resample
     from lockstep.market.resampling import take_asof as take_asof
@@ -43,23 +64,44 @@ _HOME = {
     "DataCleaner": "cleaning",
     "DataCollector": "collector",
     "DataFilterConfig": "cleaning",
+    "DepthFeed": "orderbook",
     "DroppedRowsWarning": "load",
     "FewCandlesWarning": "cleaning",
     "FileSource": "source",
     "Gap": "gaps",
     "LoadReport": "load",
+    "ModelInputPackage": "packages",
+    "OrderBook": "orderbook",
     "PRESETS": "cleaning",
+    "PackageBatch": "packages_batch",
+    "PackageBuilder": "packages_stream",
+    "PackageLayout": "packages_layout",
+    "PackagePlan": "packages_build",
+    "PackageRules": "packages",
+    "PackageStore": "packages_store",
+    "PackageWriter": "packages_store",
     "QualityReport": "quality",
+    "Quarantine": "packages_quarantine",
+    "RapidChange": "rapid_change",
+    "RapidChangeDetector": "rapid_change",
+    "RapidChangeMonitor": "rapid_change",
+    "RapidChangeRules": "rapid_change",
     "SampleSource": "source",
+    "Trades": "orderbook",
     "align_asof": "resampling",
+    "build_packages": "packages_build",
+    "detect_rapid_changes": "rapid_change",
     "find_gaps": "gaps",
     "gap_before": "gaps",
     "load_candles": "load",
+    "load_depth": "orderbook",
+    "load_trades": "orderbook",
     "load_with_report": "load",
     "open_snapshot": "snapshot",
     "quality_report": "quality",
     "quick_clean": "cleaning",
     "read_bars": "load",
+    "replay_book": "orderbook",
     "resample": "resampling",
     "sample_candles": "sample",
     "take_asof": "resampling",
@@ -73,22 +115,43 @@ __all__ = [
     "DataCleaner",
     "DataCollector",
     "DataFilterConfig",
+    "DepthFeed",
     "DroppedRowsWarning",
     "FewCandlesWarning",
     "FileSource",
     "Gap",
     "LoadReport",
+    "ModelInputPackage",
+    "OrderBook",
+    "PackageBatch",
+    "PackageBuilder",
+    "PackageLayout",
+    "PackagePlan",
+    "PackageRules",
+    "PackageStore",
+    "PackageWriter",
     "QualityReport",
+    "Quarantine",
+    "RapidChange",
+    "RapidChangeDetector",
+    "RapidChangeMonitor",
+    "RapidChangeRules",
     "SampleSource",
+    "Trades",
     "align_asof",
+    "build_packages",
+    "detect_rapid_changes",
     "find_gaps",
     "gap_before",
     "load_candles",
+    "load_depth",
+    "load_trades",
     "load_with_report",
     "open_snapshot",
     "quality_report",
     "quick_clean",
     "read_bars",
+    "replay_book",
     "resample",
     "sample_candles",
     "take_asof",

@@ -28,6 +28,7 @@ CODES = {
     "MachineError": 4,
     "DiskError": 4,
     "WorkerLostError": 4,
+    "MissingLibraryError": 4,
     "Interrupted": 130,
 }
 

@@ -1,0 +1,1 @@
+"""Networks, gradient training, and the record from which every step comes back."""

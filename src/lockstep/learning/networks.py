@@ -1,0 +1,128 @@
+"""Networks that read windows of market features, and the loss of their three heads.
+
+Notation
+    x       features of a window, float32 (batch, channels, window), oldest bar first, normalised
+    z       direction or pivot class, logits (batch, classes)
+    r       expected return over the horizon, a fraction (batch,)
+    c       confidence that the class is right, logit (batch,)
+
+Loss (SPEC 9.5)   L = w_1 CE(z, class) + w_2 smooth-L1(r, return) + w_3 BCE(c, [argmax z = class]),  w = 1, .5, .3  (1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from lockstep.core.errors import InputError
+
+
+class Heads(NamedTuple):
+    """What a pattern network returns; any module that does can be trained as one."""
+
+    direction: torch.Tensor
+    """Logits (batch, classes)."""
+    expected_return: torch.Tensor
+    """Fraction (batch,)."""
+    confidence: torch.Tensor
+    """Logit (batch,)."""
+
+
+class Losses(NamedTuple):
+    """A loss to descend, and the named parts that are recorded beside it; all scalars."""
+
+    total: torch.Tensor
+    parts: Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatternShape:
+    """Sizes of a `PatternCNN`; the defaults give 98,133 parameters."""
+
+    channels: int = 8
+    window: int = 64
+    classes: int = 3
+    filters: tuple[int, int, int] = (32, 64, 64)
+    hidden: int = 72
+    dropout: float = 0.1
+    batch_norm: bool = False
+
+    def __post_init__(self) -> None:
+        if self.window < 4 or self.window % 4:
+            raise InputError(f"two poolings halve the window, so it is a multiple of 4; found {self.window}")
+        if self.classes < 2:
+            raise InputError(f"a direction has at least two classes; found {self.classes}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise InputError(f"dropout is a share of the hidden units, from 0 to below 1; found {self.dropout!r}")
+
+
+class PatternCNN(nn.Module):
+    """Three convolutions over time, one hidden layer, three heads."""
+
+    def __init__(self, shape: PatternShape | None = None) -> None:
+        super().__init__()
+        self.shape = shape = shape if shape is not None else PatternShape()
+        one, two, three = shape.filters
+        self.trunk = nn.Sequential(
+            *self._block(shape.channels, one, 5),
+            *self._block(one, two, 5),
+            nn.MaxPool1d(2),
+            *self._block(two, three, 3),
+            nn.MaxPool1d(2),
+            nn.Flatten(),
+            nn.Linear(three * (shape.window // 4), shape.hidden),
+            nn.ReLU(),
+        )
+        self.dropout = nn.Dropout(shape.dropout)
+        self.direction = nn.Linear(shape.hidden, shape.classes)
+        self.expected_return = nn.Linear(shape.hidden, 1)
+        self.confidence = nn.Linear(shape.hidden, 1)
+
+    def _block(self, before: int, after: int, width: int) -> list[nn.Module]:
+        convolution = nn.Conv1d(before, after, width, padding=width // 2)
+        norm = [nn.BatchNorm1d(after)] if self.shape.batch_norm else []
+        return [convolution, *norm, nn.ReLU()]
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """The hidden layer (batch, hidden), before dropout."""
+        hidden: torch.Tensor = self.trunk(x)
+        return hidden
+
+    def forward(self, x: torch.Tensor) -> Heads:
+        """The three heads for windows (batch, channels, window)."""
+        hidden = self.dropout(self.features(x))
+        return Heads(
+            self.direction(hidden), self.expected_return(hidden).squeeze(1), self.confidence(hidden).squeeze(1)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadWeights:
+    """The weights of eq. (1)."""
+
+    classification: float = 1.0
+    regression: float = 0.5
+    confidence: float = 0.3
+
+
+def pattern_loss(
+    heads: Heads,
+    classes: torch.Tensor,
+    returns: torch.Tensor,
+    *,
+    weights: HeadWeights | None = None,
+    class_weights: torch.Tensor | None = None,
+) -> Losses:
+    """Eq. (1) for targets classes int64 (batch,) and returns float32 (batch,); `class_weights` float32 (classes,)."""
+    w = weights if weights is not None else HeadWeights()
+    classification = functional.cross_entropy(heads.direction, classes, weight=class_weights)
+    regression = functional.smooth_l1_loss(heads.expected_return, returns)
+    right = (heads.direction.detach().argmax(dim=1) == classes).to(heads.confidence.dtype)
+    confidence = functional.binary_cross_entropy_with_logits(heads.confidence, right)
+    total = w.classification * classification + w.regression * regression + w.confidence * confidence
+    return Losses(total, {"classification": classification, "regression": regression, "confidence": confidence})

@@ -1,0 +1,245 @@
+"""Labelled samples: what every trainer here learns from, whoever made them.
+
+    pattern_samples(50, seed=42)      six patterns as windows and eight figures       -> PyTorch (SPEC 11)
+    pattern_images(200, seed=42)      four of them as 128 x 128 x 1 images            -> Keras
+    samples_of((x, y))                arrays, named arrays, or a PyTorch Dataset of (input, ..., label)
+
+Everything is in memory: a data set is pinned by the digest of its columns before the first update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from lockstep.core.errors import DataError, InputError
+from lockstep.core.hashing import digest_columns
+from lockstep.learning.supervised.patterns import Pattern, Windows, make_windows
+from lockstep.runs.seeds import MAX_SEED, SeedTree
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+IMAGE_PATTERNS: Final = (Pattern.BULL, Pattern.BEAR, Pattern.SIDEWAYS, Pattern.BREAKOUT)
+IMAGE_SIZE: Final = 128
+_PRICE_ROWS: Final = 96
+_VOLUME_ROWS: Final = 28
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Samples:
+    """n labelled samples. `inputs`: named float32 arrays, n rows each; `labels`: int64 (n,), places in `classes`."""
+
+    inputs: Mapping[str, NDArray[np.float32]]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            raise DataError("a data set has at least one input; found none")
+        if self.labels.ndim != 1 or self.labels.dtype != np.int64 or len(self.labels) == 0:
+            raise DataError(
+                f"labels are whole numbers, one per sample, of at least one sample; found {self.labels.dtype} "
+                f"{self.labels.shape}"
+            )
+        for name, array in self.inputs.items():
+            if array.dtype != np.float32 or array.ndim < 2 or len(array) != len(self.labels):
+                raise DataError(
+                    f"input {name!r} is float32 with a row per sample, ({len(self.labels)}, ...); found {array.dtype} "
+                    f"{array.shape}"
+                )
+            if not np.isfinite(array).all():
+                row = int(np.argwhere(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))[0, 0])
+                raise DataError(f"input {name!r}, sample {row}: not a finite number. Remove or repair the sample.")
+        if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
+            found = self.labels[(self.labels < 0) | (self.labels >= len(self.classes))][0]
+            raise DataError(f"labels are 0 to {len(self.classes) - 1}, places in the list of classes; found {found}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one sample, by input."""
+        return {name: array.shape[1:] for name, array in self.inputs.items()}
+
+    @property
+    def per_class(self) -> int | None:
+        """Samples of each class where all have equally many, else None."""
+        counts = set(np.bincount(self.labels, minlength=len(self.classes)).tolist())
+        return int(counts.pop()) if len(counts) == 1 else None
+
+    @property
+    def digest(self) -> str:
+        """Of all columns, input names, and through the labels' range, classes."""
+        inputs = {f"input.{name}": array for name, array in self.inputs.items()}
+        classes = {f"class.{name}": np.array([place]) for place, name in enumerate(self.classes)}
+        return digest_columns({**inputs, "label": self.labels, **classes})
+
+    def take(self, rows: NDArray[np.int64]) -> Samples:
+        """The samples of these rows."""
+        inputs = {name: array[rows] for name, array in self.inputs.items()}
+        return Samples(inputs=inputs, labels=self.labels[rows], classes=self.classes)
+
+
+def train_test_split(samples: Samples, *, test_size: float, random_state: int) -> tuple[Samples, Samples]:
+    """Part of the samples for training and the rest, drawn from each class alike; `random_state` decides which.
+
+    test_size   share of each class that is held out, 0 < test_size < 1, rounded to whole samples
+
+    Raises InputError when a part would be empty.
+    """
+    if isinstance(test_size, bool) or not 0.0 < test_size < 1.0:
+        raise InputError(f"test_size is a share between 0 and 1; found {test_size!r}")
+    rng = SeedTree(random_state).child("split").generator()
+    held = []
+    for label in range(len(samples.classes)):
+        rows = rng.permutation(np.flatnonzero(samples.labels == label))
+        held.append(rows[: int(len(rows) * test_size + 0.5)])
+    test = np.sort(np.concatenate(held)).astype(np.int64)
+    train = np.setdiff1d(np.arange(len(samples), dtype=np.int64), test)
+    if len(test) == 0 or len(train) == 0:
+        raise InputError(
+            f"test_size = {test_size} of {len(samples)} samples in {len(samples.classes)} classes leaves a part empty; "
+            "give more samples or another share"
+        )
+    return samples.take(train), samples.take(test)
+
+
+def pattern_samples(samples_per_class: int, seed: int) -> Samples:
+    """Windows of the six patterns: "price" (4, 64), "activity" (3, 64) and "about" (8,), all free of scale."""
+    windows = make_windows(samples_per_class, SeedTree(seed).child("data"))
+    price, activity = _price(windows), _activity(windows)
+    inputs = {"price": price, "activity": activity, "about": _about(windows, price, activity)}
+    return Samples(
+        inputs={name: array.astype(np.float32) for name, array in inputs.items()},
+        labels=windows.label,
+        classes=tuple(map(str, windows.patterns)),
+    )
+
+
+def _price(windows: Windows) -> NDArray[np.float64]:
+    """Open, high, low, close, (n, 4, B), as the place in the window's range: 0 its low, 1 its high."""
+    low = windows.low.min(axis=1)[:, None]
+    span = windows.high.max(axis=1)[:, None] - low
+    return np.stack([(column - low) / span for column in (windows.open, windows.high, windows.low, windows.close)], 1)
+
+
+def _activity(windows: Windows) -> NDArray[np.float64]:
+    """Volume and bar range as multiples of their means (divided by 4), and body by range in [-1, 1]: (n, 3, B)."""
+    ranges = windows.high - windows.low
+    body = (windows.close - windows.open) / np.where(ranges > 0.0, ranges, 1.0)
+    return np.stack([_by_mean(windows.volume) / 4.0, _by_mean(ranges) / 4.0, body], 1)
+
+
+def _by_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values / (_total(values) / values.shape[1])[:, None]
+
+
+def _total(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    # One after the other: NumPy's own sum takes an order that depends on the CPU's vector width.
+    return np.cumsum(values, axis=1)[:, -1]
+
+
+def _about(windows: Windows, price: NDArray[np.float64], activity: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Eight figures of a window, (n, 8).
+
+    net change by range; place of the last close; share of rising bars; place in time of the low; place in time of the
+    high; volume of the last quarter by that of the first; bar range of the same; largest bar range by the mean.
+    """
+    bars = price.shape[2]
+    quarter = bars // 4
+    first, last = activity[:, :, :quarter], activity[:, :, -quarter:]
+    figures = [
+        price[:, 3, -1] - price[:, 0, 0],
+        price[:, 3, -1],
+        (windows.close > windows.open).sum(axis=1) / bars,
+        price[:, 2].argmin(axis=1) / bars,
+        price[:, 1].argmax(axis=1) / bars,
+        _total(last[:, 0]) / _total(first[:, 0]) / 4.0,
+        _total(last[:, 1]) / _total(first[:, 1]) / 4.0,
+        activity[:, 1].max(axis=1),
+    ]
+    return np.stack(figures, axis=1)
+
+
+def pattern_images(samples_per_class: int, seed: int) -> Samples:
+    """Four patterns drawn as candles: "image" (128, 128, 1), two columns per bar, volume in the lowest 28 rows.
+
+    Wicks 0.5, bodies 1.0 where the bar rose and 0.75 where it fell, volume 0.25.
+    """
+    windows = make_windows(samples_per_class, SeedTree(seed).child("data"), patterns=IMAGE_PATTERNS)
+    price = (1.0 - _price(windows)) * (_PRICE_ROWS - 1)  # row 0 is the window's high
+    opened, high, low, close = (price[:, i][:, None, :] for i in range(4))
+    rows = np.arange(IMAGE_SIZE, dtype=np.float64)[None, :, None]
+    tall = windows.volume / windows.volume.max(axis=1)[:, None] * _VOLUME_ROWS
+    wick = (rows >= np.floor(high)) & (rows <= np.floor(low))
+    body = (rows >= np.floor(np.minimum(opened, close))) & (rows <= np.floor(np.maximum(opened, close)))
+    volume = rows >= IMAGE_SIZE - np.floor(tall)[:, None, :]
+    colour = np.where((windows.close >= windows.open)[:, None, :], 1.0, 0.75)
+    bodies = np.where(body, colour, np.where(volume, 0.25, 0.0))
+    image = np.empty((len(windows), IMAGE_SIZE, IMAGE_SIZE, 1), dtype=np.float32)
+    image[:, :, 0::2, 0] = np.where(wick & ~body, 0.5, bodies)
+    image[:, :, 1::2, 0] = bodies
+    return Samples(inputs={"image": image}, labels=windows.label, classes=tuple(map(str, windows.patterns)))
+
+
+def samples_of(dataset: Any, *, classes: tuple[str, ...] | None = None) -> Samples:
+    """A user's data set as `Samples`: one already, (x, y), ({name: x}, y), or rows of (input, ..., label).
+
+    Rows are read once, in order (anything with `len` and `[i]`, such as a PyTorch Dataset): what augments at random
+    is frozen as it came out. Class names are "0", "1" ... unless given. Raises DataError.
+    """
+    if isinstance(dataset, Samples):
+        return dataset
+    if isinstance(dataset, tuple) and len(dataset) == 2:
+        x, y = dataset
+        inputs = dict(x) if isinstance(x, Mapping) else {"input": x}
+    elif hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__") and len(dataset) > 0:
+        columns = list(zip(*_rows(dataset), strict=True))
+        if len(columns) < 2:
+            raise DataError("a sample of a data set is (input, ..., label); found one value only")
+        names = ["input"] if len(columns) == 2 else [f"input{i}" for i in range(len(columns) - 1)]
+        inputs = {name: np.stack(column) for name, column in zip(names, columns[:-1], strict=True)}
+        y = np.array([int(label) for label in columns[-1]])
+    else:
+        raise DataError(
+            f"a data set is Samples, (x, y), ({{name: x}}, y) or rows of (input, ..., label); found "
+            f"{type(dataset).__name__}"
+        )
+    labels = np.asarray(y)
+    if labels.dtype.kind not in "iu":
+        raise DataError(f"labels are whole numbers, 0 to the number of classes - 1; found {labels.dtype}")
+    if classes is None:
+        classes = tuple(map(str, range(int(labels.max()) + 1 if labels.size else 0)))
+    arrays = {name: np.asarray(array) for name, array in inputs.items()}
+    return Samples(
+        inputs={name: np.ascontiguousarray(array, dtype=np.float32) for name, array in arrays.items()},
+        labels=labels.astype(np.int64),
+        classes=classes,
+    )
+
+
+def _rows(dataset: Any) -> Iterator[tuple[NDArray[Any], ...]]:
+    for i in range(len(dataset)):
+        row = dataset[i]
+        if not isinstance(row, tuple | list):
+            raise DataError(f"sample {i} of a data set is (input, ..., label); found {type(row).__name__}")
+        yield tuple(np.asarray(value) for value in row)
+
+
+def three_parts(
+    samples: Samples, *, test_size: float, val_size: float, seed: int
+) -> tuple[Samples, Samples | None, Samples | None]:
+    """Training, validation and test samples (SPEC 11.4): the test part is drawn with `seed`, then, from what is left,
+    the validation part with seed + 1. A size of 0 makes no such part. Raises InputError.
+    """
+    train, validation, test = samples, None, None
+    if test_size != 0:
+        train, test = train_test_split(train, test_size=test_size, random_state=seed)
+    if val_size != 0:
+        train, validation = train_test_split(train, test_size=val_size, random_state=(seed + 1) & MAX_SEED)
+    return train, validation, test

@@ -1,0 +1,251 @@
+"""A Keras 3 image classifier as a `fit.Learner`: one `train_on_batch` is one update.
+
+Keras' own `fit` is not used: with a seed set it deals the same batch order in every epoch, and it cannot stop inside
+one. Every initial weight has its own seed, and the network has no random layer, so an update draws nothing.
+
+Keras computes on the CPU, on one thread with the torch backend. With TensorFlow it is asked for the same, which
+TensorFlow grants only before its first operation in a process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from lockstep.core.errors import DataError, IntegrityError
+from lockstep.learning.supervised.fit import Measured
+from lockstep.learning.supervised.libraries import require, require_keras
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.learning.supervised.data import Samples
+    from lockstep.runs.seeds import SeedTree
+
+_CHUNK: Final = 64
+_MIN_SIDE: Final = 25
+
+
+def numerics_entries() -> dict[str, str]:
+    """What Keras and its backend add to a run's numerics."""
+    keras = require_keras()
+    backend = str(keras.backend.backend())
+    h5py = require("h5py", extra="keras", purpose="storing a Keras model")  # it writes an artifact
+    entries = {"keras": str(keras.__version__), "keras.backend": backend, "h5py": str(h5py.__version__)}
+    if backend == "torch":
+        from lockstep.learning import determinism
+
+        return determinism.numerics_entries("cpu") | entries
+    _settle()
+    library = require(backend, extra="keras", purpose="training with Keras")
+    entries |= {backend: str(library.__version__), "device": "cpu"}
+    if backend == "tensorflow":
+        # Both were seen to change last bits.
+        entries["tensorflow.threads"] = str(library.config.threading.get_intra_op_parallelism_threads())
+        entries["tensorflow.onednn"] = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default")
+    return entries
+
+
+class KerasLearner:
+    """See the module's docstring. `held_out` are samples for `validate`."""
+
+    def __init__(
+        self, samples: Samples, *, learning_rate: float, seeds: SeedTree, held_out: Samples | None = None
+    ) -> None:
+        self._keras = require_keras()
+        _settle()
+        self._x, self._y = _image(samples), samples.labels
+        self._held_out = None if held_out is None else (_image(held_out), held_out.labels)
+        with self._keras.device("cpu"):
+            self.model: Any = build_model(self._x.shape[1:], len(samples.classes), seeds)
+            optimizer = self._keras.optimizers.Adam(learning_rate=float(learning_rate), name="adam")
+            self.model.compile(
+                optimizer=optimizer,
+                loss="sparse_categorical_crossentropy",
+                metrics=["accuracy"],
+                # Compilers choose the order of operations by machine.
+                jit_compile=False,
+            )
+            optimizer.build(self.model.trainable_variables)
+
+    @property
+    def samples(self) -> int:
+        """How many it trains on."""
+        return len(self._y)
+
+    def update(self, index: int, rows: NDArray[np.int64]) -> Measured:
+        """One Adam update. `index` plays no part: the network draws nothing."""
+        _settle()
+        with self._keras.device("cpu"):
+            # Keras' figures are running means; begun anew they are those of this batch.
+            self.model.reset_metrics()
+            told = self.model.train_on_batch(self._x[rows], self._y[rows], return_dict=True)
+        return _measured(told, len(rows))
+
+    def validate(self) -> Measured | None:
+        """The samples held out."""
+        if self._held_out is None:
+            return None
+        _settle()
+        x, y = self._held_out
+        total = Measured(loss_sum=0.0, correct=0, count=0)
+        with self._keras.device("cpu"):
+            for start in range(0, len(y), _CHUNK):
+                self.model.reset_metrics()
+                part = slice(start, start + _CHUNK)
+                told = self.model.test_on_batch(x[part], y[part], return_dict=True)
+                total = total + _measured(told, len(y[part]))
+        self.model.reset_metrics()
+        return total
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """A copy of the network's weights by layer and name."""
+        return {str(weight.path): np.array(_numpy(self._keras, weight)) for weight in self.model.weights}
+
+    def get_state(self) -> dict[str, Any]:
+        """Weights, and the optimiser's variables by place."""
+        variables = self.model.optimizer.variables
+        adam = {str(place): np.array(_numpy(self._keras, item)) for place, item in enumerate(variables)}
+        return {"weights": self.weights(), "adam": adam}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `get_state`. Raises IntegrityError for the state of another network."""
+        weights, variables = self.model.weights, self.model.optimizer.variables
+        if state["weights"].keys() != {str(weight.path) for weight in weights} or len(state["adam"]) != len(variables):
+            raise IntegrityError(
+                f"a state belongs to the network it was taken from; this one has {sorted(state['weights'])}"
+            )
+        with self._keras.device("cpu"):
+            for weight in weights:
+                weight.assign(state["weights"][str(weight.path)])
+            for place, item in enumerate(variables):
+                item.assign(state["adam"][str(place)])
+
+
+def build_model(shape: tuple[int, ...], classes: int, seeds: SeedTree) -> Any:
+    """conv 32 - pool - conv 64 - pool - dense 128 - softmax (SPEC 11.3), every weight from a seed of its own.
+
+    Raises DataError for images that the two poolings would leave nothing of.
+    """
+    keras = require_keras()
+    if len(shape) != 3 or min(shape[:2]) < _MIN_SIDE:
+        raise DataError(
+            f"an image is (height, width, channels) with sides of at least {_MIN_SIDE}; found samples of shape {shape}"
+        )
+    layers = keras.layers
+
+    def first(name: str) -> Any:
+        # 31 bits: what every backend takes as a seed.
+        return keras.initializers.GlorotUniform(seed=seeds.child("network", name).integer() >> 32)
+
+    return keras.Sequential(
+        [
+            keras.Input(shape=shape, name="image"),
+            layers.Conv2D(32, 3, strides=2, activation="relu", kernel_initializer=first("conv_32"), name="conv_32"),
+            layers.MaxPooling2D(2, name="pool_32"),
+            layers.Conv2D(64, 3, activation="relu", kernel_initializer=first("conv_64"), name="conv_64"),
+            layers.MaxPooling2D(4, name="pool_64"),
+            layers.Flatten(name="flat"),
+            layers.Dense(128, activation="relu", kernel_initializer=first("dense_128"), name="dense_128"),
+            layers.Dense(classes, activation="softmax", kernel_initializer=first("classes"), name="classes"),
+        ],
+        # Named throughout: Keras would number unnamed ones by how many the process has made, and so the file's bytes.
+        name="radar_model",
+    )
+
+
+def probabilities(model: Any, images: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Class probabilities (n, classes) of a trained model for images (n, height, width, channels)."""
+    keras = require_keras()
+    _settle()
+    with keras.device("cpu"):
+        parts = [
+            _numpy(keras, model(images[start : start + _CHUNK], training=False))
+            for start in range(0, len(images), _CHUNK)
+        ]
+    return np.concatenate(parts).astype(np.float64)
+
+
+def h5_bytes(model: Any) -> bytes:
+    """The model as an .h5 file, architecture and weights, which `keras.models.load_model` opens.
+
+    Lockstep never opens one that way: it rebuilds the network from code and loads the weights (`load_weights`).
+    """
+    absl = logging.getLogger("absl")
+    level = absl.level
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.h5"
+        try:
+            absl.setLevel(logging.ERROR)  # it warns of the older format, which is the one asked for
+            with _announced():
+                model.save(path, include_optimizer=False)
+        finally:
+            absl.setLevel(level)
+        return path.read_bytes()
+
+
+def load_weights(path: Path | str, shape: tuple[int, ...], classes: int) -> Any:
+    """The network of `build_model` with the weights of an .h5 file; its stored architecture is not looked at.
+
+    Raises IntegrityError when the weights are another network's.
+    """
+    from lockstep.runs.seeds import SeedTree
+
+    model = build_model(shape, classes, SeedTree(0))
+    try:
+        model.load_weights(path)
+    except (ValueError, KeyError) as error:
+        raise IntegrityError(f"{path}: not the weights of this network ({error}). Train it again.") from error
+    return model
+
+
+def _image(samples: Samples) -> NDArray[np.float32]:
+    if len(samples.inputs) != 1:
+        raise DataError(f"the Keras trainer takes one image per sample; found inputs {sorted(samples.inputs)}")
+    return next(iter(samples.inputs.values()))
+
+
+def _measured(told: Mapping[str, Any], count: int) -> Measured:
+    return Measured(loss_sum=float(told["loss"]) * count, correct=round(float(told["accuracy"]) * count), count=count)
+
+
+def _numpy(keras: Any, value: Any) -> NDArray[Any]:
+    with _announced():
+        array: NDArray[Any] = keras.ops.convert_to_numpy(value)
+    return array
+
+
+@contextlib.contextmanager
+def _announced() -> Iterator[None]:
+    """Keras' torch backend converts tensors in a way that NumPy 2 announces the end of; that is Keras' to mend."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="__array__ implementation", category=DeprecationWarning)
+        yield
+
+
+def _settle() -> None:
+    """One thread and deterministic algorithms, as far as the backend grants it."""
+    keras = require_keras()
+    if keras.backend.backend() == "torch":
+        from lockstep.learning import determinism
+
+        determinism.settle()
+    elif keras.backend.backend() == "tensorflow":
+        _settle_tensorflow()
+
+
+def _settle_tensorflow() -> None:
+    tf = require("tensorflow", extra="keras", purpose="training with Keras on TensorFlow")
+    with contextlib.suppress(RuntimeError):  # it has computed already: its threads stay as they are
+        if tf.config.threading.get_intra_op_parallelism_threads() != 1:
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+            tf.config.experimental.enable_op_determinism()

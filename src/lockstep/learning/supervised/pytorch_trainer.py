@@ -1,0 +1,213 @@
+"""The reproducible PyTorch trainer (SPEC 11.2): one call, and a folder that says what was trained and how it went.
+
+    model, history = train_pytorch_model(epochs=10, output_dir="results", seed=42)
+    model = train_pytorch_model()              # the older form still gives something that is used as the model
+
+The folder holds best_model.pt and last_model.pt (plain state dicts, `torch.load(..., weights_only=True)`),
+training_history.json, training_loss.png and a dated log. `kind = "classifier"` trains the same way as a run: journal,
+checkpoints, resume and verify.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import nn
+
+from lockstep.core import files
+from lockstep.learning import determinism
+from lockstep.learning.supervised import plots, run_log
+from lockstep.learning.supervised.data import Samples, pattern_samples, samples_of
+from lockstep.learning.supervised.fit import Epoch, Fit, FitSettings
+from lockstep.learning.supervised.history import save_history
+from lockstep.learning.supervised.torch_learner import TorchLearner, checkpoint_bytes
+from lockstep.runs import seeds as seed_tree
+
+if TYPE_CHECKING:
+    from lockstep.core.clock import Clock
+
+LOGGER: Final = "train_pytorch"
+LOSS_PLOT: Final = "training_loss.png"
+
+
+def set_seeds(seed: int = 42) -> None:
+    """Seed Python, NumPy and torch on all devices, and have cuDNN compute deterministically.
+
+    For code of others that draws from global generators, a user's data set for example: Lockstep's own draws have
+    addresses in the seed tree. 0 is a seed. Raises InputError when `seed` is not one.
+    """
+    seed_tree.set_seeds(seed)
+    torch.manual_seed(seed)
+    torch.cuda.manual_seed_all(seed)  # kept for the first use of a card where there is none yet
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
+def setup_logging(output_dir: Path | str, level: int = logging.INFO) -> logging.Logger:
+    """The logger "train_pytorch", to the console and to a dated file in `output_dir` (`run_log.log_to`)."""
+    return run_log.log_to(LOGGER, output_dir, level=level)
+
+
+class CheckpointManager:
+    """Writes best_model.pt and last_model.pt, and knows the lowest loss so far.
+
+    best_loss     lowest loss saved as best; infinity before the first
+    best_epoch    its epoch, from 1; 0 before the first
+    """
+
+    def __init__(self, output_dir: Path | str, logger: logging.Logger) -> None:
+        self.output_dir = Path(output_dir)
+        self.logger = logger
+        self.best_loss = math.inf
+        self.best_epoch = 0
+        files.make_folder(self.output_dir)
+
+    def save_checkpoint(
+        self, model: nn.Module, epoch: int, loss: float, is_best: bool = False, is_last: bool = False
+    ) -> None:
+        """Save the model's state dict with epoch (from 1) and loss, as the best, the last, or both.
+
+        A best one is written only when its loss is strictly lower than the lowest before. Raises DiskError.
+        """
+        if is_best and loss < self.best_loss:
+            self.best_loss, self.best_epoch = loss, epoch
+            path = self._write("best_model.pt", model, epoch, loss)
+            self.logger.info("Best model saved: %s (loss: %.4f)", path, loss)
+        if is_last:
+            path = self._write("last_model.pt", model, epoch, loss)
+            self.logger.info("Last model saved: %s (epoch %d)", path, epoch)
+
+    def _write(self, name: str, model: nn.Module, epoch: int, loss: float) -> Path:
+        path = self.output_dir / name
+        files.write_atomic(path, checkpoint_bytes(model.state_dict(), epoch=epoch, loss=loss))
+        return path
+
+
+class TrainedModel(tuple[nn.Module, dict[str, Any]]):
+    """What a training returns: the pair (model, history), which can also be used as the model itself.
+
+    Older code wrote `model = train_pytorch_model()`; so a call, and every attribute that a tuple does not have, goes
+    to the model. `isinstance(..., nn.Module)` is False: code that asks takes the pair apart.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, model: nn.Module, history: dict[str, Any]) -> TrainedModel:
+        """The pair."""
+        return super().__new__(cls, (model, history))
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """The model's scores."""
+        return self[0](*inputs, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self[0], name)
+
+
+def train_pytorch_model(
+    epochs: int = 10,
+    batch_size: int = 16,
+    learning_rate: float = 0.001,
+    samples_per_class: int = 50,
+    output_dir: Path | str = "results",
+    seed: int = 42,
+    device: str | None = None,
+    *,
+    dataset: Any = None,
+    val_dataset: Any = None,
+    clock: Clock | None = None,
+) -> TrainedModel:
+    """Train the classifier, write everything into `output_dir` (made when missing), return (model, history).
+
+    epochs, batch_size   passes over the samples, and samples per update
+    learning_rate        Adam's
+    samples_per_class    size of the built-in data set: six market patterns, so 100 make 600 samples
+    seed                 decides data, first weights, order and dropout; 0 is a seed
+    device               "cpu" or "cuda"; None takes a card where there is one. "cuda" without one warns and is "cpu"
+    dataset              samples instead of the built-in ones: (x, y), ({name: x}, y) or a PyTorch Dataset of
+                         (input, ..., label); adds accuracy to the history
+    val_dataset          the same, held out: adds val_loss and val_accuracy (and accuracy)
+
+    Raises InputError for a value that cannot be used, DiskError, MissingLibraryError without matplotlib.
+    """
+    settings = FitSettings(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    plots.require_matplotlib()
+    set_seeds(seed)
+    logger = run_log.log_to(LOGGER, output_dir, clock=clock)
+    try:
+        place = _device(device, logger)
+        configuration = {
+            "Epochs": epochs,
+            "Batch size": batch_size,
+            "Learning rate": learning_rate,
+            "Samples per class": samples_per_class if dataset is None else "as in the given data set",
+            "Random seed": seed,
+            "Device": place,
+        }
+        run_log.log_start(logger, configuration)
+        logger.info("Creating dataset...")
+        samples = pattern_samples(samples_per_class, seed) if dataset is None else samples_of(dataset)
+        held_out = None if val_dataset is None else samples_of(val_dataset, classes=samples.classes)
+        run_log.log_dataset(
+            logger,
+            samples=len(samples),
+            batches=settings.batches(len(samples)),
+            held_out=None if held_out is None else len(held_out),
+        )
+        seeds = seed_tree.SeedTree(seed)
+        learner = TorchLearner(samples, learning_rate=learning_rate, seeds=seeds, device=place, held_out=held_out)
+        fit = Fit(learner, settings, seeds)
+        manager = CheckpointManager(output_dir, logger)
+        _run(fit, learner, manager, logger)
+        history = torch_history(fit, samples, seed=seed, device=place, measured=dataset is not None)
+        history["timestamp"] = run_log.timestamp(clock)
+        save_history(history, manager.output_dir)
+        files.write_atomic(manager.output_dir / LOSS_PLOT, plots.loss_png(history))
+        run_log.log_summary(logger, history["loss"])
+        return TrainedModel(learner.finished_model(), history)
+    finally:
+        run_log.close_log(logger)
+
+
+def _run(fit: Fit, learner: TorchLearner, manager: CheckpointManager, logger: logging.Logger) -> None:
+    run_log.log_epochs_begin(logger)
+    for update in fit.steps():
+        ended: Epoch | None = update.ended
+        if ended is not None:
+            run_log.log_epoch(logger, ended, fit.settings.epochs)
+            last = ended.number == fit.settings.epochs
+            manager.save_checkpoint(learner.model, ended.number, ended.loss, is_best=ended.is_best, is_last=last)
+
+
+def torch_history(fit: Fit, samples: Samples, *, seed: int, device: str, measured: bool) -> dict[str, Any]:
+    """The history of a finished fit, all but its timestamp. `measured` adds accuracy; held-out samples add theirs."""
+    columns: Mapping[str, list[Any]] = fit.history()
+    held_out = columns["val_loss"][0] is not None
+    history: dict[str, Any] = {"loss": columns["loss"], "epoch": columns["epoch"]}
+    if measured or held_out:
+        history["accuracy"] = columns["accuracy"]
+    if held_out:
+        history |= {"val_loss": columns["val_loss"], "val_accuracy": columns["val_accuracy"]}
+    return history | {
+        "lr": fit.settings.learning_rate,
+        "batch_size": fit.settings.batch_size,
+        "epochs": fit.settings.epochs,
+        "seed": seed,
+        "best_loss": fit.best.loss,
+        "best_epoch": fit.best.number,
+        "device": device,
+        "samples_per_class": samples.per_class,
+    }
+
+
+def _device(name: str | None, logger: logging.Logger) -> str:
+    """Where to compute. SPEC 11.2: "cuda" without a card falls back with a warning instead of failing."""
+    if name == "cuda" and not torch.cuda.is_available():
+        logger.warning("device 'cuda' was asked for, but torch sees no card here: training on the CPU")
+        return "cpu"
+    return determinism.resolve_device("auto" if name is None else name)

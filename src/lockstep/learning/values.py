@@ -1,0 +1,114 @@
+"""What a step and a session are worth for learning again from them (SPEC 9.5 and 9.7).
+
+Notation
+    L_i     total loss of step i                        g_i     gradient norm of step i, before clipping
+    p_i     mean profitability score of its batch       s_i     share of its batch that was profitable
+    m_i     mean of g_0 .. g_i
+
+Step value       v_i = .5 p_i + .3 clip((L_(i-1) - L_i) / |L_(i-1)|, 0, 1) + .2 g_i / (g_i + m_i)             (1)
+Session value    V = .5 mean of the top quarter of v + .3 mean of s + .2 C                                    (2)
+Convergence      C = clip(1 - mean(last 10 L) / mean(first 10 L), 0, 1)                                       (3)
+Converged when the means of the last two spans of 10 steps differ by less than 1 %.                           (4)
+
+The first step has no loss before it: its reduction is 0. Sums are taken in step order, so the last bit is certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Series = NDArray[np.float64]
+
+SPAN: Final = 10
+_CONVERGED: Final = 0.01
+
+
+class StepValues:
+    """Eq. (1) step by step; the state is three numbers."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+        self._norms = 0.0
+        self._loss: float | None = None
+
+    def add(self, *, loss: float, gradient_norm: float, profitability: float) -> float:
+        """The value of the next step."""
+        self._steps += 1
+        self._norms += gradient_norm
+        mean = self._norms / self._steps
+        reduction = 0.0
+        if self._loss is not None and self._loss != 0.0:
+            reduction = min(max((self._loss - loss) / abs(self._loss), 0.0), 1.0)
+        self._loss = loss
+        surprise = gradient_norm / (gradient_norm + mean) if gradient_norm > 0.0 else 0.0
+        return 0.5 * profitability + 0.3 * reduction + 0.2 * surprise
+
+    def get_state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"steps": self._steps, "norms": self._norms, "loss": self._loss}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `get_state`."""
+        self._steps, self._norms, self._loss = state["steps"], state["norms"], state["loss"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionValue:
+    """Eq. (2) to (4), and the parts of the value. Zero for a session without steps."""
+
+    value: float
+    top_quarter: float
+    profitable: float
+    convergence: float
+    converged: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """As canonical JSON."""
+        return {
+            "value": self.value,
+            "top_quarter": self.top_quarter,
+            "profitable": self.profitable,
+            "convergence": self.convergence,
+            "converged": self.converged,
+        }
+
+
+def session_value(losses: Series, values: Series, profitable: Series) -> SessionValue:
+    """Eq. (2) to (4) for total losses L, step values v and shares s, each float64 (steps,)."""
+    top = sorted(values.tolist(), reverse=True)[: -(-len(values) // 4)]
+    quarter, share, score = _mean(top), _mean(profitable.tolist()), convergence(losses)
+    return SessionValue(
+        value=0.5 * quarter + 0.3 * share + 0.2 * score,
+        top_quarter=quarter,
+        profitable=share,
+        convergence=score,
+        converged=converged(losses),
+    )
+
+
+def convergence(losses: Series) -> float:
+    """Eq. (3); 0 for a session that began without loss."""
+    first, last = _mean(losses[:SPAN].tolist()), _mean(losses[-SPAN:].tolist())
+    return min(max(1.0 - last / first, 0.0), 1.0) if first > 0.0 else 0.0
+
+
+def converged(losses: Series) -> bool:
+    """Eq. (4); never before 2 x 10 steps."""
+    if len(losses) < 2 * SPAN:
+        return False
+    before, last = _mean(losses[-2 * SPAN : -SPAN].tolist()), _mean(losses[-SPAN:].tolist())
+    return abs(last - before) < _CONVERGED * abs(before)
+
+
+def _mean(values: list[float]) -> float:
+    """Summed one after the other: NumPy's pairwise sums depend on the CPU's vector width."""
+    total = 0.0
+    for value in values:
+        total += value
+    return total / len(values) if values else 0.0

@@ -1,0 +1,26 @@
+"""Experiences, replay buffers and environments of agents. See README.md."""
+
+from lockstep.learning.outcomes import Action
+from lockstep.rl.environment import SingleAssetEnvironment, StepResult
+from lockstep.rl.experience import ExperienceBatch, Outcome, RLExperience
+from lockstep.rl.prioritized import PrioritizedExperienceBuffer
+from lockstep.rl.replay_buffer import (
+    AccountStatistics,
+    BufferStatistics,
+    ProfitWeightedExperienceBuffer,
+    ReplayRules,
+)
+
+__all__ = [
+    "AccountStatistics",
+    "Action",
+    "BufferStatistics",
+    "ExperienceBatch",
+    "Outcome",
+    "PrioritizedExperienceBuffer",
+    "ProfitWeightedExperienceBuffer",
+    "RLExperience",
+    "ReplayRules",
+    "SingleAssetEnvironment",
+    "StepResult",
+]

@@ -1,0 +1,258 @@
+"""What an agent lived through: `RLExperience`, and batches of experiences as arrays.
+
+Notation (SPEC 9.2, 9.6)
+    p        actual profit, a fraction of the price paid, costs taken off
+    score    profitability score, clip(p / target, 0, 1): losses and unknown outcomes score 0
+    delta    temporal-difference error of the last update that used the experience
+    a, a*    the action taken, the action that would have been best
+    value    what an experience is kept for: 0.4 score + 0.4 |delta| / (1 + |delta|) + 0.2 [a != a*], in 0 .. 1    (1)
+
+An experience is born without an outcome; the outcome comes when its horizon has passed. Until then p and a* are
+unknown, the score is 0 and the last term of (1) is 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+
+import numpy as np
+
+from lockstep.core.compiled import kernel
+from lockstep.core.errors import InputError, RefusedError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SCORE_SHARE: Final = 0.4
+ERROR_SHARE: Final = 0.4
+MISTAKE_SHARE: Final = 0.2
+UNKNOWN_ACTION: Final = -1
+"""Stands for the optimal action in arrays as long as there is no outcome."""
+
+
+def experience_value_python(score: float, td_error: float, action: int, optimal_action: int) -> float:
+    """Equation (1); `optimal_action` is -1 where it is unknown."""
+    size = abs(td_error)
+    mistake = 1.0 if optimal_action >= 0 and optimal_action != action else 0.0
+    return SCORE_SHARE * score + ERROR_SHARE * (size / (1.0 + size)) + MISTAKE_SHARE * mistake
+
+
+experience_value: Any = kernel(experience_value_python)
+
+
+@runtime_checkable
+class Outcome(Protocol):
+    """The five fields of `learning.outcomes.TrainingOutcome` that an experience takes over; any such object will do.
+
+    One that is not validated counts as measured so far and may be corrected. Of what is not known at all no outcome is
+    given.
+    """
+
+    @property
+    def actual_profit(self) -> float:
+        """A fraction; above 0 is a profit."""
+        ...
+
+    @property
+    def profitability_score(self) -> float:
+        """0 .. 1."""
+        ...
+
+    @property
+    def optimal_action(self) -> int:
+        """The action with the highest net profit."""
+        ...
+
+    @property
+    def is_profitable(self) -> bool:
+        """Whether actual_profit > 0."""
+        ...
+
+    @property
+    def outcome_validated(self) -> bool:
+        """Whether it has been checked; from then on it does not change."""
+        ...
+
+
+def check_outcome(outcome: Outcome, place: str = "outcome") -> None:
+    """Raises InputError where a field breaks a rule or two fields contradict each other."""
+    profit, score = outcome.actual_profit, outcome.profitability_score
+    if not math.isfinite(profit):
+        raise InputError(f"{place}: actual_profit is a finite fraction; found {profit!r}. Leave unknown outcomes out.")
+    if not 0.0 <= score <= 1.0:
+        raise InputError(f"{place}: profitability_score lies in 0 .. 1; found {score!r}. Clip profit / target to it.")
+    if bool(outcome.is_profitable) != (profit > 0.0):
+        raise InputError(
+            f"{place}: is_profitable says whether actual_profit > 0; found {outcome.is_profitable!r} with a profit of "
+            f"{profit!r}. Make one follow from the other."
+        )
+    if score > 0.0 and profit <= 0.0:
+        raise InputError(f"{place}: losses score 0; found a score of {score!r} with a profit of {profit!r}.")
+    _check_action("optimal_action", outcome.optimal_action, place)
+
+
+def _check_action(name: str, action: Any, place: str) -> None:
+    if isinstance(action, bool | np.bool_) or not isinstance(action, int | np.integer) or action < 0:
+        raise InputError(f"{place}: {name} is a whole number >= 0; found {action!r}. Number the actions from 0.")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RLExperience:
+    """One step of an agent and what came of it (R9.21).
+
+    Attributes:
+        state: float32 (any shape), what the agent saw.
+        action: What it did, numbered from 0 (SELL, HOLD, BUY are 0, 1, 2).
+        reward: What it received at once; finite.
+        next_state: float32 (shape of state), what it saw next.
+        done: Whether the episode ended there, so that nothing may be expected after it.
+        actual_profit: Net profit as a fraction once it is known, else None.
+        profitability_score: 0 .. 1; 0 where the outcome is unknown.
+        optimal_action: The best action once it is known, else None.
+        outcome_validated: Whether the outcome was checked; it is then final.
+        td_error: The temporal-difference error of its last update; 0 before the first.
+        training_count: How often it was drawn for training.
+    """
+
+    state: NDArray[np.float32]
+    action: int
+    reward: float
+    next_state: NDArray[np.float32]
+    done: bool = False
+    actual_profit: float | None = None
+    profitability_score: float = 0.0
+    optimal_action: int | None = None
+    outcome_validated: bool = False
+    td_error: float = 0.0
+    training_count: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a field outside its range."""
+        for name in ("state", "next_state"):
+            array = np.array(getattr(self, name), np.float32)
+            if not np.all(np.isfinite(array)):
+                raise InputError(f"experience: {name} holds finite numbers; found NaN or infinity. Clean the features.")
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        if self.state.shape != self.next_state.shape:
+            raise InputError(
+                "experience: state and next_state have one shape; found "
+                f"{self.state.shape} and {self.next_state.shape}."
+            )
+        _check_action("action", self.action, "experience")
+        for name in ("reward", "td_error"):
+            if not math.isfinite(getattr(self, name)):
+                raise InputError(f"experience: {name} is a finite number; found {getattr(self, name)!r}.")
+        if self.training_count < 0:
+            raise InputError(f"experience: training_count is not negative; found {self.training_count!r}.")
+        if (self.actual_profit is None) != (self.optimal_action is None):
+            raise InputError(
+                "experience: actual_profit and optimal_action are known together; found "
+                f"{self.actual_profit!r} and {self.optimal_action!r}. Give both, or neither."
+            )
+        if self.actual_profit is not None:
+            check_outcome(self, "experience")  # type: ignore[arg-type]  # both optional fields are there
+        elif self.profitability_score != 0.0 or self.outcome_validated:
+            raise InputError(
+                "experience: an unknown outcome scores 0 and is not validated; found a score of "
+                f"{self.profitability_score!r}, validated {self.outcome_validated!r}. Give actual_profit as well."
+            )
+
+    @property
+    def is_profitable(self) -> bool:
+        """Whether a profit is known."""
+        return self.actual_profit is not None and self.actual_profit > 0.0
+
+    @property
+    def experience_value(self) -> float:
+        """Equation (1) of the module's docstring, 0 .. 1."""
+        best = UNKNOWN_ACTION if self.optimal_action is None else self.optimal_action
+        return float(experience_value(float(self.profitability_score), float(self.td_error), int(self.action), best))
+
+    def with_outcome(self, outcome: Outcome) -> RLExperience:
+        """The experience with its outcome.
+
+        Raises:
+            InputError: The outcome breaks a rule.
+            RefusedError: Another outcome was validated before.
+        """
+        check_outcome(outcome)
+        known = (self.actual_profit, self.profitability_score, self.optimal_action)
+        given = (outcome.actual_profit, outcome.profitability_score, outcome.optimal_action)
+        if self.outcome_validated:
+            if known != given:
+                raise RefusedError(f"a validated outcome does not change: it is {known}; found {given}.")
+            return self
+        return replace(
+            self,
+            actual_profit=float(outcome.actual_profit),
+            profitability_score=float(outcome.profitability_score),
+            optimal_action=int(outcome.optimal_action),
+            outcome_validated=bool(outcome.outcome_validated),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ExperienceBatch:
+    """n experiences as arrays; also a sequence of `RLExperience`.
+
+    Attributes:
+        ids: int64 (n,), as the buffer numbers them.
+        states: float32 (n, *shape).
+        actions: int64 (n,).
+        rewards: float64 (n,).
+        next_states: float32 (n, *shape).
+        dones: bool (n,).
+        actual_profits: float64 (n,), NaN where unknown.
+        profitability_scores: float64 (n,).
+        optimal_actions: int64 (n,), -1 where unknown.
+        outcome_validated: bool (n,).
+        td_errors: float64 (n,).
+        training_counts: int64 (n,), this draw included.
+        weights: float64 (n,). Of a profit-weighted buffer the weight each was drawn with, 1 for a uniform batch; of a
+            prioritised buffer the importance weights of the loss.
+    """
+
+    ids: NDArray[np.int64]
+    states: NDArray[np.float32]
+    actions: NDArray[np.int64]
+    rewards: NDArray[np.float64]
+    next_states: NDArray[np.float32]
+    dones: NDArray[np.bool_]
+    actual_profits: NDArray[np.float64]
+    profitability_scores: NDArray[np.float64]
+    optimal_actions: NDArray[np.int64]
+    outcome_validated: NDArray[np.bool_]
+    td_errors: NDArray[np.float64]
+    training_counts: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+    @property
+    def is_profitable(self) -> NDArray[np.bool_]:
+        """bool (n,): where a profit is known."""
+        return self.actual_profits > 0.0  # NaN is not
+
+    def __len__(self) -> int:
+        return int(self.ids.size)
+
+    def __getitem__(self, k: int) -> RLExperience:
+        best = int(self.optimal_actions[k])
+        return RLExperience(
+            state=self.states[k],
+            action=int(self.actions[k]),
+            reward=float(self.rewards[k]),
+            next_state=self.next_states[k],
+            done=bool(self.dones[k]),
+            actual_profit=None if best == UNKNOWN_ACTION else float(self.actual_profits[k]),
+            profitability_score=float(self.profitability_scores[k]),
+            optimal_action=None if best == UNKNOWN_ACTION else best,
+            outcome_validated=bool(self.outcome_validated[k]),
+            td_error=float(self.td_errors[k]),
+            training_count=int(self.training_counts[k]),
+        )
+
+    def __iter__(self) -> Iterator[RLExperience]:
+        return (self[k] for k in range(len(self)))

@@ -1,0 +1,355 @@
+"""The compiled loops of the profit-weighted buffer, on the arrays of its store, its trees and its eviction keys.
+
+Notation (SPEC 9.6; defaults of `replay_buffer.ReplayRules` in brackets)
+    b_s    base of slot s, (floor + score)^exponent          [floor .05, exponent .6]
+    c_s    its training count
+    w_s    weight, b_s / (1 + penalty c_s)                   [penalty .1]
+    trees  tree 0 holds the weights of the unprofitable account, tree 1 those of the profitable one: a slot has its
+           weight in the tree of its account and 0 in the other. Eviction keys (the values) are divided in the same way
+
+Drawing without replacement, each draw proportional to the weights of what is left, is the same as drawing with
+replacement and dropping whatever was drawn before: given that a draw is none of those, its distribution is just that.
+So nothing is taken out of the trees while a batch is drawn. Only where too many draws are dropped (a batch that is
+most of the content, or weights that few slots hold) the drawn ones are taken out and the rest is drawn one by one.
+
+Each kernel has its Python twin `<name>_python`, the very same source, which gives the same bits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lockstep.core.compiled import kernel
+from lockstep.core.scalar_math import power
+from lockstep.rl.eviction import lowest, set_key
+from lockstep.rl.experience import experience_value
+from lockstep.rl.store import (
+    ACCOUNT,
+    ACTION,
+    BASE,
+    BEST,
+    COUNT,
+    ERROR,
+    KNOWN,
+    OUTCOME,
+    PROFIT,
+    SCORE,
+    UNKNOWN,
+    VALIDATED,
+    VALUE,
+)
+from lockstep.rl.sum_tree import find, set_weight, set_weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Places in `counters`, int64 (5,).
+SIZE = 0
+SERIAL = 1
+EVICTED = 2  # and 3: of the unprofitable and of the profitable account
+PROFITABLE = 4  # size of the profitable account
+
+
+def derive_python(
+    floats: NDArray[np.float64], ints: NDArray[np.int64], slots: NDArray[np.int64], floor: float, exponent: float
+) -> None:
+    """Account, base and value of slots (n,) from their facts."""
+    # Scores of 0 and 1 are most of all, and a power is what costs most here.
+    base_of_zero = -1.0
+    base_of_one = -1.0
+    for slot in slots:
+        known = ints[slot, OUTCOME] != UNKNOWN
+        ints[slot, ACCOUNT] = 1 if known and floats[slot, PROFIT] > 0.0 else 0
+        score = floats[slot, SCORE]
+        if score == 0.0:
+            if base_of_zero < 0.0:
+                base_of_zero = power(floor, exponent)
+            floats[slot, BASE] = base_of_zero
+        elif score == 1.0:
+            if base_of_one < 0.0:
+                base_of_one = power(floor + 1.0, exponent)
+            floats[slot, BASE] = base_of_one
+        else:
+            floats[slot, BASE] = power(floor + score, exponent)
+        floats[slot, VALUE] = experience_value(
+            floats[slot, SCORE], floats[slot, ERROR], ints[slot, ACTION], ints[slot, BEST]
+        )
+
+
+derive: Any = kernel(derive_python)
+
+
+def weights_of_python(
+    floats: NDArray[np.float64], ints: NDArray[np.int64], slots: NDArray[np.int64], penalty: float
+) -> NDArray[np.float64]:
+    """The weights w of slots (n,)."""
+    weights = np.empty(slots.size, np.float64)
+    for k in range(slots.size):
+        weights[k] = floats[slots[k], BASE] / (1.0 + penalty * ints[slots[k], COUNT])
+    return weights
+
+
+weights_of: Any = kernel(weights_of_python)
+
+
+def place_python(
+    new_observations: NDArray[np.float32], new_floats: NDArray[np.float64], new_ints: NDArray[np.int64],
+    observations: NDArray[np.float32], floats: NDArray[np.float64], ints: NDArray[np.int64], ids: NDArray[np.int64],
+    forest: NDArray[np.float64], offsets: NDArray[np.int64],
+    keys: NDArray[np.float64], shift: int, best_key: NDArray[np.float64], best_slot: NDArray[np.int64],
+    counters: NDArray[np.int64], floor: float, exponent: float, penalty: float, new_ids: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Store n rows one after the other, each in a free slot or in that of the experience that has to go for it."""
+    here = np.empty(1, np.int64)
+    for k in range(new_ids.size):
+        if counters[SIZE] < ids.size:
+            slot = counters[SIZE]
+            counters[SIZE] += 1
+        else:
+            account = 0
+            slot = lowest(keys[0], ids, shift, best_key[0], best_slot[0])
+            if slot < 0:
+                account = 1
+                slot = lowest(keys[1], ids, shift, best_key[1], best_slot[1])
+            counters[EVICTED + account] += 1
+            counters[PROFITABLE] -= account
+            set_weight(forest, offsets, account, slot, 0.0)
+            set_key(keys[account], ids, shift, best_key[account], best_slot[account], slot, np.inf)
+        ids[slot] = counters[SERIAL] * ids.size + slot
+        counters[SERIAL] += 1
+        new_ids[k] = ids[slot]
+        for column in range(new_floats.shape[1]):
+            floats[slot, column] = new_floats[k, column]
+        for column in range(new_ints.shape[1]):
+            ints[slot, column] = new_ints[k, column]
+        for feature in range(observations.shape[2]):
+            observations[slot, 0, feature] = new_observations[k, 0, feature]
+            observations[slot, 1, feature] = new_observations[k, 1, feature]
+        here[0] = slot
+        derive(floats, ints, here, floor, exponent)
+        account = ints[slot, ACCOUNT]
+        counters[PROFITABLE] += account
+        weight = floats[slot, BASE] / (1.0 + penalty * ints[slot, COUNT])
+        set_weight(forest, offsets, account, slot, weight)
+        set_key(keys[account], ids, shift, best_key[account], best_slot[account], slot, floats[slot, VALUE])
+
+
+place: Any = kernel(place_python)
+
+
+def draw_distinct_python(
+    forest: NDArray[np.float64], offsets: NDArray[np.int64], uniforms: NDArray[np.float64], all_trees: bool,
+    marked: NDArray[np.uint8], drawn: NDArray[np.int64], made: int,
+) -> int:  # fmt: skip
+    """One draw for each of uniforms (m,) in [0, 1), from tree 1 or from both; those not `marked` yet are appended to
+    `drawn` behind its first `made`, and marked. Returns how many `drawn` holds then.
+    """
+    trees = np.ones(uniforms.size, np.int64)
+    points = np.empty(uniforms.size, np.float64)
+    slots = np.empty(uniforms.size, np.int64)
+    below = forest[0, 0] if all_trees else 0.0
+    total = below + forest[1, 0]
+    for k in range(uniforms.size):
+        points[k] = uniforms[k] * total
+        if points[k] < below or (all_trees and forest[1, 0] <= 0.0):
+            trees[k] = 0
+        else:
+            points[k] -= below
+    find(forest, offsets, trees, points, slots)
+    for slot in slots:
+        if marked[slot] == 0:
+            marked[slot] = 1
+            drawn[made] = slot
+            made += 1
+    return made
+
+
+draw_distinct: Any = kernel(draw_distinct_python)
+
+
+def draw_removing_python(
+    forest: NDArray[np.float64], offsets: NDArray[np.int64], ints: NDArray[np.int64], uniforms: NDArray[np.float64],
+    all_trees: bool, marked: NDArray[np.uint8], drawn: NDArray[np.int64], made: int,
+) -> None:  # fmt: skip
+    """One draw for each of uniforms (m,), every one a new one: what was drawn weighs nothing from then on.
+
+    The weights of all that was drawn come back with `count_draws`.
+    """
+    for k in range(made):
+        set_weight(forest, offsets, ints[drawn[k], ACCOUNT], drawn[k], 0.0)
+    for k in range(uniforms.size):
+        draw_distinct(forest, offsets, uniforms[k : k + 1], all_trees, marked, drawn, made + k)
+        set_weight(forest, offsets, ints[drawn[made + k], ACCOUNT], drawn[made + k], 0.0)
+
+
+draw_removing: Any = kernel(draw_removing_python)
+
+
+def draw_uniform_python(
+    size: int, uniforms: NDArray[np.float64], marked: NDArray[np.uint8], drawn: NDArray[np.int64], made: int
+) -> int:
+    """`draw_distinct` with equal weights: slot floor(size u)."""
+    for uniform in uniforms:
+        slot = min(int(uniform * size), size - 1)
+        if marked[slot] == 0:
+            marked[slot] = 1
+            drawn[made] = slot
+            made += 1
+    return made
+
+
+draw_uniform: Any = kernel(draw_uniform_python)
+
+
+def shuffle_rest_python(
+    size: int, uniforms: NDArray[np.float64], marked: NDArray[np.uint8], drawn: NDArray[np.int64], made: int
+) -> None:
+    """A draw for each of uniforms (m,) among the slots not marked, all equally likely (Fisher and Yates, 1938)."""
+    rest = np.flatnonzero(marked[:size] == 0)
+    for k in range(uniforms.size):
+        left = rest.size - k
+        at = k + min(int(uniforms[k] * left), left - 1)
+        drawn[made + k] = rest[at]
+        marked[rest[at]] = 1
+        rest[at] = rest[k]
+
+
+shuffle_rest: Any = kernel(shuffle_rest_python)
+
+
+def count_draws_python(
+    forest: NDArray[np.float64], offsets: NDArray[np.int64], floats: NDArray[np.float64], ints: NDArray[np.int64],
+    slots: NDArray[np.int64], marked: NDArray[np.uint8], penalty: float,
+) -> None:  # fmt: skip
+    """Raise the training counts of distinct slots (n,) by one, give them the weights that follow, and unmark them."""
+    accounts = np.empty(slots.size, np.int64)
+    for k in range(slots.size):
+        slot = slots[k]
+        marked[slot] = 0
+        ints[slot, COUNT] += 1
+        accounts[k] = ints[slot, ACCOUNT]
+    set_weights(forest, offsets, accounts, slots, weights_of(floats, ints, slots, penalty))
+
+
+count_draws: Any = kernel(count_draws_python)
+
+
+def set_errors_python(
+    floats: NDArray[np.float64], ints: NDArray[np.int64], ids: NDArray[np.int64],
+    keys: NDArray[np.float64], shift: int, best_key: NDArray[np.float64], best_slot: NDArray[np.int64],
+    slots: NDArray[np.int64], errors: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Give slots (n,) their td errors (n,), and the values that follow; a slot of -1 is passed over."""
+    for k in range(slots.size):
+        slot = slots[k]
+        if slot < 0:
+            continue
+        floats[slot, ERROR] = errors[k]
+        value = experience_value(floats[slot, SCORE], errors[k], ints[slot, ACTION], ints[slot, BEST])
+        floats[slot, VALUE] = value
+        account = ints[slot, ACCOUNT]
+        set_key(keys[account], ids, shift, best_key[account], best_slot[account], slot, value)
+
+
+set_errors: Any = kernel(set_errors_python)
+
+
+def broken_outcome_python(
+    profits: NDArray[np.float64], scores: NDArray[np.float64], best: NDArray[np.int64]
+) -> tuple[int, int]:
+    """Number of the rule that the first bad of n outcomes breaks, as `replay_buffer` numbers them, and which it is."""
+    for k in range(profits.size):
+        if not np.isfinite(profits[k]):
+            return 0, k
+        if not 0.0 <= scores[k] <= 1.0:
+            return 1, k
+        if scores[k] > 0.0 and profits[k] <= 0.0:
+            return 2, k
+        if best[k] < 0:
+            return 3, k
+    return -1, -1
+
+
+broken_outcome: Any = kernel(broken_outcome_python)
+
+
+def conflict_python(
+    floats: NDArray[np.float64], ints: NDArray[np.int64], slots: NDArray[np.int64], profits: NDArray[np.float64],
+    scores: NDArray[np.float64], best: NDArray[np.int64], marked: NDArray[np.uint8],
+) -> int:  # fmt: skip
+    """The first k whose outcome may not be set: its slot is named twice, or was validated with another. -1 for none."""
+    found = -1
+    for k in range(slots.size):
+        slot = slots[k]
+        if slot < 0:
+            continue
+        if marked[slot] != 0:
+            found = k
+            break
+        if ints[slot, OUTCOME] == VALIDATED and not (
+            floats[slot, PROFIT] == profits[k] and floats[slot, SCORE] == scores[k] and ints[slot, BEST] == best[k]
+        ):
+            found = k
+            break
+        marked[slot] = 1
+    for slot in slots:
+        if slot >= 0:
+            marked[slot] = 0
+    return found
+
+
+conflict: Any = kernel(conflict_python)
+
+
+def set_outcomes_python(
+    floats: NDArray[np.float64], ints: NDArray[np.int64], ids: NDArray[np.int64],
+    forest: NDArray[np.float64], offsets: NDArray[np.int64],
+    keys: NDArray[np.float64], shift: int, best_key: NDArray[np.float64], best_slot: NDArray[np.int64],
+    slots: NDArray[np.int64], profits: NDArray[np.float64], scores: NDArray[np.float64], best: NDArray[np.int64],
+    validated: NDArray[np.bool_], counters: NDArray[np.int64], floor: float, exponent: float, penalty: float,
+) -> None:  # fmt: skip
+    """Give distinct slots (n,) their outcomes, and the accounts, weights and values that follow."""
+    before = np.empty(slots.size, np.int64)
+    accounts = np.empty(slots.size, np.int64)
+    for k in range(slots.size):
+        slot = slots[k]
+        before[k] = ints[slot, ACCOUNT]
+        floats[slot, PROFIT] = profits[k]
+        floats[slot, SCORE] = scores[k]
+        ints[slot, BEST] = best[k]
+        if ints[slot, OUTCOME] != VALIDATED:
+            ints[slot, OUTCOME] = VALIDATED if validated[k] else KNOWN
+    derive(floats, ints, slots, floor, exponent)
+    for k in range(slots.size):
+        slot = slots[k]
+        account = ints[slot, ACCOUNT]
+        accounts[k] = account
+        if account != before[k]:
+            counters[PROFITABLE] += account - before[k]
+            set_weight(forest, offsets, before[k], slot, 0.0)
+            set_key(keys[before[k]], ids, shift, best_key[before[k]], best_slot[before[k]], slot, np.inf)
+        set_key(keys[account], ids, shift, best_key[account], best_slot[account], slot, floats[slot, VALUE])
+    set_weights(forest, offsets, accounts, slots, weights_of(floats, ints, slots, penalty))
+
+
+set_outcomes: Any = kernel(set_outcomes_python)
+
+
+def account_sums_python(
+    floats: NDArray[np.float64], ints: NDArray[np.int64], size: int, sums: NDArray[np.float64]
+) -> None:
+    """Into sums (2, 6), a row per account: count, sums of score, profit, value; draws, highest training count."""
+    for slot in range(size):
+        account = ints[slot, ACCOUNT]
+        sums[account, 0] += 1.0
+        sums[account, 1] += floats[slot, SCORE]
+        if ints[slot, OUTCOME] != UNKNOWN:
+            sums[account, 2] += floats[slot, PROFIT]
+        sums[account, 3] += floats[slot, VALUE]
+        sums[account, 4] += ints[slot, COUNT]
+        sums[account, 5] = max(sums[account, 5], ints[slot, COUNT])
+
+
+account_sums: Any = kernel(account_sums_python)

@@ -1,0 +1,455 @@
+"""`ProfitWeightedExperienceBuffer`: what turned out profitable is trained on most, and never again and again.
+
+Sampling (SPEC 9.6, R9.22 to R9.25, R9.27), n = min(batch size, content):
+    1. m = min(round(0.7 n), profitable experiences) draws from the profitable account,
+    2. n - m draws from all that is left of both accounts,
+each proportional to w = (.05 + score)^.6 / (1 + .1 training count), without replacement, one after the other. A batch
+that is not smaller than the content is all of it, in order of slots. Every draw raises its training count by one, so
+an experience grows lighter the more often it was trained on. `prioritize_profitable=False` draws uniformly.
+
+A full buffer makes room for every newcomer by evicting the lowest experience value, unprofitable (or unknown) ones
+first, of equal ones the oldest. A newcomer is always stored: it has no outcome yet, and might turn out profitable.
+
+Why the profitable share of a batch exceeds that of the buffer (R9.23): step 1 gives it 70 %, and step 2 adds its share
+by weight. Where more than about 70 % of the content is profitable and much trained on, that sum can fall below
+it; that is the training count doing its work.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from lockstep.core.errors import InputError, RefusedError
+from lockstep.rl import profit_kernels as kernels
+from lockstep.rl.eviction import LowestKeys
+from lockstep.rl.experience import ExperienceBatch, Outcome, RLExperience, check_outcome
+from lockstep.rl.store import (
+    ACCOUNT,
+    BASE,
+    OUTCOME,
+    UNKNOWN,
+    VALUE,
+    ExperienceStore,
+    columns_of,
+    same_shape,
+    whole_batch_size,
+)
+from lockstep.rl.sum_tree import SumForest
+from lockstep.runs.seeds import DEFAULT_SEED, SeedTree
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.runs.training import State
+
+DEFAULT_CAPACITY: Final = 100_000
+STATE_VERSION: Final = 1
+#: Rounds of drawing and dropping before the drawn ones are taken out of the trees. Of a few hundred out of thousands
+#: the second round draws next to nothing.
+_ROUNDS: Final = 4
+_OUTCOME_RULES: Final = (
+    "actual_profits are finite fractions",
+    "profitability_scores lie in 0 .. 1",
+    "losses score 0",
+    "optimal_actions are whole numbers >= 0",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayRules:
+    """The numbers of SPEC 9.6.
+
+    profitable_share  share of a batch drawn from the profitable account, as far as it reaches; 0 .. 1
+    floor             added to the score, so that losses are drawn too; > 0
+    exponent          how strongly the score counts; 0 is not at all; >= 0
+    count_penalty     how strongly a training count lowers the weight; >= 0
+    """
+
+    profitable_share: float = 0.7
+    floor: float = 0.05
+    exponent: float = 0.6
+    count_penalty: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a number outside its range."""
+        for name, low, high in (
+            ("profitable_share", 0.0, 1.0),
+            ("floor", 1e-12, 1e6),
+            ("exponent", 0.0, 10.0),
+            ("count_penalty", 0.0, 1e6),
+        ):
+            value = getattr(self, name)
+            if not (low <= value <= high):
+                raise InputError(f"replay rules: {name} lies in {low:g} .. {high:g}; found {value!r}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountStatistics:
+    """One side of the buffer. Means are None where there is nothing to average.
+
+    size, mean_score, mean_value    of what is in the buffer
+    mean_profit                     of those with a known outcome, a fraction
+    draws                           sum of the training counts
+    max_training_count              the most trained
+    evicted                         left the buffer while on this side, since the beginning
+    """
+
+    size: int
+    mean_score: float | None
+    mean_profit: float | None
+    mean_value: float | None
+    draws: int
+    max_training_count: int
+    evicted: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BufferStatistics:
+    """Sizes, mean score and highest training count of the whole, and both accounts (R9.25).
+
+    `unknown` of the unprofitable ones have no outcome yet; `added` counts since the beginning.
+    """
+
+    size: int
+    capacity: int
+    added: int
+    unknown: int
+    mean_score: float | None
+    max_training_count: int
+    profitable: AccountStatistics
+    unprofitable: AccountStatistics
+
+
+class ProfitWeightedExperienceBuffer:
+    """See the module's docstring. The numbers it draws depend on `seed` and on what was done with it, on nothing else.
+
+    Args:
+        capacity: Experiences kept at most.
+        state_shape: Shape of a state; None takes that of the first experience.
+        seed: A number, or the node of the seed tree that this buffer may use.
+        rules: The numbers of SPEC 9.6.
+    """
+
+    def __init__(
+        self,
+        capacity: int = DEFAULT_CAPACITY,
+        *,
+        state_shape: tuple[int, ...] | None = None,
+        seed: int | SeedTree = DEFAULT_SEED,
+        rules: ReplayRules | None = None,
+    ) -> None:
+        self.rules = rules if rules is not None else ReplayRules()
+        self._store = ExperienceStore(capacity, state_shape)
+        self._forest = SumForest(2, capacity)
+        self._keys = LowestKeys(2, capacity)
+        self._marked = np.zeros(capacity, np.uint8)
+        self._counters = np.zeros(5, np.int64)  # see profit_kernels
+        tree = seed if isinstance(seed, SeedTree) else SeedTree(seed)
+        self._generator = tree.child("replay-buffer").generator()
+
+    @property
+    def capacity(self) -> int:
+        """Experiences kept at most."""
+        return self._store.capacity
+
+    @property
+    def profitable_size(self) -> int:
+        """Experiences in the buffer that are known to have made a profit."""
+        return int(self._counters[kernels.PROFITABLE])
+
+    @property
+    def unprofitable_size(self) -> int:
+        """The others: losses, and outcomes not known yet."""
+        return len(self) - self.profitable_size
+
+    def __len__(self) -> int:
+        return self._store.size
+
+    def add(self, experience: RLExperience) -> int:
+        """Store an experience. Returns its id, by which its outcome and td error are updated."""
+        return int(self.add_batch(**columns_of(experience))[0])
+
+    def add_batch(self, **columns: Any) -> NDArray[np.int64]:
+        """Store n experiences one after the other, given as the array fields of `ExperienceBatch` by name.
+
+        `states`, `actions`, `rewards` and `next_states` are needed; `ids` and `weights` are not taken. Returns int64
+        ids (n,). Where n exceeds what can be kept, early ones may be gone again.
+
+        Raises:
+            InputError: An array has another shape, or a value breaks a rule of `RLExperience`.
+        """
+        store, rules, forest, keys = self._store, self.rules, self._forest, self._keys
+        observations, floats, ints = store.rows(columns)
+        new_ids = np.empty(len(floats), np.int64)
+        kernels.place(
+            observations, floats, ints, store.observations, store.floats, store.ints, store.ids,
+            forest.forest, forest.offsets, keys.keys, keys.shift, keys.best_key, keys.best_slot,
+            self._counters, rules.floor, rules.exponent, rules.count_penalty, new_ids,
+        )  # fmt: skip
+        store.size, store.serial = int(self._counters[kernels.SIZE]), int(self._counters[kernels.SERIAL])
+        return new_ids
+
+    def sample_batch(self, batch_size: int, prioritize_profitable: bool = True) -> ExperienceBatch:
+        """Draw experiences for training; see the module's docstring. An empty buffer gives an empty batch.
+
+        Raises:
+            InputError: `batch_size` is not a whole number >= 1.
+        """
+        count = whole_batch_size(batch_size)
+        store, forest, rules = self._store, self._forest, self.rules
+        if count >= store.size:
+            slots = np.arange(store.size)
+        elif prioritize_profitable:
+            slots = self._draw_weighted(count)
+        else:
+            slots = self._draw_uniform(count)
+        if prioritize_profitable:
+            weights = kernels.weights_of(store.floats, store.ints, slots, rules.count_penalty)
+        else:
+            weights = np.ones(slots.size)
+        kernels.count_draws(
+            forest.forest, forest.offsets, store.floats, store.ints, slots, self._marked, rules.count_penalty
+        )
+        return store.batch(slots, weights)
+
+    def _draw_weighted(self, count: int) -> NDArray[np.int64]:
+        """`count` distinct slots, fewer than the content; they stay marked."""
+        drawn = np.empty(count, np.int64)
+        forest, offsets = self._forest.forest, self._forest.offsets
+        share = min(math.floor(self.rules.profitable_share * count + 0.5), self.profitable_size)
+        made = 0
+        for target, all_trees in ((share, False), (count, True)):
+            rounds = 0
+            while made < target:
+                uniforms = self._generator.random(target - made)
+                if rounds == _ROUNDS:
+                    kernels.draw_removing(
+                        forest, offsets, self._store.ints, uniforms, all_trees, self._marked, drawn, made
+                    )
+                    made = target
+                else:
+                    made = kernels.draw_distinct(forest, offsets, uniforms, all_trees, self._marked, drawn, made)
+                rounds += 1
+        return drawn
+
+    def _draw_uniform(self, count: int) -> NDArray[np.int64]:
+        """`count` distinct slots, all equally likely; they stay marked."""
+        drawn = np.empty(count, np.int64)
+        made = rounds = 0
+        while made < count:
+            uniforms = self._generator.random(count - made)
+            if rounds == _ROUNDS:
+                kernels.shuffle_rest(len(self), uniforms, self._marked, drawn, made)
+                break
+            made = kernels.draw_uniform(len(self), uniforms, self._marked, drawn, made)
+            rounds += 1
+        return drawn
+
+    def update_priorities(self, ids: Any, td_errors: Any) -> int:
+        """Give experiences their td errors, which move their values. Returns how many are still here.
+
+        Args:
+            ids: Whole numbers (n,), as returned by `add` or found in a batch.
+            td_errors: Finite numbers (n,); of an id named twice the last one stays.
+
+        Raises:
+            InputError: An error is not finite, or an id is not one that `add` has returned.
+        """
+        errors = np.asarray(td_errors, np.float64)
+        slots = self._store.slots_of(ids)
+        same_shape("td_errors", errors, slots)
+        if not np.all(np.isfinite(errors)):
+            raise InputError("buffer: td_errors are finite; found NaN or infinity. The loss has diverged: stop there.")
+        store, keys = self._store, self._keys
+        kernels.set_errors(
+            store.floats, store.ints, store.ids, keys.keys, keys.shift, keys.best_key, keys.best_slot, slots, errors
+        )
+        return int(np.count_nonzero(slots >= 0))
+
+    def update_outcome(self, id: int, outcome: Outcome) -> bool:
+        """Give an experience its outcome, which moves it to its account and changes weight and value (R9.27).
+
+        Returns whether the experience was still here.
+
+        Raises:
+            InputError: The outcome breaks a rule, or the id is not one that `add` has returned.
+            RefusedError: Another outcome was validated before.
+        """
+        check_outcome(outcome)
+        fields = (outcome.actual_profit, outcome.profitability_score, outcome.optimal_action, outcome.outcome_validated)
+        return self.update_outcomes([id], *([field] for field in fields)) == 1
+
+    def update_outcomes(
+        self, ids: Any, actual_profits: Any, profitability_scores: Any, optimal_actions: Any, validated: Any = None
+    ) -> int:
+        """`update_outcome` of n experiences at once, all arrays (n,), no id twice. All or none are updated.
+
+        `validated` is True for all where it is None. Returns how many are still here.
+        """
+        store, rules, forest, keys = self._store, self.rules, self._forest, self._keys
+        slots = store.slots_of(ids)
+        profits, scores = np.asarray(actual_profits, np.float64), np.asarray(profitability_scores, np.float64)
+        best = np.asarray(optimal_actions)
+        final = np.ones(slots.size, bool) if validated is None else np.asarray(validated, bool)
+        for name, array in (("actual_profits", profits), ("profitability_scores", scores), ("validated", final)):
+            same_shape(name, array, slots)
+        same_shape("optimal_actions", best, slots)
+        _check_outcomes(profits, scores, best)
+        best = best.astype(np.int64)
+        found = kernels.conflict(store.floats, store.ints, slots, profits, scores, best, self._marked)
+        if found >= 0:
+            raise RefusedError(
+                "buffer: an id is named once and a validated outcome does not change; experience "
+                f"{np.asarray(ids)[found]} (number {found} of this call) would. Nothing was updated; leave it out."
+            )
+        here = slots >= 0
+        if not here.all():
+            slots, profits, scores = slots[here], profits[here], scores[here]
+            best, final = best[here], final[here]
+        kernels.set_outcomes(
+            store.floats, store.ints, store.ids, forest.forest, forest.offsets,
+            keys.keys, keys.shift, keys.best_key, keys.best_slot, slots, profits, scores, best, final,
+            self._counters, rules.floor, rules.exponent, rules.count_penalty,
+        )  # fmt: skip
+        return int(slots.size)
+
+    def experience(self, id: int) -> RLExperience | None:
+        """The experience of an id, or None where it was evicted. Raises InputError for what is no id yet."""
+        slots = self._store.slots_of([id])
+        return None if slots[0] < 0 else self._store.batch(slots, np.ones(1))[0]
+
+    def weight(self, id: int) -> float:
+        """With what weight an experience is drawn at present; 0 where it was evicted."""
+        slot = int(self._store.slots_of([id])[0])
+        return 0.0 if slot < 0 else float(self._forest.weights[:, slot].sum())
+
+    def statistics(self) -> BufferStatistics:
+        """Counts and means of the present content."""
+        store = self._store
+        sums = np.zeros((2, 6))
+        kernels.account_sums(store.floats, store.ints, store.size, sums)
+        unknown = int(np.count_nonzero(store.ints[: store.size, OUTCOME] == UNKNOWN))
+        return BufferStatistics(
+            size=store.size,
+            capacity=store.capacity,
+            added=store.serial,
+            unknown=unknown,
+            mean_score=None if store.size == 0 else float(sums[0, 1] + sums[1, 1]) / store.size,
+            max_training_count=int(sums[:, 5].max()),
+            unprofitable=_account(sums[0], int(self._counters[kernels.EVICTED]), unknown),
+            profitable=_account(sums[1], int(self._counters[kernels.EVICTED + 1]), 0),
+        )
+
+    def observed(self, ids: Any) -> dict[str, NDArray[Any]]:
+        """States of experiences as columns for an append-only segment; `set_state` takes them back.
+
+        {"id": int64 (n,), "state": float32 (n, *shape), "next_state"}. Raises InputError for one that is gone.
+        """
+        return self._store.observed(ids)
+
+    def get_state(self, *, observations: bool = True) -> dict[str, Any]:
+        """Everything that later draws depend on, copied: contents, priorities, counts, generator.
+
+        Args:
+            observations: False leaves the states out, by far the largest part, for a training that appends
+                `observed(ids)` of whatever it adds to a segment.
+        """
+        return {
+            "version": STATE_VERSION,
+            "store": self._store.get_state(observations=observations),
+            "evicted": self._counters[kernels.EVICTED : kernels.EVICTED + 2].tolist(),
+            "generator": self._generator.bit_generator.state,
+        }
+
+    def set_state(self, state: State, *, recorded: Mapping[str, NDArray[Any]] | None = None) -> None:
+        """Go to a state of `get_state`; what follows is the same to the last bit.
+
+        Args:
+            state: The state of a buffer of the same capacity and rules.
+            recorded: The columns that `observed` gave, joined, where the state was taken without observations.
+
+        Raises:
+            InputError: The state is of another version or capacity, or lacks observations.
+        """
+        if state.get("version") != STATE_VERSION:
+            raise InputError(f"buffer: a state of version {STATE_VERSION} is needed; found {state.get('version')!r}.")
+        self._store.set_state(state["store"], recorded)
+        self._generator.bit_generator.state = state["generator"]
+        self._marked[:] = 0
+        _derive(self._store, self.rules, self._forest, self._keys)
+        profitable = int(np.count_nonzero(self._store.ints[:, ACCOUNT]))
+        self._counters[:] = (self._store.size, self._store.serial, *state["evicted"], profitable)
+
+    def check_valid(self) -> tuple[bool, str]:
+        """Whether every part agrees with every other, and the rule that is broken where not. Reads everything."""
+        store, counters = self._store, self._counters
+        for ok, reason in (store.check_valid(), self._forest.check_valid(), self._keys.check_valid(store.ids)):
+            if not ok:
+                return False, reason
+        if np.any(self._marked):
+            return False, "nothing is marked between two calls; a slot is"
+        again, forest, keys = copy.copy(store), SumForest(2, self.capacity), LowestKeys(2, self.capacity)
+        again.floats, again.ints = store.floats.copy(), store.ints.copy()
+        _derive(again, self.rules, forest, keys)
+        evicted = int(counters[kernels.EVICTED] + counters[kernels.EVICTED + 1])
+        rules: tuple[tuple[str, Any, Any], ...] = (
+            ("added - evicted = size", store.serial - evicted, store.size),
+            (
+                "profitable are those with a known profit",
+                self.profitable_size,
+                np.count_nonzero(again.ints[:, ACCOUNT]),
+            ),
+            ("the account is that of the outcome", store.ints[:, ACCOUNT], again.ints[:, ACCOUNT]),
+            ("base = (floor + score) ^ exponent", store.floats[:, BASE], again.floats[:, BASE]),
+            ("value follows equation (1)", store.floats[:, VALUE], again.floats[:, VALUE]),
+            ("weight = base / (1 + penalty count), in the tree of the account", self._forest.forest, forest.forest),
+            ("the key is the value, in the account", self._keys.keys, keys.keys),
+        )
+        for rule, found, wanted in rules:
+            if not np.array_equal(found, wanted):
+                return False, f"{rule}; found {found}, which had to be {wanted}"
+        return True, ""
+
+
+def _derive(store: ExperienceStore, rules: ReplayRules, forest: SumForest, keys: LowestKeys) -> None:
+    """Build what follows from the facts: accounts, bases, values, weights, keys. Every bit comes out as it was."""
+    slots = np.arange(store.size)
+    kernels.derive(store.floats, store.ints, slots, rules.floor, rules.exponent)
+    accounts = store.ints[: store.size, ACCOUNT]
+    forest.weights[:] = 0.0
+    forest.weights[accounts, slots] = kernels.weights_of(store.floats, store.ints, slots, rules.count_penalty)
+    forest.rebuild()
+    keys.keys[:] = np.inf
+    keys.keys[accounts, slots] = store.floats[: store.size, VALUE]
+    keys.forget()
+
+
+def _account(sums: NDArray[np.float64], evicted: int, unknown: int) -> AccountStatistics:
+    size = int(sums[0])
+    known = size - unknown
+    return AccountStatistics(
+        size=size,
+        mean_score=None if size == 0 else float(sums[1]) / size,
+        mean_profit=None if known == 0 else float(sums[2]) / known,
+        mean_value=None if size == 0 else float(sums[3]) / size,
+        draws=int(sums[4]),
+        max_training_count=int(sums[5]),
+        evicted=evicted,
+    )
+
+
+def _check_outcomes(profits: NDArray[np.float64], scores: NDArray[np.float64], best: NDArray[Any]) -> None:
+    if best.dtype.kind not in "iu" and best.size:
+        raise InputError(f"buffer: optimal_actions are whole numbers >= 0; found {best.dtype}.")
+    number, k = kernels.broken_outcome(profits, scores, best)
+    if number >= 0:
+        raise InputError(
+            f"buffer: {_OUTCOME_RULES[number]}; outcome {k} has profit {profits[k]}, score {scores[k]}, "
+            f"action {best[k]}."
+        )

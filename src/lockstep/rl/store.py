@@ -1,0 +1,400 @@
+"""Where buffers keep experiences: one row of facts and one of observations per slot, found by id without a table.
+
+Notation
+    slot     0 .. capacity - 1; the first `size` are in use, without a hole
+    serial   how many experiences came before this one; never used twice
+    id       serial * capacity + slot: ascending with age, and its slot is id mod capacity. An id whose slot holds
+             another id belongs to an experience that was evicted
+
+A row of facts is one cache line, and so are 16 features: an experience costs a handful of memory accesses, whatever is
+read of it. Floats and whole numbers lie apart because a column has one type:
+
+    floats   float64 (capacity, 8): reward, profit, score, td error, base of the weight, value
+    ints     int64 (capacity, 8): action, optimal action, training count, done, outcome (0 unknown, 1 known,
+             2 validated), account (0 not profitable, 1 profitable)
+
+Base and value are derived from the others and no state.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex
+
+import numpy as np
+
+from lockstep.core.compiled import kernel
+from lockstep.core.errors import InputError
+from lockstep.rl.experience import UNKNOWN_ACTION, ExperienceBatch, RLExperience
+from lockstep.rl.sum_tree import aligned_zeros
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.runs.training import State
+
+REWARD: Final = 0
+PROFIT: Final = 1
+SCORE: Final = 2
+ERROR: Final = 3
+BASE: Final = 4
+VALUE: Final = 5
+
+ACTION: Final = 0
+BEST: Final = 1
+COUNT: Final = 2
+DONE: Final = 3
+OUTCOME: Final = 4
+ACCOUNT: Final = 5
+
+UNKNOWN: Final = 0
+KNOWN: Final = 1
+VALIDATED: Final = 2
+
+_COLUMNS: Final = 8
+_STORED_FLOATS: Final = 4  # reward .. td error
+_STORED_INTS: Final = 5  # action .. outcome
+
+
+def gather_python(
+    observations: NDArray[np.float32],
+    floats: NDArray[np.float64],
+    ints: NDArray[np.int64],
+    slots: NDArray[np.int64],
+    states: NDArray[np.float32],
+    next_states: NDArray[np.float32],
+    float_rows: NDArray[np.float64],
+    int_rows: NDArray[np.int64],
+) -> None:
+    """Copy the rows of slots (n,) out: observations to (n, features) twice, facts column by column to (columns, n)."""
+    features = states.shape[1]
+    for k in range(slots.size):
+        slot = slots[k]
+        for column in range(float_rows.shape[0]):
+            float_rows[column, k] = floats[slot, column]
+        for column in range(int_rows.shape[0]):
+            int_rows[column, k] = ints[slot, column]
+        for feature in range(features):
+            states[k, feature] = observations[slot, 0, feature]
+        for feature in range(features):
+            next_states[k, feature] = observations[slot, 1, feature]
+
+
+gather: Any = kernel(gather_python)
+
+
+def find_slots_python(ids: NDArray[np.int64], serial: int, wanted: NDArray[np.int64], slots: NDArray[np.int64]) -> int:
+    """The slots (n,) of ids `wanted` (n,), -1 where they are gone. Returns the first k that is still to come, or -1."""
+    for k in range(wanted.size):
+        if wanted[k] < 0 or wanted[k] // ids.size >= serial:
+            return k
+        slot = wanted[k] % ids.size
+        slots[k] = slot if ids[slot] == wanted[k] else -1
+    return -1
+
+
+find_slots: Any = kernel(find_slots_python)
+
+
+class ExperienceStore:
+    """Rows of up to `capacity` experiences. Which slot an experience gets is the buffer's business.
+
+    Attributes:
+        ids: int64 (capacity,), -1 where the slot is empty.
+        floats, ints: See the module's docstring.
+        observations: float32 (capacity, 2, features): state and next state, flat; no feature before the first add.
+        size: Slots in use.
+        serial: Experiences added so far.
+    """
+
+    def __init__(self, capacity: int, state_shape: tuple[int, ...] | None) -> None:
+        if isinstance(capacity, bool) or not isinstance(capacity, int) or not 1 <= capacity <= 2**31:
+            raise InputError(f"buffer: capacity is a whole number from 1 to 2**31; found {capacity!r}.")
+        self.capacity = capacity
+        self.ids = np.full(capacity, -1, np.int64)
+        self.floats: NDArray[np.float64] = aligned_zeros((capacity, _COLUMNS), np.float64)
+        self.ints: NDArray[np.int64] = aligned_zeros((capacity, _COLUMNS), np.int64)
+        self.size = 0
+        self.serial = 0
+        self.state_shape: tuple[int, ...] | None = None
+        self.observations: NDArray[np.float32] = np.zeros((capacity, 2, 0), np.float32)
+        if state_shape is not None:
+            self._shape(tuple(state_shape))
+
+    def _shape(self, shape: tuple[int, ...]) -> None:
+        self.state_shape = shape
+        self.observations = aligned_zeros((self.capacity, 2, math.prod(shape)), np.float32)
+
+    def rows(self, columns: Mapping[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]:
+        """Columns of n new experiences as rows: observations (n, 2, features), floats (n, 4), ints (n, 5).
+
+        `columns` are the array fields of `ExperienceBatch` without ids and weights; only states, actions, rewards and
+        next_states have to be there.
+
+        Raises:
+            InputError: A column has another length or shape, or a value breaks a rule of `RLExperience`.
+        """
+        pair = [_states(columns, name) for name in ("states", "next_states")]
+        n = len(pair[0])
+        shape = pair[0].shape[1:] if self.state_shape is None else self.state_shape
+        for name, array in zip(("states", "next_states"), pair, strict=True):
+            if array.shape != (n, *shape):
+                raise InputError(f"buffer: {name} has the shape {(n, *shape)} here; found {array.shape}.")
+        observations = np.stack([array.reshape(n, math.prod(shape)) for array in pair], axis=1)
+        if not np.all(np.isfinite(observations)):
+            raise InputError("buffer: states hold finite numbers; found NaN or infinity. Clean the features.")
+        floats, ints = np.zeros((n, _STORED_FLOATS)), np.zeros((n, _STORED_INTS), np.int64)
+        floats[:, REWARD] = _column(columns, "rewards", n, None)
+        floats[:, PROFIT] = _column(columns, "actual_profits", n, math.nan)
+        floats[:, SCORE] = _column(columns, "profitability_scores", n, 0.0)
+        floats[:, ERROR] = _column(columns, "td_errors", n, 0.0)
+        ints[:, ACTION] = _column(columns, "actions", n, None)
+        ints[:, BEST] = _column(columns, "optimal_actions", n, UNKNOWN_ACTION)
+        ints[:, COUNT] = _column(columns, "training_counts", n, 0)
+        ints[:, DONE] = _column(columns, "dones", n, 0)
+        validated = np.asarray(_column(columns, "outcome_validated", n, 0), bool)
+        # An unknown outcome that is called validated breaks a rule, and is told so below.
+        ints[:, OUTCOME] = np.where(validated, VALIDATED, ~np.isnan(floats[:, PROFIT]))
+        check_facts(floats, ints)
+        if self.state_shape is None and n:
+            self._shape(shape)  # not before everything is known to be good
+        return observations, floats, ints
+
+    def slots_of(self, ids: Any) -> NDArray[np.int64]:
+        """The slot of every id, -1 where the experience is no longer here. Raises InputError for what is no id yet."""
+        wanted = np.asarray(ids)
+        if wanted.ndim != 1 or (wanted.dtype.kind not in "iu" and wanted.size):
+            raise InputError(f"buffer: ids are whole numbers (n,); found {wanted.dtype} of shape {wanted.shape}.")
+        wanted = wanted.astype(np.int64, copy=False)
+        slots = np.empty(wanted.size, np.int64)
+        foreign = find_slots(self.ids, self.serial, wanted, slots)
+        if foreign >= 0:
+            raise InputError(
+                f"buffer: an id is one that add() returned; found {wanted[foreign]}. Use ids of this buffer only."
+            )
+        return slots
+
+    def batch(self, slots: NDArray[np.int64], weights: NDArray[np.float64]) -> ExperienceBatch:
+        """The experiences of slots (n,), copied."""
+        n, features = slots.size, self.observations.shape[2]
+        states, following = np.empty((n, features), np.float32), np.empty((n, features), np.float32)
+        floats, ints = np.empty((_STORED_FLOATS, n)), np.empty((_STORED_INTS, n), np.int64)
+        gather(self.observations, self.floats, self.ints, slots, states, following, floats, ints)
+        shape = (n, *(self.state_shape or ()))
+        return ExperienceBatch(
+            ids=self.ids[slots],
+            states=states.reshape(shape),
+            actions=ints[ACTION],
+            rewards=floats[REWARD],
+            next_states=following.reshape(shape),
+            dones=ints[DONE] != 0,
+            actual_profits=floats[PROFIT],
+            profitability_scores=floats[SCORE],
+            optimal_actions=ints[BEST],
+            outcome_validated=ints[OUTCOME] == VALIDATED,
+            td_errors=floats[ERROR],
+            training_counts=ints[COUNT],
+            weights=weights,
+        )
+
+    def observed(self, ids: Any) -> dict[str, NDArray[Any]]:
+        """What never changes about experiences and is large: {"id" (n,), "state" (n, *shape), "next_state"}."""
+        slots = self.slots_of(ids)
+        if np.any(slots < 0):
+            raise InputError("buffer: one of the experiences is no longer here. Record them before adding others.")
+        shape = (slots.size, *(self.state_shape or ()))
+        return {
+            "id": self.ids[slots],
+            "state": self.observations[slots, 0].reshape(shape),
+            "next_state": self.observations[slots, 1].reshape(shape),
+        }
+
+    def get_state(self, *, observations: bool) -> dict[str, Any]:
+        """Copies of the rows in use; without the observations where they are recorded elsewhere."""
+        used = slice(0, self.size)
+        state: dict[str, Any] = {
+            "capacity": self.capacity,
+            "state_shape": None if self.state_shape is None else list(self.state_shape),
+            "serial": self.serial,
+            "ids": self.ids[used].copy(),
+            "floats": self.floats[used, :_STORED_FLOATS].copy(),
+            "ints": self.ints[used, :_STORED_INTS].copy(),
+        }
+        if observations:
+            state["observations"] = self.observations[used].copy()
+        return state
+
+    def set_state(self, state: State, recorded: Mapping[str, NDArray[Any]] | None) -> None:
+        """Go to a state of `get_state`; `recorded` holds columns of `observed` where the state has none.
+
+        Raises:
+            InputError: The state is of a buffer of another capacity, or an experience was not recorded.
+        """
+        if state["capacity"] != self.capacity:
+            raise InputError(
+                f"buffer: a state fits a buffer of its own capacity, {state['capacity']}; found {self.capacity}."
+            )
+        ids = np.array(state["ids"], np.int64)
+        size = ids.size
+        shape = state["state_shape"]
+        observed = state.get("observations")
+        if observed is None and size:
+            observed = _recorded_rows(ids, recorded)
+        self.state_shape = None
+        self.observations = np.zeros((self.capacity, 2, 0), np.float32)
+        if shape is not None:
+            self._shape(tuple(shape))
+        if size:
+            self.observations[:size] = np.asarray(observed).reshape(size, 2, -1)
+        self.ids[:] = -1
+        self.floats[:] = 0.0
+        self.ints[:] = 0
+        self.ids[:size] = ids
+        self.floats[:size, :_STORED_FLOATS] = state["floats"]
+        self.ints[:size, :_STORED_INTS] = state["ints"]
+        self.size, self.serial = size, int(state["serial"])
+
+    def check_valid(self) -> tuple[bool, str]:
+        """Whether ids, slots and facts agree; else what does not."""
+        used, rest = self.ids[: self.size], self.ids[self.size :]
+        if not 0 <= self.size <= self.capacity or self.size > self.serial:
+            return False, f"size is 0 .. capacity and at most serial; it is {self.size} of {self.serial}"
+        if np.any(used % self.capacity != np.arange(self.size)) or np.any(used < 0):
+            return False, "an id names its slot; one does not"
+        if np.any(used // self.capacity >= self.serial) or np.any(rest != -1):
+            return False, "an id comes from an experience that was added; one does not"
+        if len(np.unique(used // self.capacity)) != self.size:
+            return False, "a serial is used once; one is used twice"
+        try:
+            check_facts(self.floats[: self.size], self.ints[: self.size])
+        except InputError as error:
+            return False, str(error)
+        return True, ""
+
+
+# The rules of `RLExperience` and `check_outcome` as `broken_rule` numbers them, with the column each is about.
+_RULES: Final = (
+    ("rewards are finite", "floats", REWARD),
+    ("td_errors are finite", "floats", ERROR),
+    ("actual_profits are finite, or NaN where unknown", "floats", PROFIT),
+    ("profitability_scores lie in 0 .. 1", "floats", SCORE),
+    ("losses and unknown outcomes score 0", "floats", SCORE),
+    ("actions are whole numbers >= 0", "ints", ACTION),
+    ("optimal_actions are known where profits are, else -1", "ints", BEST),
+    ("training_counts are not negative", "ints", COUNT),
+    ("only known outcomes are validated", "ints", OUTCOME),
+)
+
+
+def broken_rule_python(floats: NDArray[np.float64], ints: NDArray[np.int64]) -> tuple[int, int]:
+    """Number and row of the first rule that rows (n, columns) break, (-1, -1) for none."""
+    for row in range(floats.shape[0]):
+        profit = floats[row, PROFIT]
+        score = floats[row, SCORE]
+        known = profit == profit
+        if not np.isfinite(floats[row, REWARD]):
+            return 0, row
+        if not np.isfinite(floats[row, ERROR]):
+            return 1, row
+        if np.isinf(profit):
+            return 2, row
+        if not 0.0 <= score <= 1.0:
+            return 3, row
+        if score > 0.0 and not profit > 0.0:
+            return 4, row
+        if ints[row, ACTION] < 0:
+            return 5, row
+        if (known and ints[row, BEST] < 0) or (not known and ints[row, BEST] != UNKNOWN_ACTION):
+            return 6, row
+        if ints[row, COUNT] < 0:
+            return 7, row
+        if known != (ints[row, OUTCOME] != UNKNOWN):
+            return 8, row
+    return -1, -1
+
+
+broken_rule: Any = kernel(broken_rule_python)
+
+
+def check_facts(floats: NDArray[np.float64], ints: NDArray[np.int64]) -> None:
+    """Raises InputError for the first of the rows (n, columns) that breaks a rule."""
+    number, row = broken_rule(floats, ints)
+    if number >= 0:
+        rule, table, column = _RULES[number]
+        value = (floats if table == "floats" else ints)[row, column]
+        raise InputError(f"buffer: {rule}; found {value} in row {row}.")
+
+
+def _states(columns: Mapping[str, Any], name: str) -> NDArray[np.float32]:
+    array = np.asarray(columns.get(name), np.float32)
+    if columns.get(name) is None or array.ndim == 0:
+        raise InputError(f"buffer: experiences have {name}, one row each; found {columns.get(name)!r}.")
+    return array
+
+
+def _column(columns: Mapping[str, Any], name: str, n: int, default: float | None) -> Any:
+    given = columns.get(name)
+    if given is None:
+        if default is None:
+            raise InputError(f"buffer: experiences have {name}; found none. Give an array of shape ({n},).")
+        return default
+    array = np.asarray(given)
+    if array.shape != (n,):
+        raise InputError(f"buffer: {name} has the shape ({n},) here; found {array.shape}.")
+    if name in ("actions", "optimal_actions", "training_counts") and array.dtype.kind not in "iu" and n:
+        raise InputError(f"buffer: {name} holds whole numbers; found {array.dtype}.")
+    return array
+
+
+def _recorded_rows(ids: NDArray[np.int64], recorded: Mapping[str, NDArray[Any]] | None) -> NDArray[np.float32]:
+    """Observations (n, 2, features) of ids (n,), from columns recorded in order of id or not."""
+    if recorded is None:
+        raise InputError("buffer: this state was taken without observations. Give the columns that were recorded.")
+    order = np.argsort(recorded["id"], kind="stable")
+    known = recorded["id"][order]
+    at = np.minimum(np.searchsorted(known, ids), max(known.size - 1, 0))
+    missing = ids if known.size == 0 else ids[known[at] != ids]
+    if missing.size:
+        raise InputError(
+            f"buffer: {missing.size} experiences of the state were not recorded, the first is {missing[0]}."
+        )
+    rows = order[at]
+    pair = (recorded["state"][rows], recorded["next_state"][rows])
+    return np.stack([np.asarray(array, np.float32).reshape(ids.size, -1) for array in pair], axis=1)
+
+
+def columns_of(experience: RLExperience) -> dict[str, Any]:
+    """One experience as columns of length 1."""
+    known = experience.actual_profit is not None
+    return {
+        "states": experience.state[np.newaxis],
+        "actions": np.array([experience.action]),
+        "rewards": np.array([experience.reward]),
+        "next_states": experience.next_state[np.newaxis],
+        "dones": np.array([experience.done]),
+        "actual_profits": np.array([experience.actual_profit if known else math.nan], np.float64),
+        "profitability_scores": np.array([experience.profitability_score]),
+        "optimal_actions": np.array([experience.optimal_action if known else UNKNOWN_ACTION]),
+        "outcome_validated": np.array([experience.outcome_validated]),
+        "td_errors": np.array([experience.td_error]),
+        "training_counts": np.array([experience.training_count]),
+    }
+
+
+def whole_batch_size(batch_size: SupportsIndex) -> int:
+    """`batch_size` as an int. Raises InputError where it is not a whole number >= 1."""
+    try:
+        count = operator.index(batch_size)
+    except TypeError:
+        raise InputError(f"buffer: batch_size is a whole number >= 1; found {batch_size!r}.") from None
+    if isinstance(batch_size, bool) or count < 1:
+        raise InputError(f"buffer: batch_size is a whole number >= 1; found {batch_size!r}.")
+    return count
+
+
+def same_shape(name: str, array: NDArray[Any], slots: NDArray[np.int64]) -> None:
+    """Raises InputError where `array` has not one entry per slot."""
+    if array.shape != slots.shape:
+        raise InputError(f"buffer: {name} has one entry per id, ({slots.size},); found shape {array.shape}.")

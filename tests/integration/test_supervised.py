@@ -1,0 +1,217 @@
+"""Supervised training as a user meets it: modules run by name, the command line, kill -9, other processes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.acceptance.user import User
+
+from lockstep.runs.check import check
+from lockstep.runs.folder import RunFolder, RunStatus
+from lockstep.testing.contracts.training_kind import hashed_files, new_folder
+
+pytest.importorskip("torch")
+pytest.importorskip("matplotlib")
+
+ROOT = Path(__file__).parents[2]
+SPEC = """
+kind = "classifier"
+seed = 0
+[data]
+samples_per_class = 12
+[training]
+epochs = 4
+validation_split = 0.2
+"""
+# Checkpoints all the time, so that a kill falls between them; a pause makes the few steps long enough to be hit.
+CHILD = """
+import sys, time
+from pathlib import Path
+from lockstep.clusters.in_process import InProcessExecutor
+from lockstep.runs import registry
+from lockstep.runs.checkpoint import CheckpointPolicy
+from lockstep.runs.folder import RunFolder
+from lockstep.runs.kind import PrepareContext, RunContext
+from lockstep.runs.loop import execute
+from lockstep.runs.observer import Observer
+from lockstep.runs.spec import resolve
+import lockstep.bootstrap
+import numpy as np
+
+class Pause(Observer):
+    def started(self, info):
+        print("started", info.first_step, flush=True)
+    def step(self, step, journal_hash):
+        time.sleep(0.02)
+
+path, name = sys.argv[1:]
+kind, home, labels = registry.get(name), Path(path).parent / "home", np.arange(24) % 2
+shape = (24, 26, 26, 1) if name == "classifier-keras" else (24, 3, 8)
+x = np.random.Generator(np.random.Philox(key=1)).random(shape)
+x += labels.reshape(-1, *[1] * (x.ndim - 1))
+spec = resolve(kind.spec_model, {"kind": name, "training": {"epochs": 10, "batch_size": 5}})
+prepared = kind.prepare(spec, PrepareContext(home=home, python_objects={"data.samples": (x, labels)}))
+training = kind.training(prepared, RunContext(executor=InProcessExecutor(), home=home))
+policy = CheckpointPolicy(interval_s=0.05, max_share=1e9)
+execute(training, RunFolder(Path(path)), fingerprint="0" * 64, policy=policy, observers=[Pause()])
+"""
+
+
+def environment(**variables: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSTEP_")}
+    return {**kept, "PYTHONPATH": str(ROOT / "src"), **variables}
+
+
+def python(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=environment(**variables), capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder that has `src` as a checkout has it, and takes the results."""
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    return tmp_path
+
+
+def test_the_module_runs_with_its_defaults(checkout: Path) -> None:
+    """R11.17, R11.12: ten epochs over 6 x 50 samples in 19 batches of 16, into ./results."""
+    done = python("-m", "src.train_pytorch", cwd=checkout)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "Dataset created: 300 samples, 19 batches" in done.stdout
+    history = json.loads((checkout / "results" / "training_history.json").read_text())
+    assert (history["epochs"], history["seed"], len(history["loss"])) == (10, 42, 10)
+    (log,) = (checkout / "results").glob("training_*.log")
+    assert log.read_text() == done.stdout
+    assert re.findall(r"Epoch \[ *(\d+)/10\]", done.stdout) == [str(i) for i in range(1, 11)]
+
+
+def test_other_processes_hash_seeds_and_thread_counts_give_the_same_losses(checkout: Path) -> None:
+    """R11.14 across processes: `lockstep.train_pytorch` and `src.train_pytorch` are one program."""
+    losses = []
+    for module, variables in (
+        ("lockstep.train_pytorch", {"PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "2"}),
+        ("src.train_pytorch", {"PYTHONHASHSEED": "2", "OMP_NUM_THREADS": "1"}),
+    ):
+        done = python("-m", module, "--epochs", "2", "--samples-per-class", "9", cwd=checkout, **variables)
+        assert done.returncode == 0, done.stderr
+        losses.append(json.loads((checkout / "results" / "training_history.json").read_text())["loss"])
+    assert losses[0] == losses[1]
+
+
+def test_bad_values_end_with_a_sentence_and_exit_code_2(checkout: Path) -> None:
+    done = python("-m", "lockstep.train_pytorch", "--epochs", "0", cwd=checkout)
+    assert done.returncode == 2
+    assert done.stderr == "epochs is a whole number of at least 1; found 0\n"
+    assert not (checkout / "results").exists()
+
+
+def test_without_torch_the_module_says_what_to_install(checkout: Path) -> None:
+    """The message names the extra; a traceback would not."""
+    script = "import sys; sys.modules['torch'] = None; from lockstep.train_pytorch import main; sys.exit(main([]))"
+    done = python("-c", script, cwd=checkout)
+    assert done.returncode == 4, done.stderr
+    assert "pip install 'lockstep-trading[ml]'" in done.stderr
+
+
+def test_both_names_of_a_checkout_can_be_imported(checkout: Path) -> None:
+    """SPEC 0.1 item 1."""
+    script = """
+from src.train import train
+from src.train_pytorch import CheckpointManager, set_seeds, setup_logging, train_pytorch_model
+import lockstep.learning.keras_trainer as keras, lockstep.learning.supervised.pytorch_trainer as torch
+print(train is keras.train, train_pytorch_model is torch.train_pytorch_model)
+"""
+    assert python("-c", script, cwd=checkout).stdout == "True True\n"
+
+
+def test_the_wheel_leaves_the_names_of_the_checkout_out() -> None:
+    """SPEC 0.1 item 1: the wheel takes src/lockstep and nothing else of src; src is no package."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": ["src/lockstep"]}
+    assert not (ROOT / "src" / "__init__.py").exists()
+    assert {path.name for path in (ROOT / "src").glob("*.py")} == {"train.py", "train_pytorch.py"}
+
+
+def test_a_classifier_is_trained_verified_and_taken_elsewhere_from_the_command_line(user: User, tmp_path: Path) -> None:
+    """Issue B: kind = "classifier" runs on the common loop, so verify, export and import work on it."""
+    (user.folder / "c.toml").write_text(SPEC)
+    done = user("train", "c.toml")
+    assert "kind" in done.out
+    assert "majority class accuracy" in done.out
+    first = user("runs", "show", "last", "--json").json
+    assert first["status"] == "complete"
+    assert first["seed"] == 0
+    assert user("verify", "last", "--json").json["outcome"] == "equal"
+    again = user("train", "c.toml", "--json").json
+    other = user("train", "c.toml", "--seed", "1", "--json").json
+    assert again["journal_hash"] == first["journal_hash"] != other["journal_hash"]
+    assert again["alarm"] is None
+    user("runs", "export", first["run_id"], "run.tar")
+    elsewhere = User(tmp_path / "elsewhere")
+    elsewhere.folder.mkdir()
+    elsewhere("runs", "import", str(user.folder / "run.tar"))
+    assert elsewhere("verify", first["run_id"], "--json").json["outcome"] == "equal"
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> User:
+    folder = tmp_path / "user"
+    folder.mkdir()
+    return User(folder)
+
+
+@pytest.mark.parametrize("name", ["classifier", "classifier-keras"])
+def test_killed_again_and_again_a_run_ends_as_if_never_interrupted(tmp_path: Path, name: str) -> None:
+    """Issue B: kill -9 at random instants, inside epochs, and resume: equal journals and files."""
+    if name == "classifier-keras" and importlib.util.find_spec("keras") is None:
+        pytest.skip("Keras is not installed")
+
+    def start(path: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(path), name], stdout=subprocess.PIPE, text=True, env=environment()
+        )
+
+    def folder(path: Path) -> RunFolder:
+        path.parent.mkdir()
+        return new_folder(path, 1)
+
+    whole, pieces = folder(tmp_path / "whole" / "run"), folder(tmp_path / "pieces" / "run")
+    child = start(whole.path)
+    child.communicate()
+    assert child.returncode == 0
+    chance = random.Random(5)
+    firsts = []
+    for _ in range(2):
+        child = start(pieces.path)
+        assert child.stdout is not None
+        firsts.append(int(child.stdout.readline().split()[1]))
+        time.sleep(0.1 + 0.3 * chance.random())
+        child.kill()
+        child.communicate()
+        assert pieces.status() in (RunStatus.INTERRUPTED, RunStatus.COMPLETE)
+    child = start(pieces.path)
+    text: Any = child.communicate()[0]
+    assert child.returncode == 0
+    firsts.append(int(text.split()[1]))
+    assert firsts[-1] > 0, "a checkpoint was written before a kill, and the run went on from it"
+    assert hashed_files(pieces) == hashed_files(whole)
+    assert check(pieces.path).ok
+
+
+def test_the_example_is_a_spec_that_trains(user: User) -> None:
+    done = user("train", str(ROOT / "examples" / "classifier.toml"), "--set", "training.epochs=1", "--json")
+    assert done.json["summary"]["samples"] == {"classes": 6, "training": 432, "validation": 48, "test": 120}

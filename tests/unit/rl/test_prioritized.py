@@ -1,0 +1,103 @@
+"""Plain prioritised replay: priorities, stratified draws, importance weights, the oldest goes first."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from tests.unit.rl.test_replay_buffer import statistic
+
+from lockstep.core.errors import InputError
+from lockstep.rl import PrioritizedExperienceBuffer, prioritized, store
+from lockstep.testing.contracts.replay_buffer import experience, play
+
+
+def filled(errors: list[float], **options: float) -> tuple[PrioritizedExperienceBuffer, list[int]]:
+    buffer = PrioritizedExperienceBuffer(8, seed=42, **options)  # type: ignore[arg-type]
+    ids = [buffer.add(experience(number)) for number in range(len(errors))]
+    buffer.update_priorities(ids, errors)
+    return buffer, ids
+
+
+def test_draws_have_the_exact_probabilities_of_stratified_sampling() -> None:
+    """Priorities 1, 2, 3, 4 of 10 and two draws: the first from [0, 5), the second from [5, 10)."""
+    buffer, ids = filled([1.0, 2.0, -3.0, 4.0], alpha=1.0, epsilon=1e-12)
+    seen = Counter(tuple(ids.index(int(id)) for id in buffer.sample_batch(2).ids) for _ in range(5000))
+    first, second = {0: 1 / 5, 1: 2 / 5, 2: 2 / 5}, {2: 1 / 5, 3: 4 / 5}
+    probabilities = {(a, b): first[a] * second[b] for a, b in itertools.product(first, second)}
+    found, limit = statistic(seen, probabilities)
+    assert found < limit
+    wrong, limit = statistic(seen, dict.fromkeys(probabilities, 1 / 6))
+    assert wrong > limit
+
+
+def test_importance_weights_undo_unequal_probabilities() -> None:
+    """(N p / sum)^-beta over the largest: of priorities 1 and 4 the weights are 1 and (1/4)^beta."""
+    buffer, ids = filled([1.0, 4.0], alpha=1.0, epsilon=1e-12)
+    batch = buffer.sample_batch(50, beta=0.5)
+    wanted = {ids[0]: 1.0, ids[1]: 0.5}
+    assert batch.weights == pytest.approx([wanted[int(id)] for id in batch.ids], rel=1e-9)
+    assert np.all(buffer.sample_batch(50, beta=0.0).weights == 1.0)
+
+
+def test_alpha_0_is_uniform_and_a_newcomer_has_the_highest_priority_so_far() -> None:
+    """Priorities of errors 3 and 1 are 3 and 1; the newcomer's is 3, until its own error is known."""
+    flat, ids = filled([1.0, 100.0], alpha=0.0)
+    assert [flat.weight(id) for id in ids] == [1.0, 1.0]
+    buffer, ids = filled([3.0, 1.0], alpha=1.0, epsilon=0.5)
+    newest = buffer.add(experience(9))
+    assert [buffer.weight(id) for id in (*ids, newest)] == [3.5, 1.5, 3.5]
+
+
+def test_the_oldest_goes_first_also_when_many_come_at_once() -> None:
+    one, many = PrioritizedExperienceBuffer(8), PrioritizedExperienceBuffer(8)
+    ids = [one.add(experience(number)) for number in range(21)]
+    given = [experience(number) for number in range(21)]
+    columns = {
+        "states": [found.state for found in given],
+        "actions": [found.action for found in given],
+        "rewards": [found.reward for found in given],
+        "next_states": [found.next_state for found in given],
+        "dones": [found.done for found in given],
+    }
+    assert many.add_batch(**columns).tolist() == ids
+    assert [one.experience(id) is not None for id in ids] == [False] * 13 + [True] * 8
+    assert repr(one.get_state()) == repr(many.get_state())
+
+
+def test_priorities_survive_being_saved_and_loaded() -> None:
+    """One of eight holds nearly all of it, before and after."""
+    buffer, ids = filled([1e-9] * 7 + [1000.0], alpha=1.0)
+    again = PrioritizedExperienceBuffer(8, alpha=1.0, seed=7)
+    again.set_state(buffer.get_state())
+    assert [again.weight(id) for id in ids] == [buffer.weight(id) for id in ids]
+    assert set(again.sample_batch(100).ids.tolist()) == {ids[7]}
+
+
+def test_compiled_and_python_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def training(buffer: PrioritizedExperienceBuffer) -> tuple[list[str], str]:
+        return play(buffer, 3, 12), repr(buffer.get_state())
+
+    compiled = training(PrioritizedExperienceBuffer(20))
+    for name in ("draw_stratified", "set_priorities"):
+        monkeypatch.setattr(prioritized, name, getattr(prioritized, f"{name}_python"))
+    for name in ("gather", "find_slots", "broken_rule"):
+        monkeypatch.setattr(store, name, getattr(store, f"{name}_python"))
+    assert training(PrioritizedExperienceBuffer(20)) == compiled
+
+
+@pytest.mark.parametrize("options", [{"alpha": -0.1}, {"alpha": 1.1}, {"beta": np.nan}, {"epsilon": 0.0}])
+def test_numbers_outside_their_range_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=f"buffer: {next(iter(options))} lies in"):
+        PrioritizedExperienceBuffer(8, **options)  # type: ignore[arg-type]
+    buffer, _ = filled([1.0])
+    with pytest.raises(InputError, match=r"beta lies in 0 \.\. 1; found 2.0"):
+        buffer.sample_batch(2, beta=2.0)
+
+
+def test_a_missing_priority_is_not_valid() -> None:
+    buffer, _ = filled([1.0, 2.0])
+    prioritized.set_weights(buffer._forest.forest, buffer._forest.offsets, np.array([0]), np.array([1]), np.zeros(1))
+    assert buffer.check_valid() == (False, "a slot has a priority > 0 iff it is in use; one has not")
