@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # -n 2 suits the two cores the project is developed on; `make test JOBS=8` on larger machines.
 JOBS ?= 2
+# Its own step, before all that needs it: which build of torch a machine takes (CPU, CUDA) is the machine's choice. Another
+# index or file: `make test TORCH="torch==2.13.0 --index-url URL"`.
+TORCH ?= torch==2.13.0
 
 .PHONY: demo test test-long check bench format clean
 
@@ -22,8 +25,12 @@ $(VENV)/.dev: $(VENV)/.core
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	@touch $@
 
-$(VENV)/.peers: $(VENV)/.dev
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev,peers]"
+$(VENV)/.torch: | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
+	@touch $@
+
+$(VENV)/.all: $(VENV)/.dev $(VENV)/.torch
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev,peers,ml,keras,plots,codecs]"
 	@touch $@
 
 # Train the example on the bundled candles, then repeat it in a fresh process and compare.
@@ -31,10 +38,10 @@ demo: $(VENV)/.core
 	$(BIN)/lockstep train examples/liquidity_sweep.toml
 	$(BIN)/lockstep verify last
 
-test: $(VENV)/.peers
+test: $(VENV)/.all
 	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not long"
 
-test-long: $(VENV)/.peers
+test-long: $(VENV)/.all
 	$(BIN)/pytest -n $(JOBS) --dist worksteal -m long --durations=0
 
 check: $(VENV)/.dev
@@ -44,7 +51,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 # One core, so that ratios do not depend on what else runs.
-bench: $(VENV)/.peers
+bench: $(VENV)/.all
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.run
 
 format: $(VENV)/.dev
