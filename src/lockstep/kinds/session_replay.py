@@ -2,12 +2,13 @@
 
 A kind that learns by gradients from samples with numbers takes part with three lines:
 
-    session: SessionTable = SessionTable()                                 in its spec model
-    sample_keys: Final = ("data", "windows", ...)                          in the kind: what decides which samples there are
-    order = recorded_order(spec.session, home) or Epochs(...)              where the training is made
+    session: SessionTable = SessionTable()                        in its spec model
+    sample_keys: Final = ("data", "windows", ...)                 in the kind: what decides which samples there are
+    order = recorded_order(spec.session, home) or Epochs(...)     where the training is made
 
-and adds `spec.session.metadata()` to what `GradientTraining` says of the session. `lockstep replay RUN --session` writes
-the batches as a snapshot and names it in the spec, so the new run resumes, verifies and travels without the old one.
+and adds `spec.session.metadata()` to what `GradientTraining` says of the session. `lockstep replay RUN --session`
+writes the batches as a snapshot and names it in the spec, so the new run resumes, verifies and travels without the
+old one.
 """
 
 from __future__ import annotations
