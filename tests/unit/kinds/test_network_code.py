@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch
 
 from lockstep.core.errors import DataError, IntegrityError, NetworkError, UnknownNameError
 from lockstep.kinds import network_code
@@ -61,16 +63,8 @@ def code_of(context: PrepareContext, name: str = "nets/mine.py:Mine", **paramete
 
 
 def folder_of(code: NetworkCode, path: Path) -> RunFolder:
-    data = code.pinned({"digest": "0" * 64, "snapshots": ["0" * 64]})
-    return RunFolder.create(
-        path,
-        spec={},
-        data=data,
-        code=code.identity().body(),
-        numerics={},
-        environment={},
-        sources=code.identity().sources,
-    )
+    data, own = code.pinned({"digest": "0" * 64, "snapshots": ["0" * 64]}), code.identity()
+    return RunFolder.create(path, spec={}, data=data, code=own.body(), numerics={}, environment={}, sources=own.sources)
 
 
 def test_a_network_travels_as_text_and_is_made_again_from_the_run_with_the_same_weights(
@@ -127,13 +121,8 @@ def test_an_instance_brings_its_weights_and_they_are_pinned_by_digest(context: P
 
 
 def test_a_built_in_network_is_named_and_brings_no_source(context: PrepareContext) -> None:
-    code = network_code.from_user(
-        NetworkTable(parameters={"filters": [2, 2, 2]}), context, {"pattern-cnn": BUILT_IN["pattern-cnn"]}
-    )
-    assert code.identity().sources == {}
-    with pytest.raises(
-        UnknownNameError, match="network.name = 'lenet': no network is called that; built in: pattern-cnn"
-    ):
+    assert network_code.from_user(NetworkTable(), context, BUILT_IN).identity().sources == {}
+    with pytest.raises(UnknownNameError, match="'lenet': no network is called that; built in: pattern-cnn"):
         code_of(context, "lenet")
 
 
@@ -167,6 +156,6 @@ def test_a_forward_pass_that_fails_names_the_line_of_the_users_file(context: Pre
     code = code_of(context)
     module = code.make(SIZES, SEEDS)
     assert code.call(module, torch.zeros(2, 3, 8))["direction"].shape == (2, 3)
-    with pytest.raises(NetworkError, match=r"mine.py:Mine, line 14: .* an input of shape \(2, 3, 9\)"):
+    with pytest.raises(NetworkError, match=r"mine.py:Mine, line 13: .* an input of shape \(2, 3, 9\)"):
         code.call(module, torch.zeros(2, 3, 9))
     assert module.training
