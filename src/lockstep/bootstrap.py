@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from lockstep.app.runs_admin import CheckResult, ListedRun
     from lockstep.app.sessions import Pruning
     from lockstep.app.verify import VerifyResult
+    from lockstep.learning.sessions import Sessions
     from lockstep.market.candles import Candles
     from lockstep.market.quality import QualityReport
-    from lockstep.learning.sessions import Sessions
     from lockstep.runs.executor import Executor
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.kind import Prepared
@@ -236,16 +236,23 @@ def replay(
     """
     from lockstep.app.replay import Span
     from lockstep.app.replay import replay as use_case
-    from lockstep.app.replay_session import replay_session
-    from lockstep.app.sessions import run_named
 
-    store = store_at(home)
-    run = run_named(run, store)
-    enter(run_numerics(run, home=home), may_restart=False)
-    folder = store.find(run)
     if mode == "session":
-        with _ports(home, workers, observers, cancel, announce) as ports:
-            return replay_session(folder, ports, top=top, overrides=overrides, tag=tag, base=Path())
+        return replay_session(
+            run,
+            top=top,
+            overrides=overrides,
+            tag=tag,
+            home=home,
+            workers=workers,
+            observers=observers,
+            cancel=cancel,
+            announce=announce,
+        )
+    run = run_named(run, home=home)
+    enter(run_numerics(run, home=home), may_restart=False)
+    store = store_at(home)
+    folder = store.find(run)
     with executor_of(workers) as executor:
         return use_case(
             folder,
@@ -259,16 +266,13 @@ def replay(
         )
 
 
-def replay_step(
-    run: str, step: int, *, save: Path | None = None, across: bool = False, home: Home = None
-) -> StepView:
+def replay_step(run: str, step: int, *, save: Path | None = None, across: bool = False, home: Home = None) -> StepView:
     """One recorded step with the model as it was after it; `save` writes its arrays to a safetensors file."""
     from lockstep.app.replay_step import replay_step as use_case
-    from lockstep.app.sessions import run_named
 
-    store = store_at(home)
-    run = run_named(run, store)
+    run = run_named(run, home=home)
     enter(run_numerics(run, home=home), may_restart=False)
+    store = store_at(home)
     with executor_of(1) as executor:
         return use_case(store.find(run), step, home=store.home, executor=executor, save=save, across=across)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -205,7 +204,9 @@ def require_torch() -> None:
     from lockstep.learning.supervised.libraries import require
 
     require("torch", extra="ml", purpose="replaying a session")
-    import_module("lockstep.learning.record")
+    from lockstep.learning.replay import warm_up
+
+    warm_up()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +246,8 @@ def _apply(
                 f"{error}\nThe run was made with other numerics, so equality can be neither claimed nor refuted:\n"
                 + "\n".join(f"  - {line}" for line in differing)
             ) from error
-        return _Found(first_step=first, steps=stop - first, checked=0, difference=_first_state(record, first, stop, error))
+        where = _first_state(record, first, stop, error)
+        return _Found(first_step=first, steps=stop - first, checked=0, difference=where)
     notes: list[str] = []
     if record.content(stop - 1)["digests"].get("state") is None:
         every = record.description.recording.digest_every

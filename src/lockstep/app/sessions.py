@@ -1,4 +1,4 @@
-"""Sessions: the gradient trainings of a home, by value; choosing and removing them (SPEC 9.7, R9.28 to R9.33, R9.49)."""
+"""Sessions: the gradient trainings of a home, by value; choosing and removing them (R9.28 to R9.33, R9.49)."""
 
 from __future__ import annotations
 

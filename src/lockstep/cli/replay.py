@@ -43,12 +43,8 @@ def replay(
         int,
         typer.Option(metavar="N", min=1, help="With --gradients: compare every N-th state with the journal."),
     ] = 1_000,
-    across: Annotated[
-        bool, typer.Option("--across", help="Compute again although code or numerics differ.")
-    ] = False,
-    step: Annotated[
-        int | None, typer.Option("--step", metavar="N", help="Show one step; -1 is the last.")
-    ] = None,
+    across: Annotated[bool, typer.Option("--across", help="Compute again although code or numerics differ.")] = False,
+    step: Annotated[int | None, typer.Option("--step", metavar="N", help="Show one step; -1 is the last.")] = None,
     save: Annotated[
         Path | None,
         typer.Option("--save", metavar="FILE", help="With --step: write model state and gradients (.safetensors)."),
@@ -89,8 +85,8 @@ def replay(
         from lockstep.cli.training import watched
 
         return watched(
-            lambda **ports: bootstrap.replay(
-                name, mode="session", top=top, overrides=set_, tag=tag, workers=workers, home=home, **ports
+            lambda **ports: bootstrap.replay_session(
+                name, top=top, overrides=set_, tag=tag, workers=workers, home=home, **ports
             ),
             out,
             home,

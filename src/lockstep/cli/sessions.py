@@ -49,7 +49,8 @@ def prune(
         int | None, typer.Option("--keep-last", metavar="N", help="Keep this many of the newest sessions.")
     ] = None,
     max_bytes: Annotated[
-        int | None, typer.Option("--max-bytes", metavar="BYTES", help="Keep the newest sessions up to this size in all.")
+        int | None,
+        typer.Option("--max-bytes", metavar="BYTES", help="Keep the newest up to this size in all."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it they are only named.")] = False,
     home: Home = None,

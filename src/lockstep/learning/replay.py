@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from safetensors.numpy import load as load_arrays
+from torch import nn
 
 from lockstep.core import canonical, files
 from lockstep.core.errors import NotEqualError, RefusedError
 from lockstep.core.hashing import digest_columns
 from lockstep.learning.learner import BUFFER, WEIGHTS
+from lockstep.learning.optim_state import OptimizerSettings
 from lockstep.learning.record import FlatOptimizer, SessionRecord
 from lockstep.learning.record_names import BATCHES, BUFFERS, GRADIENTS, NORMS, SNAPSHOTS, START, STEPS
 from lockstep.learning.training import WEIGHTS_FILE
@@ -53,6 +56,11 @@ class GradientReplay:
     state: str
     weights_file: bool
     weights: Mapping[str, NDArray[Any]]
+
+
+def warm_up() -> None:
+    """Have torch load what its first optimiser asks for, about a second's worth, before anything is timed."""
+    OptimizerSettings().make(nn.Parameter(torch.zeros(1)))
 
 
 def replay_gradients(

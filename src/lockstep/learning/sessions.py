@@ -73,7 +73,7 @@ class TrainingSession:
 
     @property
     def replayed_from(self) -> str | None:
-        """The session that this one is a replay of: its run id, or the hash of its journal where that is all there is."""
+        """The session that this one is a replay of: its run id, or its journal's hash where that is all there is."""
         return self.source or self.metadata.get("replayed_from")
 
     @functools.cached_property

@@ -1,4 +1,0 @@
-"""x."""
-def report() -> int:
-    """x."""
-    return 0
