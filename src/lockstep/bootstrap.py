@@ -266,6 +266,28 @@ def replay(
         )
 
 
+def replay_session(
+    run: str,
+    *,
+    top: int | None = None,
+    overrides: Iterable[str] = (),
+    tag: str | None = None,
+    home: Home = None,
+    workers: int = 1,
+    observers: Sequence[Observer] = (),
+    cancel: Cancel | None = None,
+    announce: Callable[[Prepared], None] | None = None,
+) -> TrainResult:
+    """Train a new run on the recorded batches of another, as `ls.replay(run, mode="session")` does."""
+    from lockstep.app.replay_session import replay_session as use_case
+
+    run = run_named(run, home=home)
+    enter(run_numerics(run, home=home), may_restart=False)
+    with _ports(home, workers, observers, cancel, announce) as ports:
+        folder = ports.store.find(run)
+        return use_case(folder, ports, top=top, overrides=overrides, tag=tag, base=Path())
+
+
 def replay_step(run: str, step: int, *, save: Path | None = None, across: bool = False, home: Home = None) -> StepView:
     """One recorded step with the model as it was after it; `save` writes its arrays to a safetensors file."""
     from lockstep.app.replay_step import replay_step as use_case

@@ -160,8 +160,8 @@ def replay(
     `span` begins at the stored state before it. `across` computes again although code or numerics differ. `on_step`
     is told how many steps are done, and of how many.
 
-    Raises RefusedError for a run that keeps no gradients, NotComparableError when code or numerics differ, IntegrityError
-    for damage, MissingLibraryError without torch.
+    Raises RefusedError for a run that keeps no gradients, NotComparableError when code or numerics differ,
+    IntegrityError for damage, MissingLibraryError without torch.
     """
     if mode is not None and mode not in MODES:
         raise InputError(f"a replay's mode is one of {', '.join(MODES)} or session; found {mode!r}")

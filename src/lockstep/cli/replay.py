@@ -20,39 +20,49 @@ if TYPE_CHECKING:
 _FEW_SAMPLES = 12
 
 
+_Run = Annotated[
+    str | None, typer.Argument(metavar="[RUN]", help='A run, or "best": the session of the highest value.')
+]
+_Gradients = Annotated[
+    bool, typer.Option("--gradients", help="Apply the stored gradients: no model, no data, many times faster.")
+]
+_Recompute = Annotated[
+    bool, typer.Option("--recompute", help="Compute the steps again; name the first tensor that differs.")
+]
+_Session = Annotated[
+    bool, typer.Option("--session", help="Train a new run on the recorded batches; --set changes the model.")
+]
+_Best = Annotated[bool, typer.Option("--best", help='As RUN = "best".')]
+_From = Annotated[int | None, typer.Option("--from", metavar="STEP", help="First step to replay, counted from 0.")]
+_To = Annotated[int | None, typer.Option("--to", metavar="STEP", help="Last step to replay, included.")]
+_CheckEvery = Annotated[
+    int, typer.Option(metavar="N", min=1, help="With --gradients: compare every N-th state with the journal.")
+]
+_Across = Annotated[bool, typer.Option("--across", help="Compute again although code or numerics differ.")]
+_Step = Annotated[int | None, typer.Option("--step", metavar="N", help="Show one step; -1 is the last.")]
+_Save = Annotated[
+    Path | None,
+    typer.Option("--save", metavar="FILE", help="With --step: write model state and gradients (.safetensors)."),
+]
+_Top = Annotated[int | None, typer.Option("--top", metavar="N", help="With --session: only the N most valuable steps.")]
+_Tag = Annotated[str | None, typer.Option(metavar="NAME", help="With --session: a name for the new run.")]
+
+
 def replay(
     set_: SetOption,
-    run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help='A run, or "best": the session of the highest value.')
-    ] = None,
-    gradients: Annotated[
-        bool, typer.Option("--gradients", help="Apply the stored gradients: no model, no data, many times faster.")
-    ] = False,
-    recompute: Annotated[
-        bool, typer.Option("--recompute", help="Compute the steps again; name the first tensor that differs.")
-    ] = False,
-    session: Annotated[
-        bool, typer.Option("--session", help="Train a new run on the recorded batches; --set changes the model.")
-    ] = False,
-    best: Annotated[bool, typer.Option("--best", help='As RUN = "best".')] = False,
-    first: Annotated[
-        int | None, typer.Option("--from", metavar="STEP", help="First step to replay, counted from 0.")
-    ] = None,
-    last: Annotated[int | None, typer.Option("--to", metavar="STEP", help="Last step to replay, included.")] = None,
-    check_every: Annotated[
-        int,
-        typer.Option(metavar="N", min=1, help="With --gradients: compare every N-th state with the journal."),
-    ] = 1_000,
-    across: Annotated[bool, typer.Option("--across", help="Compute again although code or numerics differ.")] = False,
-    step: Annotated[int | None, typer.Option("--step", metavar="N", help="Show one step; -1 is the last.")] = None,
-    save: Annotated[
-        Path | None,
-        typer.Option("--save", metavar="FILE", help="With --step: write model state and gradients (.safetensors)."),
-    ] = None,
-    top: Annotated[
-        int | None, typer.Option("--top", metavar="N", help="With --session: only the N most valuable steps.")
-    ] = None,
-    tag: Annotated[str | None, typer.Option(metavar="NAME", help="With --session: a name for the new run.")] = None,
+    run: _Run = None,
+    gradients: _Gradients = False,
+    recompute: _Recompute = False,
+    session: _Session = False,
+    best: _Best = False,
+    first: _From = None,
+    last: _To = None,
+    check_every: _CheckEvery = 1_000,
+    across: _Across = False,
+    step: _Step = None,
+    save: _Save = None,
+    top: _Top = None,
+    tag: _Tag = None,
     workers: Workers = 1,
     home: Home = None,
     json: Json = False,
@@ -63,20 +73,15 @@ def replay(
     Without --gradients, --recompute or --session: gradients where the record holds all of them, else recompute.
     """
     said = [name for name, on in (("--gradients", gradients), ("--recompute", recompute), ("--session", session)) if on]
-    given = {
-        "--from": first, "--to": last, "--save": save, "--top": top, "--tag": tag, "--set": set_ or None,
-        "--across": across or None,
-    }  # fmt: skip
-    _require_one_way(said, step, given)
-    name = _named(run, best)
+    given = {"--from": first, "--to": last, "--save": save, "--top": top, "--tag": tag, "--set": set_ or None}
+    _require_one_way(said, step, {**given, "--across": across or None})
+    from lockstep import bootstrap
     from lockstep.cli.process import use_numerics_of_run
 
-    out = Output(json=json)
-    from lockstep import bootstrap
-
     # "best" is decided here once: looking for it may load NumPy, and the process may begin again for the numerics.
-    name = bootstrap.run_named(name, home=home)
+    name = bootstrap.run_named(_named(run, best), home=home)
     use_numerics_of_run(name, home)
+    out = Output(json=json)
     if step is not None:
         view = bootstrap.replay_step(name, step, save=save, across=across, home=home)
         out.result(view.to_json(), _step(view))
@@ -92,23 +97,20 @@ def replay(
             home,
             every_step=verbose,
         )
+    return _compared(
+        out, name, said, first=first, last=last, check_every=check_every, across=across, workers=workers, home=home
+    )
+
+
+def _compared(out: Output, name: str, said: list[str], **options: Any) -> int:
+    from rich.text import Text
+
+    from lockstep import bootstrap
     from lockstep.cli.progress import verify_progress
 
     mode: Any = said[0][2:] if said else None
     with verify_progress() as on_step:
-        result = bootstrap.replay(
-            name,
-            mode=mode,
-            first=first,
-            last=last,
-            check_every=check_every,
-            across=across,
-            workers=workers,
-            home=home,
-            on_step=on_step,
-        )
-    from rich.text import Text
-
+        result = bootstrap.replay(name, mode=mode, on_step=on_step, **options)
     out.result(result.to_json(), Text(str(result)))
     return result.exit_code
 
