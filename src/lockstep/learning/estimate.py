@@ -48,9 +48,14 @@ class SessionEstimate:
         """Segments and journal together; checkpoints come on top, `CheckpointPolicy.keep_bytes` at most."""
         return self.segment_bytes + self.journal_bytes
 
-    def as_run_estimate(self) -> Estimate:
-        """As a kind reports it."""
-        return Estimate(disk_bytes=self.disk_bytes, memory_bytes=self.memory_bytes, steps=self.steps)
+    def as_run_estimate(self, *, seconds: float | None = None, held_bytes: int = 0) -> Estimate:
+        """As a kind reports it; `held_bytes` is what the process takes besides."""
+        return Estimate(
+            seconds=seconds,
+            disk_bytes=self.disk_bytes,
+            memory_bytes=self.memory_bytes + held_bytes,
+            steps=self.steps,
+        )
 
     def lines(self) -> list[str]:
         """In words, for a person."""
@@ -75,6 +80,19 @@ def estimate(
     """What `steps` steps of `batch` samples take. `build` makes the model; here it allocates nothing."""
     with torch.device("meta"):
         module = build()
+    return estimate_of(module, optimizer, recording, steps=steps, batch=batch, losses=losses)
+
+
+def estimate_of(
+    module: nn.Module,
+    optimizer: OptimizerSettings,
+    recording: Recording,
+    *,
+    steps: int,
+    batch: int,
+    losses: int = 4,
+) -> SessionEstimate:
+    """The same for a model that is there, on any device, the meta device included."""
     layout = Layout.of(module)
     item = layout.itemsize
     held = sum(value.numel() * value.element_size() for value in module.buffers())
