@@ -12,9 +12,10 @@ import resource
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from lockstep.kinds import classifier_data
+from lockstep.core.errors import NetworkError
+from lockstep.kinds import classifier_data, network_code
 from lockstep.kinds.classifier_spec import ClassifierSpec, KerasClassifierSpec
 from lockstep.kinds.classifier_training import FitTraining
 from lockstep.kinds.session_replay import RecordedOrder, recorded_order
@@ -30,12 +31,16 @@ from lockstep.runs.training import Result, Training
 
 if TYPE_CHECKING:
     from lockstep.kinds.classifier_data import PinnedSamples
+    from lockstep.kinds.network_code import NetworkCode
     from lockstep.learning.supervised.keras_learner import KerasLearner
     from lockstep.learning.training import GradientTraining
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.spec import RunSpec
 
+NETWORKS: Final = {"pattern-net": "lockstep.learning.supervised.torch_net:PatternNet"}
 _TIMED_UPDATES: Final = 3
+_TRIED: Final = 2
+"""Samples that a network is tried with before a run starts."""
 _ADAM_STATES: Final = 2
 
 
@@ -44,6 +49,8 @@ class _Payload:
     """What a prepared run learns from, and in which order where it goes through a session again."""
 
     parts: Parts
+    network: NetworkCode | None = None
+    """PyTorch's; that of Keras is built in."""
     order: RecordedOrder | None = None
 
 
@@ -56,33 +63,43 @@ class ClassifierKind:
     """A session is gone through again on the samples that these decide (`kinds.session_replay`)."""
 
     def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:
-        """Pin the samples, decide the device, time a few updates.
+        """Pin the samples and the network, decide the device, time a few updates.
 
-        `context.python_objects` may hold samples ("data.samples"). Raises the InputError tree, MissingLibraryError
-        without torch, MachineError for a card that is not there.
+        `context.python_objects` may hold samples ("data.samples") and a network ("network.name"). Raises the
+        InputError tree, MissingLibraryError without torch, MachineError for a card that is not there.
         """
         _require_torch()
         from lockstep.learning.determinism import resolve_device
 
         wanted = cast("ClassifierSpec", spec)
-        wanted = wanted.model_copy(update={"device": resolve_device(wanted.device)})
+        code = network_code.from_user(wanted.network, context, NETWORKS)
+        network = wanted.network.model_copy(update={"name": code.name})
+        wanted = wanted.model_copy(update={"device": resolve_device(wanted.device), "network": network})
         pinned = classifier_data.pin(wanted.data, context, form="windows", seed=wanted.seed)
-        prepared = self._prepared(wanted, pinned, context)
-        return replace(prepared, estimate=_torch_estimate(wanted, cast("_Payload", prepared.payload)))
+        prepared = self._prepared(wanted, pinned, code, context)
+        payload = cast("_Payload", prepared.payload)
+        _try_network(wanted, code, payload.parts)
+        return replace(prepared, estimate=_torch_estimate(wanted, payload))
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
         """The same from a run's folder and the snapshots of its home."""
         _require_torch()
-        pinned = classifier_data.restore(folder.read("data"), context.snapshots)
-        return self._prepared(cast("ClassifierSpec", spec), pinned, context)
+        wanted = cast("ClassifierSpec", spec)
+        code = network_code.from_run(wanted.network, folder, context, NETWORKS)
+        return self._prepared(wanted, classifier_data.restore(folder.read("data"), context.snapshots), code, context)
 
-    def _prepared(self, spec: ClassifierSpec, pinned: PinnedSamples, context: PrepareContext) -> Prepared:
+    def _prepared(
+        self, spec: ClassifierSpec, pinned: PinnedSamples, code: NetworkCode, context: PrepareContext
+    ) -> Prepared:
         from lockstep.learning.determinism import numerics_entries
 
         numerics = {**numerics_entries(spec.device), **spec.recording.settings().numerics()}
-        payload = _Payload(parts=_parts_of(pinned.samples, spec), order=recorded_order(spec.session, context.home))
-        batches = () if spec.session.batches is None else (spec.session.batches,)
-        return _prepared(spec, pinned, payload, numerics, batches)
+        order = recorded_order(spec.session, context.home)
+        payload = _Payload(parts=_parts_of(pinned.samples, spec), network=code, order=order)
+        body = code.pinned(pinned.body())
+        if spec.session.batches is not None:
+            body = {**body, "snapshots": sorted({*body["snapshots"], spec.session.batches})}
+        return replace(_prepared(spec, pinned, payload, numerics), data=body, code=code.identity())
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The training, at its start."""
@@ -131,11 +148,8 @@ def _parts_of(samples: Samples, spec: ClassifierSpec | KerasClassifierSpec) -> P
     return Parts(train=train, validation=validation, test=test)
 
 
-def _prepared(
-    spec: RunSpec, pinned: PinnedSamples, payload: _Payload, numerics: Mapping[str, str], beside: tuple[str, ...] = ()
-) -> Prepared:
-    """`beside` are digests of snapshots that the run needs beside its samples."""
-    parts, body = payload.parts, pinned.body()
+def _prepared(spec: RunSpec, pinned: PinnedSamples, payload: _Payload, numerics: Mapping[str, str]) -> Prepared:
+    parts = payload.parts
     held_out = sum(len(part) for part in (parts.validation, parts.test) if part is not None)
     notes = (
         f"{len(pinned.samples):,} samples of {len(pinned.samples.classes)} classes: {len(parts.train):,} to train on, "
@@ -143,7 +157,7 @@ def _prepared(
     )
     return Prepared(
         spec=spec,
-        data={**body, "snapshots": [*body["snapshots"], *beside]},
+        data=pinned.body(),
         code=CodeIdentity.of(),
         payload=payload,
         origin=pinned.origin,
@@ -173,14 +187,44 @@ def _require_torch() -> None:
     require("torch", extra="ml", purpose='kind = "classifier"')
 
 
+def _sizes(samples: Samples) -> dict[str, Any]:
+    """What a network's constructor may ask for: `shapes` of a sample by input, the number of `classes`, and where
+    there is one input, its sizes: `features`; `channels`, `window`; or `channels`, `height`, `width`."""
+    sizes: dict[str, Any] = {"shapes": samples.shapes, "classes": len(samples.classes)}
+    if len(samples.shapes) == 1:
+        (shape,) = samples.shapes.values()
+        names = {1: ("features",), 2: ("channels", "window"), 3: ("channels", "height", "width")}
+        sizes |= zip(names.get(len(shape), ()), shape, strict=False)
+    return sizes
+
+
+def _try_network(spec: ClassifierSpec, code: NetworkCode, parts: Parts) -> None:
+    """Raises NetworkError for a network that is not repeatable, or does not give a score for each class."""
+    import torch
+
+    model = code.check_repeatable(_sizes(parts.train), SeedTree(spec.seed).child("network"))
+    rows = min(_TRIED, len(parts.train))
+    inputs = [torch.from_numpy(array[:rows].copy()) for array in parts.train.inputs.values()]
+    scores, wanted = code.call(model, *inputs), (rows, len(parts.train.classes))
+    if not isinstance(scores, torch.Tensor) or tuple(scores.shape) != wanted or not scores.is_floating_point():
+        found = f"{scores.dtype} {tuple(scores.shape)}" if isinstance(scores, torch.Tensor) else type(scores).__name__
+        raise NetworkError(
+            f"{code.name}: a classifier returns one score for each sample and class, {wanted} for {rows} samples; "
+            f"found {found}. Return logits from forward()."
+        )
+
+
 def _torch_training(spec: ClassifierSpec, payload: _Payload) -> GradientTraining:
     from lockstep.learning.supervised.torch_task import make_classifier
 
-    table = spec.training
+    if payload.network is None:
+        raise RuntimeError("a PyTorch training has a network")
+    table, seeds = spec.training, SeedTree(spec.seed)
     return make_classifier(
         payload.parts,
         _settings(spec),
-        seeds=SeedTree(spec.seed),
+        seeds=seeds,
+        model=payload.network.make(_sizes(payload.parts.train), seeds.child("network")),
         device=spec.device,
         optimizer=table.settings(),
         clip_norm=table.clip_norm,
