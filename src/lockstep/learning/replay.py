@@ -22,6 +22,7 @@ from torch import nn
 from lockstep.core import canonical, files
 from lockstep.core.errors import NotEqualError, RefusedError
 from lockstep.core.hashing import digest_columns
+from lockstep.learning.codec import GRADIENT
 from lockstep.learning.learner import BUFFER, WEIGHTS
 from lockstep.learning.optim_state import OptimizerSettings
 from lockstep.learning.record import FlatOptimizer, SessionRecord
@@ -232,8 +233,10 @@ def _difference(record: SessionRecord, step: Step, content: Mapping[str, Any]) -
     for name in sorted(changed, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)):
         if name not in then["segments"] or name not in step.segments:
             return TensorDifference(step=step.index, segment=name, tensor="frame", detail="only one of the two has it")
-        stored = record.frame(name, step.index)
-        found = _first_tensor(record, name, stored, step.segments[name])
+        stored, now = record.frame(name, step.index), step.segments[name]
+        if name == GRADIENTS:
+            stored, now = ({GRADIENT: record.unpacked(columns)[None]} for columns in (stored, now))
+        found = _first_tensor(record, name, stored, now)
         if found is not None:
             return TensorDifference(step=step.index, segment=name, tensor=found[0], detail=found[1])
     for part in ("scalars", "digests"):
