@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lockstep.app.ports import Ports
     from lockstep.app.replay import Mode, ReplayResult
     from lockstep.app.replay_step import StepView
+    from lockstep.app.report import ReportResult
     from lockstep.app.results import TrainResult
     from lockstep.app.runs_admin import CheckResult, ListedRun
     from lockstep.app.sessions import Pruning
@@ -323,6 +324,20 @@ def prune_sessions(
     from lockstep.app.sessions import prune_sessions as use_case
 
     return use_case(store_at(home), keep_last=keep_last, max_bytes=max_bytes, remove=remove)
+
+
+def report(run: str = "last", *, out: Path | str | None = None, home: Home = None) -> ReportResult:
+    """Write a run's figures as PNGs and one HTML page that shows and says everything, and how to repeat the run.
+
+    run   a run of any status, complete or not; "best" is the session of the highest value
+    out   the folder to write to; default ./report-<run id>. Never within a run's own folder
+
+    Without matplotlib the page has tables and words, and a note says what to install. Raises IntegrityError for damage.
+    """
+    from lockstep.app.report import report as use_case
+
+    store = store_at(home)
+    return use_case(run_named(run, home=home), store, out=None if out is None else Path(out))
 
 
 def diff(a: str, b: str, *, home: Home = None) -> DiffReport:
