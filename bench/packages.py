@@ -1,8 +1,8 @@
 """Packages: how many a second are hashed, validated, built, stored and loaded, and in how much memory.
 
-One thread. Rates are in seconds of processor time, so that other work on the machine counts less, and by the clock beside
-them, which is what a user waits for; on an idle machine they are the same. Packages of 64 bars of two
-timeframes, features and indicators: about 9 kB each in their canonical form. The limits measured in the same run: MD5
+One thread. Rates are in seconds of processor time, so that other work on the machine counts less, and beside them by
+the clock, which is what a user waits for; on an idle machine they are the same. Packages of 64 bars of two timeframes,
+features and indicators: about 9 kB each in their canonical form. The limits measured in the same run: MD5
 and BLAKE3 over the same forms, which any implementation has to do. The rate to reach is that of batch hashing with
 validation, 20,000 a second. `--million` stores and loads a million packages.
 """
@@ -101,7 +101,8 @@ def rates() -> None:
         "build from candles, not hashed": rate(12_288, lambda: list(build_packages(PLAN, candles)), runs=3),
     }
     for name, (processor, clock) in lines.items():
-        print(f"  {name:<40}{processor:12,.0f} /s   {processor / bound[0]:6.2f} x limit   {clock:12,.0f} /s by the clock")
+        ratio = f"{processor / bound[0]:6.2f} x limit"
+        print(f"  {name:<40}{processor:12,.0f} /s   {ratio}   {clock:12,.0f} /s by the clock")
     verdict = "reached" if ours[0] >= FLOOR else "MISSED"
     print(
         f"  batch hashing with validation: {ours[0]:,.0f} /s, {ours[1]:,.0f} /s by the clock, asked for {FLOOR:,}: "
@@ -127,7 +128,8 @@ def storage(n: int) -> None:
     print(
         f"{n:,} packages: built and stored {n / built:,.0f} /s, loaded and verified {loaded / read:,.0f} /s, "
         f"{clock:,.0f} s by the clock for both, {size / loaded:,.0f} bytes each on disk, {loaded:,} stored, "
-        f"{writer.quarantine.total:,} in quarantine, {len(store.problems)} problems; peak memory {peak_mib():,.0f} MiB, of which {peak_mib() - before:,.0f} MiB "
+        f"{writer.quarantine.total:,} in quarantine, {len(store.problems)} problems; "
+        f"peak memory {peak_mib():,.0f} MiB, of which {peak_mib() - before:,.0f} MiB "
         "came with building, storing and loading"
     )
 

@@ -227,9 +227,7 @@ class OrderBook:
         self._synced = False
         self._last_id = -1
         self.time_ms: int | None = None
-        self._counts = dict.fromkeys(
-            ("messages", "applied", "reordered", "outdated", "gaps", "crossed", "beyond"), 0
-        )
+        self._counts = dict.fromkeys(("messages", "applied", "reordered", "outdated", "gaps", "crossed", "beyond"), 0)
         self._clock_slow_ms = 0.0
 
     @property

@@ -203,9 +203,9 @@ class ModelInputPackage:
         """Whether a trade or a pivot is stamped after the package: its timestamp is not when it was known."""
         for name, (columns, time) in STAMPED.items():
             table, moment = getattr(self, name), self.timestamp
-            if isinstance(table, np.ndarray) and table.shape[1:] == (columns,) and isinstance(moment, int):
-                if bool((table[:, time] > moment).any()):
-                    return True
+            stamped = isinstance(table, np.ndarray) and table.shape[1:] == (columns,) and isinstance(moment, int)
+            if stamped and bool((table[:, time] > moment).any()):
+                return True
         return False
 
     def _price_is_consistent(self, rules: PackageRules) -> bool:

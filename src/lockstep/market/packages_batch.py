@@ -25,8 +25,8 @@ from lockstep.market.packages import (
     DIGEST_PREFIX,
     FIELDS,
     FLAGS,
-    ModelInputPackage,
     STAMPED,
+    ModelInputPackage,
     PackageRules,
     canonical_parts,
 )

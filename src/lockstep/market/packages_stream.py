@@ -1,8 +1,8 @@
 """Packages as events come: the same bytes as `packages_build` makes from the stored data.
 
 Events are taken in as they become known. A package of a moment is refused when something from after that moment has
-been taken in already, so no package can see its future. An event that comes too late for a package is counted: that package
-lacks it, and the one built from stored data does not.
+been taken in already, so no package can see its future. An event that comes too late for a package is counted: that
+package lacks it, and the one built from stored data does not.
 """
 
 from __future__ import annotations
