@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from lockstep.app.backtest import BacktestReport
     from lockstep.app.data import ImportReport, SnapshotInfo
     from lockstep.app.diff import DiffReport
+    from lockstep.app.episodes import Lesson
     from lockstep.app.ports import Ports
     from lockstep.app.results import TrainResult
     from lockstep.app.runs_admin import CheckResult, ListedRun
     from lockstep.app.verify import VerifyResult
+    from lockstep.learning.episodes_book import EpisodeBook
     from lockstep.market.candles import Candles
     from lockstep.market.quality import QualityReport
     from lockstep.runs.executor import Executor
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 KINDS: Final = {
     "classifier": "lockstep.kinds.classifier:KIND",
     "classifier-keras": "lockstep.kinds.classifier:KERAS_KIND",
+    "cnn-episodes": "lockstep.kinds.episodes:KIND",
     "strategy": "lockstep.kinds.strategy:KIND",
 }
 for _name, _path in KINDS.items():
@@ -102,6 +105,7 @@ def train(
     *,
     strategy: Reference | None = None,
     network: Any = None,
+    episodes: EpisodeBook | None = None,
     candles: Candles | None = None,
     symbol: str | None = None,
     timeframe: str | None = None,
@@ -121,6 +125,7 @@ def train(
     strategy      a built-in name, "file.py:Class", or a class (its source travels with the run)
     network       of a kind that trains one: a built-in name, "file.py:Class", a subclass of torch.nn.Module, or an
                   instance, with whose weights the training begins
+    episodes      of the kind "cnn-episodes": the book to choose from (`lockstep.learning.episodes_collect` makes one)
     candles       the market; left out, the spec's [data], which is the bundled sample unless it says otherwise
     symbol, timeframe, seed, n_iterations   the spec keys market.symbol, market.timeframe, seed, search.n_iterations
     overrides     further keys as "a.b=value", like --set
@@ -138,6 +143,7 @@ def train(
         spec,
         strategy=strategy,
         network=network,
+        episodes=episodes,
         candles=candles,
         symbol=symbol,
         timeframe=timeframe,
@@ -266,6 +272,14 @@ def tag_run(run: str, name: str, *, home: Home = None) -> str:
     from lockstep.app.runs_admin import tag_run as use_case
 
     return use_case(run, name, store_at(home))
+
+
+def lesson(run: str, *, home: Home = None) -> Lesson:
+    """What a session on episodes left behind."""
+    from lockstep.app.episodes import lesson as use_case
+
+    store = store_at(home)
+    return use_case(run, store, snapshots=store.snapshots)
 
 
 def run_folder(run: str, *, home: Home = None) -> RunFolder:

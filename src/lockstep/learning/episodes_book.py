@@ -176,9 +176,7 @@ class EpisodeBook:
         """Episodes (of one symbol), the first to teach first (R9.9, R9.10)."""
         return self.episodes(self.ranked_rows(symbol, limit=limit))
 
-    def profitable_rows(
-        self, symbol: str, *, min_profitability: float = 0.7, max_episodes: int | None = 500
-    ) -> Int:
+    def profitable_rows(self, symbol: str, *, min_profitability: float = 0.7, max_episodes: int | None = 500) -> Int:
         """Rows of the symbol's validated episodes with at least this score, best score first, then as ranked (R9.19).
 
         Raises:

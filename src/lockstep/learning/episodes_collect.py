@@ -1,4 +1,4 @@
-"""From a market to a book of episodes: packages, validation, predictions, outcomes, premium marks, ranking (SPEC 9.1-9.4).
+"""From a market to a book of episodes: packages, validation, predictions, outcomes, premium marks (SPEC 9.1-9.4).
 
     book = collect_episodes(candles)                                    everything at once
     collector = EpisodeCollector(plan); collector.add_candle(...); collector.decide(moment); collector.finish()
@@ -27,8 +27,8 @@ from lockstep.learning.episodes_store import INDEX, PACKAGES
 from lockstep.learning.outcomes import (
     Action,
     OutcomeRules,
-    OutcomeTracker,
     Outcomes,
+    OutcomeTracker,
     Prices,
     Settled,
     Status,

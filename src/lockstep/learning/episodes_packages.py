@@ -79,68 +79,6 @@ class HeldPackages:
             self._packed, self._waiting = self._stored, []
 
     def taken(self, rows: ArrayLike) -> Iterator[tuple[Int, PackageBatch]]:
-        """The packages of some rows, each piece of the shelf read once: places in `rows`, and those packages."""
-        ...
-
-
-class HeldPackages:
-    """Packages in memory, admitted and quarantined as `PackageWriter` does it; about 400 bytes each at 64 bars."""
-
-    def __init__(self, layout: PackageLayout, *, rules: PackageRules = DEFAULT_RULES) -> None:
-        self._layout, self._rules = layout, rules
-        self._batches: list[PackageBatch] = []
-        self._starts: list[int] = []
-        self._singles: list[ModelInputPackage] = []
-        self._stored = 0
-        self.quarantine = Quarantine()
-
-    @property
-    def layout(self) -> PackageLayout:
-        """The columns of the packages."""
-        return self._layout
-
-    @property
-    def stored(self) -> int:
-        """Packages admitted so far."""
-        return self._stored + len(self._singles)
-
-    def __len__(self) -> int:
-        return self.stored
-
-    def add(self, package: ModelInputPackage, *, now_ms: int | None = None) -> bool:
-        """Take in one package if it may be stored (R9.4, R9.5); whether it may."""
-        judged = package.judged(self._rules, now_ms=now_ms)
-        reasons = reasons_against(judged, self._rules)
-        if reasons:
-            self.quarantine.add(judged, reasons)
-            return False
-        self._singles.append(judged)
-        if len(self._singles) >= _SINGLES:
-            self._pack()
-        return True
-
-    def _pack(self) -> None:
-        if self._singles:
-            self._keep(PackageBatch.from_packages(self._singles, self._layout))
-            self._singles = []
-
-    def _keep(self, batch: PackageBatch) -> None:
-        self._batches.append(batch.compacted())
-        self._starts.append(self._stored)
-        self._stored += len(batch)
-
-    def add_batch(self, batch: PackageBatch, *, now_ms: int | None = None) -> NDArray[np.bool_]:
-        """Take in the packages of a batch that may be stored (R9.4, R9.5); which they are, bool (n,)."""
-        own = batch.hashed()
-        flags = batch.flags(self._rules, now_ms=now_ms, hashed=own)
-        good, against = admitted(batch.completeness(), flags, self._rules)
-        self.quarantine.add_batch(batch, against)
-        if good.any():
-            self._pack()
-            self._keep(own if good.all() else own.take(good))
-        return good
-
-    def taken(self, rows: ArrayLike) -> Iterator[tuple[Int, PackageBatch]]:
         """See `PackageShelf`. Raises IndexError."""
         self._pack()
         for piece, places, inside in grouped(self._starts, self._stored, rows):
@@ -152,7 +90,7 @@ def grouped(starts: list[int], stop: int, rows: ArrayLike) -> Iterator[tuple[int
     wanted = np.asarray(rows, np.int64)
     order = np.argsort(wanted, kind="stable")
     ascending = wanted[order]
-    if wanted.size and not (0 <= wanted.min() and wanted.max() < stop):
+    if wanted.size and (wanted.min() < 0 or wanted.max() >= stop):
         raise IndexError(f"there are packages 0 to {stop - 1}; asked for {int(wanted.min())} to {int(wanted.max())}.")
     at = 0
     while at < order.shape[0]:

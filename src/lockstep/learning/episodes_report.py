@@ -52,7 +52,9 @@ class CollectionReport:
         total = sum(count for count, _ in parts)
         return CollectionReport(
             **counts,
-            quarantined={name: self.quarantined.get(name, 0) + later.quarantined.get(name, 0) for name in sorted(names)},
+            quarantined={
+                name: self.quarantined.get(name, 0) + later.quarantined.get(name, 0) for name in sorted(names)
+            },
             mean_completeness=sum(count * mean for count, mean in parts) / total if total else None,
         )
 

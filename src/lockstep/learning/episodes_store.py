@@ -167,7 +167,9 @@ def _put_packages(book: EpisodeBook, folder: Path) -> None:
         return
     own = isinstance(book.shelf, PackageStore) and book.shelf.folder.absolute() == home.absolute()
     if not own and (folder / INDEX).exists():
-        raise DataError(f"{folder}: the folder holds another book. Choose an empty one, or open that book and add to it.")
+        raise DataError(
+            f"{folder}: the folder holds another book. Choose an empty one, or open that book and add to it."
+        )
     layout = book.shelf.layout if book.shelf is not None else layout_of([book.loose[row] for row in loose])
     # The book's own column changes at the end, so that a failure leaves it as it was.
     moved = place.copy()
@@ -204,7 +206,7 @@ def _require_stored(stored: int, given: int, batch: PackageBatch) -> None:
 
 
 def layout_of(packages: Sequence[ModelInputPackage]) -> PackageLayout:
-    """The columns that these packages have. Features and state of a width that is not `packages_features`' are numbered.
+    """The columns that these packages have; features and state of another width than `packages_features`' are numbered.
 
     Raises DataError where packages differ or one lacks what decides a column.
     """

@@ -284,7 +284,7 @@ class PackageStore:
         Raises IndexError, and IntegrityError where one is damaged.
         """
         wanted = np.asarray(rows, np.int64)
-        if wanted.size and not (0 <= wanted.min() and wanted.max() < self._packages):
+        if wanted.size and (wanted.min() < 0 or wanted.max() >= self._packages):
             raise IndexError(f"the store holds packages 0 to {self._packages - 1}; asked for others.")
         frames = np.searchsorted(np.asarray(self._starts, np.int64), wanted, side="right") - 1
         for frame in np.unique(frames).tolist():
