@@ -1,4 +1,4 @@
-"""The report of `kind = "cnn"`: what was learned from, how good it is out of sample beside plain models, and no more."""
+"""The report of `kind = "cnn"`: what was learned from, and how good that is out of sample beside plain models."""
 
 from __future__ import annotations
 
@@ -37,12 +37,11 @@ def head(result_spec: Mapping[str, Any], summary: Mapping[str, Any]) -> list[tup
     ]
     if summary["session"].get("symbol"):
         rows.append(("market", str(summary["session"]["symbol"])))
-    samples = summary["samples"]
+    samples, model = summary["samples"], summary["model"]
     for part in _PARTS:
-        told = ", ".join(f"{name} {count(found)}" for name, found in samples[part].items())
+        told = ", ".join(f"{name} {count(samples[part][name])}" for name in model["classes"])
         rows.append((part, f"{counted(sum(samples[part].values()), 'sample')} ({told})"))
     rows.append(("purged", f"{counted(samples['purged'], 'sample')} between the parts"))
-    model = summary["model"]
     best = model["best_epoch"]
     chosen = NOTHING if best is None else f"epoch {best + 1} of {model['epochs']}, by validation loss"
     rows.append(("steps", f"{count(summary['steps'])}; chosen: {chosen}"))
@@ -76,10 +75,11 @@ def body(summary: Mapping[str, Any]) -> list[RenderableType]:
 def _scores(scores: Mapping[str, Mapping[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 2), show_edge=False)
     table.add_column("  score")
-    for name in scores:
-        table.add_column(_NAMES.get(name, name), justify="right")
+    shown = [name for name in _NAMES if name in scores]
+    for name in shown:
+        table.add_column(_NAMES[name], justify="right")
     for key, label in _SCORES.items():
-        table.add_row(f"  {label}", *(_number(found[key]) for found in scores.values()))
+        table.add_row(f"  {label}", *(_number(scores[name][key]) for name in shown))
     return table
 
 
@@ -89,8 +89,8 @@ def _advantages(found: Mapping[str, Mapping[str, Any]]) -> Table:
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column()
-    for name, item in found.items():
-        table.add_row(f"  {_NAMES.get(name, name)}", _signed(item["mean"]), _interval(item), _said(item))
+    for name, item in ((name, found[name]) for name in _NAMES if name in found):
+        table.add_row(f"  {_NAMES[name]}", _signed(item["mean"]), _interval(item), _said(item))
     return table
 
 
@@ -109,9 +109,8 @@ def _returns(summary: Mapping[str, Any]) -> list[RenderableType]:
     if not scores:
         return []
     told = {"zero": "saying zero", "mean": "saying the mean of training rows"}
-    errors = ", ".join(f"{told.get(name, name)} {_percent(found['mae'])}" for name, found in scores.items())
-    beaten = {name: _said(item) for name, item in summary["return_advantage"].items()}
-    verdicts = ", ".join(f"{word} {told[name]}" for name, word in beaten.items())
+    errors = ", ".join(f"{told.get(name, name)} {_percent(scores[name]['mae'])}" for name in ("network", *told))
+    verdicts = ", ".join(f"{_said(summary['return_advantage'][name])} {words}" for name, words in told.items())
     return [
         Text(),
         Text(f"expected return, mean absolute error: {errors}"),
@@ -141,7 +140,8 @@ def _calibration(summary: Mapping[str, Any]) -> list[RenderableType]:
         parts.append(
             Text(
                 f"confidence head: AUC {_number(confidence['auc'])} for telling right from wrong, Brier score "
-                f"{_number(confidence['brier'])}; it says {_share(confidence['mean'])}, {_share(confidence['right'])} are"
+                f"{_number(confidence['brier'])}; mean {_share(confidence['mean'])} where "
+                f"{_share(confidence['right'])} are right"
             )
         )
     return parts
