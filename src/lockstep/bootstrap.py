@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from lockstep.strategies.registry import Reference
 
 KINDS: Final = {
+    "cnn": "lockstep.kinds.cnn:KIND",
     "classifier": "lockstep.kinds.classifier:KIND",
     "classifier-keras": "lockstep.kinds.classifier:KERAS_KIND",
     "cnn-episodes": "lockstep.kinds.episodes:KIND",
