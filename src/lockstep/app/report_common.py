@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BINS: Final = 400
 """Points of a line: more than a screen shows beside each other."""
+_FACTS: Final = 40
 _SHOWN: Final = 6
 """Series of a journal that a page shows."""
 _TOLD: Final = frozenset(
@@ -39,7 +40,7 @@ _SESSION: Final = frozenset(
         "value",
         "top_quarter",
     }
-    | {"profitable", "convergence", "converged"}
+    | {"value", "top_quarter", "profitable", "convergence", "converged"}
 )
 """Those of a gradient training that the section of the session shows."""
 
@@ -81,22 +82,25 @@ def outcome(folder: RunFolder, result: TrainResult) -> list[Section]:
 
 def summary(folder: RunFolder, result: TrainResult) -> list[Section]:
     """What the kind says of its result, as far as no other section shows it, and the files that it left."""
-    facts, tables = [], []
     told = _TOLD | (_SESSION if "session" in result.summary else frozenset())
-    for name, value in result.summary.items():
-        if name in told:
-            continue
-        if isinstance(value, Mapping):
-            inner = [(plain_name(key), figure) for key, item in value.items() if (figure := in_words(item)) is not None]
-            if inner:
-                tables.append(Table(caption=_capital(plain_name(name)), header=("", "value"), rows=inner))
-        elif (figure := in_words(value)) is not None:
-            facts.append((plain_name(name), figure))
-    blocks: list[Block] = [Facts(rows=facts)] if facts else []
-    blocks += tables
+    rows = _flat_words({name: value for name, value in result.summary.items() if name not in told})
+    blocks: list[Block] = [Facts(rows=rows[:_FACTS])] if rows else []
+    if rows[_FACTS:]:
+        blocks.append(Folded(title=f"{count(len(rows) - _FACTS)} more", facts=Facts(rows=rows[_FACTS:])))
     if left := _artifacts(folder):
         blocks.append(Table(caption="Files that the run left", header=("file", "size"), rows=left))
     return [Section(title="Summary", blocks=blocks)] if blocks else []
+
+
+def _flat_words(value: Mapping[str, Any], front: str = "") -> list[tuple[str, str]]:
+    """Names and values of a summary, tables within it joined to the names."""
+    rows = []
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            rows += _flat_words(item, f"{front}{plain_name(name)}, ")
+        elif (figure := in_words(item)) is not None:
+            rows.append((f"{front}{plain_name(name)}", figure))
+    return rows
 
 
 def in_words(value: Any) -> str | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _PARTS: Final = ("test", "validation")
 _CONFUSION: Final = "confusion"
+_OWN: Final = "network"
 
 
 def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
@@ -37,14 +38,17 @@ def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
 
 
 def _scores(part: str, found: Mapping[str, Mapping[str, Any]]) -> Table:
-    names = [name for name, value in next(iter(found.values())).items() if not isinstance(value, list | Mapping)]
-    rows = [
-        (plain_name(who), *(in_words(values.get(name)) or NOTHING for name in names)) for who, values in found.items()
-    ]
+    who = _own_first(found)
+    names = [name for name, value in found[who[0]].items() if not isinstance(value, list | Mapping)]
+    rows = [(plain_name(name), *(in_words(found[item].get(name)) or NOTHING for item in who)) for name in names]
     seen = "never looked at before" if part == "test" else "used to choose"
-    return Table(
-        caption=f"Scores on {part} samples, {seen}", header=("", *(plain_name(name) for name in names)), rows=rows
-    )
+    header = ("", *(plain_name(item) for item in who))
+    return Table(caption=f"Scores on {part} samples, {seen}", header=header, rows=rows)
+
+
+def _own_first(found: Mapping[str, Any]) -> list[str]:
+    """What was trained, then what it is compared with."""
+    return sorted(found, key=lambda name: name != _OWN)
 
 
 def _advantage(found: Any) -> list[Block]:
@@ -66,9 +70,12 @@ def _advantage(found: Any) -> list[Block]:
             centre=[float(found[name]["mean"]) for name in names],
             low=[found[name]["low"] for name in names],
             high=[found[name]["high"] for name in names],
-            x_label="advantage in log loss per test sample; right of 0 is better",
+            x_label="advantage in log loss (right is better)",
         ),
-        text="Bars are 95 % intervals by a block bootstrap. A baseline is beaten where the whole bar lies right of 0.",
+        text=(
+            "Mean over test samples. Bars are 95 % intervals by a block bootstrap. A baseline is beaten where the whole "
+            "bar lies right of 0."
+        ),
     )
     return [figure]
 
@@ -89,14 +96,15 @@ def _reliability(scores: Mapping[str, Any]) -> list[Block]:
         return []
     series: list[Series] = []
     told = []
-    for who, values in scores[part].items():
+    for who in _own_first(scores[part]):
+        values = scores[part][who]
         rows = [row for row in values.get("reliability") or () if row["samples"]]
         # A predictor that always says the same has a point, not a curve.
         if len(rows) < 2:
             continue
         x = np.array([row["confidence"] for row in rows])
         y = np.array([row["accuracy"] for row in rows])
-        series.append(Series(name=plain_name(who), x=x, y=y, dashed=bool(series)))
+        series.append(Series(name=plain_name(who), x=x, y=y, dashed=who != _OWN))
         told.append(f"{plain_name(who)} {in_words(values.get('calibration_error'))}")
     if not series:
         return []

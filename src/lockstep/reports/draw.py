@@ -92,7 +92,7 @@ def draw(chart: Chart, *, theme: str = "light", width: str = "wide") -> bytes:
     colours, size = THEMES[theme], WIDTHS[width]
     with _settings(colours, size):
         figure = Figure(figsize=(size.inches, _height(chart, size)), layout="constrained")
-        canvas = FigureCanvasAgg(figure)
+        canvas: Any = FigureCanvasAgg(figure)
         if isinstance(chart, Panels):
             _panels(figure, chart, colours, size)
         elif isinstance(chart, HeatMap):
