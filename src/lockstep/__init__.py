@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from lockstep.app.results import TrainResult
-    from lockstep.bootstrap import diff, list_runs, resume, sweep, train, verify
+    from lockstep.bootstrap import diff, estimate, list_runs, resume, sweep, train, verify
     from lockstep.core.errors import LockstepError
     from lockstep.core.space import Space
     from lockstep.engine.costs import Costs
@@ -55,6 +55,7 @@ _HOMES: Final = {
     "TrainResult": "lockstep.app.results",
     "backtest": "lockstep.strategies.evaluate",
     "diff": "lockstep.bootstrap",
+    "estimate": "lockstep.bootstrap",
     "list_runs": "lockstep.bootstrap",
     "load_candles": "lockstep.market.load",
     "resume": "lockstep.bootstrap",
@@ -85,6 +86,7 @@ __all__ = [
     "__version__",
     "backtest",
     "diff",
+    "estimate",
     "list_runs",
     "load_candles",
     "resume",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lockstep.app.backtest import BacktestReport
     from lockstep.app.data import ImportReport, SnapshotInfo
     from lockstep.app.diff import DiffReport
+    from lockstep.app.estimate import EstimateReport
     from lockstep.app.ports import Ports
     from lockstep.app.results import TrainResult
     from lockstep.app.runs_admin import CheckResult, ListedRun
@@ -103,6 +104,7 @@ def train(
     strategy: Reference | None = None,
     network: Any = None,
     candles: Candles | None = None,
+    samples: Any = None,
     symbol: str | None = None,
     timeframe: str | None = None,
     seed: int | str | None = None,
@@ -122,6 +124,7 @@ def train(
     network       of a kind that trains one: a built-in name, "file.py:Class", a subclass of torch.nn.Module, or an
                   instance, with whose weights the training begins
     candles       the market; left out, the spec's [data], which is the bundled sample unless it says otherwise
+    samples       labelled samples for a classifier: (x, y), ({name: x}, y) or a PyTorch Dataset
     symbol, timeframe, seed, n_iterations   the spec keys market.symbol, market.timeframe, seed, search.n_iterations
     overrides     further keys as "a.b=value", like --set
     tag           a name to call the run by
@@ -139,6 +142,7 @@ def train(
         strategy=strategy,
         network=network,
         candles=candles,
+        samples=samples,
         symbol=symbol,
         timeframe=timeframe,
         seed=seed,
@@ -148,6 +152,24 @@ def train(
     enter(request.numerics, may_restart=False)
     with _ports(home, workers, observers, cancel, announce) as ports:
         return use_case(request, ports, tag=tag)
+
+
+def estimate(
+    spec: Mapping[str, Any] | Path | str | None = None, *, home: Home = None, **options: Any
+) -> EstimateReport:
+    """What a training will take (steps, time, memory, disk), without training it and without making a run.
+
+    spec       as for `train`
+    options    strategy, network, candles, samples, symbol, timeframe, seed, n_iterations, overrides: as for `train`
+
+    A network of any size is only counted, never allocated. Raises what `train` raises before its first step.
+    """
+    from lockstep.app.estimate import estimate as use_case
+    from lockstep.app.request import training_request
+
+    request = training_request(spec, **options)
+    enter(request.numerics, may_restart=False)
+    return use_case(request, store_at(home).home)
 
 
 def resume(
