@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from lockstep.app.results import TrainResult
-    from lockstep.bootstrap import diff, estimate, list_runs, resume, sweep, train, verify
+    from lockstep.bootstrap import diff, estimate, list_runs, replay, resume, sessions, sweep, train, verify
     from lockstep.core.errors import LockstepError
     from lockstep.core.space import Space
     from lockstep.engine.costs import Costs
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lockstep.engine.settings import Execution
     from lockstep.engine.signals import Signals
     from lockstep.engine.simulate import simulate
+    from lockstep.learning.episodes_collect import collect_episodes
     from lockstep.market.candles import Candles
     from lockstep.market.cleaning import DataCleaner
     from lockstep.market.collector import DataCollector
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
     from lockstep.strategies.base import Strategy
     from lockstep.strategies.evaluate import backtest
     from lockstep.strategies.faces import BacktestEngine, LiquiditySweepStrategy
+    from lockstep.trainers import CNNTrainer
 
 # Name -> the module it lives in. The block above says the same to mypy and to editors; a test compares the two.
 _HOMES: Final = {
     "BacktestEngine": "lockstep.strategies.faces",
+    "CNNTrainer": "lockstep.trainers",
     "Candles": "lockstep.market.candles",
     "Costs": "lockstep.engine.costs",
     "DataCleaner": "lockstep.market.cleaning",
@@ -54,12 +57,15 @@ _HOMES: Final = {
     "Strategy": "lockstep.strategies.base",
     "TrainResult": "lockstep.app.results",
     "backtest": "lockstep.strategies.evaluate",
+    "collect_episodes": "lockstep.learning.episodes_collect",
     "diff": "lockstep.bootstrap",
     "estimate": "lockstep.bootstrap",
     "list_runs": "lockstep.bootstrap",
     "load_candles": "lockstep.market.load",
+    "replay": "lockstep.bootstrap",
     "resume": "lockstep.bootstrap",
     "sample_candles": "lockstep.market.sample",
+    "sessions": "lockstep.bootstrap",
     "simulate": "lockstep.engine.simulate",
     "sweep": "lockstep.bootstrap",
     "train": "lockstep.bootstrap",
@@ -68,6 +74,7 @@ _HOMES: Final = {
 
 __all__ = [
     "BacktestEngine",
+    "CNNTrainer",
     "Candles",
     "Costs",
     "DataCleaner",
@@ -85,12 +92,15 @@ __all__ = [
     "TrainResult",
     "__version__",
     "backtest",
+    "collect_episodes",
     "diff",
     "estimate",
     "list_runs",
     "load_candles",
+    "replay",
     "resume",
     "sample_candles",
+    "sessions",
     "simulate",
     "sweep",
     "train",

@@ -34,6 +34,13 @@ from lockstep.learning import codec
 from lockstep.learning.flat import Layout
 from lockstep.learning.learner import Learner, Update
 from lockstep.learning.optim_state import OptimizerSettings
+from lockstep.learning.record_names import BATCHES as BATCHES
+from lockstep.learning.record_names import BUFFERS as BUFFERS
+from lockstep.learning.record_names import GRADIENTS as GRADIENTS
+from lockstep.learning.record_names import NORMS as NORMS
+from lockstep.learning.record_names import SNAPSHOTS as SNAPSHOTS
+from lockstep.learning.record_names import START as START
+from lockstep.learning.record_names import STEPS as STEPS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,8 +51,6 @@ LEVELS: Final = ("full", "norms", "none")
 MAX_BYTES: Final = 20_000_000_000
 FRAME_BYTES: Final = 64
 """Head and seal of a frame (`runs.segment_format`)."""
-STEPS, BATCHES, NORMS, BUFFERS = "steps", "batches", "norms", "buffers"
-GRADIENTS, START, SNAPSHOTS = "gradients", "start", "snapshots"
 
 
 @dataclass(frozen=True, kw_only=True)
