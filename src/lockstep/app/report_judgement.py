@@ -73,8 +73,8 @@ def _advantage(found: Any) -> list[Block]:
             x_label="advantage in log loss (right is better)",
         ),
         text=(
-            "Mean over test samples. Bars are 95 % intervals by a block bootstrap. A baseline is beaten where the whole "
-            "bar lies right of 0."
+            "Mean over test samples. Bars are 95 % intervals by a block bootstrap. A baseline is beaten where the "
+            "whole bar lies right of 0."
         ),
     )
     return [figure]

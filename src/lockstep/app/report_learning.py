@@ -265,8 +265,8 @@ def _values(overview: Overview, bins: Bins, x: NDArray[np.float64], best: list[d
         alt=f"Step values between {number(float(value.low.min()))} and {number(float(value.high.max()))}, "
         f"{number(float(value.mean.mean()))} on the mean.",
         chart=Panels(panels=panels),
-        text="The value says how much there is to learn from a step again: half the mean profitability of its batch, .3 "
-        f"of the relative fall of the loss, .2 of how large its gradient was for the session. {_BAND}",
+        text="The value says how much there is to learn from a step again: half the mean profitability of its batch, "
+        f".3 of the relative fall of the loss, .2 of how large its gradient was for the session. {_BAND}",
     )  # fmt: skip
     blocks: list[Block] = [figure]
     if not gained:
