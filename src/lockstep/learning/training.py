@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from safetensors.numpy import save as save_arrays
 
-from lockstep.core.errors import InputError
+from lockstep.learning.epochs import Epochs as Epochs
 from lockstep.learning.recorder import STEPS, Recorder, StepFacts
 from lockstep.learning.values import StepValues, session_value
 from lockstep.runs.training import Result, RunRecord, State, Step
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from lockstep.learning.learner import Learner
     from lockstep.learning.networks import Losses
-    from lockstep.runs.seeds import SeedTree
 
 WEIGHTS_FILE: Final = "weights.safetensors"
 
@@ -70,53 +69,16 @@ class Task:
         """What the finished session adds to its summary."""
         return {}
 
+    def artifacts(self, learner: Learner) -> Mapping[str, bytes]:
+        """Files of the finished session beside its weights, by flat name."""
+        return {}
+
     def get_state(self) -> dict[str, Any]:
-        """What `batch`, `after` and `result` remember."""
+        """What `batch`, `after`, `result` and `artifacts` remember."""
         return {}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """The inverse of `get_state`."""
-
-
-class Epochs:
-    """The order of samples: each epoch a permutation of its own, cut into batches.
-
-    The permutation of epoch e is the stream ("epoch", e) of the seed tree, so any step's batch is known from its
-    number. The last batch of an epoch is shorter unless `drop_last`.
-    """
-
-    def __init__(self, *, samples: int, batch_size: int, epochs: int, seeds: SeedTree, drop_last: bool = False) -> None:
-        if samples < 1 or batch_size < 1 or epochs < 0:
-            raise InputError(
-                f"an epoch has at least one sample and a batch at least one; found {samples} samples, batches of "
-                f"{batch_size}, {epochs} epochs."
-            )
-        self._samples = samples
-        self._size = batch_size
-        self._seeds = seeds
-        self.per_epoch = samples // batch_size if drop_last else -(-samples // batch_size)
-        if self.per_epoch == 0:
-            raise InputError(
-                f"drop_last leaves no batch: {samples} samples, batches of {batch_size}. Use smaller ones."
-            )
-        self.steps = self.per_epoch * epochs
-        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
-
-    def epoch(self, step: int) -> int:
-        """The epoch that a step belongs to, from 0."""
-        return step // self.per_epoch
-
-    def ends_epoch(self, step: int) -> bool:
-        """Whether a step is the last of its epoch."""
-        return (step + 1) % self.per_epoch == 0
-
-    def ids(self, step: int) -> NDArray[np.int64]:
-        """The samples of a step, int64 (at most batch_size,)."""
-        epoch, place = divmod(step, self.per_epoch)
-        if self._order[0] != epoch:
-            order = self._seeds.child("epoch", epoch).generator().permutation(self._samples)
-            self._order = (epoch, order)
-        return self._order[1][place * self._size : (place + 1) * self._size]
 
 
 class GradientTraining:
@@ -221,7 +183,8 @@ class GradientTraining:
             **session_value(losses, columns["value"], columns["profitable"]).to_json(),
             **self._task.result(self._learner),
         }
-        return Result(summary=summary, artifacts={WEIGHTS_FILE: save_arrays(model_arrays(self._learner))})
+        weights = save_arrays(model_arrays(self._learner))
+        return Result(summary=summary, artifacts={WEIGHTS_FILE: weights, **self._task.artifacts(self._learner)})
 
 
 _NOTHING: Final = np.empty(0)

@@ -1,0 +1,55 @@
+"""The order of samples: which of them each step of a training learns from. No torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lockstep.core.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.runs.seeds import SeedTree
+
+
+class Epochs:
+    """The order of samples: each epoch a permutation of its own, cut into batches.
+
+    The permutation of epoch e is the stream ("epoch", e) of the seed tree, so any step's batch is known from its
+    number. The last batch of an epoch is shorter unless `drop_last`.
+    """
+
+    def __init__(self, *, samples: int, batch_size: int, epochs: int, seeds: SeedTree, drop_last: bool = False) -> None:
+        if samples < 1 or batch_size < 1 or epochs < 0:
+            raise InputError(
+                f"an epoch has at least one sample and a batch at least one; found {samples} samples, batches of "
+                f"{batch_size}, {epochs} epochs."
+            )
+        self._samples = samples
+        self._size = batch_size
+        self._seeds = seeds
+        self.per_epoch = samples // batch_size if drop_last else -(-samples // batch_size)
+        if self.per_epoch == 0:
+            raise InputError(
+                f"drop_last leaves no batch: {samples} samples, batches of {batch_size}. Use smaller ones."
+            )
+        self.steps = self.per_epoch * epochs
+        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    def epoch(self, step: int) -> int:
+        """The epoch that a step belongs to, from 0."""
+        return step // self.per_epoch
+
+    def ends_epoch(self, step: int) -> bool:
+        """Whether a step is the last of its epoch."""
+        return (step + 1) % self.per_epoch == 0
+
+    def ids(self, step: int) -> NDArray[np.int64]:
+        """The samples of a step, int64 (at most batch_size,)."""
+        epoch, place = divmod(step, self.per_epoch)
+        if self._order[0] != epoch:
+            order = self._seeds.child("epoch", epoch).generator().permutation(self._samples)
+            self._order = (epoch, order)
+        return self._order[1][place * self._size : (place + 1) * self._size]
