@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 KINDS: Final = {
     "classifier": "lockstep.kinds.classifier:KIND",
     "classifier-keras": "lockstep.kinds.classifier:KERAS_KIND",
+    "replay-agent": "lockstep.kinds.replay_agent:KIND",
     "strategy": "lockstep.kinds.strategy:KIND",
 }
 for _name, _path in KINDS.items():

@@ -1,4 +1,4 @@
-"""The candles of a strategy search: loaded where the user is, cleaned, pinned by digest, restored from the snapshot.
+"""The candles of a run over one market: loaded where the user is, cleaned, pinned by digest, restored from the snapshot.
 
 What enters the fingerprint is `DataPin.body()`: digests and bar lengths. Where the candles came from, and what cleaning
 removed, is told in `origin` and in notes.
@@ -10,11 +10,11 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lockstep.core.errors import DataError, InputError
 from lockstep.core.units import format_timeframe, parse_timeframe
-from lockstep.kinds.strategy_spec import DataTable, FileTable, MarketTable, StrategySpec
+from lockstep.kinds.strategy_spec import DataTable, FileTable, MarketTable
 from lockstep.market.candles import Candles
 from lockstep.market.cleaning import DataCleaner, DataFilterConfig, FewCandlesWarning
 from lockstep.market.load import load_with_report
@@ -30,6 +30,21 @@ GIVEN = "data.candles"
 """Key of candles in `PrepareContext.python_objects`."""
 GIVEN_INPUTS = "data.inputs"
 """Key of a mapping name -> candles there."""
+
+
+class MarketSpec(Protocol):
+    """The part of a spec that says which candles are meant; `strategy` has it, and other kinds that learn from one
+    market."""
+
+    @property
+    def market(self) -> MarketTable:
+        """`[market]`."""
+        ...
+
+    @property
+    def data(self) -> DataTable:
+        """`[data]`."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +72,7 @@ class Pinned:
         }
 
 
-def pin(spec: StrategySpec, declared: Mapping[str, Input], context: PrepareContext) -> Pinned:
+def pin(spec: MarketSpec, declared: Mapping[str, Input], context: PrepareContext) -> Pinned:
     """Load, clean, judge and store the candles of `spec`. Raises DataError, InputError, DiskError."""
     candles, origin, notes = _base(spec, context)
     if spec.data.last is not None:
@@ -67,7 +82,9 @@ def pin(spec: StrategySpec, declared: Mapping[str, Input], context: PrepareConte
         origin["cleaning"] = statistics
         notes += said
     if len(candles) < 2:
-        raise DataError(f"a search needs at least 2 candles; found {len(candles)}. Check [data] last and filter.")
+        raise DataError(
+            f"a run over a market needs at least 2 candles; found {len(candles)}. Check [data] last and filter."
+        )
     notes.append(str(quality_report(candles)).splitlines()[0])
     inputs = {
         name: _input(name, spec.data, context)
@@ -103,7 +120,7 @@ def _open(snapshots: Path, digest: str, timeframe_ms: int) -> Candles:
     return candles
 
 
-def _base(spec: StrategySpec, context: PrepareContext) -> tuple[Candles, dict[str, Any], list[str]]:
+def _base(spec: MarketSpec, context: PrepareContext) -> tuple[Candles, dict[str, Any], list[str]]:
     """Candles as the source has them, where they came from, and what to tell."""
     notes: list[str] = []
     data, market = spec.data, spec.market
@@ -176,7 +193,7 @@ def _cleaned(candles: Candles, table: Mapping[str, Any] | str) -> tuple[Candles,
     return kept, statistics, notes + [str(item.message) for item in caught]
 
 
-def _has_own(name: str, wanted: Input, spec: StrategySpec, context: PrepareContext) -> bool:
+def _has_own(name: str, wanted: Input, spec: MarketSpec, context: PrepareContext) -> bool:
     """Whether candles are given for an input; a higher timeframe may also be built from the base candles."""
     if isinstance(wanted, EventSeries):
         raise InputError(

@@ -128,9 +128,7 @@ class ActorCritic(LearningAgent):
     @staticmethod
     def build(shape: NetworkShape, settings: ActorCriticSettings) -> ActorCriticModule:
         """The module, without weights that mean anything: for estimates on the meta device."""
-        return ActorCriticModule(
-            shape, temperature=settings.temperature, learned=settings.target_entropy is not None
-        )
+        return ActorCriticModule(shape, temperature=settings.temperature, learned=settings.target_entropy is not None)
 
     @property
     def temperature(self) -> float:
@@ -177,10 +175,12 @@ class ActorCritic(LearningAgent):
 
     def explore(self, state: NDArray[np.float32], step: int, rng: np.random.Generator) -> int:
         """An action drawn from the policy."""
-        chances = np.exp(self.action_values(state[np.newaxis])[0])
+        determinism.settle()
+        with torch.no_grad():
+            chances = torch.softmax(self._module(self._features(state[np.newaxis])), dim=1)[0].tolist()
         reached = 0.0
         draw = rng.random()
-        for action, chance in enumerate(chances.tolist()):
+        for action, chance in enumerate(chances):
             reached += chance
             if draw < reached:
                 return action

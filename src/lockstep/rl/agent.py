@@ -64,8 +64,10 @@ class Agent(Protocol):
         """The best actions (n,) in states (n, *shape). No chance, nothing changes."""
         ...
 
-    def update(self, step: int, batch: ExperienceBatch) -> AgentUpdate:
+    def update(self, step: int, batch: ExperienceBatch, learning_rate: float | None = None) -> AgentUpdate:
         """Update number `step` from a batch, target networks included; the losses hold a part `Q_LOSS`.
+
+        `learning_rate` is that of this update, None for the optimiser's own.
 
         Raises RefusedError when the gradient is not finite.
         """

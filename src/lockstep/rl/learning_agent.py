@@ -110,11 +110,15 @@ class LearningAgent:
         """What the best action is the argmax of, (n, actions)."""
         raise NotImplementedError
 
+    def explore(self, state: NDArray[np.float32], step: int, rng: np.random.Generator) -> int:
+        """See `Agent.explore`."""
+        raise NotImplementedError
+
     def follow(self, step: int) -> None:
         """Move the target networks after update `step`."""
         raise NotImplementedError
 
-    def update(self, step: int, batch: ExperienceBatch) -> AgentUpdate:
+    def update(self, step: int, batch: ExperienceBatch, learning_rate: float | None = None) -> AgentUpdate:
         """See `Agent.update`. Raises InputError for an empty batch or states of another size."""
         tensors = self.tensors(batch)
         errors: list[torch.Tensor] = []
@@ -124,7 +128,7 @@ class LearningAgent:
             errors.append(found)
             return losses
 
-        update = self._learner.update(step, compute)
+        update = self._learner.update(step, compute, learning_rate)
         self.follow(step)
         return AgentUpdate(update=update, td_errors=errors[0].detach().cpu().numpy().astype(np.float64))
 

@@ -66,7 +66,8 @@ class Follower:
                 f"a target network follows by a share tau in (0, 1] every n >= 1 updates; found {tau!r} and {every!r}"
             )
         self._tau, self._every = tau, every
-        self._originals, self._targets = [], []
+        self._originals: list[torch.Tensor] = []
+        self._targets: list[torch.Tensor] = []
         for original, target in pairs:
             held = dict(target.named_buffers())
             for name, parameter in original.named_parameters():

@@ -1,0 +1,128 @@
+"""Tables that the specs of gradient trainings share: `[network]`, `[recording]`, the optimiser's keys, `device`.
+
+Needs no torch: the settings that the trainers take are made when a run is prepared.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+
+from pydantic import Field, model_validator
+
+from lockstep.runs.spec import SpecModel
+
+if TYPE_CHECKING:
+    from lockstep.learning.optim_state import OptimizerSettings
+    from lockstep.learning.recorder import Recording
+
+Device: TypeAlias = Literal["cpu", "cuda", "auto"]
+"""The card or the processor; "auto" is decided before the run and stored."""
+Scalar: TypeAlias = bool | int | float | str | None
+Parameter: TypeAlias = Scalar | list[Scalar]
+
+
+class NetworkTable(SpecModel):
+    """`[network]`: what is trained."""
+
+    name: str = Field(default="pattern-cnn", min_length=1)
+    """A built-in network, or "file.py:Class", relative to the spec file."""
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
+    """Keyword arguments of its constructor, beside the sizes that the data decide."""
+
+
+class RecordingTable(SpecModel):
+    """`[recording]`: what of each step is kept (`learning.recorder.Recording`)."""
+
+    level: Literal["full", "norms", "none"] = "full"
+    """"full": every gradient; "norms": three norms for each parameter; "none": losses only. Weights never differ."""
+    select: tuple[str, ...] = Field(default=("*",), min_length=1)
+    """Patterns of the names of parameters whose gradients are kept."""
+    every: int = Field(default=1, ge=1)
+    """Gradients of every n-th step only."""
+    snapshot_every: int = Field(default=100, ge=1)
+    """Steps between whole states."""
+    digest_every: int = Field(default=1, ge=1)
+    """Steps between digests of the whole state."""
+    max_bytes: int = Field(default=20_000_000_000, ge=1)
+    """Bytes of all that is kept."""
+    at_limit: Literal["end", "norms"] = "end"
+    """There the session ends, or goes on at level "norms"."""
+
+    def settings(self) -> Recording:
+        """As the recorder takes them."""
+        from lockstep.learning.recorder import Recording
+
+        return Recording(
+            level=self.level,
+            select=self.select,
+            every=self.every,
+            snapshot_every=self.snapshot_every,
+            digest_every=self.digest_every,
+            max_bytes=self.max_bytes,
+            at_limit=self.at_limit,
+        )
+
+
+class OptimizerTable(SpecModel):
+    """What decides an update; the base of a kind's `[training]` table.
+
+    The rate of step s of n: warm-up takes it from learning_rate / warmup_steps to learning_rate in equal steps; then
+    it is constant, or falls in equal steps to learning_rate x final_share at the last step.
+    """
+
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    learning_rate: float = Field(default=0.001, gt=0.0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's."""
+    eps: float = Field(default=1e-8, gt=0.0)
+    weight_decay: float = Field(default=0.0, ge=0.0)
+    momentum: float = Field(default=0.0, ge=0.0)
+    """SGD's and RMSprop's."""
+    nesterov: bool = False
+    form: Literal["single", "foreach", "fused"] = "single"
+    """How torch carries the update out; other forms may round differently."""
+    clip_norm: float | None = Field(default=None, gt=0.0)
+    """Norm of the whole gradient beyond which it is scaled down; left out, it never is."""
+    schedule: Literal["constant", "linear"] = "constant"
+    warmup_steps: int = Field(default=0, ge=0)
+    final_share: float = Field(default=0.0, ge=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.form == "fused" and self.optimizer == "rmsprop":
+            raise ValueError('torch has no fused RMSprop: use form = "single" or "foreach"')
+        if self.nesterov and not (self.optimizer == "sgd" and self.momentum > 0.0):
+            raise ValueError('nesterov belongs to optimizer = "sgd" with a momentum above 0')
+        if not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise ValueError(f"betas lie from 0 to below 1; found {list(self.betas)}")
+        return self
+
+    def settings(self) -> OptimizerSettings:
+        """As the learner takes them."""
+        from lockstep.learning.optim_state import OptimizerSettings
+
+        return OptimizerSettings(
+            name=self.optimizer,
+            learning_rate=self.learning_rate,
+            betas=self.betas,
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            form=self.form,
+        )
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate of `step` of `steps`, from 0. Four operations of arithmetic: the same on every machine."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        if self.schedule == "constant":
+            return self.learning_rate
+        span = max(steps - 1 - self.warmup_steps, 1)
+        done = min(step - self.warmup_steps, span)
+        return self.learning_rate * (1.0 - (1.0 - self.final_share) * done / span)
+
+
+def json_parameters(parameters: dict[str, Parameter]) -> dict[str, Any]:
+    """Keyword arguments as a constructor usually takes them: lists as tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()}
