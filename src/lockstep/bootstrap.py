@@ -102,6 +102,7 @@ def train(
     spec: Mapping[str, Any] | Path | str | None = None,
     *,
     strategy: Reference | None = None,
+    network: Any = None,
     candles: Candles | None = None,
     symbol: str | None = None,
     timeframe: str | None = None,
@@ -119,6 +120,8 @@ def train(
 
     spec          a spec file, or a mapping of the same form; may be left out when `strategy` is given
     strategy      a built-in name, "file.py:Class", or a class (its source travels with the run)
+    network       of a kind that trains one: a built-in name, "file.py:Class", a subclass of torch.nn.Module, or an
+                  instance, with whose weights the training begins
     candles       the market; left out, the spec's [data], which is the bundled sample unless it says otherwise
     symbol, timeframe, seed, n_iterations   the spec keys market.symbol, market.timeframe, seed, search.n_iterations
     overrides     further keys as "a.b=value", like --set
@@ -135,6 +138,7 @@ def train(
     request = training_request(
         spec,
         strategy=strategy,
+        network=network,
         candles=candles,
         symbol=symbol,
         timeframe=timeframe,

@@ -45,6 +45,7 @@ def training_request(
     spec: Mapping[str, Any] | Path | str | None,
     *,
     strategy: Reference | None = None,
+    network: Any = None,
     candles: Candles | None = None,
     symbol: str | None = None,
     timeframe: str | None = None,
@@ -71,9 +72,13 @@ def training_request(
     if seed is not None:
         values["seed"] = _seed(seed)
     if strategy is not None:
-        _table(values, "strategy")["name"] = _strategy_name(strategy)
+        _table(values, "strategy")["name"] = _name_of(strategy)
         if not isinstance(strategy, str):
             objects["strategy.name"] = strategy
+    if network is not None:
+        _table(values, "network")["name"] = _name_of(network)
+        if not isinstance(network, str):
+            objects["network.name"] = network
     if candles is not None:
         data = {key: value for key, value in _table(values, "data").items() if key not in ("source", "path")}
         values["data"] = {**data, "source": "python"}
@@ -105,10 +110,11 @@ def _seed(seed: int | str) -> int | str:
         raise SpecError(f'a seed is a whole number of at least 0, or "random"; found {seed!r}') from None
 
 
-def _strategy_name(strategy: Reference) -> str:
-    if not isinstance(strategy, str):
-        kind = strategy if isinstance(strategy, type) else type(strategy)
-        return kind.__name__
-    path, colon, name = strategy.rpartition(":")
+def _name_of(given: Any) -> str:
+    """The name of a strategy or network for the spec: its class's, or what was given with the path absolute."""
+    if not isinstance(given, str):
+        kind = given if isinstance(given, type) else type(given)
+        return str(kind.__name__)
+    path, colon, name = given.rpartition(":")
     # Given in Python or on the command line, a path starts where the caller is, not where the spec lies.
-    return f"{Path(path).expanduser().absolute()}:{name}" if colon and path.endswith(".py") else strategy
+    return f"{Path(path).expanduser().absolute()}:{name}" if colon and path.endswith(".py") else given

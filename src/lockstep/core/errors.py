@@ -6,6 +6,7 @@
     │   ├── DataError                           candles or another data set
     │   ├── SpaceError                          a parameter space or a parameter value
     │   ├── StrategyError                       a user's strategy: its source, its signals, its exceptions
+    │   ├── NetworkError                        a user's network: its source, its arguments, what it returns
     │   └── UnknownNameError                    a name that is not registered
     ├── RefusedError                      1     understood, but Lockstep declines to go on
     │   ├── NoValidTrialError (ValueError)      a search in which no trial may win
@@ -54,6 +55,10 @@ class SpaceError(InputError):
 
 class StrategyError(InputError):
     """A strategy cannot be loaded, raised an exception, or returned unusable signals."""
+
+
+class NetworkError(InputError):
+    """A network cannot be loaded, made from its parameters, or returned what no loss can be computed from."""
 
 
 class UnknownNameError(InputError):

@@ -5,24 +5,24 @@ Whatever is run is loaded from the very bytes that the run keeps, the first time
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lockstep.core.errors import InputError, IntegrityError, StrategyError
-from lockstep.core.hashing import blake3_hex
-from lockstep.runs.identity import CodeIdentity
-from lockstep.runs.sources import UserSource, source_of_class, source_of_file
+from lockstep.core.errors import InputError
+from lockstep.kinds import user_sources
+from lockstep.kinds.user_sources import Travelling, reference_of, single
+from lockstep.runs.user_modules import STRATEGY, Source, load_module
 from lockstep.search.objective import Judge
 from lockstep.strategies.base import Strategy, did_you_mean
-from lockstep.strategies.registry import Source, load_module, load_source, lookup, read_source
+from lockstep.strategies.registry import load_source, lookup
 
 if TYPE_CHECKING:
     from lockstep.kinds.strategy_spec import SearchTable, StrategySpec
     from lockstep.runs.folder import RunFolder
+    from lockstep.runs.identity import CodeIdentity
     from lockstep.runs.kind import PrepareContext
+    from lockstep.runs.sources import UserSource
 
 GIVEN_STRATEGY: Final = "strategy.name"
 """Key of a strategy class or instance in `PrepareContext.python_objects`."""
@@ -46,79 +46,51 @@ class UserCode:
 
     def identity(self) -> CodeIdentity:
         """The identity of Lockstep's code and the user's."""
-        entry = self.strategy_name if ".py:" in self.strategy_name else None
-        return CodeIdentity(sources=dict(sorted(self.files.items())), entry=entry, requires=dict(self.requires))
+        return Travelling(files=self.files, requires=self.requires).identity(self.strategy_name)
 
 
 def from_user(spec: StrategySpec, context: PrepareContext) -> UserCode:
     """Code as the spec and the session name it. Raises StrategyError, UnknownNameError, InputError."""
     found = _given_strategy(context.python_objects.get(GIVEN_STRATEGY))
     if found is None and ".py" in spec.strategy.name:
-        found = _from_file(spec.strategy.name, context.base)
+        found = user_sources.from_file(spec.strategy.name, context.base, STRATEGY)
     objective: UserSource | None = None
     given = context.python_objects.get(GIVEN_OBJECTIVE)
     if given is not None:
         objective = _given_function(given)
     elif ".py:" in spec.search.objective:
-        objective = _from_file(spec.search.objective, context.base)
+        objective = user_sources.from_file(spec.search.objective, context.base, STRATEGY)
     name = _built_in_name(context.python_objects.get(GIVEN_STRATEGY)) or spec.strategy.name
     return _assembled(spec.search, found, name, objective)
 
 
 def from_run(spec: StrategySpec, folder: RunFolder) -> UserCode:
     """The same from the run's `code/`, checked against code.json. Raises IntegrityError, StrategyError."""
-    listed = folder.read("code")["user"]
-
-    def kept(reference: str) -> UserSource | None:
-        if ".py:" not in reference:
-            return None
-        file_name, _, attribute = reference.rpartition(":")
-        source = source_of_file(folder.sources / file_name, attribute)
-        if blake3_hex(source.files[file_name]) != listed.get(file_name):
-            raise IntegrityError(
-                f"{folder.sources / file_name}: its bytes are not those the run was made with. It is not "
-                "used; restore it from a copy"
-            )
-        return source
-
-    return _assembled(spec.search, kept(spec.strategy.name), spec.strategy.name, kept(spec.search.objective))
+    strategy, objective = (
+        user_sources.from_run(name, folder, STRATEGY) for name in (spec.strategy.name, spec.search.objective)
+    )
+    return _assembled(spec.search, strategy, spec.strategy.name, objective)
 
 
 def _assembled(
     search: SearchTable, strategy: UserSource | None, built_in: str, objective: UserSource | None
 ) -> UserCode:
-    files: dict[str, bytes] = {}
-    requires: dict[str, str] = {}
-    for source in (strategy, objective):
-        if source is None:
-            continue
-        clash = [name for name, text in source.files.items() if files.get(name, text) != text]
-        if clash:
-            raise InputError(f"strategy and objective come from two files of one name, {clash[0]}: rename one of them")
-        files |= source.files
-        requires |= source.requires
-    loaded = lookup(built_in) if strategy is None else load_source(_single(strategy))
+    travelling = Travelling.of((strategy, objective), "strategy and objective")
+    loaded = lookup(built_in) if strategy is None else load_source(single(strategy, STRATEGY))
     judge = Judge.make(
-        search.objective if objective is None else _function(_single(objective)),
+        search.objective if objective is None else _function(single(objective, STRATEGY)),
         direction=search.direction,
         constraints=search.constraints,
         min_trades=search.min_trades,
     )
     return UserCode(
         strategy=loaded,
-        strategy_name=loaded.name if strategy is None else f"{strategy.main}:{strategy.attribute}",
+        strategy_name=loaded.name if strategy is None else reference_of(strategy),
         judge=judge,
-        objective=search.objective if objective is None else f"{objective.main}:{objective.attribute}",
-        files=files,
-        requires=requires,
+        objective=search.objective if objective is None else reference_of(objective),
+        files=travelling.files,
+        requires=travelling.requires,
     )
-
-
-def _from_file(reference: str, base: Path) -> UserSource:
-    read_source(reference, folder=base)  # refuses what cannot travel, in the words of the registry
-    path_text, _, attribute = reference.rpartition(":")
-    path = Path(path_text).expanduser()
-    return source_of_file(path if path.is_absolute() else base / path, attribute)
 
 
 def _given_strategy(given: Any) -> UserSource | None:
@@ -126,10 +98,7 @@ def _given_strategy(given: Any) -> UserSource | None:
     if given is None or isinstance(given, str) or _built_in_name(given) is not None:
         return None
     kind = given if isinstance(given, type) else type(given)
-    kept = getattr(sys.modules.get(kind.__module__), "__lockstep_source__", None)
-    if isinstance(kept, Source):
-        return UserSource({kept.file_name: kept.text}, kept.file_name, kind.__name__, {})
-    return source_of_class(kind)
+    return user_sources.from_class(kind, STRATEGY)
 
 
 def _built_in_name(given: Any) -> str | None:
@@ -142,17 +111,7 @@ def _built_in_name(given: Any) -> str | None:
 def _given_function(given: Any) -> UserSource:
     if not callable(given) or not hasattr(given, "__name__"):
         raise InputError(f"an objective is a metric's name or a function of the metrics; found {given!r}")
-    return source_of_class(given)
-
-
-def _single(source: UserSource) -> Source:
-    if len(source.files) > 1:
-        beside = ", ".join(sorted(set(source.files) - {source.main}))
-        raise StrategyError(
-            f"{source.main} imports {beside} from beside it. A strategy travels with its run as one file: move "
-            "the code into it, or install it as a package"
-        )
-    return Source(file_name=source.main, class_name=source.attribute, text=source.files[source.main])
+    return user_sources.from_class(given, STRATEGY)
 
 
 def _function(source: Source) -> Callable[[Mapping[str, float | int | None]], float | None]:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from lockstep.core.errors import InputError
+from lockstep.core.errors import InputError, NetworkError
 
 
 class Heads(NamedTuple):
@@ -31,6 +31,47 @@ class Heads(NamedTuple):
     """Fraction (batch,)."""
     confidence: torch.Tensor
     """Logit (batch,)."""
+
+
+def as_heads(output: Any) -> Heads:
+    """The three heads of whatever a network returned: `Heads`, a tuple of three, or a mapping with their names.
+
+    Raises NetworkError for anything else. Shapes are checked by `check_heads`, once, before a training.
+    """
+    if isinstance(output, Heads):
+        return output
+    if isinstance(output, Mapping):
+        if missing := [name for name in Heads._fields if name not in output]:
+            raise NetworkError(
+                f"a network that returns a mapping returns {', '.join(Heads._fields)}; {missing[0]} is missing, found "
+                f"{', '.join(map(str, output)) or 'nothing'}"
+            )
+        return Heads(*(output[name] for name in Heads._fields))
+    if isinstance(output, tuple | list) and len(output) == len(Heads._fields):
+        return Heads(*output)
+    found = f"{len(output)} values" if isinstance(output, tuple | list) else type(output).__name__
+    raise NetworkError(
+        "a network returns three heads: direction logits (batch, classes), expected return (batch,) and the logit of "
+        f"confidence (batch,), as a tuple or a mapping of those names; found {found}"
+    )
+
+
+def check_heads(output: Any, *, batch: int, classes: int) -> Heads:
+    """`as_heads`, with shapes, dtypes and finite values checked. Raises NetworkError saying which head breaks what."""
+    heads = as_heads(output)
+    for name, value, shape in zip(heads._fields, heads, ((batch, classes), (batch,), (batch,)), strict=True):
+        if not isinstance(value, torch.Tensor):
+            raise NetworkError(f"the head {name} is a tensor; found {type(value).__name__}")
+        if tuple(value.shape) != shape:
+            cure = " Use .squeeze(1)." if tuple(value.shape) == (*shape, 1) else ""
+            raise NetworkError(
+                f"for {batch} windows the head {name} has shape {shape}; found {tuple(value.shape)}.{cure}"
+            )
+        if not value.is_floating_point():
+            raise NetworkError(f"the head {name} holds floating-point numbers; found {value.dtype}")
+        if not bool(torch.isfinite(value).all()):
+            raise NetworkError(f"the head {name} is finite for a finite input; found NaN or infinity")
+    return heads
 
 
 class Losses(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lockstep.core.errors import DataError
-from lockstep.learning.networks import HeadWeights, Losses, pattern_loss
+from lockstep.learning.networks import HeadWeights, Losses, as_heads, pattern_loss
 from lockstep.learning.training import Batch, Task
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class PatternTask(Task):
         rows = torch.from_numpy(ids).to(self._device)
 
         def compute(model: nn.Module) -> Losses:
-            heads = model(self._windows[rows])
+            heads = as_heads(model(self._windows[rows]))
             return pattern_loss(
                 heads,
                 self._classes[rows],

@@ -73,18 +73,23 @@ def source_of_file(path: Path, attribute: str) -> UserSource:
             elif (file.parent / name / "__init__.py").is_file():
                 raise StrategyError(
                     f"{file}: imports the package {file.parent / name}, which does not travel with a run: only single "
-                    "files beside the strategy do. Move what is needed into one file, or install the package."
+                    "files beside it do. Move what is needed into one file, or install the package."
                 )
             else:
                 imported.add(name)
     return UserSource(dict(sorted(files.items())), path.name, attribute, versions(imported))
 
 
+def source_of_text(text: bytes, file_name: str, attribute: str) -> UserSource:
+    """A file in hand, without neighbours."""
+    return UserSource({file_name: text}, file_name, attribute, versions(_imports(ast.parse(text))))
+
+
 def _refuse_relative_imports(tree: ast.AST, file: Path) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             raise StrategyError(
-                f"{file}, line {node.lineno}: a relative import; a strategy's file is loaded by itself. "
+                f"{file}, line {node.lineno}: a relative import; a file that travels with a run is loaded by itself. "
                 f"Write `import {node.module or node.names[0].name}`."
             )
 
@@ -237,7 +242,7 @@ def _session_source(root: type | types.FunctionType, session: Mapping[str, Any])
         else:
             raise StrategyError(
                 f"{root.__name__} uses {name} of the session, a {type(thing).__name__}, which cannot be written into "
-                "its source. Make it a class attribute, a constant or a parameter, or write the strategy into a file."
+                "its source. Make it a class attribute, a constant or a parameter, or write the class into a file."
             )
 
     add(root.__name__, root)

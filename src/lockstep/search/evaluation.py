@@ -18,7 +18,8 @@ from lockstep.engine.metrics import Metric
 from lockstep.engine.settings import Execution
 from lockstep.market.candles import Candles
 from lockstep.market.indicators import rolling_atr
-from lockstep.strategies.base import USER_FAILURES, Strategy
+from lockstep.runs.user_modules import USER_FAILURES
+from lockstep.strategies.base import Strategy
 from lockstep.strategies.evaluate import Evaluated, Evaluator, join
 from lockstep.strategies.faces import StrategyFace
 from lockstep.strategies.registry import lookup

@@ -19,7 +19,7 @@ import numpy as np
 from lockstep.core.errors import InputError, NoValidTrialError, UnknownNameError
 from lockstep.core.space import Columns, row
 from lockstep.engine.metrics import COLUMN, Metric, as_metric, values_of
-from lockstep.strategies.base import USER_FAILURES
+from lockstep.runs.user_modules import USER_FAILURES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,12 +22,13 @@ import difflib
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 
 import numpy as np
 
 from lockstep.core.errors import SpaceError, StrategyError
 from lockstep.core.space import Choice, Columns, FloatRange, IntRange, Space, row
+from lockstep.runs.user_modules import USER_FAILURES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from lockstep.strategies.view import MarketView
 
 Params: TypeAlias = Mapping[str, Any]
-# Whatever a user's code may raise and still be told apart from Ctrl-C. sys.exit() counts: it would end the command
-# with a success that nobody had.
-USER_FAILURES: Final = (Exception, SystemExit)
 ParameterSets: TypeAlias = "Mapping[str, Any] | Sequence[Params]"
 
 

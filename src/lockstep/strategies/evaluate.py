@@ -31,7 +31,8 @@ from lockstep.engine.statistics import METRICS
 from lockstep.engine.sweep import SweepResult, sweep_entries
 from lockstep.engine.trades import Trades
 from lockstep.market.candles import Candles
-from lockstep.strategies.base import USER_FAILURES, ParameterSets, Params, Strategy, strategy_failure
+from lockstep.runs.user_modules import USER_FAILURES
+from lockstep.strategies.base import ParameterSets, Params, Strategy, strategy_failure
 from lockstep.strategies.batches import concatenate, empty_batch, limited, signals_of
 from lockstep.strategies.compiled import CompiledStrategy
 from lockstep.strategies.inputs import Series

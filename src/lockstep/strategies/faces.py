@@ -24,7 +24,8 @@ from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import simulate
 from lockstep.market.candles import Candles
 from lockstep.market.load import load_candles
-from lockstep.strategies.base import USER_FAILURES, Strategy
+from lockstep.runs.user_modules import USER_FAILURES
+from lockstep.strategies.base import Strategy
 from lockstep.strategies.evaluate import Evaluator, decide
 from lockstep.strategies.registry import lookup
 from lockstep.strategies.view import MarketView
