@@ -176,7 +176,7 @@ class Plan:
         from lockstep.rl.double_dqn import DoubleDQNSettings
 
         table = self.spec.agent
-        # The spec's validator has filled in whatever the algorithm has a default for.
+        # `AgentTable.resolved` has filled in whatever the algorithm has a default for.
         names = ["gamma", "tau", "target_every"]
         if table.algorithm == "double_dqn":
             names += ["epsilon_start", "epsilon_end"]

@@ -6,7 +6,6 @@ discrete soft actor-critic as Stable-Baselines3 and CleanRL have them, the buffe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -77,25 +76,22 @@ class AgentTable(SpecModel):
     target_entropy: float | None = Field(default=None, gt=0.0, lt=1.0)
     """Entropy that it is learned for, a share of the highest; actor_critic, 0.89."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _own_defaults(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping) or values.get("algorithm", "double_dqn") not in _DEFAULTS:
-            return values
-        name = values.get("algorithm", "double_dqn")
-        given = {key: value for key, value in values.items() if value is not None}
-        for other, defaults in _DEFAULTS.items():
-            foreign = sorted(defaults.keys() & given.keys() - _DEFAULTS[name].keys())
-            if foreign:
-                raise ValueError(f'{foreign[0]} belongs to algorithm = "{other}"; found algorithm = "{name}"')
-        return {**_DEFAULTS[name], **given}
-
     @model_validator(mode="after")
-    def _falls(self) -> Self:
-        start, end = self.epsilon_start, self.epsilon_end
+    def _own_keys(self) -> Self:
+        own = _DEFAULTS[self.algorithm]
+        for other, defaults in _DEFAULTS.items():
+            foreign = [name for name in defaults if name not in own and getattr(self, name) is not None]
+            if foreign:
+                raise ValueError(f'{foreign[0]} belongs to algorithm = "{other}"; found algorithm = "{self.algorithm}"')
+        start, end = (getattr(self.resolved(), name, None) for name in ("epsilon_start", "epsilon_end"))
         if start is not None and end is not None and end > start:
             raise ValueError(f"epsilon falls: epsilon_end is at most epsilon_start; found {end} and {start}")
         return self
+
+    def resolved(self) -> Self:
+        """With the algorithm's defaults where nothing was said: what a run records."""
+        missing = {name: value for name, value in _DEFAULTS[self.algorithm].items() if getattr(self, name) is None}
+        return self.model_copy(update=missing)
 
 
 class BufferTable(SpecModel):
