@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from lockstep.app.results import TrainResult
-    from lockstep.bootstrap import diff, list_runs, resume, sweep, train, verify
+    from lockstep.bootstrap import diff, list_runs, replay, resume, sessions, sweep, train, verify
     from lockstep.core.errors import LockstepError
     from lockstep.core.space import Space
     from lockstep.engine.costs import Costs
@@ -57,8 +57,10 @@ _HOMES: Final = {
     "diff": "lockstep.bootstrap",
     "list_runs": "lockstep.bootstrap",
     "load_candles": "lockstep.market.load",
+    "replay": "lockstep.bootstrap",
     "resume": "lockstep.bootstrap",
     "sample_candles": "lockstep.market.sample",
+    "sessions": "lockstep.bootstrap",
     "simulate": "lockstep.engine.simulate",
     "sweep": "lockstep.bootstrap",
     "train": "lockstep.bootstrap",
@@ -87,8 +89,10 @@ __all__ = [
     "diff",
     "list_runs",
     "load_candles",
+    "replay",
     "resume",
     "sample_candles",
+    "sessions",
     "simulate",
     "sweep",
     "train",

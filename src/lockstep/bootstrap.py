@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lockstep.runs import registry
 from lockstep.runs.cancel import Cancel
@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from lockstep.app.data import ImportReport, SnapshotInfo
     from lockstep.app.diff import DiffReport
     from lockstep.app.ports import Ports
+    from lockstep.app.replay import Mode, ReplayResult
+    from lockstep.app.replay_step import StepView
     from lockstep.app.results import TrainResult
     from lockstep.app.runs_admin import CheckResult, ListedRun
+    from lockstep.app.sessions import Pruning
     from lockstep.app.verify import VerifyResult
+    from lockstep.learning.sessions import Sessions
     from lockstep.market.candles import Candles
     from lockstep.market.quality import QualityReport
     from lockstep.runs.executor import Executor
@@ -195,6 +199,131 @@ def verify(
     store = store_at(home)
     executor = ExecutorChoice(path=IN_PROCESS) if workers == 1 else ExecutorChoice(path=LOKY, arguments=(workers,))
     return use_case(run, store, home=store.home, executor=executor, sample=sample, across=across, on_step=on_step)
+
+
+def replay(
+    run: str = "last",
+    *,
+    mode: Mode | Literal["session"] | None = None,
+    first: int | None = None,
+    last: int | None = None,
+    check_every: int = 1_000,
+    across: bool = False,
+    top: int | None = None,
+    overrides: Iterable[str] = (),
+    tag: str | None = None,
+    home: Home = None,
+    workers: int = 1,
+    observers: Sequence[Observer] = (),
+    cancel: Cancel | None = None,
+    announce: Callable[[Prepared], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> ReplayResult | TrainResult:
+    """Replay what a run recorded of its gradients, and compare to the last bit; or go through its session again.
+
+    run          a run, or "best": the session of the highest value
+    mode         "gradients" applies the stored gradients, "recompute" computes the steps again; both return a
+                 `ReplayResult`. None takes gradients where the record holds all of them. "session" trains a new run on
+                 the recorded batches and returns its `TrainResult`
+    first, last  the steps to replay, both included, counted from 0
+    check_every  of how many applied gradients one state is compared with the journal; 1 compares each
+    across       compute again although code or numerics differ
+    top          session: only that many steps, the most valuable first
+    overrides    session: keys of the spec as "a.b=value", another model say; never which samples there are
+    tag          session: a name to call the new run by
+
+    Raises RefusedError for a run that keeps no gradients, NotComparableError when code or numerics differ,
+    IntegrityError for damage, MissingLibraryError without torch.
+    """
+    from lockstep.app.replay import Span
+    from lockstep.app.replay import replay as use_case
+
+    if mode == "session":
+        return replay_session(
+            run,
+            top=top,
+            overrides=overrides,
+            tag=tag,
+            home=home,
+            workers=workers,
+            observers=observers,
+            cancel=cancel,
+            announce=announce,
+        )
+    run = run_named(run, home=home)
+    enter(run_numerics(run, home=home), may_restart=False)
+    store = store_at(home)
+    folder = store.find(run)
+    with executor_of(workers) as executor:
+        return use_case(
+            folder,
+            home=store.home,
+            executor=executor,
+            mode=mode,
+            span=Span(first=first, last=last),
+            check_every=check_every,
+            across=across,
+            on_step=on_step,
+        )
+
+
+def replay_session(
+    run: str,
+    *,
+    top: int | None = None,
+    overrides: Iterable[str] = (),
+    tag: str | None = None,
+    home: Home = None,
+    workers: int = 1,
+    observers: Sequence[Observer] = (),
+    cancel: Cancel | None = None,
+    announce: Callable[[Prepared], None] | None = None,
+) -> TrainResult:
+    """Train a new run on the recorded batches of another, as `ls.replay(run, mode="session")` does."""
+    from lockstep.app.replay_session import replay_session as use_case
+
+    run = run_named(run, home=home)
+    enter(run_numerics(run, home=home), may_restart=False)
+    with _ports(home, workers, observers, cancel, announce) as ports:
+        folder = ports.store.find(run)
+        return use_case(folder, ports, top=top, overrides=overrides, tag=tag, base=Path())
+
+
+def replay_step(run: str, step: int, *, save: Path | None = None, across: bool = False, home: Home = None) -> StepView:
+    """One recorded step with the model as it was after it; `save` writes its arrays to a safetensors file."""
+    from lockstep.app.replay_step import replay_step as use_case
+
+    run = run_named(run, home=home)
+    enter(run_numerics(run, home=home), may_restart=False)
+    store = store_at(home)
+    with executor_of(1) as executor:
+        return use_case(store.find(run), step, home=store.home, executor=executor, save=save, across=across)
+
+
+def run_named(run: str, *, home: Home = None) -> str:
+    """`run`, with "best" made the id of the session of the highest value. Raises UnknownNameError."""
+    from lockstep.app.sessions import run_named as use_case
+
+    return use_case(run, store_at(home))
+
+
+def sessions(*, thorough: bool = False, home: Home = None) -> Sessions:
+    """The gradient trainings of a home, the highest value first, and why others cannot be read, by run id.
+
+    thorough   read every byte now; else lengths and what is shown, and the rest when it is read
+    """
+    from lockstep.app.sessions import list_sessions
+
+    return list_sessions(store_at(home), thorough=thorough)
+
+
+def prune_sessions(
+    *, keep_last: int | None = None, max_bytes: int | None = None, remove: bool = False, home: Home = None
+) -> Pruning:
+    """Name the oldest sessions beyond a number or a size, or remove them for good."""
+    from lockstep.app.sessions import prune_sessions as use_case
+
+    return use_case(store_at(home), keep_last=keep_last, max_bytes=max_bytes, remove=remove)
 
 
 def diff(a: str, b: str, *, home: Home = None) -> DiffReport:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lockstep.app.ports import Ports
 from lockstep.app.request import TrainingRequest
 from lockstep.app.results import TrainResult, read_result
+from lockstep.app.timing import timed
 from lockstep.core.errors import SpecError
 from lockstep.runs import registry
 from lockstep.runs.environment import capture_environment
@@ -39,14 +40,15 @@ def train(request: TrainingRequest, ports: Ports, *, tag: str | None = None) -> 
 
 def run_to_its_end(training: Training, folder: RunFolder, ports: Ports) -> TrainResult:
     """Run a training from wherever its record stands, and compare it with other runs of its fingerprint."""
-    outcome = execute(
-        training,
-        folder,
-        fingerprint=fingerprint(folder.identity_hashes()),
-        observers=ports.observers,
-        cancel=ports.cancel,
-        clock=ports.clock,
-    )
+    with timed(folder, ports.clock) as watch:
+        outcome = execute(
+            training,
+            folder,
+            fingerprint=fingerprint(folder.identity_hashes()),
+            observers=[*ports.observers, watch],
+            cancel=ports.cancel,
+            clock=ports.clock,
+        )
     return read_result(folder, alarm=ports.store.alarm(folder.path.name), notes=outcome.notes)
 
 

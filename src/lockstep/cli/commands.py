@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from lockstep.cli import backtest, data, runs, training, version
+from lockstep.cli import backtest, data, replay, runs, sessions, training, version
 
 
 def command() -> Any:
@@ -33,8 +33,10 @@ def command() -> Any:
     app.command("verify", short_help="Repeat a run from its record and compare bit for bit.")(training.verify)
     app.command("resume", short_help="Go on with a stopped or killed run.")(training.resume)
     app.command("diff", short_help="Say where two runs part, and why.")(training.diff)
+    app.command("replay", short_help="Replay a run's recorded gradients and compare bit for bit.")(replay.replay)
     app.command("backtest", short_help="Run one strategy with given parameters.")(backtest.backtest)
     app.add_typer(runs.group(), name="runs")
+    app.add_typer(sessions.group(), name="sessions")
     app.add_typer(data.group(), name="data")
     app.command("version", short_help="Print the versions that decide the numbers.")(version.version)
     return get_command(app)

@@ -52,7 +52,7 @@ def train(
 
     out = Output(json=json)
     warn_of_idle_workers(workers, out)
-    return _watched(
+    return watched(
         lambda **ports: bootstrap.train(spec, overrides=set_, seed=seed, tag=tag, workers=workers, home=home, **ports),
         out,
         home,
@@ -72,7 +72,7 @@ def resume(run: Run, workers: Workers = 1, home: Home = None, json: Json = False
 
     out = Output(json=json)
     warn_of_idle_workers(workers, out)
-    return _watched(
+    return watched(
         lambda **ports: bootstrap.resume(run, workers=workers, home=home, **ports),
         out,
         home,
@@ -90,7 +90,7 @@ def warn_of_idle_workers(workers: int, out: Output) -> None:
         )
 
 
-def _watched(action: Callable[..., TrainResult], out: Output, home: Path | None, *, every_step: bool) -> int:
+def watched(action: Callable[..., TrainResult], out: Output, home: Path | None, *, every_step: bool) -> int:
     """Run a training with progress and Ctrl-C, and report it; a stopped one is reported from its record."""
     from lockstep import bootstrap
     from lockstep.cli.progress import watch

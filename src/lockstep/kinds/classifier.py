@@ -1,24 +1,29 @@
 """`kind = "classifier"` and `kind = "classifier-keras"`: supervised training as runs (SPEC 11).
 
-The same `Fit` as `train_pytorch_model` and Keras' `train`: with the same settings and samples, the same numbers. The
-libraries are loaded when a run is prepared, not when the kind is looked up.
+The same training as `train_pytorch_model` and Keras' `train`: with the same settings and samples, the same numbers.
+With PyTorch it is a gradient training, recorded as `[recording]` says. Of a Keras training no gradients are kept: its
+journal has the digests of rows and weights at every step, and a step comes back by recomputation. The libraries are
+loaded when a run is prepared, not when the kind is looked up.
 """
 
 from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from lockstep.kinds import classifier_data
+from lockstep.core.errors import NetworkError
+from lockstep.kinds import classifier_data, network_code
 from lockstep.kinds.classifier_spec import ClassifierSpec, KerasClassifierSpec
-from lockstep.kinds.classifier_training import ClassifierTraining, judged, lowest_of, parts_of
-from lockstep.learning.supervised.data import Samples, three_parts
+from lockstep.kinds.classifier_training import FitTraining
+from lockstep.kinds.session_replay import RecordedOrder, recorded_order
+from lockstep.learning.supervised.data import Parts, Samples, three_parts
 from lockstep.learning.supervised.fit import Fit, FitSettings
 from lockstep.learning.supervised.history import HISTORY_FILE, history_bytes
 from lockstep.learning.supervised.libraries import require
+from lockstep.learning.supervised.results import judged, parts_of
 from lockstep.runs.identity import CodeIdentity
 from lockstep.runs.kind import Estimate, Kind, PrepareContext, Prepared, RunContext
 from lockstep.runs.seeds import SeedTree
@@ -26,30 +31,27 @@ from lockstep.runs.training import Result, Training
 
 if TYPE_CHECKING:
     from lockstep.kinds.classifier_data import PinnedSamples
+    from lockstep.kinds.network_code import NetworkCode
     from lockstep.learning.supervised.keras_learner import KerasLearner
-    from lockstep.learning.supervised.torch_learner import TorchLearner
+    from lockstep.learning.training import GradientTraining
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.spec import RunSpec
 
+NETWORKS: Final = {"pattern-net": "lockstep.learning.supervised.torch_net:PatternNet"}
 _TIMED_UPDATES: Final = 3
+_TRIED: Final = 2
+"""Samples that a network is tried with before a run starts."""
 _ADAM_STATES: Final = 2
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Parts:
-    """What a prepared run learns from, looks at meanwhile, and is judged on."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Payload:
+    """What a prepared run learns from, and in which order where it goes through a session again."""
 
-    train: Samples
-    validation: Samples | None
-    test: Samples | None
-
-    @classmethod
-    def of(cls, samples: Samples, spec: ClassifierSpec | KerasClassifierSpec) -> _Parts:
-        table = spec.training
-        train, validation, test = three_parts(
-            samples, test_size=table.test_size, val_size=table.validation_split, seed=spec.seed
-        )
-        return cls(train=train, validation=validation, test=test)
+    parts: Parts
+    network: NetworkCode | None = None
+    """PyTorch's; that of Keras is built in."""
+    order: RecordedOrder | None = None
 
 
 class ClassifierKind:
@@ -57,33 +59,51 @@ class ClassifierKind:
 
     name: Final = "classifier"
     spec_model: Final = ClassifierSpec
+    sample_keys: Final = ("seed", "data", "training.test_size", "training.validation_split")
+    """A session is gone through again on the samples that these decide (`kinds.session_replay`)."""
 
     def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:
-        """Pin the samples, decide the device, time a few updates.
+        """Pin the samples and the network, decide the device, time a few updates.
 
-        `context.python_objects` may hold samples ("data.samples"). Raises the InputError tree, MissingLibraryError
-        without torch, MachineError for a card that is not there.
+        `context.python_objects` may hold samples ("data.samples") and a network ("network.name"). Raises the
+        InputError tree, MissingLibraryError without torch, MachineError for a card that is not there.
         """
         _require_torch()
         from lockstep.learning.determinism import resolve_device
 
         wanted = cast("ClassifierSpec", spec)
-        wanted = wanted.model_copy(update={"device": resolve_device(wanted.device)})
+        code = network_code.from_user(wanted.network, context, NETWORKS)
+        network = wanted.network.model_copy(update={"name": code.name})
+        wanted = wanted.model_copy(update={"device": resolve_device(wanted.device), "network": network})
         pinned = classifier_data.pin(wanted.data, context, form="windows", seed=wanted.seed)
-        parts = _Parts.of(pinned.samples, wanted)
-        return _prepared(wanted, pinned, parts, _torch_numerics(wanted), estimate=_estimate(wanted, parts, _torch_fit))
+        prepared = self._prepared(wanted, pinned, code, context)
+        payload = cast("_Payload", prepared.payload)
+        _try_network(wanted, code, payload.parts)
+        return replace(prepared, estimate=_torch_estimate(wanted, payload))
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
         """The same from a run's folder and the snapshots of its home."""
         _require_torch()
         wanted = cast("ClassifierSpec", spec)
-        pinned = classifier_data.restore(folder.read("data"), context.snapshots)
-        return _prepared(wanted, pinned, _Parts.of(pinned.samples, wanted), _torch_numerics(wanted))
+        code = network_code.from_run(wanted.network, folder, context, NETWORKS)
+        return self._prepared(wanted, classifier_data.restore(folder.read("data"), context.snapshots), code, context)
+
+    def _prepared(
+        self, spec: ClassifierSpec, pinned: PinnedSamples, code: NetworkCode, context: PrepareContext
+    ) -> Prepared:
+        from lockstep.learning.determinism import numerics_entries
+
+        numerics = {**numerics_entries(spec.device), **spec.recording.settings().numerics()}
+        order = recorded_order(spec.session, context.home)
+        payload = _Payload(parts=_parts_of(pinned.samples, spec), network=code, order=order)
+        body = code.pinned(pinned.body())
+        if spec.session.batches is not None:
+            body = {**body, "snapshots": sorted({*body["snapshots"], spec.session.batches})}
+        return replace(_prepared(spec, pinned, payload, numerics), data=body, code=code.identity())
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The training, at its start."""
-        spec, parts = cast("ClassifierSpec", prepared.spec), cast("_Parts", prepared.payload)
-        return ClassifierTraining(_torch_fit(spec, parts), lambda fit: _torch_result(fit, spec, parts))
+        return _torch_training(cast("ClassifierSpec", prepared.spec), cast("_Payload", prepared.payload))
 
 
 class KerasClassifierKind:
@@ -99,8 +119,8 @@ class KerasClassifierKind:
         wanted = cast("KerasClassifierSpec", spec)
         numerics = numerics_entries()
         pinned = classifier_data.pin(wanted.data, context, form="images", seed=wanted.seed)
-        parts = _Parts.of(pinned.samples, wanted)
-        return _prepared(wanted, pinned, parts, numerics, estimate=_estimate(wanted, parts, _keras_fit))
+        payload = _Payload(parts=_parts_of(pinned.samples, wanted))
+        return replace(_prepared(wanted, pinned, payload, numerics), estimate=_keras_estimate(wanted, payload.parts))
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
         """The same from a run's folder and the snapshots of its home."""
@@ -108,25 +128,28 @@ class KerasClassifierKind:
 
         wanted = cast("KerasClassifierSpec", spec)
         pinned = classifier_data.restore(folder.read("data"), context.snapshots)
-        return _prepared(wanted, pinned, _Parts.of(pinned.samples, wanted), numerics_entries())
+        return _prepared(wanted, pinned, _Payload(parts=_parts_of(pinned.samples, wanted)), numerics_entries())
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The training, at its start."""
-        spec, parts = cast("KerasClassifierSpec", prepared.spec), cast("_Parts", prepared.payload)
-        return ClassifierTraining(_keras_fit(spec, parts), lambda fit: _keras_result(fit, spec, parts))
+        spec, parts = cast("KerasClassifierSpec", prepared.spec), cast("_Payload", prepared.payload).parts
+        return FitTraining(_keras_fit(spec, parts), lambda fit: _keras_result(fit, spec, parts))
 
 
 KIND: Final[Kind] = ClassifierKind()
 KERAS_KIND: Final[Kind] = KerasClassifierKind()
 
 
-def _prepared(
-    spec: RunSpec,
-    pinned: PinnedSamples,
-    parts: _Parts,
-    numerics: Mapping[str, str],
-    estimate: Estimate | None = None,
-) -> Prepared:
+def _parts_of(samples: Samples, spec: ClassifierSpec | KerasClassifierSpec) -> Parts:
+    table = spec.training
+    train, validation, test = three_parts(
+        samples, test_size=table.test_size, val_size=table.validation_split, seed=spec.seed
+    )
+    return Parts(train=train, validation=validation, test=test)
+
+
+def _prepared(spec: RunSpec, pinned: PinnedSamples, payload: _Payload, numerics: Mapping[str, str]) -> Prepared:
+    parts = payload.parts
     held_out = sum(len(part) for part in (parts.validation, parts.test) if part is not None)
     notes = (
         f"{len(pinned.samples):,} samples of {len(pinned.samples.classes)} classes: {len(parts.train):,} to train on, "
@@ -136,11 +159,10 @@ def _prepared(
         spec=spec,
         data=pinned.body(),
         code=CodeIdentity.of(),
-        payload=parts,
+        payload=payload,
         origin=pinned.origin,
         numerics=numerics,
         notes=notes,
-        estimate=estimate,
     )
 
 
@@ -149,48 +171,90 @@ def _settings(spec: ClassifierSpec | KerasClassifierSpec) -> FitSettings:
     return FitSettings(epochs=table.epochs, batch_size=table.batch_size, learning_rate=table.learning_rate)
 
 
-def _estimate(spec: Any, parts: _Parts, make: Callable[[Any, _Parts], Fit]) -> Estimate:
-    """From a few updates of a network that is thrown away. For a person: nothing of it is ever hashed."""
-    fit = make(spec, parts)
-    updates = fit.steps()
-    began = [(next(updates, None), time.perf_counter())[1] for _ in range(_TIMED_UPDATES)]
-    weights = sum(array.nbytes for array in fit.learner.weights().values())
+def _seconds(steps: Iterator[object], total: int) -> float:
+    """Of a whole training, from its first updates. The first prepares what all others use."""
+    began = [(next(steps, None), time.perf_counter())[1] for _ in range(_TIMED_UPDATES)]
+    return (began[-1] - began[0]) / (_TIMED_UPDATES - 1) * total
+
+
+def _held_bytes(parts: Parts) -> int:
+    """What this process holds already (on Linux ru_maxrss counts KiB), and the samples once more."""
     samples = sum(array.nbytes for array in parts.train.inputs.values())
-    return Estimate(
-        # The first update prepares what all others use.
-        seconds=(began[-1] - began[0]) / (_TIMED_UPDATES - 1) * fit.total_steps,
-        disk_bytes=(1 + _ADAM_STATES + 1) * weights * 4 + 600 * fit.total_steps,
-        # What this process holds already (on Linux ru_maxrss counts KiB), and what the training adds.
-        memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 2 * samples + 6 * weights,
-        steps=fit.total_steps,
-    )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + samples
 
 
 def _require_torch() -> None:
     require("torch", extra="ml", purpose='kind = "classifier"')
 
 
-def _torch_numerics(spec: ClassifierSpec) -> dict[str, str]:
-    from lockstep.learning.determinism import numerics_entries
+def _sizes(samples: Samples) -> dict[str, Any]:
+    """What a network's constructor may ask for: `shapes` of a sample by input, the number of `classes`, and where
+    there is one input, its sizes: `features`; `channels`, `window`; or `channels`, `height`, `width`."""
+    sizes: dict[str, Any] = {"shapes": samples.shapes, "classes": len(samples.classes)}
+    if len(samples.shapes) == 1:
+        (shape,) = samples.shapes.values()
+        names = {1: ("features",), 2: ("channels", "window"), 3: ("channels", "height", "width")}
+        sizes |= zip(names.get(len(shape), ()), shape, strict=False)
+    return sizes
 
-    return numerics_entries(spec.device)
+
+def _try_network(spec: ClassifierSpec, code: NetworkCode, parts: Parts) -> None:
+    """Raises NetworkError for a network that is not repeatable, or does not give a score for each class."""
+    import torch
+
+    model = code.check_repeatable(_sizes(parts.train), SeedTree(spec.seed).child("network"))
+    rows = min(_TRIED, len(parts.train))
+    inputs = [torch.from_numpy(array[:rows].copy()) for array in parts.train.inputs.values()]
+    scores, wanted = code.call(model, *inputs), (rows, len(parts.train.classes))
+    if not isinstance(scores, torch.Tensor) or tuple(scores.shape) != wanted or not scores.is_floating_point():
+        found = f"{scores.dtype} {tuple(scores.shape)}" if isinstance(scores, torch.Tensor) else type(scores).__name__
+        raise NetworkError(
+            f"{code.name}: a classifier returns one score for each sample and class, {wanted} for {rows} samples; "
+            f"found {found}. Return logits from forward()."
+        )
 
 
-def _torch_fit(spec: ClassifierSpec, parts: _Parts) -> Fit:
-    from lockstep.learning.supervised.torch_learner import TorchLearner
+def _torch_training(spec: ClassifierSpec, payload: _Payload) -> GradientTraining:
+    from lockstep.learning.supervised.torch_task import make_classifier
 
-    seeds = SeedTree(spec.seed)
-    learner = TorchLearner(
-        parts.train,
-        learning_rate=spec.training.learning_rate,
+    if payload.network is None:
+        raise RuntimeError("a PyTorch training has a network")
+    table, seeds = spec.training, SeedTree(spec.seed)
+    return make_classifier(
+        payload.parts,
+        _settings(spec),
         seeds=seeds,
+        model=payload.network.make(_sizes(payload.parts.train), seeds.child("network")),
         device=spec.device,
-        held_out=parts.validation,
+        optimizer=table.settings(),
+        clip_norm=table.clip_norm,
+        rate=table.rate,
+        order=payload.order,
+        keep_best=True,
+        recording=spec.recording.settings(),
+        session={"model": spec.network.name, "model_kind": "classifier", **spec.session.metadata()},
+    ).training
+
+
+def _torch_estimate(spec: ClassifierSpec, payload: _Payload) -> Estimate:
+    """Sizes by calculation, seconds from a few updates of a network that is thrown away. Never hashed."""
+    from lockstep.learning.estimate import estimate_of
+
+    training = _torch_training(spec, payload)
+    steps = training.task.total_steps or 0
+    told = estimate_of(
+        training.learner.module,
+        spec.training.settings(),
+        spec.recording.settings(),
+        steps=steps,
+        batch=spec.training.batch_size,
+        losses=1,
     )
-    return Fit(learner, _settings(spec), seeds, keep_best=True)
+    seconds = _seconds(training.steps(), told.last_step)
+    return told.as_run_estimate(seconds=seconds, held_bytes=_held_bytes(payload.parts))
 
 
-def _keras_fit(spec: KerasClassifierSpec, parts: _Parts) -> Fit:
+def _keras_fit(spec: KerasClassifierSpec, parts: Parts) -> Fit:
     from lockstep.learning.supervised.keras_learner import KerasLearner
 
     seeds = SeedTree(spec.seed)
@@ -200,41 +264,21 @@ def _keras_fit(spec: KerasClassifierSpec, parts: _Parts) -> Fit:
     return Fit(learner, _settings(spec), seeds)
 
 
-def _torch_result(fit: Fit, spec: ClassifierSpec, parts: _Parts) -> Result:
-    """best_model.pt, last_model.pt and the history; the network of the lowest loss is judged."""
-    from lockstep.learning.supervised import torch_learner
-    from lockstep.learning.supervised.pytorch_trainer import torch_history
-    from lockstep.learning.supervised.torch_net import PatternNet
-
-    learner = cast("TorchLearner", fit.learner)
-    if fit.best_weights is None:
-        raise RuntimeError("a fit that has ended has best weights")
-    best = PatternNet(parts.train.shapes, len(parts.train.classes))
-    torch_learner.load_arrays(best, fit.best_weights)
-    best.to(spec.device)
-    chances = None if parts.test is None else torch_learner.probabilities(best, parts.test, spec.device)
-    history = torch_history(fit, parts.train, seed=spec.seed, device=spec.device, measured=True)
-    last = fit.epochs[-1]
-    return Result(
-        summary={
-            "network": {"library": "torch", "weights": sum(array.size for array in learner.weights().values())},
-            "samples": parts_of(parts.train, parts.validation, parts.test),
-            "training": lowest_of(fit),
-            "test": judged(chances, parts.test, parts.train),
-        },
-        artifacts={
-            "best_model.pt": torch_learner.checkpoint_bytes(
-                best.state_dict(), epoch=fit.best.number, loss=fit.best.loss
-            ),
-            "last_model.pt": torch_learner.checkpoint_bytes(
-                learner.model.state_dict(), epoch=last.number, loss=last.loss
-            ),
-            HISTORY_FILE: history_bytes(history),
-        },
+def _keras_estimate(spec: KerasClassifierSpec, parts: Parts) -> Estimate:
+    """From a few updates of a network that is thrown away. Never hashed."""
+    fit = _keras_fit(spec, parts)
+    seconds = _seconds(fit.steps(), fit.total_steps)
+    weights = sum(array.nbytes for array in fit.learner.weights().values())
+    return Estimate(
+        seconds=seconds,
+        # Checkpoints hold weights and both moments of Adam.
+        disk_bytes=(1 + _ADAM_STATES + 1) * weights * 4 + 600 * fit.total_steps,
+        memory_bytes=_held_bytes(parts) + 6 * weights,
+        steps=fit.total_steps,
     )
 
 
-def _keras_result(fit: Fit, spec: KerasClassifierSpec, parts: _Parts) -> Result:
+def _keras_result(fit: Fit, spec: KerasClassifierSpec, parts: Parts) -> Result:
     """radar_model.h5 and the history; the network as training left it is judged."""
     from lockstep.learning.supervised.keras_learner import h5_bytes, probabilities
     from lockstep.learning.supervised.keras_trainer import MODEL_FILE, keras_history
@@ -242,12 +286,14 @@ def _keras_result(fit: Fit, spec: KerasClassifierSpec, parts: _Parts) -> Result:
     learner = cast("KerasLearner", fit.learner)
     chances = None if parts.test is None else probabilities(learner.model, next(iter(parts.test.inputs.values())))
     table = spec.training
-    history = keras_history(fit, test_size=table.test_size, validation_split=table.validation_split, seed=spec.seed)
+    history = keras_history(
+        fit.progress, test_size=table.test_size, validation_split=table.validation_split, seed=spec.seed
+    )
     return Result(
         summary={
             "network": {"library": "keras", "weights": sum(array.size for array in learner.weights().values())},
             "samples": parts_of(parts.train, parts.validation, parts.test),
-            "training": lowest_of(fit),
+            "training": fit.progress.summary(),
             "test": judged(chances, parts.test, parts.train),
         },
         artifacts={MODEL_FILE: h5_bytes(learner.model), HISTORY_FILE: history_bytes(history)},

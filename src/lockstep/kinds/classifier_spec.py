@@ -6,6 +6,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from lockstep.kinds.gradient_spec import Device, NetworkTable, OptimizerTable, RecordingTable
+from lockstep.kinds.session_replay import SessionTable
 from lockstep.runs.spec import NOT_IDENTITY, RunSpec, SpecModel
 
 
@@ -36,33 +38,53 @@ class ImagesTable(SamplesTable):
     samples_per_class: int = Field(default=200, ge=1)
 
 
-class FitTable(SpecModel):
-    """`[training]`: how the network is trained, and what is kept from it."""
+class _Passes(SpecModel):
+    """How many passes over the samples, in what portions, and what is kept from the network."""
 
     epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=16, ge=1)
-    learning_rate: float = Field(default=0.001, gt=0.0)
     test_size: float = Field(default=0.2, ge=0.0, lt=1.0)
     """Share of all samples that is held out and looked at once, at the end; 0 holds out nothing."""
     validation_split: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the rest that is looked at after each epoch."""
 
 
-class KerasFitTable(FitTable):
-    """`[training]` of the Keras kind, with the defaults of SPEC 11.3."""
+class FitTable(_Passes, OptimizerTable):
+    """`[training]`: how the network is trained. The defaults are those of `train_pytorch_model`."""
+
+
+class KerasFitTable(_Passes):
+    """`[training]` of the Keras kind, with the defaults of SPEC 11.3; the optimiser is Keras' Adam."""
 
     batch_size: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=0.001, gt=0.0)
     validation_split: float = Field(default=0.2, ge=0.0, lt=1.0)
+
+
+class ClassifierNetwork(NetworkTable):
+    """`[network]`: the built-in network, or "file.py:Class"."""
+
+    name: str = Field(default="pattern-net", min_length=1)
 
 
 class ClassifierSpec(RunSpec):
     """A network that tells the classes of a data set apart, trained with PyTorch."""
 
     kind: Literal["classifier"] = "classifier"
-    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    device: Device = "cpu"
     """"auto" is decided before the run and stored."""
     data: SamplesTable = Field(default=SamplesTable(), json_schema_extra=NOT_IDENTITY)
+    network: ClassifierNetwork = ClassifierNetwork()
     training: FitTable = FitTable()
+    recording: RecordingTable = RecordingTable()
+    session: SessionTable = SessionTable()
+
+
+class KerasRecordingTable(SpecModel):
+    """`[recording]` of the Keras kind: only "none". Keras keeps its gradients and its optimiser to itself; what is
+    recorded of a step is its loss, and the digests of its samples and of the weights after it."""
+
+    level: Literal["none"] = "none"
 
 
 class KerasClassifierSpec(RunSpec):
@@ -71,3 +93,4 @@ class KerasClassifierSpec(RunSpec):
     kind: Literal["classifier-keras"] = "classifier-keras"
     data: ImagesTable = Field(default=ImagesTable(), json_schema_extra=NOT_IDENTITY)
     training: KerasFitTable = KerasFitTable()
+    recording: KerasRecordingTable = KerasRecordingTable()

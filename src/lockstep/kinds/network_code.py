@@ -73,7 +73,7 @@ class NetworkCode:
         digest = digest_columns(self.initial)
         return {**body, INITIAL: digest, "snapshots": sorted({*body["snapshots"], digest})}
 
-    def build(self, sizes: Mapping[str, int]) -> nn.Module:
+    def build(self, sizes: Mapping[str, Any]) -> nn.Module:
         """The network as its constructor makes it, with torch's global generator as it stands.
 
         sizes   what the data decide, such as channels, window and classes; handed over where it is asked for
@@ -91,7 +91,7 @@ class NetworkCode:
             ) from error
         return _module(module, self.name)
 
-    def make(self, sizes: Mapping[str, int], seeds: SeedTree) -> nn.Module:
+    def make(self, sizes: Mapping[str, Any], seeds: SeedTree) -> nn.Module:
         """The network as a training begins with it: a function of parameters, sizes, seed and given weights alone.
 
         Weights are drawn from the stream `seeds`, or are those that an instance brought. Raises NetworkError.
@@ -102,7 +102,7 @@ class NetworkCode:
             _load(module, self.initial, self.name)
         return module
 
-    def check_repeatable(self, sizes: Mapping[str, int], seeds: SeedTree) -> nn.Module:
+    def check_repeatable(self, sizes: Mapping[str, Any], seeds: SeedTree) -> nn.Module:
         """`make`, and the same again: a constructor that draws from elsewhere than torch would make other weights.
 
         Raises NetworkError.
@@ -150,7 +150,7 @@ class NetworkCode:
             raise NetworkError(f"{self._place.file_name} has no class {self._place.class_name!r}: correct network.name")
         return found
 
-    def _arguments(self, kind: Any, sizes: Mapping[str, int]) -> dict[str, Any]:
+    def _arguments(self, kind: Any, sizes: Mapping[str, Any]) -> dict[str, Any]:
         arguments = json_parameters(dict(self.parameters))
         try:
             takes = inspect.signature(kind).parameters

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from lockstep.learning.codec import OVERHEAD
 from lockstep.learning.flat import Layout
 from lockstep.learning.recorder import FRAME_BYTES, Recording, frame_sizes, selected_names
 from lockstep.runs.kind import Estimate
@@ -42,15 +43,29 @@ class SessionEstimate:
     journal_bytes: int
     memory_bytes: int
     limit_step: int | None
+    ends_at: int | None = None
+    """The step that `max_bytes` ends the session before; None where it goes on at level "norms", or is not met."""
+    packed: bool = False
+    """Whether gradients are packed: then sizes are bounds, and `limit_step` comes at the earliest."""
+
+    @property
+    def last_step(self) -> int:
+        """How many steps there will be."""
+        return self.steps if self.ends_at is None else self.ends_at
 
     @property
     def disk_bytes(self) -> int:
         """Segments and journal together; checkpoints come on top, `CheckpointPolicy.keep_bytes` at most."""
         return self.segment_bytes + self.journal_bytes
 
-    def as_run_estimate(self) -> Estimate:
-        """As a kind reports it."""
-        return Estimate(disk_bytes=self.disk_bytes, memory_bytes=self.memory_bytes, steps=self.steps)
+    def as_run_estimate(self, *, seconds: float | None = None, held_bytes: int = 0) -> Estimate:
+        """As a kind reports it; `held_bytes` is what the process takes besides."""
+        return Estimate(
+            seconds=seconds,
+            disk_bytes=self.disk_bytes,
+            memory_bytes=self.memory_bytes + held_bytes,
+            steps=self.steps,
+        )
 
     def lines(self) -> list[str]:
         """In words, for a person."""
@@ -60,6 +75,8 @@ class SessionEstimate:
         ]
         if self.limit_step is not None:
             lines.append(f"max_bytes is reached before step {self.limit_step} of {self.steps}")
+        if self.packed:
+            lines.append("gradients are packed: these are bounds, most gradients shrink by about a tenth")
         return lines
 
 
@@ -75,6 +92,19 @@ def estimate(
     """What `steps` steps of `batch` samples take. `build` makes the model; here it allocates nothing."""
     with torch.device("meta"):
         module = build()
+    return estimate_of(module, optimizer, recording, steps=steps, batch=batch, losses=losses)
+
+
+def estimate_of(
+    module: nn.Module,
+    optimizer: OptimizerSettings,
+    recording: Recording,
+    *,
+    steps: int,
+    batch: int,
+    losses: int = 4,
+) -> SessionEstimate:
+    """The same for a model that is there, on any device, the meta device included."""
     layout = Layout.of(module)
     item = layout.itemsize
     held = sum(value.numel() * value.element_size() for value in module.buffers())
@@ -89,7 +119,8 @@ def estimate(
         chosen = set(selected_names(layout, recording.select))
         kept = sum(slot.stop - slot.start for slot in layout.slots if slot.name in chosen)
         whole = len(chosen) == len(layout.slots)
-        gradient = (FRAME_BYTES + item * (layout.size if whole else kept)) / recording.every
+        packed = 0 if recording.codec == "raw" else OVERHEAD
+        gradient = (FRAME_BYTES + packed + item * (layout.size if whole else kept)) / recording.every
         per_step += FRAME_BYTES + held if held else 0
         snapshot = begin = sizes.snapshot + held
     average = per_step + gradient + snapshot / recording.snapshot_every
@@ -111,6 +142,8 @@ def estimate(
         + held
         + frozen,
         limit_step=limit,
+        ends_at=None if recording.at_limit == "norms" else limit,
+        packed=recording.level == "full" and recording.codec != "raw",
     )
 
 

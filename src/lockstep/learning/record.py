@@ -20,7 +20,7 @@ from torch import nn
 from lockstep.core import canonical
 from lockstep.core.errors import NotEqualError, RefusedError
 from lockstep.core.hashing import digest_columns
-from lockstep.learning import determinism
+from lockstep.learning import codec, determinism
 from lockstep.learning.learner import BUFFER, OPTIMIZER, WEIGHTS
 from lockstep.learning.optim_state import load_optimizer_arrays, optimizer_arrays, set_learning_rate
 from lockstep.learning.recorder import BATCHES, BUFFERS, GRADIENTS, SNAPSHOTS, START, STEPS, Description
@@ -140,7 +140,11 @@ class SessionRecord:
     def gradients(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
         """(step, gradient as applied and as selected, flat) for the steps in [start, stop) that have one."""
         for frame in self._reader.frames(GRADIENTS, start, stop):
-            yield frame.step, frame.columns["gradient"][0]
+            yield frame.step, self.unpacked(frame.columns)
+
+    def unpacked(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """The gradient, flat and as selected, of the columns of a frame of segment `gradients`."""
+        return codec.unpack(columns, self.description.layout.dtype)
 
     def frame(self, name: str, step: int) -> Arrays:
         """The columns of one step's frame of a segment. Raises RefusedError when there is none."""
@@ -240,7 +244,7 @@ class TrainingStep:
     @property
     def gradients(self) -> Arrays:
         """The gradient of every recorded parameter by name, as applied (after clipping)."""
-        flat = self._record.frame(GRADIENTS, self.index)["gradient"][0]
+        flat = self._record.unpacked(self._record.frame(GRADIENTS, self.index))
         description = self._record.description
         if len(description.selected) == len(description.layout.slots):
             return description.layout.named(flat)

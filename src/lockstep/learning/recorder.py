@@ -8,7 +8,7 @@
     norms       1 a step    gradient, weight, update (parameters,): L2 norm of each parameter's         full, norms
                             gradient as applied, weights and change of weights
     buffers     1 a step    one column a buffer, after the step (BatchNorm's are in no gradient)        full
-    gradients   1           gradient (size,), as applied, raw: the flat array of `flat`                 full
+    gradients   1, or bytes gradient (size,), as applied: the flat array of `flat`, or packed (`codec`) full
     start       1           the whole state before step 0                                               full
     snapshots   1           the whole state after the step, every `snapshot_every` steps                full
 
@@ -31,9 +31,17 @@ import numpy as np
 import torch
 
 from lockstep.core.errors import InputError
+from lockstep.learning import codec
 from lockstep.learning.flat import Layout
 from lockstep.learning.learner import Learner, Update
 from lockstep.learning.optim_state import OptimizerSettings
+from lockstep.learning.record_names import BATCHES as BATCHES
+from lockstep.learning.record_names import BUFFERS as BUFFERS
+from lockstep.learning.record_names import GRADIENTS as GRADIENTS
+from lockstep.learning.record_names import NORMS as NORMS
+from lockstep.learning.record_names import SNAPSHOTS as SNAPSHOTS
+from lockstep.learning.record_names import START as START
+from lockstep.learning.record_names import STEPS as STEPS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,8 +52,6 @@ LEVELS: Final = ("full", "norms", "none")
 MAX_BYTES: Final = 20_000_000_000
 FRAME_BYTES: Final = 64
 """Head and seal of a frame (`runs.segment_format`)."""
-STEPS, BATCHES, NORMS, BUFFERS = "steps", "batches", "norms", "buffers"
-GRADIENTS, START, SNAPSHOTS = "gradients", "start", "snapshots"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +59,15 @@ class Recording:
     """What a session keeps.
 
     `select` takes the gradients of the parameters whose names match one of its patterns (`fnmatch`), `every` those of
-    every n-th step; with either, gradients cannot be replayed, but steps still can be recomputed. `max_bytes` is for
-    the segments; `at_limit` says whether the session ends there or goes on at level "norms".
+    every n-th step; with either, gradients cannot be replayed, but steps still can be recomputed. `codec` "blosc2"
+    packs gradients without loss (`learning.codec`). `max_bytes` is for the segments; `at_limit` says whether the
+    session ends there or goes on at level "norms".
     """
 
     level: Literal["full", "norms", "none"] = "full"
     select: tuple[str, ...] = ("*",)
     every: int = 1
+    codec: Literal["raw", "blosc2"] = "raw"
     snapshot_every: int = 100
     digest_every: int = 1
     max_bytes: int = MAX_BYTES
@@ -68,6 +76,8 @@ class Recording:
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise InputError(f"a recorder's level is one of {', '.join(LEVELS)}; found {self.level!r}")
+        if self.codec not in codec.CODECS:
+            raise InputError(f"codec is one of {', '.join(codec.CODECS)}; found {self.codec!r}")
         if self.at_limit not in ("end", "norms"):
             raise InputError(f'at_limit is "end" or "norms"; found {self.at_limit!r}')
         for name in ("every", "snapshot_every", "digest_every", "max_bytes"):
@@ -80,6 +90,13 @@ class Recording:
     def replayable(self) -> bool:
         """Whether the gradients suffice to replay the session without forward and backward passes."""
         return self.level == "full" and self.every == 1 and "*" in self.select
+
+    def numerics(self) -> dict[str, str]:
+        """What a run that records so adds to its numerics: the journal has digests of packed bytes, and another
+        version may pack otherwise. Raises MissingLibraryError."""
+        if self.level != "full" or self.codec == "raw":
+            return {}
+        return {self.codec: str(codec.library().__version__)}
 
     def to_json(self) -> dict[str, Any]:
         """As canonical JSON."""
@@ -177,7 +194,7 @@ class Recorder:
         return self._bytes
 
     def has_room(self, step: int) -> bool:
-        """Whether the large frames of `step` stay within `max_bytes`."""
+        """Whether the large frames of `step` stay within `max_bytes`, packed ones taken as if they would not shrink."""
         return self.level != "full" or self._bytes + self._large_bytes(step) <= self._recording.max_bytes
 
     def fall(self) -> None:
@@ -216,7 +233,7 @@ class Recorder:
             if buffers := self._learner.buffer_arrays():
                 segments[BUFFERS] = _one_row(buffers)
             if step % self._recording.every == 0:
-                segments[GRADIENTS] = {"gradient": self._gradient()[None]}
+                segments[GRADIENTS] = codec.pack(self._gradient(), self._recording.codec)
             if (step + 1) % self._recording.snapshot_every == 0:
                 segments[SNAPSHOTS] = _one_row(self._learner.arrays())
         self._bytes += sum(_frame_bytes(columns) for columns in segments.values())
@@ -258,9 +275,9 @@ class Recorder:
         sizes = self._sizes
         total = sizes.steps + sizes.norms + sizes.buffers
         if step % self._recording.every == 0:
-            total += (
-                FRAME_BYTES + sum(slot.stop - slot.start for slot in self._pieces) * self.description.layout.itemsize
-            )
+            kept = sum(slot.stop - slot.start for slot in self._pieces)
+            total += FRAME_BYTES + kept * self.description.layout.itemsize
+            total += 0 if self._recording.codec == "raw" else codec.OVERHEAD
         if step == 0:
             total += sizes.snapshot
         return total + (sizes.snapshot if (step + 1) % self._recording.snapshot_every == 0 else 0)

@@ -10,19 +10,23 @@ the code and this machine lead to the record.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from safetensors.numpy import load as load_arrays
+from torch import nn
 
 from lockstep.core import canonical, files
-from lockstep.core.errors import NotEqualError
+from lockstep.core.errors import NotEqualError, RefusedError
 from lockstep.core.hashing import digest_columns
+from lockstep.learning.codec import GRADIENT
 from lockstep.learning.learner import BUFFER, WEIGHTS
+from lockstep.learning.optim_state import OptimizerSettings
 from lockstep.learning.record import FlatOptimizer, SessionRecord
-from lockstep.learning.recorder import BATCHES, BUFFERS, GRADIENTS, NORMS, SNAPSHOTS, START, STEPS
+from lockstep.learning.record_names import BATCHES, BUFFERS, GRADIENTS, NORMS, SNAPSHOTS, START, STEPS
 from lockstep.learning.training import WEIGHTS_FILE
 from lockstep.runs.checkpoint import CheckpointStore
 from lockstep.runs.loop import recompute
@@ -42,10 +46,12 @@ _ORDER = (BATCHES, START, GRADIENTS, BUFFERS, STEPS, SNAPSHOTS, NORMS)
 
 @dataclass(frozen=True, kw_only=True)
 class GradientReplay:
-    """What applying stored gradients gave. `checked` states were compared with the journal, the last among them;
-    `weights_file` says whether the stored weights were there and were compared as well."""
+    """What applying `steps` stored gradients gave, from `first_step` on. `checked` states were compared with the
+    journal's digests, the last among them where the journal has one; `weights_file` says whether the stored final
+    weights were there and were compared as well."""
 
     session_id: str
+    first_step: int
     steps: int
     checked: int
     state: str
@@ -53,34 +59,55 @@ class GradientReplay:
     weights: Mapping[str, NDArray[Any]]
 
 
-def replay_gradients(record: SessionRecord, *, check_every: int = CHECK_EVERY) -> GradientReplay:
-    """Apply every stored gradient to the start state. `check_every` 1 finds the first step that differs.
+def warm_up() -> None:
+    """Have torch load what its first optimiser asks for, about a second's worth, before anything is timed."""
+    OptimizerSettings().make(nn.Parameter(torch.zeros(1)))
+
+
+def replay_gradients(
+    record: SessionRecord,
+    *,
+    check_every: int = CHECK_EVERY,
+    first: int = 0,
+    stop: int | None = None,
+    on_step: Callable[[int], None] | None = None,
+) -> GradientReplay:
+    """Apply stored gradients, one after the other. `check_every` 1 finds the first step that differs.
+
+    Begins at the newest stored state that has all steps below `first` or fewer (0: the start), ends before step
+    `stop` (None: the last). `on_step` is told how many gradients were applied.
 
     Raises NotEqualError when a state, or the stored final weights, differ in one bit; RefusedError when the record
     does not hold every gradient; IntegrityError for damage.
     """
     record.require_gradients()
-    machine = FlatOptimizer(record.description.optimizer, record.start_state())
-    checked, step = 0, -1
-    for step, gradient in record.gradients():
+    end = len(record) if stop is None else stop
+    made, state = record.snapshot_before(first) if first > 0 else (0, record.start_state())
+    checked = int(record.check_state(made - 1, state)) if made > 0 else 0
+    machine = FlatOptimizer(record.description.optimizer, state)
+    step = made - 1
+    for step, gradient in record.gradients(made, end):
         machine.apply(gradient, record.learning_rate(step))
-        if (step + 1) % check_every == 0 or step + 1 == len(record):
+        if (step + 1) % check_every == 0 or step + 1 == end:
             checked += record.check_state(step, machine.arrays() | _buffers(record, step))
-    if step + 1 != len(record):
-        raise NotEqualError(
+        if on_step is not None:
+            on_step(step + 1 - made)
+    if step + 1 != end:
+        raise RefusedError(
             f"session {record.session_id} keeps gradients up to step {step} of {len(record)}: it fell to level "
-            '"norms" at max_bytes. Recompute the rest.'
+            f'"norms" at max_bytes. Replay up to there (--to {step}), or recompute it.'
         )
     state = machine.arrays() | _buffers(record, step)
     weights = record.description.layout.named(state[WEIGHTS])
     stored = record.folder.artifacts / WEIGHTS_FILE
-    compared = record.folder.has("manifest") and stored.exists()
+    compared = end == len(record) and record.folder.has("manifest") and stored.exists()
     if compared:
         buffers = {name[len(BUFFER) :]: array for name, array in state.items() if name.startswith(BUFFER)}
         _compare_weights(record, weights | buffers, load_arrays(files.read_bytes(stored)))
     return GradientReplay(
         session_id=record.session_id,
-        steps=len(record),
+        first_step=made,
+        steps=end - made,
         checked=checked,
         state=digest_columns(state),
         weights_file=compared,
@@ -136,10 +163,16 @@ class Recomputation:
 
 
 def recompute_session(
-    training: Training, record: SessionRecord, *, start: Checkpoint | None = None, stop: int | None = None
+    training: Training,
+    record: SessionRecord,
+    *,
+    start: Checkpoint | None = None,
+    stop: int | None = None,
+    on_step: Callable[[int], None] | None = None,
 ) -> Recomputation:
     """Compute the steps from `start` (None: the first) to `stop` (None: the last) again and compare each with the
-    record, up to the first that differs. `training` is a fresh one of the same spec; nothing is written."""
+    record, up to the first that differs. `training` is a fresh one of the same spec; nothing is written. `on_step` is
+    told how many steps were computed."""
     at = 0 if start is None else start.steps
     end = len(record) if stop is None else min(stop, len(record))
     steps = recompute(training, record.folder, start)
@@ -155,6 +188,8 @@ def recompute_session(
         if first is not None:
             return Recomputation(session_id=record.session_id, computed=computed, first=first)
         at += 1
+        if on_step is not None:
+            on_step(computed)
     return Recomputation(session_id=record.session_id, computed=computed, first=None)
 
 
@@ -198,8 +233,10 @@ def _difference(record: SessionRecord, step: Step, content: Mapping[str, Any]) -
     for name in sorted(changed, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)):
         if name not in then["segments"] or name not in step.segments:
             return TensorDifference(step=step.index, segment=name, tensor="frame", detail="only one of the two has it")
-        stored = record.frame(name, step.index)
-        found = _first_tensor(record, name, stored, step.segments[name])
+        stored, now = record.frame(name, step.index), step.segments[name]
+        if name == GRADIENTS:
+            stored, now = ({GRADIENT: record.unpacked(columns)[None]} for columns in (stored, now))
+        found = _first_tensor(record, name, stored, now)
         if found is not None:
             return TensorDifference(step=step.index, segment=name, tensor=found[0], detail=found[1])
     for part in ("scalars", "digests"):

@@ -2,6 +2,7 @@
 
 A session is a run, so it is written as it goes, on its end and on a stop, without anybody asking. What a list shows
 comes from `result.json`, or from the record where a session has not ended. A damaged session is reported and skipped.
+Listing needs no torch; `TrainingSession.record` does.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lockstep.core.errors import InputError, IntegrityError, LockstepError, RefusedError
-from lockstep.learning.record import SessionRecord
-from lockstep.learning.recorder import BATCHES
+from lockstep.learning.overview import Overview
+from lockstep.learning.record_names import BATCHES
 from lockstep.learning.values import SessionValue, session_value
 from lockstep.runs.check import check
 from lockstep.runs.folder import RunFolder, RunStatus
@@ -24,6 +25,7 @@ from lockstep.runs.folder import RunFolder, RunStatus
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from lockstep.learning.record import SessionRecord
     from lockstep.runs.store import RunStore
 
 _VALUE_FIELDS = ("value", "top_quarter", "profitable", "convergence", "converged")
@@ -31,7 +33,11 @@ _VALUE_FIELDS = ("value", "top_quarter", "profitable", "convergence", "converged
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSession:
-    """A session as lists show it. `metadata` is what the training said of itself: model name, symbol, replayed_from."""
+    """A session as lists show it. `metadata` is what the training said of itself: model name, symbol, replayed_from.
+
+    `source` is the id of the run that this one goes through again, where it was made here: ids are in no hash, so the
+    metadata name the journal instead. `level` is what the recording keeps; `losses` are the first, last and best total.
+    """
 
     session_id: str
     folder: Path
@@ -41,6 +47,9 @@ class TrainingSession:
     metadata: Mapping[str, Any]
     summary: Mapping[str, Any] = field(repr=False)
     worth: SessionValue
+    level: str = "full"
+    losses: tuple[float, float, float] | None = None
+    source: str | None = None
 
     @property
     def value(self) -> float:
@@ -64,12 +73,14 @@ class TrainingSession:
 
     @property
     def replayed_from(self) -> str | None:
-        """The session that this one is a replay of."""
-        return self.metadata.get("replayed_from")
+        """The session that this one is a replay of: its run id, or its journal's hash where that is all there is."""
+        return self.source or self.metadata.get("replayed_from")
 
     @functools.cached_property
     def record(self) -> SessionRecord:
         """Its steps. Raises IntegrityError for a damaged journal."""
+        from lockstep.learning.record import SessionRecord
+
         return SessionRecord(RunFolder(self.folder))
 
     @property
@@ -136,15 +147,13 @@ def load_session(folder: RunFolder, *, thorough: bool = False) -> TrainingSessio
         if not isinstance(summary, Mapping) or not {"session", *_VALUE_FIELDS} <= summary.keys():
             raise RefusedError(f"{folder.path}: not a session of a gradient training.")
         _check_lengths(folder)
-        record = None
     else:
-        record = SessionRecord(folder)
-        columns = record.columns
-        value = session_value(columns["loss.total"], columns["value"], columns["profitable"])
-        summary = {"session": {}, "steps": len(record), **value.to_json()}
+        summary = _so_far(Overview(folder))
     if thorough and status is not RunStatus.RUNNING:
         check(folder.path).raise_for_problems()
     metadata = summary["session"]
+    losses = tuple(summary.get(f"{name}_loss") for name in ("first", "last", "best"))
+    origin = folder.read("environment").get("origin", {}) if folder.has("environment") else {}
     kind = CNNTrainingSession if metadata.get("model_kind") == "pattern" else TrainingSession
     return kind(
         session_id=folder.path.name,
@@ -155,7 +164,26 @@ def load_session(folder: RunFolder, *, thorough: bool = False) -> TrainingSessio
         metadata=metadata,
         summary=summary,
         worth=SessionValue(**{name: summary[name] for name in _VALUE_FIELDS}),
+        level=str(summary.get("level", "full")),
+        losses=None if None in losses else losses,
+        source=origin.get("replayed_from"),
     )
+
+
+def _so_far(session: Overview) -> dict[str, Any]:
+    """What the summary of a session would say that has not ended."""
+    columns = session.columns()
+    losses = columns["loss.total"]
+    value = session_value(losses, columns["value"], columns["profitable"])
+    return {
+        "session": {},
+        "steps": session.steps,
+        "level": session.level,
+        "first_loss": float(losses[0]),
+        "last_loss": float(losses[-1]),
+        "best_loss": float(losses.min()),
+        **value.to_json(),
+    }
 
 
 def _check_lengths(folder: RunFolder) -> None:

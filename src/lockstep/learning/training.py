@@ -102,6 +102,11 @@ class GradientTraining:
         return self._learner
 
     @property
+    def task(self) -> Task:
+        """What is learned."""
+        return self._task
+
+    @property
     def total_steps(self) -> int | None:
         """The task's, unless the byte limit could end the session before."""
         total = self._task.total_steps

@@ -9,7 +9,8 @@
     result.json                                   the summary
     MANIFEST.json                                 length and BLAKE3 of every file; written last, makes a run complete
     failure.json  alarm.json                      why a run ended early; where a recomputed step differed
-    lock  tags.json                               not part of the record: who writes now; names given later
+    lock  tags.json  timing.json                  not part of the record: who writes now; names given later; how
+                                                  long the steps took
 
 A document is one line of canonical JSON, `{"blake3": ..., "body": ..., "document": <kind>, "version": 1}`; the digest
 covers kind, version and body. Its bytes are checked to be exactly those, so a changed byte is always seen.
@@ -35,7 +36,7 @@ from lockstep.core.hashing import blake3_hex
 
 DOCUMENT_VERSION: Final = 1
 IDENTITY_DOCUMENTS: Final = ("spec", "data", "code", "numerics")
-UNSEALED: Final = frozenset({"lock", "tags.json"})
+UNSEALED: Final = frozenset({"lock", "tags.json", "timing.json"})
 """Files that the manifest leaves out: they change after the run."""
 _LOCK_PATIENCE_S: Final = 0.5
 _SEAL_BYTES: Final = len('{"blake3":"') + 64 + len('",')

@@ -17,10 +17,13 @@ from lockstep.core.errors import DataError, IntegrityError, NotComparableError, 
 from lockstep.kinds import classifier_data
 from lockstep.kinds.classifier import KERAS_KIND, KIND
 from lockstep.kinds.classifier_spec import ClassifierSpec, KerasClassifierSpec
+from lockstep.runs.checkpoint import CheckpointPolicy
+from lockstep.runs.folder import RunFolder
 from lockstep.runs.kind import Kind, PrepareContext, Prepared, RunContext
+from lockstep.runs.loop import execute
 from lockstep.runs.spec import identity_body, load_spec, resolve
 from lockstep.runs.training import Result, Training
-from lockstep.testing.contracts.training_kind import TrainingContract
+from lockstep.testing.contracts.training_kind import EVERY_STEP, TrainingContract, fingerprint
 
 torch = pytest.importorskip("torch")
 
@@ -35,11 +38,18 @@ def training_of(prepared: Prepared, home: Path, kind: Kind = KIND) -> Training:
     return kind.training(prepared, RunContext(executor=InProcessExecutor(), home=home))
 
 
+def run_of(prepared: Prepared, home: Path, kind: Kind = KIND, policy: CheckpointPolicy = EVERY_STEP) -> RunFolder:
+    """A whole run, in a folder of its own."""
+    folder = folder_of(prepared, home / f"run-{len(list(home.glob('run-*')))}")
+    execute(training_of(prepared, home, kind), folder, fingerprint=fingerprint(1), policy=policy)
+    return folder
+
+
 def result_of(prepared: Prepared, home: Path, kind: Kind = KIND) -> Result:
-    training = training_of(prepared, home, kind)
-    for _ in training.steps():
-        pass
-    return training.finish()
+    folder = run_of(prepared, home, kind)
+    return Result(
+        summary=folder.result(), artifacts={path.name: path.read_bytes() for path in folder.artifacts.iterdir()}
+    )
 
 
 SMALL: dict[str, Any] = {
@@ -79,7 +89,7 @@ class TestKerasTraining(TrainingContract):
 
 
 def test_a_run_gives_the_numbers_of_the_function(tmp_path: Path) -> None:
-    """One `Fit` below both: with nothing held out, losses and weights are those of train_pytorch_model."""
+    """One training below both: with nothing held out, losses and weights are those of train_pytorch_model."""
     pytest.importorskip("matplotlib")
     from lockstep.learning.supervised.pytorch_trainer import train_pytorch_model
 
@@ -108,12 +118,19 @@ def test_the_result_says_how_good_it_is_beside_the_commonest_class(tmp_path: Pat
     assert (history["best_loss"], history["seed"]) == (stored["loss"], 42)
 
 
-def test_the_journal_names_rows_weights_and_the_end_of_each_epoch(tmp_path: Path) -> None:
-    steps = list(training_of(prepared_of(tmp_path, **SMALL), tmp_path).steps())
-    assert [(s.scalars["epoch"], s.scalars["batch"]) for s in steps] == [(e, b) for e in (1, 2, 3) for b in (0, 1)]
-    assert len({s.digests["weights"] for s in steps}) == 6
-    assert ["epoch_loss" in s.scalars for s in steps] == [False, True] * 3
-    assert steps[-1].scalars["val_loss"] is not None
+def test_the_journal_names_rows_states_and_the_end_of_each_epoch(tmp_path: Path) -> None:
+    steps = [
+        (dict(step.scalars), dict(step.digests), step.segments["batches"]["index"].tolist())
+        for step in training_of(prepared_of(tmp_path, **SMALL), tmp_path).steps()
+    ]
+    assert [(scalars["epoch"], scalars["batch"]) for scalars, _, _ in steps] == [
+        (epoch, batch) for epoch in (1, 2, 3) for batch in (0, 1)
+    ]
+    assert len({digests["state"] for _, digests, _ in steps}) == 6
+    assert ["epoch_loss" in scalars for scalars, _, _ in steps] == [False, True] * 3
+    assert steps[-1][0]["val_loss"] is not None
+    # 12 of 24 samples are trained on (a fifth of 4 held out of each class twice over), each once an epoch.
+    assert [sorted(steps[i][2] + steps[i + 1][2]) for i in (0, 2, 4)] == [list(range(12))] * 3
 
 
 def test_generated_samples_are_made_again_and_compared(tmp_path: Path) -> None:

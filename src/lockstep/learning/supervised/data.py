@@ -85,6 +85,15 @@ class Samples:
         return Samples(inputs=inputs, labels=self.labels[rows], classes=self.classes)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parts:
+    """What a network learns from, what is looked at after each epoch, and what it is judged on, once, at the end."""
+
+    train: Samples
+    validation: Samples | None = None
+    test: Samples | None = None
+
+
 def train_test_split(samples: Samples, *, test_size: float, random_state: int) -> tuple[Samples, Samples]:
     """Part of the samples for training and the rest, drawn from each class alike; `random_state` decides which.
 

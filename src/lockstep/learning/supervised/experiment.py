@@ -28,8 +28,8 @@ from lockstep.learning.supervised import metrics, plots, run_log
 from lockstep.learning.supervised.data import Samples, pattern_samples, samples_of, three_parts
 from lockstep.learning.supervised.history import save_history
 from lockstep.learning.supervised.pytorch_trainer import train_pytorch_model
-from lockstep.learning.supervised.torch_learner import probabilities
 from lockstep.learning.supervised.torch_net import PatternNet
+from lockstep.learning.supervised.torch_task import probabilities
 from lockstep.runs.seeds import DEFAULT_SEED, MAX_SEED
 from lockstep.runs.spec import SpecModel, resolve
 

@@ -1,18 +1,20 @@
 """Fitting a classifier as a sequence of updates, whatever library computes them.
 
+`Progress` says which samples come when, and keeps the epochs' figures and the best weights. PyTorch's updates are
+those of `learning.training` (`torch_task` is the task), so they can be recorded and replayed; a `Fit` makes those of
+any other library:
+
     for update in fit.steps():    one optimiser update each; the last of an epoch carries what the epoch came to
 
-A `Learner` is a network and its optimiser (PyTorch or Keras); a `Fit` decides which samples come when, keeps the
-epochs' figures and the best weights, and can stop after any update: `get_state` there and `set_state` in another
-process go on as if nothing had happened. That holds inside an epoch too, because the order of an epoch and the
-dropout of an update have addresses, made of the seed and the number of the epoch or update, and no generator is
-carried along.
+Both can stop after any update: `get_state` there and `set_state` in another process go on as if nothing had happened.
+That holds inside an epoch too, because the order of an epoch and the dropout of an update have addresses, made of the
+seed and the number of the epoch or update, and no generator is carried along.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +22,7 @@ import numpy as np
 
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.core.hashing import digest_columns
+from lockstep.learning.epochs import Epochs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,6 +102,16 @@ class Epoch:
     is_best: bool
     """Whether its loss is strictly lower than that of every epoch before."""
 
+    def scalars(self) -> dict[str, Any]:
+        """For the journal's line of its last step."""
+        return {
+            "epoch_loss": self.loss,
+            "epoch_accuracy": self.accuracy,
+            "val_loss": self.val_loss,
+            "val_accuracy": self.val_accuracy,
+            "lowest": self.is_best,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Update:
@@ -134,61 +147,62 @@ class FitSettings:
         """Batches of an epoch; the last may be smaller."""
         return -(-samples // self.batch_size)
 
+    def order(self, samples: int, seeds: SeedTree) -> Epochs:
+        """Which of so many samples each update learns from."""
+        return Epochs(samples=samples, batch_size=self.batch_size, epochs=self.epochs, seeds=seeds.child("order"))
 
-class Fit:
-    """See the module's docstring. `keep_best` keeps a copy of the weights of the epoch with the lowest loss."""
 
-    def __init__(self, learner: Learner, settings: FitSettings, seeds: SeedTree, *, keep_best: bool = False) -> None:
-        self.learner = learner
+class Progress:
+    """How far a training has come: the sums of the epoch under way, the epochs so far, the best weights.
+
+    `keep_best` keeps a copy of the weights of the epoch with the lowest loss.
+    """
+
+    def __init__(self, settings: FitSettings, *, keep_best: bool = False) -> None:
         self.settings = settings
         self.epochs: list[Epoch] = []
         self.best_weights: Weights | None = None
-        self._seeds = seeds
         self._keep_best = keep_best
-        self._next = 0
         self._running = _NOTHING
-
-    @property
-    def batches(self) -> int:
-        """Updates per epoch."""
-        return self.settings.batches(self.learner.samples)
-
-    @property
-    def total_steps(self) -> int:
-        """Updates in all."""
-        return self.batches * self.settings.epochs
 
     @property
     def best(self) -> Epoch:
         """The epoch with the lowest loss; of equals the first. Raises ValueError before the end of the first epoch."""
         return min(self.epochs, key=lambda epoch: epoch.loss)
 
-    def steps(self) -> Iterator[Update]:
-        """The updates from the present state on. Raises RefusedError when the loss is no number any more."""
-        order_epoch, order = -1, np.empty(0, dtype=np.int64)
-        while self._next < self.total_steps:
-            index = self._next
-            epoch, batch = divmod(index, self.batches)
-            if epoch != order_epoch:
-                order_epoch = epoch
-                order = self._seeds.child("order", epoch).generator().permutation(self.learner.samples)
-            rows = order[batch * self.settings.batch_size : (batch + 1) * self.settings.batch_size]
-            measured = self.learner.update(index, rows)
-            if not math.isfinite(measured.loss_sum):
-                raise RefusedError(
-                    f"the loss is {measured.loss_sum} at update {index} (epoch {epoch + 1}): training has diverged. "
-                    f"Lower learning_rate ({self.settings.learning_rate}) or check the scale of the inputs."
-                )
-            self._running = self._running + measured
-            self._next = index + 1
-            ended = self._end_epoch(epoch + 1) if batch + 1 == self.batches else None
-            yield Update(index=index, epoch=epoch + 1, batch=batch, rows=rows, measured=measured, ended=ended)
+    @property
+    def last(self) -> Epoch:
+        """The last epoch; the one under way where a training was ended inside it."""
+        running = self._running
+        if running.count == 0:
+            return self.epochs[-1]
+        return Epoch(
+            number=len(self.epochs) + 1,
+            loss=running.loss,
+            accuracy=running.accuracy,
+            val_loss=None,
+            val_accuracy=None,
+            is_best=False,
+        )
 
-    def _end_epoch(self, number: int) -> Epoch:
-        held_out = self.learner.validate()
+    def summary(self) -> dict[str, Any]:
+        """The lowest loss and its epoch (None where no epoch ended), and the last loss."""
+        best = self.best if self.epochs else None
+        return {
+            "loss": None if best is None else best.loss,
+            "epoch": None if best is None else best.number,
+            "last_loss": self.last.loss,
+        }
+
+    def add(self, measured: Measured) -> None:
+        """Count an update."""
+        self._running = self._running + measured
+
+    def end_epoch(self, held_out: Measured | None, weights: Callable[[], Weights]) -> Epoch:
+        """Close the epoch under way. `weights` makes a copy of the network's, where it is the best so far."""
         lowest = min((epoch.loss for epoch in self.epochs), default=math.inf)
         ended = Epoch(
-            number=number,
+            number=len(self.epochs) + 1,
             loss=self._running.loss,
             accuracy=self._running.accuracy,
             val_loss=None if held_out is None else held_out.loss,
@@ -196,14 +210,10 @@ class Fit:
             is_best=self._running.loss < lowest,
         )
         if ended.is_best and self._keep_best:
-            self.best_weights = self.learner.weights()
+            self.best_weights = weights()
         self.epochs.append(ended)
         self._running = _NOTHING
         return ended
-
-    def digest(self) -> str:
-        """Of the network's weights and buffers as they are now."""
-        return digest_columns(self.learner.weights())
 
     def history(self) -> dict[str, list[Any]]:
         """The epochs as columns: epoch (from 1), loss, accuracy, val_loss, val_accuracy."""
@@ -216,26 +226,70 @@ class Fit:
         }
 
     def get_state(self) -> dict[str, Any]:
-        """Cursor, sums of the epoch under way, epochs so far, best weights, network and optimiser."""
+        """Sums of the epoch under way, epochs so far, best weights."""
         running = self._running
         return {
-            "next": self._next,
             "running": [running.loss_sum, running.correct, running.count],
             "epochs": [
                 [epoch.number, epoch.loss, epoch.accuracy, epoch.val_loss, epoch.val_accuracy, epoch.is_best]
                 for epoch in self.epochs
             ],
             "best_weights": None if self.best_weights is None else dict(self.best_weights),
-            "learner": dict(self.learner.get_state()),
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go to a state of `get_state`."""
-        self._next = int(state["next"])
         loss_sum, correct, count = state["running"]
         self._running = Measured(loss_sum=loss_sum, correct=correct, count=count)
         names = ("number", "loss", "accuracy", "val_loss", "val_accuracy", "is_best")
         self.epochs = [Epoch(**dict(zip(names, row, strict=True))) for row in state["epochs"]]
         best = state["best_weights"]
         self.best_weights = None if best is None else {name: np.array(array) for name, array in best.items()}
+
+
+class Fit:
+    """See the module's docstring."""
+
+    def __init__(self, learner: Learner, settings: FitSettings, seeds: SeedTree, *, keep_best: bool = False) -> None:
+        self.learner = learner
+        self.progress = Progress(settings, keep_best=keep_best)
+        self._order = settings.order(learner.samples, seeds)
+        self._next = 0
+
+    @property
+    def total_steps(self) -> int:
+        """Updates in all."""
+        return self._order.steps
+
+    def steps(self) -> Iterator[Update]:
+        """The updates from the present state on. Raises RefusedError when the loss is no number any more."""
+        while self._next < self.total_steps:
+            index = self._next
+            epoch, batch = divmod(index, self._order.per_epoch)
+            rows = self._order.ids(index)
+            measured = self.learner.update(index, rows)
+            if not math.isfinite(measured.loss_sum):
+                raise RefusedError(
+                    f"the loss is {measured.loss_sum} at update {index} (epoch {epoch + 1}): training has diverged. "
+                    f"Lower learning_rate ({self.progress.settings.learning_rate}) or check the scale of the inputs."
+                )
+            self.progress.add(measured)
+            self._next = index + 1
+            ended = None
+            if self._order.ends_epoch(index):
+                ended = self.progress.end_epoch(self.learner.validate(), self.learner.weights)
+            yield Update(index=index, epoch=epoch + 1, batch=batch, rows=rows, measured=measured, ended=ended)
+
+    def digest(self) -> str:
+        """Of the network's weights and buffers as they are now."""
+        return digest_columns(self.learner.weights())
+
+    def get_state(self) -> dict[str, Any]:
+        """Cursor, progress, network and optimiser."""
+        return {"next": self._next, "progress": self.progress.get_state(), "learner": dict(self.learner.get_state())}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go to a state of `get_state`."""
+        self._next = int(state["next"])
+        self.progress.set_state(state["progress"])
         self.learner.set_state(state["learner"])

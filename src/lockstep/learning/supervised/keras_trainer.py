@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lockstep.core import files
 from lockstep.learning.supervised import plots, run_log
 from lockstep.learning.supervised.data import pattern_images, samples_of, three_parts, train_test_split
-from lockstep.learning.supervised.fit import Fit, FitSettings
+from lockstep.learning.supervised.fit import Fit, FitSettings, Progress
 from lockstep.learning.supervised.history import save_history
 from lockstep.learning.supervised.libraries import installed, require_keras
 from lockstep.runs import seeds as seed_tree
@@ -109,7 +109,7 @@ def train(
         for update in fit.steps():
             if update.ended is not None:
                 run_log.log_epoch(logger, update.ended, epochs)
-        history = keras_history(fit, test_size=test_size, validation_split=validation_split, seed=seed)
+        history = keras_history(fit.progress, test_size=test_size, validation_split=validation_split, seed=seed)
         history["timestamp"] = run_log.timestamp(clock)
         folder = Path(output_dir)
         files.write_atomic(folder / MODEL_FILE, h5_bytes(learner.model))
@@ -122,12 +122,12 @@ def train(
         run_log.close_log(logger)
 
 
-def keras_history(fit: Fit, *, test_size: float, validation_split: float, seed: int) -> dict[str, Any]:
+def keras_history(progress: Progress, *, test_size: float, validation_split: float, seed: int) -> dict[str, Any]:
     """The history of a finished fit, all but its timestamp."""
-    columns = fit.history()
+    columns = progress.history()
     return {name: columns[name] for name in ("epoch", "loss", "val_loss", "accuracy", "val_accuracy")} | {
-        "epochs": fit.settings.epochs,
-        "batch_size": fit.settings.batch_size,
+        "epochs": progress.settings.epochs,
+        "batch_size": progress.settings.batch_size,
         "test_size": test_size,
         "validation_split": validation_split,
         "seed": seed,

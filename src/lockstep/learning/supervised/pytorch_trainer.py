@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,10 +21,16 @@ from torch import nn
 from lockstep.core import files
 from lockstep.learning import determinism
 from lockstep.learning.supervised import plots, run_log
-from lockstep.learning.supervised.data import Samples, pattern_samples, samples_of
-from lockstep.learning.supervised.fit import Epoch, Fit, FitSettings
+from lockstep.learning.supervised.data import Parts, pattern_samples, samples_of
+from lockstep.learning.supervised.fit import FitSettings
 from lockstep.learning.supervised.history import save_history
-from lockstep.learning.supervised.torch_learner import TorchLearner, checkpoint_bytes
+from lockstep.learning.supervised.torch_task import (
+    Classifier,
+    checkpoint_bytes,
+    freed,
+    make_classifier,
+    torch_history,
+)
 from lockstep.runs import seeds as seed_tree
 
 if TYPE_CHECKING:
@@ -160,49 +165,32 @@ def train_pytorch_model(
             held_out=None if held_out is None else len(held_out),
         )
         seeds = seed_tree.SeedTree(seed)
-        learner = TorchLearner(samples, learning_rate=learning_rate, seeds=seeds, device=place, held_out=held_out)
-        fit = Fit(learner, settings, seeds)
+        fitted = make_classifier(Parts(train=samples, validation=held_out), settings, seeds=seeds, device=place)
         manager = CheckpointManager(output_dir, logger)
-        _run(fit, learner, manager, logger)
-        history = torch_history(fit, samples, seed=seed, device=place, measured=dataset is not None)
+        _run(fitted, manager, logger)
+        history = torch_history(fitted.progress, samples, seed=seed, device=place, measured=dataset is not None)
         history["timestamp"] = run_log.timestamp(clock)
         save_history(history, manager.output_dir)
         files.write_atomic(manager.output_dir / LOSS_PLOT, plots.loss_png(history))
         run_log.log_summary(logger, history["loss"])
-        return TrainedModel(learner.finished_model(), history)
+        return TrainedModel(freed(fitted.model), history)
     finally:
         run_log.close_log(logger)
 
 
-def _run(fit: Fit, learner: TorchLearner, manager: CheckpointManager, logger: logging.Logger) -> None:
+def _run(fitted: Classifier, manager: CheckpointManager, logger: logging.Logger) -> None:
     run_log.log_epochs_begin(logger)
-    for update in fit.steps():
-        ended: Epoch | None = update.ended
-        if ended is not None:
-            run_log.log_epoch(logger, ended, fit.settings.epochs)
-            last = ended.number == fit.settings.epochs
-            manager.save_checkpoint(learner.model, ended.number, ended.loss, is_best=ended.is_best, is_last=last)
-
-
-def torch_history(fit: Fit, samples: Samples, *, seed: int, device: str, measured: bool) -> dict[str, Any]:
-    """The history of a finished fit, all but its timestamp. `measured` adds accuracy; held-out samples add theirs."""
-    columns: Mapping[str, list[Any]] = fit.history()
-    held_out = columns["val_loss"][0] is not None
-    history: dict[str, Any] = {"loss": columns["loss"], "epoch": columns["epoch"]}
-    if measured or held_out:
-        history["accuracy"] = columns["accuracy"]
-    if held_out:
-        history |= {"val_loss": columns["val_loss"], "val_accuracy": columns["val_accuracy"]}
-    return history | {
-        "lr": fit.settings.learning_rate,
-        "batch_size": fit.settings.batch_size,
-        "epochs": fit.settings.epochs,
-        "seed": seed,
-        "best_loss": fit.best.loss,
-        "best_epoch": fit.best.number,
-        "device": device,
-        "samples_per_class": samples.per_class,
-    }
+    epochs = fitted.progress.settings.epochs
+    told = 0
+    for _ in fitted.training.steps():
+        if len(fitted.progress.epochs) == told:
+            continue
+        ended = fitted.progress.epochs[-1]
+        told = ended.number
+        run_log.log_epoch(logger, ended, epochs)
+        manager.save_checkpoint(
+            fitted.model, ended.number, ended.loss, is_best=ended.is_best, is_last=ended.number == epochs
+        )
 
 
 def _device(name: str | None, logger: logging.Logger) -> str:

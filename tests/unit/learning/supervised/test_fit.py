@@ -65,8 +65,8 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_samples() -> None:
     fit = fit_of(epochs=1)
     list(fit.steps())
     # Batches of 3, 3, 3, 1 at losses 8, 4, 2, 1.
-    assert fit.epochs[0].loss == (3 * 8.0 + 3 * 4.0 + 3 * 2.0 + 1 * 1.0) / 10
-    assert fit.epochs[0].accuracy == 4 / 10
+    assert fit.progress.epochs[0].loss == (3 * 8.0 + 3 * 4.0 + 3 * 2.0 + 1 * 1.0) / 10
+    assert fit.progress.epochs[0].accuracy == 4 / 10
 
 
 def test_only_a_strictly_lower_loss_is_the_best() -> None:
@@ -74,17 +74,17 @@ def test_only_a_strictly_lower_loss_is_the_best() -> None:
     learner = Descends(losses=[3.0, 2.0, 2.0, 2.5, 1.0])
     fit = fit_of(learner, epochs=5)
     list(fit.steps())
-    assert [epoch.is_best for epoch in fit.epochs] == [True, True, False, False, True]
+    assert [epoch.is_best for epoch in fit.progress.epochs] == [True, True, False, False, True]
     again = fit_of(Descends(losses=[3.0, 2.0, 2.0]))
     list(again.steps())
-    assert again.best.number == 2
+    assert again.progress.best.number == 2
 
 
 def test_the_best_weights_are_those_at_the_end_of_the_best_epoch() -> None:
     fit = fit_of(Descends(losses=[1.0, 2.0, 3.0]), keep_best=True)
     list(fit.steps())
-    assert fit.best_weights is not None
-    assert fit.best_weights["w"][0] == 8.0 / 2**4  # after the four updates of epoch 1
+    assert fit.progress.best_weights is not None
+    assert fit.progress.best_weights["w"][0] == 8.0 / 2**4  # after the four updates of epoch 1
 
 
 @pytest.mark.parametrize("stop", range(12))
@@ -99,8 +99,8 @@ def test_a_fit_stopped_after_any_update_goes_on_as_if_nothing_had_happened(stop:
     second.set_state(through_storage(first.get_state()))
     got += [(u.index, u.rows.tolist(), u.measured, u.ended) for u in second.steps()]
     assert got == expected
-    assert second.history() == whole.history()
-    assert second.best_weights == whole.best_weights
+    assert second.progress.history() == whole.progress.history()
+    assert second.progress.best_weights == whole.progress.best_weights
     assert second.digest() == whole.digest()
 
 

@@ -1,0 +1,123 @@
+"""Replay of a session: its packages through training again, as a new run that says where it comes from (R9.32, R9.33).
+
+Same data, by the digests of the old run; same samples in the same batches, or only those of the most valuable steps;
+the same model or another. The batches are pinned as data of the new run, which from then on needs the old one no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from lockstep.app.ports import Ports
+from lockstep.app.replay import open_record
+from lockstep.app.results import TrainResult
+from lockstep.app.train import run_to_its_end
+from lockstep.core import canonical
+from lockstep.core.errors import InputError, RefusedError
+from lockstep.runs import registry
+from lockstep.runs.environment import capture_environment
+from lockstep.runs.identity import NumericsIdentity
+from lockstep.runs.journal import read_lines
+from lockstep.runs.kind import PrepareContext
+from lockstep.runs.spec import identity_body, resolve
+from lockstep.runs.spec_files import load_spec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lockstep.learning.record import SessionRecord
+    from lockstep.runs.folder import RunFolder
+
+SESSION = "session"
+
+
+def replay_session(
+    folder: RunFolder,
+    ports: Ports,
+    *,
+    top: int | None = None,
+    overrides: Iterable[str] = (),
+    tag: str | None = None,
+    base: Path,
+) -> TrainResult:
+    """Train again on the recorded batches of the run in `folder`.
+
+    `top` takes only that many steps, the most valuable first. `overrides` change the model, the optimiser, the seed,
+    the recording: anything but which samples there are. `base` is the folder whose git state is noted.
+
+    Raises RefusedError for a kind that cannot, or a record without batches; InputError for an override of the samples.
+    """
+    kind = registry.get(str(folder.read("spec").get("kind")))
+    keys = getattr(kind, "sample_keys", None)
+    if keys is None:
+        raise RefusedError(
+            f'kind = "{kind.name}" cannot go through recorded batches again. Apply the gradients of the run, or '
+            "recompute it: lockstep replay RUN --gradients, --recompute."
+        )
+    record = open_record(folder)
+    digest = _pin(record, top, ports.home / "snapshots")
+    spec = resolve(kind.spec_model, _values(folder, overrides, digest), source="the spec of the replay")
+    _require_same_samples(folder, identity_body(spec), keys)
+    # Restored, not prepared: the data are those that the old run pinned, wherever they once came from.
+    prepared = kind.restore(spec, folder, PrepareContext(home=ports.home))
+    kept = [*prepared.data.get("snapshots", ()), digest]
+    prepared = replace(prepared, data={**prepared.data, "snapshots": list(dict.fromkeys(kept))})
+    ports.announce(prepared)
+    source = folder.read("environment")
+    new = ports.store.create(
+        spec=prepared.spec,
+        data=prepared.data,
+        code=prepared.code,
+        numerics=NumericsIdentity.collect(prepared.numerics),
+        environment={
+            **capture_environment(base),
+            "origin": {**source.get("origin", {}), "replayed_from": folder.path.name},
+        },
+    )
+    if tag is not None:
+        ports.store.tag(new.path.name, tag)
+    return run_to_its_end(kind.training(prepared, ports.context), new, ports)
+
+
+def _pin(record: SessionRecord, top: int | None, snapshots: Path) -> str:
+    from lockstep.kinds.session_replay import RecordedOrder, write_order
+    from lockstep.learning.sessions import RecordedBatches
+
+    if top is not None and top < 1:
+        raise InputError(f"--top takes the most valuable steps, at least 1; found {top}")
+    batches = RecordedBatches(record, None if top is None else record.by_value()[:top])
+    return write_order(RecordedOrder.of(batches.ids(step) for step in range(batches.steps)), snapshots)
+
+
+def _values(folder: RunFolder, overrides: Iterable[str], digest: str) -> dict[str, Any]:
+    """The old spec with the overrides on it, and the batches."""
+    last = ""
+    for line in read_lines(folder.journal):
+        last = line.hash
+    values = load_spec(folder.read("environment")["spec"], overrides)
+    values[SESSION] = {**_table(values), "batches": digest, "replayed_from": last}
+    return values
+
+
+def _table(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    table = values.get(SESSION)
+    return table if isinstance(table, Mapping) else {}
+
+
+def _require_same_samples(folder: RunFolder, spec: Mapping[str, Any], keys: Iterable[str]) -> None:
+    old = folder.read("spec")
+    for key in keys:
+        then, now = _at(old, key), _at(spec, key)
+        if canonical.dumps(then) != canonical.dumps(now):
+            raise InputError(
+                f"a replay goes through the samples of run {folder.path.name}, so {key} stays as it is ({then!r}); "
+                f"found {now!r}. Train a run of its own for other samples."
+            )
+
+
+def _at(value: Any, key: str) -> Any:
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

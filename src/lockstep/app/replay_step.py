@@ -1,0 +1,172 @@
+"""One recorded step looked at: losses, rates, norms by parameter, samples, and the model as it was after it.
+
+The model's state is stored, or rebuilt from the nearest stored one and the gradients, or computed again where none are
+kept; it is checked against the digest that the journal has for it (SPEC 0.1 item 19).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from lockstep.app.paths import require_writable_name
+from lockstep.app.replay import open_record
+from lockstep.core import files
+from lockstep.core.errors import InputError, RefusedError
+from lockstep.runs.kind import RunContext
+from lockstep.runs.numerics import pinned_threads
+from lockstep.runs.rebuild import rebuild, require_same
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lockstep.learning.record import SessionRecord
+    from lockstep.learning.training import GradientTraining
+    from lockstep.runs.executor import Executor
+    from lockstep.runs.folder import RunFolder
+
+    Arrays = Mapping[str, NDArray[np.generic]]
+
+MODEL, GRADIENT = "model_state/", "gradient/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepView:
+    """A step as its record tells it.
+
+    `norms` has, by parameter, the L2 norms of gradient (as applied), weights and update; None at level "none".
+    `samples` are the numbers of the samples it learned from; None where they are not kept. `state` says how the
+    model's state came back, `digest` what it was compared with (None: the journal has none for this step).
+    `arrays` holds "model_state/NAME" and, where kept, "gradient/NAME".
+    """
+
+    run_id: str
+    step: int
+    steps: int
+    losses: Mapping[str, float]
+    learning_rate: float
+    gradient_norm: float
+    clip: float
+    value: float
+    profitability: float
+    norms: Mapping[str, Mapping[str, float]] | None
+    samples: NDArray[np.int64] | None
+    state: str
+    digest: str | None
+    arrays: Arrays
+    saved: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `--json`."""
+        return {
+            "run_id": self.run_id,
+            "step": self.step,
+            "steps": self.steps,
+            "losses": dict(self.losses),
+            "learning_rate": self.learning_rate,
+            "gradient_norm": self.gradient_norm,
+            "clip": self.clip,
+            "value": self.value,
+            "profitability": self.profitability,
+            "norms": None if self.norms is None else {name: dict(found) for name, found in self.norms.items()},
+            "samples": None if self.samples is None else self.samples.tolist(),
+            "state": self.state,
+            "digest": self.digest,
+            "tensors": {name: list(array.shape) for name, array in self.arrays.items()},
+            "saved": None if self.saved is None else str(self.saved),
+        }
+
+
+def replay_step(
+    folder: RunFolder, step: int, *, home: Path, executor: Executor, save: Path | None = None, across: bool = False
+) -> StepView:
+    """Step `step` of a run (negative: from the end); `save` writes its arrays to a safetensors file.
+
+    Raises InputError for a step that is not there, NotEqualError when the model's state does not have its digest,
+    NotComparableError when it has to be computed again and code or numerics differ, IntegrityError for damage.
+    """
+    if save is not None:
+        require_writable_name(save, "what is saved")
+    record = open_record(folder)
+    index = step + len(record) if step < 0 else step
+    if not 0 <= index < len(record):
+        raise InputError(f"run {folder.path.name} has steps 0 to {len(record) - 1}; found --step {step}")
+    with pinned_threads():
+        arrays, how = _state(record, index, home, executor, across)
+    found = record.step(index)
+    columns = record.segments.read("steps", start=index, stop=index + 1)
+    view = StepView(
+        run_id=folder.path.name,
+        step=index,
+        steps=len(record),
+        losses=found.losses,
+        learning_rate=found.learning_rate,
+        gradient_norm=found.gradient_norm,
+        clip=float(columns["clip"][0]),
+        value=found.value,
+        profitability=found.profitability,
+        norms=_norms(record, index),
+        samples=_frame(record, "batches", index).get("index"),
+        state=how,
+        digest=record.content(index)["digests"].get("state"),
+        arrays=arrays,
+        saved=save,
+    )
+    if save is not None:
+        _save(view, save)
+    return view
+
+
+def _state(record: SessionRecord, index: int, home: Path, executor: Executor, across: bool) -> tuple[Arrays, str]:
+    from lockstep.learning.learner import BUFFER, WEIGHTS
+
+    gradients: Arrays = {}
+    try:
+        made, _ = record.snapshot_before(index + 1)
+        state = record.state_after(index)
+        how = "stored" if made == index + 1 else f"rebuilt from the state stored before step {made} and the gradients"
+        gradients = record.step(index).gradients if _frame(record, "gradients", index) else {}
+    except RefusedError:
+        state, how = _computed(record, index, home, executor, across), "computed again; the record keeps no gradients"
+    buffers = {name[len(BUFFER) :]: array for name, array in state.items() if name.startswith(BUFFER)}
+    model = record.description.layout.named(state[WEIGHTS]) | buffers
+    return (
+        {f"{MODEL}{name}": array for name, array in model.items()}
+        | {f"{GRADIENT}{name}": array for name, array in gradients.items()}
+    ), how
+
+
+def _computed(record: SessionRecord, index: int, home: Path, executor: Executor, across: bool) -> Any:
+    from lockstep.learning.replay import recompute_state
+
+    rebuilt = rebuild(record.folder, home)
+    if not across:
+        require_same(record.folder, rebuilt)
+    training = rebuilt.kind.training(rebuilt.prepared, RunContext(executor=executor, home=home))
+    return recompute_state(cast("GradientTraining", training), record, index)
+
+
+def _frame(record: SessionRecord, name: str, index: int) -> Mapping[str, Any]:
+    return next((frame.columns for frame in record.segments.frames(name, index, index + 1)), {})
+
+
+def _norms(record: SessionRecord, index: int) -> dict[str, dict[str, float]] | None:
+    columns = _frame(record, "norms", index)
+    if not columns:
+        return None
+    names = [slot.name for slot in record.description.layout.slots]
+    return {
+        name: {kind: float(columns[kind][0][place]) for kind in ("gradient", "weight", "update")}
+        for place, name in enumerate(names)
+    }
+
+
+def _save(view: StepView, path: Path) -> None:
+    import numpy as np
+    from safetensors.numpy import save
+
+    arrays = {name: np.ascontiguousarray(array) for name, array in view.arrays.items()}
+    files.write_atomic(path, save(arrays, metadata={"run_id": view.run_id, "step": str(view.step)}))

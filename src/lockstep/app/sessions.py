@@ -1,0 +1,99 @@
+"""Sessions: the gradient trainings of a home, by value; choosing and removing them (R9.28 to R9.33, R9.49)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from lockstep.core.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from lockstep.learning.sessions import Sessions, TrainingSession
+    from lockstep.runs.store import RunStore
+
+BEST: Final = "best"
+"""In the place of a run: the session of the highest value, unless a run has this tag."""
+
+
+def list_sessions(store: RunStore, *, thorough: bool = False) -> Sessions:
+    """All sessions, the highest value first; a damaged one is among `problems` and the rest is listed (R9.49).
+
+    `thorough` reads every byte; else documents, lengths of files, and what is shown.
+    """
+    # Imported here: it loads NumPy, and a command first sets up what NumPy reads when it loads.
+    from lockstep.learning.sessions import list_sessions as listed
+
+    return listed(store, thorough=thorough)
+
+
+def run_named(run: str, store: RunStore) -> str:
+    """`run`, with "best" made the id of the session of the highest value (R9.33). Raises UnknownNameError."""
+    if run != BEST or any(BEST in row.tags for row in store.list()):
+        return run
+    found = list_sessions(store)
+    if not found.sessions:
+        skipped = f" ({len(found.problems)} cannot be read: `lockstep sessions list`)" if found.problems else ""
+        raise UnknownNameError(f'"best" is the session of the highest value; there is no session yet{skipped}.')
+    return found.sessions[0].session_id
+
+
+def session_json(session: TrainingSession) -> dict[str, Any]:
+    """A session as in `--json`."""
+    first, last, best = session.losses or (None, None, None)
+    return {
+        "run_id": session.session_id,
+        "status": str(session.status),
+        "value": session.value,
+        "converged": session.converged,
+        "convergence": session.worth.convergence,
+        "top_quarter": session.worth.top_quarter,
+        "profitable": session.worth.profitable,
+        "steps": session.steps,
+        "first_loss": first,
+        "last_loss": last,
+        "best_loss": best,
+        "level": session.level,
+        "bytes": session.bytes,
+        "model": session.model_name,
+        "symbol": session.symbol,
+        "replayed_from": session.replayed_from,
+        "folder": str(session.folder),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruning:
+    """Which sessions retention takes: `doomed` id -> bytes. `removed` says whether they are gone or only named."""
+
+    doomed: Mapping[str, int]
+    kept: int
+    removed: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `--json`."""
+        return {"removed": self.removed, "kept": self.kept, "sessions": dict(self.doomed)}
+
+
+def prune_sessions(
+    store: RunStore, *, keep_last: int | None = None, max_bytes: int | None = None, remove: bool = False
+) -> Pruning:
+    """Name, or `remove`, the oldest complete sessions, so that `keep_last` of them with `max_bytes` in all stay.
+
+    The newest stays whatever its size. Sessions that have not ended or are damaged are neither counted nor removed.
+    Raises InputError without a limit, or for one below 1.
+    """
+    from lockstep.learning.sessions import surplus
+
+    if keep_last is None and max_bytes is None:
+        raise InputError("retention needs a limit; found none. Give --keep-last N, --max-bytes BYTES, or both.")
+    sessions = list_sessions(store).sessions
+    doomed = surplus(sessions, keep_last=keep_last, max_bytes=max_bytes)
+    if remove:
+        for session in doomed:
+            store.remove(session.session_id)
+    return Pruning(
+        doomed={session.session_id: session.bytes for session in doomed},
+        kept=len(sessions) - len(doomed),
+        removed=remove,
+    )

@@ -1,0 +1,124 @@
+"""`lockstep sessions ...`: the gradient trainings of a home, by value, and how many of them stay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lockstep.cli.options import Home, Json, Verbose
+from lockstep.cli.output import Output
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from lockstep.app.sessions import Pruning
+    from lockstep.learning.sessions import Sessions, TrainingSession
+
+
+def group() -> typer.Typer:
+    """The commands below `lockstep sessions`."""
+    app = typer.Typer(help="List the gradient trainings of a home by value; keep only so many.", no_args_is_help=True)
+    app.command("list")(list_)
+    app.command("prune", short_help="Name, or remove, the oldest sessions beyond a limit.")(prune)
+    return app
+
+
+def list_(
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Read every byte of every session, not only what is shown.")
+    ] = False,
+    home: Home = None,
+    json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """List sessions, the highest value first; damaged ones are named and skipped."""
+    from lockstep import bootstrap
+    from lockstep.app.sessions import session_json
+
+    found = bootstrap.sessions(thorough=thorough, home=home)
+    document = {
+        "sessions": [session_json(session) for session in found.sessions],
+        "problems": dict(found.problems),
+    }
+    Output(json=json).result(document, _table(found))
+
+
+def prune(
+    keep_last: Annotated[
+        int | None, typer.Option("--keep-last", metavar="N", help="Keep this many of the newest sessions.")
+    ] = None,
+    max_bytes: Annotated[
+        int | None,
+        typer.Option("--max-bytes", metavar="BYTES", help="Keep the newest up to this size in all."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it they are only named.")] = False,
+    home: Home = None,
+    json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Name the oldest complete sessions beyond a limit, and with --yes remove them for good."""
+    from lockstep import bootstrap
+
+    done = bootstrap.prune_sessions(keep_last=keep_last, max_bytes=max_bytes, remove=yes, home=home)
+    Output(json=json).result(done.to_json(), _pruned(done))
+
+
+def _pruned(done: Pruning) -> RenderableType:
+    from rich.text import Text
+
+    from lockstep.cli.words import counted, size
+
+    kept = f"{counted(done.kept, 'session')} stay" + ("s" if done.kept == 1 else "")
+    if not done.doomed:
+        return Text(f"nothing to remove: {kept}")
+    verb = "removed" if done.removed else "would remove"
+    lines = [f"{verb} {run_id} ({size(taken)})" for run_id, taken in done.doomed.items()]
+    total = f"{counted(len(done.doomed), 'session')}, {size(sum(done.doomed.values()))}; {kept}"
+    lines.append(total if done.removed else f"{total}. Nothing was removed yet: say --yes to remove them for good")
+    return Text("\n".join(lines))
+
+
+def _table(found: Sessions) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    from lockstep.cli.tables import Fitting
+
+    damaged = [Text(f"! {run_id}: {problem}", style="bold red") for run_id, problem in found.problems.items()]
+    if not found.sessions:
+        none = Text("no sessions yet. Train a kind that learns by gradients: lockstep train SPEC")
+        return Group(none, *damaged) if damaged else none
+    table = Fitting(
+        rows=[_row(session) for session in found.sessions],
+        forms=(
+            ("run", "status", "value", "steps", "loss", "converged", "level", "size", "model", "replay of"),
+            ("run", "status", "value", "steps", "loss", "converged", "level", "size"),
+            ("run", "value", "steps", "loss", "converged"),
+            ("run", "value"),
+        ),
+        right=("value", "steps", "size"),
+    )
+    return Group(table, *damaged)
+
+
+def _row(session: TrainingSession) -> dict[str, str]:
+    from lockstep.cli.words import NOTHING, count, number, size
+
+    first, last, best = session.losses or (None, None, None)
+    loss = NOTHING if first is None or last is None else f"{number(first)} to {number(last)}"
+    if best is not None and last is not None and best < last:
+        loss += f" (best {number(best)})"
+    source = session.replayed_from
+    return {
+        "run": session.session_id,
+        "status": str(session.status),
+        "value": f"{session.value:.3f}",
+        "steps": count(session.steps),
+        "loss": loss,
+        "converged": "yes" if session.converged else "no",
+        "level": session.level,
+        "size": size(session.bytes),
+        "model": session.model_name or NOTHING,
+        "replay of": NOTHING if source is None else source if len(source) < 40 else source[:12],
+    }

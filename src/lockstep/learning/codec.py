@@ -1,0 +1,93 @@
+"""How a gradient lies in its segment: raw, or compressed without loss.
+
+    raw       column `gradient` (1, n): the numbers
+    blosc2    column `packed` (bytes,) uint8: the same under bit shuffle and LZ4, each frame by itself
+
+A journal then holds the digest of the packed bytes, so a changed byte is found before anything is unpacked, and the
+library's version is part of the run's numerics (`Recording.numerics`). One thread packs: more could cut blocks
+elsewhere. Gradients are mostly noise: they shrink by about a tenth (`bench/gradients.py`), which is why raw is the
+default.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from lockstep.core.errors import IntegrityError, MissingLibraryError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from lockstep.runs.training import Columns
+
+CODECS: Final = ("raw", "blosc2")
+GRADIENT: Final = "gradient"
+PACKED: Final = "packed"
+OVERHEAD: Final = 64
+"""Bytes by which a packed gradient may exceed the numbers: blosc2's 32, and what rounding to 8 adds."""
+_MAX_BUFFER: Final = 2**31 - 1 - 32
+_LEVEL: Final = 5
+
+
+def pack(flat: NDArray[np.generic], codec: str) -> Columns:
+    """The columns of a gradient (n,). Raises MissingLibraryError."""
+    if codec == "raw":
+        return {GRADIENT: flat[None]}
+    blosc2 = library()
+    pieces = [
+        blosc2.compress2(
+            piece,
+            codec=blosc2.Codec.LZ4,
+            clevel=_LEVEL,
+            filters=[blosc2.Filter.BITSHUFFLE],
+            filters_meta=[0],
+            typesize=flat.itemsize,
+            nthreads=1,
+        )
+        for piece in _pieces(flat)
+    ]
+    return {PACKED: np.frombuffer(b"".join(pieces), np.uint8)}
+
+
+def unpack(columns: Mapping[str, NDArray[Any]], dtype: str) -> NDArray[Any]:
+    """The gradient (n,) of the columns that `pack` made. Raises MissingLibraryError, IntegrityError."""
+    if GRADIENT in columns:
+        gradient: NDArray[Any] = columns[GRADIENT][0]
+        return gradient
+    blosc2, rest = library(), memoryview(columns[PACKED].tobytes())
+    pieces = []
+    while len(rest):
+        # A chunk's head says how long it is (blosc2's chunk format: bytes 12 to 15).
+        length = int.from_bytes(rest[12:16], "little")
+        if not 0 < length <= len(rest):
+            raise IntegrityError("a packed gradient is cut. Restore the run from a copy.")
+        try:
+            pieces.append(blosc2.decompress2(bytes(rest[:length]), nthreads=1))
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise IntegrityError(
+                f"a packed gradient cannot be unpacked ({error}). Restore the run from a copy."
+            ) from error
+        rest = rest[length:]
+    return np.frombuffer(b"".join(pieces), dtype)
+
+
+def library() -> Any:
+    """blosc2. Raises MissingLibraryError."""
+    try:
+        return importlib.import_module("blosc2")
+    except ImportError as error:
+        raise MissingLibraryError(
+            f'recording.codec = "blosc2" needs blosc2, which cannot be loaded here ({error}). '
+            "Install it with: pip install 'lockstep-trading[codecs]', or use codec = \"raw\""
+        ) from error
+
+
+def _pieces(flat: NDArray[np.generic]) -> list[NDArray[np.generic]]:
+    """blosc2 packs less than 2 GiB at a time."""
+    size = _MAX_BUFFER // flat.itemsize
+    return [flat[start : start + size] for start in range(0, len(flat), size)]

@@ -1,0 +1,151 @@
+"""A session read for lists and figures, without torch: its steps as columns, and as bins when there are many.
+
+    session = Overview(folder)
+    session.steps_in_bins(400)["loss.total"].mean        at most 400 numbers, however many steps there were
+    session.norms_in_bins(400).ratio["trunk.0"].high
+
+Works on a run of any status, up to the last whole line of its journal, and at every level: what a level does not keep
+is None. Memory is one bin's rows at a time, and the bins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from lockstep.core.errors import RefusedError
+from lockstep.learning.record_names import NORMS, STEPS
+from lockstep.runs.journal import read_lines
+from lockstep.runs.segments import SegmentReader
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.runs.folder import RunFolder
+
+    Array = NDArray[np.float64]
+
+MAX_LAYERS: Final = 40
+"""More rows than that nobody can tell apart: layers are then joined by the fronts of their names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binned:
+    """A series in bins, each array float64 (bins,). Where values of a bin are not finite, so are its figures."""
+
+    low: Array
+    mean: Array
+    high: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormsInBins:
+    """Per layer over steps: L2 norm of the gradient as applied, and of the update as a share of the weights'.
+
+    `ratio` is None where the weights are all zero.
+    """
+
+    gradient: Mapping[str, Binned]
+    ratio: Mapping[str, Binned]
+
+
+class Overview:
+    """See the module's docstring. Raises RefusedError for a run without a step of a gradient training."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        lines = read_lines(folder.journal) if folder.journal.exists() else iter(())
+        first = next((line for line in lines if line.type == "step"), None)
+        description = first.content["scalars"].get("record") if first is not None else None
+        if description is None:
+            raise RefusedError(f"{folder.path}: holds no step of a gradient training.")
+        self.description: Mapping[str, Any] = description
+        # A complete run tells its steps; of any other the journal's whole lines count.
+        self.steps: int = (
+            folder.read("manifest")["steps"]
+            if folder.has("manifest")
+            else 1 + sum(line.type == "step" for line in lines)
+        )
+        self._reader = SegmentReader(folder.segments, stop_step=self.steps)
+
+    @property
+    def level(self) -> str:
+        """What the recording was asked to keep: full, norms or none."""
+        return str(self.description["recording"]["level"])
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the trained parameters, in the order of the layout."""
+        return [str(slot[0]) for slot in self.description["layout"]["parameters"]]
+
+    def columns(self, start: int | None = None, stop: int | None = None) -> dict[str, NDArray[Any]]:
+        """The columns of the segment `steps`, each (steps,)."""
+        return self._reader.read(STEPS, start=start, stop=stop)
+
+    def edges(self, bins: int) -> NDArray[np.int64]:
+        """Where bins begin and end, int64 (bins + 1,): at most `bins`, none of them empty."""
+        return edges(self.steps, bins)
+
+    def steps_in_bins(self, bins: int) -> dict[str, Binned]:
+        """Each column of the segment `steps` in bins."""
+        return _in_bins(self.edges(bins), self.columns)
+
+    def norms_in_bins(self, bins: int) -> NormsInBins | None:
+        """Norms of each layer in bins; None at level "none"."""
+        if self.level == "none":
+            return None
+        members = layers(self.parameters)
+
+        def read(start: int, stop: int) -> dict[str, Array]:
+            found = self._reader.read(NORMS, start=start, stop=stop)
+            series = {}
+            for place, rows in members.items():
+                gradient, weight, update = (_norm(found[name][:, rows]) for name in ("gradient", "weight", "update"))
+                series[f"gradient:{place}"] = gradient
+                ratio = np.full(len(weight), np.nan)
+                series[f"ratio:{place}"] = np.divide(update, weight, out=ratio, where=weight > 0.0)
+            return series
+
+        binned = _in_bins(self.edges(bins), read)
+        return NormsInBins(
+            gradient={place: binned[f"gradient:{place}"] for place in members},
+            ratio={place: binned[f"ratio:{place}"] for place in members},
+        )
+
+
+def edges(steps: int, bins: int) -> NDArray[np.int64]:
+    """Where at most `bins` bins of `steps` steps begin and end, int64 (bins + 1,); none is empty."""
+    count = min(steps, bins)
+    return np.arange(count + 1, dtype=np.int64) * steps // max(count, 1)
+
+
+def layers(parameters: list[str]) -> dict[str, list[int]]:
+    """Layer -> the places of its parameters. A layer is a name up to its last dot; more than MAX_LAYERS are joined."""
+    depth = max((name.count(".") for name in parameters), default=0)
+    while True:
+        found: dict[str, list[int]] = {}
+        for place, name in enumerate(parameters):
+            front = name.rpartition(".")[0] or name
+            found.setdefault(".".join(front.split(".")[: max(depth, 1)]), []).append(place)
+        if len(found) <= MAX_LAYERS or depth <= 1:
+            return found
+        depth -= 1
+
+
+def _norm(norms: NDArray[Any]) -> Array:
+    """The norm of all from the norms of each, (steps, parameters) to (steps,)."""
+    return np.sqrt(np.sum(np.square(norms.astype(np.float64)), axis=1))
+
+
+def _in_bins(bounds: NDArray[np.int64], read: Callable[[int, int], Mapping[str, NDArray[Any]]]) -> dict[str, Binned]:
+    rows: dict[str, list[tuple[float, float, float]]] = {}
+    for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        for name, values in read(start, stop).items():
+            rows.setdefault(name, []).append((float(values.min()), float(values.mean()), float(values.max())))
+    return {
+        name: Binned(**dict(zip(("low", "mean", "high"), np.array(found).T.copy(), strict=True)))
+        for name, found in rows.items()
+    }

@@ -1,0 +1,305 @@
+"""A PyTorch classifier as a task of `learning.training`: cross-entropy over a data set's samples, epoch by epoch."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lockstep.core.errors import DataError
+from lockstep.learning import determinism
+from lockstep.learning.epochs import Epochs
+from lockstep.learning.learner import Learner
+from lockstep.learning.networks import Losses
+from lockstep.learning.optim_state import OptimizerSettings
+from lockstep.learning.recorder import Recorder, Recording
+from lockstep.learning.supervised.fit import FitSettings, Measured, Progress
+from lockstep.learning.supervised.history import HISTORY_FILE, history_bytes
+from lockstep.learning.supervised.results import judged, parts_of
+from lockstep.learning.supervised.torch_net import PatternNet
+from lockstep.learning.training import Batch, GradientTraining, Task
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.learning.pattern_task import Order
+    from lockstep.learning.supervised.data import Parts, Samples
+    from lockstep.runs.seeds import SeedTree
+
+UNRECORDED: Final = Recording(level="none", digest_every=1 << 40)
+"""For a training that no journal follows."""
+_CHUNK: Final = 512
+"""Samples per forward pass without gradients. Part of the result: a matrix product may depend on its height."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Classifier:
+    """A classifier's training, ready to start, and where it stands."""
+
+    training: GradientTraining
+    progress: Progress
+    model: nn.Module
+
+
+def make_classifier(
+    parts: Parts,
+    settings: FitSettings,
+    *,
+    seeds: SeedTree,
+    device: str = "cpu",
+    model: nn.Module | None = None,
+    optimizer: OptimizerSettings | None = None,
+    clip_norm: float | None = None,
+    rate: Callable[[int, int], float] | None = None,
+    order: Order | None = None,
+    keep_best: bool = False,
+    recording: Recording = UNRECORDED,
+    session: Mapping[str, Any] | None = None,
+) -> Classifier:
+    """The training of a network.
+
+    seeds       decides the first weights, the order of samples and every update's dropout
+    model       one tensor per input, (batch, ...) each, to scores (batch, classes); left out, a `PatternNet`
+    optimizer   left out, Adam with the settings' learning rate
+    rate        learning rate of a step, given its number and how many there are; left out, the optimiser's
+    order       which samples each step learns from; left out, epochs by the seed
+    keep_best   whether the weights of the epoch with the lowest loss are kept, for `finish`
+    """
+    determinism.settle()
+    if model is None:
+        # Made on the CPU, so that a network begins alike on every device.
+        with determinism.noise(seeds.child("network")):
+            model = PatternNet(parts.train.shapes, len(parts.train.classes))
+    if optimizer is None:
+        optimizer = OptimizerSettings(name="adam", learning_rate=float(settings.learning_rate))
+    learner = Learner(model, optimizer, seeds=seeds, clip_norm=clip_norm, device=device)
+    progress = Progress(settings, keep_best=keep_best)
+    if order is None:
+        order = settings.order(len(parts.train), seeds)
+    task = ClassifierTask(parts, progress, order, seeds=seeds, device=device, rate=rate)
+    training = GradientTraining(task, learner, Recorder(recording, learner), session)
+    return Classifier(training=training, progress=progress, model=model)
+
+
+class ClassifierTask(Task):
+    """See the module's docstring. A step's line says epoch (from 1), batch (from 0) and how many labels were right; the
+    last of an epoch also what the epoch came to. A recorded order, gone through again, counts as one epoch."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        progress: Progress,
+        order: Order,
+        *,
+        seeds: SeedTree,
+        device: str = "cpu",
+        rate: Callable[[int, int], float] | None = None,
+    ) -> None:
+        self._parts = parts
+        self._progress = progress
+        self._order = order
+        self._per_epoch = order.per_epoch if isinstance(order, Epochs) else max(order.steps, 1)
+        self._inputs, self._labels = _tensors(parts.train, device)
+        self._held_out = None if parts.validation is None else _tensors(parts.validation, device)
+        self._seeds = seeds
+        self._rate = rate
+        self._seen: tuple[Tensor, Tensor, int] | None = None
+
+    @property
+    def total_steps(self) -> int:
+        """Batches of an epoch times epochs."""
+        return self._order.steps
+
+    def learning_rate(self, step: int) -> float | None:
+        """The schedule's."""
+        return None if self._rate is None else self._rate(step, self._order.steps)
+
+    def batch(self, step: int) -> Batch | None:
+        """The samples that the order names. Raises DataError for one that is not there."""
+        if step >= self._order.steps:
+            return None
+        ids = self._order.ids(step)
+        if len(ids) and (ids.min() < 0 or ids.max() >= len(self._labels)):
+            raise DataError(
+                f"step {step} learns from samples {ids.min()} to {ids.max()}; there are {len(self._labels)}. A replay "
+                "needs the samples of the session it replays."
+            )
+        at = torch.from_numpy(ids).to(self._labels.device)
+        labels, inputs = self._labels[at], [x[at] for x in self._inputs]
+
+        def compute(model: nn.Module) -> Losses:
+            scores = model(*inputs)
+            loss = nn.functional.cross_entropy(scores, labels)
+            self._seen = loss.detach(), _correct(scores.detach(), labels), len(ids)
+            return Losses(loss, {})
+
+        return Batch(ids=ids, compute=compute)
+
+    def after(self, step: int, learner: Learner) -> Mapping[str, Any]:
+        """Count the update, and at the end of an epoch look at the samples held out."""
+        if self._seen is None:
+            raise RuntimeError("an update comes before what is told after it")
+        loss, correct, count = self._seen
+        measured = Measured(loss_sum=float(loss) * count, correct=int(correct), count=count)
+        self._progress.add(measured)
+        told: dict[str, Any] = {
+            "epoch": step // self._per_epoch + 1,
+            "batch": step % self._per_epoch,
+            "correct": measured.correct,
+        }
+        if (step + 1) % self._per_epoch == 0:
+            # A network that draws in evaluation mode as well does so from an address of its own.
+            with determinism.noise(self._seeds.child("validation", step), learner.device):
+                held_out = self._validate(learner)
+            told |= self._progress.end_epoch(held_out, lambda: state_arrays(learner.module)).scalars()
+        return told
+
+    def _validate(self, learner: Learner) -> Measured | None:
+        if self._held_out is None:
+            return None
+        inputs, labels = self._held_out
+        total = Measured(loss_sum=0.0, correct=0, count=0)
+        with learner.evaluating() as model:
+            for start in range(0, len(labels), _CHUNK):
+                part = slice(start, start + _CHUNK)
+                scores = model(*[x[part] for x in inputs])
+                loss_sum = float(nn.functional.cross_entropy(scores, labels[part], reduction="sum"))
+                correct = int(_correct(scores, labels[part]))
+                total = total + Measured(loss_sum=loss_sum, correct=correct, count=len(labels[part]))
+        return total
+
+    def result(self, learner: Learner) -> Mapping[str, Any]:
+        """Sizes, the best epoch, and how the network of the lowest loss does on the test samples."""
+        chances = None
+        parts = self._parts
+        if parts.test is not None:
+            with self._best(learner) as model, determinism.noise(self._seeds.child("test"), learner.device):
+                chances = probabilities(model, parts.test, learner.device)
+        weights = sum(array.size for array in state_arrays(learner.module).values())
+        return {
+            "network": {"library": "torch", "weights": weights},
+            "samples": parts_of(parts.train, parts.validation, parts.test),
+            "training": self._progress.summary(),
+            "test": judged(chances, parts.test, parts.train),
+        }
+
+    def artifacts(self, learner: Learner) -> Mapping[str, bytes]:
+        """best_model.pt, last_model.pt, training_history.json. Where `max_bytes` ended the session before the end of
+        the first epoch, there is no best one and no history."""
+        last = self._progress.last
+        files = {"last_model.pt": checkpoint_bytes(learner.module.state_dict(), epoch=last.number, loss=last.loss)}
+        if self._progress.epochs:
+            best = self._progress.best
+            train, seed = self._parts.train, self._seeds.root
+            history = torch_history(self._progress, train, seed=seed, device=learner.device, measured=True)
+            with self._best(learner) as model:
+                files["best_model.pt"] = checkpoint_bytes(model.state_dict(), epoch=best.number, loss=best.loss)
+            files[HISTORY_FILE] = history_bytes(history)
+        return files
+
+    @contextlib.contextmanager
+    def _best(self, learner: Learner) -> Iterator[nn.Module]:
+        """The network with its best weights, for a while."""
+        model, best = learner.module, self._progress.best_weights
+        if best is None:
+            yield model
+            return
+        now = state_arrays(model)
+        load_arrays(model, best)
+        try:
+            yield model
+        finally:
+            load_arrays(model, now)
+
+    def get_state(self) -> dict[str, Any]:
+        """The progress."""
+        return self._progress.get_state()
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `get_state`."""
+        self._progress.set_state(state)
+
+
+def torch_history(progress: Progress, samples: Samples, *, seed: int, device: str, measured: bool) -> dict[str, Any]:
+    """The history of a training, all but its timestamp. `measured` adds accuracy; held-out samples add theirs."""
+    columns: Mapping[str, list[Any]] = progress.history()
+    held_out = columns["val_loss"][0] is not None
+    history: dict[str, Any] = {"loss": columns["loss"], "epoch": columns["epoch"]}
+    if measured or held_out:
+        history["accuracy"] = columns["accuracy"]
+    if held_out:
+        history |= {"val_loss": columns["val_loss"], "val_accuracy": columns["val_accuracy"]}
+    return history | {
+        "lr": progress.settings.learning_rate,
+        "batch_size": progress.settings.batch_size,
+        "epochs": progress.settings.epochs,
+        "seed": seed,
+        "best_loss": progress.best.loss,
+        "best_epoch": progress.best.number,
+        "device": device,
+        "samples_per_class": samples.per_class,
+    }
+
+
+def state_arrays(model: nn.Module) -> dict[str, NDArray[Any]]:
+    """A copy of the state dict as arrays, in its order."""
+    return {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in model.state_dict().items()}
+
+
+def load_arrays(model: nn.Module, weights: Mapping[str, NDArray[Any]]) -> None:
+    """Put arrays of `state_arrays` into a model of the same form."""
+    model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
+
+
+def freed(model: nn.Module) -> nn.Module:
+    """A network whose training is over, its parameters in memory of their own again."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+    return model
+
+
+def probabilities(model: nn.Module, samples: Samples, device: str = "cpu") -> NDArray[np.float64]:
+    """Class probabilities (n, classes) of a trained model, in evaluation mode."""
+    determinism.settle()
+    inputs, labels = _tensors(samples, device)
+    with _evaluating(model):
+        parts = [
+            torch.softmax(model(*[x[start : start + _CHUNK] for x in inputs]).double(), dim=1).cpu().numpy()
+            for start in range(0, len(labels), _CHUNK)
+        ]
+    return np.concatenate(parts)
+
+
+def checkpoint_bytes(weights: Mapping[str, Tensor], *, epoch: int, loss: float) -> bytes:
+    """A .pt file: epoch, model_state_dict, loss. Equal contents give equal bytes; loads with `weights_only=True`."""
+    # Copies: a parameter may be a view into all of them, and torch.save would write the whole for each.
+    state = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+    buffer = io.BytesIO()
+    torch.save({"epoch": epoch, "model_state_dict": state, "loss": loss}, buffer)
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+def _tensors(samples: Samples, device: str) -> tuple[list[Tensor], Tensor]:
+    inputs = [torch.from_numpy(np.array(array)).to(device) for array in samples.inputs.values()]
+    return inputs, torch.from_numpy(np.array(samples.labels)).to(device)
+
+
+def _correct(scores: Tensor, labels: Tensor) -> Tensor:
+    return (scores.argmax(dim=1) == labels).sum()

@@ -1,0 +1,159 @@
+"""A whole kind that learns by gradients, small and without a market: to test replays, sessions and reports with.
+
+Its samples are windows whose class is the sign of their drift, made from `data.seed`. The environment variable
+LOCKSTEP_TOY_DRIFT = "weight:<step>" flips a bit of one weight before that step, as a faulty machine would.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Final, Literal, cast
+
+import numpy as np
+from pydantic import Field
+
+from lockstep.core.hashing import digest_columns
+from lockstep.kinds.session_replay import SessionTable, recorded_order
+from lockstep.learning import determinism
+from lockstep.learning.learner import Learner
+from lockstep.learning.networks import PatternCNN, PatternShape
+from lockstep.learning.optim_state import OptimizerSettings
+from lockstep.learning.pattern_task import Order, PatternSamples, PatternTask
+from lockstep.learning.recorder import Recorder, Recording
+from lockstep.learning.training import Batch, Epochs, GradientTraining
+from lockstep.runs.folder import RunFolder
+from lockstep.runs.identity import CodeIdentity
+from lockstep.runs.kind import PrepareContext, Prepared, RunContext
+from lockstep.runs.seeds import SeedTree
+from lockstep.runs.spec import RunSpec, SpecModel
+from lockstep.runs.training import Training
+
+DRIFT: Final = "LOCKSTEP_TOY_DRIFT"
+
+
+class DataTable(SpecModel):
+    """Which samples."""
+
+    samples: int = Field(default=40, ge=1)
+    seed: int = 3
+
+
+class NetworkTable(SpecModel):
+    """The model."""
+
+    hidden: int = Field(default=8, ge=1)
+    batch_norm: bool = True
+
+
+class RecordingTable(SpecModel):
+    """What the session keeps."""
+
+    level: Literal["full", "norms", "none"] = "full"
+    every: int = 1
+    snapshot_every: int = 4
+    digest_every: int = 1
+    max_bytes: int = 20_000_000_000
+    at_limit: Literal["end", "norms"] = "end"
+
+
+class GradientSpec(RunSpec):
+    """The spec of the kind."""
+
+    epochs: int = Field(default=2, ge=0)
+    batch: int = Field(default=16, ge=1)
+    learning_rate: float = 3e-3
+    clip_norm: float | None = 1.0
+    data: DataTable = DataTable()
+    network: NetworkTable = NetworkTable()
+    recording: RecordingTable = RecordingTable()
+    session: SessionTable = SessionTable()
+
+
+class DriftingTask(PatternTask):
+    """A task on a machine that flips a bit."""
+
+    def __init__(self, samples: PatternSamples, order: Order, learner: Learner) -> None:
+        super().__init__(samples, order)
+        self._learner = learner
+        what, _, step = os.environ.get(DRIFT, ":-1").partition(":")
+        self._step = int(step) if what == "weight" else -1
+
+    def batch(self, step: int) -> Batch | None:
+        """The batch; at the step of the drift one weight is another before it."""
+        if step == self._step:
+            self._learner.flat.weights.detach().numpy().view(np.uint32)[0] ^= 1 << 12
+        return super().batch(step)
+
+
+def made_samples(table: DataTable, shape: PatternShape) -> PatternSamples:
+    """Windows around a drift; the class says whether that is below, about or above zero."""
+    rng = np.random.Generator(np.random.Philox(key=table.seed))
+    drift = rng.normal(size=table.samples)
+    windows = rng.normal(size=(table.samples, shape.channels, shape.window)) + drift[:, None, None]
+    return PatternSamples(
+        windows=windows.astype(np.float32),
+        classes=np.digitize(drift, (-0.4, 0.4)).astype(np.int64),
+        returns=(0.01 * drift).astype(np.float32),
+        scores=np.clip(drift, 0.0, 1.0),
+        profitable=drift > 0.0,
+    )
+
+
+class GradientKind:
+    """See the module's docstring."""
+
+    name = "toy-gradients"
+    spec_model: type[RunSpec] = GradientSpec
+    sample_keys: Final = ("data",)
+
+    def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:
+        """The samples are made, so there is nothing to pin but their digest."""
+        return self._prepared(cast("GradientSpec", spec), context)
+
+    def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
+        """The same; what a session goes through again comes from the home's snapshots."""
+        prepared = self._prepared(cast("GradientSpec", spec), context)
+        recorded_order(cast("GradientSpec", spec).session, context.home)
+        return prepared
+
+    def _prepared(self, spec: GradientSpec, context: PrepareContext) -> Prepared:
+        samples = made_samples(spec.data, _shape(spec))
+        data: Mapping[str, Any] = {"digest": digest_columns({"windows": samples.windows}), "snapshots": []}
+        return Prepared(
+            spec=spec, data=data, code=CodeIdentity.of(), payload=samples, numerics=determinism.numerics_entries()
+        )
+
+    def training(self, prepared: Prepared, context: RunContext) -> Training:
+        """At its start."""
+        spec = cast("GradientSpec", prepared.spec)
+        seeds = SeedTree(spec.seed)
+        with determinism.noise(seeds.child("init")):
+            module = PatternCNN(_shape(spec))
+        optimizer = OptimizerSettings(learning_rate=spec.learning_rate)
+        learner = Learner(module, optimizer, seeds=seeds, clip_norm=spec.clip_norm)
+        order: Order | None = recorded_order(spec.session, context.home)
+        if order is None:
+            order = Epochs(
+                samples=spec.data.samples, batch_size=spec.batch, epochs=spec.epochs, seeds=seeds.child("order")
+            )
+        session = {"model": "small", "model_kind": "pattern", **spec.session.metadata()}
+        recording = Recording(**spec.recording.model_dump())
+        return GradientTraining(
+            DriftingTask(prepared.payload, order, learner), learner, Recorder(recording, learner), session
+        )
+
+
+def _shape(spec: GradientSpec) -> PatternShape:
+    return PatternShape(
+        channels=2,
+        window=8,
+        filters=(4, 4, 4),
+        hidden=spec.network.hidden,
+        dropout=0.2,
+        batch_norm=spec.network.batch_norm,
+    )
+
+
+KIND = GradientKind()
+PATH = "lockstep.testing.gradient_kind:KIND"
