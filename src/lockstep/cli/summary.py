@@ -26,8 +26,12 @@ def trained(result: TrainResult) -> RenderableType:
         parts += [Text(), Text("best parameters"), facts(_parameters(result))]
         baselines = result.summary.get("baselines", {})
         parts += [Text(), metrics_table("best", result.best.metrics, _hold(baselines))]
-        parts += [Text(line) for line in (*_luck(baselines), *_bounds(result.summary.get("bounds", {})))]
+        parts += [Text(line) for line in (*luck(baselines), *_bounds(result.summary.get("bounds", {})))]
         parts += [Text(line) for line in _holdout(result.summary)]
+    if result.summary and result.spec.get("kind") == "replay-agent":
+        from lockstep.cli import report_replay_agent
+
+        parts += report_replay_agent.body(result.summary)
     if result.alarm is not None:
         parts += [Text(), Text(f"ALARM: {result.alarm}", style="bold red")]
     parts += [Text(f"note: {line}") for line in result.notes]
@@ -51,6 +55,10 @@ def _head(result: TrainResult) -> list[tuple[str, str]]:
     found = result.summary.get("data", {})
     market = " ".join(str(found[key]) for key in ("exchange", "symbol", "timeframe") if found.get(key))
     rows = [("run", f"{result.run_id} ({', '.join([result.status, *result.tags])})")]
+    if result.summary and result.spec.get("kind") == "replay-agent":
+        from lockstep.cli import report_replay_agent
+
+        return [*rows, *report_replay_agent.head(result.spec, result.summary)]
     if result.spec.get("kind", "strategy") != "strategy":
         return [*rows, ("kind", str(result.spec["kind"])), *_plain(result.summary)]
     if result.summary:
@@ -123,7 +131,7 @@ def _hold(baselines: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {"buy and hold": hold} if hold else {}
 
 
-def _luck(baselines: Mapping[str, Any]) -> list[str]:
+def luck(baselines: Mapping[str, Any]) -> list[str]:
     """Where the result stands among the same trades made at random times."""
     luck = baselines.get("random_entries")
     if not luck:
@@ -203,7 +211,7 @@ def backtested(report: BacktestReport) -> RenderableType:
     ]
     baselines = {"buy_and_hold": report.buy_and_hold, "random_entries": report.random_entries}
     parts: list[RenderableType] = [facts(rows), Text(), metrics_table("value", report.metrics, _hold(baselines))]
-    parts += [Text(line) for line in (*_luck(baselines), *_bounds(report.metrics))]
+    parts += [Text(line) for line in (*luck(baselines), *_bounds(report.metrics))]
     if report.trial is not None:
         parts.append(Text(f"  equal to trial {report.trial} of run {report.run_id} in every metric, to the last bit"))
     parts += [Text(f"note: {note}") for note in report.notes]
