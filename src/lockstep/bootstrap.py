@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lockstep.app.backtest import BacktestReport
     from lockstep.app.data import ImportReport, SnapshotInfo
     from lockstep.app.diff import DiffReport
+    from lockstep.app.episodes import Lesson
     from lockstep.app.ports import Ports
     from lockstep.app.replay import Mode, ReplayResult
     from lockstep.app.replay_step import StepView
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from lockstep.app.runs_admin import CheckResult, ListedRun
     from lockstep.app.sessions import Pruning
     from lockstep.app.verify import VerifyResult
+    from lockstep.learning.episodes_book import EpisodeBook
     from lockstep.learning.sessions import Sessions
     from lockstep.market.candles import Candles
     from lockstep.market.quality import QualityReport
@@ -39,8 +41,11 @@ if TYPE_CHECKING:
     from lockstep.strategies.registry import Reference
 
 KINDS: Final = {
+    "cnn": "lockstep.kinds.cnn:KIND",
     "classifier": "lockstep.kinds.classifier:KIND",
     "classifier-keras": "lockstep.kinds.classifier:KERAS_KIND",
+    "cnn-episodes": "lockstep.kinds.episodes:KIND",
+    "agent-session": "lockstep.kinds.agent_session:KIND",
     "replay-agent": "lockstep.kinds.replay_agent:KIND",
     "strategy": "lockstep.kinds.strategy:KIND",
 }
@@ -107,12 +112,14 @@ def train(
     *,
     strategy: Reference | None = None,
     network: Any = None,
+    episodes: EpisodeBook | None = None,
     candles: Candles | None = None,
     symbol: str | None = None,
     timeframe: str | None = None,
     seed: int | str | None = None,
     n_iterations: int | None = None,
     overrides: Iterable[str] = (),
+    objects: Mapping[str, Any] | None = None,
     tag: str | None = None,
     workers: int = 1,
     home: Home = None,
@@ -126,9 +133,11 @@ def train(
     strategy      a built-in name, "file.py:Class", or a class (its source travels with the run)
     network       of a kind that trains one: a built-in name, "file.py:Class", a subclass of torch.nn.Module, or an
                   instance, with whose weights the training begins
+    episodes      of the kind "cnn-episodes": the book to choose from (`lockstep.learning.episodes_collect` makes one)
     candles       the market; left out, the spec's [data], which is the bundled sample unless it says otherwise
     symbol, timeframe, seed, n_iterations   the spec keys market.symbol, market.timeframe, seed, search.n_iterations
     overrides     further keys as "a.b=value", like --set
+    objects       further objects that a file could only name, by the key that a kind knows them by
     tag           a name to call the run by
     workers       processes; their number never changes the result
     home          folder of runs and snapshots; default LOCKSTEP_HOME, else ./lockstep-home
@@ -143,12 +152,14 @@ def train(
         spec,
         strategy=strategy,
         network=network,
+        episodes=episodes,
         candles=candles,
         symbol=symbol,
         timeframe=timeframe,
         seed=seed,
         n_iterations=n_iterations,
         overrides=overrides,
+        objects=objects,
     )
     enter(request.numerics, may_restart=False)
     with _ports(home, workers, observers, cancel, announce) as ports:
@@ -396,6 +407,14 @@ def tag_run(run: str, name: str, *, home: Home = None) -> str:
     from lockstep.app.runs_admin import tag_run as use_case
 
     return use_case(run, name, store_at(home))
+
+
+def lesson(run: str, *, home: Home = None) -> Lesson:
+    """What a session on episodes left behind."""
+    from lockstep.app.episodes import lesson as use_case
+
+    store = store_at(home)
+    return use_case(run, store, snapshots=store.snapshots)
 
 
 def run_folder(run: str, *, home: Home = None) -> RunFolder:

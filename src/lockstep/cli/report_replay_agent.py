@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from lockstep.cli import summary as common
 from lockstep.cli.words import count, counted, number
 
 if TYPE_CHECKING:
@@ -39,7 +38,9 @@ def head(spec: Mapping[str, Any], summary: Mapping[str, Any]) -> list[tuple[str,
         rows.append((part, f"{count(found['bars'])} bars, {found['start']} to {found['end']}"))
     best = agent["best_step"]
     chosen = "" if best is None else f"; best on validation after update {count(best + 1)}, which is tested"
-    rows.append(("updates", f"{count(summary['steps'])} of {count(spec['training']['batch_size'])} experiences{chosen}"))
+    rows.append(
+        ("updates", f"{count(summary['steps'])} of {count(spec['training']['batch_size'])} experiences{chosen}")
+    )
     rows.append(("experiences", _experiences(replay)))
     rows.append(("session value", f"{number(summary['value'])}, {'' if summary['converged'] else 'not '}converged"))
     if summary["ended"] != "complete":
@@ -59,14 +60,17 @@ def _experiences(replay: Mapping[str, Any]) -> str:
 
 def body(summary: Mapping[str, Any]) -> list[RenderableType]:
     """The test part beside its baselines, and what may be said of it."""
+    # Here, because `summary` imports this module for `head`.
+    from lockstep.cli.summary import luck, metrics_table
+
     test = summary["test"]
     baselines = test["baselines"]
     beside = {"buy and hold": baselines["buy_and_hold"], "always flat": baselines["always_flat"]}
     parts: list[RenderableType] = [
         Text(),
         Text(f"test part, {count(test['bars'])} bars, never trained on, walked through once"),
-        common.metrics_table("agent", test["metrics"], beside),
-        *(Text(line) for line in common.luck(baselines)),
+        metrics_table("agent", test["metrics"], beside),
+        *(Text(line) for line in luck(baselines)),
         Text(),
         Text(summary["sentence"], style="bold"),
     ]

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lockstep.cli import report_cnn, report_replay_agent
 from lockstep.cli.words import METRICS, NOTHING, count, counted, metric, number, parameter
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ def trained(result: TrainResult) -> RenderableType:
         parts += [Text(), metrics_table("best", result.best.metrics, _hold(baselines))]
         parts += [Text(line) for line in (*luck(baselines), *_bounds(result.summary.get("bounds", {})))]
         parts += [Text(line) for line in _holdout(result.summary)]
+    if result.summary and result.spec.get("kind") == "cnn":
+        parts += report_cnn.body(result.summary)
     if result.summary and result.spec.get("kind") == "replay-agent":
-        from lockstep.cli import report_replay_agent
-
         parts += report_replay_agent.body(result.summary)
     if result.alarm is not None:
         parts += [Text(), Text(f"ALARM: {result.alarm}", style="bold red")]
@@ -55,9 +56,9 @@ def _head(result: TrainResult) -> list[tuple[str, str]]:
     found = result.summary.get("data", {})
     market = " ".join(str(found[key]) for key in ("exchange", "symbol", "timeframe") if found.get(key))
     rows = [("run", f"{result.run_id} ({', '.join([result.status, *result.tags])})")]
+    if result.summary and result.spec.get("kind") == "cnn":
+        return [*rows, *report_cnn.head(result.spec, result.summary)]
     if result.summary and result.spec.get("kind") == "replay-agent":
-        from lockstep.cli import report_replay_agent
-
         return [*rows, *report_replay_agent.head(result.spec, result.summary)]
     if result.spec.get("kind", "strategy") != "strategy":
         return [*rows, ("kind", str(result.spec["kind"])), *_plain(result.summary)]

@@ -48,9 +48,7 @@ class ReplayAgentKind:
         from lockstep.learning.determinism import resolve_device
 
         wanted = cast("ReplayAgentSpec", spec)
-        wanted = wanted.model_copy(
-            update={"device": resolve_device(wanted.device), "agent": wanted.agent.resolved()}
-        )
+        wanted = wanted.model_copy(update={"device": resolve_device(wanted.device), "agent": wanted.agent.resolved()})
         pinned = strategy_data.pin(wanted, {}, context)
         plan = _plan(wanted, pinned)
         estimate, notes = _estimate(plan)

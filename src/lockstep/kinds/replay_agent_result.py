@@ -6,8 +6,9 @@ Three baselines stand beside the agent, all by the same engine with the same cos
     always flat           nothing; a profit of 0
     random entries        the agent's own trades, same number, sides and lengths, at other times (200 draws)
 
-Notation: r_j, h_j returns of the agent and of buy and hold in bar j of n, d_j = r_j - h_j.
-    excess over flat      sum of r_j,  standard error sqrt(n) std(r)          over buy and hold: the same with d_j     (1)
+Notation: r_j, h_j changes of the equity of the agent and of buy and hold in bar j of n, as shares of the initial
+capital; d_j = r_j - h_j.
+    excess over flat      sum of r_j,  standard error sqrt(n) std(r)        over buy and hold: the same with d_j     (1)
 Standard errors take bars as independent; they are the least that has to be allowed for. The agent is said to beat
 its baselines on this part when both excesses exceed 1.645 standard errors (one side, 5 %) and at most 5 % of the
 random draws made more; else the sentence says what it does not beat.

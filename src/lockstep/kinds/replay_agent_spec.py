@@ -1,7 +1,8 @@
 """The spec of `kind = "replay-agent"`: an agent that trades one market and learns from a replay buffer.
 
 Defaults are those of the literature where there are any: the network, batch and target settings of double DQN and
-discrete soft actor-critic as Stable-Baselines3 and CleanRL have them, the buffer's of SPEC 9.6 and of Schaul et al. 2016.
+discrete soft actor-critic as Stable-Baselines3 and CleanRL have them, the buffer's of SPEC 9.6 and of Schaul et al.
+2016.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class AgentTable(SpecModel):
     gamma: float = Field(default=0.99, ge=0.0, lt=1.0)
     """Discount of a reward one bar later."""
     reward_scale: float | None = Field(default=None, gt=0.0)
-    """Factor of rewards and account features; left out, 1 / standard deviation of the bar returns of the training part."""
+    """Factor of rewards and account features; left out, 1 / standard deviation of the training part's bar returns."""
     tau: float | None = Field(default=None, gt=0.0, le=1.0)
     """Share by which target networks follow: 1 for double_dqn, 0.005 for actor_critic."""
     target_every: int | None = Field(default=None, ge=1)

@@ -1,4 +1,4 @@
-"""The candles of a run over one market: loaded where the user is, cleaned, pinned by digest, restored from the snapshot.
+"""The candles of a run: loaded where the user is, cleaned, pinned by digest, restored from the snapshot.
 
 What enters the fingerprint is `DataPin.body()`: digests and bar lengths. Where the candles came from, and what cleaning
 removed, is told in `origin` and in notes.
@@ -32,18 +32,17 @@ GIVEN_INPUTS = "data.inputs"
 """Key of a mapping name -> candles there."""
 
 
-class MarketSpec(Protocol):
-    """The part of a spec that says which candles are meant; `strategy` has it, and other kinds that learn from one
-    market."""
+class OnCandles(Protocol):
+    """A spec of a kind that learns from one market's candles."""
 
     @property
     def market(self) -> MarketTable:
-        """`[market]`."""
+        """The table [market]."""
         ...
 
     @property
     def data(self) -> DataTable:
-        """`[data]`."""
+        """The table [data]."""
         ...
 
 
@@ -72,7 +71,7 @@ class Pinned:
         }
 
 
-def pin(spec: MarketSpec, declared: Mapping[str, Input], context: PrepareContext) -> Pinned:
+def pin(spec: OnCandles, declared: Mapping[str, Input], context: PrepareContext) -> Pinned:
     """Load, clean, judge and store the candles of `spec`. Raises DataError, InputError, DiskError."""
     candles, origin, notes = _base(spec, context)
     if spec.data.last is not None:
@@ -82,9 +81,7 @@ def pin(spec: MarketSpec, declared: Mapping[str, Input], context: PrepareContext
         origin["cleaning"] = statistics
         notes += said
     if len(candles) < 2:
-        raise DataError(
-            f"a run over a market needs at least 2 candles; found {len(candles)}. Check [data] last and filter."
-        )
+        raise DataError(f"a training needs at least 2 candles; found {len(candles)}. Check [data] last and filter.")
     notes.append(str(quality_report(candles)).splitlines()[0])
     inputs = {
         name: _input(name, spec.data, context)
@@ -94,7 +91,7 @@ def pin(spec: MarketSpec, declared: Mapping[str, Input], context: PrepareContext
     unknown = sorted((set(spec.data.inputs) | set(context.python_objects.get(GIVEN_INPUTS, {}))) - set(declared))
     if unknown:
         raise InputError(
-            f"[data.inputs.{unknown[0]}]: the strategy declares no input of that name; it declares "
+            f"[data.inputs.{unknown[0]}]: nothing reads an input of that name; declared by the strategy: "
             f"{', '.join(declared) or 'none'}"
         )
     for series in (candles, *inputs.values()):
@@ -120,7 +117,7 @@ def _open(snapshots: Path, digest: str, timeframe_ms: int) -> Candles:
     return candles
 
 
-def _base(spec: MarketSpec, context: PrepareContext) -> tuple[Candles, dict[str, Any], list[str]]:
+def _base(spec: OnCandles, context: PrepareContext) -> tuple[Candles, dict[str, Any], list[str]]:
     """Candles as the source has them, where they came from, and what to tell."""
     notes: list[str] = []
     data, market = spec.data, spec.market
@@ -193,7 +190,7 @@ def _cleaned(candles: Candles, table: Mapping[str, Any] | str) -> tuple[Candles,
     return kept, statistics, notes + [str(item.message) for item in caught]
 
 
-def _has_own(name: str, wanted: Input, spec: MarketSpec, context: PrepareContext) -> bool:
+def _has_own(name: str, wanted: Input, spec: OnCandles, context: PrepareContext) -> bool:
     """Whether candles are given for an input; a higher timeframe may also be built from the base candles."""
     if isinstance(wanted, EventSeries):
         raise InputError(

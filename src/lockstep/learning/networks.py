@@ -103,11 +103,11 @@ class PatternShape:
 
 
 class PatternCNN(nn.Module):
-    """Three convolutions over time, one hidden layer, three heads."""
+    """Three convolutions over time, one hidden layer, three heads; made of a shape, or of the fields of one."""
 
-    def __init__(self, shape: PatternShape | None = None) -> None:
+    def __init__(self, shape: PatternShape | None = None, **fields: Any) -> None:
         super().__init__()
-        self.shape = shape = shape if shape is not None else PatternShape()
+        self.shape = shape = shape if shape is not None else PatternShape(**fields)
         one, two, three = shape.filters
         self.trunk = nn.Sequential(
             *self._block(shape.channels, one, 5),

@@ -15,10 +15,10 @@ Notation
     L_alpha = log alpha . mean over s of (entropy of pi(.|s) - H)                       pi held fixed              (5)
 
 Loss parts: `q` = L_Q, `policy` = L_pi, `temperature` = L_alpha where alpha is learned. Their sum is descended in one
-update: no part depends on another's parameters, and the optimisers offered treat every number by itself, so this is three
-optimisers of one rate, but that the policy sees the critics before their step, not after, and that clipping looks at
-the gradient of all. (5) is the form with log alpha in the place of alpha that implementations use. The td error of an
-experience is the mean of delta_1 and delta_2.
+update: no part depends on another's parameters, and the optimisers offered treat every number by itself, so this is
+three optimisers of one rate, but that the policy sees the critics before their step, not after, and that clipping looks
+at the gradient of all. (5) is the form with log alpha in the place of alpha that implementations use. The td error of
+an experience is the mean of delta_1 and delta_2.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     agent.act(states)                   the best actions it knows, for judging and for use
     agent.update(step, batch)           one optimiser update from a batch: losses, temporal-difference errors
 
-Whatever an update changes lies in `agent.learner` (`learning.learner.Learner`): parameters, optimiser, and as buffers of
-the module everything else, target networks above all. So the state digest of every step covers it, gradients are
+Whatever an update changes lies in `agent.learner` (`learning.learner.Learner`): parameters, optimiser, and as buffers
+of the module everything else, target networks above all. So the state digest of every step covers it, gradients are
 recorded and applied again without the agent's code, and a checkpoint is the learner's state. An agent that remembers
 more puts it into `get_state`. `lockstep.testing.contracts.agent.AgentContract` checks all of it.
 """

@@ -1,4 +1,4 @@
-"""Double deep Q-learning: van Hasselt, Guez and Silver, "Deep reinforcement learning with double Q-learning", AAAI 2016.
+"""Double deep Q-learning: van Hasselt, Guez, Silver, "Deep reinforcement learning with double Q-learning", AAAI 2016.
 
 Notation
     Q, Q-    the network that learns, and its target network        w    weight of a sample in the loss (1 unless

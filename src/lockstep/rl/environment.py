@@ -10,14 +10,14 @@ Notation
 
 A step at bar t: the action decides the side to hold; where that differs from s, the old position is closed and the new
 one opened at o_{t+1}, adverse prices and fees on both, each fee on what was put in, as the engine takes them
-(`engine.costs`, docs/engine.md). Then bar t + 1 passes, and the reward is E_{t+1} - E_t: rewards add up to the profit. SELL goes short, or out of the market where shorts are not allowed; HOLD
-keeps what is held.
+(`engine.costs`, docs/engine.md). Then bar t + 1 passes, and the reward is E_{t+1} - E_t: rewards add up to the profit.
+SELL goes short, or out of the market where shorts are not allowed; HOLD keeps what is held.
 
 Observation, float32 (4 lookback + 3,), of the last `lookback` bars i <= t, oldest first:
     (c_i / c_{i-1} - 1) / R,  (h_i - l_i) / c_i / R,  (c_i - o_i) / o_i / R,  v_i / V - 1     cut off at -10 and 10
     s,  k u (c_t - entry price),  k (E_t - 1)                                               cut off in the same way
-where k is `account_scale`, 1 unless given, R is the mean of (h - l) / c and V the mean volume of the same bars; a term whose mean is 0 is 0. Nothing in it
-depends on a bar after t, nor on statistics of the whole data set.
+where k is `account_scale`, 1 unless given, R is the mean of (h - l) / c and V the mean volume of the same bars; a term
+whose mean is 0 is 0. Nothing in it depends on a bar after t, nor on statistics of the whole data set.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ of the module's state holds them (`learning.recorder`), and a replay from gradie
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -41,7 +42,7 @@ def perceptron(shape: NetworkShape) -> nn.Sequential:
     """Linear layers with rectifiers between them, torch's own initialisation."""
     sizes = (shape.inputs, *shape.hidden)
     layers: list[nn.Module] = []
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in itertools.pairwise(sizes):
         layers += [nn.Linear(before, after), nn.ReLU()]
     layers.append(nn.Linear(sizes[-1], shape.actions))
     return nn.Sequential(*layers).to(DTYPES[shape.dtype])

@@ -1,8 +1,8 @@
 """What every action at every bar turned out to be worth, from prices strictly after it and none beyond the given ones.
 
-A table over bars and actions made with `learning.outcomes`, which says when a profit is known: the first price after the
-decision enters, the first at or after the horizon leaves. Given the training part of a market, it holds nothing of the
-bars behind it: near its end outcomes stay unknown.
+A table over bars and actions made with `learning.outcomes`, which says when a profit is known: the first price after
+the decision enters, the first at or after the horizon leaves. Given the training part of a market, it holds nothing of
+the bars behind it: near its end outcomes stay unknown.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`kind = "replay-agent"`: the contract, causality of its parts, recording, the buffer's modes, what it says of itself."""
+"""`kind = "replay-agent"`: the contract, causality of its parts, recording, modes of the buffer, honest words."""
 
 from __future__ import annotations
 
@@ -345,9 +345,7 @@ def test_a_prepared_run_is_restored_from_its_folder(tmp_path: Path) -> None:
     restored = KIND.restore(spec, folder, PrepareContext(home=tmp_path))
     assert restored.data == prepared.data
     assert identity_body(restored.spec) == identity_body(prepared.spec)
-    first, second = (
-        [step.digests for step in training_of(item, tmp_path).steps()] for item in (prepared, restored)
-    )
+    first, second = ([step.digests for step in training_of(item, tmp_path).steps()] for item in (prepared, restored))
     assert first == second
 
 
@@ -366,7 +364,10 @@ def test_the_estimate_is_near_what_a_run_takes_on_disk(tmp_path: Path) -> None:
     [
         ({"agent": {"algorithm": "ppo"}}, "agent.algorithm"),
         ({"agent": {"temperature": 1.0}}, 'temperature belongs to algorithm = "actor_critic"'),
-        ({"agent": {"algorithm": "actor_critic", "epsilon_end": 0.1}}, 'epsilon_end belongs to algorithm = "double_dqn"'),
+        (
+            {"agent": {"algorithm": "actor_critic", "epsilon_end": 0.1}},
+            'epsilon_end belongs to algorithm = "double_dqn"',
+        ),
         ({"agent": {"epsilon_start": 0.01}}, "epsilon_end is at most epsilon_start; found 0.05 and 0.01"),
         ({"training": {"learning_starts": 3}}, "learning_starts is more than environment.horizon_bars"),
         ({"buffer": {"capacity": 10}}, "buffer.capacity holds what is lived before the first update"),

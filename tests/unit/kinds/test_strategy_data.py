@@ -118,7 +118,7 @@ def test_a_series_that_is_missing_or_that_nobody_asked_for_is_refused(tmp_path: 
         pinned(tmp_path, {"other": OwnCandles()})
     with pytest.raises(InputError, match="the event series 'news', which a training cannot pin yet"):
         pinned(tmp_path, {"news": EventSeries("surprise")})
-    with pytest.raises(InputError, match=r"\[data.inputs.spare\]: the strategy declares no input of that name"):
+    with pytest.raises(InputError, match=r"\[data.inputs.spare\]: nothing reads an input of that name"):
         pinned(tmp_path, {}, inputs={"spare": {"path": "other.csv"}})
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch
 
 from lockstep.core.errors import InputError, UnknownNameError
 from lockstep.learning.optim_state import OptimizerSettings
@@ -132,7 +134,7 @@ def test_gradients_equal_finite_differences_in_double_precision(agent: LearningA
 
 
 def chain() -> tuple[Any, Any]:
-    """4 states, 3 actions: where each leads, and what it brings. A small detour pays: greed for the next reward errs."""
+    """4 states, 3 actions: where each leads, and what it brings. A detour pays: greed for the next reward errs."""
     leads = np.array([[0, 1, 2], [3, 0, 1], [2, 3, 0], [0, 2, 3]])
     brings = np.array([[0.2, 0.0, -0.1], [1.0, 0.1, 0.0], [0.1, -0.5, 0.0], [0.0, 0.3, 0.05]])
     return leads, brings

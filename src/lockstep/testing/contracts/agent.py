@@ -4,8 +4,8 @@
         def make(self, seed):
             return MyAgent(inputs=3, actions=3, seed=seed)
 
-The suite plays a seeded little training against it. An agent that passes can be recorded, interrupted anywhere, resumed,
-and replayed from its gradients. torch and pytest are needed.
+The suite plays a seeded little training against it. An agent that passes can be recorded, interrupted anywhere,
+resumed, and replayed from its gradients. torch and pytest are needed.
 """
 
 # ruff: noqa: S101 - these are tests; pytest rewrites their assertions where they are subclassed

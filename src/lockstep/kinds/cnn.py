@@ -1,0 +1,263 @@
+"""`kind = "cnn"`: a network with three heads that predicts pivots or directions of one market (SPEC 9.5).
+
+prepare   candles pinned, samples made, the network made and tried on a batch, disk and memory told
+restore   the same from a run's folder
+training  `learning.training.GradientTraining` over `learning.pattern_training.MarketPatternTask`
+
+torch is imported when a run is prepared, not when the kind is looked up.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from lockstep.kinds import network_code, strategy_data
+from lockstep.kinds.cnn_spec import CnnSpec
+from lockstep.kinds.session_replay import recorded_order
+from lockstep.learning.baselines import numerics_entries as baseline_numerics
+from lockstep.learning.data_module import PARTS, DataModule, class_weights, data_module, mapping_of
+from lockstep.learning.epochs import Epochs
+from lockstep.learning.supervised.libraries import require
+from lockstep.runs.kind import Estimate, Kind, PrepareContext, Prepared, RunContext
+from lockstep.runs.seeds import SeedTree
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lockstep.kinds.network_code import NetworkCode
+    from lockstep.kinds.strategy_data import Pinned
+    from lockstep.learning.estimate import SessionEstimate
+    from lockstep.learning.training import GradientTraining
+    from lockstep.runs.folder import RunFolder
+    from lockstep.runs.spec import RunSpec
+    from lockstep.runs.training import Training
+
+NETWORKS: Final = {"pattern-cnn": "lockstep.learning.networks:PatternCNN"}
+_TIMED_UPDATES: Final = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class CnnPlan:
+    """Everything resolved: what `training` needs."""
+
+    spec: CnnSpec
+    pinned: Pinned
+    module: DataModule
+    network: NetworkCode
+
+    @property
+    def seeds(self) -> SeedTree:
+        """The root of the run's streams."""
+        return SeedTree(self.spec.seed)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What the data decide of a network."""
+        windows = self.module.windows
+        return {
+            "channels": len(windows.channels),
+            "window": windows.window,
+            "classes": len(self.module.label_settings.classes),
+        }
+
+    def make_network(self) -> nn.Module:
+        """The network as the training begins with it."""
+        return self.network.make(self.sizes, self.seeds.child("init"))
+
+    def epochs(self) -> Epochs:
+        """The order of training rows."""
+        table = self.spec.training
+        return Epochs(
+            samples=len(self.module.parts.train),
+            batch_size=table.batch_size,
+            epochs=table.epochs,
+            seeds=self.seeds.child("order"),
+        )
+
+
+class CnnKind:
+    """The kind, as `runs.registry` knows it."""
+
+    name: Final = "cnn"
+    spec_model: Final = CnnSpec
+    sample_keys: Final = ("market", "data", "features", "labels", "split")
+
+    def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:
+        """Pin candles and network, make the samples, try the network on a batch, tell what the session takes.
+
+        `context.python_objects` may hold candles ("data.candles") and a network's class or instance ("network.name").
+        Raises the InputError tree, MissingLibraryError without torch or scikit-learn, MachineError for a card that is
+        not there, DiskError.
+        """
+        _require_libraries()
+        from lockstep.learning.determinism import resolve_device
+
+        wanted = cast("CnnSpec", spec)
+        wanted = wanted.model_copy(update={"device": resolve_device(wanted.device)})
+        network = network_code.from_user(wanted.network, context, NETWORKS)
+        pinned = strategy_data.pin(wanted, {}, context)
+        plan = _plan(wanted, pinned, network)
+        size = _size(plan)
+        _try_network(plan)
+        notes = (*pinned.notes, *_told(plan), *size.lines())
+        return _prepared(plan, origin=pinned.origin, notes=notes, estimate=_estimate(plan, size, context))
+
+    def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
+        """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
+        _require_libraries()
+        wanted = cast("CnnSpec", spec)
+        network = network_code.from_run(wanted.network, folder, context, NETWORKS)
+        pinned = strategy_data.restore(folder.read("data"), context.snapshots)
+        return _prepared(_plan(wanted, pinned, network))
+
+    def training(self, prepared: Prepared, context: RunContext) -> Training:
+        """The training, at its start."""
+        return _training(cast("CnnPlan", prepared.payload), context)
+
+
+KIND: Final[Kind] = CnnKind()
+
+
+def _require_libraries() -> None:
+    require("torch", extra="ml", purpose='kind = "cnn"')
+    baseline_numerics()
+
+
+def _plan(spec: CnnSpec, pinned: Pinned, network: NetworkCode) -> CnnPlan:
+    resolved = spec.model_copy(update={"network": spec.network.model_copy(update={"name": network.name})})
+    module = data_module(
+        pinned.candles,
+        spec.features.settings(),
+        spec.labels.settings(),
+        spec.split.settings(),
+        clip=spec.features.clip,
+    )
+    plan = CnnPlan(spec=resolved, pinned=pinned, module=module, network=network)
+    _weights(plan)  # refuses rare classes before anything is computed
+    return plan
+
+
+def _prepared(
+    plan: CnnPlan,
+    *,
+    origin: Mapping[str, Any] | None = None,
+    notes: tuple[str, ...] = (),
+    estimate: Estimate | None = None,
+) -> Prepared:
+    from lockstep.learning.determinism import numerics_entries
+
+    body = plan.network.pinned(plan.pinned.body())
+    batches = plan.spec.session.batches
+    if batches is not None:
+        body["snapshots"] = sorted({*body["snapshots"], batches})
+    return Prepared(
+        spec=plan.spec,
+        data=body,
+        code=plan.network.identity(),
+        payload=plan,
+        origin={} if origin is None else origin,
+        numerics={**numerics_entries(plan.spec.device), **baseline_numerics()},
+        notes=notes,
+        estimate=estimate,
+    )
+
+
+def _weights(plan: CnnPlan) -> Any:
+    classes = plan.module.label_settings.classes
+    labels = plan.module.labels.classes[plan.module.parts.train]
+    return class_weights(labels, len(classes), plan.spec.training.class_weights)
+
+
+def _training(plan: CnnPlan, context: RunContext | PrepareContext) -> GradientTraining:
+    from lockstep.learning.learner import Learner
+    from lockstep.learning.networks import HeadWeights
+    from lockstep.learning.pattern_training import MarketPatternTask, PatternPlan
+    from lockstep.learning.recorder import Recorder
+    from lockstep.learning.training import GradientTraining
+
+    spec, seeds = plan.spec, plan.seeds
+    table, losses = spec.training, spec.training.loss_weights
+    epochs, recorded = plan.epochs(), recorded_order(spec.session, context.home)
+    task = MarketPatternTask(
+        plan.module,
+        epochs if recorded is None else recorded,
+        PatternPlan(
+            rate=table.rate,
+            per_epoch=epochs.per_epoch,
+            patience=table.patience,
+            loss_weights=HeadWeights(
+                classification=losses.classification, regression=losses.regression, confidence=losses.confidence
+            ),
+            class_weights=_weights(plan),
+            cost=spec.labels.cost,
+            target_profit=spec.labels.target_profit,
+        ),
+        seeds=seeds,
+        device=spec.device,
+        recorded=recorded is not None,
+    )
+    learner = Learner(plan.make_network(), table.settings(), seeds=seeds, clip_norm=table.clip_norm, device=spec.device)
+    session = {
+        "model": plan.network.name,
+        "model_kind": "pattern",
+        "task": spec.labels.task,
+        "symbol": plan.pinned.candles.symbol,
+        **spec.session.metadata(),
+    }
+    return GradientTraining(task, learner, Recorder(spec.recording.settings(), learner), session)
+
+
+def _try_network(plan: CnnPlan) -> None:
+    """One batch through the network before anything is written. Raises NetworkError."""
+    import torch
+
+    from lockstep.learning.networks import check_heads
+
+    module = plan.network.check_repeatable(plan.sizes, plan.seeds.child("init"))
+    rows = plan.module.parts.train[: max(plan.spec.training.batch_size, 2)]
+    output = plan.network.call(module, torch.from_numpy(plan.module.inputs(rows)))
+    check_heads(output, batch=len(rows), classes=plan.sizes["classes"])
+
+
+def _told(plan: CnnPlan) -> list[str]:
+    module = plan.module
+    counts = module.counts()
+    lines = [f"{part}: {len(module.bars(part)):,} samples ({mapping_of(counts[part])})" for part in PARTS]
+    return [*lines, f"{module.parts.purged:,} samples between the parts purged"]
+
+
+def _size(plan: CnnPlan) -> SessionEstimate:
+    """Disk and memory, on the meta device where the network can be made there."""
+    from lockstep.learning.estimate import estimate
+
+    table, recording = plan.spec.training, plan.spec.recording.settings()
+
+    def told(build: Any) -> SessionEstimate:
+        return estimate(build, table.settings(), recording, steps=plan.epochs().steps, batch=table.batch_size)
+
+    try:
+        return told(lambda: plan.network.build(plan.sizes))
+    except Exception:  # noqa: BLE001 - a user's constructor may compute with numbers that are not there
+        module = plan.make_network()
+        return told(lambda: module)
+
+
+def _estimate(plan: CnnPlan, size: SessionEstimate, context: PrepareContext) -> Estimate:
+    """Seconds from a few updates of a network that is thrown away. For a person: nothing of it is ever hashed."""
+    quiet = plan.spec.model_copy(update={"recording": plan.spec.recording.model_copy(update={"level": "none"})})
+    steps = _training(replace(plan, spec=quiet), context).steps()
+    began = [(next(steps, None), time.perf_counter())[1] for _ in range(_TIMED_UPDATES)]
+    total = size.steps
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Estimate(
+        # The first update prepares what all others use.
+        seconds=(began[-1] - began[0]) / (_TIMED_UPDATES - 1) * total,
+        disk_bytes=size.disk_bytes,
+        # What this process holds already (on Linux ru_maxrss counts KiB), and what the training adds.
+        memory_bytes=held + size.memory_bytes,
+        steps=total,
+    )

@@ -1,0 +1,251 @@
+"""How good predictions of classes, probabilities, returns and confidence are, and what calibrates them. No torch.
+
+Notation
+    n samples, K classes; y class of a sample, p its probabilities (K,), q predicted class
+
+    log loss            -mean ln p[y]                                                                            (1)
+    Brier score         mean sum_k (p[k] - [y = k])^2, from 0 to 2                                               (2)
+    balanced accuracy   mean over the classes that occur of the share of them that is found (recall)             (3)
+    macro F1            mean over all classes of 2 hits / (predicted + occurring), 0 where neither occurs        (4)
+    ECE                 sum over B equal bins of max p of (samples in bin / n) |mean max p - accuracy|           (5)
+    AUC                 chance that a sample of the class has the higher score than one outside, ties a half     (6)
+
+Sources: Brier, Monthly Weather Review 78 (1950); Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural
+networks", ICML 2017 (ECE, temperature); Kuensch, Annals of Statistics 17 (1989), and Politis, Romano (1992), circular
+block bootstrap. Undefined scores are None.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.runs.seeds import SeedTree
+
+    Float = NDArray[np.float64]
+    Int = NDArray[np.int64]
+
+BINS: Final = 10
+DRAWS: Final = 2_000
+LEAST_BLOCKS: Final = 8
+"""With fewer independent blocks of samples an interval would say too little to claim anything by."""
+_SMALLEST: Final = 1e-15
+_TEMPERATURES: Final = (0.05, 20.0)
+
+
+def probabilities(
+    logits: Float, *, weights: NDArray[np.floating[Any]] | None = None, temperature: float = 1.0
+) -> Float:
+    """softmax(logits / T) with the class weights of the training taken out: float64 (n, K).
+
+    Cross-entropy weighted by w is least at p_w[k] ~ w[k] p[k], so p[k] ~ p_w[k] / w[k].
+    """
+    z = np.asarray(logits, np.float64)
+    if weights is not None:
+        z = z - np.log(np.asarray(weights, np.float64))
+    z = z / temperature
+    z = np.exp(z - z.max(axis=1, keepdims=True))
+    out: Float = z / z.sum(axis=1, keepdims=True)
+    return out
+
+
+def log_losses(p: Float, y: Int) -> Float:
+    """-ln p[y] of each sample, float64 (n,)."""
+    out: Float = -np.log(np.maximum(p[np.arange(len(y)), y], _SMALLEST))
+    return out
+
+
+def brier_scores(p: Float, y: Int) -> Float:
+    """The term of eq. (2) of each sample, float64 (n,)."""
+    hit = np.zeros_like(p)
+    hit[np.arange(len(y)), y] = 1.0
+    out: Float = ((p - hit) ** 2).sum(axis=1)
+    return out
+
+
+def mean(values: Float) -> float | None:
+    """Exact sum over count; None of nothing."""
+    return math.fsum(values) / len(values) if len(values) else None
+
+
+def balanced_accuracy(q: Int, y: Int, classes: int) -> float | None:
+    """Eq. (3)."""
+    found = [float((q[y == k] == k).sum()) / float((y == k).sum()) for k in range(classes) if (y == k).any()]
+    return math.fsum(found) / len(found) if found else None
+
+
+def macro_f1(q: Int, y: Int, classes: int) -> float | None:
+    """Eq. (4)."""
+    if not len(y):
+        return None
+    both = [(2.0 * float(((q == k) & (y == k)).sum()), float((q == k).sum() + (y == k).sum())) for k in range(classes)]
+    return math.fsum(hits / total if total else 0.0 for hits, total in both) / classes
+
+
+def reliability(p: Float, y: Int, bins: int = BINS) -> list[dict[str, float | int | None]]:
+    """The table behind eq. (5): bin edges of the highest probability, samples, mean of it, accuracy."""
+    top, right = p.max(axis=1), p.argmax(axis=1) == y
+    place = np.minimum((top * bins).astype(np.int64), bins - 1)
+    rows: list[dict[str, float | int | None]] = []
+    for k in range(bins):
+        inside = place == k
+        rows.append(
+            {
+                "from": k / bins,
+                "to": (k + 1) / bins,
+                "samples": int(inside.sum()),
+                "confidence": mean(top[inside]),
+                "accuracy": mean(right[inside].astype(np.float64)),
+            }
+        )
+    return rows
+
+
+def calibration_error(table: list[dict[str, float | int | None]]) -> float | None:
+    """Eq. (5) of a reliability table."""
+    n = sum(int(row["samples"] or 0) for row in table)
+    if n == 0:
+        return None
+    gaps = [
+        int(row["samples"] or 0) / n * abs(float(row["confidence"]) - float(row["accuracy"]))
+        for row in table
+        if row["confidence"] is not None and row["accuracy"] is not None
+    ]
+    return math.fsum(gaps)
+
+
+def auc(score: Float, positive: NDArray[np.bool_]) -> float | None:
+    """Eq. (6), by ranks (Mann-Whitney); None where all samples are of one kind."""
+    ups = int(positive.sum())
+    downs = len(positive) - ups
+    if ups == 0 or downs == 0:
+        return None
+    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[place]
+    return (math.fsum(ranks[positive]) - ups * (ups + 1) / 2.0) / (ups * downs)
+
+
+def temperature_of(logits: Float, y: Int, weights: NDArray[np.floating[Any]] | None = None) -> float:
+    """The temperature with the least log loss on these samples (validation, never test), between 0.05 and 20."""
+    from scipy.optimize import minimize_scalar
+
+    def loss(log_temperature: float) -> float:
+        p = probabilities(logits, weights=weights, temperature=math.exp(log_temperature))
+        return math.fsum(log_losses(p, y)) / len(y)
+
+    low, high = map(math.log, _TEMPERATURES)
+    return math.exp(float(minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4}).x))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Mean advantage over a baseline per sample, positive where better, with a block-bootstrap interval of 95 %.
+
+    low, high, standard_error are None where there are fewer than `LEAST_BLOCKS` blocks.
+    """
+
+    mean: float
+    standard_error: float | None
+    low: float | None
+    high: float | None
+    block: int
+
+    @property
+    def beats(self) -> bool:
+        """Whether the whole interval is above 0; the only ground on which anything is claimed."""
+        return self.low is not None and self.low > 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """As in result.json."""
+        return {
+            "mean": self.mean,
+            "standard_error": self.standard_error,
+            "low": self.low,
+            "high": self.high,
+            "block": self.block,
+            "beats": self.beats,
+        }
+
+
+def difference(advantage: Float, *, span: int, seeds: SeedTree, draws: int = DRAWS) -> Difference:
+    """The mean of per-sample advantages float64 (n,), in order of time, and how sure it is.
+
+    Labels of neighbours share bars, so whole blocks are drawn: max(span, n^(1/3)) samples long, from a circle.
+
+    span   samples whose labels share a bar: the label's horizon + 1
+    """
+    n = len(advantage)
+    block = max(span, math.ceil(round(n ** (1 / 3), 9)), 1)
+    centre = math.fsum(advantage) / n
+    if n < LEAST_BLOCKS * block:
+        return Difference(mean=centre, standard_error=None, low=None, high=None, block=block)
+    pieces = -(-n // block)
+    # Sums of all circular blocks by one running sum; the last block of a draw is cut to make n samples in all.
+    running = np.concatenate(([0.0], np.cumsum(np.concatenate((advantage, advantage[: block - 1])))))
+    starts = seeds.generator().integers(0, n, size=(draws, pieces))
+    rest = n - block * (pieces - 1)
+    totals = (running[starts[:, :-1] + block] - running[starts[:, :-1]]).sum(axis=1)
+    totals += running[starts[:, -1] + rest] - running[starts[:, -1]]
+    means = totals / n
+    low, high = np.quantile(means, (0.025, 0.975))
+    return Difference(
+        mean=centre, standard_error=float(means.std(ddof=1)), low=float(low), high=float(high), block=block
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What one predictor says of some samples: logits or log probabilities (n, K), decided classes (n,), `weights` of
+    its training, expected returns as fractions (n,), logit of its confidence (n,); the last two None where it has
+    none."""
+
+    logits: Float
+    decided: Int
+    weights: NDArray[np.floating[Any]] | None = None
+    returns: Float | None = None
+    confidence: Float | None = None
+
+    def probabilities(self, temperature: float = 1.0) -> Float:
+        """Calibrated by a temperature."""
+        return probabilities(self.logits, weights=self.weights, temperature=temperature)
+
+
+def classification(predictions: Predictions, y: Int, temperature: float) -> dict[str, Any]:
+    """Every score of the classes of one predictor on one part, by name."""
+    p = predictions.probabilities(temperature)
+    raw = predictions.probabilities()
+    table = reliability(p, y)
+    q, classes = predictions.decided, p.shape[1]
+    return {
+        "accuracy": mean((q == y).astype(np.float64)),
+        "balanced_accuracy": balanced_accuracy(q, y, classes),
+        "macro_f1": macro_f1(q, y, classes),
+        "log_loss": mean(log_losses(p, y)),
+        "log_loss_uncalibrated": mean(log_losses(raw, y)),
+        "brier": mean(brier_scores(p, y)),
+        "calibration_error": calibration_error(table),
+        "temperature": temperature,
+        "reliability": table,
+    }
+
+
+def regression(predicted: Float, actual: Float) -> dict[str, float | None]:
+    """Errors of expected returns, fractions: mean absolute and mean squared."""
+    return {"mae": mean(np.abs(predicted - actual)), "mse": mean((predicted - actual) ** 2)}
+
+
+def confidence_scores(logit: Float, right: NDArray[np.bool_]) -> dict[str, float | None]:
+    """How well the confidence head tells right decisions from wrong ones: AUC, and Brier score of its probability."""
+    p = 1.0 / (1.0 + np.exp(-np.clip(logit, -700.0, 700.0)))
+    return {
+        "auc": auc(logit, right),
+        "brier": mean((p - right) ** 2),
+        "mean": mean(p),
+        "right": mean(right.astype(np.float64)),
+    }

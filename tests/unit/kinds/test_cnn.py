@@ -1,0 +1,217 @@
+"""`kind = "cnn"`: the contract of trainings, what levels of recording leave alone, what is refused before a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
+from safetensors.numpy import load
+from tests.unit.kinds.cnn_builders import candles_of, context_of, prepared_from, spec_of, training_of
+
+from lockstep.core.errors import DataError, InputError, NetworkError, SpecError
+from lockstep.kinds.cnn import KIND
+from lockstep.learning.record import SessionRecord
+from lockstep.learning.replay import recompute_session, replay_gradients
+from lockstep.runs.folder import RunFolder
+from lockstep.runs.kind import PrepareContext
+from lockstep.runs.loop import Outcome, execute
+from lockstep.runs.spec import identity_body, load_spec, resolve
+from lockstep.runs.training import Training
+from lockstep.testing.contracts.training_kind import EVERY_STEP, TrainingContract, fingerprint, new_folder
+
+
+class TestContract(TrainingContract):
+    """Killed anywhere and resumed is never interrupted; checkpoints, segments and results repeat (R9.51)."""
+
+    prepared: ClassVar[dict[int, Any]] = {}
+
+    @pytest.fixture(autouse=True)
+    def _home(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        self.home = tmp_path_factory.getbasetemp() / "cnn-home"
+
+    def make(self, seed: int) -> Training:
+        if seed not in self.prepared:  # what is pinned is not changed by a training
+            self.prepared[seed] = prepared_from(self.home, seed=seed)
+        return training_of(self.prepared[seed], self.home)
+
+
+def run(tmp_path: Path, name: str, **tables: Any) -> tuple[RunFolder, Outcome, Training]:
+    prepared = prepared_from(tmp_path / "home", **tables)
+    folder = new_folder(tmp_path / name, 1)
+    training = training_of(prepared, tmp_path / "home")
+    return folder, execute(training, folder, fingerprint=fingerprint(1), policy=EVERY_STEP), training
+
+
+def test_what_is_recorded_changes_no_weight_and_no_score(tmp_path: Path) -> None:
+    """R9.20, R9.51: levels full, norms and none."""
+    weights, scores = [], []
+    for level in ("full", "norms", "none"):
+        folder, outcome, _ = run(tmp_path, level, recording={"level": level})
+        weights.append((folder.artifacts / "weights.safetensors").read_bytes())
+        scores.append(outcome.result["scores"])
+    assert weights[0] == weights[1] == weights[2]
+    assert scores[0] == scores[1] == scores[2]
+
+
+def test_a_session_is_replayed_from_its_gradients_and_recomputed(tmp_path: Path) -> None:
+    """R9.14, R9.31: the record of this kind is whole."""
+    folder, outcome, _ = run(tmp_path, "run")
+    record = SessionRecord(folder)
+    assert replay_gradients(record).steps == outcome.steps
+    fresh = training_of(prepared_from(tmp_path / "home"), tmp_path / "home")
+    assert recompute_session(fresh, record).equal  # type: ignore[arg-type]
+
+
+def test_the_best_epochs_network_is_judged_and_the_last_one_is_kept_too(tmp_path: Path) -> None:
+    """R9.17: chosen by validation loss; a rate this high makes a later epoch worse."""
+    folder, outcome, _ = run(tmp_path, "run", training={"epochs": 6, "learning_rate": 0.05})
+    losses = [epoch["loss"]["total"] for epoch in outcome.result["history"]]
+    best = outcome.result["model"]["best_epoch"]
+    assert losses[best] == min(losses)
+    assert best < 5, "the case needs an epoch after the best one"
+    last, kept = (
+        load((folder.artifacts / name).read_bytes()) for name in ("weights.safetensors", "best_weights.safetensors")
+    )
+    assert last.keys() == kept.keys()
+    assert any(last[name].tobytes() != kept[name].tobytes() for name in last)
+    told = load((folder.artifacts / "predictions.safetensors").read_bytes())
+    hits = (told["test.class"] == told["test.label"]).mean()
+    assert hits == pytest.approx(outcome.result["scores"]["test"]["network"]["accuracy"])
+
+
+def test_patience_ends_a_session_after_so_many_epochs_without_a_lower_loss(tmp_path: Path) -> None:
+    _, outcome, _ = run(tmp_path, "run", training={"epochs": 40, "learning_rate": 0.05, "patience": 2})
+    best, epochs = (outcome.result["model"][name] for name in ("best_epoch", "epochs"))
+    assert epochs == best + 1 + 2 < 40
+
+
+def test_the_learning_rate_follows_its_schedule(tmp_path: Path) -> None:
+    tables = {"training": {"schedule": "linear", "warmup_steps": 2, "final_share": 0.5, "learning_rate": 0.004}}
+    folder, outcome, _ = run(tmp_path, "run", **tables)
+    steps = outcome.steps
+    rates = SessionRecord(folder).columns["learning_rate"]
+    # Two steps up to 0.004, then down in equal steps to half of it at the last.
+    wanted = [0.002, 0.004] + [0.004 * (1 - 0.5 * k / (steps - 3)) for k in range(steps - 2)]
+    assert rates == pytest.approx(wanted)
+
+
+def test_a_run_is_restored_from_its_folder_alone(tmp_path: Path) -> None:
+    prepared = prepared_from(tmp_path / "home")
+    own = prepared.code
+    folder = RunFolder.create(
+        tmp_path / "run",
+        spec=identity_body(prepared.spec),
+        data=prepared.data,
+        code=own.body(),
+        numerics={},
+        environment={},
+        sources=own.sources,
+    )
+    spec = resolve(KIND.spec_model, load_spec(folder.read("spec")))
+    again = KIND.restore(spec, folder, PrepareContext(home=tmp_path / "home"))
+    assert again.data == prepared.data
+    assert identity_body(again.spec) == identity_body(prepared.spec)
+    assert again.numerics == prepared.numerics
+    assert "scikit-learn" in again.numerics
+    assert again.payload.module.series.tobytes() == prepared.payload.module.series.tobytes()
+
+
+NETS = """
+import torch
+from torch import nn
+
+
+class Flat(nn.Module):
+    def __init__(self, channels, window, classes, heads="tuple", bias=0.0):
+        super().__init__()
+        self.linear = nn.Linear(channels * window, classes + 2)
+        self.kind = heads
+
+    def forward(self, x):
+        out = self.linear(x.flatten(1))
+        three = (out[:, :-2], out[:, -2], out[:, -1])
+        if self.kind == "tuple":
+            return three
+        if self.kind == "mapping":
+            return dict(zip(("direction", "expected_return", "confidence"), three))
+        if self.kind == "two":
+            return three[:2]
+        if self.kind == "columns":
+            return out[:, :-2], out[:, -2:-1], out[:, -1]
+        if self.kind == "nan":
+            return out[:, :-2] / 0.0, *three[1:]
+        return {"direction": three[0], "return": three[1], "confidence": three[2]}
+"""
+
+
+@pytest.mark.parametrize("form", ["tuple", "mapping"])
+def test_any_module_with_three_heads_is_trained(tmp_path: Path, form: str) -> None:
+    """R9.41: a tuple or a mapping of the heads conforms as `Heads` does."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "nets.py").write_text(NETS)
+    _, outcome, _ = run(tmp_path, form, network={"name": "nets.py:Flat", "parameters": {"heads": form}})
+    assert outcome.result["session"]["model"] == "nets.py:Flat"
+    assert outcome.result["last_loss"] < outcome.result["first_loss"]
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ("two", "a network returns three heads.*found 2 values"),
+        ("columns", r"the head expected_return has shape \(64,\); found \(64, 1\). Use .squeeze\(1\)"),
+        ("nan", "the head direction is finite for a finite input"),
+        ("names", "expected_return is missing, found direction, return, confidence"),
+    ],
+)
+def test_a_network_without_the_heads_is_refused_before_the_run_starts(tmp_path: Path, form: str, message: str) -> None:
+    (tmp_path / "nets.py").write_text(NETS)
+    spec = spec_of(network={"name": "nets.py:Flat", "parameters": {"heads": form}})
+    with pytest.raises(NetworkError, match=message):
+        KIND.prepare(spec, context_of(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("tables", "error", "message"),
+    [
+        ({"features": {"channels": ["return", "prophecy"]}}, SpecError, "channels are different names out of"),
+        ({"features": {"window": 300}}, DataError, "leave none for|no bar of 420 has a whole window"),
+        ({"split": {"validation": 0.6, "test": 0.5}}, SpecError, "leave something to train on"),
+        ({"training": {"class_weights": [1.0, 2.0]}}, InputError, "class_weights lists 3 numbers above 0"),
+        ({"labels": {"threshold": 50.0}}, DataError, "every class has a training sample"),
+        ({"network": {"parameters": {"window": 6}}}, NetworkError, "a multiple of 4; found 6"),
+        ({"training": {"optimizer": "rmsprop", "form": "fused"}}, SpecError, "no fused RMSprop"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_with_the_rule(
+    tmp_path: Path, tables: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        prepared_from(tmp_path, **tables)
+
+
+def test_the_estimate_tells_disk_and_steps(tmp_path: Path) -> None:
+    prepared = prepared_from(tmp_path)
+    folder, outcome, _ = run(tmp_path, "run")
+    assert prepared.estimate is not None
+    assert prepared.estimate.steps == outcome.steps
+    told = next(line for line in prepared.notes if "trained parameters" in line)
+    assert "in all" in told
+    written = sum(path.stat().st_size for path in (folder.journal, *folder.segments.rglob("*")) if path.is_file())
+    assert written == pytest.approx(prepared.estimate.disk_bytes, rel=0.25)
+
+
+def test_candles_with_gaps_lose_the_windows_that_would_cross_them(tmp_path: Path) -> None:
+    whole = prepared_from(tmp_path, candles_of()).payload.module
+    broken = prepared_from(tmp_path, candles_of(gaps=(200,))).payload.module
+    bars = np.concatenate([broken.bars(part) for part in ("train", "validation", "test")])
+    # A window of 8 with a warm-up of 14 and a label of 10 + 3 bars around the gap before row 200: none may span it.
+    reach, ahead = broken.windows.reach, broken.label_settings.ahead
+    assert reach == 7 + 14
+    assert not np.any((bars >= 200 - ahead) & (bars < 200 + reach))
+    assert len(whole.bars("train")) > len(broken.bars("train"))
