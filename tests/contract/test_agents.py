@@ -11,7 +11,6 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-
 from numpy.typing import NDArray
 
 from lockstep.learning.learner import Learner
