@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.learning.learner import BUFFER, WEIGHTS
 from lockstep.learning.values import StepValues
-from lockstep.rl.agent import Agent
 from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
 from lockstep.rl.training import BatchFacts
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from lockstep.rl.agent import Agent
     from lockstep.rl.experience import Outcome, RLExperience
 
 
@@ -81,11 +81,11 @@ class LiveTrainer:
     """
 
     def __init__(self, agent: Agent, buffer: ProfitWeightedExperienceBuffer | None = None, *, seed: int = 42) -> None:
-        if not isinstance(agent, Agent):
-            lacking = ", ".join(name for name in _MEMBERS if not hasattr(agent, name))
+        lacking = [name for name in _MEMBERS if not hasattr(agent, name)]
+        if lacking:
             raise InputError(
                 f"a trainer takes an agent with {', '.join(_MEMBERS)} (lockstep.rl.agent.Agent); found "
-                f"{type(agent).__name__}, which lacks {lacking}."
+                f"{type(agent).__name__}, which lacks {', '.join(lacking)}."
             )
         self.agent = agent
         self.buffer = buffer if buffer is not None else ProfitWeightedExperienceBuffer(seed=seed)
