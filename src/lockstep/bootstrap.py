@@ -47,6 +47,8 @@ KINDS: Final = {
     "classifier": "lockstep.kinds.classifier:KIND",
     "classifier-keras": "lockstep.kinds.classifier:KERAS_KIND",
     "cnn-episodes": "lockstep.kinds.episodes:KIND",
+    "agent-session": "lockstep.kinds.agent_session:KIND",
+    "replay-agent": "lockstep.kinds.replay_agent:KIND",
     "strategy": "lockstep.kinds.strategy:KIND",
 }
 for _name, _path in KINDS.items():
@@ -120,6 +122,7 @@ def train(
     seed: int | str | None = None,
     n_iterations: int | None = None,
     overrides: Iterable[str] = (),
+    objects: Mapping[str, Any] | None = None,
     tag: str | None = None,
     workers: int = 1,
     home: Home = None,
@@ -138,6 +141,7 @@ def train(
     samples       labelled samples for a classifier: (x, y), ({name: x}, y) or a PyTorch Dataset
     symbol, timeframe, seed, n_iterations   the spec keys market.symbol, market.timeframe, seed, search.n_iterations
     overrides     further keys as "a.b=value", like --set
+    objects       further objects that a file could only name, by the key that a kind knows them by
     tag           a name to call the run by
     workers       processes; their number never changes the result
     home          folder of runs and snapshots; default LOCKSTEP_HOME, else ./lockstep-home
@@ -160,6 +164,7 @@ def train(
         seed=seed,
         n_iterations=n_iterations,
         overrides=overrides,
+        objects=objects,
     )
     enter(request.numerics, may_restart=False)
     with _ports(home, workers, observers, cancel, announce) as ports:
