@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lockstep.engine.settings import Execution
     from lockstep.engine.signals import Signals
     from lockstep.engine.simulate import simulate
+    from lockstep.learning.episodes_collect import collect_episodes
     from lockstep.market.candles import Candles
     from lockstep.market.cleaning import DataCleaner
     from lockstep.market.collector import DataCollector
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
     from lockstep.strategies.base import Strategy
     from lockstep.strategies.evaluate import backtest
     from lockstep.strategies.faces import BacktestEngine, LiquiditySweepStrategy
+    from lockstep.trainers import CNNTrainer
 
 # Name -> the module it lives in. The block above says the same to mypy and to editors; a test compares the two.
 _HOMES: Final = {
     "BacktestEngine": "lockstep.strategies.faces",
+    "CNNTrainer": "lockstep.trainers",
     "Candles": "lockstep.market.candles",
     "Costs": "lockstep.engine.costs",
     "DataCleaner": "lockstep.market.cleaning",
@@ -54,6 +57,7 @@ _HOMES: Final = {
     "Strategy": "lockstep.strategies.base",
     "TrainResult": "lockstep.app.results",
     "backtest": "lockstep.strategies.evaluate",
+    "collect_episodes": "lockstep.learning.episodes_collect",
     "diff": "lockstep.bootstrap",
     "list_runs": "lockstep.bootstrap",
     "load_candles": "lockstep.market.load",
@@ -69,6 +73,7 @@ _HOMES: Final = {
 
 __all__ = [
     "BacktestEngine",
+    "CNNTrainer",
     "Candles",
     "Costs",
     "DataCleaner",
@@ -86,6 +91,7 @@ __all__ = [
     "TrainResult",
     "__version__",
     "backtest",
+    "collect_episodes",
     "diff",
     "list_runs",
     "load_candles",

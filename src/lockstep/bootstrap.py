@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lockstep.app.backtest import BacktestReport
     from lockstep.app.data import ImportReport, SnapshotInfo
     from lockstep.app.diff import DiffReport
+    from lockstep.app.episodes import Lesson
     from lockstep.app.ports import Ports
     from lockstep.app.replay import Mode, ReplayResult
     from lockstep.app.replay_step import StepView
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from lockstep.app.runs_admin import CheckResult, ListedRun
     from lockstep.app.sessions import Pruning
     from lockstep.app.verify import VerifyResult
+    from lockstep.learning.episodes_book import EpisodeBook
     from lockstep.learning.sessions import Sessions
     from lockstep.market.candles import Candles
     from lockstep.market.quality import QualityReport
@@ -42,6 +44,7 @@ KINDS: Final = {
     "cnn": "lockstep.kinds.cnn:KIND",
     "classifier": "lockstep.kinds.classifier:KIND",
     "classifier-keras": "lockstep.kinds.classifier:KERAS_KIND",
+    "cnn-episodes": "lockstep.kinds.episodes:KIND",
     "strategy": "lockstep.kinds.strategy:KIND",
 }
 for _name, _path in KINDS.items():
@@ -107,6 +110,7 @@ def train(
     *,
     strategy: Reference | None = None,
     network: Any = None,
+    episodes: EpisodeBook | None = None,
     candles: Candles | None = None,
     symbol: str | None = None,
     timeframe: str | None = None,
@@ -126,6 +130,7 @@ def train(
     strategy      a built-in name, "file.py:Class", or a class (its source travels with the run)
     network       of a kind that trains one: a built-in name, "file.py:Class", a subclass of torch.nn.Module, or an
                   instance, with whose weights the training begins
+    episodes      of the kind "cnn-episodes": the book to choose from (`lockstep.learning.episodes_collect` makes one)
     candles       the market; left out, the spec's [data], which is the bundled sample unless it says otherwise
     symbol, timeframe, seed, n_iterations   the spec keys market.symbol, market.timeframe, seed, search.n_iterations
     overrides     further keys as "a.b=value", like --set
@@ -143,6 +148,7 @@ def train(
         spec,
         strategy=strategy,
         network=network,
+        episodes=episodes,
         candles=candles,
         symbol=symbol,
         timeframe=timeframe,
@@ -396,6 +402,14 @@ def tag_run(run: str, name: str, *, home: Home = None) -> str:
     from lockstep.app.runs_admin import tag_run as use_case
 
     return use_case(run, name, store_at(home))
+
+
+def lesson(run: str, *, home: Home = None) -> Lesson:
+    """What a session on episodes left behind."""
+    from lockstep.app.episodes import lesson as use_case
+
+    store = store_at(home)
+    return use_case(run, store, snapshots=store.snapshots)
 
 
 def run_folder(run: str, *, home: Home = None) -> RunFolder:

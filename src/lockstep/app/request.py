@@ -12,6 +12,7 @@ from lockstep.core.errors import SpecError
 from lockstep.runs.spec_files import load_spec
 
 if TYPE_CHECKING:
+    from lockstep.learning.episodes_book import EpisodeBook
     from lockstep.market.candles import Candles
     from lockstep.strategies.registry import Reference
 
@@ -46,6 +47,7 @@ def training_request(
     *,
     strategy: Reference | None = None,
     network: Any = None,
+    episodes: EpisodeBook | None = None,
     candles: Candles | None = None,
     symbol: str | None = None,
     timeframe: str | None = None,
@@ -79,6 +81,9 @@ def training_request(
         _table(values, "network")["name"] = _name_of(network)
         if not isinstance(network, str):
             objects["network.name"] = network
+    if episodes is not None:
+        values["data"] = {**_table(values, "data"), "source": "python"}
+        objects["data.episodes"] = episodes
     if candles is not None:
         data = {key: value for key, value in _table(values, "data").items() if key not in ("source", "path")}
         values["data"] = {**data, "source": "python"}

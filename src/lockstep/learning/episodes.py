@@ -3,12 +3,12 @@
     priority = .5 score + .2 rapid + .15 completeness + .15 / (1 + training_count)
 
 in [0, 1]: profitable, rapid, complete and little used examples come first (R9.10). Ranking is by priority, falling,
-then newer first, then by id, so that equal episodes have one order.
+then newer first, then by id, so that equal episodes have one order. `episodes_book` keeps very many of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lockstep.core.errors import DataError, InputError, UnknownNameError
+from lockstep.core.errors import DataError
 from lockstep.learning.outcomes import TrainingOutcome
 from lockstep.market.packages import ModelInputPackage
 
@@ -77,6 +77,8 @@ class TrainingEpisode:
         training_count: How often it was trained on.
         created_at: Milliseconds UTC.
         completeness: Of the package.
+        market_return: What the market did over the horizon, exit / entry - 1; None where nobody said so.
+        pivot_class: 0 where the decision bar became a swing high, 2 a swing low, 1 neither; None where unknown.
         priority: See `episode_priority`.
 
     Raises:
@@ -92,6 +94,8 @@ class TrainingEpisode:
     training_count: int = 0
     created_at: int
     completeness: float | None = None
+    market_return: float | None = None
+    pivot_class: int | None = None
     priority: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
@@ -111,6 +115,8 @@ class TrainingEpisode:
             completeness = self.package.completeness_score
         if not 0.0 <= completeness <= 1.0:
             raise DataError(f"episode {self.episode_id!r}: completeness is in [0, 1]; found {completeness!r}.")
+        if self.pivot_class not in (None, 0, 1, 2):
+            raise DataError(f"episode {self.episode_id!r}: pivot_class is 0, 1 or 2; found {self.pivot_class!r}.")
         rapid = self.is_rapid_change
         if rapid is None:
             rapid = self.package is not None and self.package.is_rapid_change
@@ -125,95 +131,11 @@ class TrainingEpisode:
         """profitability_score of a validated outcome; 0 before that."""
         return self.outcome.profitability_score if self.outcome.outcome_validated else 0.0
 
-    def with_outcome(self, outcome: TrainingOutcome) -> TrainingEpisode:
+    def with_outcome(self, outcome: TrainingOutcome, market_return: float | None = None) -> TrainingEpisode:
         """With what became of it, and the priority that follows. Raises RefusedError where that is settled already."""
-        return replace(self, outcome=self.outcome.replaced_by(outcome))
+        known = self.market_return if market_return is None else market_return
+        return replace(self, outcome=self.outcome.replaced_by(outcome), market_return=known)
 
     def trained(self, times: int = 1) -> TrainingEpisode:
         """After being trained on, which lowers its priority."""
         return replace(self, training_count=self.training_count + times)
-
-
-class EpisodeBook:
-    """Episodes by id, in the order in which they were added. For columns of very many use `ranking` itself."""
-
-    def __init__(self, episodes: Iterable[TrainingEpisode] = ()) -> None:
-        self._rows: dict[str, int] = {}
-        self._episodes: list[TrainingEpisode] = []
-        for episode in episodes:
-            self.add(episode)
-
-    def __len__(self) -> int:
-        return len(self._episodes)
-
-    def __iter__(self) -> Iterator[TrainingEpisode]:
-        return iter(self._episodes)
-
-    def __getitem__(self, episode_id: str) -> TrainingEpisode:
-        return self._episodes[self._row(episode_id)]
-
-    def add(self, episode: TrainingEpisode) -> None:
-        """Take in a new episode. Raises DataError when its id is taken."""
-        if episode.episode_id in self._rows:
-            raise DataError(f"an episode's id is unique; {episode.episode_id!r} is taken. Choose another.")
-        self._rows[episode.episode_id] = len(self._episodes)
-        self._episodes.append(episode)
-
-    def settle(self, episode_id: str, outcome: TrainingOutcome) -> TrainingEpisode:
-        """Enter what became of an episode. Raises UnknownNameError, and RefusedError where it is settled already."""
-        return self._put(self[episode_id].with_outcome(outcome))
-
-    def count_training(self, episode_ids: Iterable[str]) -> None:
-        """Note that these were trained on, once for each time that they are named."""
-        for episode_id in episode_ids:
-            self._put(self[episode_id].trained())
-
-    def ranked(self, symbol: str | None = None, *, limit: int | None = None) -> list[TrainingEpisode]:
-        """Episodes (of one symbol), the first to teach first (R9.9, R9.10)."""
-        return self._ordered([one for one in self._episodes if symbol in (None, one.symbol)])[: _limit(limit)]
-
-    def profitable(
-        self, symbol: str, *, min_profitability: float = 0.7, max_episodes: int | None = 500
-    ) -> list[TrainingEpisode]:
-        """Validated episodes of one symbol with at least this score, best score first, then as in `ranked` (R9.19)."""
-        if not 0.0 <= min_profitability <= 1.0:
-            raise InputError(f"min_profitability is a score in [0, 1]; found {min_profitability!r}.")
-        chosen = [
-            one
-            for one in self._episodes
-            if one.symbol == symbol and one.outcome.outcome_validated and one.score >= min_profitability
-        ]
-        # The sort is stable: equal scores stay as they are ranked.
-        return sorted(self._ordered(chosen), key=lambda one: -one.score)[: _limit(max_episodes)]
-
-    def check_valid(self) -> None:
-        """Raises DataError when ids and rows do not fit each other."""
-        if len(self._rows) != len(self._episodes):
-            raise DataError(f"the book has {len(self._rows)} ids for {len(self._episodes)} episodes.")
-        for episode_id, row in self._rows.items():
-            if self._episodes[row].episode_id != episode_id:
-                raise DataError(f"the book's row {row} is not that of {episode_id!r}.")
-
-    def _row(self, episode_id: str) -> int:
-        if episode_id not in self._rows:
-            raise UnknownNameError(f"no episode has the id {episode_id!r}; the book has {len(self)} episodes.")
-        return self._rows[episode_id]
-
-    def _put(self, episode: TrainingEpisode) -> TrainingEpisode:
-        self._episodes[self._row(episode.episode_id)] = episode
-        return episode
-
-    @staticmethod
-    def _ordered(episodes: list[TrainingEpisode]) -> list[TrainingEpisode]:
-        order = ranking(
-            [one.priority for one in episodes],
-            [one.created_at for one in episodes],
-            [one.episode_id for one in episodes],
-        )
-        return [episodes[row] for row in order.tolist()]
-
-
-def _limit(limit: int | None) -> int | None:
-    if limit is not None and limit < 0:
-        raise InputError(f"a number of episodes is not negative; found {limit}.")
-    return limit

@@ -15,19 +15,24 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lockstep.core import files
 from lockstep.core.errors import DataError, InputError, RefusedError
 from lockstep.market.candles import Candles
 from lockstep.market.orderbook import Trades
+from lockstep.runs.folder import document_bytes, parse_document
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+_DOCUMENT: Final = "outcomes"
 
 
 class Action(IntEnum):
@@ -129,7 +134,7 @@ def outcome_of(
     for name, price in (("entry", entry_price), ("exit", exit_price)):
         if not (math.isfinite(price) and price > 0.0):
             raise DataError(f"the {name} price is a finite number greater than zero; found {price!r}.")
-    profit, score, optimal = _measured(
+    profit, score, optimal, _ = _measured(
         np.array([action], np.int64), np.array([entry_price], np.float64), np.array([exit_price], np.float64), rules
     )
     return TrainingOutcome(
@@ -141,15 +146,17 @@ def outcome_of(
     )
 
 
-def _measured(action: Int, entry: Float, leave: Float, rules: OutcomeRules) -> tuple[Float, Float, NDArray[np.int8]]:
-    """Profit, score and optimal action: the formulas of SPEC 9.2, once for the single and the batch form."""
+def _measured(
+    action: Int, entry: Float, leave: Float, rules: OutcomeRules
+) -> tuple[Float, Float, NDArray[np.int8], Float]:
+    """Profit, score, optimal action and the market's move: the formulas of SPEC 9.2, for the single and batch form."""
     move = leave / entry - 1.0
     buy, sell = move - rules.round_trip_cost, -move - rules.round_trip_cost
     profit = np.where(action == Action.BUY, buy, np.where(action == Action.SELL, sell, 0.0))
     score = np.clip(profit / rules.target_profit, 0.0, 1.0)
     # With costs >= 0 at most one side is above 0; doing nothing is preferred to earning exactly nothing.
     optimal = np.where(buy > 0.0, Action.BUY, np.where(sell > 0.0, Action.SELL, Action.HOLD))
-    return profit, score, optimal.astype(np.int8)
+    return profit, score, optimal.astype(np.int8), move
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -209,6 +216,7 @@ class Outcomes:
         optimal_action: int8 (n,), `Action`.
         entry_ms: int64 (n,), time of the entry's price, milliseconds UTC; -1 unless validated.
         exit_ms: int64 (n,), time of the exit's price; -1 unless validated.
+        market_return: float64 (n,), exit / entry - 1, whatever was done about it; NaN unless validated.
     """
 
     status: NDArray[np.int8]
@@ -217,6 +225,7 @@ class Outcomes:
     optimal_action: NDArray[np.int8]
     entry_ms: Int
     exit_ms: Int
+    market_return: Float
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -285,10 +294,13 @@ def settle_outcomes(
     profit, score = np.zeros(made.shape[0]), np.zeros(made.shape[0])
     optimal = np.full(made.shape[0], Action.HOLD, np.int8)
     entry_ms, exit_ms = np.full(made.shape[0], -1, np.int64), np.full(made.shape[0], -1, np.int64)
+    move = np.full(made.shape[0], np.nan)
     rows, into, out = np.flatnonzero(validated), enter[validated], leave[validated]
-    profit[rows], score[rows], optimal[rows] = _measured(action[rows], prices.price[into], prices.price[out], rules)
+    profit[rows], score[rows], optimal[rows], move[rows] = _measured(
+        action[rows], prices.price[into], prices.price[out], rules
+    )
     entry_ms[rows], exit_ms[rows] = prices.time[into], prices.time[out]
-    found: tuple[NDArray[Any], ...] = (status.astype(np.int8), profit, score, optimal, entry_ms, exit_ms)
+    found: tuple[NDArray[Any], ...] = (status.astype(np.int8), profit, score, optimal, entry_ms, exit_ms, move)
     columns: dict[str, Any] = dict(zip([item.name for item in fields(Outcomes)], found, strict=True))
     if previous is None:
         return Outcomes(**columns)
@@ -298,11 +310,15 @@ def settle_outcomes(
 
 @dataclass(frozen=True, kw_only=True)
 class Settled:
-    """A prediction whose fate is known: validated, or lapsed (then its outcome is not validated)."""
+    """A prediction whose fate is known: validated, or lapsed (then its outcome is not validated).
+
+    `market_return` is exit / entry - 1, whatever was predicted; None where the prediction lapsed.
+    """
 
     prediction_id: str
     status: Status
     outcome: TrainingOutcome
+    market_return: float | None = None
 
 
 @dataclass
@@ -370,5 +386,46 @@ class OutcomeTracker:
         late = time > waiting.made_at + self.rules.horizon_ms + self.rules.max_delay_ms
         if late or waiting.entry is None:
             return Settled(prediction_id=waiting.prediction_id, status=Status.LAPSED, outcome=TrainingOutcome())
-        outcome = outcome_of(waiting.action, waiting.entry, price, self.rules)
-        return Settled(prediction_id=waiting.prediction_id, status=Status.VALIDATED, outcome=outcome)
+        return Settled(
+            prediction_id=waiting.prediction_id,
+            status=Status.VALIDATED,
+            outcome=outcome_of(waiting.action, waiting.entry, price, self.rules),
+            market_return=price / waiting.entry - 1.0,
+        )
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that later outcomes depend on, as canonical JSON holds it: rules and, in columns, what waits."""
+        waiting = list(self._leaving)
+        return {
+            "rules": {item.name: getattr(self.rules, item.name) for item in fields(self.rules)},
+            "seen_until": self._seen_until,
+            "prediction_id": [one.prediction_id for one in waiting],
+            "made_at": [one.made_at for one in waiting],
+            "action": [one.action for one in waiting],
+            "entry": [one.entry for one in waiting],
+            # Those whose entry may still come are the last ones: both queues are in order of time.
+            "entering": len(self._entering),
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from `get_state`. Raises DataError for the state of other rules, and then nothing has changed."""
+        rules = OutcomeRules(**state["rules"])
+        if rules != self.rules:
+            raise DataError(f"the state was kept under {rules}; this tracker has {self.rules}. Give it those rules.")
+        columns = (state[name] for name in ("prediction_id", "made_at", "action", "entry"))
+        self._leaving = deque(_Waiting(*row) for row in zip(*columns, strict=True))
+        self._entering = deque(list(self._leaving)[len(self._leaving) - state["entering"] :])
+        self._seen_until = state["seen_until"]
+
+    def save(self, path: Path) -> None:
+        """Write the state as a self-checking document, atomically. Raises DiskError."""
+        files.make_folder(path.parent)
+        files.write_atomic(path, document_bytes(_DOCUMENT, self.get_state()))
+
+    @classmethod
+    def load(cls, path: Path) -> OutcomeTracker:
+        """The tracker that `save` wrote. Raises DiskError, and IntegrityError when a byte is not the one written."""
+        state = parse_document(files.read_bytes(path), _DOCUMENT, path)
+        tracker = cls(OutcomeRules(**state["rules"]))
+        tracker.set_state(state)
+        return tracker

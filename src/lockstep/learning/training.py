@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from safetensors.numpy import save as save_arrays
 
+from lockstep.core.errors import IntegrityError
 from lockstep.learning.epochs import Epochs as Epochs
 from lockstep.learning.recorder import STEPS, Recorder, StepFacts
 from lockstep.learning.values import StepValues, session_value
@@ -199,3 +200,24 @@ def model_arrays(learner: Learner) -> dict[str, NDArray[Any]]:
     """The model as `state_dict` names it, trained, frozen and buffers: copies, sorted by name."""
     state = learner.module.state_dict()
     return {name: state[name].detach().cpu().numpy().copy() for name in sorted(state)}
+
+
+def load_model_arrays(module: nn.Module, data: bytes) -> None:
+    """The inverse: put the weights of a `WEIGHTS_FILE` into a module. Raises IntegrityError when they do not fit it."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    state = module.state_dict()
+    try:
+        arrays = load(data)
+    except SafetensorError as error:
+        raise IntegrityError(f"{WEIGHTS_FILE}: no file of weights ({error}). Restore it from a copy.") from error
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
+    if shapes != {name: array.shape for name, array in arrays.items()}:
+        raise IntegrityError(
+            "these weights belong to another model: names or shapes differ. Give the model they are of."
+        )
+    with torch.no_grad():
+        for name, value in state.items():
+            value.copy_(torch.from_numpy(arrays[name].copy()))

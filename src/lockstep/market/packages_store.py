@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 from blake3 import blake3
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lockstep.core import canonical, files
 from lockstep.core.errors import DataError, IntegrityError
@@ -236,6 +236,11 @@ class PackageStore:
         return self._packages
 
     @property
+    def folder(self) -> Path:
+        """Where the store is."""
+        return self._folder
+
+    @property
     def digest(self) -> str:
         """The chain over all frames: two stores with one layout are equal when these are."""
         return self._chain
@@ -272,6 +277,27 @@ class PackageStore:
         if not package.validation_flags["integrity"]:
             raise IntegrityError(f"{self._folder}: package {index} does not match its hashes. Restore it from a copy.")
         return package
+
+    def taken(self, rows: ArrayLike) -> Iterator[tuple[NDArray[np.int64], PackageBatch]]:
+        """The packages of some rows, each frame read once: their places in `rows`, and the packages.
+
+        Raises IndexError, and IntegrityError where one is damaged.
+        """
+        wanted = np.asarray(rows, np.int64)
+        if wanted.size and (wanted.min() < 0 or wanted.max() >= self._packages):
+            raise IndexError(f"the store holds packages 0 to {self._packages - 1}; asked for others.")
+        frames = np.searchsorted(np.asarray(self._starts, np.int64), wanted, side="right") - 1
+        for frame in np.unique(frames).tolist():
+            places = np.flatnonzero(frames == frame)
+            batch = self._frame(frame)[0].take(wanted[places] - self._starts[frame])
+            bad = np.flatnonzero(~batch.integrity())
+            if bad.size:
+                row = int(wanted[places[bad[0]]])
+                raise IntegrityError(
+                    f"{self._folder}: package {row} does not match its hashes. It is not used; restore the store from "
+                    "a copy."
+                )
+            yield places, batch
 
     def _rows(self, frame: int) -> int:
         stop = self._starts[frame + 1] if frame + 1 < len(self._starts) else self._packages

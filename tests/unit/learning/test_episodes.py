@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests.unit.market.package_cases import NOW, package
 
 from lockstep.core.errors import DataError, InputError, RefusedError, UnknownNameError
-from lockstep.learning.episodes import EpisodeBook, TrainingEpisode, episode_priority, ranking
+from lockstep.learning.episodes import TrainingEpisode, episode_priority, ranking
+from lockstep.learning.episodes_book import EpisodeBook
 from lockstep.learning.outcomes import Action, TrainingOutcome, outcome_of
 
 

@@ -1,0 +1,124 @@
+"""The training of an episode session: the task of networks with three heads, over pinned windows. Needs torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lockstep.kinds.episodes_data import CLASSES, PinnedEpisodes
+from lockstep.kinds.episodes_spec import ScalingTable
+from lockstep.kinds.session_replay import recorded_order
+from lockstep.learning.epochs import Epochs
+from lockstep.learning.estimate import estimate
+from lockstep.learning.learner import Learner
+from lockstep.learning.networks import HeadWeights, check_heads
+from lockstep.learning.pattern_task import Order, PatternSamples, PatternTask
+from lockstep.learning.recorder import Recorder
+from lockstep.learning.training import GradientTraining
+from lockstep.runs.kind import Estimate
+from lockstep.runs.seeds import SeedTree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lockstep.kinds.episodes_spec import EpisodesSpec, EpisodesTrainingTable
+    from lockstep.kinds.network_code import NetworkCode
+
+
+class EpisodeTask(PatternTask):
+    """`PatternTask` under the learning rates of a spec; its result says how many episodes there were."""
+
+    def __init__(
+        self, samples: PatternSamples, order: Order, table: EpisodesTrainingTable, device: str, said: Mapping[str, Any]
+    ) -> None:
+        weights = HeadWeights(**table.weights.model_dump())
+        super().__init__(samples, order, weights=weights, device=device)
+        self._table, self._said = table, dict(said)
+
+    def learning_rate(self, step: int) -> float:
+        """The schedule's."""
+        return self._table.rate(step, self.total_steps)
+
+    def result(self, learner: Learner) -> Mapping[str, Any]:
+        """Counts of episodes."""
+        return self._said
+
+
+def sizes_of(pinned: PinnedEpisodes) -> dict[str, int]:
+    """What the data decide of a network."""
+    return {"channels": pinned.features, "window": pinned.window, "classes": CLASSES}
+
+
+def scaling_of(pinned: PinnedEpisodes) -> ScalingTable:
+    """Mean and deviation of each feature over these windows, all of which are trained on.
+
+    Summed exactly (`math.fsum`), so that every machine finds the same. A feature that never changes is left as it is:
+    its deviation counts as 1.
+    """
+    rows = pinned.arrays["windows"].reshape(-1, pinned.features).astype(np.float64)
+    mean = [math.fsum(column.tolist()) / len(rows) for column in rows.T]
+    spread = [math.fsum(((column - middle) ** 2).tolist()) for column, middle in zip(rows.T, mean, strict=True)]
+    deviation = [math.sqrt(total / len(rows)) or 1.0 for total in spread]
+    return ScalingTable(mean=tuple(mean), deviation=tuple(deviation))
+
+
+def check_network(code: NetworkCode, pinned: PinnedEpisodes, seed: int) -> None:
+    """Make the network once and ask it for its heads. Raises NetworkError."""
+    import torch
+
+    sizes = sizes_of(pinned)
+    module = code.check_repeatable(sizes, SeedTree(seed).child("init"))
+    windows = torch.zeros(2, pinned.features, pinned.window)
+    check_heads(code.call(module, windows), batch=2, classes=CLASSES)
+
+
+def estimate_of(code: NetworkCode, pinned: PinnedEpisodes, spec: EpisodesSpec) -> Estimate:
+    """Steps, disk and memory."""
+    table = spec.training
+    steps = table.epochs * -(-len(pinned) // table.batch_size)
+    told = estimate(
+        lambda: code.build(sizes_of(pinned)),
+        table.settings(),
+        spec.recording.settings(),
+        steps=steps,
+        batch=table.batch_size,
+    )
+    return told.as_run_estimate()
+
+
+def training_of(spec: EpisodesSpec, pinned: PinnedEpisodes, code: NetworkCode, home: Path) -> GradientTraining:
+    """The training at its start. Weights, order and noise come from streams of their own."""
+    seeds, table, arrays = SeedTree(spec.seed), spec.training, pinned.arrays
+    mean, deviation = np.array(spec.scaling.mean), np.array(spec.scaling.deviation)
+    scaled = (arrays["windows"].astype(np.float64) - mean) / deviation
+    samples = PatternSamples(
+        windows=np.ascontiguousarray(scaled.transpose(0, 2, 1), np.float32),
+        classes=arrays["classes"],
+        returns=arrays["returns"],
+        scores=arrays["scores"],
+        profitable=arrays["profitable"],
+    )
+    order: Order | None = recorded_order(spec.session, home)
+    if order is None:
+        order = Epochs(
+            samples=len(samples), batch_size=table.batch_size, epochs=table.epochs, seeds=seeds.child("order")
+        )
+    learner = Learner(
+        code.make(sizes_of(pinned), seeds.child("init")),
+        table.settings(),
+        seeds=seeds,
+        clip_norm=table.clip_norm,
+        device=spec.device,
+    )
+    said = {"episodes": {"available": pinned.available, "used": len(pinned), "symbol": spec.episodes.symbol}}
+    session = {
+        "model": code.name,
+        "model_kind": "pattern",
+        "symbol": spec.episodes.symbol,
+        **spec.session.metadata(),
+    }
+    task = EpisodeTask(samples, order, table, spec.device, said)
+    return GradientTraining(task, learner, Recorder(spec.recording.settings(), learner), session)

@@ -1,0 +1,84 @@
+"""What a collection of episodes counted: packages seen, kept and quarantined, and what became of the predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionReport:
+    """Counts; shares are None where nothing was counted.
+
+    Attributes:
+        packages: Packages that were built.
+        stored: Those that may teach: complete enough, every mandatory flag true.
+        quarantined: Why the others may not, by reason; "total" counts packages.
+        mean_completeness: Of all packages built, in [0, 1].
+        integrity_failures: Packages that did not match their hashes.
+        rapid_changes: Premium examples among those stored.
+        validated: Episodes whose outcome is known.
+        lapsed: Episodes that no price settles any more: a gap in the data.
+        pending: Episodes whose horizon the prices do not reach.
+        profitable: Validated episodes with a profit.
+    """
+
+    packages: int = 0
+    stored: int = 0
+    quarantined: Mapping[str, int] = field(default_factory=dict)
+    mean_completeness: float | None = None
+    integrity_failures: int = 0
+    rapid_changes: int = 0
+    validated: int = 0
+    lapsed: int = 0
+    pending: int = 0
+    profitable: int = 0
+
+    @property
+    def integrity(self) -> float | None:
+        """Share of packages that match their hashes."""
+        return None if self.packages == 0 else 1.0 - self.integrity_failures / self.packages
+
+    def plus(self, later: CollectionReport) -> CollectionReport:
+        """This collection and a later one of the same book together. What was pending then counts as pending still."""
+        counts = {
+            item.name: getattr(self, item.name) + getattr(later, item.name)
+            for item in fields(self)
+            if item.name not in ("quarantined", "mean_completeness")
+        }
+        names = {*self.quarantined, *later.quarantined}
+        parts = [(one.packages, one.mean_completeness) for one in (self, later) if one.mean_completeness is not None]
+        total = sum(count for count, _ in parts)
+        return CollectionReport(
+            **counts,
+            quarantined={
+                name: self.quarantined.get(name, 0) + later.quarantined.get(name, 0) for name in sorted(names)
+            },
+            mean_completeness=sum(count * mean for count, mean in parts) / total if total else None,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As canonical JSON."""
+        return {**asdict(self), "quarantined": dict(self.quarantined)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CollectionReport:
+        """The inverse of `to_json`."""
+        return cls(**value)
+
+    def text(self) -> str:
+        """In words, a line for each stage."""
+        out = {name: count for name, count in self.quarantined.items() if count and name != "total"}
+        why = ", ".join(f"{name} {count:,}" for name, count in out.items())
+        complete = "-" if self.mean_completeness is None else f"{self.mean_completeness:.1%}"
+        sound = "-" if self.integrity is None else f"{self.integrity:.0%}"
+        return "\n".join(
+            [
+                f"packages   {self.packages:,} built, {self.stored:,} stored, mean completeness {complete}, integrity "
+                f"{sound}, {self.rapid_changes:,} in rapid changes",
+                f"quarantine {self.quarantined.get('total', 0):,}{f' ({why})' if why else ''}",
+                f"outcomes   {self.validated:,} validated ({self.profitable:,} with a profit), {self.lapsed:,} lapsed, "
+                f"{self.pending:,} pending",
+            ]
+        )
