@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import re
 import signal
 from pathlib import Path
 
@@ -14,11 +16,9 @@ pytest.importorskip("sklearn")
 from tests.acceptance.user import ROOT, User
 
 EXAMPLE = ROOT / "examples" / "cnn.toml"
-SMALL = (
-    *("--set", "data.last=1600", "--set", "features.window=16", "--set", "recording.snapshot_every=5"),
-    *("--set", "network.parameters={filters=[4,4,4],hidden=8}", "--set", "training.epochs=3"),
-)
-LONG = (*SMALL, "--set", "training.epochs=60", "--set", "training.batch_size=32")
+FEW = ("--set", "data.last=1000", "--set", "features.window=16", "--set", "training.epochs=2")
+SMALL = (*FEW, "--set", "network.parameters={filters=[4,4,4],hidden=8}", "--set", "recording.snapshot_every=5")
+LONG = (*SMALL, "--set", "training.epochs=20", "--set", "training.batch_size=24")
 NET = """
 from torch import nn
 
@@ -73,14 +73,14 @@ def test_two_seeds_part_in_spec_and_first_step(trained: User) -> None:
 def test_its_gradients_and_its_session_are_replayed(trained: User) -> None:
     """R9.31, R9.32."""
     trained("replay", "first", "--gradients")
-    trained("replay", "first", "--recompute")
     trained("replay", "first", "--session")
 
 
-@pytest.mark.parametrize("steps", [0, 23, 60])
-def test_killed_at_some_step_and_resumed_it_is_a_run_never_interrupted(
-    tmp_path: Path, steps: int, whole: dict[str, bytes]
+def test_killed_at_a_random_step_and_resumed_it_is_a_run_never_interrupted(
+    tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
+    steps = random.SystemRandom().randrange(300)
+    print(f"killed after step {steps}")
     user = User(tmp_path)
     process = user.start("train", str(EXAMPLE), *LONG)
     folder = user.wait_for_steps(process, steps=steps)
@@ -104,9 +104,7 @@ def test_a_users_network_travels_with_the_run(tmp_path: Path) -> None:
     user = User(tmp_path)
     (tmp_path / "net.py").write_text(NET)
     network = f"network.name={tmp_path / 'net.py'}:Linear"
-    plain = [item for item in SMALL if "network.parameters" not in item]
-    plain = [item for i, item in enumerate(plain) if not (item == "--set" and plain[i + 1 : i + 2] == ["--set"])]
-    folder = Path(user("train", str(EXAMPLE), *plain, "--set", network, "--json").json["folder"])
+    folder = Path(user("train", str(EXAMPLE), *FEW, "--set", network, "--json").json["folder"])
     (tmp_path / "net.py").unlink()
     assert (folder / "code" / "net.py").read_text() == NET
     user("verify", "last")
@@ -123,8 +121,6 @@ def test_a_users_network_travels_with_the_run(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_trained_is_refused_with_the_rule_and_the_cure(user: User, key: str, message: str) -> None:
-    import re
-
     answer = user("train", str(EXAMPLE), "--set", key, "--set", "features.window=160", code=2)
     assert re.search(message, answer.err), str(answer)
     assert not user.runs()
