@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from lockstep.app.results import TrainResult
-    from lockstep.bootstrap import diff, list_runs, replay, resume, sessions, sweep, train, verify
+    from lockstep.bootstrap import diff, estimate, list_runs, replay, resume, sessions, sweep, train, verify
     from lockstep.core.errors import LockstepError
     from lockstep.core.space import Space
     from lockstep.engine.costs import Costs
@@ -59,6 +59,7 @@ _HOMES: Final = {
     "backtest": "lockstep.strategies.evaluate",
     "collect_episodes": "lockstep.learning.episodes_collect",
     "diff": "lockstep.bootstrap",
+    "estimate": "lockstep.bootstrap",
     "list_runs": "lockstep.bootstrap",
     "load_candles": "lockstep.market.load",
     "replay": "lockstep.bootstrap",
@@ -93,6 +94,7 @@ __all__ = [
     "backtest",
     "collect_episodes",
     "diff",
+    "estimate",
     "list_runs",
     "load_candles",
     "replay",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lockstep.app.data import ImportReport, SnapshotInfo
     from lockstep.app.diff import DiffReport
     from lockstep.app.episodes import Lesson
+    from lockstep.app.estimate import EstimateReport
     from lockstep.app.ports import Ports
     from lockstep.app.replay import Mode, ReplayResult
     from lockstep.app.replay_step import StepView
@@ -112,6 +113,7 @@ def train(
     network: Any = None,
     episodes: EpisodeBook | None = None,
     candles: Candles | None = None,
+    samples: Any = None,
     symbol: str | None = None,
     timeframe: str | None = None,
     seed: int | str | None = None,
@@ -132,6 +134,7 @@ def train(
                   instance, with whose weights the training begins
     episodes      of the kind "cnn-episodes": the book to choose from (`lockstep.learning.episodes_collect` makes one)
     candles       the market; left out, the spec's [data], which is the bundled sample unless it says otherwise
+    samples       labelled samples for a classifier: (x, y), ({name: x}, y) or a PyTorch Dataset
     symbol, timeframe, seed, n_iterations   the spec keys market.symbol, market.timeframe, seed, search.n_iterations
     overrides     further keys as "a.b=value", like --set
     tag           a name to call the run by
@@ -150,6 +153,7 @@ def train(
         network=network,
         episodes=episodes,
         candles=candles,
+        samples=samples,
         symbol=symbol,
         timeframe=timeframe,
         seed=seed,
@@ -159,6 +163,24 @@ def train(
     enter(request.numerics, may_restart=False)
     with _ports(home, workers, observers, cancel, announce) as ports:
         return use_case(request, ports, tag=tag)
+
+
+def estimate(
+    spec: Mapping[str, Any] | Path | str | None = None, *, home: Home = None, **options: Any
+) -> EstimateReport:
+    """What a training will take (steps, time, memory, disk), without training it and without making a run.
+
+    spec       as for `train`
+    options    strategy, network, candles, samples, symbol, timeframe, seed, n_iterations, overrides: as for `train`
+
+    A network of any size is only counted, never allocated. Raises what `train` raises before its first step.
+    """
+    from lockstep.app.estimate import estimate as use_case
+    from lockstep.app.request import training_request
+
+    request = training_request(spec, **options)
+    enter(request.numerics, may_restart=False)
+    return use_case(request, store_at(home).home)
 
 
 def resume(

@@ -49,6 +49,7 @@ def training_request(
     network: Any = None,
     episodes: EpisodeBook | None = None,
     candles: Candles | None = None,
+    samples: Any = None,
     symbol: str | None = None,
     timeframe: str | None = None,
     seed: int | str | None = None,
@@ -58,6 +59,8 @@ def training_request(
     """Put together what `ls.train` and `lockstep train` were given. Raises SpecError."""
     if spec is None and strategy is None:
         raise SpecError("nothing to train: give a spec (a file or a mapping), or strategy=...")
+    if candles is not None and samples is not None:
+        raise SpecError("candles= and samples= are the data of two kinds of training: give one of them")
     if spec is not None and not isinstance(spec, Mapping | str | Path):
         raise SpecError(f"a spec is a file's path or a mapping of the same form; found {type(spec).__name__}")
     if isinstance(overrides, str):
@@ -88,6 +91,11 @@ def training_request(
         data = {key: value for key, value in _table(values, "data").items() if key not in ("source", "path")}
         values["data"] = {**data, "source": "python"}
         objects["data.candles"] = candles
+    if samples is not None:
+        # Only what describes samples: their number is theirs.
+        data = {key: value for key, value in _table(values, "data").items() if key == "classes"}
+        values["data"] = {**data, "source": "python"}
+        objects["data.samples"] = samples
     from_file = spec is not None and not isinstance(spec, Mapping)
     return TrainingRequest(
         values=values,

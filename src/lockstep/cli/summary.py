@@ -10,11 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from lockstep.cli import report_cnn
-from lockstep.cli.words import METRICS, NOTHING, count, counted, metric, number, parameter
+from lockstep.cli.words import METRICS, NOTHING, count, counted, duration, metric, number, parameter, size
 
 if TYPE_CHECKING:
     from lockstep.app.backtest import BacktestReport
     from lockstep.app.diff import DiffReport
+    from lockstep.app.estimate import EstimateReport
     from lockstep.app.results import TrainResult
     from lockstep.app.runs_admin import CheckResult
     from lockstep.app.verify import VerifyResult
@@ -38,6 +39,25 @@ def trained(result: TrainResult) -> RenderableType:
     if result.status == "complete" and "strategy" in result.summary:
         parts += [Text(), Text("verdict: not judged yet (the best of many trials always looks good)")]
     return Group(*parts)
+
+
+def estimated(report: EstimateReport) -> RenderableType:
+    """What a training would take, beside what there is."""
+    told, short = report.estimate, report.shortages()
+    rows = [
+        ("kind", report.kind),
+        ("steps", NOTHING if told.steps is None else count(told.steps)),
+        ("time", NOTHING if told.seconds is None else f"about {duration(told.seconds)} on one core"),
+        ("memory", _beside(told.memory_bytes, report.memory_free, "memory" in short)),
+        ("disk", _beside(told.disk_bytes, report.disk_free, "disk" in short)),
+    ]
+    return Group(*map(Text, report.notes), facts(rows), Text("no run was made"))
+
+
+def _beside(wanted: int | None, free: int | None, short: bool) -> str:
+    text = NOTHING if wanted is None else size(wanted)
+    there = "" if free is None else f" ({size(free)} free here)"
+    return f"{text}{there}{', TOO LITTLE' if short else ''}"
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> Table:
