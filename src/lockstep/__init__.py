@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from lockstep.app.results import TrainResult
-    from lockstep.bootstrap import diff, estimate, list_runs, replay, resume, sessions, sweep, train, verify
+    from lockstep.bootstrap import diff, estimate, list_runs, replay, report, resume, sessions, sweep, train, verify
     from lockstep.core.errors import LockstepError
     from lockstep.core.space import Space
     from lockstep.engine.costs import Costs
@@ -63,6 +63,7 @@ _HOMES: Final = {
     "list_runs": "lockstep.bootstrap",
     "load_candles": "lockstep.market.load",
     "replay": "lockstep.bootstrap",
+    "report": "lockstep.bootstrap",
     "resume": "lockstep.bootstrap",
     "sample_candles": "lockstep.market.sample",
     "sessions": "lockstep.bootstrap",
@@ -98,6 +99,7 @@ __all__ = [
     "list_runs",
     "load_candles",
     "replay",
+    "report",
     "resume",
     "sample_candles",
     "sessions",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lockstep.app.ports import Ports
     from lockstep.app.replay import Mode, ReplayResult
     from lockstep.app.replay_step import StepView
+    from lockstep.app.report import ReportResult
     from lockstep.app.results import TrainResult
     from lockstep.app.runs_admin import CheckResult, ListedRun
     from lockstep.app.sessions import Pruning
@@ -46,6 +47,8 @@ KINDS: Final = {
     "classifier": "lockstep.kinds.classifier:KIND",
     "classifier-keras": "lockstep.kinds.classifier:KERAS_KIND",
     "cnn-episodes": "lockstep.kinds.episodes:KIND",
+    "agent-session": "lockstep.kinds.agent_session:KIND",
+    "replay-agent": "lockstep.kinds.replay_agent:KIND",
     "strategy": "lockstep.kinds.strategy:KIND",
 }
 for _name, _path in KINDS.items():
@@ -119,6 +122,7 @@ def train(
     seed: int | str | None = None,
     n_iterations: int | None = None,
     overrides: Iterable[str] = (),
+    objects: Mapping[str, Any] | None = None,
     tag: str | None = None,
     workers: int = 1,
     home: Home = None,
@@ -137,6 +141,7 @@ def train(
     samples       labelled samples for a classifier: (x, y), ({name: x}, y) or a PyTorch Dataset
     symbol, timeframe, seed, n_iterations   the spec keys market.symbol, market.timeframe, seed, search.n_iterations
     overrides     further keys as "a.b=value", like --set
+    objects       further objects that a file could only name, by the key that a kind knows them by
     tag           a name to call the run by
     workers       processes; their number never changes the result
     home          folder of runs and snapshots; default LOCKSTEP_HOME, else ./lockstep-home
@@ -159,6 +164,7 @@ def train(
         seed=seed,
         n_iterations=n_iterations,
         overrides=overrides,
+        objects=objects,
     )
     enter(request.numerics, may_restart=False)
     with _ports(home, workers, observers, cancel, announce) as ports:
@@ -352,6 +358,20 @@ def prune_sessions(
     from lockstep.app.sessions import prune_sessions as use_case
 
     return use_case(store_at(home), keep_last=keep_last, max_bytes=max_bytes, remove=remove)
+
+
+def report(run: str = "last", *, out: Path | str | None = None, home: Home = None) -> ReportResult:
+    """Write a run's figures as PNGs and one HTML page that shows and says everything, and how to repeat the run.
+
+    run   a run of any status, complete or not; "best" is the session of the highest value
+    out   the folder to write to; default ./report-<run id>. Never within a run's own folder
+
+    Without matplotlib the page has tables and words, and a note says what to install. Raises IntegrityError for damage.
+    """
+    from lockstep.app.report import report as use_case
+
+    store = store_at(home)
+    return use_case(run_named(run, home=home), store, out=None if out is None else Path(out))
 
 
 def diff(a: str, b: str, *, home: Home = None) -> DiffReport:

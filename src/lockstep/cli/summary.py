@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lockstep.cli import report_cnn
+from lockstep.cli import report_cnn, report_replay_agent
 from lockstep.cli.words import METRICS, NOTHING, count, counted, duration, metric, number, parameter, size
 
 if TYPE_CHECKING:
@@ -28,10 +28,12 @@ def trained(result: TrainResult) -> RenderableType:
         parts += [Text(), Text("best parameters"), facts(_parameters(result))]
         baselines = result.summary.get("baselines", {})
         parts += [Text(), metrics_table("best", result.best.metrics, _hold(baselines))]
-        parts += [Text(line) for line in (*_luck(baselines), *_bounds(result.summary.get("bounds", {})))]
+        parts += [Text(line) for line in (*luck(baselines), *_bounds(result.summary.get("bounds", {})))]
         parts += [Text(line) for line in _holdout(result.summary)]
     if result.summary and result.spec.get("kind") == "cnn":
         parts += report_cnn.body(result.summary)
+    if result.summary and result.spec.get("kind") == "replay-agent":
+        parts += report_replay_agent.body(result.summary)
     if result.alarm is not None:
         parts += [Text(), Text(f"ALARM: {result.alarm}", style="bold red")]
     parts += [Text(f"note: {line}") for line in result.notes]
@@ -76,6 +78,8 @@ def _head(result: TrainResult) -> list[tuple[str, str]]:
     rows = [("run", f"{result.run_id} ({', '.join([result.status, *result.tags])})")]
     if result.summary and result.spec.get("kind") == "cnn":
         return [*rows, *report_cnn.head(result.spec, result.summary)]
+    if result.summary and result.spec.get("kind") == "replay-agent":
+        return [*rows, *report_replay_agent.head(result.spec, result.summary)]
     if result.spec.get("kind", "strategy") != "strategy":
         return [*rows, ("kind", str(result.spec["kind"])), *_plain(result.summary)]
     if result.summary:
@@ -148,7 +152,7 @@ def _hold(baselines: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {"buy and hold": hold} if hold else {}
 
 
-def _luck(baselines: Mapping[str, Any]) -> list[str]:
+def luck(baselines: Mapping[str, Any]) -> list[str]:
     """Where the result stands among the same trades made at random times."""
     luck = baselines.get("random_entries")
     if not luck:
@@ -228,7 +232,7 @@ def backtested(report: BacktestReport) -> RenderableType:
     ]
     baselines = {"buy_and_hold": report.buy_and_hold, "random_entries": report.random_entries}
     parts: list[RenderableType] = [facts(rows), Text(), metrics_table("value", report.metrics, _hold(baselines))]
-    parts += [Text(line) for line in (*_luck(baselines), *_bounds(report.metrics))]
+    parts += [Text(line) for line in (*luck(baselines), *_bounds(report.metrics))]
     if report.trial is not None:
         parts.append(Text(f"  equal to trial {report.trial} of run {report.run_id} in every metric, to the last bit"))
     parts += [Text(f"note: {note}") for note in report.notes]
