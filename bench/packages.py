@@ -1,7 +1,8 @@
 """Packages: how many a second are hashed, validated, built, stored and loaded, and in how much memory.
 
-One thread, in seconds of processor time, so that other work on the machine counts less. Packages of 64 bars of two
-timeframes, features and indicators: about 9 kB each in their canonical form. The limits measured in the same run: MD5
+One thread. Rates are in seconds of processor time, so that other work on the machine counts less, and beside them by
+the clock, which is what a user waits for; on an idle machine they are the same. Packages of 64 bars of two timeframes,
+features and indicators: about 9 kB each in their canonical form. The limits measured in the same run: MD5
 and BLAKE3 over the same forms, which any implementation has to do. The rate to reach is that of batch hashing with
 validation, 20,000 a second. `--million` stores and loads a million packages.
 """
@@ -54,15 +55,16 @@ def market(n: int) -> dict[str, Candles]:
     return {"1m": bars, "15m": resample(bars, "15m")}
 
 
-def rate(n: int, call: Callable[[], Any], runs: int = 5) -> float:
-    """Packages a second, the median of some runs after one warm-up."""
+def rate(n: int, call: Callable[[], Any], runs: int = 5) -> tuple[float, float]:
+    """Packages a second of processor time and of the clock, medians of some runs after one warm-up."""
     call()
     taken = []
     for _ in range(runs):
-        start = time.process_time()
+        start = time.process_time(), time.perf_counter()
         call()
-        taken.append(time.process_time() - start)
-    return n / statistics.median(taken)
+        taken.append((time.process_time() - start[0], time.perf_counter() - start[1]))
+    processor, clock = zip(*taken, strict=True)
+    return n / statistics.median(processor), n / statistics.median(clock)
 
 
 def judged(batch: PackageBatch) -> Any:
@@ -98,10 +100,14 @@ def rates() -> None:
         "hash and validate, one object each": rate(256, lambda: list(few.packages())),
         "build from candles, not hashed": rate(12_288, lambda: list(build_packages(PLAN, candles)), runs=3),
     }
-    for name, value in lines.items():
-        print(f"  {name:<40}{value:12,.0f} /s   {value / bound:6.2f} x limit")
-    verdict = "reached" if ours >= FLOOR else "MISSED"
-    print(f"  batch hashing with validation: {ours:,.0f} /s, asked for {FLOOR:,}: {verdict}")
+    for name, (processor, clock) in lines.items():
+        ratio = f"{processor / bound[0]:6.2f} x limit"
+        print(f"  {name:<40}{processor:12,.0f} /s   {ratio}   {clock:12,.0f} /s by the clock")
+    verdict = "reached" if ours[0] >= FLOOR else "MISSED"
+    print(
+        f"  batch hashing with validation: {ours[0]:,.0f} /s, {ours[1]:,.0f} /s by the clock, asked for {FLOOR:,}: "
+        f"{verdict}"
+    )
 
 
 def storage(n: int) -> None:
@@ -109,7 +115,7 @@ def storage(n: int) -> None:
     candles = market(n)
     before = peak_mib()
     with tempfile.TemporaryDirectory() as folder:
-        start = time.process_time()
+        start, clock = time.process_time(), time.perf_counter()
         with PackageWriter(Path(folder), PLAN.layout(), rules=RULES) as writer:
             for batch in build_packages(PLAN, candles):
                 writer.add_batch(batch)
@@ -118,11 +124,12 @@ def storage(n: int) -> None:
         start = time.process_time()
         store = PackageStore(Path(folder))
         loaded = sum(len(batch) for batch in store.batches())
-        read = time.process_time() - start
+        read, clock = time.process_time() - start, time.perf_counter() - clock
     print(
         f"{n:,} packages: built and stored {n / built:,.0f} /s, loaded and verified {loaded / read:,.0f} /s, "
-        f"{size / loaded:,.0f} bytes each on disk, {loaded:,} stored, {writer.quarantine.total:,} in quarantine, "
-        f"{len(store.problems)} problems; peak memory {peak_mib():,.0f} MiB, of which {peak_mib() - before:,.0f} MiB "
+        f"{clock:,.0f} s by the clock for both, {size / loaded:,.0f} bytes each on disk, {loaded:,} stored, "
+        f"{writer.quarantine.total:,} in quarantine, {len(store.problems)} problems; "
+        f"peak memory {peak_mib():,.0f} MiB, of which {peak_mib() - before:,.0f} MiB "
         "came with building, storing and loading"
     )
 

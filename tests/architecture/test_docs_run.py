@@ -14,7 +14,7 @@ from lockstep.cli.commands import command
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PAGES = ["docs/tutorial.md", "docs/api.md", "docs/runs.md"]
+PAGES = ["docs/tutorial.md", "docs/api.md", "docs/runs.md", "docs/packages.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lockstep.market.load import load_with_report as load_with_report
     from lockstep.market.load import read_bars as read_bars
     from lockstep.market.orderbook import DepthFeed as DepthFeed
+    from lockstep.market.orderbook import DepthMessage as DepthMessage
     from lockstep.market.orderbook import OrderBook as OrderBook
     from lockstep.market.orderbook import Trades as Trades
     from lockstep.market.orderbook import load_depth as load_depth
@@ -65,6 +66,7 @@ _HOME = {
     "DataCollector": "collector",
     "DataFilterConfig": "cleaning",
     "DepthFeed": "orderbook",
+    "DepthMessage": "orderbook",
     "DroppedRowsWarning": "load",
     "FewCandlesWarning": "cleaning",
     "FileSource": "source",
@@ -116,6 +118,7 @@ __all__ = [
     "DataCollector",
     "DataFilterConfig",
     "DepthFeed",
+    "DepthMessage",
     "DroppedRowsWarning",
     "FewCandlesWarning",
     "FileSource",

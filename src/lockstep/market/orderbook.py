@@ -11,7 +11,12 @@ own (Binance, "How to manage a local order book correctly"):
 Times. A decision is made by the exchange's clock, so a book counts as known at the exchange's time of its last message
 (plus a latency that the caller may add), never at the recorder's: a recorder's clock that is slow makes messages look
 known before they were sent (1.3 s in the shared Bitcoin files). A snapshot carries no exchange time: the book it
-makes is known from the next message that has one.
+makes is known from the next message that has one and reaches up to it. Diffs that arrive after a snapshot which already
+holds them are older than the book: at their times nobody could know it.
+
+Depth. A snapshot ends somewhere, and a feed tells only what changes, so levels beyond a snapshot's worst are known only
+where they changed since. `BookReport.beyond` counts the states whose best levels lie there. A side keeps its best
+levels, `max_levels` of them, however long the feed is.
 """
 
 from __future__ import annotations
@@ -35,6 +40,7 @@ BID: Final = 1
 ASK: Final = -1
 _KEPT_MESSAGES: Final = 4_096
 _FIRST_CAPACITY: Final = 4_096
+_MAX_LEVELS: Final = 16_384
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -128,8 +134,9 @@ class DepthFeed:
         _each(ordered, "depth feed", "a message's first id is not after its last", "Leave the message out.")
         stamped = self.exchange_ms > 0
         _each(stamped | self.is_snapshot, "depth feed", "diffs bear the exchange's time", "Leave the message out.")
-        falling = np.diff(self.exchange_ms[stamped]) >= 0
-        _each(falling, "depth feed", "the exchange's times never fall in feed order", "Keep the feed's order.", after=1)
+        newest = np.maximum.accumulate(np.where(stamped, self.exchange_ms, 0))
+        rising = ~stamped | (self.exchange_ms >= newest)
+        _each(rising, "depth feed", "the exchange's times never fall in feed order", "Keep the feed's order.")
 
     def __len__(self) -> int:
         return int(self.price.shape[0])
@@ -165,6 +172,15 @@ class DepthMessage:
     price: Float
     quantity: Float
 
+    def check(self) -> None:
+        """The rules of a feed, for a message that comes alone. Raises DataError: which is broken, and where."""
+        levels = {name: getattr(self, name) for name in ("side", "price", "quantity")}
+        if all(np.shape(column) == (0,) for column in levels.values()):
+            levels = dict.fromkeys(levels, np.ones(1, np.int8))  # ids and times are checked all the same
+        names = (item.name for item in fields(self) if item.name not in levels)
+        size = np.shape(levels["price"])[0]
+        DepthFeed(**{name: np.full(size, getattr(self, name)) for name in names}, **levels)
+
 
 @dataclass(frozen=True, kw_only=True)
 class BookReport:
@@ -177,6 +193,8 @@ class BookReport:
         outdated: Diffs that a snapshot already held.
         gaps: Times that ids were missing, so that the book was unknown until the next snapshot.
         crossed: States in which the best bid was not below the best ask; they are never given out.
+        beyond: States in which a best price lay beyond the levels that the last snapshot told or that were kept: levels
+            that have not changed since may be missing there.
         clock_slow_ms: How far the recorder's clock is behind the exchange's at least; 0 when it need not be.
     """
 
@@ -186,6 +204,7 @@ class BookReport:
     outdated: int
     gaps: int
     crossed: int
+    beyond: int
     clock_slow_ms: float
 
 
@@ -193,17 +212,22 @@ class OrderBook:
     """A limit order book kept from messages in feed order; `top` is None while it is not known.
 
     Snapshots may come at any time, also again. Diffs of the last messages are kept for the next one.
+
+    Args:
+        kept_messages: How many of the last diffs are kept, >= 1.
+        max_levels: How many levels a side are kept, the best ones, >= 1.
     """
 
-    def __init__(self, *, kept_messages: int = _KEPT_MESSAGES) -> None:
-        if kept_messages < 1:
-            raise DataError(f"kept_messages is a whole number >= 1; found {kept_messages!r}.")
+    def __init__(self, *, kept_messages: int = _KEPT_MESSAGES, max_levels: int = _MAX_LEVELS) -> None:
+        for name, value in (("kept_messages", kept_messages), ("max_levels", max_levels)):
+            if value < 1:
+                raise DataError(f"{name} is a whole number >= 1; found {value!r}.")
         self._recent: deque[DepthMessage] = deque(maxlen=kept_messages)
-        self._sides = {BID: _Side(1.0), ASK: _Side(-1.0)}
+        self._sides = {BID: _Side(1.0, max_levels), ASK: _Side(-1.0, max_levels)}
         self._synced = False
         self._last_id = -1
         self.time_ms: int | None = None
-        self._counts = dict.fromkeys(("messages", "applied", "reordered", "outdated", "gaps", "crossed"), 0)
+        self._counts = dict.fromkeys(("messages", "applied", "reordered", "outdated", "gaps", "crossed", "beyond"), 0)
         self._clock_slow_ms = 0.0
 
     @property
@@ -227,16 +251,19 @@ class OrderBook:
         else:
             if self._synced:
                 self._follow(message)
-                if self._synced:
+                # A message that ends before the snapshot does is older than the book.
+                if self._synced and (self.time_ms is not None or message.final_update_id >= self._last_id):
                     self.time_ms = message.exchange_ms
             self._recent.append(message)
-        if self._synced and self.crossed:
-            self._counts["crossed"] += 1
+        if self._synced:
+            self._counts["crossed"] += self.crossed
+            self._counts["beyond"] += any(side.beyond for side in self._sides.values())
 
     def _restart(self, snapshot: DepthMessage) -> None:
         for side, book in self._sides.items():
             book.clear()
             book.set(snapshot.price[snapshot.side == side], snapshot.quantity[snapshot.side == side])
+            book.reach()
         self._synced, self._last_id = True, snapshot.final_update_id
         # No message tells when a snapshot was true; the next stamped one will.
         self.time_ms = None
@@ -279,10 +306,12 @@ class OrderBook:
 class _Side:
     """One side's levels, best **last**: most changes happen near the best, and then little has to be moved.
 
-    Prices of asks are kept with a minus sign, so that both sides ascend towards their best.
+    Prices of asks are kept with a minus sign, so that both sides ascend towards their best. `_known` is the worst price
+    up to which every level is known, with that sign.
     """
 
-    def __init__(self, sign: float) -> None:
+    def __init__(self, sign: float, max_levels: int) -> None:
+        self._max_levels, self._known = max_levels, -np.inf
         self._price = np.empty(_FIRST_CAPACITY)
         self._quantity = np.empty(_FIRST_CAPACITY)
         self.size = 0
@@ -292,8 +321,17 @@ class _Side:
     def best(self) -> float:
         return float(self._price[self.size - 1]) * self._sign
 
+    @property
+    def beyond(self) -> bool:
+        """Whether the best level lies where levels may be missing."""
+        return self.size > 0 and bool(self._price[self.size - 1] < self._known)
+
     def clear(self) -> None:
-        self.size = 0
+        self.size, self._known = 0, -np.inf
+
+    def reach(self) -> None:
+        """Every level down to the worst one held is known."""
+        self._known = float(self._price[0]) if self.size else -np.inf
 
     def best_levels(self, k: int) -> tuple[Float, Float]:
         rows = slice(self.size - k, self.size)
@@ -304,6 +342,13 @@ class _Side:
             grown = 2 * (self.size + price.shape[0])
             self._price, self._quantity = np.resize(self._price, grown), np.resize(self._quantity, grown)
         self.size = int(set_levels(self._price, self._quantity, self.size, price * self._sign, quantity))
+        if self.size > self._max_levels:
+            # A quarter at once, so that it is seldom.
+            kept = self._max_levels - self._max_levels // 4
+            rows = slice(self.size - kept, self.size)
+            self._price, self._quantity = self._price[rows].copy(), self._quantity[rows].copy()
+            self.size = kept
+            self._known = max(self._known, float(self._price[0]))
 
 
 def set_levels_python(held: Float, amounts: Float, size: int, price: Float, quantity: Float) -> int:

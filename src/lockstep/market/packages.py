@@ -54,6 +54,8 @@ FLAGS: Final = (
     "integrity",
 )
 MANDATORY: Final = ("valid_timestamp", "valid_ohlcv", "integrity")
+STAMPED: Final = {"tick_data": (5, 1), "pivot_points": (3, 0)}
+"""Tables whose rows bear a time: how many columns they have, and which it is."""
 DIGEST_PREFIX: Final = "blake3:"
 ARRAY_KEY: Final = "$array"
 _TAG: Final = b"lockstep-package-1\0"
@@ -188,7 +190,7 @@ class ModelInputPackage:
             now_ms: The clock, milliseconds UTC; None for historical packages: the present cannot judge them.
         """
         found = {
-            "valid_timestamp": timestamp_is_valid(self.timestamp, rules, now_ms),
+            "valid_timestamp": timestamp_is_valid(self.timestamp, rules, now_ms) and not self._sees_later_rows(),
             "valid_ohlcv": _ohlcv_is_valid(self.ohlcv_data, self.timestamp),
             "valid_cnn_features": _has_shape(self.cnn_features, 2, rules.cnn_shape),
             "valid_rl_state": _has_shape(self.rl_state, 1, rules.rl_shape),
@@ -196,6 +198,15 @@ class ModelInputPackage:
             "integrity": (self.data_hash, self.digest) == package_hashes(canonical_form(self.payload())),
         }
         return MappingProxyType(found)
+
+    def _sees_later_rows(self) -> bool:
+        """Whether a trade or a pivot is stamped after the package: its timestamp is not when it was known."""
+        for name, (columns, time) in STAMPED.items():
+            table, moment = getattr(self, name), self.timestamp
+            stamped = isinstance(table, np.ndarray) and table.shape[1:] == (columns,) and isinstance(moment, int)
+            if stamped and bool((table[:, time] > moment).any()):
+                return True
+        return False
 
     def _price_is_consistent(self, rules: PackageRules) -> bool:
         price, bars = self.current_price, self.ohlcv_data

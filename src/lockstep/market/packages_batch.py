@@ -25,6 +25,7 @@ from lockstep.market.packages import (
     DIGEST_PREFIX,
     FIELDS,
     FLAGS,
+    STAMPED,
     ModelInputPackage,
     PackageRules,
     canonical_parts,
@@ -262,6 +263,8 @@ class PackageBatch:
             valid &= self.timestamp <= now_ms + rules.future_tolerance_ms
             if rules.max_package_age_s is not None:
                 valid &= now_ms - self.timestamp <= rules.max_package_age_s * 1_000.0
+        for name, (_, column) in STAMPED.items():
+            valid &= ~(_latest(self.pools[name], column) > self.timestamp)
         return valid
 
     def _bars_are_valid(self) -> NDArray[np.bool_]:
@@ -338,6 +341,18 @@ def _last(pool: Ranges, column: int) -> NDArray[np.float64]:
     out = np.full(pool.start.shape[0], np.nan)
     full = pool.lengths > 0
     out[full] = pool.rows[pool.stop[full] - 1, column]
+    return out
+
+
+def _latest(pool: Ranges, column: int) -> NDArray[np.float64]:
+    """The greatest value of a column in each package's rows, NaN aside; NaN where it has none."""
+    out = np.full(pool.start.shape[0], np.nan)
+    full = pool.lengths > 0
+    if full.any():
+        # A bound may lie one past the last row, so there is one more.
+        values = np.append(pool.rows[:, column], np.nan)
+        bounds = np.stack((pool.start[full], pool.stop[full]), axis=1).reshape(-1)
+        out[full] = np.fmax.reduceat(values, bounds)[::2]
     return out
 
 

@@ -270,13 +270,25 @@ class PackageStore:
 
     def package(self, index: int) -> ModelInputPackage:
         """Package number `index`, from 0. Raises IndexError, and IntegrityError where it is damaged."""
-        if not 0 <= index < self._packages:
-            raise IndexError(f"the store holds packages 0 to {self._packages - 1}; asked for {index}.")
-        frame = bisect.bisect_right(self._starts, index) - 1
+        frame = self._frame_of(index)
         package = self._frame(frame)[0].package(index - self._starts[frame])
         if not package.validation_flags["integrity"]:
             raise IntegrityError(f"{self._folder}: package {index} does not match its hashes. Restore it from a copy.")
         return package
+
+    def flags(self, index: int) -> dict[str, bool]:
+        """The flags that package number `index` had when it came, by the rules and the clock of then (R9.6).
+
+        Raises IndexError, and IntegrityError where they are damaged.
+        """
+        frame = self._frame_of(index)
+        bits = int(self._read(_HEADS, frame)[0]["flags"][index - self._starts[frame]])
+        return {name: bool(bits >> place & 1) for place, name in enumerate(FLAGS)}
+
+    def _frame_of(self, index: int) -> int:
+        if not 0 <= index < self._packages:
+            raise IndexError(f"the store holds packages 0 to {self._packages - 1}; asked for {index}.")
+        return bisect.bisect_right(self._starts, index) - 1
 
     def taken(self, rows: ArrayLike) -> Iterator[tuple[NDArray[np.int64], PackageBatch]]:
         """The packages of some rows, each frame read once: their places in `rows`, and the packages.

@@ -1,7 +1,8 @@
 """Packages as events come: the same bytes as `packages_build` makes from the stored data.
 
 Events are taken in as they become known. A package of a moment is refused when something from after that moment has
-been taken in already, so no package can see its future.
+been taken in already, so no package can see its future. An event that comes too late for a package is counted: that
+package lacks it, and the one built from stored data does not.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from lockstep.core.errors import DataError, LookAheadError
 from lockstep.core.units import parse_timeframe
-from lockstep.market.checks import find_defects
+from lockstep.market.checks import find_defects, grid_slack
 from lockstep.market.orderbook import DepthMessage, OrderBook, advance_book
 from lockstep.market.packages import ModelInputPackage
 from lockstep.market.packages_build import PackagePlan
@@ -34,6 +35,10 @@ class PackageBuilder:
         depth: Whether depth messages will come.
 
     Memory is bounded: windows, the order book, and what the detector looks back on.
+
+    Attributes:
+        late: Events that came after a package at whose moment they should have been known. While it is 0, packages are
+            those that `build_packages` makes; else raise the plan's `latency_ms`.
     """
 
     def __init__(self, plan: PackagePlan, *, trades: bool = False, depth: bool = False) -> None:
@@ -49,10 +54,12 @@ class PackageBuilder:
         self._book = OrderBook() if depth else None
         self._messages: deque[DepthMessage] = deque()
         self._detector = RapidChangeDetector(plan.symbol, plan.rapid)
-        self._triggered: deque[int] = deque()
+        self._triggered: int | None = None  # when something was rapid last
         self._sample: tuple[int, float] | None = None  # end of the step that is being sampled, last price in it
         self._seen_until = -(2**62)
+        self._sent_until = -(2**62)
         self._made_at = -(2**62)
+        self.late = 0
 
     def add_candle(
         self, timeframe: str, timestamp: int, open: float, high: float, low: float, close: float, volume: float
@@ -70,8 +77,8 @@ class PackageBuilder:
         defects = find_defects({**columns, "timestamp": np.array([timestamp], np.int64)})
         if defects:
             raise DataError(f"a bar of {timeframe} is no candle: {defects[0]}. Leave it out and report its source.")
-        if bars and timestamp < bars[-1][0] + length:
-            raise DataError(f"bars of {timeframe} ascend; found {timestamp} after {int(bars[-1][0])}. Sort them.")
+        if bars:
+            _follows(timeframe, timestamp, int(bars[-1][0]))
         bars.append(row)
         self._saw(timestamp + length)
         if timeframe == self.plan.base:
@@ -114,20 +121,30 @@ class PackageBuilder:
         self._sample = end, float(price)
 
     def add_depth(self, message: DepthMessage) -> None:
-        """Take in a message of the depth feed, in feed order. Raises DataError."""
+        """Take in a message of the depth feed, in feed order. Raises DataError, and then nothing has changed."""
         if self._book is None:
             raise DataError("this builder was made without an order book. Make it with depth=True.")
+        message.check()
+        if 0 < message.exchange_ms < self._sent_until:
+            raise DataError(
+                f"messages come in feed order; found one of {message.exchange_ms} after one of {self._sent_until}."
+            )
         self._messages.append(message)
         if message.exchange_ms > 0:
+            self._sent_until = message.exchange_ms
             self._saw(message.exchange_ms)
+            # No package may be older than what was taken in, so nothing has to wait.
+            advance_book(self._book, self._messages, message.exchange_ms)
 
     def _saw(self, exchange_ms: int) -> None:
-        self._seen_until = max(self._seen_until, exchange_ms + self.plan.latency_ms)
+        known = exchange_ms + self.plan.latency_ms
+        self.late += known <= self._made_at
+        self._seen_until = max(self._seen_until, known)
 
     def _observe(self, time: int, price: float) -> None:
         event = self._detector.update(time + self.plan.latency_ms, price)
         if event is not None:
-            self._triggered.append(event.timestamp)
+            self._triggered = event.timestamp
 
     def package(self, moment: int) -> ModelInputPackage:
         """The package of a moment (milliseconds UTC, later than the one before).
@@ -187,7 +204,6 @@ class PackageBuilder:
         if self._book is None:
             return None
         sent_by = moment - self.plan.latency_ms
-        advance_book(self._book, self._messages, sent_by)
         if self._book.time_ms is None or sent_by - self._book.time_ms > self.plan.max_book_age_ms:
             return None
         return self._book.top(self.plan.levels)
@@ -196,6 +212,17 @@ class PackageBuilder:
         if self._sample is not None and self._sample[0] + self.plan.latency_ms <= moment:
             self._observe(*self._sample)
             self._sample = None
-        while self._triggered and self._triggered[0] <= moment - self.plan.rapid.window_ms:
-            self._triggered.popleft()
-        return len(self._triggered) > 0
+        return self._triggered is not None and self._triggered > moment - self.plan.rapid.window_ms
+
+
+def _follows(timeframe: str, timestamp: int, last: int) -> None:
+    """Raises DataError unless a bar may come after another, by the rules of `checks`: later, and on its grid."""
+    length = parse_timeframe(timeframe)
+    slack = grid_slack(length)
+    if timestamp < last + length - slack:
+        raise DataError(f"bars of {timeframe} ascend; found {timestamp} after {last}. Sort them.")
+    if (timestamp - last) % (slack or length):
+        raise DataError(
+            f"bars of {timeframe} lie on one grid; found {timestamp} after {last}, which is not a whole number of "
+            "bars later. Check the timeframe."
+        )

@@ -90,6 +90,47 @@ def test_nothing_is_known_of_a_snapshot_until_a_stamped_message_follows() -> Non
     assert book.top(1) is not None
 
 
+def test_a_snapshot_that_is_ahead_of_its_diffs_is_not_known_at_their_times() -> None:
+    """No look-ahead: ids until 10 were sent at 10 ms; the diff of id 8 to 9, at 9 ms, is older than the book."""
+    book = applied(snapshot(10, BOOK), message(8, 9, []))
+    assert book.time_ms is None
+    assert book.top(1) is None
+    book.apply(message(10, 10, []))
+    assert book.time_ms == MONDAY + 10
+    assert book.top(1) is not None
+    assert book.report().outdated == 2
+
+
+def test_levels_beyond_what_the_snapshot_told_are_counted() -> None:
+    """The snapshot's worst bid is 98: once 99 and 98 are gone, a bid of 97 may not be the best there is."""
+    gone = message(11, 11, [(1, 99.0, 0.0), (1, 97.0, 1.0)])
+    book = applied(snapshot(10, BOOK), gone)
+    assert book.report().beyond == 0
+    book.apply(message(12, 12, [(1, 98.0, 0.0)]))
+    assert book.top(1).tolist() == [[97.0, 1.0, 101.0, 3.0]]  # type: ignore[union-attr]
+    assert book.report().beyond == 1
+    book.apply(snapshot(12, [(1, 97.0, 1.0), (-1, 101.0, 3.0)]))
+    assert book.report().beyond == 1
+
+
+def test_a_book_keeps_its_best_levels_however_long_the_feed_is() -> None:
+    """Bounded memory: 2,000 bids that are never removed, one above the other, in a book of 100 levels."""
+    book = OrderBook(max_levels=100, kept_messages=10)
+    book.apply(snapshot(10, [(1, 1.0, 1.0), (-1, 9_999.0, 1.0)]))
+    for k in range(2_000):
+        book.apply(message(11 + k, 11 + k, [(1, 2.0 + k, 1.0 + k)]))
+        assert book._sides[1].size <= 100
+    top = book.top(1)
+    assert top is not None
+    assert top.tolist() == [[2_001.0, 2_000.0, 9_999.0, 1.0]]
+    assert book.report().beyond == 0
+    best = message(2_011, 2_011, [(1, 2_001.0 - k, 0.0) for k in range(book._sides[1].size)] + [(1, 5.0, 1.0)])
+    book.apply(best)
+    assert book.report().beyond == 1
+    with pytest.raises(DataError, match="max_levels is a whole number >= 1"):
+        OrderBook(max_levels=0)
+
+
 def test_missing_ids_make_the_book_unknown_until_the_next_snapshot() -> None:
     book = applied(snapshot(10, BOOK), message(11, 12, []), message(14, 15, []))
     assert book.update_id is None

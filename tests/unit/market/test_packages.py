@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from blake3 import blake3
 from tests.unit.market.bars import HOUR
-from tests.unit.market.package_cases import NOW, bars, package, payload
+from tests.unit.market.package_cases import LAYOUT, NOW, bars, package, payload
 
 from lockstep.core.errors import DataError, InputError
 from lockstep.market.packages import (
@@ -23,6 +23,7 @@ from lockstep.market.packages import (
     PackageRules,
     canonical_form,
 )
+from lockstep.market.packages_batch import PackageBatch
 from lockstep.market.packages_quarantine import Quarantine, reasons_against
 
 
@@ -148,6 +149,19 @@ def test_age_is_asked_for_only_where_a_rule_says_so() -> None:
     assert flag("valid_timestamp", now_ms=NOW + 10**9)
     assert flag("valid_timestamp", rules, now_ms=NOW + 60_000)
     assert not flag("valid_timestamp", rules, now_ms=NOW + 60_001)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value"), [("tick_data", 1, NOW + 1.0), ("pivot_points", 0, NOW + 1.0), ("tick_data", 1, NOW)]
+)
+def test_a_package_that_holds_rows_stamped_after_it_is_refused(name: str, column: int, value: float) -> None:
+    """No look-ahead: a trade or a swing of one millisecond later says that the timestamp is wrong; both forms."""
+    table = np.array(payload()[name])
+    table[0, column] = value
+    one = package(**{name: table})
+    assert one.validation_flags["valid_timestamp"] == (value <= NOW)
+    batch = PackageBatch.from_packages([package(), one, package(**{name: None})], LAYOUT)
+    assert batch.flags()[:, FLAGS.index("valid_timestamp")].tolist() == [True, value <= NOW, True]
 
 
 def test_a_moment_needs_a_zone() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.unit.market.bars import HOUR, MONDAY, SHARED
-from tests.unit.market.package_cases import PLAN, market
+from tests.unit.market.package_cases import PLAN, market, message, snapshot
 from tests.unit.market.test_orderbook import feed
 
 from lockstep.core.errors import DataError, InputError, LookAheadError
@@ -210,6 +211,49 @@ def test_a_builder_refuses_to_show_the_future() -> None:
         builder.package(MONDAY + HOUR + PLAN.latency_ms)
 
 
+def test_an_event_that_comes_too_late_is_counted() -> None:
+    """The bar was known at its close and 40 ms; the package of that moment was made without it."""
+    builder = PackageBuilder(PLAN)
+    close = MONDAY + HOUR
+    assert builder.package(close + PLAN.latency_ms).ohlcv_data is None
+    builder.add_candle("1h", MONDAY, 100.0, 101.0, 99.0, 100.0, 1.0)
+    assert builder.late == 1
+    builder.add_candle("1h", close, 100.0, 101.0, 99.0, 100.0, 1.0)
+    assert builder.late == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"price": np.array([float("nan")])}, "price is finite"),
+        ({"price": np.array([-1.0])}, "prices are greater than zero"),
+        ({"quantity": np.array([-1.0])}, "quantities are not negative"),
+        ({"side": np.array([0], np.int8)}, "a side is 1"),
+        ({"side": np.array([1, 1], np.int8)}, "one length"),
+        ({"first_update_id": 99}, "a message's first id is not after its last"),
+        ({"exchange_ms": 0}, "diffs bear the exchange's time"),
+        ({"exchange_ms": MONDAY + 10}, "in feed order"),
+    ],
+)
+def test_a_builder_checks_messages_as_a_feed_does(changes: dict[str, Any], text: str) -> None:
+    builder = PackageBuilder(PLAN, depth=True)
+    builder.add_depth(message(11, 11, []))
+    with pytest.raises(DataError, match=text):
+        builder.add_depth(replace(message(12, 12, [(1, 99.0, 1.0)]), **changes))
+
+
+def test_a_builder_that_makes_no_package_keeps_nothing_waiting() -> None:
+    """Bounded memory: messages are applied as they come, triggers are one time."""
+    builder = PackageBuilder(PLAN, trades=True, depth=True)
+    builder.add_depth(snapshot(10, [(1, 99.0, 1.0), (-1, 101.0, 1.0)]))
+    for k in range(11, 2_000):
+        builder.add_depth(message(k, k, [(1, 99.0, float(k))]))
+    assert not builder._messages
+    top = builder.package(MONDAY + 2_000 + PLAN.latency_ms).cob_data
+    assert top is not None
+    assert top.tolist() == [[99.0, 1_999.0, 101.0, 1.0]]
+
+
 def test_a_builder_checks_what_it_is_given() -> None:
     builder = PackageBuilder(PLAN, trades=True)
     for row, text in (
@@ -222,6 +266,8 @@ def test_a_builder_checks_what_it_is_given() -> None:
     builder.add_candle("1h", MONDAY, 1.0, 1.0, 1.0, 1.0, 1.0)
     with pytest.raises(DataError, match="bars of 1h ascend"):
         builder.add_candle("1h", MONDAY + HOUR - 1, 1.0, 1.0, 1.0, 1.0, 1.0)
+    with pytest.raises(DataError, match="bars of 1h lie on one grid"):
+        builder.add_candle("1h", MONDAY + HOUR + 1, 1.0, 1.0, 1.0, 1.0, 1.0)
     builder.add_trade(5, MONDAY, 1.0, 1.0, 1)
     with pytest.raises(DataError, match="trades ascend"):
         builder.add_trade(5, MONDAY, 1.0, 1.0, 1)

@@ -17,7 +17,7 @@ from tests.unit.market.package_cases import LAYOUT, NOW, PLAN, market, package
 
 from lockstep.core.errors import DataError, DiskError, IntegrityError, RefusedError
 from lockstep.core.hashing import digest_columns
-from lockstep.market.packages import ModelInputPackage, PackageRules
+from lockstep.market.packages import FLAGS, ModelInputPackage, PackageRules
 from lockstep.market.packages_batch import PackageBatch, concatenated
 from lockstep.market.packages_build import build_packages
 from lockstep.market.packages_layout import PackageLayout
@@ -96,6 +96,20 @@ def test_single_packages_are_judged_as_they_come(tmp_path: Path) -> None:
         "valid_ohlcv": 0,
         "integrity": 1,
     }
+
+
+def test_the_flags_of_then_are_kept(tmp_path: Path) -> None:
+    """R9.6: a shape that the rules of collection refused is known later, when nobody knows those rules."""
+    rules = PackageRules(cnn_shape=(4, 8), max_package_age_s=60.0)
+    with PackageWriter(tmp_path, LAYOUT, rules=rules) as writer:
+        assert writer.add(package(), now_ms=NOW)
+        assert writer.add(package(cnn_features=np.full((4, 8), 0.25, np.float32), current_price=50.0), now_ms=NOW)
+    store = PackageStore(tmp_path)
+    sound = dict.fromkeys(FLAGS, True)
+    assert store.flags(0) == {**sound, "valid_cnn_features": False}
+    assert store.flags(1) == {**sound, "consistent_price": False}
+    with pytest.raises(IndexError, match="asked for 2"):
+        store.flags(2)
 
 
 def test_equal_packages_make_equal_files_however_they_came(tmp_path: Path) -> None:
