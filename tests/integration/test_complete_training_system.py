@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,21 +11,25 @@ import pytest
 
 pytest.importorskip("torch")
 
-import itertools
 
 from tests.unit.learning.episode_markets import SYMBOL, plan, trending
-from tests.unit.test_trainers import small, state
+from tests.unit.test_cnn_trainer import small, state
 
 import lockstep as ls
 from lockstep.bootstrap import remove_run
+from lockstep.cnn_trainer import CNNTrainer, EpisodeTraining
 from lockstep.learning.episodes_book import EpisodeBook
 from lockstep.learning.episodes_collect import collect_episodes
+from lockstep.learning.outcomes import TrainingOutcome
 from lockstep.learning.record import SessionRecord
 from lockstep.learning.replay import replay_gradients
 from lockstep.rl import ProfitWeightedExperienceBuffer, RLExperience
+from lockstep.rl.double_dqn import DoubleDQN
+from lockstep.rl.networks import NetworkShape
+from lockstep.rl_trainer import RLTrainer
 from lockstep.runs.check import check
 from lockstep.runs.folder import RunFolder
-from lockstep.trainers import CNNTrainer, EpisodeTraining
+from lockstep.runs.seeds import SeedTree
 
 SETTINGS = {"training": {"epochs": 6, "batch_size": 32, "learning_rate": 0.003}}
 
@@ -129,26 +134,45 @@ def test_a_session_is_verified_in_a_fresh_process_and_gone_through_again(system:
     remove_run(again.run_id, home=system.home)
 
 
-def test_an_agent_remembers_the_same_outcomes_and_is_dealt_the_profitable_ones(system: System) -> None:
-    """R9.21 to R9.25, R9.27: states of packages, profits of episodes; 70 % of a batch is profitable at least."""
-    book = system.book
+def experiences_of(book: EpisodeBook) -> list[tuple[RLExperience, TrainingOutcome]]:
+    """What an agent lived through while the episodes happened: states of packages, actions predicted, outcomes."""
     settled = [one for one in book if one.outcome.outcome_validated and one.package is not None]
-    buffer = ProfitWeightedExperienceBuffer(len(settled), seed=3)
-    for one, after in itertools.pairwise(settled):
-        number = buffer.add(
+    states = [one.package.rl_state for one in settled if one.package is not None]
+    return [
+        (
             RLExperience(
-                state=one.package.rl_state,  # type: ignore[union-attr, arg-type]
+                state=state,  # type: ignore[arg-type]
                 action=int(one.predictions["action"]),
                 reward=one.outcome.actual_profit,
-                next_state=after.package.rl_state,  # type: ignore[union-attr, arg-type]
-            )
+                next_state=after,  # type: ignore[arg-type]
+            ),
+            one.outcome,
         )
-        assert buffer.update_outcome(number, one.outcome)
-    assert buffer.profitable_size == sum(one.outcome.is_profitable for one in settled[:-1])
+        for one, (state, after) in zip(settled, itertools.pairwise(states), strict=False)
+    ]
+
+
+def test_an_agent_remembers_the_same_outcomes_and_learns_from_the_profitable_ones(system: System) -> None:
+    """R9.21 to R9.27: 70 % of a batch is profitable at least; the agent's session is a run like the network's."""
+    lived = experiences_of(system.book)
+    buffer = ProfitWeightedExperienceBuffer(len(lived), seed=3)
+    trainer = RLTrainer(
+        DoubleDQN(NetworkShape(inputs=8, hidden=(16,)), seeds=SeedTree(1)), buffer, home=system.home, symbol=SYMBOL
+    )
+    for experience, outcome in lived:
+        assert trainer.update_outcome(trainer.add_experience(experience), outcome)
+    assert buffer.profitable_size == sum(outcome.is_profitable for _, outcome in lived)
     dealt = [buffer.sample_batch(64) for _ in range(5)]
     assert np.mean([batch.is_profitable.mean() for batch in dealt]) >= 0.7
     assert buffer.statistics().max_training_count >= 1
+    told = trainer.train_profit_weighted(updates=30, batch_size=32)
+    assert (told.status, told.steps) == ("complete", 30)
+    session = {one.session_id: one for one in ls.sessions(home=system.home)}[str(told.session_id)]
+    assert session.symbol == SYMBOL
+    record = SessionRecord(RunFolder(told.folder))  # type: ignore[arg-type]
+    assert replay_gradients(record, check_every=1).checked == 30
     assert buffer.check_valid() == (True, "")
+    remove_run(str(told.session_id), home=system.home)
 
 
 def test_the_record_is_as_large_as_it_was_told_to_be(system: System) -> None:

@@ -20,6 +20,7 @@ from tests.unit.three_heads import ThreeHeads
 
 import lockstep as ls
 from lockstep.bootstrap import store_at
+from lockstep.cnn_trainer import CNNTrainer
 from lockstep.core.errors import DataError, InputError, IntegrityError, NetworkError
 from lockstep.kinds import episodes_data
 from lockstep.learning.episodes_book import EpisodeBook
@@ -30,7 +31,6 @@ from lockstep.learning.record import CNNTrainingStep, SessionRecord
 from lockstep.learning.replay import replay_gradients
 from lockstep.learning.sessions import CNNTrainingSession, list_sessions
 from lockstep.runs.folder import RunFolder
-from lockstep.trainers import CNNTrainer
 
 FAST = {"training": {"epochs": 2, "batch_size": 16}, "recording": {"snapshot_every": 3}}
 
