@@ -36,11 +36,11 @@ class EpisodeTask(PatternTask):
     ) -> None:
         weights = HeadWeights(**table.weights.model_dump())
         super().__init__(samples, order, weights=weights, device=device)
-        self._table, self._said, self._steps = table, dict(said), order.steps
+        self._table, self._said = table, dict(said)
 
     def learning_rate(self, step: int) -> float:
         """The schedule's."""
-        return self._table.rate(step, self._steps)
+        return self._table.rate(step, self.planned_steps)
 
     def result(self, learner: Learner) -> Mapping[str, Any]:
         """Counts of episodes."""
