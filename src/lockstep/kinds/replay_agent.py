@@ -8,6 +8,7 @@ torch is loaded when a run is prepared, not when the kind is looked up.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -157,6 +158,11 @@ def _estimate(plan: Plan) -> tuple[Estimate, list[str]]:
     lived = spec.training.learning_starts + spec.training.steps_per_update * spec.training.updates
     observation = 4 * plan.shape().inputs
     experiences = lived * (2 * observation + 16) + spec.training.updates * 64
+    table = plan.settings()
+    if spec.recording.level == "full" and table.tau == 1.0:
+        # Buffers are written when they change: here when the target network is copied.
+        held = sum(array.nbytes for array in training.learner.buffer_arrays().values())
+        experiences -= math.floor(spec.training.updates * held * (1.0 - 1.0 / table.target_every))
     kept = min(spec.buffer.capacity, lived) * (2 * observation + 300)
     return (
         Estimate(

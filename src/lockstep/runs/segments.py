@@ -257,6 +257,14 @@ class SegmentReader:
             row += frame.rows
         return joined
 
+    def latest(self, name: str, step: int) -> dict[str, NDArray[Any]]:
+        """The columns of the newest frame at or before `step`, for a segment that is written when something changes.
+
+        Empty where there is none. Raises IntegrityError, DiskError.
+        """
+        entries = self._visible(name, None, step + 1)
+        return self.read(name, start=entries[-1].step, stop=step + 1) if entries else {}
+
     def _visible(self, name: str, start: int | None, stop: int | None) -> list[_Entry]:
         self._scan(name)
         entries = self._index.get(name, [])
