@@ -191,7 +191,7 @@ def test_a_network_without_the_heads_is_refused_before_the_run_starts(tmp_path: 
         ({"split": {"validation": 0.6, "test": 0.5}}, SpecError, "leave something to train on"),
         ({"training": {"class_weights": [1.0, 2.0]}}, InputError, "class_weights lists 3 numbers above 0"),
         ({"labels": {"threshold": 50.0}}, DataError, "every class has a training sample"),
-        ({"network": {"parameters": {"window": 6}}}, NetworkError, "a multiple of 4; found 6"),
+        ({"network": {"parameters": {"window": 6}}}, InputError, "a multiple of 4; found 6"),
         ({"training": {"optimizer": "rmsprop", "form": "fused"}}, SpecError, "no fused RMSprop"),
     ],
 )
