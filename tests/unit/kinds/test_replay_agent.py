@@ -221,7 +221,7 @@ def test_its_session_is_valued_and_replays_both_ways(tmp_path: Path) -> None:
 
 
 def test_target_networks_are_written_when_they_change(tmp_path: Path) -> None:
-    """target_every 3 of 7 updates: at the first step, and after updates 2 and 5; every state is rebuilt all the same."""
+    """target_every 3 of 7 updates: at the first step and after updates 2 and 5; every state is rebuilt all the same."""
     record = SessionRecord(run_of(market(), tmp_path, tmp_path / "run"))
     assert [frame.step for frame in record.segments.frames("buffers")] == [0, 2, 5]
     for step in range(7):
