@@ -1,4 +1,4 @@
-"""A book of episodes: what a million take in memory, on disk and in time; and what a collection costs beside its hashes.
+"""A book of episodes: what a million take in memory, on disk and in time; a collection beside its hashes.
 
     python -m bench.episodes [--episodes 1000000] [--bars 20000]
 
