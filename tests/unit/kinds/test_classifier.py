@@ -1,4 +1,4 @@
-"""The PyTorch kind of classifier: the contract, equality with the plain functions, data of the user, what is refused."""
+"""The PyTorch kind of classifier: the contract, equality with the plain functions, data, what is refused."""
 
 from __future__ import annotations
 
