@@ -23,10 +23,12 @@ import numpy as np
 from PIL import Image
 
 from lockstep import bootstrap
+from lockstep.app.report import ReportResult, report_page
 from lockstep.cli.main import run as command_line
 from lockstep.core.errors import InputError, IntegrityError, Interrupted
 from lockstep.learning.overview import Overview, edges, layers
 from lockstep.learning.record import SessionRecord
+from lockstep.reports.html import page_html
 from lockstep.runs import registry
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.store import reproduction
@@ -72,14 +74,25 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.fixture(scope="module")
+def written(home: Path, tmp_path_factory: pytest.TempPathFactory) -> ReportResult:
+    """The report of the first run."""
+    return bootstrap.report("first", out=tmp_path_factory.mktemp("report"), home=home)
+
+
+def page_of(home: Path, run: str) -> tuple[list[str], str]:
+    """Names of the figures, and the text, of a page that nobody draws."""
+    page = report_page(bootstrap.run_folder(run, home=home))
+    return [figure.name for figure in page.figures], Page(page_html(page, {}).decode()).text
+
+
 def read(written: Any) -> tuple[str, Page]:
     text = written.html.read_text()
     return text, Page(text)
 
 
-def test_a_gradient_training_is_shown_with_the_lines_that_repeat_it(home: Path, tmp_path: Path) -> None:
+def test_a_gradient_training_is_shown_with_the_lines_that_repeat_it(home: Path, written: ReportResult) -> None:
     """Issue 3's viewer; SPEC 0.1 item 20: seed, fingerprint, data hash and command are on the page."""
-    written = bootstrap.report("first", out=tmp_path / "out", home=home)
     assert [path.name for path in written.files] == ["report.html", *(f"{name}.png" for name in FIGURES)]
     for path in written.files[1:]:
         with Image.open(path) as picture:
@@ -94,9 +107,9 @@ def test_a_gradient_training_is_shown_with_the_lines_that_repeat_it(home: Path, 
     assert 'name="viewport"' in text
 
 
-def test_a_page_is_one_file_that_needs_neither_network_nor_script(home: Path, tmp_path: Path) -> None:
+def test_a_page_is_one_file_that_needs_neither_network_nor_script(written: ReportResult) -> None:
     """Pictures are embedded, for light and dark, wide and narrow; each has words for those who do not see it."""
-    text, page = read(bootstrap.report("first", out=tmp_path / "out", home=home))
+    text, page = read(written)
     assert "script" not in page.tags
     assert not {"link", "iframe", "object", "form", "base"} & set(page.tags)
     assert "http:" not in text
@@ -111,34 +124,35 @@ def test_a_page_is_one_file_that_needs_neither_network_nor_script(home: Path, tm
     assert sum("dark" in item for item in media) == 2 * len(FIGURES)
 
 
-def test_the_same_run_gives_the_same_bytes(home: Path, tmp_path: Path) -> None:
-    one, two = (bootstrap.report("first", out=tmp_path / name, home=home) for name in ("one", "two"))
-    for first, second in zip(one.files, two.files, strict=True):
+def test_the_same_run_gives_the_same_bytes(home: Path, tmp_path: Path, written: ReportResult) -> None:
+    again = bootstrap.report("first", out=tmp_path, home=home)
+    for first, second in zip(written.files, again.files, strict=True):
         assert first.read_bytes() == second.read_bytes(), first.name
 
 
 def test_nothing_is_written_into_the_folder_of_a_run(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = bootstrap.run_folder("first", home=home)
-    before = sorted(folder.path.rglob("*"))
+    run = bootstrap.train({"kind": "toy", "steps": 3}, home=home)
+    before = sorted(run.folder.rglob("*"))
     monkeypatch.chdir(tmp_path)
-    assert bootstrap.report("first", home=home).folder == Path(f"report-{folder.path.name}")
+    assert bootstrap.report(run.run_id, home=home).folder == Path(f"report-{run.run_id}")
     with pytest.raises(InputError, match="which is sealed"):
-        bootstrap.report("first", out=folder.path / "artifacts" / "report", home=home)
-    assert sorted(folder.path.rglob("*")) == before
+        bootstrap.report(run.run_id, out=run.folder / "artifacts" / "report", home=home)
+    assert sorted(run.folder.rglob("*")) == before
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="found a file"):
-        bootstrap.report("first", out=tmp_path / "file", home=home)
+        bootstrap.report(run.run_id, out=tmp_path / "file", home=home)
 
 
 HOSTILE = "<script>alert(1)</script> \"'&amp; $x^{$ \\frac \u202etxt.exe \x07 \U0001f4a5 " + "n" * 200
 
 
-def test_hostile_names_are_shown_and_never_obeyed(home: Path, tmp_path: Path) -> None:
+def test_hostile_names_are_shown_and_never_obeyed(home: Path) -> None:
     """Markup, mathematics, a change of direction, a bell, a letter that no font has, and length."""
     run = bootstrap.train({**SPEC, "epochs": 1, "name": HOSTILE}, home=home)
-    text, page = read(bootstrap.report(run.run_id, out=tmp_path / "out", home=home))
+    text = page_html(report_page(bootstrap.run_folder(run.run_id, home=home)), {}).decode()
+    page = Page(text)
     assert "script" not in page.tags
     assert "alert(1)" in page.text, "it is shown"
     assert "\u202e" not in text
@@ -165,27 +179,23 @@ def test_hostile_names_of_layers_are_drawn() -> None:
 
 
 @pytest.mark.parametrize("level", ["norms", "none"])
-def test_levels_that_keep_less_show_what_there_is(home: Path, tmp_path: Path, level: str) -> None:
+def test_levels_that_keep_less_show_what_there_is(home: Path, level: str) -> None:
     run = bootstrap.train({**SPEC, "recording": {"level": level}}, home=home)
-    written = bootstrap.report(run.run_id, out=tmp_path / "out", home=home)
-    figures = (
-        FIGURES if level == "norms" else [name for name in FIGURES if name not in ("gradient-layers", "update-ratio")]
-    )
-    assert [figure.name for figure in written.page.figures] == figures
-    _, page = read(written)
-    assert ("norms of each layer were not kept" in page.text) == (level == "none")
-    assert "--recompute" in page.text, "gradients cannot be applied"
+    kept = [name for name in FIGURES if level == "norms" or name not in ("gradient-layers", "update-ratio")]
+    figures, text = page_of(home, run.run_id)
+    assert figures == kept
+    assert ("norms of each layer were not kept" in text) == (level == "none")
+    assert "--recompute" in text, "gradients cannot be applied"
 
 
-def test_an_interrupted_run_is_shown_as_far_as_it_went(home: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_shown_as_far_as_it_went(home: Path) -> None:
     cancel = Cancel()
     with pytest.raises(Interrupted):
         bootstrap.train(SPEC, home=home, tag="stopped", cancel=cancel, observers=[StopAfter(cancel, 5)])
-    written = bootstrap.report("stopped", out=tmp_path / "out", home=home)
-    _, page = read(written)
-    assert "interrupted: what follows is as far as it went" in page.text
-    assert f"lockstep resume {written.run_id}" in page.text
-    assert [figure.name for figure in written.page.figures] == FIGURES
+    figures, text = page_of(home, "stopped")
+    assert figures == FIGURES
+    assert "interrupted: what follows is as far as it went" in text
+    assert f"lockstep resume {bootstrap.run_folder('stopped', home=home).path.name}" in text
 
 
 def test_a_damaged_run_is_not_shown(home: Path, tmp_path: Path) -> None:
@@ -228,7 +238,7 @@ def test_without_matplotlib_tables_and_words_are_written_and_the_extra_is_named(
 def test_the_command_says_where_the_page_is(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert command_line(["report", "best", "--out", str(out), "--home", str(home)]) == 0
-    assert re.search(rf"report of run .*: {out}/report\.html \(.* kB|MB\), 6 figures", capsys.readouterr().out)
+    assert re.search(rf"report of run \S+: {out}/report\.html \(.*\), 6 figures", capsys.readouterr().out)
     assert command_line(["report", "first", "--open", "perhaps", "--home", str(home)]) == 2
 
 
@@ -259,8 +269,12 @@ def test_a_session_in_bins_agrees_with_its_columns(home: Path) -> None:
 
 
 def test_many_layers_are_joined_by_the_fronts_of_their_names() -> None:
-    """Sixty blocks of two layers are 120; by their first two parts they are 60, by the first alone one."""
+    """Sixty blocks of two layers are 120, by their first two parts 60, by the first alone one: neighbours join."""
     names = [f"net.{block}.{layer}.weight" for block in range(60) for layer in "ab"]
-    assert list(layers(names)) == ["net"]
+    joined = layers(names)
+    assert len(joined) == 40
+    assert joined["net.0"] == [0, 1]
+    assert joined["net.1 to net.2"] == [2, 3, 4, 5]
+    assert sorted(place for places in joined.values() for place in places) == list(range(120))
     assert layers(["a.weight", "a.bias", "b"]) == {"a": [0, 1], "b": [2]}
     assert len(layers([f"net.{block}.{layer}.weight" for block in range(20) for layer in "abc"])) == 20
