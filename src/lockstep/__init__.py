@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from lockstep.app.results import TrainResult
-    from lockstep.bootstrap import diff, list_runs, replay, resume, sessions, sweep, train, verify
+    from lockstep.bootstrap import diff, estimate, list_runs, replay, report, resume, sessions, sweep, train, verify
     from lockstep.core.errors import LockstepError
     from lockstep.core.space import Space
     from lockstep.engine.costs import Costs
@@ -59,9 +59,11 @@ _HOMES: Final = {
     "backtest": "lockstep.strategies.evaluate",
     "collect_episodes": "lockstep.learning.episodes_collect",
     "diff": "lockstep.bootstrap",
+    "estimate": "lockstep.bootstrap",
     "list_runs": "lockstep.bootstrap",
     "load_candles": "lockstep.market.load",
     "replay": "lockstep.bootstrap",
+    "report": "lockstep.bootstrap",
     "resume": "lockstep.bootstrap",
     "sample_candles": "lockstep.market.sample",
     "sessions": "lockstep.bootstrap",
@@ -93,9 +95,11 @@ __all__ = [
     "backtest",
     "collect_episodes",
     "diff",
+    "estimate",
     "list_runs",
     "load_candles",
     "replay",
+    "report",
     "resume",
     "sample_candles",
     "sessions",

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from lockstep.app.data import ImportReport, SnapshotInfo
     from lockstep.app.diff import DiffReport
     from lockstep.app.episodes import Lesson
+    from lockstep.app.estimate import EstimateReport
     from lockstep.app.ports import Ports
     from lockstep.app.replay import Mode, ReplayResult
     from lockstep.app.replay_step import StepView
+    from lockstep.app.report import ReportResult
     from lockstep.app.results import TrainResult
     from lockstep.app.runs_admin import CheckResult, ListedRun
     from lockstep.app.sessions import Pruning
@@ -45,6 +47,8 @@ KINDS: Final = {
     "classifier": "lockstep.kinds.classifier:KIND",
     "classifier-keras": "lockstep.kinds.classifier:KERAS_KIND",
     "cnn-episodes": "lockstep.kinds.episodes:KIND",
+    "agent-session": "lockstep.kinds.agent_session:KIND",
+    "replay-agent": "lockstep.kinds.replay_agent:KIND",
     "strategy": "lockstep.kinds.strategy:KIND",
 }
 for _name, _path in KINDS.items():
@@ -112,11 +116,13 @@ def train(
     network: Any = None,
     episodes: EpisodeBook | None = None,
     candles: Candles | None = None,
+    samples: Any = None,
     symbol: str | None = None,
     timeframe: str | None = None,
     seed: int | str | None = None,
     n_iterations: int | None = None,
     overrides: Iterable[str] = (),
+    objects: Mapping[str, Any] | None = None,
     tag: str | None = None,
     workers: int = 1,
     home: Home = None,
@@ -132,8 +138,10 @@ def train(
                   instance, with whose weights the training begins
     episodes      of the kind "cnn-episodes": the book to choose from (`lockstep.learning.episodes_collect` makes one)
     candles       the market; left out, the spec's [data], which is the bundled sample unless it says otherwise
+    samples       labelled samples for a classifier: (x, y), ({name: x}, y) or a PyTorch Dataset
     symbol, timeframe, seed, n_iterations   the spec keys market.symbol, market.timeframe, seed, search.n_iterations
     overrides     further keys as "a.b=value", like --set
+    objects       further objects that a file could only name, by the key that a kind knows them by
     tag           a name to call the run by
     workers       processes; their number never changes the result
     home          folder of runs and snapshots; default LOCKSTEP_HOME, else ./lockstep-home
@@ -150,15 +158,35 @@ def train(
         network=network,
         episodes=episodes,
         candles=candles,
+        samples=samples,
         symbol=symbol,
         timeframe=timeframe,
         seed=seed,
         n_iterations=n_iterations,
         overrides=overrides,
+        objects=objects,
     )
     enter(request.numerics, may_restart=False)
     with _ports(home, workers, observers, cancel, announce) as ports:
         return use_case(request, ports, tag=tag)
+
+
+def estimate(
+    spec: Mapping[str, Any] | Path | str | None = None, *, home: Home = None, **options: Any
+) -> EstimateReport:
+    """What a training will take (steps, time, memory, disk), without training it and without making a run.
+
+    spec       as for `train`
+    options    strategy, network, candles, samples, symbol, timeframe, seed, n_iterations, overrides: as for `train`
+
+    A network of any size is only counted, never allocated. Raises what `train` raises before its first step.
+    """
+    from lockstep.app.estimate import estimate as use_case
+    from lockstep.app.request import training_request
+
+    request = training_request(spec, **options)
+    enter(request.numerics, may_restart=False)
+    return use_case(request, store_at(home).home)
 
 
 def resume(
@@ -330,6 +358,20 @@ def prune_sessions(
     from lockstep.app.sessions import prune_sessions as use_case
 
     return use_case(store_at(home), keep_last=keep_last, max_bytes=max_bytes, remove=remove)
+
+
+def report(run: str = "last", *, out: Path | str | None = None, home: Home = None) -> ReportResult:
+    """Write a run's figures as PNGs and one HTML page that shows and says everything, and how to repeat the run.
+
+    run   a run of any status, complete or not; "best" is the session of the highest value
+    out   the folder to write to; default ./report-<run id>. Never within a run's own folder
+
+    Without matplotlib the page has tables and words, and a note says what to install. Raises IntegrityError for damage.
+    """
+    from lockstep.app.report import report as use_case
+
+    store = store_at(home)
+    return use_case(run_named(run, home=home), store, out=None if out is None else Path(out))
 
 
 def diff(a: str, b: str, *, home: Home = None) -> DiffReport:

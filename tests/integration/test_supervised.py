@@ -215,3 +215,82 @@ def test_killed_again_and_again_a_run_ends_as_if_never_interrupted(tmp_path: Pat
 def test_the_example_is_a_spec_that_trains(user: User) -> None:
     done = user("train", str(ROOT / "examples" / "classifier.toml"), "--set", "training.epochs=1", "--json")
     assert done.json["summary"]["samples"] == {"classes": 6, "training": 432, "validation": 48, "test": 120}
+
+
+BIG = """
+from torch import nn
+
+class Big(nn.Module):
+    def __init__(self, features, classes, width):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width))
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ('level = "norms"', {"steps": 15, "disk": 3 * 16 + 12}),
+        ('level = "full"', {"steps": 1, "disk": 3 * 16 + 12 + 12 + 4}),
+        ('select = ["head.*"]\nevery = 5', {"steps": 15, "disk": 3 * 16 + 12 + 12}),
+    ],
+)
+def test_a_billion_parameters_are_estimated_in_little_memory_and_without_a_run(
+    tmp_path: Path, table: str, expected: dict[str, int]
+) -> None:
+    """31,700 squared are 1.005e9 weights of 4 bytes; Adam keeps two moments of each.
+
+    Disk in GB: checkpoints of 12 and the best weights' 4, three of them as nobody can say how long it takes; three
+    files of weights, 12. At level full a start of 12 too, and gradients of 4 until max_bytes (20) is met. Memory: 24
+    for weights, gradient, moments and two copies for the norms, more while a checkpoint is written.
+    """
+    import numpy as np
+
+    np.savez(tmp_path / "x.npz", x=np.zeros((30, 4), np.float32), labels=np.arange(30) % 3)
+    (tmp_path / "big.py").write_text(BIG)
+    data = '[data]\nsource = "file"\npath = "x.npz"\n[training]\nepochs = 5\nbatch_size = 8\n'
+    network = '[network]\nname = "big.py:Big"\nparameters = { width = 31700 }\n'
+    (tmp_path / "big.toml").write_text(f'kind = "classifier"\n{data}{network}[recording]\n{table}\n')
+    arguments = [sys.executable, "-m", "lockstep", "train", "big.toml", "--estimate", "--json"]
+    with subprocess.Popen(arguments, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        told = json.loads(child.stdout.read())
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0
+    assert usage.ru_maxrss < 1_000_000, "KiB; the weights alone would be 4 million"
+    assert told["steps"] == expected["steps"]
+    assert told["disk_bytes"] == pytest.approx(expected["disk"] * 1.005e9, rel=0.02)
+    assert told["memory_bytes"] > 6 * 4e9
+    assert any(note.startswith("1,005,") and "trained parameters" in note for note in told["notes"])
+    assert not list((tmp_path / "lockstep-home").glob("runs/*"))
+
+
+def test_samples_and_a_network_in_memory_are_trained_on_and_need_no_script_afterwards(tmp_path: Path) -> None:
+    """`ls.train(samples=..., network=...)`; the run resumes and verifies from what it pinned."""
+    (tmp_path / "nets.py").write_text(BIG)
+    script = """
+import numpy as np, lockstep as ls
+from nets import Big
+labels = np.arange(40) % 2
+x = np.random.default_rng(1).normal(size=(40, 4)) + labels[:, None]
+spec = {"kind": "classifier", "network": {"parameters": {"width": 5}}, "training": {"epochs": 2}}
+result = ls.train(spec, samples=(x, labels), network=Big, tag="mine")
+assert result.spec["network"]["name"] == "nets.py:Big", result.spec
+print(result.status, result.summary["samples"])
+try:
+    ls.train(spec, samples=(x, labels[:-1]), network=Big)
+except ls.LockstepError as error:
+    print(error)
+"""
+    done = python("-c", script, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first == "complete {'classes': 2, 'test': 8, 'training': 32, 'validation': 0}"
+    assert second.startswith("input 'input' is float32 with a row per sample, (39, ...); found float32 (40, 4)")
+    (tmp_path / "nets.py").unlink()
+    assert python("-m", "lockstep", "verify", "mine", cwd=tmp_path).returncode == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import itertools
 import os
 import random
@@ -21,6 +22,7 @@ pytest.importorskip("torch")
 from tests.unit.learning.builders import Small
 
 from lockstep.core.errors import DiskError
+from lockstep.learning.optim_state import OptimizerSettings
 from lockstep.learning.record import SessionRecord
 from lockstep.learning.recorder import Recording
 from lockstep.learning.replay import replay_gradients
@@ -29,7 +31,7 @@ from lockstep.runs.checkpoint import CheckpointStore
 from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.runs.loop import execute
 from lockstep.testing.contracts.training_kind import EVERY_STEP, fingerprint, hashed_files, new_folder
-from lockstep.testing.faults import Crash, CrashAt, FailAt, faults
+from lockstep.testing.faults import CountingFileSystem, Crash, CrashAt, FailAt, faults
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 40  # 120 steps
@@ -102,9 +104,27 @@ def test_killed_at_random_steps_and_resumed_equals_an_uninterrupted_session(
     assert replay_gradients(SessionRecord(folder)).state == whole.result()["state"]
 
 
-def test_resumed_at_every_checkpoint_the_session_ends_the_same(tmp_path: Path) -> None:
-    """Every checkpoint in turn is made the newest one; journal, gradients, weights and moments come out equal."""
-    small = Small(epochs=3)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        OptimizerSettings(learning_rate=3e-3),
+        OptimizerSettings(name="adamw", weight_decay=0.02, form="foreach"),
+        OptimizerSettings(name="adamw", weight_decay=0.02, form="fused"),
+        OptimizerSettings(name="sgd", momentum=0.9, nesterov=True, form="fused"),
+        OptimizerSettings(name="rmsprop", momentum=0.5, form="foreach"),
+    ],
+    ids=lambda settings: f"{settings.name}-{settings.form}",
+)
+@pytest.mark.parametrize("codec", ["raw", "blosc2"])
+def test_resumed_at_every_checkpoint_the_session_ends_the_same(
+    tmp_path: Path, settings: OptimizerSettings, codec: str
+) -> None:
+    """Every checkpoint in turn is made the newest one; journal, gradients, weights, BatchNorm's statistics and moments
+    come out equal, with clipping, in every form of the optimisers."""
+    if codec != "raw":
+        pytest.importorskip(codec)
+    recording = Recording(snapshot_every=4, codec=codec)  # type: ignore[arg-type]
+    small = Small(epochs=1, batch=10, optimizer=settings, clip_norm=0.5, recording=recording)
     whole = small.run(tmp_path / "whole")
     for steps in CheckpointStore(whole.checkpoints).found():
         folder = RunFolder(tmp_path / str(steps))
@@ -160,3 +180,50 @@ def test_a_full_disk_ends_the_session_with_everything_before_it_good(tmp_path: P
         assert hashed_files(folder) == whole, f"failed at call {n}"
         shutil.rmtree(folder.path)
     assert replayed > 2
+
+
+class ShardFails(CountingFileSystem):
+    """The n-th write to a shard of gradients fails after half of it; nothing else does."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self._left = n
+        self._shards: set[int] = set()
+        self.struck = False
+
+    def open_append(self, path: Path) -> int:
+        descriptor = super().open_append(path)
+        (self._shards.add if path.name.startswith("gradients") else self._shards.discard)(descriptor)
+        return descriptor
+
+    def write(self, descriptor: int, data: bytes | bytearray | memoryview) -> int:
+        if descriptor in self._shards:
+            self._left -= 1
+            if self._left == 0:
+                self.struck = True
+                os.write(descriptor, memoryview(data)[: len(data) // 2])
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().write(descriptor, data)
+
+
+def test_a_shard_that_cannot_be_written_ends_the_session_cleanly_whichever_write_fails(tmp_path: Path) -> None:
+    """The n-th write of a gradient fails, for every n, packed or raw; what came before is good and resume goes on."""
+    recordings = [Recording(snapshot_every=2)]
+    with contextlib.suppress(ImportError):
+        importlib.import_module("blosc2")
+        recordings.append(Recording(snapshot_every=2, codec="blosc2"))
+    for recording in recordings:
+        small = Small(epochs=1, recording=recording)
+        place = tmp_path / recording.codec
+        place.mkdir()
+        whole = hashed_files(small.run(place / "whole"))
+        for n in itertools.count(1):
+            folder = new_folder(place / str(n), 1)
+            with faults(ShardFails(n)) as disk, contextlib.suppress(DiskError):
+                execute(small.make(), folder, fingerprint=fingerprint(1), policy=EVERY_STEP)
+            if not disk.struck:
+                break
+            assert {problem.file for problem in check(folder.path).problems} <= {"MANIFEST.json"}
+            execute(small.make(), folder, fingerprint=fingerprint(1), policy=EVERY_STEP)
+            assert hashed_files(folder) == whole, f"failed at call {n}"
+        assert n > 3

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from lockstep.app.timing import seconds_of_training
 from lockstep.core.clock import Clock, SystemClock
 from lockstep.core.errors import InputError, NotComparableError, NotEqualError
+from lockstep.reports.words import counted
 from lockstep.runs.identity import NumericsIdentity
 from lockstep.runs.kind import RunContext
 from lockstep.runs.numerics import entry_differences, pinned_threads
@@ -106,7 +107,7 @@ class ReplayResult:
             what = "the final weights are equal to the last bit" if self.whole else "equal to the last bit"
             lines += [
                 f"run {self.run_id}: {what}",
-                f"  {span} of stored gradients applied, {self.checked:,} states checked against the journal",
+                f"  {span} of stored gradients applied, {counted(self.checked, 'state')} checked against the journal",
             ]
         else:
             lines.append(f"run {self.run_id}: equal to the last bit ({span} computed again, every line compared)")

@@ -49,21 +49,25 @@ def training_request(
     network: Any = None,
     episodes: EpisodeBook | None = None,
     candles: Candles | None = None,
+    samples: Any = None,
     symbol: str | None = None,
     timeframe: str | None = None,
     seed: int | str | None = None,
     n_iterations: int | None = None,
     overrides: Iterable[str] = (),
+    objects: Mapping[str, Any] | None = None,
 ) -> TrainingRequest:
     """Put together what `ls.train` and `lockstep train` were given. Raises SpecError."""
     if spec is None and strategy is None:
         raise SpecError("nothing to train: give a spec (a file or a mapping), or strategy=...")
+    if candles is not None and samples is not None:
+        raise SpecError("candles= and samples= are the data of two kinds of training: give one of them")
     if spec is not None and not isinstance(spec, Mapping | str | Path):
         raise SpecError(f"a spec is a file's path or a mapping of the same form; found {type(spec).__name__}")
     if isinstance(overrides, str):
         raise SpecError(f'overrides is a list of "key=value"; found the text {overrides!r}. Write [{overrides!r}]')
     values = load_spec({"kind": "strategy"} if spec is None else spec, overrides)
-    objects: dict[str, Any] = {}
+    given: dict[str, Any] = dict(objects or {})
     for table, key, value in (
         ("market", "symbol", symbol),
         ("market", "timeframe", timeframe),
@@ -76,24 +80,29 @@ def training_request(
     if strategy is not None:
         _table(values, "strategy")["name"] = _name_of(strategy)
         if not isinstance(strategy, str):
-            objects["strategy.name"] = strategy
+            given["strategy.name"] = strategy
     if network is not None:
         _table(values, "network")["name"] = _name_of(network)
         if not isinstance(network, str):
-            objects["network.name"] = network
+            given["network.name"] = network
     if episodes is not None:
         values["data"] = {**_table(values, "data"), "source": "python"}
-        objects["data.episodes"] = episodes
+        given["data.episodes"] = episodes
     if candles is not None:
         data = {key: value for key, value in _table(values, "data").items() if key not in ("source", "path")}
         values["data"] = {**data, "source": "python"}
-        objects["data.candles"] = candles
+        given["data.candles"] = candles
+    if samples is not None:
+        # Only what describes samples: their number is theirs.
+        data = {key: value for key, value in _table(values, "data").items() if key == "classes"}
+        values["data"] = {**data, "source": "python"}
+        given["data.samples"] = samples
     from_file = spec is not None and not isinstance(spec, Mapping)
     return TrainingRequest(
         values=values,
         name=str(spec) if from_file else "the spec",
         base=Path(str(spec)).parent if from_file else Path(),
-        objects=objects,
+        objects=given,
     )
 
 

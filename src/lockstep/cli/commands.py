@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from lockstep.cli import backtest, data, replay, runs, sessions, training, version
+from lockstep.cli import backtest, data, replay, report, runs, sessions, training, version
 
 
 def command() -> Any:
@@ -35,6 +35,7 @@ def command() -> Any:
     app.command("resume", short_help="Go on with a stopped or killed run.")(training.resume)
     app.command("diff", short_help="Say where two runs part, and why.")(training.diff)
     app.command("replay", short_help="Replay a run's recorded gradients and compare bit for bit.")(replay.replay)
+    app.command("report", short_help="Write a run's figures and one page that shows it all.")(report.report)
     app.command("backtest", short_help="Run one strategy with given parameters.")(backtest.backtest)
     app.add_typer(runs.group(), name="runs")
     app.add_typer(sessions.group(), name="sessions")

@@ -30,7 +30,7 @@ PLAIN_EVERY_S: Final = 5.0
 _RATE_WINDOW_S: Final = 20.0
 PREPARING_AFTER_S: Final = 2.0
 PREPARING: Final = (
-    "preparing: reading data, asking whether the strategy reads the future. The first time after an installation "
+    "preparing: reading data, checking what is to be trained. The first time after an installation "
     "this also compiles the engine, for up to a minute."
 )
 STOPPING: Final = "{reason}: stopping at the next step, with a checkpoint. Ctrl-C again stops at once."

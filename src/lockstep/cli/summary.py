@@ -9,12 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lockstep.cli import report_cnn
-from lockstep.cli.words import METRICS, NOTHING, count, counted, metric, number, parameter
+from lockstep.cli import report_cnn, report_replay_agent
+from lockstep.cli.words import METRICS, NOTHING, count, counted, duration, metric, number, parameter, size
 
 if TYPE_CHECKING:
     from lockstep.app.backtest import BacktestReport
     from lockstep.app.diff import DiffReport
+    from lockstep.app.estimate import EstimateReport
     from lockstep.app.results import TrainResult
     from lockstep.app.runs_admin import CheckResult
     from lockstep.app.verify import VerifyResult
@@ -27,10 +28,12 @@ def trained(result: TrainResult) -> RenderableType:
         parts += [Text(), Text("best parameters"), facts(_parameters(result))]
         baselines = result.summary.get("baselines", {})
         parts += [Text(), metrics_table("best", result.best.metrics, _hold(baselines))]
-        parts += [Text(line) for line in (*_luck(baselines), *_bounds(result.summary.get("bounds", {})))]
+        parts += [Text(line) for line in (*luck(baselines), *_bounds(result.summary.get("bounds", {})))]
         parts += [Text(line) for line in _holdout(result.summary)]
     if result.summary and result.spec.get("kind") == "cnn":
         parts += report_cnn.body(result.summary)
+    if result.summary and result.spec.get("kind") == "replay-agent":
+        parts += report_replay_agent.body(result.summary)
     if result.alarm is not None:
         parts += [Text(), Text(f"ALARM: {result.alarm}", style="bold red")]
     parts += [Text(f"note: {line}") for line in result.notes]
@@ -38,6 +41,25 @@ def trained(result: TrainResult) -> RenderableType:
     if result.status == "complete" and "strategy" in result.summary:
         parts += [Text(), Text("verdict: not judged yet (the best of many trials always looks good)")]
     return Group(*parts)
+
+
+def estimated(report: EstimateReport) -> RenderableType:
+    """What a training would take, beside what there is."""
+    told, short = report.estimate, report.shortages()
+    rows = [
+        ("kind", report.kind),
+        ("steps", NOTHING if told.steps is None else count(told.steps)),
+        ("time", NOTHING if told.seconds is None else f"about {duration(told.seconds)} on one core"),
+        ("memory", _beside(told.memory_bytes, report.memory_free, "memory" in short)),
+        ("disk", _beside(told.disk_bytes, report.disk_free, "disk" in short)),
+    ]
+    return Group(*map(Text, report.notes), facts(rows), Text("no run was made"))
+
+
+def _beside(wanted: int | None, free: int | None, short: bool) -> str:
+    text = NOTHING if wanted is None else size(wanted)
+    there = "" if free is None else f" ({size(free)} free here)"
+    return f"{text}{there}{', TOO LITTLE' if short else ''}"
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> Table:
@@ -56,6 +78,8 @@ def _head(result: TrainResult) -> list[tuple[str, str]]:
     rows = [("run", f"{result.run_id} ({', '.join([result.status, *result.tags])})")]
     if result.summary and result.spec.get("kind") == "cnn":
         return [*rows, *report_cnn.head(result.spec, result.summary)]
+    if result.summary and result.spec.get("kind") == "replay-agent":
+        return [*rows, *report_replay_agent.head(result.spec, result.summary)]
     if result.spec.get("kind", "strategy") != "strategy":
         return [*rows, ("kind", str(result.spec["kind"])), *_plain(result.summary)]
     if result.summary:
@@ -128,7 +152,7 @@ def _hold(baselines: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {"buy and hold": hold} if hold else {}
 
 
-def _luck(baselines: Mapping[str, Any]) -> list[str]:
+def luck(baselines: Mapping[str, Any]) -> list[str]:
     """Where the result stands among the same trades made at random times."""
     luck = baselines.get("random_entries")
     if not luck:
@@ -208,7 +232,7 @@ def backtested(report: BacktestReport) -> RenderableType:
     ]
     baselines = {"buy_and_hold": report.buy_and_hold, "random_entries": report.random_entries}
     parts: list[RenderableType] = [facts(rows), Text(), metrics_table("value", report.metrics, _hold(baselines))]
-    parts += [Text(line) for line in (*_luck(baselines), *_bounds(report.metrics))]
+    parts += [Text(line) for line in (*luck(baselines), *_bounds(report.metrics))]
     if report.trial is not None:
         parts.append(Text(f"  equal to trial {report.trial} of run {report.run_id} in every metric, to the last bit"))
     parts += [Text(f"note: {note}") for note in report.notes]

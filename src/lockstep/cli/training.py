@@ -36,6 +36,9 @@ def train(
         str | None, typer.Option(metavar="N|random", help='Root seed of the run; "random" draws one and records it.')
     ] = None,
     tag: Annotated[str | None, typer.Option(metavar="NAME", help="Give the run a name to call it by.")] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only say what it will take: steps, time, memory, disk. Makes no run.")
+    ] = False,
     workers: Workers = 1,
     home: Home = None,
     json: Json = False,
@@ -51,6 +54,12 @@ def train(
     from lockstep import bootstrap
 
     out = Output(json=json)
+    if estimate:
+        from lockstep.cli.summary import estimated
+
+        report = bootstrap.estimate(spec, overrides=set_, seed=seed, home=home)
+        out.result(report.to_json(), estimated(report))
+        return 0
     warn_of_idle_workers(workers, out)
     return watched(
         lambda **ports: bootstrap.train(spec, overrides=set_, seed=seed, tag=tag, workers=workers, home=home, **ports),

@@ -32,6 +32,7 @@ from lockstep.runs.training import Result, Training
 if TYPE_CHECKING:
     from lockstep.kinds.classifier_data import PinnedSamples
     from lockstep.kinds.network_code import NetworkCode
+    from lockstep.learning.estimate import SessionEstimate
     from lockstep.learning.supervised.keras_learner import KerasLearner
     from lockstep.learning.training import GradientTraining
     from lockstep.runs.folder import RunFolder
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 NETWORKS: Final = {"pattern-net": "lockstep.learning.supervised.torch_net:PatternNet"}
 _TIMED_UPDATES: Final = 3
+_LARGE: Final = 500_000_000
+"""Bytes of state beyond which an estimate makes no network to time it."""
 _TRIED: Final = 2
 """Samples that a network is tried with before a run starts."""
 _ADAM_STATES: Final = 2
@@ -78,8 +81,16 @@ class ClassifierKind:
         pinned = classifier_data.pin(wanted.data, context, form="windows", seed=wanted.seed)
         prepared = self._prepared(wanted, pinned, code, context)
         payload = cast("_Payload", prepared.payload)
-        _try_network(wanted, code, payload.parts)
-        return replace(prepared, estimate=_torch_estimate(wanted, payload))
+        told = _told(wanted, payload)
+        notes, timed = (*prepared.notes, *told.lines()), None
+        if not (context.estimate_only and told.state_bytes > _LARGE):
+            _try_network(wanted, code, payload.parts)
+            timed = _seconds(_torch_training(wanted, payload).steps(), told.last_step)
+        # Checkpoints keep the best weights beside the state; the best and the last model lie beside the weights.
+        estimate = told.as_run_estimate(
+            seconds=timed, held_bytes=_held_bytes(payload.parts), kept_bytes=told.weight_bytes, models=3
+        )
+        return replace(prepared, notes=notes, estimate=estimate)
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
         """The same from a run's folder and the snapshots of its home."""
@@ -214,17 +225,21 @@ def _try_network(spec: ClassifierSpec, code: NetworkCode, parts: Parts) -> None:
         )
 
 
+def _code(payload: _Payload) -> NetworkCode:
+    if payload.network is None:
+        raise RuntimeError("a PyTorch training has a network")
+    return payload.network
+
+
 def _torch_training(spec: ClassifierSpec, payload: _Payload) -> GradientTraining:
     from lockstep.learning.supervised.torch_task import make_classifier
 
-    if payload.network is None:
-        raise RuntimeError("a PyTorch training has a network")
     table, seeds = spec.training, SeedTree(spec.seed)
     return make_classifier(
         payload.parts,
         _settings(spec),
         seeds=seeds,
-        model=payload.network.make(_sizes(payload.parts.train), seeds.child("network")),
+        model=_code(payload).make(_sizes(payload.parts.train), seeds.child("network")),
         device=spec.device,
         optimizer=table.settings(),
         clip_norm=table.clip_norm,
@@ -236,22 +251,20 @@ def _torch_training(spec: ClassifierSpec, payload: _Payload) -> GradientTraining
     ).training
 
 
-def _torch_estimate(spec: ClassifierSpec, payload: _Payload) -> Estimate:
-    """Sizes by calculation, seconds from a few updates of a network that is thrown away. Never hashed."""
+def _told(spec: ClassifierSpec, payload: _Payload) -> SessionEstimate:
+    """Sizes by calculation: nothing is allocated."""
     from lockstep.learning.estimate import estimate_of
 
-    training = _torch_training(spec, payload)
-    steps = training.task.total_steps or 0
-    told = estimate_of(
-        training.learner.module,
+    settings, train = _settings(spec), payload.parts.train
+    steps = settings.batches(len(train)) * settings.epochs if payload.order is None else payload.order.steps
+    return estimate_of(
+        _code(payload).on_meta(_sizes(train)),
         spec.training.settings(),
         spec.recording.settings(),
         steps=steps,
-        batch=spec.training.batch_size,
+        batch=min(settings.batch_size, len(train)),
         losses=1,
     )
-    seconds = _seconds(training.steps(), told.last_step)
-    return told.as_run_estimate(seconds=seconds, held_bytes=_held_bytes(payload.parts))
 
 
 def _keras_fit(spec: KerasClassifierSpec, parts: Parts) -> Fit:

@@ -40,7 +40,7 @@ class EpisodeTask(PatternTask):
 
     def learning_rate(self, step: int) -> float:
         """The schedule's."""
-        return self._table.rate(step, self.total_steps)
+        return self._table.rate(step, self.planned_steps)
 
     def result(self, learner: Learner) -> Mapping[str, Any]:
         """Counts of episodes."""

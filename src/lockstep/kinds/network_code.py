@@ -102,6 +102,14 @@ class NetworkCode:
             _load(module, self.initial, self.name)
         return module
 
+    def on_meta(self, sizes: Mapping[str, Any]) -> nn.Module:
+        """The network on torch's meta device: shapes without memory, for an estimate. Raises NetworkError."""
+        _torch()
+        import torch
+
+        with torch.device("meta"):
+            return self.build(sizes)
+
     def check_repeatable(self, sizes: Mapping[str, Any], seeds: SeedTree) -> nn.Module:
         """`make`, and the same again: a constructor that draws from elsewhere than torch would make other weights.
 

@@ -128,6 +128,20 @@ class CostsTable(SpecModel):
             raise ValueError("spread (price units) and spread_pips are two ways to say one thing: keep one of them")
         return self
 
+    def settings(self, symbol: str | None) -> Costs:
+        """As the engine takes them; `symbol` tells the size of a pip. Raises InputError."""
+        spread = 0.0
+        if self.spread is not None:
+            spread = self.spread
+        elif self.spread_pips is not None:
+            spread = self.spread_pips * pip_size(symbol or "")
+        return Costs(
+            fee_rate=self.fee_rate,
+            maker_fee_rate=self.maker_fee_rate,
+            slippage_rate=self.slippage_rate,
+            spread=spread,
+        )
+
 
 class ExecutionTable(SpecModel):
     """`[execution]`: how much money is put at risk (`engine.settings.Execution`)."""
@@ -194,18 +208,7 @@ class StrategySpec(RunSpec):
 
     def costs_for(self, symbol: str | None) -> Costs:
         """The engine's costs; `symbol` tells the size of a pip. Raises InputError."""
-        table = self.costs
-        spread = 0.0
-        if table.spread is not None:
-            spread = table.spread
-        elif table.spread_pips is not None:
-            spread = table.spread_pips * pip_size(self.market.symbol or symbol or "")
-        return Costs(
-            fee_rate=table.fee_rate,
-            maker_fee_rate=table.maker_fee_rate,
-            slippage_rate=table.slippage_rate,
-            spread=spread,
-        )
+        return self.costs.settings(self.market.symbol or symbol)
 
     def execution_settings(self) -> Execution:
         """The engine's settings."""

@@ -2,12 +2,14 @@
 
     estimate(lambda: PatternCNN(), optimizer, recording, steps=10_000, batch=64)
 
-Memory is what the state itself takes; what the forward pass keeps for the backward pass depends on the batch and is
-not in it. A billion parameters in float32 under Adam are 4 GB of weights, 4 GB of gradient and 8 GB of moments.
+Memory is what the state itself takes, and what a checkpoint adds while it is written; what the forward pass keeps for
+the backward pass depends on the batch and is not in it. A billion parameters in float32 under Adam are 4 GB of weights,
+4 GB of gradient and 8 GB of moments.
 """
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ import torch
 from lockstep.learning.codec import OVERHEAD
 from lockstep.learning.flat import Layout
 from lockstep.learning.recorder import FRAME_BYTES, Recording, frame_sizes, selected_names
+from lockstep.runs.checkpoint import CheckpointPolicy
 from lockstep.runs.kind import Estimate
 
 if TYPE_CHECKING:
@@ -28,6 +31,10 @@ _LINE_BYTES = 580
 """A line of the journal: losses, rates, the digest of the state, hashes."""
 _DIGEST_BYTES = 80
 """And the digest of each frame."""
+_CHECKPOINT_COPIES = 3
+"""A checkpoint being written, at most: the state copied, as bytes tensor by tensor, and in one piece."""
+_FEWEST_CHECKPOINTS = 3
+"""What a store keeps whatever their size: the first and the newest two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +48,11 @@ class SessionEstimate:
     snapshot_bytes: int
     segment_bytes: int
     journal_bytes: int
-    memory_bytes: int
+    state_bytes: int
+    """Weights, gradient, moments, buffers, and the recorder's copies."""
+    checkpoint_bytes: int
+    weight_bytes: int
+    """Weights and buffers alone, as an artifact holds them."""
     limit_step: int | None
     ends_at: int | None = None
     """The step that `max_bytes` ends the session before; None where it goes on at level "norms", or is not met."""
@@ -55,23 +66,38 @@ class SessionEstimate:
 
     @property
     def disk_bytes(self) -> int:
-        """Segments and journal together; checkpoints come on top, `CheckpointPolicy.keep_bytes` at most."""
+        """Segments and journal together; checkpoints and artifacts come on top."""
         return self.segment_bytes + self.journal_bytes
 
-    def as_run_estimate(self, *, seconds: float | None = None, held_bytes: int = 0) -> Estimate:
-        """As a kind reports it; `held_bytes` is what the process takes besides."""
+    @property
+    def memory_bytes(self) -> int:
+        """The state, and at most what a checkpoint takes while it is written."""
+        return self.state_bytes + _CHECKPOINT_COPIES * self.checkpoint_bytes
+
+    def as_run_estimate(
+        self, *, seconds: float | None = None, held_bytes: int = 0, kept_bytes: int = 0, models: int = 1
+    ) -> Estimate:
+        """As a kind reports it, checkpoints and artifacts included.
+
+        held_bytes   what the process takes besides
+        kept_bytes   what a checkpoint holds beside the state
+        models       how many files of weights the run leaves
+        """
+        policy, each = CheckpointPolicy(), self.checkpoint_bytes + kept_bytes
+        due = policy.keep if seconds is None else 1 + int(seconds / policy.interval_s)
+        fit = max(_FEWEST_CHECKPOINTS, policy.keep_bytes // max(each, 1))
         return Estimate(
             seconds=seconds,
-            disk_bytes=self.disk_bytes,
-            memory_bytes=self.memory_bytes + held_bytes,
-            steps=self.steps,
+            disk_bytes=self.disk_bytes + min(due, policy.keep, fit) * each + models * self.weight_bytes,
+            memory_bytes=self.memory_bytes + _CHECKPOINT_COPIES * kept_bytes + held_bytes,
+            steps=self.last_step,
         )
 
     def lines(self) -> list[str]:
         """In words, for a person."""
         lines = [
             f"{self.parameters:,} trained parameters; {_size(self.step_bytes)} a step, "
-            f"{_size(self.disk_bytes)} in all, {_size(self.memory_bytes)} of memory for the state"
+            f"{_size(self.disk_bytes)} in all, {_size(self.state_bytes)} of memory for the state"
         ]
         if self.limit_step is not None:
             lines.append(f"max_bytes is reached before step {self.limit_step} of {self.steps}")
@@ -114,33 +140,41 @@ def estimate_of(
     frames = {"none": 1, "norms": 3, "full": 4}[recording.level] + bool(held)
     if recording.level != "none":
         per_step += FRAME_BYTES + 8 * batch + sizes.norms
-    gradient = 0.0
+    gradient = 0
     if recording.level == "full":
         chosen = set(selected_names(layout, recording.select))
         kept = sum(slot.stop - slot.start for slot in layout.slots if slot.name in chosen)
         whole = len(chosen) == len(layout.slots)
         packed = 0 if recording.codec == "raw" else OVERHEAD
-        gradient = (FRAME_BYTES + packed + item * (layout.size if whole else kept)) / recording.every
+        gradient = FRAME_BYTES + packed + item * (layout.size if whole else kept)
         per_step += FRAME_BYTES + held if held else 0
         snapshot = begin = sizes.snapshot + held
-    average = per_step + gradient + snapshot / recording.snapshot_every
-    limited = recording.level == "full" and begin + average * steps > recording.max_bytes
-    limit = int(max(recording.max_bytes - begin, 0) / average) if limited else None
-    last = steps if limit is None or recording.at_limit == "norms" else limit
-    full_steps = last if limit is None else limit
+
+    def taken(made: int) -> int:
+        """Bytes of the segments after so many steps, all of them at the level asked for."""
+        gradients, snapshots = -(-made // recording.every), made // recording.snapshot_every
+        return (begin if made else 0) + made * per_step + gradients * gradient + snapshots * snapshot
+
+    limit = None
+    if recording.level == "full" and taken(steps) > recording.max_bytes:
+        limit = bisect.bisect_right(range(steps), recording.max_bytes, key=lambda step: taken(step + 1))
+    full_steps = steps if limit is None else limit
+    last = full_steps if recording.at_limit == "end" else steps
     # After a fall only the small frames go on.
     small = sizes.steps + FRAME_BYTES + 8 * batch + sizes.norms
     return SessionEstimate(
         parameters=layout.parameters,
         steps=steps,
-        step_bytes=round(average),
+        step_bytes=round(per_step + gradient / recording.every + snapshot / recording.snapshot_every),
         snapshot_bytes=snapshot,
-        segment_bytes=round(begin + average * full_steps + small * (last - full_steps)),
+        segment_bytes=taken(full_steps) + small * (last - full_steps),
         journal_bytes=(_LINE_BYTES + _DIGEST_BYTES * frames) * last,
         # Weights, gradient, moments; the recorder's two copies for the norms; buffers and frozen parameters.
-        memory_bytes=item * layout.size * (2 + optimizer.moments + (0 if recording.level == "none" else 2))
+        state_bytes=item * layout.size * (2 + optimizer.moments + (0 if recording.level == "none" else 2))
         + held
         + frozen,
+        checkpoint_bytes=item * layout.size * (1 + optimizer.moments) + held,
+        weight_bytes=item * layout.parameters + held + frozen,
         limit_step=limit,
         ends_at=None if recording.at_limit == "norms" else limit,
         packed=recording.level == "full" and recording.codec != "raw",

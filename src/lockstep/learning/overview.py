@@ -91,7 +91,20 @@ class Overview:
 
     def steps_in_bins(self, bins: int) -> dict[str, Binned]:
         """Each column of the segment `steps` in bins."""
-        return _in_bins(self.edges(bins), self.columns)
+        return self.steps_and_best(bins, 0)[0]
+
+    def steps_and_best(self, bins: int, best: int) -> tuple[dict[str, Binned], list[dict[str, float]]]:
+        """Each column in bins, and the `best` most valuable steps as rows with their "step", read in one go."""
+        top: list[dict[str, float]] = []
+
+        def read(start: int, stop: int) -> dict[str, NDArray[Any]]:
+            columns = self.columns(start, stop)
+            places = np.argsort(-columns["value"], kind="stable")[:best].tolist() if best else []
+            rows = [{"step": start + row, **{name: float(columns[name][row]) for name in columns}} for row in places]
+            top[:] = sorted([*top, *rows], key=lambda row: (-row["value"], row["step"]))[:best]
+            return columns
+
+        return _in_bins(self.edges(bins), read), top
 
     def norms_in_bins(self, bins: int) -> NormsInBins | None:
         """Norms of each layer in bins; None at level "none"."""

@@ -180,9 +180,14 @@ class PatternTask(Task):
         self._device = device
 
     @property
-    def total_steps(self) -> int | None:
+    def planned_steps(self) -> int:
         """As many as the order has."""
         return self._order.steps
+
+    @property
+    def total_steps(self) -> int | None:
+        """The same, where nothing else ends the session."""
+        return self.planned_steps
 
     def batch(self, step: int) -> Batch | None:
         """The samples that the order names. Raises DataError for a sample that is not there."""

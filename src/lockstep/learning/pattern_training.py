@@ -99,7 +99,6 @@ class MarketPatternTask(PatternTask):
         self._module = module
         self._plan = plan
         self._seeds = seeds
-        self._steps = order.steps
         self._history: list[dict[str, Any]] = []
         self._best: Arrays = {}
         self._best_epoch: int | None = None
@@ -108,7 +107,7 @@ class MarketPatternTask(PatternTask):
     @property
     def total_steps(self) -> int | None:
         """As many as the order has, unless patience may end them before."""
-        return None if self._plan.patience is not None else self._steps
+        return None if self._plan.patience is not None else self.planned_steps
 
     def batch(self, step: int) -> Batch | None:
         """The samples that the order names; None after the last one, or when patience has run out."""
@@ -116,11 +115,11 @@ class MarketPatternTask(PatternTask):
 
     def learning_rate(self, step: int) -> float | None:
         """By the plan's schedule."""
-        return self._plan.rate(step, self._steps)
+        return self._plan.rate(step, self.planned_steps)
 
     def after(self, step: int, learner: Learner) -> Mapping[str, Any]:
         """At the end of an epoch, and of the session: the loss on validation rows, and whether it is the lowest yet."""
-        if (step + 1) % self._plan.per_epoch and step + 1 != self._steps:
+        if (step + 1) % self._plan.per_epoch and step + 1 != self.planned_steps:
             return {}
         losses, accuracy = self._validate(learner)
         epoch = len(self._history)

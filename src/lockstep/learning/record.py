@@ -113,6 +113,8 @@ class SessionRecord:
         number = index + len(self) if index < 0 else index
         if not 0 <= number < len(self):
             raise IndexError(f"session {self.session_id} has steps 0 to {len(self) - 1}; found {index}")
+        if "loss.q" in self.columns:
+            return RLTrainingStep(self, number)
         kind = CNNTrainingStep if "loss.regression" in self.columns else TrainingStep
         return kind(self, number)
 
@@ -290,3 +292,42 @@ class CNNTrainingStep(TrainingStep):
     def confidence_loss(self) -> float:
         """Binary cross-entropy of the confidence."""
         return self.losses["confidence"]
+
+
+class RLTrainingStep(TrainingStep):
+    """A step of an agent (SPEC 9.6): `samples` are the ids of the experiences it learned from."""
+
+    @property
+    def total_loss(self) -> float:
+        """What was descended: the sum of the parts."""
+        return self.losses["total"]
+
+    @property
+    def q_loss(self) -> float:
+        """Loss of the action values."""
+        return self.losses["q"]
+
+    @property
+    def policy_loss(self) -> float | None:
+        """Loss of the policy; None for an agent that acts by its action values and has none (a DQN)."""
+        return self.losses.get("policy")
+
+    @property
+    def td_errors(self) -> NDArray[np.float64]:
+        """Temporal-difference error of each experience of the batch, before the update: float64 (samples,)."""
+        return self._record.frame(BATCHES, self.index)["td_error"]
+
+    @property
+    def mean_score(self) -> float:
+        """Mean profitability score of the batch."""
+        return self.profitability
+
+    @property
+    def profitable_share(self) -> float:
+        """Share of the batch that is known to have made a profit."""
+        return float(self._record.columns["profitable"][self.index])
+
+    @property
+    def mean_reward(self) -> float:
+        """Mean reward of the batch, as it was received (not scaled)."""
+        return float(self._record.columns["mean_reward"][self.index])

@@ -2,8 +2,9 @@
 
     segment     rows        columns
     steps       1 a step    loss.NAME (total and parts), learning_rate, gradient_norm, clip, value, profitability,
-                            profitable: float64. Kept at every level.
-    batches     1 a sample  index int64: which samples the step learned from                            full, norms
+                            profitable, further scalars of the training: float64. Kept at every level.
+    batches     1 a sample  index int64: which samples the step learned from; what the training knows
+                            of each (an agent: td_error)                                                full, norms
     norms       1 a step    gradient, weight, update (parameters,): L2 norm of each parameter's         full, norms
                             gradient as applied, weights and change of weights
     buffers     1 a step    one column a buffer, after the step (BatchNorm's are in no gradient)        full
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -152,12 +153,18 @@ def selected_names(layout: Layout, select: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class StepFacts:
-    """What the training knows of a step beside the update."""
+    """What the training knows of a step beside the update.
+
+    `scalars` become columns of segment `steps`, `samples` (samples,) columns of segment `batches`: the same names at
+    every step.
+    """
 
     batch: NDArray[np.int64]
     value: float
     profitability: float = 0.0
     profitable: float = 0.0
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    samples: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
 
 
 class Recorder:
@@ -220,7 +227,7 @@ class Recorder:
         """Segments and digests of a step that was just made; `before` is what `begin` returned."""
         segments: dict[str, Columns] = {STEPS: _facts(update, facts), **before}
         if self.level != "none":
-            segments[BATCHES] = {"index": facts.batch}
+            segments[BATCHES] = {"index": facts.batch, **facts.samples}
             segments[NORMS] = self._norms()
         if self.level == "full":
             if buffers := self._learner.buffer_arrays():
@@ -316,5 +323,6 @@ def _facts(update: Update, facts: StepFacts) -> Columns:
         "value": facts.value,
         "profitability": facts.profitability,
         "profitable": facts.profitable,
+        **facts.scalars,
     }
     return {name: np.array([value]) for name, value in row.items()}

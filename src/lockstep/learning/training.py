@@ -172,28 +172,37 @@ class GradientTraining:
         """Value and convergence of the session, the digest of the last state, and the weights as safetensors."""
         if self._record is None:
             raise RuntimeError("attach() comes before finish()")
-        columns = self._record.segments.read(STEPS) or dict.fromkeys(("loss.total", "value", "profitable"), _NOTHING)
-        losses = columns["loss.total"]
         limited = self._ended_by_limit() and self._task.batch(self._next) is not None
-        summary = {
-            "session": self._session,
-            "steps": self._next,
-            "ended": "max_bytes" if limited else "complete",
-            "level": self._recorder.level,
-            "segment_bytes": self._recorder.bytes,
-            "state": self._learner.digest(),
-            "first_loss": float(losses[0]) if len(losses) else None,
-            "last_loss": float(losses[-1]) if len(losses) else None,
-            "best_loss": float(losses.min()) if len(losses) else None,
-            "best_step": int(losses.argmin()) if len(losses) else None,
-            **session_value(losses, columns["value"], columns["profitable"]).to_json(),
-            **self._task.result(self._learner),
-        }
+        facts = session_facts(self._record, self._learner, self._recorder, steps=self._next, limited=limited)
+        summary = {"session": self._session, **facts, **self._task.result(self._learner)}
         weights = save_arrays(model_arrays(self._learner))
         return Result(summary=summary, artifacts={WEIGHTS_FILE: weights, **self._task.artifacts(self._learner)})
 
 
 _NOTHING: Final = np.empty(0)
+
+
+def session_facts(
+    record: RunRecord, learner: Learner, recorder: Recorder, *, steps: int, limited: bool
+) -> dict[str, Any]:
+    """What the summary of every finished session says (`sessions` reads it): value, convergence, last state, losses.
+
+    `limited` says whether it was ended by `max_bytes`.
+    """
+    columns = record.segments.read(STEPS) or dict.fromkeys(("loss.total", "value", "profitable"), _NOTHING)
+    losses = columns["loss.total"]
+    return {
+        "steps": steps,
+        "ended": "max_bytes" if limited else "complete",
+        "level": recorder.level,
+        "segment_bytes": recorder.bytes,
+        "state": learner.digest(),
+        "first_loss": float(losses[0]) if len(losses) else None,
+        "last_loss": float(losses[-1]) if len(losses) else None,
+        "best_loss": float(losses.min()) if len(losses) else None,
+        "best_step": int(losses.argmin()) if len(losses) else None,
+        **session_value(losses, columns["value"], columns["profitable"]).to_json(),
+    }
 
 
 def model_arrays(learner: Learner) -> dict[str, NDArray[Any]]:

@@ -186,7 +186,7 @@ def require_finite(series: Float, bars: NDArray[np.int64], settings: WindowSetti
         channel, bar = np.argwhere(bad)[0]
         raise DataError(
             f"every channel is a number at every bar that a window reads; {settings.channels[channel]} is "
-            f"{series[channel, bar]!r} at row {bar:,}. Look at the candles there, or leave the channel out."
+            f"{series[channel, bar]} at row {bar:,}. Look at the candles there, or leave the channel out."
         )
 
 

@@ -9,15 +9,15 @@ Notation
     E_t      equity at the close of bar t, cash + u c_t                                                         (1)
 
 A step at bar t: the action decides the side to hold; where that differs from s, the old position is closed and the new
-one opened at o_{t+1}, adverse prices and fees on both (`engine.costs`). Then bar t + 1 passes, and the reward is
-E_{t+1} - E_t: rewards add up to the profit. SELL goes short, or out of the market where shorts are not allowed; HOLD
-keeps what is held.
+one opened at o_{t+1}, adverse prices and fees on both, each fee on what was put in, as the engine takes them
+(`engine.costs`, docs/engine.md). Then bar t + 1 passes, and the reward is E_{t+1} - E_t: rewards add up to the profit.
+SELL goes short, or out of the market where shorts are not allowed; HOLD keeps what is held.
 
 Observation, float32 (4 lookback + 3,), of the last `lookback` bars i <= t, oldest first:
     (c_i / c_{i-1} - 1) / R,  (h_i - l_i) / c_i / R,  (c_i - o_i) / o_i / R,  v_i / V - 1     cut off at -10 and 10
-    s,  u (c_t - entry price),  E_t - 1
-where R is the mean of (h - l) / c and V the mean volume of the same bars; a term whose mean is 0 is 0. Nothing in it
-depends on a bar after t, nor on statistics of the whole data set.
+    s,  k u (c_t - entry price),  k (E_t - 1)                                               cut off in the same way
+where k is `account_scale`, 1 unless given, R is the mean of (h - l) / c and V the mean volume of the same bars; a term
+whose mean is 0 is 0. Nothing in it depends on a bar after t, nor on statistics of the whole data set.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ class SingleAssetEnvironment:
         costs: Fees, slippage, spread.
         allow_short: Whether SELL goes short (True) or out of the market.
         episode_bars: Steps of an episode, which begins at a drawn bar; None walks through all bars from the first.
+        account_scale: Factor of the two account features, > 0: profits are small numbers, networks like those around 1.
+            Take it from training rows only.
         seed: A number, or the node of the seed tree that this environment may use.
 
     Raises:
@@ -86,8 +88,11 @@ class SingleAssetEnvironment:
         costs: Costs | None = None,
         allow_short: bool = True,
         episode_bars: int | None = None,
+        account_scale: float = 1.0,
         seed: int | SeedTree = DEFAULT_SEED,
     ) -> None:
+        if not (account_scale > 0.0 and math.isfinite(account_scale)):
+            raise InputError(f"environment: account_scale is a finite number above 0; found {account_scale!r}.")
         steps = 1 if episode_bars is None else episode_bars
         if lookback < 2 or steps < 1:
             raise InputError(
@@ -99,7 +104,7 @@ class SingleAssetEnvironment:
                 f"found {len(candles)}. Load more, or shorten one of them."
             )
         self.candles, self.costs, self.allow_short = candles, costs if costs is not None else Costs(), allow_short
-        self.lookback, self.episode_bars = lookback, episode_bars
+        self.lookback, self.episode_bars, self.account_scale = lookback, episode_bars, account_scale
         tree = seed if isinstance(seed, SeedTree) else SeedTree(seed)
         self._generator = tree.child("environment").generator()
         self._range = (candles.high - candles.low) / candles.close
@@ -119,6 +124,11 @@ class SingleAssetEnvironment:
     def bar(self) -> int:
         """The decision bar t, an index into the candles."""
         return self._bar
+
+    @property
+    def running(self) -> bool:
+        """Whether an episode is running."""
+        return self._running
 
     @property
     def side(self) -> int:
@@ -171,7 +181,7 @@ class SingleAssetEnvironment:
         if self._side:
             filled = self.costs.sell_price(price) if self._side > 0 else self.costs.buy_price(price)
             value = self._units * filled
-            self._cash += value - abs(value) * self.costs.fee_rate
+            self._cash += value - self.costs.fee_rate
             self._side, self._units, self._entry = 0, 0.0, 0.0
 
     def _open(self, side: int, price: float) -> None:
@@ -197,7 +207,9 @@ class SingleAssetEnvironment:
         result = np.empty(self.observation_shape, np.float32)
         result[:-_OF_THE_ACCOUNT] = np.clip(seen, -_LIMIT, _LIMIT).reshape(-1)
         unrealised = self._units * (float(self.candles.close[self._bar]) - self._entry)
-        result[-_OF_THE_ACCOUNT:] = (self._side, unrealised, self.equity - 1.0)
+        account = np.array((unrealised, self.equity - 1.0)) * self.account_scale
+        result[-_OF_THE_ACCOUNT] = self._side
+        result[1 - _OF_THE_ACCOUNT :] = np.clip(account, -_LIMIT, _LIMIT)
         return result
 
     def get_state(self) -> dict[str, Any]:

@@ -20,8 +20,21 @@ import numpy as np
 from lockstep.core.compiled import kernel
 from lockstep.core.errors import InputError
 from lockstep.core.scalar_math import power
-from lockstep.rl.experience import ExperienceBatch, RLExperience
-from lockstep.rl.store import COUNT, ERROR, ExperienceStore, columns_of, same_shape, whole_batch_size
+from lockstep.rl.experience import ExperienceBatch, Outcome, RLExperience, check_outcome
+from lockstep.rl.store import (
+    BEST,
+    COUNT,
+    ERROR,
+    KNOWN,
+    OUTCOME,
+    PROFIT,
+    SCORE,
+    VALIDATED,
+    ExperienceStore,
+    columns_of,
+    same_shape,
+    whole_batch_size,
+)
 from lockstep.rl.sum_tree import SumForest, find, set_weights
 from lockstep.runs.seeds import DEFAULT_SEED, SeedTree
 
@@ -189,6 +202,19 @@ class PrioritizedExperienceBuffer:
             raise InputError("buffer: td_errors are finite; found NaN or infinity. The loss has diverged: stop there.")
         self._prioritise(slots, errors)
         return int(np.count_nonzero(slots >= 0))
+
+    def update_outcome(self, id: int, outcome: Outcome) -> bool:
+        """Give an experience its outcome, which changes no draw; see `replay_buffer`. Returns whether it was here."""
+        check_outcome(outcome)
+        slot = int(self._store.slots_of([id])[0])
+        if slot < 0:
+            return False
+        after = self._store.batch(np.array([slot]), np.ones(1))[0].with_outcome(outcome)
+        floats, ints = self._store.floats[slot], self._store.ints[slot]
+        floats[PROFIT], floats[SCORE] = outcome.actual_profit, outcome.profitability_score
+        ints[BEST] = outcome.optimal_action
+        ints[OUTCOME] = VALIDATED if after.outcome_validated else KNOWN
+        return True
 
     def experience(self, id: int) -> RLExperience | None:
         """The experience of an id, or None where it is gone. Raises InputError for what is no id yet."""

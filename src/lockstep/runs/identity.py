@@ -22,7 +22,7 @@ from lockstep.runs.sources import UserSource
 
 __all__ = ["CodeIdentity", "NumericsIdentity", "code_differences", "fingerprint", "package_files", "require_comparable"]
 
-DELIVERY: Final = frozenset({"cli", "api", "web", "worker", "testing"})
+DELIVERY: Final = frozenset({"cli", "api", "web", "worker", "reports", "testing"})
 """Parts of the package that show results, or test them, and cannot change one. Everything else counts."""
 
 

@@ -39,6 +39,8 @@ class PrepareContext:
     """Folder of the spec file; paths in it are relative to it."""
     python_objects: Mapping[str, Any] = field(default_factory=dict)
     """Objects that `ls.train` was given where a file can only name them: a strategy class, candles. By spec key."""
+    estimate_only: bool = False
+    """Only the estimate is wanted: what would take much memory or time to prepare is left out."""
 
     @property
     def snapshots(self) -> Path:

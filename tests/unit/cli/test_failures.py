@@ -18,6 +18,7 @@ CODES = {
     "DataError": 2,
     "SpaceError": 2,
     "StrategyError": 2,
+    "NetworkError": 2,
     "UnknownNameError": 2,
     "RefusedError": 1,
     "NoValidTrialError": 1,

@@ -20,13 +20,14 @@ START = 1_600_000_000_000 - 1_600_000_000_000 % 3_600_000
 
 
 def candles_of(n: int = 420, *, seed: int = 5, gaps: tuple[int, ...] = (), planted: float = 0.0) -> Candles:
-    """An hourly random walk. `gaps`: rows before which ten bars are missing. `planted`: share of the spread of a
-    bar's return that follows from the body of the bar before; 0 is pure noise."""
+    """An hourly random walk. `gaps`: rows before which ten bars are missing. `planted`: how far, in spreads
+    of a bar's return, the next return is drawn up where the last two have one sign, and down where they differ: no
+    straight line through a window tells them apart. 0 is pure noise."""
     rng = np.random.Generator(np.random.Philox(key=seed))
     noise = rng.normal(scale=0.004, size=n)
     returns = noise.copy()
-    for t in range(1, n):
-        returns[t] += planted * (0.004 if returns[t - 1] > 0 else -0.004)
+    for t in range(2, n):
+        returns[t] += planted * 0.004 * np.sign(returns[t - 1] * returns[t - 2])
     close = 100.0 * np.exp(np.cumsum(returns))
     open_ = np.concatenate(([100.0], close[:-1]))
     stretch = rng.uniform(0.0, 0.002, size=(2, n))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,16 +17,20 @@ pytest.importorskip("sklearn")
 from safetensors.numpy import load
 from tests.unit.kinds.cnn_builders import candles_of, context_of, prepared_from, spec_of, training_of
 
-from lockstep.core.errors import DataError, InputError, NetworkError, SpecError
+from lockstep.core.errors import DataError, InputError, MissingLibraryError, NetworkError, SpecError
 from lockstep.kinds.cnn import KIND
+from lockstep.kinds.cnn_spec import CnnSpec
 from lockstep.learning.record import SessionRecord
 from lockstep.learning.replay import recompute_session, replay_gradients
+from lockstep.learning.windows import CHANNELS
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.loop import Outcome, execute
 from lockstep.runs.spec import identity_body, load_spec, resolve
 from lockstep.runs.training import Training
 from lockstep.testing.contracts.training_kind import EVERY_STEP, TrainingContract, fingerprint, new_folder
+
+SHARED = Path(__file__).parents[4] / "shared" / "data"
 
 
 class TestContract(TrainingContract):
@@ -215,3 +222,91 @@ def test_candles_with_gaps_lose_the_windows_that_would_cross_them(tmp_path: Path
     assert reach == 7 + 14
     assert not np.any((bars >= 200 - ahead) & (bars < 200 + reach))
     assert len(whole.bars("train")) > len(broken.bars("train"))
+
+
+LEARNABLE: dict[str, Any] = {
+    "features": {"channels": ["return", "body"], "window": 8},
+    "labels": {"task": "direction", "horizon": 1, "volatility_bars": 20, "threshold": 0.3},
+    "network": {"parameters": {"filters": [16, 16, 16], "hidden": 16, "dropout": 0.0, "batch_norm": False}},
+    "training": {"epochs": 12, "learning_rate": 0.003},
+    "recording": {"level": "none"},
+}
+
+
+def verdict_on(tmp_path: Path, planted: float) -> dict[str, Any]:
+    prepared = prepared_from(tmp_path / "home", candles_of(3000, planted=planted), **LEARNABLE)
+    folder = new_folder(tmp_path / "run", 1)
+    outcome = execute(training_of(prepared, tmp_path / "home"), folder, fingerprint=fingerprint(1))
+    return dict(outcome.result)
+
+
+def test_a_planted_signal_is_learned_and_beats_both_baselines(tmp_path: Path) -> None:
+    """The next return follows the product of the last two signs, which no straight line through a window tells."""
+    result = verdict_on(tmp_path, planted=1.0)
+    assert result["verdict"]["sentence"] == "out of sample the network beats the majority class and logistic regression"
+    # One spread of drift decides the sign of a normal return in 84 of 100 cases.
+    assert result["scores"]["test"]["network"]["balanced_accuracy"] > 0.5
+
+
+def test_pure_noise_is_reported_as_not_beating(tmp_path: Path) -> None:
+    result = verdict_on(tmp_path, planted=0.0)
+    assert not result["verdict"]["beats_all"]
+    assert "does not beat" in result["verdict"]["sentence"]
+    assert not any(item["beats"] for item in result["return_advantage"].values())
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "learning.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return [part.split("```")[0] for part in PAGE.split(f"```{language}\n")[1:]]
+
+
+def test_the_page_names_every_key_of_the_spec() -> None:
+    tables = {"features", "labels", "split", "network", "training", "recording"}
+    for table in tables:
+        model = CnnSpec.model_fields[table].annotation
+        assert model is not None
+        for key in model.model_fields:
+            assert f"`{table}.{key}`" in PAGE or f"`{key}`" in PAGE, f"{table}.{key}"
+    assert all(f"`{name}`" in PAGE for name in CHANNELS)
+
+
+def test_the_specs_and_the_network_of_the_page_work(tmp_path: Path) -> None:
+    whole, table = (tomllib.loads(text) for text in blocks("toml"))
+    spec = resolve(CnnSpec, load_spec(whole))
+    assert spec.data.path == "BTCUSDT-1h.parquet"
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "my_net.py").write_text(blocks("python")[0])
+    _, outcome, _ = run(tmp_path, "run", network=table["network"])
+    assert outcome.result["session"]["model"] == "my_net.py:TwoLayers"
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data are not here")
+def test_a_users_own_file_is_prepared_without_tuning(tmp_path: Path) -> None:
+    """Candles of another market and source: samples come out, parts keep their order."""
+    values: dict[str, Any] = {
+        "data": {"source": "file", "path": str(SHARED / "binance" / "BTCUSDT-1h.parquet"), "last": 3000},
+        "features": {"channels": list(CHANNELS), "window": 64},
+        "labels": {"task": "pivot"},
+    }
+    prepared = KIND.prepare(spec_of(**values), PrepareContext(home=tmp_path))
+    module = prepared.payload.module
+    assert module.series.shape == (11, 3000)
+    assert all(min(part.values()) > 0 for part in module.counts().values())
+
+
+@pytest.mark.parametrize(("missing", "install"), [("torch", "lockstep-trading[ml]"), ("sklearn", "scikit-learn")])
+def test_without_a_library_the_kind_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, install: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(MissingLibraryError) as caught:
+        prepared_from(tmp_path)
+    assert install in str(caught.value)
+
+
+def test_looking_the_kind_up_imports_no_torch() -> None:
+    """`lockstep --help` and every other command stay fast and work without it."""
+    code = "import sys; import lockstep.kinds.cnn; sys.exit(bool({'torch', 'sklearn'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

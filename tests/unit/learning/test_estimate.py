@@ -52,7 +52,8 @@ def test_a_billion_parameters_are_estimated_without_allocating_them() -> None:
     biases = estimate(build, OptimizerSettings(), Recording(select=("bias",), every=10), steps=10, batch=8)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert full.parameters == parameters > 1e9
-    assert full.memory_bytes == pytest.approx(6 * 4 * parameters, rel=1e-3)
+    assert full.state_bytes == pytest.approx(6 * 4 * parameters, rel=1e-3)
+    assert full.checkpoint_bytes == pytest.approx(3 * 4 * parameters, rel=1e-3)
     assert full.step_bytes > 4 * parameters
     assert full.limit_step == 1, "the start takes 12 GB of the 20, a gradient 4 GB"
     assert norms.limit_step is None

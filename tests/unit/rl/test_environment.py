@@ -44,14 +44,14 @@ def test_a_purchase_fills_at_the_next_open_and_is_marked_at_its_close() -> None:
 
 
 def test_a_reversal_closes_and_opens_at_one_price_with_both_costs() -> None:
-    """Long at 110 · 1.01, short from 120: sold at 120 · .99, and again; fees of .001 on 1, on the proceeds, on 1."""
+    """Long at 110 · 1.01, short from 120: sold at 120 · .99, and again; fees of .001 on 1, three times."""
     environment = SingleAssetEnvironment(PRICES, lookback=2, costs=Costs(fee_rate=0.001, slippage_rate=0.01))
     environment.reset()
     environment.step(Action.BUY)
     assert environment.equity == pytest.approx(-0.001 + 115 / (110 * 1.01), abs=1e-15)
     environment.step(Action.SELL)
     proceeds = 120 * 0.99 / (110 * 1.01)
-    cash = 1.0 - 1.0 - 0.001 + proceeds * (1.0 - 0.001) + 1.0 - 0.001
+    cash = 1.0 - 1.0 - 0.001 + proceeds - 0.001 + 1.0 - 0.001
     assert environment.equity == pytest.approx(cash - 125 / (120 * 0.99), abs=1e-15)
     assert environment.side == -1
     assert environment.check_valid() == (True, "")

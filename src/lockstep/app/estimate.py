@@ -1,0 +1,90 @@
+"""Estimate: what a training will take, told without training it and without making a run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lockstep.app.request import TrainingRequest
+from lockstep.app.train import kind_of
+from lockstep.runs.kind import Estimate, PrepareContext
+from lockstep.runs.spec import resolve
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimateReport:
+    """What a training will roughly take, beside what this machine has free. Bytes and seconds; None is unknown.
+
+    notes         what is trained on what, in words
+    memory_free   bytes that this machine could hand out now
+    disk_free     bytes that are free where runs are kept
+    """
+
+    kind: str
+    notes: tuple[str, ...]
+    estimate: Estimate
+    memory_free: int | None
+    disk_free: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether memory and disk suffice, as far as that can be said."""
+        return not self.shortages()
+
+    def shortages(self) -> list[str]:
+        """ "memory", "disk": what there is too little of."""
+        pairs = {
+            "memory": (self.estimate.memory_bytes, self.memory_free),
+            "disk": (self.estimate.disk_bytes, self.disk_free),
+        }
+        return [
+            name for name, (wanted, free) in pairs.items() if wanted is not None and free is not None and wanted > free
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `--json`."""
+        estimate = self.estimate
+        return {
+            "kind": self.kind,
+            "notes": list(self.notes),
+            "seconds": estimate.seconds,
+            "steps": estimate.steps,
+            "memory_bytes": estimate.memory_bytes,
+            "disk_bytes": estimate.disk_bytes,
+            "memory_free": self.memory_free,
+            "disk_free": self.disk_free,
+            "fits": self.fits,
+        }
+
+
+def estimate(request: TrainingRequest, home: Path) -> EstimateReport:
+    """What a request will take. Data are pinned as `train` would pin them; large networks are not allocated.
+
+    Raises what `train` raises before its first step.
+    """
+    kind = kind_of(request)
+    spec = resolve(kind.spec_model, request.values, source=request.name)
+    context = PrepareContext(home=home, base=request.base, python_objects=request.objects, estimate_only=True)
+    prepared = kind.prepare(spec, context)
+    there = next(folder for folder in (home.absolute(), *home.absolute().parents) if folder.is_dir())
+    return EstimateReport(
+        kind=kind.name,
+        notes=prepared.notes,
+        estimate=Estimate() if prepared.estimate is None else prepared.estimate,
+        memory_free=_memory_free(),
+        disk_free=shutil.disk_usage(there).free,
+    )
+
+
+def _memory_free() -> int | None:
+    """Bytes that Linux says are available; elsewhere those of the machine, where it tells them."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,53 @@
+"""`lockstep report`: a run's figures, and one page that shows and says everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lockstep.cli.options import Home, Json, Run, Verbose
+from lockstep.cli.output import Output
+from lockstep.core.errors import InputError
+
+if TYPE_CHECKING:
+    from lockstep.app.report import ReportResult
+
+
+def report(
+    run: Run,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder to write to (default: ./report-RUN).", show_default=False),
+    ] = None,
+    open_: Annotated[
+        str, typer.Option("--open", metavar="yes|no", help="Show the page in a browser afterwards.")
+    ] = "no",
+    home: Home = None,
+    json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write a run's figures as PNGs, and report.html: one file that needs no network and says how to repeat the run."""
+    if open_ not in ("yes", "no"):
+        raise InputError(f'--open is "yes" or "no"; found {open_!r}')
+    from lockstep import bootstrap
+
+    done = bootstrap.report(bootstrap.run_named(run, home=home), out=out, home=home)
+    told = Output(json=json)
+    for note in done.notes:
+        told.note(f"note: {note}")
+    told.result(done.to_json(), _written(done))
+    if open_ == "yes":
+        import webbrowser
+
+        if not webbrowser.open(done.html.absolute().as_uri()):
+            told.note(f"no browser to be found here; open {done.html} yourself")
+
+
+def _written(done: ReportResult) -> str:
+    from lockstep.cli.words import counted, size
+
+    figures = len(done.files) - 1
+    total = sum(path.stat().st_size for path in done.files[:1])
+    return f"report of run {done.run_id}: {done.html} ({size(total)}), {counted(figures, 'figure')} beside it as PNG"

@@ -1,0 +1,169 @@
+"""`kind = "replay-agent"`: an agent that trades one market, trained mainly on what turned out profitable (SPEC 9.6).
+
+prepare   candles pinned and cut in time, device decided, estimate      restore   the same from a run's folder
+training  `rl.training.ReplayTraining`: a step is an optimiser update and the environment steps before it
+
+torch is loaded when a run is prepared, not when the kind is looked up.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from lockstep.kinds import strategy_data
+from lockstep.kinds.replay_agent_spec import ReplayAgentSpec
+from lockstep.learning.supervised.libraries import require
+from lockstep.runs.identity import CodeIdentity
+from lockstep.runs.kind import Estimate, Kind, PrepareContext, Prepared, RunContext
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lockstep.kinds.replay_agent_plan import Plan
+    from lockstep.kinds.strategy_data import Pinned
+    from lockstep.rl.training import ReplayTraining
+    from lockstep.runs.folder import RunFolder
+    from lockstep.runs.spec import RunSpec
+    from lockstep.runs.training import Training
+
+_TIMED_UPDATES: Final = 6
+_LINE_BYTES: Final = 400
+"""Of the journal, beside what every gradient training writes."""
+
+
+class ReplayAgentKind:
+    """The kind, as `runs.registry` knows it."""
+
+    name: Final = "replay-agent"
+    spec_model: Final = ReplayAgentSpec
+
+    def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:
+        """Load, clean and pin the candles, decide the device, time a few updates.
+
+        `context.python_objects` may hold candles ("data.candles"). Raises the InputError tree, MissingLibraryError
+        without torch, MachineError for a card that is not there.
+        """
+        _require_torch()
+        from lockstep.learning.determinism import resolve_device
+
+        wanted = cast("ReplayAgentSpec", spec)
+        wanted = wanted.model_copy(update={"device": resolve_device(wanted.device), "agent": wanted.agent.resolved()})
+        pinned = strategy_data.pin(wanted, {}, context)
+        plan = _plan(wanted, pinned)
+        estimate, notes = _estimate(plan)
+        return _prepared(plan, origin=pinned.origin, notes=(*pinned.notes, _parts(plan), *notes), estimate=estimate)
+
+    def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
+        """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
+        _require_torch()
+        pinned = strategy_data.restore(folder.read("data"), context.snapshots)
+        return _prepared(_plan(cast("ReplayAgentSpec", spec), pinned))
+
+    def training(self, prepared: Prepared, context: RunContext) -> Training:
+        """The training, at its start."""
+        return _training(cast("Plan", prepared.payload))
+
+
+KIND: Final[Kind] = ReplayAgentKind()
+
+
+def _require_torch() -> None:
+    require("torch", extra="ml", purpose='kind = "replay-agent"')
+
+
+def _plan(spec: ReplayAgentSpec, pinned: Pinned) -> Plan:
+    from lockstep.kinds.replay_agent_plan import Plan
+
+    return Plan.of(spec, pinned)
+
+
+def _prepared(
+    plan: Plan,
+    *,
+    origin: Mapping[str, Any] | None = None,
+    notes: tuple[str, ...] = (),
+    estimate: Estimate | None = None,
+) -> Prepared:
+    from lockstep.learning.determinism import numerics_entries
+
+    return Prepared(
+        spec=plan.spec,
+        data=plan.pinned.body(),
+        code=CodeIdentity.of(),
+        payload=plan,
+        origin={} if origin is None else origin,
+        numerics=numerics_entries(plan.spec.device),
+        notes=notes,
+        estimate=estimate,
+    )
+
+
+def _training(plan: Plan) -> ReplayTraining:
+    from lockstep.kinds.replay_agent_result import Examination
+    from lockstep.learning.recorder import Recorder
+    from lockstep.rl.training import ReplayTraining
+
+    agent, table = plan.agent(), plan.spec.training
+    return ReplayTraining(
+        agent,
+        plan.buffer(),
+        Recorder(plan.spec.recording.settings(), agent.learner),
+        plan.replay(),
+        plan.rollout(),
+        watcher=Examination(plan),
+        rate=lambda step: table.rate(step, table.updates),
+        session={
+            "model": plan.spec.agent.algorithm,
+            "model_kind": "agent",
+            "symbol": plan.pinned.candles.symbol,
+        },
+    )
+
+
+def _parts(plan: Plan) -> str:
+    training, validation, test = (stop - start for start, stop in vars(plan.parts).values())
+    return (
+        f"{training:,} bars to train on, {validation:,} to validate, {test:,} to test, {plan.spec.purge_bars} left out "
+        "between two parts"
+    )
+
+
+def _estimate(plan: Plan) -> tuple[Estimate, list[str]]:
+    """Seconds from a few updates of an agent that is thrown away, bytes by counting. Nothing of it is ever hashed."""
+    from lockstep.kinds.replay_agent_result import Examination
+    from lockstep.learning.estimate import estimate
+
+    spec = plan.spec
+    training = _training(plan)
+    updates = training.steps()
+    began = time.perf_counter()
+    marks = [(next(updates, None), time.perf_counter())[1] for _ in range(min(_TIMED_UPDATES, spec.training.updates))]
+    each = (marks[-1] - marks[0]) / max(len(marks) - 1, 1)
+    before = time.perf_counter()
+    Examination(plan).after(spec.training.updates - 1, training.agent)
+    walks = spec.training.updates // spec.validation.evaluate_every + 3
+    seconds = marks[0] - began + each * spec.training.updates + walks * (time.perf_counter() - before)
+    losses = 2 if spec.agent.algorithm == "double_dqn" else 4
+    told = estimate(
+        plan.module,
+        plan.optimizer(),
+        spec.recording.settings(),
+        steps=spec.training.updates,
+        # The td error of each experience lies beside its id.
+        batch=2 * spec.training.batch_size,
+        losses=losses,
+    )
+    lived = spec.training.learning_starts + spec.training.steps_per_update * spec.training.updates
+    observation = 4 * plan.shape().inputs
+    experiences = lived * (2 * observation + 16) + spec.training.updates * 64
+    kept = min(spec.buffer.capacity, lived) * (2 * observation + 300)
+    return (
+        Estimate(
+            seconds=seconds,
+            disk_bytes=told.disk_bytes + experiences + _LINE_BYTES * spec.training.updates,
+            memory_bytes=told.memory_bytes + kept,
+            steps=spec.training.updates,
+        ),
+        told.lines(),
+    )

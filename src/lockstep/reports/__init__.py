@@ -1,0 +1,1 @@
+"""Pages and figures from plain values. See README.md."""

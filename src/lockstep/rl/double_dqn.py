@@ -1,0 +1,139 @@
+"""Double deep Q-learning: van Hasselt, Guez, Silver, "Deep reinforcement learning with double Q-learning", AAAI 2016.
+
+Notation
+    Q, Q-    the network that learns, and its target network        w    weight of a sample in the loss (1 unless
+    s a r s' d   an experience; d is 1 where the episode ended            the buffer is a prioritised one)
+    c        reward scale                                           step number of updates before
+
+    y     = c r + gamma (1 - d) Q-(s', argmax_a Q(s', a))           the network chooses, the target values         (1)
+    delta = y - Q(s, a)                                                                                            (2)
+    L     = mean of w h(delta),  h(x) = x^2 / 2 for |x| <= 1, else |x| - 1/2                                       (3)
+    epsilon(step) = from max(start + (end - start) step / decay, end)                                              (4)
+
+Loss parts: `q` = L. There is no policy: a DQN acts by its values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from lockstep.core.errors import InputError
+from lockstep.learning import determinism
+from lockstep.learning.networks import Losses
+from lockstep.learning.optim_state import OptimizerSettings
+from lockstep.rl.agent import Q_LOSS
+from lockstep.rl.learning_agent import AgentSettings, LearningAgent, Tensors
+from lockstep.rl.networks import Follower, NetworkShape, perceptron, target_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.runs.seeds import SeedTree
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoubleDQNSettings(AgentSettings):
+    """Settings of a double DQN; equation (4) has `epsilon_start`, `epsilon_end` and `epsilon_updates` (its decay)."""
+
+    target_every: int = 500
+    epsilon_start: float = 1.0
+    epsilon_end: float = 0.05
+    epsilon_updates: int = 5_000
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a number outside its range."""
+        super().__post_init__()
+        if not 0.0 <= self.epsilon_end <= self.epsilon_start <= 1.0 or self.epsilon_updates < 1:
+            raise InputError(
+                "agent: epsilon falls from a start to an end within 0 .. 1, over at least 1 update; found "
+                f"{self.epsilon_start!r}, {self.epsilon_end!r}, {self.epsilon_updates!r}"
+            )
+
+    def epsilon(self, step: int) -> float:
+        """Equation (4)."""
+        fall = (self.epsilon_end - self.epsilon_start) * step / self.epsilon_updates
+        return max(self.epsilon_start + fall, self.epsilon_end)
+
+
+class DoubleDQNModule(nn.Module):
+    """`online` learns, `target` follows; the parameters of `target` are buffers."""
+
+    def __init__(self, shape: NetworkShape) -> None:
+        super().__init__()
+        self.online = perceptron(shape)
+        self.target = target_of(self.online)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Action values (n, actions)."""
+        values: torch.Tensor = self.online(states)
+        return values
+
+
+class DoubleDQN(LearningAgent):
+    """See the module's docstring."""
+
+    name: Final = "double_dqn"
+    loss_names: Final = (Q_LOSS,)
+    settings: DoubleDQNSettings
+
+    def __init__(
+        self,
+        shape: NetworkShape,
+        settings: DoubleDQNSettings | None = None,
+        optimizer: OptimizerSettings | None = None,
+        *,
+        seeds: SeedTree,
+        device: str = "cpu",
+        importance_weights: bool = False,
+    ) -> None:
+        settings = settings if settings is not None else DoubleDQNSettings()
+        with determinism.noise(seeds.child("init")):
+            module = self.build(shape)
+        super().__init__(
+            module,
+            shape,
+            settings,
+            optimizer if optimizer is not None else OptimizerSettings(learning_rate=1e-4),
+            seeds=seeds,
+            device=device,
+            importance_weights=importance_weights,
+        )
+        self._module = module
+        self._follower = Follower([(module.online, module.target)], tau=settings.tau, every=settings.target_every)
+
+    @staticmethod
+    def build(shape: NetworkShape) -> DoubleDQNModule:
+        """The module, without weights that mean anything: for estimates on the meta device."""
+        return DoubleDQNModule(shape)
+
+    def loss(self, batch: Tensors) -> tuple[Losses, torch.Tensor]:
+        """Equations (1) to (3)."""
+        module = self._module
+        with torch.no_grad():
+            best = module.online(batch.next_states).argmax(dim=1, keepdim=True)
+            future = module.target(batch.next_states).gather(1, best).squeeze(1)
+            wanted = batch.rewards + self.settings.gamma * batch.going * future
+        told = module.online(batch.states).gather(1, batch.actions.unsqueeze(1)).squeeze(1)
+        q = (batch.weights * functional.smooth_l1_loss(told, wanted, reduction="none")).mean()
+        return Losses(total=q, parts={Q_LOSS: q}), wanted - told
+
+    def values(self, states: torch.Tensor) -> torch.Tensor:
+        """Q(s, .)."""
+        return self._module(states)
+
+    def explore(self, state: NDArray[np.float32], step: int, rng: np.random.Generator) -> int:
+        """Epsilon-greedy after (4); two numbers are drawn whatever comes of them."""
+        chance, draw = rng.random(2).tolist()
+        if chance < self.settings.epsilon(step):
+            return min(int(draw * self.shape.actions), self.shape.actions - 1)
+        return int(self.act(state[np.newaxis])[0])
+
+    def follow(self, step: int) -> None:
+        """Move the target network."""
+        self._follower.after(step)

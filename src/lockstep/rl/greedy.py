@@ -1,0 +1,84 @@
+"""How an agent acts when it stops exploring: a walk through bars, and the same decisions as signals of the engine.
+
+The agent walks an environment from the first bar to the last, its best action at each; what it sees includes its own
+position, so bars cannot be walked at once. The sides it wanted are then given to `engine.simulate`, with the whole
+initial capital in each trade as in the environment: trades, costs, equity and every metric are the engine's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lockstep.engine.arrays import MarketArrays, market_arrays
+from lockstep.engine.costs import Costs
+from lockstep.engine.entries import EntryBatch, compact
+from lockstep.engine.settings import Execution
+from lockstep.engine.signals import Signals
+from lockstep.engine.simulate import Simulation, simulate_entries
+from lockstep.rl.environment import SingleAssetEnvironment
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.market.candles import Candles
+    from lockstep.rl.agent import Agent
+
+WHOLE: Execution = Execution(risk_per_trade=1.0)
+"""One initial capital per trade, never more: what the environment invests."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Walk:
+    """What an agent did. The engine's bars begin with the first decision bar.
+
+    actions     int64 (n,): at each decision bar
+    sides       int8 (n + 1,): side wanted after the decision at each bar; 0 at the last, which has none
+    equity      of the environment at the end, a fraction of the initial capital; an open position is marked
+    simulation  the same by the engine, which closes what is open at the last bar
+    entries, market   what `simulation` was made from, for baselines
+    """
+
+    actions: NDArray[np.int64]
+    sides: NDArray[np.int8]
+    equity: float
+    simulation: Simulation
+    entries: EntryBatch
+    market: MarketArrays
+
+
+def walk(agent: Agent, environment: SingleAssetEnvironment) -> Walk:
+    """Act greedily through all bars of an environment made with `episode_bars=None`."""
+    seen, actions, sides = environment.reset(), [], []
+    first = environment.bar
+    while environment.running:
+        action = int(agent.act(seen[np.newaxis])[0])
+        seen = environment.step(action).observation
+        actions.append(action)
+        sides.append(environment.side)
+    bars = environment.candles.slice(first, first + len(actions) + 1)
+    wanted = np.array([*sides, 0], np.int8)
+    simulation, entries, market = simulated(bars, wanted, environment.costs)
+    return Walk(
+        actions=np.array(actions, np.int64),
+        sides=wanted,
+        equity=environment.equity,
+        simulation=simulation,
+        entries=entries,
+        market=market,
+    )
+
+
+def simulated(bars: Candles, sides: NDArray[np.int8], costs: Costs) -> tuple[Simulation, EntryBatch, MarketArrays]:
+    """The engine's simulation of wanting `sides` (n,) after the close of each bar.
+
+    A signal where the side changes, the exit flag where it becomes 0; the last bar decides nothing.
+    """
+    before = np.concatenate((np.zeros(1, np.int8), sides[:-1]))
+    change = sides != before
+    change[-1] = False
+    signals = Signals(side=np.where(change, sides, 0).astype(np.int8), exit=change & (sides == 0))
+    entries, market = compact(signals), market_arrays(bars)
+    return simulate_entries(bars, market, entries, costs, WHOLE), entries, market

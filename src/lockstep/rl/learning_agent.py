@@ -1,0 +1,187 @@
+"""What both built-in agents share: a module in a `Learner`, batches as tensors, greedy actions, settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from lockstep.core.errors import InputError
+from lockstep.learning import determinism
+from lockstep.learning.learner import Learner
+from lockstep.learning.networks import Losses
+from lockstep.rl.agent import AgentUpdate
+from lockstep.rl.networks import DTYPES, NetworkShape
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.learning.optim_state import OptimizerSettings
+    from lockstep.rl.experience import ExperienceBatch
+    from lockstep.runs.seeds import SeedTree
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentSettings:
+    """What the settings of both agents begin with.
+
+    gamma         discount of a reward one step later, 0 <= gamma < 1 (1 is allowed where every episode ends)
+    reward_scale  rewards are multiplied by it before they are learned from; take it from training rows only
+    tau           share by which target networks follow, in (0, 1]
+    target_every  updates between two moves of the target networks
+    clip_norm     the gradient's norm is cut off there; None cuts nothing
+    """
+
+    gamma: float = 0.99
+    reward_scale: float = 1.0
+    tau: float = 1.0
+    target_every: int = 1
+    clip_norm: float | None = 10.0
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a number outside its range."""
+        if not 0.0 <= self.gamma <= 1.0:
+            raise InputError(f"agent: gamma lies in 0 .. 1; found {self.gamma!r}")
+        if not (self.reward_scale > 0.0 and math.isfinite(self.reward_scale)):
+            raise InputError(f"agent: reward_scale is a finite number above 0; found {self.reward_scale!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """As canonical JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        return cls(**value)
+
+
+class Tensors(NamedTuple):
+    """A batch on the device; rewards are scaled. states, next_states (n, inputs); actions int64 (n,); the rest (n,)."""
+
+    states: torch.Tensor
+    actions: torch.Tensor
+    rewards: torch.Tensor
+    next_states: torch.Tensor
+    going: torch.Tensor
+    """1 where the episode goes on, 0 where nothing may be expected after."""
+    weights: torch.Tensor
+    """Factor of each sample's loss."""
+
+
+class LearningAgent:
+    """Base of the built-in agents: subclass, make the module, implement `loss`, `values`, `explore`.
+
+    `loss` returns the loss and the temporal-difference errors (n,), of the scaled rewards.
+    """
+
+    name: str
+
+    def __init__(
+        self,
+        module: nn.Module,
+        shape: NetworkShape,
+        settings: AgentSettings,
+        optimizer: OptimizerSettings,
+        *,
+        seeds: SeedTree,
+        device: str,
+        importance_weights: bool,
+    ) -> None:
+        self.shape, self.settings, self.optimizer = shape, settings, optimizer
+        self.importance_weights = importance_weights
+        self._learner = Learner(module, optimizer, seeds=seeds, clip_norm=settings.clip_norm, device=device)
+        self._dtype = DTYPES[shape.dtype]
+
+    @property
+    def learner(self) -> Learner:
+        """Networks and optimiser."""
+        return self._learner
+
+    def loss(self, batch: Tensors) -> tuple[Losses, torch.Tensor]:
+        """Loss of a batch and its td errors (n,)."""
+        raise NotImplementedError
+
+    def values(self, states: torch.Tensor) -> torch.Tensor:
+        """What the best action is the argmax of, (n, actions)."""
+        raise NotImplementedError
+
+    def explore(self, state: NDArray[np.float32], step: int, rng: np.random.Generator) -> int:
+        """See `Agent.explore`."""
+        raise NotImplementedError
+
+    def follow(self, step: int) -> None:
+        """Move the target networks after update `step`."""
+        raise NotImplementedError
+
+    def update(self, step: int, batch: ExperienceBatch, learning_rate: float | None = None) -> AgentUpdate:
+        """See `Agent.update`. Raises InputError for an empty batch or states of another size."""
+        tensors = self.tensors(batch)
+        errors: list[torch.Tensor] = []
+
+        def compute(_: nn.Module) -> Losses:
+            losses, found = self.loss(tensors)
+            errors.append(found)
+            return losses
+
+        update = self._learner.update(step, compute, learning_rate)
+        self.follow(step)
+        return AgentUpdate(update=update, td_errors=errors[0].detach().cpu().numpy().astype(np.float64))
+
+    def act(self, states: NDArray[np.float32]) -> NDArray[np.int64]:
+        """See `Agent.act`; of equal values the lowest action."""
+        return self.action_values(states).argmax(axis=1).astype(np.int64)
+
+    def action_values(self, states: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What `act` takes the best of, float64 (n, actions)."""
+        determinism.settle()
+        with torch.no_grad():
+            found = self.values(self._features(states))
+        return found.cpu().numpy().astype(np.float64)
+
+    def tensors(self, batch: ExperienceBatch) -> Tensors:
+        """`batch` as tensors on the device."""
+        if not len(batch):
+            raise InputError("agent: an update learns from at least one experience; found an empty batch")
+
+        def number(array: NDArray[Any]) -> torch.Tensor:
+            return torch.from_numpy(array).to(self._learner.device, self._dtype)
+
+        # The weights of a profit-weighted draw say how likely it was drawn, not how much it should count.
+        weights = batch.weights if self.importance_weights else np.ones(len(batch))
+        return Tensors(
+            states=self._features(batch.states),
+            actions=torch.from_numpy(batch.actions).to(self._learner.device),
+            rewards=number(batch.rewards * self.settings.reward_scale),
+            next_states=self._features(batch.next_states),
+            going=number(1.0 - batch.dones),
+            weights=number(weights),
+        )
+
+    def _features(self, states: NDArray[np.float32]) -> torch.Tensor:
+        rows = states.reshape(len(states), -1)
+        if rows.shape[1] != self.shape.inputs:
+            raise InputError(f"agent: a state has {self.shape.inputs} numbers here; found shape {states.shape[1:]}")
+        return torch.from_numpy(rows).to(self._learner.device, self._dtype)
+
+    def describe(self) -> dict[str, Any]:
+        """Everything `agents.rebuild` needs."""
+        return {
+            "algorithm": self.name,
+            "shape": {**asdict(self.shape), "hidden": list(self.shape.hidden)},
+            "settings": self.settings.to_json(),
+            "optimizer": self.optimizer.to_json(),
+            "importance_weights": self.importance_weights,
+        }
+
+    def get_state(self) -> dict[str, Any]:
+        """The learner's state; nothing else is remembered."""
+        return self._learner.get_state()
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go to a state of `get_state`. Raises IntegrityError when it is another agent's."""
+        self._learner.set_state(state)

@@ -1,0 +1,68 @@
+"""What every action at every bar turned out to be worth, from prices strictly after it and none beyond the given ones.
+
+A table over bars and actions made with `learning.outcomes`, which says when a profit is known: the first price after
+the decision enters, the first at or after the horizon leaves. Given the training part of a market, it holds nothing of
+the bars behind it: near its end outcomes stay unknown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lockstep.core.errors import InputError
+from lockstep.engine.costs import Costs
+from lockstep.learning.outcomes import Action, OutcomeRules, Prices, Status, settle_outcomes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.market.candles import Candles
+
+
+def outcome_rules(candles: Candles, costs: Costs, *, horizon_bars: int, target_profit: float) -> OutcomeRules:
+    """The rules of SPEC 9.2 for bars: a horizon of `horizon_bars`, the costs of entering and leaving as a fraction.
+
+    A spread in price units counts by the mean close of `candles`. An exit may come a bar late; over a longer gap
+    there is no outcome.
+    """
+    if horizon_bars < 1:
+        raise InputError(f"outcomes: a horizon is at least 1 bar; found {horizon_bars!r}.")
+    spread = costs.spread / float(candles.close.mean()) if costs.spread else 0.0
+    seconds = candles.timeframe_ms / 1_000.0
+    return OutcomeRules(
+        horizon_s=horizon_bars * seconds,
+        round_trip_cost=2.0 * (costs.fee_rate + costs.slippage_rate) + spread,
+        target_profit=target_profit,
+        max_delay_s=seconds,
+    )
+
+
+class Hindsight:
+    """See the module's docstring; arrays (actions, bars).
+
+    Attributes:
+        known: bool, whether there is an outcome: its horizon ends inside the candles, without a gap.
+        profit, score: float64; NaN and 0 where unknown.
+        optimal: int64 (bars,), -1 where unknown.
+    """
+
+    def __init__(self, candles: Candles, rules: OutcomeRules) -> None:
+        prices, times = Prices.of_candles(candles), candles.close_time
+        settled = [settle_outcomes(times, np.full(len(candles), action), prices, rules) for action in Action]
+        self.known = np.stack([item.status == Status.VALIDATED for item in settled])
+        self.profit = np.where(self.known, np.stack([item.actual_profit for item in settled]), np.nan)
+        self.score = np.where(self.known, np.stack([item.profitability_score for item in settled]), 0.0)
+        # The best action does not depend on the one taken.
+        self.optimal = np.where(self.known[0], settled[0].optimal_action, -1).astype(np.int64)
+
+    def columns(self, bars: NDArray[np.int64], actions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Outcomes (n,) of actions taken at bars, as `add_batch` takes them."""
+        known = self.known[actions, bars]
+        return {
+            "actual_profits": self.profit[actions, bars],
+            "profitability_scores": self.score[actions, bars],
+            "optimal_actions": np.where(known, self.optimal[bars], -1),
+            "outcome_validated": known,
+        }

@@ -1,0 +1,143 @@
+"""Where experiences come from while an agent is trained: it acts in an environment, and waits for what came of it.
+
+An experience enters the buffer once its outcome is known: `horizon_bars` bars later by the environment's clock, or at
+the end of its episode, whose remaining horizon lies in the same training bars. It does not enter at once and get its
+outcome later, because a full buffer evicts the lowest value first, and one without an outcome has the lowest: newcomers
+would push each other out before anybody knew what they were worth. Some never get an outcome, at the end of the data
+and before gaps; they enter without.
+
+Chance of step n comes from the stream ("explore", n) of the seed tree: nothing of it is part of a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from lockstep.core.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.rl.agent import Agent
+    from lockstep.rl.environment import SingleAssetEnvironment
+    from lockstep.rl.outcomes import Hindsight
+    from lockstep.runs.seeds import SeedTree
+
+_COLUMNS: Final = ("states", "actions", "rewards", "next_states", "dones", "bars")
+
+
+class Adds(Protocol):
+    """The part of a buffer that takes experiences in."""
+
+    def add_batch(self, **columns: Any) -> NDArray[np.int64]:
+        """Store; returns ids."""
+        ...
+
+
+class Rollout:
+    """See the module's docstring.
+
+    Args:
+        environment: Of the training bars.
+        hindsight: Outcomes from the same bars.
+        horizon_bars: Bars until an outcome is known.
+        steps_per_update: Environment steps before each update, >= 1.
+        learning_starts: Further environment steps before the first update.
+        seeds: Node of the seed tree for exploration.
+    """
+
+    def __init__(
+        self,
+        environment: SingleAssetEnvironment,
+        hindsight: Hindsight,
+        *,
+        horizon_bars: int,
+        steps_per_update: int,
+        learning_starts: int,
+        seeds: SeedTree,
+    ) -> None:
+        if learning_starts <= horizon_bars:
+            raise InputError(
+                f"learning_starts is more than the horizon of {horizon_bars} bars, since no outcome is known before; "
+                f"found {learning_starts}."
+            )
+        self.environment, self._hindsight = environment, hindsight
+        self._horizon, self._each, self._first = horizon_bars, steps_per_update, learning_starts
+        self._seeds = seeds.child("explore")
+        self._waiting: list[tuple[Any, ...]] = []
+        self._seen: NDArray[np.float32] | None = None
+        self.steps, self.episodes = 0, 0
+        self.last_return: float | None = None
+
+    def before(self, step: int, agent: Agent, buffer: Adds) -> dict[str, NDArray[Any]] | None:
+        """Live until update `step` is due. Returns the observations added, as columns for a segment; None for none."""
+        rng = self._seeds.child(step).generator()
+        due: list[tuple[Any, ...]] = []
+        for _ in range(self._each + (self._first if step == 0 else 0)):
+            self._live(agent, step, rng)
+            due += self._settled()
+        return self._add(due, buffer)
+
+    def _live(self, agent: Agent, step: int, rng: np.random.Generator) -> None:
+        environment = self.environment
+        if self._seen is None:
+            self._seen = environment.reset()
+        bar, state = environment.bar, self._seen
+        action = agent.explore(state, step, rng)
+        result = environment.step(action)
+        self._waiting.append((state, action, result.reward, result.observation, result.terminated, bar))
+        self._seen = result.observation
+        self.steps += 1
+        if result.terminated or result.truncated:
+            self._seen = None
+            self.episodes += 1
+            self.last_return = environment.equity - 1.0
+
+    def _settled(self) -> list[tuple[Any, ...]]:
+        """Take out of the queue whatever has its outcome: the oldest, or all at the end of an episode."""
+        count = len(self._waiting)
+        if self._seen is not None:
+            now = self.environment.bar
+            count = sum(now - row[-1] >= self._horizon for row in self._waiting)
+        due, self._waiting = self._waiting[:count], self._waiting[count:]
+        return due
+
+    def _add(self, due: list[tuple[Any, ...]], buffer: Adds) -> dict[str, NDArray[Any]] | None:
+        if not due:
+            return None
+        columns = {name: np.stack(values) for name, values in zip(_COLUMNS, zip(*due, strict=True), strict=True)}
+        bars = columns.pop("bars").astype(np.int64)
+        columns["actions"] = columns["actions"].astype(np.int64)
+        ids = buffer.add_batch(**columns, **self._hindsight.columns(bars, columns["actions"]))
+        return {"id": ids, "state": columns["states"], "next_state": columns["next_states"], "bar": bars}
+
+    def scalars(self) -> dict[str, Any]:
+        """For the journal's line."""
+        return {"environment_steps": self.steps, "episodes": self.episodes, "last_return": self.last_return}
+
+    def get_state(self) -> dict[str, Any]:
+        """Environment, counters, and the few experiences whose outcome is not known yet."""
+        columns = zip(*self._waiting, strict=True) if self._waiting else ()
+        return {
+            "environment": self.environment.get_state(),
+            "waiting": {name: np.stack(values) for name, values in zip(_COLUMNS, columns, strict=False)},
+            "steps": self.steps,
+            "episodes": self.episodes,
+            "last_return": self.last_return,
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go to a state of `get_state`."""
+        self.environment.set_state(state["environment"])
+        self._seen = self.environment.observe() if self.environment.running else None
+        waiting = state["waiting"]
+        rows = zip(*(waiting[name] for name in _COLUMNS), strict=True) if waiting else ()
+        self._waiting = [
+            (np.array(seen), int(action), float(reward), np.array(following), bool(done), int(bar))
+            for seen, action, reward, following, done, bar in rows
+        ]
+        self.steps, self.episodes = int(state["steps"]), int(state["episodes"])
+        self.last_return = state["last_return"]

@@ -1,0 +1,332 @@
+"""Training of an agent from a replay buffer, as a `runs.training.Training`: one step is one optimiser update.
+
+    the source lives on (environment steps, if any) -> a batch -> update -> priorities -> watched
+
+Segments are the recorder's (`learning.recorder`), with `td_error` beside each experience of `batches` and `mean_reward`
+in `steps`, and `experiences`: id, state, next_state of what was added. A checkpoint holds the buffer without its
+observations; those come back from that segment, or from wherever the source says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+import numpy as np
+from safetensors.numpy import save as save_arrays
+
+from lockstep.core.errors import InputError
+from lockstep.learning.recorder import StepFacts
+from lockstep.learning.training import WEIGHTS_FILE, model_arrays, session_facts
+from lockstep.learning.values import StepValues
+from lockstep.rl.prioritized import PrioritizedExperienceBuffer
+from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
+from lockstep.runs.training import Result, RunRecord, State, Step
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.learning.learner import Learner
+    from lockstep.learning.recorder import Recorder
+    from lockstep.rl.agent import Agent, AgentUpdate
+    from lockstep.rl.experience import ExperienceBatch
+
+EXPERIENCES: Final = "experiences"
+Mode = Literal["profit", "uniform", "prioritized"]
+MODES: Final[tuple[Mode, ...]] = ("profit", "uniform", "prioritized")
+Buffer = ProfitWeightedExperienceBuffer | PrioritizedExperienceBuffer
+
+
+class Source(Protocol):
+    """Where experiences come from."""
+
+    def before(self, step: int, agent: Agent, buffer: Any) -> Mapping[str, NDArray[Any]] | None:
+        """Add what was lived before update `step`; returns it as columns of segment `experiences`, None for none."""
+        ...
+
+    def scalars(self) -> Mapping[str, Any]:
+        """For the journal's line."""
+        ...
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything later experiences depend on."""
+        ...
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `get_state`."""
+        ...
+
+
+class FixedExperiences:
+    """A source of no experiences: what is in the buffer is all there is. `recorded` are its observations."""
+
+    def __init__(self, recorded: Mapping[str, NDArray[Any]]) -> None:
+        self.recorded = recorded
+
+    def before(self, step: int, agent: Agent, buffer: Any) -> None:
+        """Nothing happens."""
+
+    def scalars(self) -> dict[str, Any]:
+        """Nothing to tell."""
+        return {}
+
+    def get_state(self) -> dict[str, Any]:
+        """Nothing to remember."""
+        return {}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Nothing to go back to."""
+
+
+class Watcher:
+    """Looks at the agent after each update, at its end too; changes nothing of it. Subclass what is needed."""
+
+    def after(self, step: int, agent: Agent) -> Mapping[str, Any]:
+        """What goes into the journal's line of `step`."""
+        return {}
+
+    def result(self, agent: Agent) -> Mapping[str, Any]:
+        """What goes into the summary. The agent is left as it was found."""
+        return {}
+
+    def artifacts(self, agent: Agent) -> Mapping[str, bytes]:
+        """Further files."""
+        return {}
+
+    def get_state(self) -> dict[str, Any]:
+        """What the watcher remembers."""
+        return {}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `get_state`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """How a buffer is learned from: how many updates, of batches how large, drawn how.
+
+    mode    profit        SPEC 9.6: most of a batch turned out profitable
+            uniform       every experience alike
+            prioritized   by td error, the loss weighted against it; beta rises to 1 over the updates
+    """
+
+    updates: int
+    batch_size: int = 64
+    mode: Mode = "profit"
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a number below 1 or an unknown mode."""
+        if self.updates < 1 or self.batch_size < 1:
+            raise InputError(
+                f"replay: at least 1 update of at least 1 experience; found {self.updates!r} and {self.batch_size!r}"
+            )
+        if self.mode not in MODES:
+            raise InputError(f"replay: mode is one of {', '.join(MODES)}; found {self.mode!r}")
+
+    def draw(self, buffer: Buffer, step: int) -> ExperienceBatch:
+        """The batch of update `step`."""
+        if isinstance(buffer, PrioritizedExperienceBuffer):
+            # Schaul et al. 2016, section 3.4: the correction matters most at the end.
+            beta = buffer.beta + (1.0 - buffer.beta) * step / self.updates
+            return buffer.sample_batch(self.batch_size, min(beta, 1.0))
+        return buffer.sample_batch(self.batch_size, self.mode == "profit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchFacts:
+    """Profitability of a batch (R9.26), means in order of the batch; an experience without outcome scores 0."""
+
+    mean_score: float
+    profitable_share: float
+    mean_reward: float
+
+    @classmethod
+    def of(cls, batch: ExperienceBatch) -> BatchFacts:
+        """Measure a batch; all zero when it is empty."""
+        return cls(
+            mean_score=_mean(batch.profitability_scores),
+            profitable_share=_mean(batch.is_profitable),
+            mean_reward=_mean(batch.rewards),
+        )
+
+
+class ReplayTraining:
+    """See the module's docstring.
+
+    `rate` gives the learning rate of a step, None leaves the optimiser's own. `session` is what the summary says of the
+    session; it has to follow from the spec, since it is part of the result.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        buffer: Buffer,
+        recorder: Recorder,
+        replay: Replay,
+        source: Source,
+        *,
+        watcher: Watcher | None = None,
+        rate: Callable[[int], float] | None = None,
+        session: Mapping[str, Any] | None = None,
+    ) -> None:
+        if isinstance(buffer, PrioritizedExperienceBuffer) != (replay.mode == "prioritized"):
+            raise InputError(
+                f'replay: mode "prioritized" draws from a PrioritizedExperienceBuffer, the others from a '
+                f"ProfitWeightedExperienceBuffer; found {replay.mode!r} and {type(buffer).__name__}"
+            )
+        self.agent, self.buffer = agent, buffer
+        self._recorder, self._replay, self._source = recorder, replay, source
+        self._watcher = watcher if watcher is not None else Watcher()
+        self._rate = rate
+        self._session = dict(session or {})
+        self._values = StepValues()
+        self._next = 0
+        self._record: RunRecord | None = None
+
+    @property
+    def learner(self) -> Learner:
+        """Networks and optimiser."""
+        return self.agent.learner
+
+    @property
+    def total_steps(self) -> int | None:
+        """The updates, unless the byte limit could end the session before."""
+        return None if self._recorder.may_end_early(self._replay.updates) else self._replay.updates
+
+    def attach(self, record: RunRecord) -> None:
+        """Keep the record: observations and the session's value are read back from it."""
+        self._record = record
+
+    def steps(self) -> Iterator[Step]:
+        """One step per update, from the present state on."""
+        while self._next < self._replay.updates and not self._ended_by_limit():
+            yield self._step(self._next)
+
+    def _ended_by_limit(self) -> bool:
+        at_limit = self._recorder.description.recording.at_limit
+        return at_limit == "end" and not self._recorder.has_room(self._next)
+
+    def _step(self, index: int) -> Step:
+        added = self._source.before(index, self.agent, self.buffer)
+        batch = self._replay.draw(self.buffer, index)
+        if not self._recorder.has_room(index):
+            self._recorder.fall()
+        before = self._recorder.begin(index)
+        made = self.agent.update(index, batch, None if self._rate is None else self._rate(index))
+        self.buffer.update_priorities(batch.ids, made.td_errors)
+        facts, value = self._facts(batch, made)
+        segments, digests = self._recorder.record(index, made.update, facts, before)
+        if added is not None:
+            segments[EXPERIENCES] = added
+        scalars: dict[str, Any] = {
+            "loss": made.update.losses,
+            "learning_rate": made.update.learning_rate,
+            "gradient_norm": made.update.gradient_norm,
+            "value": value,
+            "samples": len(batch),
+            "profitable_share": facts.profitable,
+            "mean_score": facts.profitability,
+            **facts.scalars,
+            "level": self._recorder.level,
+            "buffer": len(self.buffer),
+            **self._source.scalars(),
+            **self._watcher.after(index, self.agent),
+        }
+        if index == 0:
+            scalars["record"] = self._recorder.description.to_json()
+        self._next = index + 1
+        return Step(index=index, scalars=scalars, digests=digests, segments=segments)
+
+    def _facts(self, batch: ExperienceBatch, made: AgentUpdate) -> tuple[StepFacts, float]:
+        found = BatchFacts.of(batch)
+        value = self._values.add(
+            loss=made.update.losses["total"],
+            gradient_norm=made.update.gradient_norm,
+            profitability=found.mean_score,
+        )
+        facts = StepFacts(
+            batch=batch.ids,
+            value=value,
+            profitability=found.mean_score,
+            profitable=found.profitable_share,
+            scalars={"mean_reward": found.mean_reward},
+            samples={"td_error": made.td_errors},
+        )
+        return facts, value
+
+    def get_state(self) -> State:
+        """Agent, buffer (its observations are in segments), source, recorder, watcher, counters."""
+        return {
+            "next": self._next,
+            "agent": self.agent.get_state(),
+            "buffer": self.buffer.get_state(observations=False),
+            "source": self._source.get_state(),
+            "recorder": self._recorder.get_state(),
+            "values": self._values.get_state(),
+            "watcher": self._watcher.get_state(),
+        }
+
+    def set_state(self, state: State) -> None:
+        """Go to a state of `get_state`."""
+        self._next = state["next"]
+        self.agent.set_state(state["agent"])
+        self.buffer.set_state(state["buffer"], recorded=self._recorded(state["buffer"]["store"]["ids"]))
+        self._source.set_state(state["source"])
+        self._recorder.set_state(state["recorder"])
+        self._values.set_state(state["values"])
+        self._watcher.set_state(state["watcher"])
+
+    def _recorded(self, ids: NDArray[np.int64]) -> Mapping[str, NDArray[Any]] | None:
+        """Observations of the experiences in a state: only those, whatever else was lived in between."""
+        if isinstance(self._source, FixedExperiences):
+            return self._source.recorded
+        if self._record is None:
+            raise RuntimeError("attach() comes before set_state()")
+        wanted, found = np.sort(ids), []
+        for frame in self._record.segments.frames(EXPERIENCES):
+            columns = frame.columns
+            here = np.isin(columns["id"], wanted, assume_unique=True)
+            if here.any():
+                found.append({name: columns[name][here] for name in ("id", "state", "next_state")})
+        if not found:
+            return None
+        return {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}
+
+    def finish(self) -> Result:
+        """Value and convergence of the session, what the watcher found, the weights as safetensors."""
+        if self._record is None:
+            raise RuntimeError("attach() comes before finish()")
+        limited = self._next < self._replay.updates
+        facts = session_facts(self._record, self.learner, self._recorder, steps=self._next, limited=limited)
+        summary = {
+            "session": self._session,
+            **facts,
+            "replay": {"mode": self._replay.mode, **_statistics(self.buffer)},
+            **self._watcher.result(self.agent),
+        }
+        weights = save_arrays(model_arrays(self.learner))
+        return Result(summary=summary, artifacts={WEIGHTS_FILE: weights, **self._watcher.artifacts(self.agent)})
+
+
+def _statistics(buffer: Buffer) -> dict[str, Any]:
+    """The buffer at the end, both accounts where it keeps them (R9.25)."""
+    if isinstance(buffer, PrioritizedExperienceBuffer):
+        return {"experiences": len(buffer)}
+    found = buffer.statistics()
+    return {
+        "experiences": found.size,
+        "added": found.added,
+        "unknown": found.unknown,
+        "mean_score": found.mean_score,
+        "max_training_count": found.max_training_count,
+        "profitable": found.profitable.size,
+        "profitable_draws": found.profitable.draws,
+        "unprofitable": found.unprofitable.size,
+        "unprofitable_draws": found.unprofitable.draws,
+    }
+
+
+def _mean(values: NDArray[Any]) -> float:
+    """In order: NumPy's pairwise sums depend on the CPU's vector width."""
+    return float(sum(values.tolist())) / len(values) if len(values) else 0.0

@@ -1,0 +1,141 @@
+"""RLTrainer: an agent trained from a replay buffer, in memory update by update, or in sessions that are recorded runs.
+
+    trainer = RLTrainer(agent)
+    id = trainer.add_experience(experience); trainer.update_outcome(id, outcome)
+    trainer.train_step(64)                              one update in memory
+    trainer.train_profit_weighted(updates=1_000)        a session: resumed, verified and replayed as any run
+
+A face of `lockstep train` with `kind = "agent-session"`: it chooses nothing and records nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from lockstep import bootstrap
+from lockstep.learning.record import SessionRecord
+from lockstep.rl.live import LiveTrainer
+from lockstep.runs.checkpoint import CheckpointStore
+from lockstep.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from lockstep.app.results import TrainResult
+    from lockstep.rl.agent import Agent
+    from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
+
+COMPLETE: Final = "complete"
+NO_EXPERIENCES: Final = "no_experiences"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfitWeightedTraining:
+    """What a call of `train_profit_weighted` did.
+
+    status        "complete", or "no_experiences": no profit is known of any experience, and nothing was trained
+    experiences   in the buffer
+    profitable    those of them that are known to have made a profit
+    steps         optimiser updates
+    mean_losses   by part: total, q, and policy where the agent has one
+    session_id    the run: for `lockstep resume`, `verify`, `replay`, and `learning.sessions`
+    value, converged   of the session (`learning.values`)
+    folder        of the run
+    """
+
+    status: str
+    experiences: int
+    profitable: int
+    steps: int = 0
+    mean_losses: Mapping[str, float] = field(default_factory=dict)
+    session_id: str | None = None
+    value: float | None = None
+    converged: bool | None = None
+    folder: Path | None = None
+
+
+class RLTrainer(LiveTrainer):
+    """Trains `agent`, any that conforms to `lockstep.rl.agent.Agent`.
+
+    agent       afterwards it is the trained one
+    buffer      left out, a `ProfitWeightedExperienceBuffer` of the default capacity
+    home        folder of runs; default LOCKSTEP_HOME, else ./lockstep-home
+    seed        of the default buffer and of the sessions
+    symbol      what the sessions say they learned from
+    recording   the table [recording] of the sessions (`docs/learning.md`)
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        buffer: ProfitWeightedExperienceBuffer | None = None,
+        *,
+        home: Path | str | None = None,
+        seed: int = 42,
+        symbol: str | None = None,
+        recording: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(agent, buffer, seed=seed)
+        self._home, self._seed, self._symbol = home, seed, symbol
+        self._recording = dict(recording or {})
+
+    def train_profit_weighted(self, updates: int = 100, batch_size: int = 64) -> ProfitWeightedTraining:
+        """A session of `updates` updates on batches of mostly profitable experiences (SPEC 9.6), recorded as a run.
+
+        Before the first update the buffer and the agent's state are pinned by digest. Raises the whole error tree;
+        after Interrupted, or an error, agent and buffer are as they were before (`resume` goes on).
+        """
+        available, profitable = len(self.buffer), self.buffer.profitable_size
+        if profitable == 0:
+            return ProfitWeightedTraining(status=NO_EXPERIENCES, experiences=available, profitable=0)
+        spec: dict[str, Any] = {
+            "kind": "agent-session",
+            "seed": self._seed,
+            "training": {"updates": updates, "batch_size": batch_size},
+            "recording": self._recording,
+        }
+        if self._symbol is not None:
+            spec["symbol"] = self._symbol
+        agent_before, buffer_before = self.agent.get_state(), self.buffer.get_state()
+        objects = {"session.agent": self.agent, "session.buffer": self.buffer}
+        try:
+            result = bootstrap.train(spec, objects=objects, home=self._home)
+        except BaseException:
+            self.agent.set_state(agent_before)
+            self.buffer.set_state(buffer_before)
+            raise
+        return self._told(result, available, profitable)
+
+    def resume(self, run: str = "last") -> ProfitWeightedTraining:
+        """Go on with a session that was stopped or killed; then agent and buffer are as if it never had been.
+
+        The buffer has to be the one that the session began with. Raises RefusedError for an agent that is not built in.
+        """
+        available, profitable = len(self.buffer), self.buffer.profitable_size
+        result = bootstrap.resume(run, home=self._home)
+        store = CheckpointStore(RunFolder(result.folder).checkpoints)
+        state = store.load(store.found()[-1]).state
+        observed = self.buffer.observed(state["buffer"]["store"]["ids"])
+        self.agent.set_state(state["agent"])
+        self.buffer.set_state(state["buffer"], recorded=observed)
+        return self._told(result, available, profitable)
+
+    def _told(self, result: TrainResult, available: int, profitable: int) -> ProfitWeightedTraining:
+        record = SessionRecord(RunFolder(result.folder))
+        losses = {
+            name.removeprefix("loss."): sum(column.tolist()) / len(column)
+            for name, column in record.columns.items()
+            if name.startswith("loss.")
+        }
+        return ProfitWeightedTraining(
+            status=COMPLETE,
+            experiences=available,
+            profitable=profitable,
+            steps=result.summary["steps"],
+            mean_losses=losses,
+            session_id=result.run_id,
+            value=result.summary["value"],
+            converged=result.summary["converged"],
+            folder=result.folder,
+        )

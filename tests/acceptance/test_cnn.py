@@ -1,0 +1,126 @@
+"""`kind = "cnn"` at the command line: train, read, verify, stop, kill, resume, take elsewhere, be refused."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
+from tests.acceptance.user import ROOT, User
+
+EXAMPLE = ROOT / "examples" / "cnn.toml"
+FEW = ("--set", "data.last=1000", "--set", "features.window=16", "--set", "training.epochs=2")
+SMALL = (*FEW, "--set", "network.parameters={filters=[4,4,4],hidden=8}", "--set", "recording.snapshot_every=5")
+LONG = (*SMALL, "--set", "training.epochs=20", "--set", "training.batch_size=24")
+NET = """
+from torch import nn
+
+
+class Linear(nn.Module):
+    def __init__(self, channels, window, classes):
+        super().__init__()
+        self.body = nn.Linear(channels * window, classes + 2)
+
+    def forward(self, x):
+        out = self.body(x.flatten(1))
+        return out[:, :-2], out[:, -2], out[:, -1]
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> User:
+    user = User(tmp_path_factory.mktemp("cnn"))
+    user("train", str(EXAMPLE), *SMALL, "--tag", "first", "--json")
+    return user
+
+
+def test_the_report_stands_beside_its_baselines_and_claims_what_it_says(trained: User) -> None:
+    shown = trained("runs", "show", "first")
+    for words in ("logistic regression", "majority class", "known side", "calibration: temperature", "test rows"):
+        assert words in shown.out, str(shown)
+    summary = trained("runs", "show", "first", "--json").json["summary"]
+    beats = {name: item["beats"] for name, item in summary["advantage"].items()}
+    assert beats == {name: (item["low"] or 0.0) > 0.0 for name, item in summary["advantage"].items()}
+    assert summary["verdict"]["beats_all"] == all(beats.values())
+    assert f"verdict: {summary['verdict']['sentence']}" in shown.out
+
+
+def test_it_verifies_in_a_fresh_process_and_by_sample(trained: User) -> None:
+    """R9.51."""
+    assert "equal" in trained("verify", "first").out
+    assert "equal" in trained("verify", "first", "--sample", "20%").out
+
+
+def test_it_travels_and_verifies_elsewhere(trained: User, tmp_path: Path) -> None:
+    trained("runs", "export", "first", str(tmp_path / "run.lockstep"))
+    elsewhere = User(tmp_path)
+    elsewhere("runs", "import", "run.lockstep")
+    elsewhere("verify", "last")
+
+
+def test_two_seeds_part_in_spec_and_first_step(trained: User) -> None:
+    trained("train", str(EXAMPLE), *SMALL, "--seed", "7", "--tag", "seven")
+    assert "seed" in trained("diff", "first", "seven", code=1).out
+
+
+def test_its_gradients_and_its_session_are_replayed(trained: User) -> None:
+    """R9.31, R9.32."""
+    trained("replay", "first", "--gradients")
+    trained("replay", "first", "--session")
+
+
+def test_killed_at_a_random_step_and_resumed_it_is_a_run_never_interrupted(
+    tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    steps = random.SystemRandom().randrange(300)
+    print(f"killed after step {steps}")
+    user = User(tmp_path)
+    process = user.start("train", str(EXAMPLE), *LONG)
+    folder = user.wait_for_steps(process, steps=steps)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    user("resume", "last")
+    assert {name: (folder / name).read_bytes() for name in whole} == whole
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The journal and the artifacts of the long training, never interrupted."""
+    user = User(tmp_path_factory.mktemp("whole"))
+    folder = Path(user("train", str(EXAMPLE), *LONG, "--json").json["folder"])
+    names = ["journal.jsonl", *(f"artifacts/{path.name}" for path in (folder / "artifacts").iterdir())]
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def test_a_users_network_travels_with_the_run(tmp_path: Path) -> None:
+    """R9.41: named in the spec, kept in code/, verified when the user's own file is gone."""
+    user = User(tmp_path)
+    (tmp_path / "net.py").write_text(NET)
+    network = f"network.name={tmp_path / 'net.py'}:Linear"
+    folder = Path(user("train", str(EXAMPLE), *FEW, "--set", network, "--json").json["folder"])
+    (tmp_path / "net.py").unlink()
+    assert (folder / "code" / "net.py").read_text() == NET
+    user("verify", "last")
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("labels.task=oracle", "labels.task"),
+        ("features.channels=['prophecy']", "channels are different names out of"),
+        ("network.name=lenet", "no network is called that; built in: pattern-cnn"),
+        ("training.learning_rate=0", "training.learning_rate"),
+        ("features.max_gap=0", "has a whole window|leave none"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_with_the_rule_and_the_cure(user: User, key: str, message: str) -> None:
+    answer = user("train", str(EXAMPLE), "--set", key, "--set", "features.window=160", code=2)
+    assert re.search(message, answer.err), str(answer)
+    assert not user.runs()
