@@ -357,6 +357,17 @@ def with_alarms(rows: Sequence[RunRow]) -> list[RunRow]:
     return result
 
 
+def reproduction(folder: RunFolder) -> dict[str, Any]:
+    """What repeats this run: seed, fingerprint, data digest and command. Raises DiskError, IntegrityError."""
+    spec, data = folder.read("spec"), folder.read("data")
+    return {
+        "seed": spec.get("seed"),
+        "fingerprint": fingerprint(folder.identity_hashes()),
+        "data_hash": data.get("digest"),
+        "command": f"lockstep verify {folder.path.name}",
+    }
+
+
 def _begun_fingerprint(folder: RunFolder) -> str:
     if folder.journal.exists():
         first = next(read_lines(folder.journal), None)

@@ -11,7 +11,7 @@ import pytest
 
 from lockstep.core import files
 from lockstep.core.errors import DiskError, InputError, RefusedError, UnknownNameError
-from lockstep.runs.store import FolderRunStore, default_home, new_run_id
+from lockstep.runs.store import FolderRunStore, default_home, new_run_id, reproduction
 from lockstep.testing.contracts.run_store import complete, create
 
 
@@ -111,6 +111,16 @@ def test_a_tag_that_begins_like_a_run_is_refused_with_the_cure(tmp_path, tag):
     for name in (f"v{tag}", "7", "12", "1000"):
         store.tag(run, name)
         assert store.find(name).path.name == run
+
+
+def test_the_line_that_reproduces_a_run(tmp_path):
+    folder = complete(FolderRunStore(tmp_path), seed=42)
+    assert reproduction(folder) == {
+        "seed": 42,
+        "fingerprint": folder.read("manifest")["fingerprint"],
+        "data_hash": "d" * 64,
+        "command": f"lockstep verify {folder.path.name}",
+    }
 
 
 def test_a_store_in_a_read_only_place_says_so(tmp_path):
