@@ -1,12 +1,14 @@
 """What keeping every gradient costs, and what replaying it gains: a CNN of 98,133 parameters, batches of 64.
 
-Four sessions of the same steps take turns, so that all meet the same machine: a bare PyTorch loop (no run, no record),
-and runs at the levels none, norms and full. Times are CPU seconds of this process, system calls included, of the steps
-alone; what a run does once (opening, the last checkpoint, reading everything back to seal it) is told beside them.
+Sessions of the same steps take turns, so that all meet the same machine: a bare PyTorch loop (no run, no record), and
+runs at the levels none, norms and full, the last also with gradients packed by blosc2 where that is installed. Times
+are CPU seconds of this process, system calls included, of the steps alone; what a run does once (opening, the last
+checkpoint, reading everything back to seal it) is told beside them.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import shutil
 import statistics
@@ -77,12 +79,22 @@ def bare(data: Any) -> list[float]:
     return [after - before for before, after in itertools.pairwise(marks)]
 
 
-def session(data: Any, level: str, path: Path) -> tuple[list[float], float, Any]:
+def recordings() -> dict[str, Any]:
+    """Name -> what is recorded."""
+    from lockstep.learning.recorder import Recording
+
+    found = {level: Recording(level=level) for level in ("none", "norms", "full")}  # type: ignore[arg-type]
+    if importlib.util.find_spec("blosc2") is not None:
+        found["packed"] = Recording(codec="blosc2")
+    return found
+
+
+def session(data: Any, recording: Any, path: Path) -> tuple[list[float], float, Any]:
     """Seconds of each step of a run, seconds of the whole run, its folder."""
     from lockstep.learning.learner import Learner
     from lockstep.learning.optim_state import OptimizerSettings
     from lockstep.learning.pattern_task import PatternTask
-    from lockstep.learning.recorder import Recorder, Recording
+    from lockstep.learning.recorder import Recorder
     from lockstep.learning.training import GradientTraining
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.loop import execute
@@ -105,7 +117,7 @@ def session(data: Any, level: str, path: Path) -> tuple[list[float], float, Any]
     nothing: dict[str, str] = {}
     folder = RunFolder.create(path, spec=nothing, data=nothing, code=nothing, numerics=nothing, environment=nothing)
     learner = Learner(network(), OptimizerSettings(), seeds=SeedTree(1))
-    recorder = Recorder(Recording(level=level), learner)  # type: ignore[arg-type]
+    recorder = Recorder(recording, learner)
     training = GradientTraining(Short(data, order()), learner, recorder)
     began = time.process_time()
     execute(training, folder, fingerprint="0" * 64, observers=[Marks()])
@@ -138,25 +150,30 @@ def main() -> None:
 
 
 def measure(home: Path) -> None:
-    data = samples()
-    steps: dict[str, list[float]] = {name: [] for name in ("bare", "none", "norms", "full")}
-    whole: dict[str, list[float]] = {name: [] for name in ("none", "norms", "full")}
-    replays: list[float] = []
-    size = 0
+    data, kept = samples(), recordings()
+    steps: dict[str, list[float]] = {name: [] for name in ("bare", *kept)}
+    whole: dict[str, list[float]] = {name: [] for name in kept}
+    replays: dict[str, list[float]] = {name: [] for name in kept if name in ("full", "packed")}
+    sizes: dict[str, int] = {}
     for round_ in range(ROUNDS):
         steps["bare"].append(statistics.fmean(bare(data)[WARM:]))
-        for level in whole:
-            times, all_of_it, folder = session(data, level, home / f"{level}-{round_}")
-            steps[level].append(statistics.fmean(times[WARM:]))
-            whole[level].append(all_of_it / STEPS)
-            if level == "full":
-                replays.append(replayed(folder) / STEPS)
-                size = sum(path.stat().st_size for path in folder.segments.iterdir())
+        for name, recording in kept.items():
+            times, all_of_it, folder = session(data, recording, home / f"{name}-{round_}")
+            steps[name].append(statistics.fmean(times[WARM:]))
+            whole[name].append(all_of_it / STEPS)
+            if name in replays:
+                replays[name].append(replayed(folder) / STEPS)
+                sizes[name] = sum(path.stat().st_size for path in folder.segments.glob("gradients.*"))
             shutil.rmtree(folder.path)
-    report(steps, whole, replays, size)
+    report(steps, whole, replays, sizes)
 
 
-def report(steps: dict[str, list[float]], whole: dict[str, list[float]], replays: list[float], size: int) -> None:
+def report(
+    steps: dict[str, list[float]],
+    whole: dict[str, list[float]],
+    replays: dict[str, list[float]],
+    sizes: dict[str, int],
+) -> None:
     def ms(values: list[float]) -> str:
         return f"{1e3 * statistics.median(values):6.2f} ms ({1e3 * min(values):.2f} to {1e3 * max(values):.2f})"
 
@@ -167,13 +184,21 @@ def report(steps: dict[str, list[float]], whole: dict[str, list[float]], replays
     print(f"98,133 parameters, batches of {BATCH}, {STEPS} steps, {ROUNDS} rounds; CPU time a step")
     for name, values in steps.items():
         print(f"  {name:22s} {ms(values)}")
-    print(f"  {'replay from gradients':22s} {ms(replays)}   the whole call, reading and checking included")
+    for name, values in replays.items():
+        print(f"  {'replay, ' + name:22s} {ms(values)}   the whole call, reading and checking included")
     print(f"  none  / bare loop      {ratio(steps['none'], steps['bare'])}   limit 1.10")
     print(f"  norms / none           {ratio(steps['norms'], steps['none'])}")
     print(f"  full  / none           {ratio(steps['full'], steps['none'])}   limit 1.08")
     print(f"  full  / none, whole    {ratio(whole['full'], whole['none'])}   opening, checkpoints and seal included")
-    print(f"  training / replay      {ratio(steps['full'], replays, '{:.1f}'.format)}    at least 15")
-    print(f"  written                {size / STEPS * 1e3 / 1e6:.0f} MB for 1,000 steps")
+    print(f"  training / replay      {ratio(steps['full'], replays['full'], '{:.1f}'.format)}    at least 15")
+    print(f"  gradients              {sizes['full'] / STEPS * 1e3 / 1e6:.0f} MB for 1,000 steps")
+    if "packed" in steps:
+        print(f"  packed / none          {ratio(steps['packed'], steps['none'])}   blosc2: bit shuffle and LZ4")
+        print(f"  packed / full          {ratio(steps['packed'], steps['full'])}")
+        print(f"  size, packed / raw     {sizes['packed'] / sizes['full']:.3f}")
+        print(f"  training / replay      {ratio(steps['packed'], replays['packed'], '{:.1f}'.format)}    when packed")
+    else:
+        print('  blosc2 is not installed (extra "codecs"); packing is not measured')
 
 
 if __name__ == "__main__":

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from lockstep.core.errors import NetworkError
+from lockstep.core.errors import DataError, NetworkError
 from lockstep.kinds import classifier_data, network_code
 from lockstep.kinds.classifier_spec import ClassifierSpec, KerasClassifierSpec
 from lockstep.kinds.classifier_training import FitTraining
 from lockstep.kinds.session_replay import RecordedOrder, recorded_order
-from lockstep.learning.supervised.data import Parts, Samples, three_parts
+from lockstep.learning.supervised.data import Parts, Samples, parts_in_order, seen_before, three_parts
 from lockstep.learning.supervised.fit import Fit, FitSettings
 from lockstep.learning.supervised.history import HISTORY_FILE, history_bytes
 from lockstep.learning.supervised.libraries import require
@@ -62,7 +62,14 @@ class ClassifierKind:
 
     name: Final = "classifier"
     spec_model: Final = ClassifierSpec
-    sample_keys: Final = ("seed", "data", "training.test_size", "training.validation_split")
+    sample_keys: Final = (
+        "seed",
+        "data",
+        "training.test_size",
+        "training.validation_split",
+        "training.split",
+        "training.purge",
+    )
     """A session is gone through again on the samples that these decide (`kinds.session_replay`)."""
 
     def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:
@@ -153,6 +160,8 @@ KERAS_KIND: Final[Kind] = KerasClassifierKind()
 
 def _parts_of(samples: Samples, spec: ClassifierSpec | KerasClassifierSpec) -> Parts:
     table = spec.training
+    if table.split == "in_order":
+        return parts_in_order(samples, test_size=table.test_size, val_size=table.validation_split, purge=table.purge)
     train, validation, test = three_parts(
         samples, test_size=table.test_size, val_size=table.validation_split, seed=spec.seed
     )
@@ -162,10 +171,20 @@ def _parts_of(samples: Samples, spec: ClassifierSpec | KerasClassifierSpec) -> P
 def _prepared(spec: RunSpec, pinned: PinnedSamples, payload: _Payload, numerics: Mapping[str, str]) -> Prepared:
     parts = payload.parts
     held_out = sum(len(part) for part in (parts.validation, parts.test) if part is not None)
-    notes = (
-        f"{len(pinned.samples):,} samples of {len(pinned.samples.classes)} classes: {len(parts.train):,} to train on, "
-        f"{held_out:,} held out",
-    )
+    samples = pinned.samples
+    if len(set(samples.labels.tolist())) < 2:
+        raise DataError(
+            f"a classifier tells at least two classes apart; all {len(samples)} samples have label {samples.labels[0]}"
+        )
+    notes = [
+        f"{len(samples):,} samples of {len(samples.classes)} classes: {len(parts.train):,} to train on, "
+        f"{held_out:,} held out"
+    ]
+    if known := seen_before(parts):
+        notes.append(
+            f"{known:,} of the samples held out are also trained on, equal bit by bit: accuracy on them tests nothing. "
+            'Remove them, or split samples in time with split = "in_order" and a purge.'
+        )
     return Prepared(
         spec=spec,
         data=pinned.body(),
@@ -173,7 +192,7 @@ def _prepared(spec: RunSpec, pinned: PinnedSamples, payload: _Payload, numerics:
         payload=payload,
         origin=pinned.origin,
         numerics=numerics,
-        notes=notes,
+        notes=tuple(notes),
     )
 
 

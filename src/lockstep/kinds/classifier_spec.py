@@ -47,6 +47,16 @@ class _Passes(SpecModel):
     """Share of all samples that is held out and looked at once, at the end; 0 holds out nothing."""
     validation_split: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the rest that is looked at after each epoch."""
+    split: Literal["random", "in_order"] = "random"
+    """How the parts are drawn: from each class at random, or, for samples in the order of time, the last are tested."""
+    purge: int = Field(default=0, ge=0)
+    """Samples left out at each border of parts in order: those whose window or label reaches across."""
+
+    @model_validator(mode="after")
+    def _purges_in_order(self) -> Self:
+        if self.purge and self.split != "in_order":
+            raise ValueError('purge belongs to split = "in_order": parts drawn at random border everywhere')
+        return self
 
 
 class FitTable(_Passes, OptimizerTable):

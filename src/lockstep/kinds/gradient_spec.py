@@ -40,7 +40,7 @@ class RecordingTable(SpecModel):
     every: int = Field(default=1, ge=1)
     """Gradients of every n-th step only."""
     codec: Literal["raw", "blosc2"] = "raw"
-    """"blosc2" packs gradients without loss: about a tenth smaller, a few percent slower; needs the extra `codecs`."""
+    """"blosc2" packs gradients without loss: a tenth to a third smaller, a little slower; needs the extra `codecs`."""
     snapshot_every: int = Field(default=100, ge=1)
     """Steps between whole states."""
     digest_every: int = Field(default=1, ge=1)

@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from lockstep.core import files
-from lockstep.core.errors import DataError, IntegrityError, NetworkError, UnknownNameError
+from lockstep.core.errors import DataError, IntegrityError, LockstepError, NetworkError, UnknownNameError
 from lockstep.core.hashing import digest_columns
 from lockstep.kinds import user_sources
 from lockstep.kinds.gradient_spec import json_parameters
@@ -85,6 +85,8 @@ class NetworkCode:
         try:
             module = kind(**self._arguments(kind, sizes))
         except USER_FAILURES as error:
+            if isinstance(self._place, str) and isinstance(error, LockstepError):
+                raise  # one of ours says itself what is wrong
             raise NetworkError(
                 f"{self.name}{self._line(error)}: the network cannot be made from its parameters: "
                 f"{type(error).__name__}: {error}. Correct [network.parameters]"

@@ -102,7 +102,7 @@ class SessionEstimate:
         if self.limit_step is not None:
             lines.append(f"max_bytes is reached before step {self.limit_step} of {self.steps}")
         if self.packed:
-            lines.append("gradients are packed: these are bounds, most gradients shrink by about a tenth")
+            lines.append("gradients are packed: these are bounds, most gradients shrink by a tenth to a third")
         return lines
 
 

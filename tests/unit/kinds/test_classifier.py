@@ -239,3 +239,27 @@ def test_the_estimate_counts_updates_and_is_never_hashed(tmp_path: Path) -> None
     assert prepared.estimate.seconds > 0.0
     assert prepared.numerics["device"] == "cpu"
     assert "torch" in prepared.numerics
+
+
+def test_parts_of_one_class_and_parts_that_share_samples_are_told(tmp_path: Path) -> None:
+    x, labels = np.arange(40.0)[:, None] % 8, np.arange(40) % 2
+    with pytest.raises(DataError, match="at least two classes apart; all 40 samples have label 0"):
+        prepared_of(tmp_path, given=(x, labels * 0))
+    assert any(
+        "8 of the samples held out are also trained on" in note
+        for note in prepared_of(tmp_path, given=(x, labels)).notes
+    )
+
+
+def test_samples_in_time_are_split_in_order_with_a_purge(tmp_path: Path) -> None:
+    """40 samples: the last 8 are tested, 3 before them belong to no part."""
+    given = (np.arange(40.0)[:, None], np.arange(40) % 2)
+    prepared = prepared_of(tmp_path, given=given, training={"epochs": 1, "split": "in_order", "purge": 3})
+    assert result_of(prepared, tmp_path).summary["samples"] == {
+        "classes": 2,
+        "training": 29,
+        "validation": 0,
+        "test": 8,
+    }
+    with pytest.raises(SpecError, match='purge belongs to split = "in_order"'):
+        resolve(ClassifierSpec, {"kind": "classifier", "training": {"purge": 3}})

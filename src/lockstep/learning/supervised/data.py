@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from blake3 import blake3
 
 from lockstep.core.errors import DataError, InputError
 from lockstep.core.hashing import digest_columns
@@ -212,24 +213,60 @@ def samples_of(dataset: Any, *, classes: tuple[str, ...] | None = None) -> Sampl
         if len(columns) < 2:
             raise DataError("a sample of a data set is (input, ..., label); found one value only")
         names = ["input"] if len(columns) == 2 else [f"input{i}" for i in range(len(columns) - 1)]
-        inputs = {name: np.stack(column) for name, column in zip(names, columns[:-1], strict=True)}
-        y = np.array([int(label) for label in columns[-1]])
+        inputs = {name: _stacked(name, column) for name, column in zip(names, columns[:-1], strict=True)}
+        y = _stacked("label", columns[-1])
     else:
         raise DataError(
             f"a data set is Samples, (x, y), ({{name: x}}, y) or rows of (input, ..., label); found "
             f"{type(dataset).__name__}"
         )
-    labels = np.asarray(y)
-    if labels.dtype.kind not in "iu":
-        raise DataError(f"labels are whole numbers, 0 to the number of classes - 1; found {labels.dtype}")
+    labels = _labels(y, classes)
     if classes is None:
-        classes = tuple(map(str, range(int(labels.max()) + 1 if labels.size else 0)))
-    arrays = {name: np.asarray(array) for name, array in inputs.items()}
+        classes = tuple(map(str, range(int(labels.max()) + 1)))
     return Samples(
-        inputs={name: np.ascontiguousarray(array, dtype=np.float32) for name, array in arrays.items()},
-        labels=labels.astype(np.int64),
+        inputs={str(name): _numbers(str(name), array) for name, array in inputs.items()},
+        labels=labels,
         classes=classes,
     )
+
+
+def _labels(given: Any, classes: tuple[str, ...] | None) -> NDArray[np.int64]:
+    labels = _array("labels", given)
+    if labels.ndim != 1 or len(labels) == 0:
+        raise DataError(f"labels are one whole number per sample, of at least one sample; found shape {labels.shape}")
+    if labels.dtype.kind not in "iu":
+        raise DataError(
+            f"labels are whole numbers, 0 to the number of classes - 1; found {labels.dtype}. Code names as their "
+            "places in a list of classes."
+        )
+    low, high = int(labels.min()), int(labels.max())
+    # Without names the number of classes is a guess; a stray id must not become a network of a billion outputs.
+    if low < 0 or (classes is None and high >= len(labels)):
+        raise DataError(
+            f"labels are places in a list of classes, from 0 on, {len(labels)} classes at most for as many samples; "
+            f"found {low} to {high}. Number the classes 0, 1, 2 ..."
+        )
+    return labels.astype(np.int64)
+
+
+def _numbers(name: str, given: Any) -> NDArray[np.float32]:
+    array = _array(f"input {name!r}", given)
+    if array.dtype.kind not in "biuf":
+        raise DataError(
+            f"input {name!r} is an array of numbers (float32 is what is kept); found {array.dtype}. Code text and "
+            "times as numbers."
+        )
+    with np.errstate(over="ignore"):  # what float32 cannot hold is found to be infinite, sample by sample
+        return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _array(name: str, given: Any) -> NDArray[Any]:
+    """Any array, a tensor with or without gradient on any device, or nested lists of one length."""
+    given = given.detach().cpu() if hasattr(given, "detach") else given
+    try:
+        return np.asarray(given)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{name}: not an array with one row per sample ({error})") from error
 
 
 def _rows(dataset: Any) -> Iterator[tuple[NDArray[Any], ...]]:
@@ -237,7 +274,14 @@ def _rows(dataset: Any) -> Iterator[tuple[NDArray[Any], ...]]:
         row = dataset[i]
         if not isinstance(row, tuple | list):
             raise DataError(f"sample {i} of a data set is (input, ..., label); found {type(row).__name__}")
-        yield tuple(np.asarray(value) for value in row)
+        yield tuple(_array(f"sample {i}", value) for value in row)
+
+
+def _stacked(name: str, column: tuple[NDArray[Any], ...]) -> NDArray[Any]:
+    shapes = {array.shape for array in column}
+    if len(shapes) != 1:
+        raise DataError(f"{name!r} has one shape in every sample of a data set; found {sorted(shapes)}")
+    return np.stack(column)
 
 
 def three_parts(
@@ -252,3 +296,43 @@ def three_parts(
     if val_size != 0:
         train, validation = train_test_split(train, test_size=val_size, random_state=(seed + 1) & MAX_SEED)
     return train, validation, test
+
+
+def parts_in_order(samples: Samples, *, test_size: float, val_size: float, purge: int = 0) -> Parts:
+    """The same for samples in the order of time, which share bars with their neighbours: the last are the test part,
+    those before it the validation part, and `purge` samples at each border belong to no part. Raises InputError.
+
+    purge   at least the bars of a window plus those that its label looks ahead, in samples
+    """
+    held = _share(len(samples), test_size)
+    validation = _share(len(samples) - held, val_size)
+    borders = [bool(size) * purge for size in (validation, held)]
+    train = len(samples) - held - validation - sum(borders)
+    if train < 1 or bool(test_size) > held or bool(val_size) > validation:
+        raise InputError(
+            f"{len(samples)} samples in order, test_size = {test_size}, validation_split = {val_size} and purge = "
+            f"{purge} leave a part empty; give more samples or other shares"
+        )
+    rows = np.arange(len(samples), dtype=np.int64)
+    middle = train + borders[0]
+    return Parts(
+        train=samples.take(rows[:train]),
+        validation=samples.take(rows[middle : middle + validation]) if validation else None,
+        test=samples.take(rows[len(rows) - held :]) if held else None,
+    )
+
+
+def _share(count: int, size: float) -> int:
+    return int(count * size + 0.5)
+
+
+def seen_before(parts: Parts) -> int:
+    """How many samples held out are equal, input by input and bit by bit, to one that is trained on."""
+    known = set(_sample_hashes(parts.train))
+    held_out = (part for part in (parts.validation, parts.test) if part is not None)
+    return sum(item in known for part in held_out for item in _sample_hashes(part))
+
+
+def _sample_hashes(samples: Samples) -> Iterator[bytes]:
+    for row in range(len(samples)):
+        yield blake3(b"".join(array[row].tobytes() for array in samples.inputs.values())).digest()

@@ -10,9 +10,11 @@ import pytest
 from lockstep.core.errors import DataError, InputError
 from lockstep.learning.supervised.data import (
     Samples,
+    parts_in_order,
     pattern_images,
     pattern_samples,
     samples_of,
+    seen_before,
     three_parts,
     train_test_split,
 )
@@ -126,7 +128,14 @@ def test_a_users_data_set_may_be_arrays_named_arrays_or_rows() -> None:
         (Rows([(1,)]), "one value only"),
         ((np.zeros((2, 1)), np.array([0.5, 1.0])), "labels are whole numbers, 0 to .*; found float64"),
         ((np.zeros((3, 1)), np.array([0, 1])), r"with a row per sample, \(2, ...\); found float32 \(3, 1\)"),
-        ((np.zeros((2, 1)), np.array([0, -1])), "labels are 0 to 0, places in the list of classes; found -1"),
+        ((np.zeros((2, 1)), np.array([0, -1])), "places in a list of classes, from 0 on, .*; found -1 to 0"),
+        ((np.zeros((2, 1)), np.array([0, 10**9])), "2 classes at most for as many samples; found 0 to 1000000000"),
+        ((np.zeros((2, 1)), np.array([[0], [1]])), r"one whole number per sample, .*; found shape \(2, 1\)"),
+        ((np.array([["a"], ["b"]]), np.array([0, 1])), "'input' is an array of numbers .*; found <U1"),
+        ((np.zeros((2, 1), complex), np.array([0, 1])), "'input' is an array of numbers .*; found complex128"),
+        (([[1.0, 2.0], [3.0]], [0, 1]), "input 'input': not an array with one row per sample"),
+        ((np.full((2, 1), 1e300), np.array([0, 1])), "input 'input', sample 0: not a finite number"),
+        (Rows([(np.zeros(2), 0), (np.zeros(3), 1)]), r"'input' has one shape in every sample .*\(2,\), \(3,\)"),
         ((np.array([[1.0], [np.nan]]), np.array([0, 1])), "input 'input', sample 1: not a finite number"),
         (({}, np.array([0])), "at least one input; found none"),
         ((np.zeros((0, 1)), np.zeros(0, dtype=int)), "of at least one sample"),
@@ -143,3 +152,29 @@ def test_the_digest_knows_inputs_labels_and_class_names() -> None:
     called = Samples(inputs=base.inputs, labels=base.labels, classes=("x", "y", "z"))
     relabelled = Samples(inputs=base.inputs, labels=base.labels[::-1].copy(), classes=base.classes)
     assert len({base.digest, renamed.digest, called.digest, relabelled.digest}) == 4
+
+
+def test_parts_in_order_keep_the_future_out_of_training() -> None:
+    """20 samples, a quarter tested, a fifth of the other 15 validated, 2 purged at each of two borders: 8, 3 and 5."""
+    samples = samples_of((np.arange(20.0)[:, None], np.arange(20) % 2))
+    parts = parts_in_order(samples, test_size=0.25, val_size=0.2, purge=2)
+    assert parts.validation is not None
+    assert parts.test is not None
+    places = [part.inputs["input"][:, 0].astype(int).tolist() for part in (parts.train, parts.validation, parts.test)]
+    assert places == [list(range(8)), [10, 11, 12], [15, 16, 17, 18, 19]]
+    assert parts_in_order(samples, test_size=0.0, val_size=0.0, purge=9).train.digest == samples.digest
+    with pytest.raises(InputError, match="purge = 15 leave a part empty"):
+        parts_in_order(samples, test_size=0.25, val_size=0.0, purge=12 + 3)
+
+
+def test_samples_held_out_that_were_trained_on_are_counted() -> None:
+    x = np.arange(12.0)[:, None]
+    x[10] = x[1]
+    samples = samples_of((x, np.arange(12) % 2))
+    assert seen_before(parts_in_order(samples, test_size=0.25, val_size=0.0)) == 1
+    assert (
+        seen_before(
+            parts_in_order(samples_of((np.arange(12.0)[:, None], np.arange(12) % 2)), test_size=0.25, val_size=0.0)
+        )
+        == 0
+    )
