@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from lockstep.app.results import TrainResult
     from lockstep.bootstrap import diff, estimate, list_runs, replay, report, resume, sessions, sweep, train, verify
+    from lockstep.cnn_trainer import CNNTrainer
     from lockstep.core.errors import LockstepError
     from lockstep.core.space import Space
     from lockstep.engine.costs import Costs
@@ -31,16 +32,16 @@ if TYPE_CHECKING:
     from lockstep.market.collector import DataCollector
     from lockstep.market.load import load_candles
     from lockstep.market.sample import sample_candles
+    from lockstep.rl_trainer import RLTrainer
     from lockstep.search.optimizers import GridSearchOptimizer, ParameterOptimizer, RandomSearchOptimizer
     from lockstep.strategies.base import Strategy
     from lockstep.strategies.evaluate import backtest
     from lockstep.strategies.faces import BacktestEngine, LiquiditySweepStrategy
-    from lockstep.trainers import CNNTrainer
 
 # Name -> the module it lives in. The block above says the same to mypy and to editors; a test compares the two.
 _HOMES: Final = {
     "BacktestEngine": "lockstep.strategies.faces",
-    "CNNTrainer": "lockstep.trainers",
+    "CNNTrainer": "lockstep.cnn_trainer",
     "Candles": "lockstep.market.candles",
     "Costs": "lockstep.engine.costs",
     "DataCleaner": "lockstep.market.cleaning",
@@ -51,6 +52,7 @@ _HOMES: Final = {
     "LockstepError": "lockstep.core.errors",
     "Metric": "lockstep.engine.metrics",
     "ParameterOptimizer": "lockstep.search.optimizers",
+    "RLTrainer": "lockstep.rl_trainer",
     "RandomSearchOptimizer": "lockstep.search.optimizers",
     "Signals": "lockstep.engine.signals",
     "Space": "lockstep.core.space",
@@ -86,6 +88,7 @@ __all__ = [
     "LockstepError",
     "Metric",
     "ParameterOptimizer",
+    "RLTrainer",
     "RandomSearchOptimizer",
     "Signals",
     "Space",

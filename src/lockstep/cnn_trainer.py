@@ -90,6 +90,8 @@ class CNNTrainer:
         self._home, self._seed = home, seed
         self._parameters = _parameters_of(model) if parameters is None else dict(parameters)
         self._settings = dict(settings or {})
+        if episodes is not None and not isinstance(episodes, EpisodeBook | Path | str):
+            raise InputError(f"episodes are given as a book or its folder; found {type(episodes).__name__}.")
         self._given = episodes
         self._folder = None if isinstance(episodes, EpisodeBook) else self._book_folder(episodes)
 
