@@ -23,6 +23,7 @@ from lockstep.runs.journal import read_lines
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.spec import full_body, resolve
 from lockstep.runs.spec_files import load_spec
+from lockstep.runs.store import require_tag
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +50,8 @@ def replay_session(
 
     Raises RefusedError for a kind that cannot, or a record without batches; InputError for an override of the samples.
     """
+    if tag is not None:
+        require_tag(tag)
     kind = registry.get(str(folder.read("spec").get("kind")))
     keys = getattr(kind, "sample_keys", None)
     if keys is None:
