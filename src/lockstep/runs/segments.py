@@ -183,7 +183,7 @@ def _pieces(head: bytes, arrays: Mapping[str, NDArray[Any]], seal: bytes) -> Ite
     yield seal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Entry:
     """Where a frame is: for the reader's index."""
 
