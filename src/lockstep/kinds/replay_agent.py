@@ -141,6 +141,8 @@ def _estimate(plan: Plan) -> tuple[Estimate, list[str]]:
     began = time.perf_counter()
     marks = [(next(updates, None), time.perf_counter())[1] for _ in range(min(_TIMED_UPDATES, spec.training.updates))]
     each = (marks[-1] - marks[0]) / max(len(marks) - 1, 1)
+    # The first walk loads compiled kernels, or compiles them.
+    Examination(plan).after(spec.training.updates - 1, training.agent)
     before = time.perf_counter()
     Examination(plan).after(spec.training.updates - 1, training.agent)
     walks = spec.training.updates // spec.validation.evaluate_every + 3
@@ -171,5 +173,6 @@ def _estimate(plan: Plan) -> tuple[Estimate, list[str]]:
             memory_bytes=told.memory_bytes + kept,
             steps=spec.training.updates,
         ),
-        told.lines(),
+        # The line of bytes counts a target network at every step; the estimate above knows better.
+        [f"{told.parameters:,} trained parameters", *told.lines()[1:]],
     )
