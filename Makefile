@@ -9,7 +9,7 @@ JOBS ?= 2
 # index or file: `make test TORCH="torch==2.13.0 --index-url URL"`.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-long check bench format clean
+.PHONY: demo test test-long test-tensorflow check bench format clean
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -44,6 +44,14 @@ test: $(VENV)/.all
 test-long: $(VENV)/.all
 	$(BIN)/pytest -n $(JOBS) --dist worksteal -m long --durations=0
 
+# Keras on TensorFlow, in a venv of its own: where TensorFlow is installed Keras prefers it, and `make test` trains on torch.
+# Not part of any other target: it takes about 2.5 GB.
+test-tensorflow:
+	$(PYTHON) -m venv $(VENV)-tensorflow
+	$(VENV)-tensorflow/bin/pip install --quiet --disable-pip-version-check tensorflow-cpu --editable ".[dev,keras,plots]"
+	KERAS_BACKEND=tensorflow $(VENV)-tensorflow/bin/pytest tests/unit/learning/supervised/test_keras_trainer.py \
+	  tests/unit/kinds/test_classifier_keras.py
+
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -59,4 +67,4 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV)-tensorflow .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 
-NAMES = ("startup", "engine", "liquidity_sweep", "search", "gradients", "replay", "packages")
+NAMES = ("startup", "engine", "liquidity_sweep", "search", "gradients", "replay", "agents", "packages", "episodes")
 
 
 def main(names: list[str]) -> int:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lockstep.market.collector import DataCollector
     from lockstep.market.load import load_candles
     from lockstep.market.sample import sample_candles
+    from lockstep.rl_trainer import RLTrainer
     from lockstep.search.optimizers import GridSearchOptimizer, ParameterOptimizer, RandomSearchOptimizer
     from lockstep.strategies.base import Strategy
     from lockstep.strategies.evaluate import backtest
@@ -51,6 +52,7 @@ _HOMES: Final = {
     "LockstepError": "lockstep.core.errors",
     "Metric": "lockstep.engine.metrics",
     "ParameterOptimizer": "lockstep.search.optimizers",
+    "RLTrainer": "lockstep.rl_trainer",
     "RandomSearchOptimizer": "lockstep.search.optimizers",
     "Signals": "lockstep.engine.signals",
     "Space": "lockstep.core.space",
@@ -86,6 +88,7 @@ __all__ = [
     "LockstepError",
     "Metric",
     "ParameterOptimizer",
+    "RLTrainer",
     "RandomSearchOptimizer",
     "Signals",
     "Space",

@@ -63,7 +63,7 @@ class RLTrainer(LiveTrainer):
     home        folder of runs; default LOCKSTEP_HOME, else ./lockstep-home
     seed        of the default buffer and of the sessions
     symbol      what the sessions say they learned from
-    recording   the table [recording] of the sessions (`docs/learning.md`)
+    recording   the table [recording] of the sessions (`docs/agents.md`)
     """
 
     def __init__(

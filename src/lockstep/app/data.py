@@ -167,7 +167,9 @@ def _mapping(columns: Sequence[str]) -> Mapping[str, str]:
     pairs = {}
     for text in columns:
         ours, equals, theirs = text.partition("=")
-        if not (ours and equals and theirs):
-            raise InputError(f"--column {text}: a column is given as ours=theirs, such as timestamp=Date")
+        if not (ours and equals):
+            raise InputError(
+                f"--column {text}: a column is given as ours=theirs, such as timestamp=Date; volume= says there is none"
+            )
         pairs[ours.strip()] = theirs.strip()
     return pairs

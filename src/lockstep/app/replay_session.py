@@ -21,8 +21,9 @@ from lockstep.runs.environment import capture_environment
 from lockstep.runs.identity import NumericsIdentity
 from lockstep.runs.journal import read_lines
 from lockstep.runs.kind import PrepareContext
-from lockstep.runs.spec import identity_body, resolve
+from lockstep.runs.spec import full_body, resolve
 from lockstep.runs.spec_files import load_spec
+from lockstep.runs.store import require_tag
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +50,8 @@ def replay_session(
 
     Raises RefusedError for a kind that cannot, or a record without batches; InputError for an override of the samples.
     """
+    if tag is not None:
+        require_tag(tag)
     kind = registry.get(str(folder.read("spec").get("kind")))
     keys = getattr(kind, "sample_keys", None)
     if keys is None:
@@ -59,7 +62,7 @@ def replay_session(
     record = open_record(folder)
     digest = _pin(record, top, ports.home / "snapshots")
     spec = resolve(kind.spec_model, _values(folder, overrides, digest), source="the spec of the replay")
-    _require_same_samples(folder, identity_body(spec), keys)
+    _require_same_samples(folder, full_body(spec), keys)
     # Restored, not prepared: the data are those that the old run pinned, wherever they once came from.
     prepared = kind.restore(spec, folder, PrepareContext(home=ports.home))
     kept = [*prepared.data.get("snapshots", ()), digest]
@@ -107,7 +110,8 @@ def _table(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _require_same_samples(folder: RunFolder, spec: Mapping[str, Any], keys: Iterable[str]) -> None:
-    old = folder.read("spec")
+    # The whole spec, not the hashed part of it: where data came from is not hashed, and changing it would do nothing.
+    old = folder.read("environment")["spec"]
     for key in keys:
         then, now = _at(old, key), _at(spec, key)
         if canonical.dumps(then) != canonical.dumps(now):

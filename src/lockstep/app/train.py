@@ -14,11 +14,14 @@ from lockstep.runs.identity import NumericsIdentity, fingerprint
 from lockstep.runs.kind import Kind, PrepareContext
 from lockstep.runs.loop import execute
 from lockstep.runs.spec import resolve
+from lockstep.runs.store import require_tag
 from lockstep.runs.training import Training
 
 
 def train(request: TrainingRequest, ports: Ports, *, tag: str | None = None) -> TrainResult:
     """Train what a request describes. Raises the whole error tree (`core.errors`); nothing is half-written."""
+    if tag is not None:
+        require_tag(tag)
     kind = kind_of(request)
     # Strict: every key known, every default filled in; a "random" seed is drawn here, once.
     spec = resolve(kind.spec_model, request.values, source=request.name)

@@ -29,6 +29,7 @@ def command() -> Any:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
+    app.callback()(version.options)
     app.command("train", short_help="Train what a spec describes.")(training.train)
     app.command("verify", short_help="Repeat a run from its record and compare bit for bit.")(training.verify)
     app.command("resume", short_help="Go on with a stopped or killed run.")(training.resume)

@@ -43,7 +43,7 @@ def head(result_spec: Mapping[str, Any], summary: Mapping[str, Any]) -> list[tup
         rows.append((part, f"{counted(sum(samples[part].values()), 'sample')} ({told})"))
     rows.append(("purged", f"{counted(samples['purged'], 'sample')} between the parts"))
     best = model["best_epoch"]
-    chosen = NOTHING if best is None else f"epoch {best + 1} of {model['epochs']}, by validation loss"
+    chosen = "none, no epoch ended" if best is None else f"epoch {best + 1} of {model['epochs']}, by validation loss"
     rows.append(("steps", f"{count(summary['steps'])}; chosen: {chosen}"))
     if summary["ended"] != "complete":
         rows.append(("ended", f"by {summary['ended']}: the record reached its limit"))

@@ -1,6 +1,10 @@
-"""`lockstep version`."""
+"""`lockstep version`, and `lockstep --version`, which prints the same."""
 
 from __future__ import annotations
+
+from typing import Annotated
+
+import typer
 
 from lockstep.cli.options import Json
 from lockstep.cli.output import Output
@@ -12,3 +16,18 @@ def version(json: Json = False) -> None:
 
     found = versions()
     Output(json=json).result(found.to_json(), found.text())
+
+
+def _printed(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
+
+
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_printed, help="Print the versions, as `lockstep version`."),
+    ] = False,
+) -> None:
+    """The options of `lockstep` itself."""

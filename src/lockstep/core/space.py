@@ -21,7 +21,7 @@ Notation: u in [0, 1) a position, d the number of parameters, n of sets, k of va
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
@@ -396,29 +396,6 @@ class Space(Mapping[str, Dimension]):
 def row(columns: Mapping[str, NDArray[Any]], index: int) -> dict[str, Scalar]:
     """Set number `index` of `columns` as plain Python values."""
     return {name: _plain(column[index]) for name, column in columns.items()}
-
-
-def columns_of(rows: Sequence[Mapping[str, Any]]) -> Columns:
-    """Columns from a list of parameter dicts that share their names. Raises SpaceError."""
-    if not rows:
-        raise SpaceError("a list of parameter sets holds at least one; found none")
-    names = list(rows[0])
-    for i, parameters in enumerate(rows):
-        if set(parameters) != set(names):
-            raise SpaceError(f"every parameter set names {', '.join(names)}; set {i} names {', '.join(parameters)}")
-    columns: Columns = {}
-    for name in names:
-        values = [_plain(parameters[name]) for parameters in rows]
-        kinds = {type(value) for value in values}
-        if kinds <= {int, float}:
-            columns[name] = np.array(values, dtype=np.int64 if kinds == {int} else np.float64)
-        elif kinds == {bool}:
-            columns[name] = np.array(values, dtype=np.bool_)
-        elif kinds == {str}:
-            columns[name] = np.array(values, dtype=object)
-        else:
-            raise SpaceError(f"parameter {name!r}: values are all numbers, all texts or all true/false; found {kinds}")
-    return columns
 
 
 def _parse_dimension(spec: Any) -> Dimension:

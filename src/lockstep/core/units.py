@@ -1,4 +1,4 @@
-"""Units of time and price: timeframes, bars per year, pips."""
+"""Units of time and price: timeframes, pips."""
 
 from __future__ import annotations
 
@@ -37,16 +37,6 @@ def format_timeframe(milliseconds: int) -> str:
         if count > 0 and rest == 0:
             return f"{count}{unit}"
     raise InputError(f"a timeframe is a positive whole number of seconds; found {milliseconds} ms")
-
-
-def bars_per_year(timeframe_ms: int) -> float:
-    """Bars of `timeframe_ms` in a year of 365 days: the annualisation factor of a market that never closes.
-
-    For markets that close, callers count the bars actually there (see `engine.metrics`).
-    """
-    if timeframe_ms <= 0:
-        raise InputError(f"a bar length is a positive number of milliseconds; found {timeframe_ms}")
-    return YEAR_MS / timeframe_ms
 
 
 def pip_size(symbol: str) -> float:

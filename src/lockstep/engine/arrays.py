@@ -14,7 +14,7 @@ from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch
 from lockstep.engine.metrics import annual_bars
 from lockstep.engine.settings import DEFAULT_STOP_DISTANCE, Execution
-from lockstep.market.candles import Candles
+from lockstep.market.candles import Candles, require_candles
 from lockstep.market.gaps import missing_before
 
 # One compiled form for all inputs: numba tells read-only arrays from writable ones, so what is absent is of the
@@ -50,8 +50,11 @@ class MarketArrays:
 def market_arrays(candles: Candles, detail: Candles | None = None) -> MarketArrays:
     """Arrays of `candles`, with `detail` (finer bars of the same market) for ambiguous bars.
 
-    Raises DataError when `detail` is not finer by a whole factor.
+    Raises DataError when `detail` is not finer by a whole factor, InputError when either is no `Candles`.
     """
+    require_candles(candles)
+    if detail is not None:
+        require_candles(detail, "detail")
     step = candles.timeframe_ms
     gaps = np.cumsum(missing_before(candles.timestamp, step) > 0, dtype=np.int32)
     bars = walk.Bars(candles.open, candles.high, candles.low, candles.close, gaps)

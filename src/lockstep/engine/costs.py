@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 from lockstep.core.errors import InputError
 
@@ -53,8 +55,9 @@ class Costs:
         return price * (1.0 - self.slippage_rate) - self.spread / 2.0
 
 
-def _check_range(name: str, value: float, *, low: float, high: float) -> None:
-    if not (low <= value < high):
+def _check_range(name: str, value: Any, *, low: float, high: float) -> None:
+    number = isinstance(value, Real)
+    if not number or not (low <= value < high):
         raise InputError(
             f"costs: {name} lies in [{low:g}, {high:g}); found {value!r}. "
             "Rates are fractions (0.1 % is 0.001), the spread is in price units."

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from numbers import Integral, Real
+from typing import Any
 
 from lockstep.core.errors import InputError
+from lockstep.engine.costs import Costs
 
 #: Distance from entry to stop, as a share of the entry price, that sizes a trade without any stop (SPEC 3.1).
 DEFAULT_STOP_DISTANCE = 0.02
@@ -51,16 +54,33 @@ class Execution:
             raise InputError(f"execution: fill is one of {choices}; found {self.fill!r}") from None
         for name in ("initial_capital", "risk_per_trade", "position_size_pct"):
             value = getattr(self, name)
-            if not (value > 0.0 and math.isfinite(value)):
+            number = isinstance(value, Real)
+            if not (number and value > 0.0 and math.isfinite(value)):
                 raise InputError(f"execution: {name} is a positive, finite number; found {value!r}")
-        if self.max_holding is not None and self.max_holding < 1:
+        if self.max_holding is not None and not _at_least_one(self.max_holding):
             raise InputError(
                 f"execution: max_holding is at least 1 bar; found {self.max_holding!r}. Use None for no time limit."
             )
-        if self.blocks < 1:
+        if not _at_least_one(self.blocks):
             raise InputError(f"execution: blocks is at least 1; found {self.blocks!r}")
 
     @property
     def at_close(self) -> bool:
         """Whether decisions fill at their own bar's close."""
         return self.fill is Fill.CLOSE
+
+
+def _at_least_one(value: Any) -> bool:
+    whole = isinstance(value, Integral)
+    return whole and bool(value >= 1)
+
+
+def settled(costs: Costs | None, execution: Execution | None) -> tuple[Costs, Execution]:
+    """Costs and execution with their defaults for None. Raises InputError for anything else that is given."""
+    costs = Costs() if costs is None else costs
+    execution = Execution() if execution is None else execution
+    if not isinstance(costs, Costs):
+        raise InputError(f"costs are an ls.Costs, such as ls.Costs(fee_rate=0.001); found {costs!r:.100}")
+    if not isinstance(execution, Execution):
+        raise InputError(f"execution is an ls.Execution, such as ls.Execution(fill='close'); found {execution!r:.100}")
+    return costs, execution

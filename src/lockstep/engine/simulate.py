@@ -15,10 +15,10 @@ from lockstep.engine.arrays import MarketArrays, block_ends, market_arrays, run_
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch, compact
 from lockstep.engine.metrics import Metric, values_of
-from lockstep.engine.settings import Execution
+from lockstep.engine.settings import Execution, settled
 from lockstep.engine.signals import Signals
 from lockstep.engine.trades import Trades, bar_returns, equity_curve, trades_of
-from lockstep.market.candles import Candles
+from lockstep.market.candles import Candles, require_candles
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,14 +110,15 @@ def simulate(
     detail     finer candles of the same market, which settle whether stop or target came first in one bar
 
     Raises StrategyError when the signals are not as long as the candles, DataError for unusable `detail`, InputError
-    for costs that do not fit the prices.
+    for costs that do not fit the prices, and for anything that is not of the type named.
     """
+    require_candles(candles)
+    costs, execution = settled(costs, execution)
     if len(signals) != len(candles):
         raise StrategyError(
             f"signals: one value per bar; found {len(signals)} values for {len(candles)} bars. "
             "Build the arrays from these candles."
         )
-    execution = Execution() if execution is None else execution
     batch = compact(signals, max_holding=execution.max_holding)
     return simulate_entries(candles, market_arrays(candles, detail), batch, costs, execution)
 
@@ -130,8 +131,7 @@ def simulate_entries(
     execution: Execution | None = None,
 ) -> Simulation:
     """`simulate` for compact entries of one set: what re-running a set of a sweep calls. Raises as `simulate` does."""
-    costs = Costs() if costs is None else costs
-    execution = Execution() if execution is None else execution
+    costs, execution = settled(costs, execution)
     if batch.sets != 1:
         raise ValueError(f"a simulation has entries of one set; found {batch.sets}")
     ends = block_ends(market.size, execution.blocks)

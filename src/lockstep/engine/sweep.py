@@ -13,7 +13,7 @@ from lockstep.engine.arrays import MarketArrays, block_ends, run_batch, walk_ter
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch
 from lockstep.engine.metrics import COLUMN, COUNTS, Metric, values_of
-from lockstep.engine.settings import Execution
+from lockstep.engine.settings import Execution, settled
 from lockstep.engine.statistics import METRICS
 
 #: (lo, hi) -> the entries of sets lo … hi − 1.
@@ -42,6 +42,9 @@ class SweepResult:
 
     def __len__(self) -> int:
         return int(self.metrics.shape[0])
+
+    def __repr__(self) -> str:
+        return f"SweepResult(sets={len(self)}, blocks={self.block_bars.size})"
 
     def column(self, metric: Metric) -> NDArray[np.float64]:
         """float64 (k,): one metric of every set."""
@@ -75,8 +78,7 @@ def sweep_entries(
     `progress` is called with the number of sets done after each batch. Raises InputError for costs that do not fit
     the market's prices; whatever `source` raises passes through.
     """
-    costs = Costs() if costs is None else costs
-    execution = Execution() if execution is None else execution
+    costs, execution = settled(costs, execution)
     terms = walk_terms(market, costs, execution)
     ends = block_ends(market.size, execution.blocks)
     metrics = np.empty((sets, METRICS), np.float64)

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from lockstep.core.errors import DataError, NetworkError
+from lockstep.core.errors import NetworkError
 from lockstep.kinds import classifier_data, network_code
 from lockstep.kinds.classifier_spec import ClassifierSpec, KerasClassifierSpec
 from lockstep.kinds.classifier_training import FitTraining
 from lockstep.kinds.session_replay import RecordedOrder, recorded_order
-from lockstep.learning.supervised.data import Parts, Samples, parts_in_order, seen_before, three_parts
+from lockstep.learning.supervised.data import Parts, Samples, check_training, parts_in_order, seen_before, three_parts
 from lockstep.learning.supervised.fit import Fit, FitSettings
 from lockstep.learning.supervised.history import HISTORY_FILE, history_bytes
 from lockstep.learning.supervised.libraries import require
@@ -172,10 +172,7 @@ def _prepared(spec: RunSpec, pinned: PinnedSamples, payload: _Payload, numerics:
     parts = payload.parts
     held_out = sum(len(part) for part in (parts.validation, parts.test) if part is not None)
     samples = pinned.samples
-    if len(set(samples.labels.tolist())) < 2:
-        raise DataError(
-            f"a classifier tells at least two classes apart; all {len(samples)} samples have label {samples.labels[0]}"
-        )
+    check_training(samples)
     notes = [
         f"{len(samples):,} samples of {len(samples.classes)} classes: {len(parts.train):,} to train on, "
         f"{held_out:,} held out"

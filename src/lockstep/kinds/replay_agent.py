@@ -8,6 +8,7 @@ torch is loaded when a run is prepared, not when the kind is looked up.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -140,6 +141,8 @@ def _estimate(plan: Plan) -> tuple[Estimate, list[str]]:
     began = time.perf_counter()
     marks = [(next(updates, None), time.perf_counter())[1] for _ in range(min(_TIMED_UPDATES, spec.training.updates))]
     each = (marks[-1] - marks[0]) / max(len(marks) - 1, 1)
+    # The first walk loads compiled kernels, or compiles them.
+    Examination(plan).after(spec.training.updates - 1, training.agent)
     before = time.perf_counter()
     Examination(plan).after(spec.training.updates - 1, training.agent)
     walks = spec.training.updates // spec.validation.evaluate_every + 3
@@ -157,6 +160,11 @@ def _estimate(plan: Plan) -> tuple[Estimate, list[str]]:
     lived = spec.training.learning_starts + spec.training.steps_per_update * spec.training.updates
     observation = 4 * plan.shape().inputs
     experiences = lived * (2 * observation + 16) + spec.training.updates * 64
+    table = plan.settings()
+    if spec.recording.level == "full" and table.tau == 1.0:
+        # Buffers are written when they change: here when the target network is copied.
+        held = sum(array.nbytes for array in training.learner.buffer_arrays().values())
+        experiences -= math.floor(spec.training.updates * held * (1.0 - 1.0 / table.target_every))
     kept = min(spec.buffer.capacity, lived) * (2 * observation + 300)
     return (
         Estimate(
@@ -165,5 +173,6 @@ def _estimate(plan: Plan) -> tuple[Estimate, list[str]]:
             memory_bytes=told.memory_bytes + kept,
             steps=spec.training.updates,
         ),
-        told.lines(),
+        # The line of bytes counts a target network at every step; the estimate above knows better.
+        [f"{told.parameters:,} trained parameters", *told.lines()[1:]],
     )

@@ -30,7 +30,7 @@ _MARK_BYTES: Final = 8
 
 
 class EpisodeBook:
-    """Episodes by id, in the order in which they were added; about 120 bytes each beside their packages.
+    """Episodes by id, in the order in which they were added; about 160 bytes each beside their packages.
 
     Attributes:
         report: What the collection that filled the book counted (`episodes_collect`), or None.

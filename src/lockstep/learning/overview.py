@@ -10,6 +10,7 @@ is None. Memory is one bin's rows at a time, and the bins.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 MAX_LAYERS: Final = 40
-"""More rows than that nobody can tell apart: layers are then joined by the fronts of their names."""
+"""More rows than that nobody can tell apart."""
+_FEWEST: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,16 +138,36 @@ def edges(steps: int, bins: int) -> NDArray[np.int64]:
 
 
 def layers(parameters: list[str]) -> dict[str, list[int]]:
-    """Layer -> the places of its parameters. A layer is a name up to its last dot; more than MAX_LAYERS are joined."""
+    """Layer -> the places of its parameters. A layer is a name up to its last dot.
+
+    More than MAX_LAYERS are joined by the fronts of their names, or, where that leaves too few to see anything, with
+    their neighbours.
+    """
     depth = max((name.count(".") for name in parameters), default=0)
-    while True:
-        found: dict[str, list[int]] = {}
-        for place, name in enumerate(parameters):
-            front = name.rpartition(".")[0] or name
-            found.setdefault(".".join(front.split(".")[: max(depth, 1)]), []).append(place)
-        if len(found) <= MAX_LAYERS or depth <= 1:
-            return found
+    finer = found = _fronts(parameters, depth)
+    while len(found) > MAX_LAYERS and depth > 1:
         depth -= 1
+        finer, found = found, _fronts(parameters, depth)
+    return found if _FEWEST <= len(found) <= MAX_LAYERS or len(finer) <= MAX_LAYERS else _neighbours(finer)
+
+
+def _fronts(parameters: list[str], depth: int) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for place, name in enumerate(parameters):
+        front = name.rpartition(".")[0] or name
+        found.setdefault(".".join(front.split(".")[: max(depth, 1)]), []).append(place)
+    return found
+
+
+def _neighbours(found: dict[str, list[int]]) -> dict[str, list[int]]:
+    names = list(found)
+    joined: dict[str, list[int]] = {}
+    bounds = edges(len(names), MAX_LAYERS).tolist()
+    for start, stop in itertools.pairwise(bounds):
+        first, last = names[start], names[stop - 1]
+        places = [place for name in names[start:stop] for place in found[name]]
+        joined[first if first == last else f"{first} to {last}"] = places
+    return joined
 
 
 def _norm(norms: NDArray[Any]) -> Array:

@@ -184,7 +184,7 @@ class SessionRecord:
                 machine.apply(gradient, self.learning_rate(last))
             if last != step:
                 raise RefusedError(f"session {self.session_id} keeps no gradients after step {last}; recompute it.")
-            buffers = self._reader.read(BUFFERS, start=step, stop=step + 1)
+            buffers = self._reader.latest(BUFFERS, step)
             state = machine.arrays() | {name: array[0] for name, array in buffers.items()}
         self.check_state(step, state)
         return state

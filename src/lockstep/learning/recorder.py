@@ -7,7 +7,8 @@
                             of each (an agent: td_error)                                                full, norms
     norms       1 a step    gradient, weight, update (parameters,): L2 norm of each parameter's         full, norms
                             gradient as applied, weights and change of weights
-    buffers     1 a step    one column a buffer, after the step (BatchNorm's are in no gradient)        full
+    buffers     0 or 1      one column a buffer, after the step, where one changed since they were written last
+                            (BatchNorm's are in no gradient, nor are target networks)                   full
     gradients   1, or bytes gradient (size,), as applied: the flat array of `flat`, or packed (`codec`) full
     start       1           the whole state before step 0                                               full
     snapshots   1           the whole state after the step, every `snapshot_every` steps                full
@@ -179,6 +180,7 @@ class Recorder:
         self._bytes = 0
         self._fallen = False
         self._before: torch.Tensor | None = None
+        self._written: dict[str, bytes] = {}
         self._change = torch.empty_like(learner.flat.weights.data if recording.level != "none" else torch.empty(0))
         self._change_views = list(learner.flat.views(self._change)) if recording.level != "none" else []
         self._sizes = frame_sizes(layout, learner.settings, learner.buffer_arrays())
@@ -230,8 +232,8 @@ class Recorder:
             segments[BATCHES] = {"index": facts.batch, **facts.samples}
             segments[NORMS] = self._norms()
         if self.level == "full":
-            if buffers := self._learner.buffer_arrays():
-                segments[BUFFERS] = _one_row(buffers)
+            if changed := self._changed_buffers():
+                segments[BUFFERS] = _one_row(changed)
             if step % self._recording.every == 0:
                 segments[GRADIENTS] = codec.pack(self._gradient(), self._recording.codec)
             if (step + 1) % self._recording.snapshot_every == 0:
@@ -248,9 +250,24 @@ class Recorder:
         """The inverse of `get_state`; the learner's state is set already."""
         self._bytes, self._fallen = state["bytes"], state["fallen"]
         self._before = None
+        # Between two steps the buffers are what was written last, unless nothing was written yet.
+        written = self._learner.buffer_arrays() if self._bytes else {}
+        self._written = {name: array.tobytes() for name, array in written.items()}
 
     def _copied(self) -> dict[str, NDArray[np.generic]]:
         return {name: array.copy() for name, array in self._learner.arrays().items()}
+
+    def _changed_buffers(self) -> Mapping[str, NDArray[np.generic]]:
+        """The module's buffers where one has another bit than when they were last written; else nothing.
+
+        BatchNorm's change at every step, a target network that is copied every n updates at each n-th, constants never.
+        """
+        buffers = self._learner.buffer_arrays()
+        now = {name: array.tobytes() for name, array in buffers.items()}
+        if now == self._written:
+            return {}
+        self._written = now
+        return buffers
 
     def _gradient(self) -> NDArray[np.generic]:
         flat = self._learner.gradient()

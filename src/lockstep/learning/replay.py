@@ -117,7 +117,7 @@ def replay_gradients(
 
 def _buffers(record: SessionRecord, step: int) -> dict[str, NDArray[Any]]:
     """They are in no gradient: BatchNorm's come from the record."""
-    found = record.segments.read(BUFFERS, start=step, stop=step + 1)
+    found = record.segments.latest(BUFFERS, step)
     return {name: array[0] for name, array in found.items()}
 
 

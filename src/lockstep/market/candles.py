@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lockstep.core.errors import DataError
+from lockstep.core.errors import DataError, InputError
 from lockstep.core.hashing import digest_columns
 from lockstep.core.units import format_timeframe, parse_timeframe
 from lockstep.market.checks import COLUMNS, describe_defects, find_defects, format_time, grid_slack
@@ -328,6 +328,15 @@ def infer_timeframe(timestamp: NDArray[np.int64], *, place: str = "candles") -> 
             f"(the shortest {_duration(int(values[0]))}). Declare the timeframe, such as timeframe='5m'."
         )
     return common
+
+
+def require_candles(value: Any, name: str = "candles") -> None:
+    """Raises InputError when a value is no `Candles`, saying how to make them."""
+    if not isinstance(value, Candles):
+        raise InputError(
+            f"{name} are ls.Candles; found {type(value).__name__}. Make them with ls.load_candles(...), which takes a "
+            "file or a pandas frame."
+        )
 
 
 def _inferred(columns: Mapping[str, NDArray[Any]], place: str) -> int:

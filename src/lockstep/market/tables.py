@@ -171,15 +171,15 @@ def resolve_columns(
 
     Args:
         names: The table's columns.
-        mapping: Our name -> the table's name; what it leaves out is found by name or alias. None as the value is
-            allowed for volume alone, and means: the source has none, write zeros.
+        mapping: Our name -> the table's name; what it leaves out is found by name or alias. None as the value (or "",
+            where there is no way to write None) is allowed for volume alone: the source has none, write zeros.
         extra: Further columns wanted, by the table's names.
         place: Named in errors.
 
     Raises:
         DataError: A column is missing or could be several; names the likely one.
     """
-    given = dict(mapping or {})
+    given = {ours: theirs or None for ours, theirs in (mapping or {}).items()}
     for ours, theirs in given.items():
         if ours not in COLUMNS:
             raise DataError(
@@ -211,7 +211,10 @@ def resolve_columns(
     if missing:
         hint = _did_you_mean(missing[0], names)
         if missing == ["volume"]:
-            hint = " Where the source has none, say so: columns={'volume': None} (zeros)."
+            hint = (
+                " Where the source has none, say so: columns={'volume': None} (--column volume= ; in a spec "
+                '[data.columns] volume = ""); it is then 0.'
+            )
         raise DataError(
             f"{place}: columns {', '.join(missing)} are missing; found {_list(names)}."
             f"{hint or ' Map them: columns={...} (--column OURS=THEIRS; in a spec [data] columns).'}"

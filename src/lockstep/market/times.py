@@ -81,7 +81,8 @@ def from_numbers(values: NDArray[Any], *, unit: str | None, place: str) -> NDArr
             raise DataError(
                 f"{place}: times have one unit; by their size row 0 ({values[0]}) is in {_NAMES[kinds[0]]} "
                 f"and row {row} ({values[row]}) in {_NAMES[kinds[row]]}, {int(other.sum()):,} such rows. "
-                "Convert the file to one unit, or declare it: time_unit='ms'."
+                "Convert the file to one unit, or declare it: time_unit='ms' (--time-unit ms; in a spec [data] "
+                "time_unit)."
             )
         unit = _NAMES[kinds[0]]
     if unit is None:
@@ -108,7 +109,7 @@ def _scaled(values: NDArray[Any], per_second: int, place: str) -> NDArray[np.int
             values,
             place,
             "times lie between 1970 and 9999",
-            "Check time_unit.",
+            "Check time_unit (--time-unit; in a spec [data] time_unit).",
         )
         return integers * factor
     divisor = per_second // 1_000
@@ -142,7 +143,7 @@ def from_text(
     if time_format is None:
         read: Callable[[str], datetime] = _iso
         known = "ISO-8601, such as 2024-03-01T12:00:00Z"
-        cure = "Say how the times are written: time_format='%d.%m.%Y %H:%M:%S'."
+        cure = "Say how the times are written: time_format='%d.%m.%Y %H:%M:%S' (in a spec [data] time_format)."
     else:
         pattern = time_format
 
@@ -161,7 +162,7 @@ def from_text(
             if zone is None:
                 raise DataError(
                     f"{place}: the zone of {text!r} (row {row}) is not given. "
-                    "Declare it: timezone='UTC' or a fixed offset."
+                    "Declare it: timezone='UTC' or a fixed offset (--timezone UTC; in a spec [data] timezone)."
                 )
             moment = moment.replace(tzinfo=zone)
         try:

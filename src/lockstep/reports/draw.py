@@ -257,8 +257,7 @@ def _heat_map(figure: Any, chart: HeatMap, theme: Theme, size: Width) -> None:
         low, high = middle - reach, middle + reach
     elif high - low < 0.3:
         low, high = low - 0.3, high + 0.3
-    colours = colormaps["cividis" if chart.centre is None else "PuOr"].copy()
-    colours.set_bad(theme.grid)
+    colours = colormaps["cividis" if chart.centre is None else "PuOr"].with_extremes(bad=theme.grid)
     rows = len(chart.rows)
     mesh = axis.pcolormesh(
         chart.edges, np.arange(rows + 1), np.ma.masked_invalid(powers), cmap=colours, norm=Normalize(low, high)

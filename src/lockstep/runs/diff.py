@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lockstep.core import canonical
 from lockstep.runs.folder import RunFolder
@@ -17,6 +17,8 @@ from lockstep.runs.segments import SegmentReader
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+_SIDES: Final = ("in the first", "in the second")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +93,8 @@ def diff(first: RunFolder, second: RunFolder) -> Diff:
         equal=equal,
         data=tuple(key_differences(*documents["data"])),
         spec=tuple(key_differences(*documents["spec"])),
-        code=tuple(code_differences(*documents["code"])),
-        numerics=tuple(entry_differences(*documents["numerics"])),
+        code=tuple(code_differences(*documents["code"], _SIDES)),
+        numerics=tuple(entry_differences(*documents["numerics"], _SIDES)),
         first=difference,
     )
 

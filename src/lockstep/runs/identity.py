@@ -80,8 +80,10 @@ def fingerprint_of(*, spec: Any, data: Any, code: Any, numerics: Any) -> str:
     return fingerprint({kind: document_hash(body) for kind, body in bodies.items()})
 
 
-def code_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """How two bodies of code.json differ, file by file, in words."""
+def code_differences(
+    then: Mapping[str, Any], now: Mapping[str, Any], sides: tuple[str, str] = ("then", "now")
+) -> list[str]:
+    """How two bodies of code.json differ, file by file, in words; `sides` says which body is which."""
     lines = []
     for part, owner in (("package", "lockstep/"), ("user", "code/")):
         before, after = then.get(part, {}), now.get(part, {})
@@ -89,9 +91,10 @@ def code_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
             if before.get(name) != after.get(name):
                 change = "added" if name not in before else "removed" if name not in after else "changed"
                 lines.append(f"{owner}{name} {change}")
-    lines += [f"package {line}" for line in entry_differences(then.get("requires", {}), now.get("requires", {}))]
+    requires = entry_differences(then.get("requires", {}), now.get("requires", {}), sides)
+    lines += [f"package {line}" for line in requires]
     if then.get("entry") != now.get("entry"):
-        lines.append(f"entry: {then.get('entry')} then, {now.get('entry')} now")
+        lines.append(f"entry: {then.get('entry')} {sides[0]}, {now.get('entry')} {sides[1]}")
     return lines
 
 

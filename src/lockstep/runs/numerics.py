@@ -257,11 +257,13 @@ class NumericsIdentity:
         return blake3_hex(canonical.dumps(self.body()))
 
 
-def entry_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Each entry in which two flat tables differ, in words, sorted by name."""
+def entry_differences(
+    then: Mapping[str, Any], now: Mapping[str, Any], sides: tuple[str, str] = ("then", "now")
+) -> list[str]:
+    """Each entry in which two flat tables differ, in words, sorted by name; `sides` says which table is which."""
     lines = []
     for name in sorted(then.keys() | now.keys()):
         if then.get(name) != now.get(name):
             before, after = then.get(name, "absent"), now.get(name, "absent")
-            lines.append(f"{name}: {before} then, {after} now")
+            lines.append(f"{name}: {before} {sides[0]}, {after} {sides[1]}")
     return lines

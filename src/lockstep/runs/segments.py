@@ -183,7 +183,7 @@ def _pieces(head: bytes, arrays: Mapping[str, NDArray[Any]], seal: bytes) -> Ite
     yield seal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Entry:
     """Where a frame is: for the reader's index."""
 
@@ -256,6 +256,14 @@ class SegmentReader:
                 joined[column][row : row + frame.rows] = frame.columns[column]
             row += frame.rows
         return joined
+
+    def latest(self, name: str, step: int) -> dict[str, NDArray[Any]]:
+        """The columns of the newest frame at or before `step`, for a segment that is written when something changes.
+
+        Empty where there is none. Raises IntegrityError, DiskError.
+        """
+        entries = self._visible(name, None, step + 1)
+        return self.read(name, start=entries[-1].step, stop=step + 1) if entries else {}
 
     def _visible(self, name: str, start: int | None, stop: int | None) -> list[_Entry]:
         self._scan(name)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 DEFAULT_HOME: Final = "lockstep-home"
 HOME_VARIABLE: Final = "LOCKSTEP_HOME"
 _ID: Final = re.compile(r"[0-9]{8}T[0-9]{9}-[0-9a-f]{6}")
+# What an id begins with: a year, the rest of the date, then the time, then a number of its own.
+_ID_BEGUN: Final = re.compile(r"20[0-9]{2,6}|[0-9]{8}(T[0-9]{0,9}(-[0-9a-f]{0,6})?)?")
 _TAG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _UNFINISHED: Final = re.compile(r"\.(?:new|remove)-.+-([0-9]+)")
 
@@ -203,10 +205,7 @@ class FolderRunStore:
 
     def tag(self, name: str, tag: str) -> None:
         """See `RunStore.tag`."""
-        if not _TAG.fullmatch(tag) or tag == "last" or _ID.fullmatch(tag):
-            raise InputError(
-                f"a tag is 1 to 64 letters, digits, '.', '_' or '-', neither \"last\" nor a run id; found {tag!r}"
-            )
+        require_tag(tag)
         folder = self.find(name)
         for path in self._folders():
             if path != folder.path and tag in (tags := self._tags_or_none(path)):
@@ -308,6 +307,17 @@ def is_run_id(name: str) -> bool:
 def _birth_ms(run_id: str) -> int:
     moment = datetime.datetime.strptime(run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=datetime.UTC)
     return int(moment.timestamp()) * 1000 + int(run_id[15:18])
+
+
+def require_tag(tag: str) -> None:
+    """Raises InputError for what cannot be a tag, or would be taken for runs."""
+    if not _TAG.fullmatch(tag) or tag == "last":
+        raise InputError(f"a tag is 1 to 64 letters, digits, '.', '_' or '-', and not \"last\"; found {tag!r}")
+    if _ID_BEGUN.fullmatch(tag):
+        raise InputError(
+            f"a tag is not the beginning of a run id, which names runs already; found {tag!r}. "
+            f"Begin it with a letter, such as v{tag[:8]}."
+        )
 
 
 def read_tags(folder: RunFolder) -> tuple[str, ...]:

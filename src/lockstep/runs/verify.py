@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.core import canonical, errors
-from lockstep.core.errors import InputError, Interrupted, LockstepError, MachineError, NotEqualError, RefusedError
+from lockstep.core.errors import InputError, Interrupted, LockstepError, MachineError, RefusedError
 from lockstep.core.files import is_alive
 from lockstep.runs import registry
 from lockstep.runs.check import check
@@ -60,14 +60,6 @@ class Verification:
     journal_hash: str
     first: Difference | None = None
     differences: tuple[str, ...] = field(default=())
-
-    def raise_for_difference(self) -> None:
-        """Raise NotEqualError naming the first step and field, if there is a difference."""
-        if not self.equal:
-            raise NotEqualError(
-                f"run {self.run_id} came out different: {self.first} (first: the record, second: computed again). "
-                "Check the machine's memory; a strategy that reads clocks, files or global random numbers does it too."
-            )
 
     def to_json(self) -> dict[str, Any]:
         """As in `--json`."""

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 ObjectiveFunction: TypeAlias = Callable[[Mapping[str, float | int | None]], float | None]
 
 DEFAULT_MIN_TRADES: Final = 10
-_OBJECTIVE_FAILED: Final = "objective "
-"""How the message of a custom objective's failure begins."""
 _CONSTRAINT: Final = re.compile(
     r"\s*([a-z][a-z0-9_]*)\s*(<=|>=|<|>)\s*"
     r"([-+]?(?:[0-9]+(?:_[0-9]+)*(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*"
@@ -47,7 +45,9 @@ class Cause(IntEnum):
 
     VALID = 0
     STRATEGY_ERROR = 4
-    """The strategy (or a custom objective) raised an exception or returned unusable signals."""
+    """The strategy raised an exception or returned unusable signals."""
+    OBJECTIVE_ERROR = 6
+    """The objective, a function of the user's, raised an exception or returned no number."""
     NOT_EVALUATED = 5
     """The strategy's own constraint between parameters is broken; nothing was computed."""
     TOO_FEW_TRADES = 1
@@ -186,7 +186,7 @@ class Judge:
         """Judge a batch: metrics float64 (n, M) with NaN for None, messages of strategies that failed by row."""
         messages = dict(errors or {})
         n = metrics.shape[0]
-        value = self._values(metrics, messages, not_evaluated)
+        value, failed = self._values(metrics, messages, not_evaluated)
         cause = np.zeros(n, np.int8)
         # From the weakest cause to the strongest: later ones overwrite.
         cause[~np.isfinite(value)] = Cause.UNDEFINED_OBJECTIVE
@@ -198,14 +198,18 @@ class Judge:
             cause[not_evaluated] = Cause.NOT_EVALUATED
         for index in messages:
             cause[index] = Cause.STRATEGY_ERROR
+        for index in failed:
+            cause[index] = Cause.OBJECTIVE_ERROR
         score = np.where(cause == Cause.VALID, value if self.direction is Direction.MAXIMIZE else -value, np.nan)
-        return Judged(value=value, score=score, cause=cause, messages=messages)
+        return Judged(value=value, score=score, cause=cause, messages=messages | failed)
 
     def _values(
-        self, metrics: NDArray[np.float64], messages: dict[int, str], not_evaluated: NDArray[np.bool_] | None
-    ) -> NDArray[np.float64]:
+        self, metrics: NDArray[np.float64], messages: Mapping[int, str], not_evaluated: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float64], dict[int, str]]:
+        """The objective of every trial, float64 (n,), and the messages of its own failures by row."""
+        failed: dict[int, str] = {}
         if isinstance(self.objective, Metric):
-            return metrics[:, COLUMN[self.objective]].copy()
+            return metrics[:, COLUMN[self.objective]].copy(), failed
         value = np.full(metrics.shape[0], np.nan)
         for i in range(metrics.shape[0]):
             if i in messages or (not_evaluated is not None and not_evaluated[i]):
@@ -215,8 +219,8 @@ class Judge:
                 found = self.objective({str(metric): number for metric, number in values_of(metrics[i]).items()})
                 value[i] = math.nan if found is None else float(found)
             except USER_FAILURES as error:
-                messages[i] = f"{_OBJECTIVE_FAILED}{self.objective_name}: {type(error).__name__}: {error}"
-        return value
+                failed[i] = f"objective {self.objective_name}: {type(error).__name__}: {error}"
+        return value, failed
 
 
 @dataclass(kw_only=True)
@@ -274,7 +278,8 @@ class Tally:
         """The tally that `to_json` wrote."""
         return cls(
             total=int(stored["total"]),
-            causes={str(name): int(count) for name, count in stored["causes"].items()},
+            # A record of an older release has fewer causes.
+            causes={cause.label: int(stored["causes"].get(cause.label, 0)) for cause in INVALID_CAUSES},
             best=dict(stored["best"]) if stored["best"] is not None else None,
             first_error=dict(stored["first_error"]) if stored["first_error"] is not None else None,
             ruined=int(stored.get("ruined", 0)),
@@ -290,9 +295,6 @@ def no_valid_trial(tally: Tally, judge: Judge) -> NoValidTrialError:
     if tally.first_error is not None:
         message += f" First error, trial {tally.first_error['trial']}: {tally.first_error['message']}."
     leading = max(tally.causes, key=lambda name: tally.causes[name])
-    error = "Correct the strategy, then run `lockstep backtest` on one set to see it work"
-    if tally.first_error is not None and tally.first_error["message"].startswith(_OBJECTIVE_FAILED):
-        error = f"Correct the objective {judge.objective_name}: it failed, not the strategy; a metric may be None"
     undefined = (
         f"The objective {judge.objective_name} is undefined for these trials: take another one, or raise min_trades"
     )
@@ -304,7 +306,10 @@ def no_valid_trial(tally: Tally, judge: Judge) -> NoValidTrialError:
         ),
         Cause.CONSTRAINT.label: f"Loosen the constraints ({', '.join(map(str, judge.constraints))})",
         Cause.UNDEFINED_OBJECTIVE.label: undefined,
-        Cause.STRATEGY_ERROR.label: error,
+        Cause.STRATEGY_ERROR.label: "Correct the strategy, then run `lockstep backtest` on one set to see it work",
+        Cause.OBJECTIVE_ERROR.label: (
+            f"Correct the objective {judge.objective_name}: it failed, not the strategy; a metric may be None"
+        ),
         Cause.NOT_EVALUATED.label: "Loosen the strategy's own constraints, or ranges that contradict them",
     }[leading]
     return NoValidTrialError(f"{message} {cure}.")

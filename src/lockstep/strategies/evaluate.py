@@ -24,13 +24,13 @@ from lockstep.engine.arrays import MarketArrays, market_arrays
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch, compact
 from lockstep.engine.metrics import COLUMN, Metric, as_metric
-from lockstep.engine.settings import Execution
+from lockstep.engine.settings import Execution, settled
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import Simulation, simulate_entries
 from lockstep.engine.statistics import METRICS
 from lockstep.engine.sweep import SweepResult, sweep_entries
 from lockstep.engine.trades import Trades
-from lockstep.market.candles import Candles
+from lockstep.market.candles import Candles, require_candles
 from lockstep.runs.user_modules import USER_FAILURES
 from lockstep.strategies.base import ParameterSets, Params, Strategy, strategy_failure
 from lockstep.strategies.batches import concatenate, empty_batch, limited, signals_of
@@ -123,6 +123,12 @@ class Sweep(Evaluated):
     def __len__(self) -> int:
         return len(self.result)
 
+    def __repr__(self) -> str:
+        return (
+            f"Sweep(strategy={self.strategy!r}, sets={len(self)}, parameters={list(self.parameters)}, "
+            f"failed={len(self.errors)}, not_evaluated={int(self.not_evaluated.sum())})"
+        )
+
     def parameters_of(self, index: int) -> dict[str, Any]:
         """The parameters of set `index` as plain Python values."""
         return row(self.parameters, index)
@@ -184,10 +190,10 @@ class Evaluator:
         inputs: Mapping[str, Series] | None = None,
     ) -> None:
         """As `sweep` has them. Raises StrategyError, UnknownNameError or DataError for what cannot be used."""
+        require_candles(candles)
+        self.costs, self.execution = settled(costs, execution)
         self.strategy: Strategy = lookup(strategy)
         self.candles = candles
-        self.costs = Costs() if costs is None else costs
-        self.execution = Execution() if execution is None else execution
         self.view = MarketView(candles, self.strategy.inputs, inputs or {})
         self.market: MarketArrays = market_arrays(candles, detail)
 
@@ -329,7 +335,8 @@ def backtest(
     detail     finer candles of the same market, for the order of stop and target within a bar
     inputs     further series that the strategy declares, by name
 
-    Raises StrategyError (also for an exception inside the strategy, with its line), SpaceError, UnknownNameError.
+    Raises StrategyError (also for an exception inside the strategy, with its line), SpaceError, UnknownNameError,
+    InputError for anything that is not of the type named.
     """
     evaluator = Evaluator(strategy, candles, costs=costs, execution=execution, detail=detail, inputs=inputs)
     return evaluator.one(params or {})
@@ -355,6 +362,8 @@ def sweep(
     on_error        "raise" or "record": what happens to a set whose strategy fails
     progress        called with the number of sets done
     """
+    require_candles(candles)
+    costs, execution = settled(costs, execution)
     found = lookup(strategy)
     if not found.parameter_names():
         raise SpaceError(f"{found.name} has no parameters, so there is nothing to sweep: use backtest")

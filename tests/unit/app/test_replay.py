@@ -91,7 +91,7 @@ def test_stored_gradients_give_the_final_weights_and_the_time_is_compared_with_t
     assert found["training_seconds"] > 0.0
     text = said("replay", "first", "--gradients")
     assert "the final weights are equal to the last bit" in text
-    assert "12 steps of stored gradients applied, 1 states checked" in text
+    assert "12 steps of stored gradients applied, 1 state checked" in text
     assert "training took" in text
 
 

@@ -33,6 +33,14 @@ def test_an_error_below_becomes_its_exit_code(
     assert json.loads(capsys.readouterr().out)["error"]["exit_code"] == code
 
 
+def test_the_version_is_an_option_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["version"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("lockstep ")
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == told
+
+
 def test_help_is_no_error_and_no_command_at_all_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     assert "Exit codes:" in capsys.readouterr().out

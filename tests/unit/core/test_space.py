@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lockstep.core.errors import SpaceError
-from lockstep.core.space import Choice, FloatRange, IntRange, Space, columns_of, row
+from lockstep.core.space import Choice, FloatRange, IntRange, Space, row
 
 
 def test_each_notation_of_the_specification_is_read() -> None:
@@ -217,17 +217,6 @@ def test_spaces_are_equal_only_with_the_same_order() -> None:
     assert one == Space.parse({"a": (1, 2), "b": (1, 3)})
     assert hash(one) == hash(Space.parse({"a": (1, 2), "b": (1, 3)}))
     assert one != {"a": (1, 2)}
-
-
-def test_parameter_sets_become_columns() -> None:
-    columns = columns_of([{"a": 1, "b": 0.5, "t": "x", "f": True}, {"a": 2, "b": 1, "t": "y", "f": False}])
-    assert [columns[name].dtype for name in "abtf"] == [np.int64, np.float64, object, np.bool_]
-    with pytest.raises(SpaceError, match="set 1 names b"):
-        columns_of([{"a": 1}, {"b": 1}])
-    with pytest.raises(SpaceError, match="at least one"):
-        columns_of([])
-    with pytest.raises(SpaceError, match="'a': values are all numbers"):
-        columns_of([{"a": 1}, {"a": "x"}])
 
 
 def test_importing_and_decoding_a_plain_space_does_not_load_numba() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.core.errors import InputError
-from lockstep.core.units import bars_per_year, format_timeframe, parse_timeframe, pip_size
+from lockstep.core.units import format_timeframe, parse_timeframe, pip_size
 
 
 @given(st.integers(1, 10_000), st.sampled_from("smhdw"))
@@ -19,7 +19,6 @@ def test_a_timeframe_survives_formatting(count: int, unit: str) -> None:
 def test_timeframes_mean_what_they_say() -> None:
     assert parse_timeframe("5m") == 5 * 60 * 1_000
     assert format_timeframe(90 * 60_000) == "90m"
-    assert bars_per_year(parse_timeframe("1h")) == 365 * 24
 
 
 @pytest.mark.parametrize("text", ["5 minutes", "5M", "0m", "m", "1.5h", "-1h", ""])

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from tests.property.cases import MINUTE, candles_of
 
+import lockstep as ls
 from lockstep.core.errors import DataError, InputError, StrategyError
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import NO_LIMIT, EntryBatch, compact
@@ -67,6 +69,8 @@ def test_signals_of_another_length_than_the_candles_are_refused() -> None:
         ({"slippage_rate": 1.0}, "slippage_rate"),
         ({"spread": float("nan")}, "spread"),
         ({"maker_fee_rate": -2.0}, "maker_fee_rate"),
+        ({"fee_rate": "0.001"}, r"fee_rate lies in \[0, 1\); found '0.001'"),
+        ({"spread": None}, "spread lies in"),
     ],
 )
 def test_costs_outside_their_range_are_refused(given: dict[str, Any], text: str) -> None:
@@ -89,11 +93,46 @@ def test_a_spread_in_pips_instead_of_price_units_is_noticed() -> None:
         ({"risk_per_trade": float("inf")}, "risk_per_trade"),
         ({"max_holding": 0}, "max_holding is at least 1 bar"),
         ({"blocks": 0}, "blocks is at least 1"),
+        ({"blocks": "16"}, "blocks is at least 1; found '16'"),
+        ({"max_holding": 2.5}, "max_holding is at least 1 bar; found 2.5"),
+        ({"initial_capital": "1000"}, "initial_capital is a positive, finite number; found '1000'"),
     ],
 )
 def test_execution_outside_its_range_is_refused(given: dict[str, Any], text: str) -> None:
     with pytest.raises(InputError, match=text):
         Execution(**given)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "text"),
+    [
+        (0, pd.DataFrame({"close": [1.0]}), r"candles are ls.Candles; found DataFrame. Make them with ls.load_candles"),
+        (
+            2,
+            {"fee_rate": 0.001},
+            r"costs are an ls.Costs, such as ls.Costs\(fee_rate=0.001\); found .'fee_rate'",
+        ),
+        (3, "close", r"execution is an ls.Execution, such as ls.Execution\(fill='close'\); found 'close'"),
+    ],
+)
+def test_what_is_no_candles_costs_or_execution_is_named(place: int, value: Any, text: str) -> None:
+    given: list[Any] = [candles_of(*[[1.1] * 4] * 4), Signals(side=SIDE), Costs(), Execution()]
+    given[place] = value
+    with pytest.raises(InputError, match=text):
+        simulate(*given)
+    candles, _, costs, execution = given
+    parameters = {"pierce_depth": 0.001}
+    with pytest.raises(InputError, match=text):
+        ls.backtest(candles, "liquidity_sweep", parameters, costs=costs, execution=execution)
+    for workers in (1, 2):
+        with pytest.raises(InputError, match=text):
+            ls.sweep(candles, "liquidity_sweep", [parameters], costs=costs, execution=execution, workers=workers)
+
+
+def test_finer_candles_are_candles_too() -> None:
+    candles = candles_of(*[[1.1] * 4] * 4)
+    with pytest.raises(InputError, match=r"detail are ls.Candles; found dict"):
+        simulate(candles, Signals(side=SIDE), detail={})  # type: ignore[arg-type]
 
 
 def test_the_fill_rule_is_a_closed_choice() -> None:

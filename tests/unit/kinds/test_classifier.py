@@ -1,61 +1,26 @@
-"""Both kinds of classifier: the contract, equality with the plain functions, data of the user's, what is refused."""
+"""The PyTorch kind of classifier: the contract, equality with the plain functions, data, what is refused."""
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from tests.unit.kinds.builders import folder_of
+from tests.unit.kinds.classifier_builders import SMALL, prepared_of, result_of, training_of
 
-from lockstep.clusters.in_process import InProcessExecutor
 from lockstep.core.errors import DataError, IntegrityError, NotComparableError, SpecError
 from lockstep.kinds import classifier_data
-from lockstep.kinds.classifier import KERAS_KIND, KIND
-from lockstep.kinds.classifier_spec import ClassifierSpec, KerasClassifierSpec
-from lockstep.runs.checkpoint import CheckpointPolicy
-from lockstep.runs.folder import RunFolder
-from lockstep.runs.kind import Kind, PrepareContext, Prepared, RunContext
-from lockstep.runs.loop import execute
+from lockstep.kinds.classifier import KIND
+from lockstep.kinds.classifier_spec import ClassifierSpec
+from lockstep.runs.kind import PrepareContext
 from lockstep.runs.spec import identity_body, load_spec, resolve
-from lockstep.runs.training import Result, Training
-from lockstep.testing.contracts.training_kind import EVERY_STEP, TrainingContract, fingerprint
+from lockstep.runs.training import Training
+from lockstep.testing.contracts.training_kind import TrainingContract
 
 torch = pytest.importorskip("torch")
-
-
-def prepared_of(home: Path, kind: Kind = KIND, given: Any = None, base: Path | None = None, **tables: Any) -> Prepared:
-    spec = resolve(kind.spec_model, load_spec({"kind": kind.name, **tables}))
-    objects = {} if given is None else {classifier_data.GIVEN: given}
-    return kind.prepare(spec, PrepareContext(home=home, base=base or home, python_objects=objects))
-
-
-def training_of(prepared: Prepared, home: Path, kind: Kind = KIND) -> Training:
-    return kind.training(prepared, RunContext(executor=InProcessExecutor(), home=home))
-
-
-def run_of(prepared: Prepared, home: Path, kind: Kind = KIND, policy: CheckpointPolicy = EVERY_STEP) -> RunFolder:
-    """A whole run, in a folder of its own."""
-    folder = folder_of(prepared, home / f"run-{len(list(home.glob('run-*')))}")
-    execute(training_of(prepared, home, kind), folder, fingerprint=fingerprint(1), policy=policy)
-    return folder
-
-
-def result_of(prepared: Prepared, home: Path, kind: Kind = KIND) -> Result:
-    folder = run_of(prepared, home, kind)
-    return Result(
-        summary=folder.result(), artifacts={path.name: path.read_bytes() for path in folder.artifacts.iterdir()}
-    )
-
-
-SMALL: dict[str, Any] = {
-    "data": {"samples_per_class": 4},
-    "training": {"epochs": 3, "batch_size": 7, "validation_split": 0.2},
-}
 
 
 class TestClassifierTraining(TrainingContract):
@@ -67,25 +32,6 @@ class TestClassifierTraining(TrainingContract):
 
     def make(self, seed: int) -> Training:
         return training_of(prepared_of(self.home, seed=seed, **SMALL), self.home)
-
-
-class TestKerasTraining(TrainingContract):
-    """The same with Keras, on images of 26 x 26."""
-
-    @pytest.fixture(autouse=True)
-    def _home(self, tmp_path: Path) -> None:
-        pytest.importorskip("h5py")
-        if importlib.util.find_spec("keras") is None:
-            pytest.skip("Keras is not installed")
-        self.home = tmp_path / "home"
-
-    def make(self, seed: int) -> Training:
-        labels = np.arange(20) % 2
-        images = np.random.Generator(np.random.Philox(key=1)).random((20, 26, 26, 1)) + labels[:, None, None, None]
-        prepared = prepared_of(
-            self.home, KERAS_KIND, (images, labels), seed=seed, training={"epochs": 2, "batch_size": 6}
-        )
-        return training_of(prepared, self.home, KERAS_KIND)
 
 
 def test_a_run_gives_the_numbers_of_the_function(tmp_path: Path) -> None:
@@ -221,14 +167,6 @@ def test_samples_that_were_given_in_python_have_to_be_given_again(tmp_path: Path
 def test_a_path_without_a_file_source_is_refused() -> None:
     with pytest.raises(SpecError, match='path and source = "file" come together'):
         resolve(ClassifierSpec, {"kind": "classifier", "data": {"path": "x.npz"}})
-
-
-def test_the_keras_kind_has_the_defaults_of_the_keras_trainer() -> None:
-    """SPEC 11.3: 4 x 200 samples, batches of 32, a fifth tested, a fifth of the rest validated."""
-    spec = resolve(KerasClassifierSpec, {"kind": "classifier-keras"})
-    table = spec.training
-    assert (table.epochs, table.batch_size, table.test_size, table.validation_split) == (10, 32, 0.2, 0.2)
-    assert spec.data.samples_per_class == 200
 
 
 def test_the_estimate_counts_updates_and_is_never_hashed(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from tests.unit.kinds.test_classifier import SMALL, prepared_of, run_of, training_of
+from tests.unit.kinds.classifier_builders import SMALL, prepared_of, run_of, training_of
 
-from lockstep.core.errors import IntegrityError, MissingLibraryError, NetworkError, SpecError
-from lockstep.kinds.classifier import KERAS_KIND, KIND
+from lockstep.core.errors import IntegrityError, MissingLibraryError, NetworkError
+from lockstep.kinds.classifier import KIND
 from lockstep.kinds.classifier_spec import ClassifierSpec
 from lockstep.learning.record import SessionRecord
 from lockstep.learning.replay import recompute_session, recompute_state, replay_gradients
@@ -180,11 +180,6 @@ def test_the_estimate_is_that_of_the_record(tmp_path: Path) -> None:
     written = folder.result()["segment_bytes"] + folder.journal.stat().st_size
     assert prepared.estimate is not None
     assert prepared.estimate.disk_bytes == pytest.approx(written, rel=0.2)
-
-
-def test_keras_says_that_it_keeps_no_gradients(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"recording\.level"):
-        resolve(KERAS_KIND.spec_model, {"kind": "classifier-keras", "recording": {"level": "full"}})
 
 
 def test_the_built_in_network_reads_three_inputs(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_a_network_without_the_heads_is_refused_before_the_run_starts(tmp_path: 
         ({"split": {"validation": 0.6, "test": 0.5}}, SpecError, "leave something to train on"),
         ({"training": {"class_weights": [1.0, 2.0]}}, InputError, "class_weights lists 3 numbers above 0"),
         ({"labels": {"threshold": 50.0}}, DataError, "every class has a training sample"),
-        ({"network": {"parameters": {"window": 6}}}, NetworkError, "a multiple of 4; found 6"),
+        ({"network": {"parameters": {"window": 6}}}, InputError, "a multiple of 4; found 6"),
         ({"training": {"optimizer": "rmsprop", "form": "fused"}}, SpecError, "no fused RMSprop"),
     ],
 )
@@ -310,3 +310,38 @@ def test_looking_the_kind_up_imports_no_torch() -> None:
     """`lockstep --help` and every other command stay fast and work without it."""
     code = "import sys; import lockstep.kinds.cnn; sys.exit(bool({'torch', 'sklearn'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_record_that_reaches_its_limit_ends_the_session_with_a_whole_report(tmp_path: Path) -> None:
+    """Before the first epoch is over no network was chosen: what there is, is judged, and it says so."""
+    _, outcome, _ = run(tmp_path, "run", recording={"max_bytes": 20_000})
+    assert outcome.result["ended"] == "max_bytes"
+    assert outcome.result["model"]["best_epoch"] is None
+    assert outcome.result["verdict"]["sentence"].startswith("out of sample the network")
+    assert outcome.result["segment_bytes"] <= 20_000
+
+
+def test_a_cut_out_window_is_the_window_that_is_held_one_by_one(tmp_path: Path) -> None:
+    """`BarSamples` and `PatternSamples` give the same bits for the same bars."""
+    import torch
+
+    from lockstep.learning.pattern_training import bar_samples
+
+    module = prepared_from(tmp_path).payload.module
+    bars = module.parts.train[[0, 7, 40]]
+    read = bar_samples(module, cost=0.001, target_profit=0.01).reader("cpu")
+    assert read(torch.from_numpy(bars)).numpy().tobytes() == module.inputs(bars).tobytes()
+
+
+def test_profitability_is_what_the_better_side_would_have_made_net_of_cost(tmp_path: Path) -> None:
+    """R9.9, R9.17: a return of -0.4 % costs 0.1 %: 0.3 % of a target of 1 %."""
+    from lockstep.learning.pattern_training import bar_samples
+
+    module = prepared_from(tmp_path).payload.module
+    samples = bar_samples(module, cost=0.001, target_profit=0.01)
+    bars = module.parts.train
+    moved = np.abs(module.labels.returns[bars])
+    assert samples.scores[bars] == pytest.approx(np.clip((moved - 0.001) / 0.01, 0.0, 1.0))
+    assert samples.profitable[bars].tolist() == (moved > 0.001).tolist()
+    # The head learns returns in units of the training rows' standard deviation.
+    assert samples.returns[bars].std() == pytest.approx(1.0, rel=1e-5)

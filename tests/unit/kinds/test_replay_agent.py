@@ -220,6 +220,14 @@ def test_its_session_is_valued_and_replays_both_ways(tmp_path: Path) -> None:
     assert recompute_session(again, record).equal
 
 
+def test_target_networks_are_written_when_they_change(tmp_path: Path) -> None:
+    """target_every 3 of 7 updates: at the first step and after updates 2 and 5; every state is rebuilt all the same."""
+    record = SessionRecord(run_of(market(), tmp_path, tmp_path / "run"))
+    assert [frame.step for frame in record.segments.frames("buffers")] == [0, 2, 5]
+    for step in range(7):
+        assert record.check_state(step, record.state_after(step))
+
+
 def test_batches_of_the_profit_mode_are_more_profitable_than_the_buffer(tmp_path: Path) -> None:
     """R9.22, R9.23: most of a batch, where far less than that of the content is."""
     table = {"updates": 40, "learning_starts": 100}

@@ -91,9 +91,10 @@ def test_missing_columns_are_named_with_the_likely_ones(tmp_path: Path) -> None:
 
 def test_a_source_without_volume_must_say_so() -> None:
     without = table().drop_columns(["volume"])
-    with pytest.raises(DataError, match=r"columns=\{'volume': None\}"):
+    with pytest.raises(DataError, match=r"columns=\{'volume': None\} \(--column volume= ; in a spec \[data.columns\]"):
         load_candles(without)
-    assert load_candles(without, columns={"volume": None}).volume.tolist() == [0] * 5
+    for none in (None, ""):
+        assert load_candles(without, columns={"volume": none}).volume.tolist() == [0] * 5
     with pytest.raises(DataError, match="only volume may be absent"):
         load_candles(without, columns={"open": None})
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tests.unit.rl.test_replay_buffer import statistic
 
-from lockstep.core.errors import InputError
+from lockstep.core.errors import InputError, RefusedError
+from lockstep.learning.outcomes import TrainingOutcome
 from lockstep.rl import PrioritizedExperienceBuffer, prioritized, store
 from lockstep.testing.contracts.replay_buffer import experience, play
 
@@ -101,3 +102,26 @@ def test_a_missing_priority_is_not_valid() -> None:
     buffer, _ = filled([1.0, 2.0])
     prioritized.set_weights(buffer._forest.forest, buffer._forest.offsets, np.array([0]), np.array([1]), np.zeros(1))
     assert buffer.check_valid() == (False, "a slot has a priority > 0 iff it is in use; one has not")
+
+
+def test_an_outcome_is_kept_and_changes_no_draw() -> None:
+    """R9.21: facts follow; a validated outcome stays, one of an evicted experience is told to be late."""
+    buffer = PrioritizedExperienceBuffer(4, seed=1)
+    ids = [buffer.add(experience(number)) for number in range(4)]
+    weight = buffer.weight(ids[1])
+    good, other = (
+        TrainingOutcome(
+            actual_profit=profit, profitability_score=0.5, optimal_action=2, is_profitable=True, outcome_validated=True
+        )
+        for profit in (0.005, 0.006)
+    )
+    assert buffer.update_outcome(ids[1], good)
+    found = buffer.experience(ids[1])
+    assert found is not None
+    assert (found.actual_profit, found.optimal_action, found.outcome_validated) == (0.005, 2, True)
+    assert buffer.weight(ids[1]) == weight
+    assert buffer.check_valid() == (True, "")
+    with pytest.raises(RefusedError, match="does not change"):
+        buffer.update_outcome(ids[1], other)
+    buffer.add(experience(9))
+    assert not buffer.update_outcome(ids[0], good)

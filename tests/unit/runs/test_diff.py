@@ -37,7 +37,7 @@ def test_data_code_and_numerics_are_told_apart(home, tmp_path):
     assert [line.partition(" is ")[0] for line in found.data] == ["digest", "snapshots"]
     assert found.spec == ()
     assert found.code[0] == "code/offset.py added"
-    assert found.numerics == (f"numpy: {entries['numpy']} then, 0.1 now",)
+    assert found.numerics == (f"numpy: {entries['numpy']} in the first, 0.1 in the second",)
     assert [line.partition(":")[0] for line in found.lines()] == ["data", "data", "code", "code", "numerics", "step 0"]
 
 

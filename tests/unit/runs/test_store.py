@@ -101,6 +101,18 @@ def test_a_thousand_runs_are_listed_in_a_moment(tmp_path):
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize("tag", ["2026", "202611", "20261121", "20261121T", "20261121T0113", "20261121T011319040-28d8"])
+def test_a_tag_that_begins_like_a_run_is_refused_with_the_cure(tmp_path, tag):
+    """It would take the place of the runs of that day in every command."""
+    store = FolderRunStore(tmp_path)
+    run = complete(store).path.name
+    with pytest.raises(InputError, match=f"beginning of a run id.*found '{tag}'. Begin it with a letter, such as v"):
+        store.tag(run, tag)
+    for name in (f"v{tag}", "7", "12", "1000"):
+        store.tag(run, name)
+        assert store.find(name).path.name == run
+
+
 def test_the_line_that_reproduces_a_run(tmp_path):
     folder = complete(FolderRunStore(tmp_path), seed=42)
     assert reproduction(folder) == {

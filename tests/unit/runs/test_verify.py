@@ -17,7 +17,6 @@ from lockstep.core.errors import (
     Interrupted,
     MachineError,
     NotComparableError,
-    NotEqualError,
     RefusedError,
     UnknownNameError,
 )
@@ -46,7 +45,6 @@ def test_a_run_computed_again_in_a_fresh_process_is_equal_and_untouched(home, sn
     assert report.journal_hash == folder.read("manifest")["journal_hash"]
     assert told[-1] == (12, 12)
     assert snapshot_of(home.path) == before
-    report.raise_for_difference()
 
 
 def test_a_run_without_a_single_step_is_verified_too(home):
@@ -84,8 +82,6 @@ def test_the_first_step_and_field_that_came_out_different_are_named(
     assert (report.first.where, report.first.column, report.first.row) == (where, column, row)
     # The end line names the digests of artifacts and result; the changed summary is in the result only.
     assert report.first.field == field
-    with pytest.raises(NotEqualError, match=f"came out different: {where}: {field}"):
-        report.raise_for_difference()
 
 
 def test_verifying_stops_at_the_first_difference(home, monkeypatch):

@@ -142,7 +142,7 @@ def test_an_exception_in_an_objective_belongs_to_its_trial() -> None:
         raise KeyError("sharp")
 
     judged = Judge.make(broken).judge(table(sharpe_ratio=[1.0, 2.0]))
-    assert causes(judged) == [Cause.STRATEGY_ERROR, Cause.STRATEGY_ERROR]
+    assert causes(judged) == [Cause.OBJECTIVE_ERROR, Cause.OBJECTIVE_ERROR]
     assert judged.messages[0] == "objective broken: KeyError: 'sharp'"
 
 
@@ -217,9 +217,16 @@ def test_a_failing_objective_is_not_blamed_on_the_strategy() -> None:
 
     judge = Judge.make(mine)
     text = str(no_valid_trial(tally_of(judge, table(sharpe_ratio=[1.0, 2.0])), judge))
-    assert "First error, trial 0: objective mine: TypeError: None + 1." in text
+    assert "none of 2 trials may win: 2 objective_error. First error, trial 0: objective mine: TypeError" in text
     assert "Correct the objective mine" in text
     assert "Correct the strategy" not in text
+
+
+def test_a_tally_of_an_older_release_is_read() -> None:
+    """It knows no `objective_error`: nothing was counted under it."""
+    stored = Tally(total=3).to_json()
+    del stored["causes"]["objective_error"]
+    assert Tally.from_json(stored) == Tally(total=3)
 
 
 def test_ruined_accounts_are_named_with_what_prevents_them() -> None:

@@ -230,6 +230,15 @@ def test_a_sweep_is_a_table_of_parameters_and_metrics() -> None:
     assert frame["total_trades"].tolist() == [table.metrics_of(0)["total_trades"], table.metrics_of(1)["total_trades"]]  # type: ignore[index]
 
 
+def test_a_sweep_shows_itself_in_one_line() -> None:
+    """A notebook prints what a cell returns; thousands of numbers would hide the page."""
+    table = sweep(CANDLES.head(800), Crossing, [{"fast": 5}, {"fast": 6, "slow": 40}])
+    assert repr(table) == (
+        "Sweep(strategy='Crossing', sets=2, parameters=['fast', 'slow', 'trail'], failed=0, not_evaluated=0)"
+    )
+    assert repr(table.result) == f"SweepResult(sets=2, blocks={Execution().blocks})"
+
+
 def test_no_sets_make_an_empty_table_and_no_parameters_no_sweep() -> None:
     assert len(sweep(CANDLES.head(300), Crossing, [])) == 0
     assert len(sweep(CANDLES.head(300), "liquidity_sweep", {"pierce_depth": []})) == 0

@@ -95,6 +95,19 @@ class Parts:
     test: Samples | None = None
 
 
+def check_training(samples: Samples, held_out: Samples | None = None) -> None:
+    """Raise DataError for samples of one class only, and for held-out ones that have other inputs."""
+    if len(set(samples.labels.tolist())) < 2:
+        raise DataError(
+            f"a classifier tells at least two classes apart; all {len(samples)} samples have label {samples.labels[0]}"
+        )
+    if held_out is not None and list(held_out.shapes.items()) != list(samples.shapes.items()):
+        raise DataError(
+            "samples to validate on have the inputs of those to train on, of the same shapes in the same order: "
+            f"{samples.shapes}; found {held_out.shapes}"
+        )
+
+
 def train_test_split(samples: Samples, *, test_size: float, random_state: int) -> tuple[Samples, Samples]:
     """Part of the samples for training and the rest, drawn from each class alike; `random_state` decides which.
 

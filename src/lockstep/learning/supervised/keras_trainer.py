@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lockstep.core import files
 from lockstep.learning.supervised import plots, run_log
-from lockstep.learning.supervised.data import pattern_images, samples_of, three_parts, train_test_split
+from lockstep.learning.supervised.data import check_training, pattern_images, samples_of, three_parts, train_test_split
 from lockstep.learning.supervised.fit import Fit, FitSettings, Progress
 from lockstep.learning.supervised.history import save_history
 from lockstep.learning.supervised.libraries import installed, require_keras
@@ -94,6 +94,7 @@ def train(
         run_log.log_start(logger, configuration)
         logger.info("Creating dataset...")
         samples = pattern_images(SAMPLES_PER_CLASS, seed) if dataset is None else samples_of(dataset)
+        check_training(samples)
         rest, test = train_test_split(samples, test_size=test_size, random_state=seed)
         training, held_out, _ = three_parts(rest, test_size=0.0, val_size=validation_split, seed=seed)
         run_log.log_dataset(

@@ -21,7 +21,7 @@ from torch import nn
 from lockstep.core import files
 from lockstep.learning import determinism
 from lockstep.learning.supervised import plots, run_log
-from lockstep.learning.supervised.data import Parts, pattern_samples, samples_of
+from lockstep.learning.supervised.data import Parts, check_training, pattern_samples, samples_of
 from lockstep.learning.supervised.fit import FitSettings
 from lockstep.learning.supervised.history import save_history
 from lockstep.learning.supervised.torch_task import (
@@ -158,6 +158,7 @@ def train_pytorch_model(
         logger.info("Creating dataset...")
         samples = pattern_samples(samples_per_class, seed) if dataset is None else samples_of(dataset)
         held_out = None if val_dataset is None else samples_of(val_dataset, classes=samples.classes)
+        check_training(samples, held_out)
         run_log.log_dataset(
             logger,
             samples=len(samples),

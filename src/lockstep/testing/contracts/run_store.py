@@ -113,8 +113,10 @@ class RunStoreContract:
     def test_a_tag_that_could_be_misread_is_refused(self, tmp_path: Path) -> None:
         store = self.make(tmp_path)
         run_id = create(store).path.name
-        for tag in ("", "last", "a/b", "../x", "x" * 65, "a b", run_id, "-a"):
+        for tag in ("", "last", "a/b", "../x", "x" * 65, "a b", "-a"):
             _raises(InputError, "a tag is 1 to 64 letters", partial(store.tag, run_id, tag))
+        for tag in (run_id, run_id[:8], run_id[:4], run_id[:-1]):
+            _raises(InputError, "Begin it with a letter, such as v", partial(store.tag, run_id, tag))
 
     def test_tags_do_not_make_a_record_look_damaged(self, tmp_path: Path) -> None:
         store = self.make(tmp_path)

@@ -314,6 +314,8 @@ def test_a_checkpoint_manager_starts_empty_and_takes_strictly_lower_losses_only(
         ({"device": "tpu"}, InputError, "device is one of"),
         ({"dataset": (np.zeros((2, 1, 1, 1, 1)), np.array([0, 1]))}, InputError, "the default network takes figures"),
         ({"dataset": (np.zeros((2, 3, 1)), np.array([0, 1]))}, InputError, "at least 2 places a side"),
+        ({"val_dataset": (np.zeros((1, 1)), np.array([5]))}, DataError, "have the inputs of those to train on"),
+        ({"dataset": (np.zeros((4, 1)), np.zeros(4, int))}, DataError, "all 4 samples have label 0"),
         ({"val_dataset": (np.zeros((1, 1)), np.array([6]))}, DataError, "labels are 0 to 5"),
     ],
 )
