@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from lockstep.learning.record import SessionRecord
     from lockstep.runs.folder import RunFolder
+    from lockstep.runs.kind import Kind
 
 SESSION = "session"
 
@@ -60,8 +61,8 @@ def replay_session(
             "recompute it: lockstep replay RUN --gradients, --recompute."
         )
     record = open_record(folder)
-    digest = _pin(record, top, ports.home / "snapshots")
-    spec = resolve(kind.spec_model, _values(folder, overrides, digest), source="the spec of the replay")
+    digest = _pin(kind, record, top, ports.home)
+    spec = resolve(kind.spec_model, _values(kind, folder, tuple(overrides), digest), source="the spec of the replay")
     _require_same_samples(folder, full_body(spec), keys)
     # Restored, not prepared: the data are those that the old run pinned, wherever they once came from.
     prepared = kind.restore(spec, folder, PrepareContext(home=ports.home))
@@ -84,22 +85,30 @@ def replay_session(
     return run_to_its_end(kind.training(prepared, ports.context), new, ports)
 
 
-def _pin(record: SessionRecord, top: int | None, snapshots: Path) -> str:
-    from lockstep.kinds.session_replay import RecordedOrder, write_order
+def _pin(kind: Kind, record: SessionRecord, top: int | None, home: Path) -> str:
+    from lockstep.kinds.session_replay import PinsSamples, RecordedOrder, write_order
     from lockstep.learning.sessions import RecordedBatches
 
     if top is not None and top < 1:
         raise InputError(f"--top takes the most valuable steps, at least 1; found {top}")
-    batches = RecordedBatches(record, None if top is None else record.by_value()[:top])
-    return write_order(RecordedOrder.of(batches.ids(step) for step in range(batches.steps)), snapshots)
+    steps = None if top is None else record.by_value()[:top]
+    if isinstance(kind, PinsSamples):
+        return kind.pin_samples(record, steps, home)
+    batches = RecordedBatches(record, steps)
+    return write_order(RecordedOrder.of(batches.ids(step) for step in range(batches.steps)), home / "snapshots")
 
 
-def _values(folder: RunFolder, overrides: Iterable[str], digest: str) -> dict[str, Any]:
+def _values(kind: Kind, folder: RunFolder, overrides: Iterable[str], digest: str) -> dict[str, Any]:
     """The old spec with the overrides on it, and the batches."""
+    from lockstep.kinds.session_replay import PinsSamples
+
     last = ""
     for line in read_lines(folder.journal):
         last = line.hash
-    values = load_spec(folder.read("environment")["spec"], overrides)
+    old = folder.read("environment")["spec"]
+    values = load_spec(old, overrides)
+    if isinstance(kind, PinsSamples):
+        values = load_spec(kind.replay_base(old, values), overrides)
     values[SESSION] = {**_table(values), "batches": digest, "replayed_from": last}
     return values
 

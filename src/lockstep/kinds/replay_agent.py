@@ -1,7 +1,8 @@
 """`kind = "replay-agent"`: an agent that trades one market, trained mainly on what turned out profitable (SPEC 9.6).
 
 prepare   candles pinned and cut in time, device decided, estimate      restore   the same from a run's folder
-training  `rl.training.ReplayTraining`: a step is an optimiser update and the environment steps before it
+training  `rl.training.ReplayTraining`: a step is an optimiser update and the environment steps before it, or an update
+          with a recorded batch where the session is gone through again
 
 torch is loaded when a run is prepared, not when the kind is looked up.
 """
@@ -12,17 +13,21 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from lockstep.kinds import strategy_data
-from lockstep.kinds.replay_agent_spec import ReplayAgentSpec
+from lockstep.kinds import agent_replay, strategy_data
+from lockstep.kinds.agent_replay import recorded_experiences, session_of
+from lockstep.kinds.replay_agent_spec import ALGORITHM_KEYS, ReplayAgentSpec
 from lockstep.learning.supervised.libraries import require
 from lockstep.runs.identity import CodeIdentity
 from lockstep.runs.kind import Estimate, Kind, PrepareContext, Prepared, RunContext
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from lockstep.kinds.replay_agent_plan import Plan
     from lockstep.kinds.strategy_data import Pinned
+    from lockstep.learning.record import SessionRecord
+    from lockstep.rl.recorded import RecordedExperiences
     from lockstep.rl.training import ReplayTraining
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.spec import RunSpec
@@ -31,6 +36,8 @@ if TYPE_CHECKING:
 _TIMED_UPDATES: Final = 6
 _LINE_BYTES: Final = 400
 """Of the journal, beside what every gradient training writes."""
+_FACT_BYTES: Final = 44
+"""Of an experience in the record, beside its observations."""
 
 
 class ReplayAgentKind:
@@ -38,6 +45,11 @@ class ReplayAgentKind:
 
     name: Final = "replay-agent"
     spec_model: Final = ReplayAgentSpec
+    sample_keys: Final = (
+        "market", "data", "costs", "environment", "buffer",
+        "training.updates", "training.batch_size", "training.steps_per_update", "training.learning_starts",
+        "validation.validation_share", "validation.test_share", "validation.purge_bars",
+    )  # fmt: skip
 
     def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:
         """Load, clean and pin the candles, decide the device, time a few updates.
@@ -49,7 +61,7 @@ class ReplayAgentKind:
         from lockstep.learning.determinism import resolve_device
 
         wanted = cast("ReplayAgentSpec", spec)
-        wanted = wanted.model_copy(update={"device": resolve_device(wanted.device), "agent": wanted.agent.resolved()})
+        wanted = wanted.model_copy(update={"device": resolve_device(wanted.device)})
         pinned = strategy_data.pin(wanted, {}, context)
         plan = _plan(wanted, pinned)
         estimate, notes = _estimate(plan)
@@ -63,7 +75,19 @@ class ReplayAgentKind:
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The training, at its start."""
-        return _training(cast("Plan", prepared.payload))
+        plan = cast("Plan", prepared.payload)
+        return _training(plan, recorded_experiences(plan.spec.session, context.home))
+
+    def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, home: Path) -> str:
+        """See `session_replay.PinsSamples`; a replay may be replayed."""
+        return agent_replay.pin(record, steps, home, recorded_experiences(session_of(record.folder), home))
+
+    def replay_base(self, old: Mapping[str, Any], wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Another algorithm begins with its own defaults."""
+        if wanted["agent"]["algorithm"] == old["agent"]["algorithm"]:
+            return old
+        kept = {name: value for name, value in old["agent"].items() if name not in ALGORITHM_KEYS}
+        return {**old, "agent": kept}
 
 
 KIND: Final[Kind] = ReplayAgentKind()
@@ -76,7 +100,7 @@ def _require_torch() -> None:
 def _plan(spec: ReplayAgentSpec, pinned: Pinned) -> Plan:
     from lockstep.kinds.replay_agent_plan import Plan
 
-    return Plan.of(spec, pinned)
+    return Plan.of(spec.model_copy(update={"agent": spec.agent.resolved()}), pinned)
 
 
 def _prepared(
@@ -88,9 +112,13 @@ def _prepared(
 ) -> Prepared:
     from lockstep.learning.determinism import numerics_entries
 
+    body = plan.pinned.body()
+    batches = plan.spec.session.batches
+    if batches is not None:
+        body["snapshots"] = sorted({*body["snapshots"], batches})
     return Prepared(
         spec=plan.spec,
-        data=plan.pinned.body(),
+        data=body,
         code=CodeIdentity.of(),
         payload=plan,
         origin={} if origin is None else origin,
@@ -100,24 +128,28 @@ def _prepared(
     )
 
 
-def _training(plan: Plan) -> ReplayTraining:
+def _training(plan: Plan, recorded: RecordedExperiences | None = None) -> ReplayTraining:
+    """`recorded` are the batches of the session that is gone through again; None for a session of its own."""
     from lockstep.kinds.replay_agent_result import Examination
     from lockstep.learning.recorder import Recorder
-    from lockstep.rl.training import ReplayTraining
+    from lockstep.rl.recorded import RecordedBuffer, RecordedReplay
+    from lockstep.rl.training import FixedExperiences, ReplayTraining
 
     agent, table = plan.agent(), plan.spec.training
+    replay = plan.replay() if recorded is None else RecordedReplay(experiences=recorded)
     return ReplayTraining(
         agent,
-        plan.buffer(),
+        plan.buffer() if recorded is None else RecordedBuffer(recorded),
         Recorder(plan.spec.recording.settings(), agent.learner),
-        plan.replay(),
-        plan.rollout(),
-        watcher=Examination(plan),
+        replay,
+        plan.rollout() if recorded is None else FixedExperiences({}),
+        watcher=Examination(plan, updates=replay.updates),
         rate=lambda step: table.rate(step, table.updates),
         session={
             "model": plan.spec.agent.algorithm,
             "model_kind": "agent",
             "symbol": plan.pinned.candles.symbol,
+            **plan.spec.session.metadata(),
         },
     )
 
@@ -142,9 +174,9 @@ def _estimate(plan: Plan) -> tuple[Estimate, list[str]]:
     marks = [(next(updates, None), time.perf_counter())[1] for _ in range(min(_TIMED_UPDATES, spec.training.updates))]
     each = (marks[-1] - marks[0]) / max(len(marks) - 1, 1)
     # The first walk loads compiled kernels, or compiles them.
-    Examination(plan).after(spec.training.updates - 1, training.agent)
+    Examination(plan, updates=1).after(0, training.agent)
     before = time.perf_counter()
-    Examination(plan).after(spec.training.updates - 1, training.agent)
+    Examination(plan, updates=1).after(0, training.agent)
     walks = spec.training.updates // spec.validation.evaluate_every + 3
     seconds = marks[0] - began + each * spec.training.updates + walks * (time.perf_counter() - before)
     losses = 2 if spec.agent.algorithm == "double_dqn" else 4
@@ -153,13 +185,13 @@ def _estimate(plan: Plan) -> tuple[Estimate, list[str]]:
         plan.optimizer(),
         spec.recording.settings(),
         steps=spec.training.updates,
-        # The td error of each experience lies beside its id.
-        batch=2 * spec.training.batch_size,
+        # The td error of each experience lies beside its id, and its weight where it has one.
+        batch=(3 if spec.buffer.mode == "prioritized" else 2) * spec.training.batch_size,
         losses=losses,
     )
     lived = spec.training.learning_starts + spec.training.steps_per_update * spec.training.updates
     observation = 4 * plan.shape().inputs
-    experiences = lived * (2 * observation + 16) + spec.training.updates * 64
+    experiences = lived * (2 * observation + _FACT_BYTES) + spec.training.updates * 64
     table = plan.settings()
     if spec.recording.level == "full" and table.tau == 1.0:
         # Buffers are written when they change: here when the target network is copied.
