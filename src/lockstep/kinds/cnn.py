@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from lockstep.kinds import network_code, strategy_data
 from lockstep.kinds.cnn_spec import CnnSpec
 from lockstep.kinds.session_replay import recorded_order
+from lockstep.kinds.three_heads import try_network
 from lockstep.learning.baselines import numerics_entries as baseline_numerics
 from lockstep.learning.data_module import PARTS, DataModule, class_weights, data_module, mapping_of
 from lockstep.learning.epochs import Epochs
@@ -212,15 +213,19 @@ def _training(plan: CnnPlan, context: RunContext | PrepareContext) -> GradientTr
 
 
 def _try_network(plan: CnnPlan) -> None:
-    """One batch through the network before anything is written. Raises NetworkError."""
+    """Batches through the network before anything is written. Raises NetworkError."""
     import torch
 
-    from lockstep.learning.networks import check_heads
-
     module = plan.network.check_repeatable(plan.sizes, plan.seeds.child("init"))
-    rows = plan.module.parts.train[: max(plan.spec.training.batch_size, 2)]
-    output = plan.network.call(module, torch.from_numpy(plan.module.inputs(rows)))
-    check_heads(output, batch=len(rows), classes=plan.sizes["classes"])
+    train, size = plan.module.parts.train, plan.spec.training.batch_size
+    try_network(
+        plan.network,
+        module,
+        torch.from_numpy(plan.module.inputs(train[:size])),
+        classes=plan.sizes["classes"],
+        last=len(train) % size or size,
+        seeds=plan.seeds.child("trial"),
+    )
 
 
 def _told(plan: CnnPlan) -> list[str]:
@@ -251,13 +256,13 @@ def _estimate(plan: CnnPlan, size: SessionEstimate, context: PrepareContext) -> 
     quiet = plan.spec.model_copy(update={"recording": plan.spec.recording.model_copy(update={"level": "none"})})
     steps = _training(replace(plan, spec=quiet), context).steps()
     began = [(next(steps, None), time.perf_counter())[1] for _ in range(_TIMED_UPDATES)]
-    total = size.steps
+    each = (began[-1] - began[0]) / (_TIMED_UPDATES - 1)
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Estimate(
+    return size.as_run_estimate(
         # The first update prepares what all others use.
-        seconds=(began[-1] - began[0]) / (_TIMED_UPDATES - 1) * total,
-        disk_bytes=size.disk_bytes,
-        # What this process holds already (on Linux ru_maxrss counts KiB), and what the training adds.
-        memory_bytes=held + size.memory_bytes,
-        steps=total,
+        seconds=each * size.last_step,
+        # What this process holds already (on Linux ru_maxrss counts KiB); the best epoch's weights beside the last.
+        held_bytes=held,
+        kept_bytes=size.weight_bytes,
+        models=2,
     )

@@ -63,7 +63,7 @@ class EpisodesKind:
                 f"scaling.mean has one number for each of {pinned.features} features; found {len(wanted.scaling.mean)}."
             )
         network = network_code.from_user(wanted.network, context, NETWORKS)
-        check_network(network, pinned, wanted.seed)
+        check_network(network, pinned, seed=wanted.seed, batch_size=wanted.training.batch_size)
         table = wanted.network.model_copy(update={"name": network.name})
         chosen = wanted.episodes.model_copy(update={"window": pinned.window})
         device = resolve_device(wanted.device)

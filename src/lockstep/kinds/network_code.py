@@ -135,22 +135,23 @@ class NetworkCode:
                 )
         return module
 
-    def call(self, module: nn.Module, *inputs: Any) -> Any:
-        """What the network returns for `inputs`, evaluated without gradients, before a run starts.
+    def call(self, module: nn.Module, *inputs: Any, train: bool = False) -> Any:
+        """What the network returns for `inputs` before a run starts: evaluated without gradients, or as in training.
 
         Raises NetworkError with the line of the user's file that failed.
         """
         import torch
 
         training = module.training
-        module.eval()
+        module.train(train)
         try:
-            with torch.no_grad():
+            with torch.set_grad_enabled(train):
                 return module(*inputs)
         except USER_FAILURES as error:
             shapes = ", ".join(str(tuple(getattr(item, "shape", ()))) for item in inputs)
             raise NetworkError(
-                f"{self.name}{self._line(error)}: the network cannot read an input of shape {shapes}: "
+                f"{self.name}{self._line(error)}: the network cannot read an input of shape {shapes} in "
+                f"{'training' if train else 'evaluation'} mode: "
                 f"{type(error).__name__}: {error}"
             ) from error
         finally:
@@ -270,6 +271,11 @@ def _module(found: Any, name: str) -> nn.Module:
 
     if not isinstance(found, nn.Module):
         raise NetworkError(f"{name}: a network is a torch.nn.Module; found {type(found).__name__}")
+    if lazy := [key for key, value in found.named_parameters() if nn.parameter.is_lazy(value)]:
+        raise NetworkError(
+            f"{name}: weights have their shape when the network is made; {lazy[0]} would get its own at the first call. "
+            "Give the layer its sizes: the constructor is handed those of the data"
+        )
     return found
 
 
