@@ -273,8 +273,8 @@ def _module(found: Any, name: str) -> nn.Module:
         raise NetworkError(f"{name}: a network is a torch.nn.Module; found {type(found).__name__}")
     if lazy := [key for key, value in found.named_parameters() if nn.parameter.is_lazy(value)]:
         raise NetworkError(
-            f"{name}: weights have their shape when the network is made; {lazy[0]} would get its own at the first call. "
-            "Give the layer its sizes: the constructor is handed those of the data"
+            f"{name}: weights have their shape when the network is made; {lazy[0]} would get its own at the first "
+            "call. Give the layer its sizes: the constructor is handed those of the data"
         )
     return found
 

@@ -6,7 +6,8 @@
                   weights; its strength of regularisation is the best of five on validation rows (scikit-learn, L-BFGS)
     zero, mean    of the return: nothing, and the mean of training rows
 
-Rows beyond `MOST_ROWS` are thinned evenly, class by class, for the logistic regression, which holds them all at once in doubles.
+Rows beyond `MOST_ROWS` are thinned evenly, class by class, for the logistic regression, which holds them all
+at once in doubles.
 """
 
 from __future__ import annotations

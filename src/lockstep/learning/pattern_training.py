@@ -199,8 +199,8 @@ class MarketPatternTask(PatternTask):
         return {name: float(value) for name, value in named.items()}, int(right) / len(bars)
 
     def _heads(self, learner: Learner, bars: NDArray[np.int64]) -> Heads:
-        """The three heads for bars, in evaluation mode. Raises RefusedError when one is not finite: NaN is neither better
-        nor worse than any other loss, so no epoch could be chosen by it."""
+        """The three heads for bars, in evaluation mode. Raises RefusedError when one is not finite: NaN is neither
+        better nor worse than any other loss, so no epoch could be chosen by it."""
         with learner.evaluating() as model:
             pieces = [
                 heads_of(model, self._read(torch.from_numpy(bars[i : i + _ROWS]).to(self._device)))
