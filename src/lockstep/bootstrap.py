@@ -244,6 +244,7 @@ def replay(
     check_every: int = 1_000,
     across: bool = False,
     top: int | None = None,
+    network: Any = None,
     overrides: Iterable[str] = (),
     tag: str | None = None,
     home: Home = None,
@@ -263,7 +264,8 @@ def replay(
     check_every  of how many applied gradients one state is compared with the journal; 1 compares each
     across       compute again although code or numerics differ
     top          session: only that many steps, the most valuable first
-    overrides    session: keys of the spec as "a.b=value", another model say; never which samples there are
+    network      session: another model: a built-in name, "file.py:Class", a subclass of torch.nn.Module, or an instance
+    overrides    session: keys of the spec as "a.b=value"; never those that decide which samples there are
     tag          session: a name to call the new run by
 
     Raises RefusedError for a run that keeps no gradients, NotComparableError when code or numerics differ,
@@ -276,6 +278,7 @@ def replay(
         return replay_session(
             run,
             top=top,
+            network=network,
             overrides=overrides,
             tag=tag,
             home=home,
@@ -305,6 +308,7 @@ def replay_session(
     run: str,
     *,
     top: int | None = None,
+    network: Any = None,
     overrides: Iterable[str] = (),
     tag: str | None = None,
     home: Home = None,
@@ -320,7 +324,7 @@ def replay_session(
     enter(run_numerics(run, home=home), may_restart=False)
     with _ports(home, workers, observers, cancel, announce) as ports:
         folder = ports.store.find(run)
-        return use_case(folder, ports, top=top, overrides=overrides, tag=tag, base=Path())
+        return use_case(folder, ports, top=top, network=network, overrides=overrides, tag=tag, base=Path())
 
 
 def replay_step(run: str, step: int, *, save: Path | None = None, across: bool = False, home: Home = None) -> StepView:

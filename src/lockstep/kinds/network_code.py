@@ -192,7 +192,12 @@ def from_user(table: NetworkTable, context: PrepareContext, built_in: BuiltIn) -
 
 
 def from_run(table: NetworkTable, folder: RunFolder, context: PrepareContext, built_in: BuiltIn) -> NetworkCode:
-    """The same from the run's `code/` and the snapshots of its home. Raises IntegrityError, NetworkError, DataError."""
+    """The same from the run's `code/` and the snapshots of its home. Raises IntegrityError, NetworkError, DataError.
+
+    A network that the context names takes the place of the run's: its session is gone through again on another model.
+    """
+    if GIVEN_NETWORK in context.python_objects:
+        return from_user(table, context, built_in)
     source = user_sources.from_run(table.name, folder, NETWORK)
     digest = folder.read("data").get(INITIAL)
     initial = None if digest is None else _read_initial(digest, context.snapshots)
