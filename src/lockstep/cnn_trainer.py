@@ -19,7 +19,7 @@ from lockstep import bootstrap
 from lockstep.core.errors import InputError
 from lockstep.kinds.episodes import BOOK_FOLDER
 from lockstep.learning.episodes_book import EpisodeBook
-from lockstep.learning.episodes_store import INDEX
+from lockstep.learning.episodes_store import INDEX, changing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -101,7 +101,8 @@ class CNNTrainer:
         """One session on the symbol's validated episodes with at least this score, best first, at most so many.
 
         Without one the model stays as it is, byte for byte. Raises the whole error tree; Interrupted after Ctrl-C
-        (`resume` goes on), and then the model is as before, too.
+        (`resume` goes on), and then the model is as before, too. The run trains a model of its own: the object may be
+        used meanwhile, and changes at the very end, tensor by tensor, its mode, flags and device staying as they are.
         """
         book = self._book()
         # Checks the arguments too, before anything is made.
@@ -116,25 +117,28 @@ class CNNTrainer:
         spec["network"] = {"parameters": self._parameters}
         if self.scaling is not None:
             spec["scaling"] = dict(self.scaling)
-        return self._taken_over(bootstrap.train(spec, network=self.model, episodes=book, home=self._home), book)
+        return self._taken_over(bootstrap.train(spec, network=self.model, episodes=book, home=self._home))
 
     def resume(self, run: str = "last") -> EpisodeTraining:
-        """Go on with a session that was stopped or killed; then as if it never had been."""
-        return self._taken_over(bootstrap.resume(run, home=self._home), self._book())
+        """Go on with a session that was stopped or killed; then as if it never had been.
 
-    def _taken_over(self, result: TrainResult, book: EpisodeBook) -> EpisodeTraining:
+        A session that is complete is taken over as it is; the book counts every session once.
+        """
+        return self._taken_over(bootstrap.resume(run, home=self._home))
+
+    def _taken_over(self, result: TrainResult) -> EpisodeTraining:
         """Weights into the model, counts into the book, what happened to the caller."""
         from lockstep.learning.training import load_model_arrays
 
         found = bootstrap.lesson(result.run_id, home=self._home)
         load_model_arrays(self.model, found.weights)
         self.scaling = result.spec["scaling"]
-        for episode_id, times in found.trained.items():
-            # The book may have gone on without some of them.
-            if episode_id in book:
-                book.count_training([episode_id] * times)
-        if self._folder is not None:
-            book.save(self._folder)
+        if self._folder is None:
+            self._book().count_session(result.run_id, found.trained)
+        elif (self._folder / INDEX).exists():
+            # Opened anew: during a long training the folder may have gone on.
+            with changing(self._folder) as book:
+                book.count_session(result.run_id, found.trained)
         summary = result.summary
         return EpisodeTraining(
             status=COMPLETE,

@@ -74,21 +74,27 @@ class ProfitWeighted(RuleBasedStateMachine):
         self.buffer = ProfitWeightedExperienceBuffer(capacity, seed=seed)
         self.model: dict[int, Modelled] = {}
         self.gone: list[int] = []
-        self.number = 0
+        self.number = self.waited = 0
 
     def evicted(self) -> int:
-        """Unprofitable first, the lowest value, the oldest; ids ascend with age."""
-        return min(self.model, key=lambda id: (self.model[id].profitable, self.model[id].value, id))
+        """The oldest that waits, if more than half the slots' worth came after it. Else unprofitable first, the lowest
+        value, the oldest, but none that waits; ids ascend with age."""
+        waiting = [id for id, found in self.model.items() if found.profit is None]
+        if waiting and 2 * (self.number - self.model[min(waiting)].number) > self.buffer.capacity:
+            return min(waiting)
+        judged = [id for id in self.model if id not in waiting]
+        return min(judged, key=lambda id: (self.model[id].profitable, self.model[id].value, id))
 
     @rule(profit=PROFITS, action=ACTIONS, best=ACTIONS, validated=st.booleans(), error=ERRORS)
     def add(self, profit: float | None, action: int, best: int, validated: bool, error: float) -> None:
         known = profit is not None
         new = Modelled(self.number, action, profit, best if known else None, known and validated, error)
-        self.number += 1
         if len(self.model) == self.buffer.capacity:
             id = self.evicted()
+            self.waited += self.model[id].profit is None
             del self.model[id]
             self.gone.append(id)
+        self.number += 1
         self.model[self.buffer.add(new.experience())] = new
 
     @rule(size=st.integers(1, 25), prioritize=st.booleans())
@@ -98,8 +104,10 @@ class ProfitWeighted(RuleBasedStateMachine):
         assert len(ids) == len(set(ids)) == min(size, len(self.model))
         profitable = sum(found.profitable for found in self.model.values())
         if prioritize and size < len(self.model):
-            first = min(math.floor(0.7 * size + 0.5), profitable)
+            first = min(max(math.floor(0.7 * size + 0.5), size * profitable // len(self.model) + 1), profitable)
             assert all(self.model[id].profitable for id in ids[:first])
+            drawn = sum(self.model[id].profitable for id in ids)
+            assert profitable in (0, len(self.model)) or drawn * len(self.model) > size * profitable
         for k, id in enumerate(ids):
             modelled = self.model[id]
             if prioritize:
@@ -162,6 +170,8 @@ class ProfitWeighted(RuleBasedStateMachine):
         statistics = self.buffer.statistics()
         assert statistics.max_training_count == max((found.count for found in self.model.values()), default=0)
         assert statistics.profitable.evicted + statistics.unprofitable.evicted == len(self.gone)
+        assert statistics.evicted_unknown == self.waited
+        assert statistics.unknown == sum(found.profit is None for found in self.model.values())
         for id, modelled in self.model.items():
             found = self.buffer.experience(id)
             assert found is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,19 @@ pytest.importorskip("torch")
 import torch
 from safetensors.numpy import load
 from tests.unit.learning.episode_markets import SYMBOL, WINDOW, collected, plan, trending
-from tests.unit.learning.test_episodes import episode, scored
+from tests.unit.learning.test_episodes import NOW, episode, scored
 from tests.unit.market.package_cases import package
 from tests.unit.three_heads import ThreeHeads
 
 import lockstep as ls
+from lockstep import bootstrap
 from lockstep.bootstrap import store_at
 from lockstep.cnn_trainer import CNNTrainer
 from lockstep.core.errors import DataError, InputError, IntegrityError, NetworkError
 from lockstep.kinds import episodes_data
 from lockstep.learning.episodes_book import EpisodeBook
 from lockstep.learning.episodes_collect import collect_episodes
+from lockstep.learning.episodes_store import changing
 from lockstep.learning.networks import PatternCNN, PatternShape
 from lockstep.learning.outcomes import Action, TrainingOutcome
 from lockstep.learning.record import CNNTrainingStep, SessionRecord
@@ -161,6 +164,38 @@ def test_the_model_holds_the_trained_weights_and_gradient_replay_finds_them(tmp_
     assert {name: array.tobytes() for name, array in pinned.items()} == before
 
 
+def test_layers_that_were_frozen_in_the_object_are_not_trained(tmp_path: Path) -> None:
+    """R9.41: freezing is no argument of the class; it travels with the weights, into the replay and into verify too."""
+    model = small(3)
+    frozen = [name for name, _ in model.named_parameters()][:2]
+    for name, value in model.named_parameters():
+        value.requires_grad_(name not in frozen)
+    model.eval()
+    before = state(model)
+    told = trainer_of(model, tmp_path, collected(300)).train_on_profitable_episodes(SYMBOL, 0.7, 40)
+    after = state(model)
+    assert {name for name in before if after[name] == before[name]} == set(frozen)
+    # BatchNorm's running means and counts are the session's; flags and mode stay as the user set them.
+    assert {name for name, _ in model.named_buffers() if after[name] != before[name]}
+    assert [name for name, value in model.named_parameters() if not value.requires_grad] == frozen
+    assert not model.training
+    record = SessionRecord(RunFolder(told.folder))
+    assert not set(record.step(0).gradients) & set(frozen)
+    assert replay_gradients(record, check_every=1).checked == told.steps
+    assert ls.verify(str(told.session_id), home=tmp_path).equal
+
+
+@pytest.mark.parametrize(("kind", "text"), [(torch.float64, "float32; in the instance"), (torch.bfloat16, "NumPy")])
+def test_weights_of_another_type_are_refused_not_rounded(tmp_path: Path, kind: torch.dtype, text: str) -> None:
+    """R9.41: float64 weights would come back with the bits of float32."""
+    model = small(3).to(kind)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(NetworkError, match=text):
+        trainer_of(model, tmp_path, collected(300)).train_on_profitable_episodes(SYMBOL, 0.7, 40)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not (tmp_path / "runs").exists()
+
+
 def test_without_an_episode_nothing_happens_to_the_model(tmp_path: Path) -> None:
     """SPEC 9.5: status no_episodes, the model untouched, no run; likewise in a home where nothing was collected."""
     model = small(4)
@@ -188,6 +223,52 @@ def test_training_counts_rise_in_the_book_and_on_disk(tmp_path: Path) -> None:
     assert all(before[name] - book[name].priority == pytest.approx(0.15 - 0.05) for name in used)
     trainer.train_on_profitable_episodes(SYMBOL, 0.7, 40)
     assert int(EpisodeBook.open(tmp_path / "episodes").column("training_count").sum()) == 2 * 2 * 40
+
+
+def test_a_session_is_counted_once_and_collecting_goes_on_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R9.10: an episode that came during the training stays; a complete session taken over again counts no more."""
+    folder = tmp_path / "episodes"
+    collected(300, folder=folder)
+    trainer, real = CNNTrainer(small(), home=tmp_path, settings=FAST), bootstrap.train
+
+    def long(*given: Any, **options: Any) -> Any:
+        result = real(*given, **options)
+        with changing(folder) as book:
+            book.add(episode("late", package=None, completeness=1.0))
+        return result
+
+    monkeypatch.setattr(bootstrap, "train", long)
+    told = trainer.train_on_profitable_episodes(SYMBOL, 0.7, 40)
+    assert "late" in EpisodeBook.open(folder)
+    assert trainer.resume(str(told.session_id)) == told
+    assert int(EpisodeBook.open(folder).column("training_count").sum()) == 2 * 40
+
+
+def test_a_score_at_the_threshold_is_enough(tmp_path: Path) -> None:
+    """R9.19: exactly .7 is taken, the next number below it is not; equal scores as ranked: newer first, then by id."""
+    features = np.random.default_rng(1).normal(size=(WINDOW, 8)).astype(np.float32)
+    given: dict[str, Any] = {"package": package(cnn_features=features)}
+    later: dict[str, Any] = {**given, "created_at": NOW + 1}
+    below = scored(float(np.nextafter(0.7, 0.0)))
+    other = {"symbol": "ETH/USDT", "package": package(symbol="ETH/USDT", cnn_features=features)}
+    book = EpisodeBook(
+        [
+            episode("b", outcome=scored(0.7), **given),
+            episode("a", outcome=scored(0.7), **given),
+            episode("new", outcome=scored(0.7), **later),
+            episode("below", outcome=below, **given),
+            episode("open", outcome=replace(scored(1.0), outcome_validated=False), **given),
+            episode("ether", outcome=scored(1.0), **other),
+            episode("best", outcome=scored(1.0), **given),
+        ]
+    )
+    told = trainer_of(small(), tmp_path, book).train_on_profitable_episodes(SYMBOL)
+    assert data_of(told, tmp_path).ids == ["best", "new", "a", "b"]
+    assert (told.episodes_available, told.episodes_used) == (4, 4)
+    told = trainer_of(small(), tmp_path, book).train_on_profitable_episodes(SYMBOL, max_episodes=2)
+    assert data_of(told, tmp_path).ids == ["best", "new"]
 
 
 def test_any_module_with_three_heads_is_trained(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ GIVEN_NETWORK: Final = "network.name"
 """Key of a network's class, or of an instance, in `PrepareContext.python_objects`."""
 INITIAL: Final = "initial_weights"
 """Key in data.json of the digest of the weights that an instance brought."""
+FROZEN: Final = "frozen"
+"""Key in data.json of the names of its parameters that do not require gradients; older runs do not have it."""
 
 BuiltIn = Mapping[str, str]
 """Networks that come with Lockstep: name -> "module:Class"."""
@@ -54,12 +56,14 @@ class NetworkCode:
     parameters   keyword arguments of its constructor
     travelling   what the run keeps of the user's source
     initial      weights and buffers by `state_dict` name that an instance brought, or None
+    frozen       parameters that do not require gradients in that instance; None where none was given
     """
 
     name: str
     parameters: Mapping[str, Any]
     travelling: Travelling = field(default_factory=Travelling)
     initial: Mapping[str, NDArray[Any]] | None = None
+    frozen: tuple[str, ...] | None = None
     _place: str | Source
 
     def identity(self) -> CodeIdentity:
@@ -71,7 +75,8 @@ class NetworkCode:
         if self.initial is None:
             return dict(body)
         digest = digest_columns(self.initial)
-        return {**body, INITIAL: digest, "snapshots": sorted({*body["snapshots"], digest})}
+        more: dict[str, Any] = {} if self.frozen is None else {FROZEN: list(self.frozen)}
+        return {**body, INITIAL: digest, **more, "snapshots": sorted({*body["snapshots"], digest})}
 
     def build(self, sizes: Mapping[str, Any]) -> nn.Module:
         """The network as its constructor makes it, with torch's global generator as it stands.
@@ -102,6 +107,9 @@ class NetworkCode:
             module = self.build(sizes)
         if self.initial is not None:
             _load(module, self.initial, self.name)
+        if self.frozen is not None:
+            for name, parameter in module.named_parameters():
+                parameter.requires_grad_(name not in self.frozen)
         return module
 
     def on_meta(self, sizes: Mapping[str, Any]) -> nn.Module:
@@ -182,13 +190,22 @@ def from_user(table: NetworkTable, context: PrepareContext, built_in: BuiltIn) -
             return _built_in(name, table, built_in)
         return _of_source(user_sources.from_file(name, context.base, NETWORK), table)
     kind = given if isinstance(given, type) else type(given)
-    initial = None if isinstance(given, type) else state_arrays(_module(given, kind.__name__))
-    if initial is not None:
+    initial = frozen = None
+    if not isinstance(given, type):
+        module = _module(given, kind.__name__)
+        try:
+            initial = state_arrays(module)
+        except TypeError as error:  # bfloat16 and the like
+            raise NetworkError(
+                f"{kind.__name__}: weights and buffers are of types that NumPy has too; {error}. Convert the instance "
+                "with .float() first"
+            ) from error
+        frozen = tuple(name for name, value in module.named_parameters() if not value.requires_grad)
         _write_initial(initial, context.snapshots)
     own = {path: name for name, path in built_in.items()}.get(f"{kind.__module__}:{kind.__qualname__}")
     if own is not None:
-        return _built_in(own, table, built_in, initial)
-    return _of_source(user_sources.from_class(kind, NETWORK), table, initial)
+        return _built_in(own, table, built_in, initial, frozen)
+    return _of_source(user_sources.from_class(kind, NETWORK), table, initial, frozen)
 
 
 def from_run(table: NetworkTable, folder: RunFolder, context: PrepareContext, built_in: BuiltIn) -> NetworkCode:
@@ -199,11 +216,13 @@ def from_run(table: NetworkTable, folder: RunFolder, context: PrepareContext, bu
     if GIVEN_NETWORK in context.python_objects:
         return from_user(table, context, built_in)
     source = user_sources.from_run(table.name, folder, NETWORK)
-    digest = folder.read("data").get(INITIAL)
+    body = folder.read("data")
+    digest = body.get(INITIAL)
     initial = None if digest is None else _read_initial(digest, context.snapshots)
+    frozen = tuple(body[FROZEN]) if FROZEN in body else None
     if source is None:
-        return _built_in(table.name, table, built_in, initial)
-    return _of_source(source, table, initial)
+        return _built_in(table.name, table, built_in, initial, frozen)
+    return _of_source(source, table, initial, frozen)
 
 
 def state_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:
@@ -213,24 +232,32 @@ def state_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:
 
 
 def _built_in(
-    name: str, table: NetworkTable, built_in: BuiltIn, initial: Mapping[str, NDArray[Any]] | None = None
+    name: str,
+    table: NetworkTable,
+    built_in: BuiltIn,
+    initial: Mapping[str, NDArray[Any]] | None = None,
+    frozen: tuple[str, ...] | None = None,
 ) -> NetworkCode:
     if name not in built_in:
         raise UnknownNameError(
             f"network.name = {name!r}: no network is called that; built in: {', '.join(sorted(built_in))}. For your "
             "own, give 'path/to/file.py:Class'"
         )
-    return NetworkCode(name=name, parameters=table.parameters, initial=initial, _place=built_in[name])
+    return NetworkCode(name=name, parameters=table.parameters, initial=initial, frozen=frozen, _place=built_in[name])
 
 
 def _of_source(
-    source: UserSource, table: NetworkTable, initial: Mapping[str, NDArray[Any]] | None = None
+    source: UserSource,
+    table: NetworkTable,
+    initial: Mapping[str, NDArray[Any]] | None = None,
+    frozen: tuple[str, ...] | None = None,
 ) -> NetworkCode:
     return NetworkCode(
         name=reference_of(source),
         parameters=table.parameters,
         travelling=Travelling.of((source,), "networks"),
         initial=initial,
+        frozen=frozen,
         _place=single(source, NETWORK),
     )
 
@@ -262,6 +289,13 @@ def _load(module: nn.Module, arrays: Mapping[str, NDArray[Any]], name: str) -> N
             f"{name}: made from [network.parameters], {first} has shape {shapes.get(first)}; in the instance that was "
             f"given it has {given.get(first)}. Give the same parameters, or the class in place of the instance"
         )
+    for key, value in module.state_dict().items():
+        own = value.numpy().dtype
+        if own != arrays[key].dtype:
+            raise NetworkError(
+                f"{name}: made from [network.parameters], {key} is {own}; in the instance that was given it is "
+                f"{arrays[key].dtype}, and would be rounded. Give the instance in the type that its class makes"
+            )
     module.load_state_dict({key: torch.from_numpy(array.copy()) for key, array in arrays.items()})
 
 

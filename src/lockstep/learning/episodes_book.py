@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,9 @@ from lockstep.learning.outcomes import TrainingOutcome
 from lockstep.market.packages import DIGEST_PREFIX, ModelInputPackage
 from lockstep.market.packages_batch import PackageBatch
 
+if TYPE_CHECKING:
+    from lockstep.learning.episodes_store import Kept
+
 Int = NDArray[np.int64]
 _OUTCOME: Final = ("actual_profit", "profitability_score", "optimal_action", "is_profitable", "outcome_validated")
 _PIECE: Final = 4_096
@@ -34,10 +37,14 @@ class EpisodeBook:
 
     Attributes:
         report: What the collection that filled the book counted (`episodes_collect`), or None.
+        sessions: Ids of the sessions whose use of episodes has been counted.
+        kept: What the book's folder held when it was opened or saved last (`episodes_store`), or None.
     """
 
     def __init__(self, episodes: Iterable[TrainingEpisode] = (), *, shelf: PackageShelf | None = None) -> None:
         self.report: CollectionReport | None = None
+        self.sessions: set[str] = set()
+        self.kept: Kept | None = None
         self.shelf = shelf
         self._symbols: list[str] = []
         self._numbers = Numbers()
@@ -164,6 +171,19 @@ class EpisodeBook:
     def count_rows(self, rows: ArrayLike, times: int = 1) -> None:
         """The same by row, `times` for each time that it is named."""
         np.add.at(self._numbers["training_count"], np.asarray(rows, np.int64), times)
+
+    def count_session(self, session_id: str, times: Mapping[str, int]) -> None:
+        """Note how often a session trained on which episodes, once: a second call for one session changes nothing.
+
+        Episodes that the book does not have (any more) are left out.
+        """
+        if session_id in self.sessions:
+            return
+        for episode_id, count in times.items():
+            row = self._rows.find(episode_id.encode())
+            if row >= 0:
+                self._numbers["training_count"][row] += count
+        self.sessions.add(session_id)
 
     def ranked_rows(self, symbol: str | None = None, *, limit: int | None = None) -> Int:
         """Rows (of one symbol), the first to teach first (R9.9, R9.10): int64 (k,)."""

@@ -6,12 +6,19 @@
 
 `save_book` writes a new generation, then `book.json` at once, then removes the old one: a crash leaves the book as it
 was or as it is now. `open_book` checks every byte of the columns; packages are checked when they are read.
+
+A book is a copy of its folder. Several may be open at once, while a market is collected and networks are trained on
+it: `save_book` adds what others have counted meanwhile, and refuses where they added or settled episodes, which it
+would undo.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +27,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from lockstep.core import canonical, files
-from lockstep.core.errors import DataError, IntegrityError
+from lockstep.core.errors import DataError, DiskError, IntegrityError, RefusedError
 from lockstep.learning.episodes_book import EpisodeBook
 from lockstep.learning.episodes_columns import DTYPES, TEXTS
 from lockstep.learning.episodes_report import CollectionReport
@@ -40,39 +47,123 @@ _DOCUMENT: Final = "episodes"
 _SEGMENT: Final = "episodes"
 _FRAME: Final = 65_536
 _EMPTY_CHAIN: Final = "0" * 64
+_PATIENCE_S: Final = 60.0
 # Packages of a book were admitted once, by rules that are not known here any more.
 _ANY: Final = PackageRules(min_completeness=0.0)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Kept:
+    """What a folder holds of a book: where, which generation, and what others may change meanwhile.
+
+    counts      training counts as they were, int64 (n,)
+    validated   settled episodes
+    """
+
+    folder: Path
+    generation: int
+    counts: NDArray[np.int64]
+    validated: int
+
+    @classmethod
+    def of(cls, book: EpisodeBook, folder: Path, generation: int) -> Kept:
+        """As `book` is now."""
+        counts, settled = book.column("training_count").copy(), book.column("outcome_validated")
+        return cls(folder=folder.absolute(), generation=generation, counts=counts, validated=int(settled.sum()))
 
 
 def save_book(book: EpisodeBook, folder: Path) -> None:
     """Keep `book` in `folder`: at once, whole, or not at all. Packages that are not there yet are added.
 
-    Afterwards the book's packages are those of the folder, read from disk when they are asked for.
+    Afterwards the book's packages are those of the folder, read from disk when they are asked for. Training counts that
+    another process raised since the book was opened are added to its own.
 
     Raises:
-        RefusedError: Another process writes the folder.
-        DataError: The folder holds the packages of another book, or a package may not be stored.
+        RefusedError: Another process writes the folder, or added or settled episodes since the book was opened.
+        DataError: The folder holds another book, or a package may not be stored.
         DiskError: A write failed; the folder holds what it held before.
     """
     files.make_folder(folder)
-    with RunFolder(folder).lock():
-        _put_packages(book, folder)
-        generation = 1 + max((int(path.name) for path in _generations(folder)), default=0)
-        target = folder / _COLUMNS / str(generation)
-        chain = _write_columns(book, target)
-        body = {
-            "format": FORMAT,
-            "generation": generation,
-            "episodes": len(book),
-            "symbols": list(book.symbols),
-            "chain": chain,
-            "packages": 0 if book.shelf is None else len(book.shelf),
-            "report": None if book.report is None else book.report.to_json(),
-        }
-        files.write_atomic(folder / INDEX, document_bytes(_DOCUMENT, body))
-        for old in _generations(folder):
-            if old != target:
-                shutil.rmtree(old, ignore_errors=True)
+    with _locked(folder):
+        _join(book, folder)
+        _save(book, folder)
+
+
+@contextlib.contextmanager
+def changing(folder: Path) -> Iterator[EpisodeBook]:
+    """The book of a folder that nobody else writes meanwhile; saved at the end, unless an error ends it.
+
+    Raises what `open_book` and `save_book` raise.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no book of episodes here. Check the path.")
+    with _locked(folder):
+        book = open_book(folder)
+        yield book
+        _save(book, folder)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """The folder's lock; saving a million episodes takes seconds, so that others wait for it."""
+    with contextlib.ExitStack() as stack:
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                stack.enter_context(RunFolder(folder).lock())
+                break
+            except RefusedError as error:
+                if time.monotonic() > deadline:
+                    raise RefusedError(
+                        f"{folder}: one process at a time writes a book of episodes; another one has been doing so for "
+                        f"{_PATIENCE_S:g} s. Try again when it is done."
+                    ) from error
+        yield
+
+
+def _join(book: EpisodeBook, folder: Path) -> None:
+    """Take over what others counted since the book was opened. Raises RefusedError, DataError."""
+    index, kept = folder / INDEX, book.kept
+    if not index.exists():
+        return
+    if kept is None or kept.folder != folder.absolute():
+        raise DataError(
+            f"{folder}: the folder holds another book. Choose an empty one, or open that book and add to it."
+        )
+    if _index(folder)["generation"] == kept.generation:
+        return
+    other = open_book(folder)
+    now = Kept.of(other, folder, 0)
+    if now.counts.shape != kept.counts.shape or now.validated != kept.validated:
+        raise RefusedError(
+            f"{folder}: another process added or settled episodes since this book was opened: {len(now.counts)} "
+            f"episodes, {now.validated} settled; then {len(kept.counts)} and {kept.validated}. Saving would undo that. "
+            "Open the book again and repeat the change."
+        )
+    book.parts()[0]["training_count"][: len(kept.counts)] += now.counts - kept.counts
+    book.sessions |= other.sessions
+
+
+def _save(book: EpisodeBook, folder: Path) -> None:
+    _put_packages(book, folder)
+    generation = 1 + max((int(path.name) for path in _generations(folder)), default=0)
+    target = folder / _COLUMNS / str(generation)
+    chain = _write_columns(book, target)
+    body = {
+        "format": FORMAT,
+        "generation": generation,
+        "episodes": len(book),
+        "symbols": list(book.symbols),
+        "chain": chain,
+        "packages": 0 if book.shelf is None else len(book.shelf),
+        "report": None if book.report is None else book.report.to_json(),
+        "sessions": sorted(book.sessions),
+    }
+    files.write_atomic(folder / INDEX, document_bytes(_DOCUMENT, body))
+    book.kept = Kept.of(book, folder, generation)
+    for old in _generations(folder):
+        if old != target:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def open_book(folder: Path) -> EpisodeBook:
@@ -82,12 +173,34 @@ def open_book(folder: Path) -> EpisodeBook:
         DataError: There is no book in the folder.
         IntegrityError: A byte of it is not the one that was written.
     """
+    while True:
+        body = _index(folder)
+        try:
+            return _opened(folder, body)
+        except (DiskError, IntegrityError, FileNotFoundError) as error:
+            # Saved by another process meanwhile: the columns that were being read are gone.
+            if _index(folder)["generation"] != body["generation"]:
+                continue
+            if isinstance(error, FileNotFoundError):
+                raise IntegrityError(
+                    f"{error.filename}: a file of the book is gone. Restore it from a copy."
+                ) from error
+            raise
+
+
+def _index(folder: Path) -> dict[str, Any]:
     path = folder / INDEX
     if not path.is_file():
-        raise DataError(f"{folder}: there is no book of episodes here. Check the path; `collect_episodes` makes one.")
+        raise DataError(
+            f"{folder}: there is no book of episodes here. Check the path; `lockstep data episodes` makes one."
+        )
     body: dict[str, Any] = parse_document(files.read_bytes(path), _DOCUMENT, path)
     if body["format"] != FORMAT:
         raise IntegrityError(f"{path}: a book of format {body['format']}; this release reads {FORMAT}. Use another.")
+    return body
+
+
+def _opened(folder: Path, body: Mapping[str, Any]) -> EpisodeBook:
     book = EpisodeBook()
     for symbol in body["symbols"]:
         book.symbol_code(symbol)
@@ -106,6 +219,8 @@ def open_book(folder: Path) -> EpisodeBook:
             )
     if body["report"] is not None:
         book.report = CollectionReport.from_json(body["report"])
+    book.sessions.update(body.get("sessions", ()))
+    book.kept = Kept.of(book, folder, body["generation"])
     return book
 
 
@@ -166,10 +281,6 @@ def _put_packages(book: EpisodeBook, folder: Path) -> None:
     if not shelved.size and not loose:
         return
     own = isinstance(book.shelf, PackageStore) and book.shelf.folder.absolute() == home.absolute()
-    if not own and (folder / INDEX).exists():
-        raise DataError(
-            f"{folder}: the folder holds another book. Choose an empty one, or open that book and add to it."
-        )
     layout = book.shelf.layout if book.shelf is not None else layout_of([book.loose[row] for row in loose])
     # The book's own column changes at the end, so that a failure leaves it as it was.
     moved = place.copy()

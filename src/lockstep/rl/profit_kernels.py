@@ -5,7 +5,9 @@ Notation (SPEC 9.6; defaults of `replay_buffer.ReplayRules` in brackets)
     c_s    its training count
     w_s    weight, b_s / (1 + penalty c_s)                   [penalty .1]
     trees  tree 0 holds the weights of the unprofitable account, tree 1 those of the profitable one: a slot has its
-           weight in the tree of its account and 0 in the other. Eviction keys (the values) are divided in the same way
+           weight in the tree of its account and 0 in the other
+    group  of eviction keys: 0 and 1 hold the values of the unprofitable and the profitable whose outcome is known,
+           2 those that wait for theirs, whose keys are all 0, so that the lowest is the oldest
 
 Drawing without replacement, each draw proportional to the weights of what is left, is the same as drawing with
 replacement and dropping whatever was drawn before: given that a draw is none of those, its distribution is just that.
@@ -45,11 +47,16 @@ from lockstep.rl.sum_tree import find, set_weight, set_weights
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Places in `counters`, int64 (5,).
+GROUPS = 3
+WAITING = 2  # group of experiences without outcome
+
+# Places in `counters`, int64 (7,).
 SIZE = 0
 SERIAL = 1
-EVICTED = 2  # and 3: of the unprofitable and of the profitable account
-PROFITABLE = 4  # size of the profitable account
+EVICTED = 2  # to 4: of each group
+PROFITABLE = 5  # size of the profitable account
+WAIT = 6  # how many wait for their outcome
+COUNTERS = 7
 
 
 def derive_python(
@@ -81,6 +88,44 @@ def derive_python(
 derive: Any = kernel(derive_python)
 
 
+def group_of_python(ints: NDArray[np.int64], slot: int) -> int:
+    """The group of eviction keys that `slot` is in; its account is derived."""
+    return 2 if ints[slot, OUTCOME] == UNKNOWN else ints[slot, ACCOUNT]
+
+
+group_of: Any = kernel(group_of_python)
+
+
+def key_of_python(floats: NDArray[np.float64], slot: int, group: int) -> float:
+    """What `slot` is kept for in its group."""
+    return 0.0 if group == 2 else floats[slot, VALUE]
+
+
+key_of: Any = kernel(key_of_python)
+
+
+def evicted_python(
+    ids: NDArray[np.int64], keys: NDArray[np.float64], shift: int, best_key: NDArray[np.float64],
+    best_slot: NDArray[np.int64], counters: NDArray[np.int64],
+) -> tuple[int, int]:  # fmt: skip
+    """Slot and group of the experience of a full buffer that has to go for the next one.
+
+    First one that waited while newcomers came for half the slots: no outcome is to be expected. Then the unprofitable
+    of the lowest value, then the profitable. There is always one, since half the slots cannot hold more waiting ones.
+    """
+    if counters[WAIT] > 0:
+        slot = lowest(keys[2], ids, shift, best_key[2], best_slot[2])
+        if 2 * (counters[SERIAL] - ids[slot] // ids.size) > ids.size:
+            return slot, 2
+    slot = lowest(keys[0], ids, shift, best_key[0], best_slot[0])
+    if slot >= 0:
+        return slot, 0
+    return lowest(keys[1], ids, shift, best_key[1], best_slot[1]), 1
+
+
+evicted: Any = kernel(evicted_python)
+
+
 def weights_of_python(
     floats: NDArray[np.float64], ints: NDArray[np.int64], slots: NDArray[np.int64], penalty: float
 ) -> NDArray[np.float64]:
@@ -108,15 +153,13 @@ def place_python(
             slot = counters[SIZE]
             counters[SIZE] += 1
         else:
-            account = 0
-            slot = lowest(keys[0], ids, shift, best_key[0], best_slot[0])
-            if slot < 0:
-                account = 1
-                slot = lowest(keys[1], ids, shift, best_key[1], best_slot[1])
-            counters[EVICTED + account] += 1
+            slot, group = evicted(ids, keys, shift, best_key, best_slot, counters)
+            counters[EVICTED + group] += 1
+            counters[WAIT] -= group == 2
+            account = ints[slot, ACCOUNT]
             counters[PROFITABLE] -= account
             set_weight(forest, offsets, account, slot, 0.0)
-            set_key(keys[account], ids, shift, best_key[account], best_slot[account], slot, np.inf)
+            set_key(keys[group], ids, shift, best_key[group], best_slot[group], slot, np.inf)
         ids[slot] = counters[SERIAL] * ids.size + slot
         counters[SERIAL] += 1
         new_ids[k] = ids[slot]
@@ -133,7 +176,9 @@ def place_python(
         counters[PROFITABLE] += account
         weight = floats[slot, BASE] / (1.0 + penalty * ints[slot, COUNT])
         set_weight(forest, offsets, account, slot, weight)
-        set_key(keys[account], ids, shift, best_key[account], best_slot[account], slot, floats[slot, VALUE])
+        group = group_of(ints, slot)
+        counters[WAIT] += group == 2
+        set_key(keys[group], ids, shift, best_key[group], best_slot[group], slot, key_of(floats, slot, group))
 
 
 place: Any = kernel(place_python)
@@ -249,8 +294,9 @@ def set_errors_python(
         floats[slot, ERROR] = errors[k]
         value = experience_value(floats[slot, SCORE], errors[k], ints[slot, ACTION], ints[slot, BEST])
         floats[slot, VALUE] = value
-        account = ints[slot, ACCOUNT]
-        set_key(keys[account], ids, shift, best_key[account], best_slot[account], slot, value)
+        group = group_of(ints, slot)
+        if group != 2:
+            set_key(keys[group], ids, shift, best_key[group], best_slot[group], slot, value)
 
 
 set_errors: Any = kernel(set_errors_python)
@@ -313,9 +359,11 @@ def set_outcomes_python(
     """Give distinct slots (n,) their outcomes, and the accounts, weights and values that follow."""
     before = np.empty(slots.size, np.int64)
     accounts = np.empty(slots.size, np.int64)
+    groups = np.empty(slots.size, np.int64)
     for k in range(slots.size):
         slot = slots[k]
         before[k] = ints[slot, ACCOUNT]
+        groups[k] = group_of(ints, slot)
         floats[slot, PROFIT] = profits[k]
         floats[slot, SCORE] = scores[k]
         ints[slot, BEST] = best[k]
@@ -329,7 +377,10 @@ def set_outcomes_python(
         if account != before[k]:
             counters[PROFITABLE] += account - before[k]
             set_weight(forest, offsets, before[k], slot, 0.0)
-            set_key(keys[before[k]], ids, shift, best_key[before[k]], best_slot[before[k]], slot, np.inf)
+        group = groups[k]
+        if account != group:
+            counters[WAIT] -= group == 2
+            set_key(keys[group], ids, shift, best_key[group], best_slot[group], slot, np.inf)
         set_key(keys[account], ids, shift, best_key[account], best_slot[account], slot, floats[slot, VALUE])
     set_weights(forest, offsets, accounts, slots, weights_of(floats, ints, slots, penalty))
 

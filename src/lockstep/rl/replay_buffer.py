@@ -1,18 +1,20 @@
 """`ProfitWeightedExperienceBuffer`: what turned out profitable is trained on most, and never again and again.
 
 Sampling (SPEC 9.6, R9.22 to R9.25, R9.27), n = min(batch size, content):
-    1. m = min(round(0.7 n), profitable experiences) draws from the profitable account,
+    1. m = max(round(0.7 n), floor(n P / N) + 1) draws from the profitable account, P of all N (at most P),
     2. n - m draws from all that is left of both accounts,
 each proportional to w = (.05 + score)^.6 / (1 + .1 training count), without replacement, one after the other. A batch
 that is not smaller than the content is all of it, in order of slots. Every draw raises its training count by one, so
 an experience grows lighter the more often it was trained on. `prioritize_profitable=False` draws uniformly.
 
-A full buffer makes room for every newcomer by evicting the lowest experience value, unprofitable (or unknown) ones
-first, of equal ones the oldest. A newcomer is always stored: it has no outcome yet, and might turn out profitable.
+A full buffer makes room for every newcomer by evicting the lowest experience value, unprofitable ones first, of equal
+ones the oldest. An experience whose outcome is not known yet has no value to be judged by: it stays until newcomers
+have come for half the slots, and then goes before all others, the oldest first (docs/decisions/0061). So a buffer that
+is to learn from outcomes that arrive late has at least twice the slots of what waits for its outcome at a time.
 
-Why the profitable share of a batch exceeds that of the buffer (R9.23): step 1 gives it 70 %, and step 2 adds its share
-by weight. Where more than about 70 % of the content is profitable and much trained on, that sum can fall below
-it; that is the training count doing its work.
+Why the profitable share of every batch exceeds that of the buffer (R9.23), unless the batch is all of it or there is
+no profit or no loss: m / n > P / N by step 1, and step 2 can only add. floor(n P / N) + 1 is at most P, as n < N. The
+price: where more than 1 - 1 / n of the content is profitable, a batch holds nothing else.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from lockstep.runs.training import State
 
 DEFAULT_CAPACITY: Final = 100_000
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 #: Rounds of drawing and dropping before the drawn ones are taken out of the trees. Of a few hundred out of thousands
 #: the second round draws next to nothing.
 _ROUNDS: Final = 4
@@ -65,7 +67,8 @@ _OUTCOME_RULES: Final = (
 class ReplayRules:
     """The numbers of SPEC 9.6.
 
-    profitable_share  share of a batch drawn from the profitable account, as far as it reaches; 0 .. 1
+    profitable_share  share of a batch drawn from the profitable account, as far as it reaches, and never less than
+                      one more than the account's share of the buffer; 0 .. 1
     floor             added to the score, so that losses are drawn too; > 0
     exponent          how strongly the score counts; 0 is not at all; >= 0
     count_penalty     how strongly a training count lowers the weight; >= 0
@@ -113,13 +116,15 @@ class AccountStatistics:
 class BufferStatistics:
     """Sizes, mean score and highest training count of the whole, and both accounts (R9.25).
 
-    `unknown` of the unprofitable ones have no outcome yet; `added` counts since the beginning.
+    `unknown` of the unprofitable ones have no outcome yet; `added` counts since the beginning, and so does
+    `evicted_unknown`, those that left before their outcome was known (`unprofitable.evicted` counts them too).
     """
 
     size: int
     capacity: int
     added: int
     unknown: int
+    evicted_unknown: int
     mean_score: float | None
     max_training_count: int
     profitable: AccountStatistics
@@ -147,9 +152,9 @@ class ProfitWeightedExperienceBuffer:
         self.rules = rules if rules is not None else ReplayRules()
         self._store = ExperienceStore(capacity, state_shape)
         self._forest = SumForest(2, capacity)
-        self._keys = LowestKeys(2, capacity)
+        self._keys = LowestKeys(kernels.GROUPS, capacity)
         self._marked = np.zeros(capacity, np.uint8)
-        self._counters = np.zeros(5, np.int64)  # see profit_kernels
+        self._counters = np.zeros(kernels.COUNTERS, np.int64)
         tree = seed if isinstance(seed, SeedTree) else SeedTree(seed)
         self._generator = tree.child("replay-buffer").generator()
 
@@ -222,7 +227,7 @@ class ProfitWeightedExperienceBuffer:
         """`count` distinct slots, fewer than the content; they stay marked."""
         drawn = np.empty(count, np.int64)
         forest, offsets = self._forest.forest, self._forest.offsets
-        share = min(math.floor(self.rules.profitable_share * count + 0.5), self.profitable_size)
+        share = min(self._reserved(count), self.profitable_size, count)
         made = 0
         for target, all_trees in ((share, False), (count, True)):
             rounds = 0
@@ -237,6 +242,11 @@ class ProfitWeightedExperienceBuffer:
                     made = kernels.draw_distinct(forest, offsets, uniforms, all_trees, self._marked, drawn, made)
                 rounds += 1
         return drawn
+
+    def _reserved(self, count: int) -> int:
+        """m of the module's docstring, but for what there is."""
+        more_than_its_share = count * self.profitable_size // len(self) + 1
+        return max(math.floor(self.rules.profitable_share * count + 0.5), more_than_its_share)
 
     def _draw_uniform(self, count: int) -> NDArray[np.int64]:
         """`count` distinct slots, all equally likely; they stay marked."""
@@ -334,16 +344,18 @@ class ProfitWeightedExperienceBuffer:
         store = self._store
         sums = np.zeros((2, 6))
         kernels.account_sums(store.floats, store.ints, store.size, sums)
-        unknown = int(np.count_nonzero(store.ints[: store.size, OUTCOME] == UNKNOWN))
+        unknown = int(self._counters[kernels.WAIT])
+        lost, gained, waited = self._counters[kernels.EVICTED : kernels.EVICTED + kernels.GROUPS].tolist()
         return BufferStatistics(
             size=store.size,
             capacity=store.capacity,
             added=store.serial,
             unknown=unknown,
+            evicted_unknown=waited,
             mean_score=None if store.size == 0 else float(sums[0, 1] + sums[1, 1]) / store.size,
             max_training_count=int(sums[:, 5].max()),
-            unprofitable=_account(sums[0], int(self._counters[kernels.EVICTED]), unknown),
-            profitable=_account(sums[1], int(self._counters[kernels.EVICTED + 1]), 0),
+            unprofitable=_account(sums[0], lost + waited, unknown),
+            profitable=_account(sums[1], gained, 0),
         )
 
     def observed(self, ids: Any) -> dict[str, NDArray[Any]]:
@@ -363,7 +375,7 @@ class ProfitWeightedExperienceBuffer:
         return {
             "version": STATE_VERSION,
             "store": self._store.get_state(observations=observations),
-            "evicted": self._counters[kernels.EVICTED : kernels.EVICTED + 2].tolist(),
+            "evicted": self._counters[kernels.EVICTED : kernels.EVICTED + kernels.GROUPS].tolist(),
             "generator": self._generator.bit_generator.state,
         }
 
@@ -383,8 +395,8 @@ class ProfitWeightedExperienceBuffer:
         self._generator.bit_generator.state = state["generator"]
         self._marked[:] = 0
         _derive(self._store, self.rules, self._forest, self._keys)
-        profitable = int(np.count_nonzero(self._store.ints[:, ACCOUNT]))
-        self._counters[:] = (self._store.size, self._store.serial, *state["evicted"], profitable)
+        profitable, waiting = _counted(self._store)
+        self._counters[:] = (self._store.size, self._store.serial, *state["evicted"], profitable, waiting)
 
     def check_valid(self) -> tuple[bool, str]:
         """Whether every part agrees with every other, and the rule that is broken where not. Reads everything."""
@@ -394,22 +406,21 @@ class ProfitWeightedExperienceBuffer:
                 return False, reason
         if np.any(self._marked):
             return False, "nothing is marked between two calls; a slot is"
-        again, forest, keys = copy.copy(store), SumForest(2, self.capacity), LowestKeys(2, self.capacity)
+        again, forest = copy.copy(store), SumForest(2, self.capacity)
+        keys = LowestKeys(kernels.GROUPS, self.capacity)
         again.floats, again.ints = store.floats.copy(), store.ints.copy()
         _derive(again, self.rules, forest, keys)
-        evicted = int(counters[kernels.EVICTED] + counters[kernels.EVICTED + 1])
+        evicted = int(counters[kernels.EVICTED : kernels.EVICTED + kernels.GROUPS].sum())
+        profitable, waiting = _counted(again)
         rules: tuple[tuple[str, Any, Any], ...] = (
             ("added - evicted = size", store.serial - evicted, store.size),
-            (
-                "profitable are those with a known profit",
-                self.profitable_size,
-                np.count_nonzero(again.ints[:, ACCOUNT]),
-            ),
+            ("profitable are those with a known profit", self.profitable_size, profitable),
+            ("waiting are those without an outcome", int(counters[kernels.WAIT]), waiting),
             ("the account is that of the outcome", store.ints[:, ACCOUNT], again.ints[:, ACCOUNT]),
             ("base = (floor + score) ^ exponent", store.floats[:, BASE], again.floats[:, BASE]),
             ("value follows equation (1)", store.floats[:, VALUE], again.floats[:, VALUE]),
             ("weight = base / (1 + penalty count), in the tree of the account", self._forest.forest, forest.forest),
-            ("the key is the value, in the account", self._keys.keys, keys.keys),
+            ("the key is the value, in the account, and 0 where one waits", self._keys.keys, keys.keys),
         )
         for rule, found, wanted in rules:
             if not np.array_equal(found, wanted):
@@ -425,9 +436,17 @@ def _derive(store: ExperienceStore, rules: ReplayRules, forest: SumForest, keys:
     forest.weights[:] = 0.0
     forest.weights[accounts, slots] = kernels.weights_of(store.floats, store.ints, slots, rules.count_penalty)
     forest.rebuild()
+    waiting = store.ints[: store.size, OUTCOME] == UNKNOWN
+    groups = np.where(waiting, kernels.WAITING, accounts)
     keys.keys[:] = np.inf
-    keys.keys[accounts, slots] = store.floats[: store.size, VALUE]
+    keys.keys[groups, slots] = np.where(waiting, 0.0, store.floats[: store.size, VALUE])
     keys.forget()
+
+
+def _counted(store: ExperienceStore) -> tuple[int, int]:
+    """How many are profitable, and how many wait for their outcome."""
+    ints = store.ints[: store.size]
+    return int(np.count_nonzero(ints[:, ACCOUNT])), int(np.count_nonzero(ints[:, OUTCOME] == UNKNOWN))
 
 
 def _account(sums: NDArray[np.float64], evicted: int, unknown: int) -> AccountStatistics:

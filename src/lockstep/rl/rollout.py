@@ -2,9 +2,8 @@
 
 An experience enters the buffer once its outcome is known: `horizon_bars` bars later by the environment's clock, or at
 the end of its episode, whose remaining horizon lies in the same training bars. It does not enter at once and get its
-outcome later, because a full buffer evicts the lowest value first, and one without an outcome has the lowest: newcomers
-would push each other out before anybody knew what they were worth. Some never get an outcome, at the end of the data
-and before gaps; they enter without.
+outcome later, because until then it would be drawn as one that earned nothing. Some never get an outcome, at the end of
+the data and before gaps; they enter without.
 
 Chance of step n comes from the stream ("explore", n) of the seed tree: nothing of it is part of a state.
 """

@@ -273,7 +273,7 @@ def test_the_page_names_every_key_of_the_spec() -> None:
 
 
 def test_the_specs_and_the_network_of_the_page_work(tmp_path: Path) -> None:
-    whole, table = (tomllib.loads(text) for text in blocks("toml"))
+    whole, table, *_ = (tomllib.loads(text) for text in blocks("toml"))
     spec = resolve(CnnSpec, load_spec(whole))
     assert spec.data.path == "BTCUSDT-1h.parquet"
     (tmp_path / "home").mkdir()
