@@ -275,18 +275,9 @@ def replay(
     from lockstep.app.replay import replay as use_case
 
     if mode == "session":
-        return replay_session(
-            run,
-            top=top,
-            network=network,
-            overrides=overrides,
-            tag=tag,
-            home=home,
-            workers=workers,
-            observers=observers,
-            cancel=cancel,
-            announce=announce,
-        )
+        given: dict[str, Any] = {"home": home, "workers": workers, "observers": observers, "cancel": cancel}
+        given |= {"top": top, "network": network, "overrides": overrides, "tag": tag, "announce": announce}
+        return replay_session(run, **given)
     run = run_named(run, home=home)
     enter(run_numerics(run, home=home), may_restart=False)
     store = store_at(home)

@@ -60,9 +60,7 @@ def sealed_bytes(folder: RunFolder, name: str) -> bytes | None:
     return data
 
 
-def every_row(
-    folder: RunFolder, reader: SegmentReader, name: str, start: int, stop: int
-) -> dict[str, NDArray[Any]]:
+def every_row(folder: RunFolder, reader: SegmentReader, name: str, start: int, stop: int) -> dict[str, NDArray[Any]]:
     """The columns, each (stop - start, ...), of a segment that has one row for each step in [start, stop).
 
     Raises IntegrityError when rows are missing or damaged.

@@ -163,7 +163,9 @@ def test_damage_in_a_shard_is_found_by_a_replay(said: Said, home: Path, damage: 
 
 
 @pytest.mark.parametrize("at", [0, 9, -1])
-def test_a_changed_or_missing_file_of_final_weights_is_damage_and_no_difference(said: Said, home: Path, at: int) -> None:
+def test_a_changed_or_missing_file_of_final_weights_is_damage_and_no_difference(
+    said: Said, home: Path, at: int
+) -> None:
     """Its length, its head, and a weight: the file is wrong, so nothing is said about the record."""
     path = folder_of(home).artifacts / "weights.safetensors"
     flip(path, at)

@@ -101,7 +101,8 @@ def test_an_instance_brings_its_weights_and_they_are_pinned_by_digest(context: P
     folder = folder_of(code, context.home / "run")
     digest = folder.read("data")[INITIAL]
     assert digest in folder.read("data")["snapshots"]
-    again = network_code.from_run(NetworkTable(name=code.name), folder, PrepareContext(home=context.home), BUILT_IN)
+    here = PrepareContext(home=context.home)
+    again = network_code.from_run(NetworkTable(name=code.name), folder, here, BUILT_IN)
     assert again.identity().body() == code.identity().body()
     made, wanted = state_arrays(again.make(SIZES, SEEDS)), state_arrays(given)
     assert {name: array.tobytes() for name, array in made.items()} == {n: a.tobytes() for n, a in wanted.items()}
@@ -114,10 +115,10 @@ def test_an_instance_brings_its_weights_and_they_are_pinned_by_digest(context: P
     content[-1] ^= 1
     stored.write_bytes(content)
     with pytest.raises(IntegrityError, match="not the weights that the run began with"):
-        network_code.from_run(NetworkTable(name=code.name), folder, context, BUILT_IN)
+        network_code.from_run(NetworkTable(name=code.name), folder, here, BUILT_IN)
     stored.unlink()
     with pytest.raises(DataError, match="not in this home"):
-        network_code.from_run(NetworkTable(name=code.name), folder, context, BUILT_IN)
+        network_code.from_run(NetworkTable(name=code.name), folder, here, BUILT_IN)
 
 
 def test_a_built_in_network_is_named_and_brings_no_source(context: PrepareContext) -> None:
