@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,21 @@ def test_weights_come_from_the_given_stream_and_leave_the_global_generator_alone
     torch.default_generator.set_state(before)
     assert one.tobytes() == again.tobytes()
     assert not np.array_equal(one, other)
+
+
+def test_what_a_file_makes_at_its_top_is_the_same_whichever_comes_first(context: PrepareContext) -> None:
+    """An estimate makes the network on the meta device, a resume draws its weights first; the file is run once."""
+    (context.base / "top.py").write_text(MINE + "\n\nSCALE = torch.randn(3)\nTRIED = Mine(3, 8, 3)\n")
+    code = code_of(context, "top.py:Mine")
+    code.on_meta(SIZES)
+    (loaded,) = (module for module in sys.modules.values() if "TRIED" in vars(module))
+    scale = loaded.SCALE.tolist()  # a tensor on the meta device holds no numbers
+    first = state_arrays(code.check_repeatable(SIZES, SEEDS))["heads.weight"]
+    del sys.modules[loaded.__name__]
+    again = state_arrays(code.check_repeatable(SIZES, SEEDS))["heads.weight"]
+    (loaded,) = (module for module in sys.modules.values() if "TRIED" in vars(module))
+    assert again.tobytes() == first.tobytes()
+    assert loaded.SCALE.tolist() == scale
 
 
 def test_an_instance_brings_its_weights_and_they_are_pinned_by_digest(context: PrepareContext) -> None:
