@@ -6,7 +6,7 @@ The command line and `import lockstep` both come through here, so they do the sa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -16,6 +16,7 @@ from lockstep.runs.numerics import enter
 
 if TYPE_CHECKING:
     from lockstep.app.backtest import BacktestReport
+    from lockstep.app.collect import CollectedBook
     from lockstep.app.data import ImportReport, SnapshotInfo
     from lockstep.app.diff import DiffReport
     from lockstep.app.episodes import Lesson
@@ -93,20 +94,9 @@ def _ports(
     given: dict[str, Any] = {"announce": announce} if announce is not None else {}
     # A caller that brings no cancel gets Ctrl-C all the same: the run stops at a step, with a checkpoint.
     own = Cancel()
-    with executor_of(workers) as executor, own.on_signals() if cancel is None else _nothing():
-        yield Ports(
-            store=store,
-            executor=executor,
-            home=store.home,
-            observers=observers,
-            cancel=own if cancel is None else cancel,
-            **given,
-        )
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
+    with executor_of(workers) as executor, own.on_signals() if cancel is None else nullcontext():
+        stop = own if cancel is None else cancel
+        yield Ports(store=store, executor=executor, home=store.home, observers=observers, cancel=stop, **given)
 
 
 def train(
@@ -465,6 +455,14 @@ def backtest_once(source: str | None, *, home: Home = None, **options: Any) -> B
 
     store = store_at(home)
     return use_case(source, store, home=store.home, **options)
+
+
+def collect_book(source: str, *, home: Home = None, **options: Any) -> CollectedBook:
+    """Collect the episodes of a market into a book on disk; by default that of the home."""
+    from lockstep.app.collect import collect_book as use_case
+
+    store = store_at(home)
+    return use_case(source, home=store.home, snapshots=store.snapshots, **options)
 
 
 def import_data(path: Path, *, home: Home = None, **options: Any) -> ImportReport:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lockstep.kinds import rehearsal
 from lockstep.kinds.episodes_data import CLASSES, PinnedEpisodes
 from lockstep.kinds.episodes_spec import ScalingTable
 from lockstep.kinds.session_replay import recorded_order
 from lockstep.learning.epochs import Epochs
-from lockstep.learning.estimate import estimate
+from lockstep.learning.estimate import estimate_of
 from lockstep.learning.learner import Learner
 from lockstep.learning.networks import HeadWeights, check_heads
 from lockstep.learning.pattern_task import Order, PatternSamples, PatternTask
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from lockstep.kinds.episodes_spec import EpisodesSpec, EpisodesTrainingTable
     from lockstep.kinds.network_code import NetworkCode
+    from lockstep.runs.kind import PrepareContext
 
 
 class EpisodeTask(PatternTask):
@@ -66,7 +68,7 @@ def scaling_of(pinned: PinnedEpisodes) -> ScalingTable:
 
 
 def check_network(code: NetworkCode, pinned: PinnedEpisodes, seed: int) -> None:
-    """Make the network once and ask it for its heads. Raises NetworkError."""
+    """Make the network and ask it for its heads. Raises NetworkError."""
     import torch
 
     sizes = sizes_of(pinned)
@@ -75,18 +77,28 @@ def check_network(code: NetworkCode, pinned: PinnedEpisodes, seed: int) -> None:
     check_heads(code.call(module, windows), batch=2, classes=CLASSES)
 
 
-def estimate_of(code: NetworkCode, pinned: PinnedEpisodes, spec: EpisodesSpec) -> Estimate:
-    """Steps, disk and memory."""
-    table = spec.training
-    steps = table.epochs * -(-len(pinned) // table.batch_size)
-    told = estimate(
-        lambda: code.build(sizes_of(pinned)),
+def told(
+    code: NetworkCode, pinned: PinnedEpisodes, spec: EpisodesSpec, context: PrepareContext
+) -> tuple[Estimate, tuple[str, ...]]:
+    """Steps, time, disk and memory, and that in words; the network is tried, unless it is large and only an estimate
+    is wanted. Raises NetworkError."""
+    table, recorded = spec.training, recorded_order(spec.session, context.home)
+    size = estimate_of(
+        code.for_estimate(sizes_of(pinned), SeedTree(spec.seed).child("init")),
         table.settings(),
         spec.recording.settings(),
-        steps=steps,
-        batch=table.batch_size,
+        steps=table.epochs * -(-len(pinned) // table.batch_size) if recorded is None else recorded.steps,
+        batch=min(table.batch_size, len(pinned)),
     )
-    return told.as_run_estimate()
+    notes = tuple(size.lines())
+    if context.estimate_only and size.state_bytes > rehearsal.LARGE:
+        found, notes = rehearsal.counted_only(), (*notes, rehearsal.UNTIMED)
+    else:
+        check_network(code, pinned, spec.seed)
+        training = training_of(spec, pinned, code, context.home)
+        found = rehearsal.rehearse(training.steps, state_bytes=size.state_bytes)
+    seconds = None if found.step_seconds is None else found.step_seconds * size.last_step
+    return size.as_run_estimate(seconds=seconds, held_bytes=found.held_bytes), notes
 
 
 def training_of(spec: EpisodesSpec, pinned: PinnedEpisodes, code: NetworkCode, home: Path) -> GradientTraining:

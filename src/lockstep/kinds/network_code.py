@@ -120,6 +120,13 @@ class NetworkCode:
         with torch.device("meta"):
             return self.build(sizes)
 
+    def for_estimate(self, sizes: Mapping[str, Any], seeds: SeedTree) -> nn.Module:
+        """`on_meta`; in memory where the constructor computes with numbers, which are not there on the meta device."""
+        try:
+            return self.on_meta(sizes)
+        except NetworkError:
+            return self.make(sizes, seeds)
+
     def check_repeatable(self, sizes: Mapping[str, Any], seeds: SeedTree) -> nn.Module:
         """`make`, and the same again: a constructor that draws from elsewhere than torch would make other weights.
 
