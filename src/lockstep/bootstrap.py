@@ -234,6 +234,7 @@ def replay(
     check_every: int = 1_000,
     across: bool = False,
     top: int | None = None,
+    network: Any = None,
     overrides: Iterable[str] = (),
     tag: str | None = None,
     home: Home = None,
@@ -253,7 +254,8 @@ def replay(
     check_every  of how many applied gradients one state is compared with the journal; 1 compares each
     across       compute again although code or numerics differ
     top          session: only that many steps, the most valuable first
-    overrides    session: keys of the spec as "a.b=value", another model say; never which samples there are
+    network      session: another model: a built-in name, "file.py:Class", a subclass of torch.nn.Module, or an instance
+    overrides    session: keys of the spec as "a.b=value"; never those that decide which samples there are
     tag          session: a name to call the new run by
 
     Raises RefusedError for a run that keeps no gradients, NotComparableError when code or numerics differ,
@@ -263,17 +265,9 @@ def replay(
     from lockstep.app.replay import replay as use_case
 
     if mode == "session":
-        return replay_session(
-            run,
-            top=top,
-            overrides=overrides,
-            tag=tag,
-            home=home,
-            workers=workers,
-            observers=observers,
-            cancel=cancel,
-            announce=announce,
-        )
+        given: dict[str, Any] = {"home": home, "workers": workers, "observers": observers, "cancel": cancel}
+        given |= {"top": top, "network": network, "overrides": overrides, "tag": tag, "announce": announce}
+        return replay_session(run, **given)
     run = run_named(run, home=home)
     enter(run_numerics(run, home=home), may_restart=False)
     store = store_at(home)
@@ -295,6 +289,7 @@ def replay_session(
     run: str,
     *,
     top: int | None = None,
+    network: Any = None,
     overrides: Iterable[str] = (),
     tag: str | None = None,
     home: Home = None,
@@ -310,7 +305,7 @@ def replay_session(
     enter(run_numerics(run, home=home), may_restart=False)
     with _ports(home, workers, observers, cancel, announce) as ports:
         folder = ports.store.find(run)
-        return use_case(folder, ports, top=top, overrides=overrides, tag=tag, base=Path())
+        return use_case(folder, ports, top=top, network=network, overrides=overrides, tag=tag, base=Path())
 
 
 def replay_step(run: str, step: int, *, save: Path | None = None, across: bool = False, home: Home = None) -> StepView:

@@ -118,6 +118,10 @@ class CnnKind:
         pinned = strategy_data.restore(folder.read("data"), context.snapshots)
         return _prepared(_plan(wanted, pinned, network))
 
+    def try_network(self, prepared: Prepared) -> None:
+        """One batch through the network (`session_replay.ReplaysSessions`). Raises NetworkError."""
+        _try_network(cast("CnnPlan", prepared.payload))
+
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The training, at its start."""
         return _training(cast("CnnPlan", prepared.payload), context)
