@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lockstep.app.request import TrainingRequest
+from lockstep.app.room import Room
 from lockstep.app.train import kind_of
 from lockstep.runs.kind import Estimate, PrepareContext
 from lockstep.runs.spec import resolve
@@ -36,13 +35,7 @@ class EstimateReport:
 
     def shortages(self) -> list[str]:
         """ "memory", "disk": what there is too little of."""
-        pairs = {
-            "memory": (self.estimate.memory_bytes, self.memory_free),
-            "disk": (self.estimate.disk_bytes, self.disk_free),
-        }
-        return [
-            name for name, (wanted, free) in pairs.items() if wanted is not None and free is not None and wanted > free
-        ]
+        return Room(memory=self.memory_free, disk=self.disk_free).shortages(self.estimate)
 
     def to_json(self) -> dict[str, Any]:
         """As in `--json`."""
@@ -69,22 +62,11 @@ def estimate(request: TrainingRequest, home: Path) -> EstimateReport:
     spec = resolve(kind.spec_model, request.values, source=request.name)
     context = PrepareContext(home=home, base=request.base, python_objects=request.objects, estimate_only=True)
     prepared = kind.prepare(spec, context)
-    there = next(folder for folder in (home.absolute(), *home.absolute().parents) if folder.is_dir())
+    room = Room.at(home)
     return EstimateReport(
         kind=kind.name,
         notes=prepared.notes,
         estimate=Estimate() if prepared.estimate is None else prepared.estimate,
-        memory_free=_memory_free(),
-        disk_free=shutil.disk_usage(there).free,
+        memory_free=room.memory,
+        disk_free=room.disk,
     )
-
-
-def _memory_free() -> int | None:
-    """Bytes that Linux says are available; elsewhere those of the machine, where it tells them."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (OSError, ValueError):
-        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lockstep.app.ports import Ports
 from lockstep.app.request import TrainingRequest
 from lockstep.app.results import TrainResult, read_result
+from lockstep.app.room import with_warnings
 from lockstep.app.timing import timed
 from lockstep.core.errors import SpecError
 from lockstep.runs import registry
@@ -27,7 +28,7 @@ def train(request: TrainingRequest, ports: Ports, *, tag: str | None = None) -> 
     spec = resolve(kind.spec_model, request.values, source=request.name)
     # The data are pinned by digest, the code identified, and the strategy asked whether it reads the future.
     prepared = kind.prepare(spec, PrepareContext(home=ports.home, base=request.base, python_objects=request.objects))
-    ports.announce(prepared)
+    ports.announce(with_warnings(prepared, ports.home))
     # Spec, data, code and numerics are on disk before the first step; hashed together they are the fingerprint.
     folder = ports.store.create(
         spec=prepared.spec,

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
+import numpy as np
 from pydantic import Field
 
 from lockstep.core import files
@@ -168,6 +169,12 @@ class AgentSessionKind:
                 **spec.session.metadata(),
             },
         )
+
+    def try_network(self, prepared: Prepared) -> None:
+        """Let the agent act once; it was made to restore the session."""
+        start = cast("_Start", prepared.payload)
+        shape = start.state["buffer"]["store"]["state_shape"]
+        start.agent.act(np.zeros((1, *shape), np.float32))
 
     def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, home: Path) -> str:
         """See `session_replay.PinsSamples`."""

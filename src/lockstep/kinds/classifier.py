@@ -8,14 +8,12 @@ loaded when a run is prepared, not when the kind is looked up.
 
 from __future__ import annotations
 
-import resource
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from lockstep.core.errors import NetworkError
-from lockstep.kinds import classifier_data, network_code
+from lockstep.kinds import classifier_data, network_code, rehearsal
 from lockstep.kinds.classifier_spec import ClassifierSpec, KerasClassifierSpec
 from lockstep.kinds.classifier_training import FitTraining
 from lockstep.kinds.session_replay import RecordedOrder, recorded_order
@@ -24,6 +22,7 @@ from lockstep.learning.supervised.fit import Fit, FitSettings
 from lockstep.learning.supervised.history import HISTORY_FILE, history_bytes
 from lockstep.learning.supervised.libraries import require
 from lockstep.learning.supervised.results import judged, parts_of
+from lockstep.runs.checkpoint import CheckpointPolicy
 from lockstep.runs.identity import CodeIdentity
 from lockstep.runs.kind import Estimate, Kind, PrepareContext, Prepared, RunContext
 from lockstep.runs.seeds import SeedTree
@@ -39,12 +38,13 @@ if TYPE_CHECKING:
     from lockstep.runs.spec import RunSpec
 
 NETWORKS: Final = {"pattern-net": "lockstep.learning.supervised.torch_net:PatternNet"}
-_TIMED_UPDATES: Final = 3
-_LARGE: Final = 500_000_000
-"""Bytes of state beyond which an estimate makes no network to time it."""
 _TRIED: Final = 2
 """Samples that a network is tried with before a run starts."""
 _ADAM_STATES: Final = 2
+_LINE_BYTES: Final = 560
+"""A line of the Keras kind's journal."""
+_CHECKPOINT_COPIES: Final = 3
+"""A checkpoint being written, at most: the state copied, as bytes array by array, and in one piece."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,13 +89,18 @@ class ClassifierKind:
         prepared = self._prepared(wanted, pinned, code, context)
         payload = cast("_Payload", prepared.payload)
         told = _told(wanted, payload)
-        notes, timed = (*prepared.notes, *told.lines()), None
-        if not (context.estimate_only and told.state_bytes > _LARGE):
+        notes = (*prepared.notes, *told.lines())
+        if context.estimate_only and told.state_bytes > rehearsal.LARGE:
+            found, notes = rehearsal.counted_only(), (*notes, rehearsal.UNTIMED)
+        else:
             _try_network(wanted, code, payload.parts)
-            timed = _seconds(_torch_training(wanted, payload).steps(), told.last_step)
+            found = rehearsal.rehearse(_torch_training(wanted, payload).steps, state_bytes=told.state_bytes)
         # Checkpoints keep the best weights beside the state; the best and the last model lie beside the weights.
         estimate = told.as_run_estimate(
-            seconds=timed, held_bytes=_held_bytes(payload.parts), kept_bytes=told.weight_bytes, models=3
+            seconds=_seconds(found, wanted, payload.parts, told.last_step),
+            held_bytes=found.held_bytes,
+            kept_bytes=told.weight_bytes,
+            models=3,
         )
         return replace(prepared, notes=notes, estimate=estimate)
 
@@ -104,6 +109,7 @@ class ClassifierKind:
         _require_torch()
         wanted = cast("ClassifierSpec", spec)
         code = network_code.from_run(wanted.network, folder, context, NETWORKS)
+        wanted = wanted.model_copy(update={"network": wanted.network.model_copy(update={"name": code.name})})
         return self._prepared(wanted, classifier_data.restore(folder.read("data"), context.snapshots), code, context)
 
     def _prepared(
@@ -118,6 +124,12 @@ class ClassifierKind:
         if spec.session.batches is not None:
             body = {**body, "snapshots": sorted({*body["snapshots"], spec.session.batches})}
         return replace(_prepared(spec, pinned, payload, numerics), data=body, code=code.identity())
+
+    def try_network(self, prepared: Prepared) -> None:
+        """One batch through the network (`session_replay.ReplaysSessions`). Raises NetworkError."""
+        payload = cast("_Payload", prepared.payload)
+        if payload.network is not None:
+            _try_network(cast("ClassifierSpec", prepared.spec), payload.network, payload.parts)
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The training, at its start."""
@@ -138,7 +150,9 @@ class KerasClassifierKind:
         numerics = numerics_entries()
         pinned = classifier_data.pin(wanted.data, context, form="images", seed=wanted.seed)
         payload = _Payload(parts=_parts_of(pinned.samples, wanted))
-        return replace(_prepared(wanted, pinned, payload, numerics), estimate=_keras_estimate(wanted, payload.parts))
+        prepared = _prepared(wanted, pinned, payload, numerics)
+        estimate, notes = _keras_estimate(wanted, payload.parts, context)
+        return replace(prepared, notes=(*prepared.notes, *notes), estimate=estimate)
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
         """The same from a run's folder and the snapshots of its home."""
@@ -198,16 +212,15 @@ def _settings(spec: ClassifierSpec | KerasClassifierSpec) -> FitSettings:
     return FitSettings(epochs=table.epochs, batch_size=table.batch_size, learning_rate=table.learning_rate)
 
 
-def _seconds(steps: Iterator[object], total: int) -> float:
-    """Of a whole training, from its first updates. The first prepares what all others use."""
-    began = [(next(steps, None), time.perf_counter())[1] for _ in range(_TIMED_UPDATES)]
-    return (began[-1] - began[0]) / (_TIMED_UPDATES - 1) * total
-
-
-def _held_bytes(parts: Parts) -> int:
-    """What this process holds already (on Linux ru_maxrss counts KiB), and the samples once more."""
-    samples = sum(array.nbytes for array in parts.train.inputs.values())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + samples
+def _seconds(
+    found: rehearsal.Rehearsal, spec: ClassifierSpec | KerasClassifierSpec, parts: Parts, steps: int
+) -> float | None:
+    """Of a whole training: its updates, and the samples looked at after each epoch."""
+    if found.step_seconds is None:
+        return None
+    held_out = 0 if parts.validation is None else len(parts.validation)
+    evaluated = spec.training.epochs * held_out / spec.training.batch_size
+    return found.step_seconds * (steps + evaluated * rehearsal.EVALUATED)
 
 
 def _require_torch() -> None:
@@ -274,7 +287,7 @@ def _told(spec: ClassifierSpec, payload: _Payload) -> SessionEstimate:
     settings, train = _settings(spec), payload.parts.train
     steps = settings.batches(len(train)) * settings.epochs if payload.order is None else payload.order.steps
     return estimate_of(
-        _code(payload).on_meta(_sizes(train)),
+        _code(payload).for_estimate(_sizes(train), SeedTree(spec.seed).child("network")),
         spec.training.settings(),
         spec.recording.settings(),
         steps=steps,
@@ -293,18 +306,30 @@ def _keras_fit(spec: KerasClassifierSpec, parts: Parts) -> Fit:
     return Fit(learner, _settings(spec), seeds)
 
 
-def _keras_estimate(spec: KerasClassifierSpec, parts: Parts) -> Estimate:
-    """From a few updates of a network that is thrown away. Never hashed."""
-    fit = _keras_fit(spec, parts)
-    seconds = _seconds(fit.steps(), fit.total_steps)
-    weights = sum(array.nbytes for array in fit.learner.weights().values())
-    return Estimate(
+def _keras_estimate(
+    spec: KerasClassifierSpec, parts: Parts, context: PrepareContext
+) -> tuple[Estimate, tuple[str, ...]]:
+    """From a few updates of a network that is thrown away; a large one is only counted. Never hashed."""
+    from lockstep.learning.supervised.keras_learner import weight_count
+
+    settings, train = _settings(spec), parts.train
+    (shape,) = train.shapes.values()
+    parameters = weight_count(shape, len(train.classes))
+    weights, steps = 4 * parameters, settings.batches(len(train)) * settings.epochs
+    state, checkpoint = weights * (2 + _ADAM_STATES), weights * (1 + _ADAM_STATES)
+    notes: tuple[str, ...] = (f"{parameters:,} trained parameters",)
+    if context.estimate_only and state > rehearsal.LARGE:
+        found, notes = rehearsal.counted_only(), (*notes, rehearsal.UNTIMED)
+    else:
+        found = rehearsal.rehearse(_keras_fit(spec, parts).steps, state_bytes=state)
+    seconds = _seconds(found, spec, parts, steps)
+    estimate = Estimate(
         seconds=seconds,
-        # Checkpoints hold weights and both moments of Adam.
-        disk_bytes=(1 + _ADAM_STATES + 1) * weights * 4 + 600 * fit.total_steps,
-        memory_bytes=_held_bytes(parts) + 6 * weights,
-        steps=fit.total_steps,
+        disk_bytes=CheckpointPolicy().bytes_kept(checkpoint, seconds) + weights + _LINE_BYTES * steps,
+        memory_bytes=found.held_bytes + state + _CHECKPOINT_COPIES * checkpoint,
+        steps=steps,
     )
+    return estimate, notes
 
 
 def _keras_result(fit: Fit, spec: KerasClassifierSpec, parts: Parts) -> Result:

@@ -9,15 +9,14 @@ torch is imported when a run is prepared, not when the kind is looked up.
 
 from __future__ import annotations
 
-import resource
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from lockstep.kinds import network_code, strategy_data
+from lockstep.kinds import network_code, rehearsal, strategy_data
 from lockstep.kinds.cnn_spec import CnnSpec
 from lockstep.kinds.session_replay import recorded_order
+from lockstep.kinds.three_heads import try_network
 from lockstep.learning.baselines import numerics_entries as baseline_numerics
 from lockstep.learning.data_module import PARTS, DataModule, class_weights, data_module, mapping_of
 from lockstep.learning.epochs import Epochs
@@ -37,7 +36,8 @@ if TYPE_CHECKING:
     from lockstep.runs.training import Training
 
 NETWORKS: Final = {"pattern-cnn": "lockstep.learning.networks:PatternCNN"}
-_TIMED_UPDATES: Final = 4
+_MODELS: Final = 2
+"""Files of weights that a run leaves: the last and the best."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +101,14 @@ class CnnKind:
         network = network_code.from_user(wanted.network, context, NETWORKS)
         pinned = strategy_data.pin(wanted, {}, context)
         plan = _plan(wanted, pinned, network)
-        size = _size(plan)
-        _try_network(plan)
+        size = _size(plan, context)
         notes = (*pinned.notes, *_told(plan), *size.lines())
-        return _prepared(plan, origin=pinned.origin, notes=notes, estimate=_estimate(plan, size, context))
+        if context.estimate_only and size.state_bytes > rehearsal.LARGE:
+            found, notes = rehearsal.counted_only(), (*notes, rehearsal.UNTIMED)
+        else:
+            _try_network(plan)
+            found = rehearsal.rehearse(_training(plan, context).steps, state_bytes=size.state_bytes)
+        return _prepared(plan, origin=pinned.origin, notes=notes, estimate=_estimate(plan, size, found))
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
         """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
@@ -113,6 +117,10 @@ class CnnKind:
         network = network_code.from_run(wanted.network, folder, context, NETWORKS)
         pinned = strategy_data.restore(folder.read("data"), context.snapshots)
         return _prepared(_plan(wanted, pinned, network))
+
+    def try_network(self, prepared: Prepared) -> None:
+        """One batch through the network (`session_replay.ReplaysSessions`). Raises NetworkError."""
+        _try_network(cast("CnnPlan", prepared.payload))
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The training, at its start."""
@@ -212,15 +220,19 @@ def _training(plan: CnnPlan, context: RunContext | PrepareContext) -> GradientTr
 
 
 def _try_network(plan: CnnPlan) -> None:
-    """One batch through the network before anything is written. Raises NetworkError."""
+    """Batches through the network before anything is written. Raises NetworkError."""
     import torch
 
-    from lockstep.learning.networks import check_heads
-
     module = plan.network.check_repeatable(plan.sizes, plan.seeds.child("init"))
-    rows = plan.module.parts.train[: max(plan.spec.training.batch_size, 2)]
-    output = plan.network.call(module, torch.from_numpy(plan.module.inputs(rows)))
-    check_heads(output, batch=len(rows), classes=plan.sizes["classes"])
+    train, size = plan.module.parts.train, plan.spec.training.batch_size
+    try_network(
+        plan.network,
+        module,
+        torch.from_numpy(plan.module.inputs(train[:size])),
+        classes=plan.sizes["classes"],
+        last=len(train) % size or size,
+        seeds=plan.seeds.child("trial"),
+    )
 
 
 def _told(plan: CnnPlan) -> list[str]:
@@ -230,34 +242,25 @@ def _told(plan: CnnPlan) -> list[str]:
     return [*lines, f"{module.parts.purged:,} samples between the parts purged"]
 
 
-def _size(plan: CnnPlan) -> SessionEstimate:
-    """Disk and memory, on the meta device where the network can be made there."""
-    from lockstep.learning.estimate import estimate
+def _size(plan: CnnPlan, context: PrepareContext) -> SessionEstimate:
+    """Disk and memory by calculation, on the meta device where the network can be made there."""
+    from lockstep.learning.estimate import estimate_of
 
-    table, recording = plan.spec.training, plan.spec.recording.settings()
-
-    def told(build: Any) -> SessionEstimate:
-        return estimate(build, table.settings(), recording, steps=plan.epochs().steps, batch=table.batch_size)
-
-    try:
-        return told(lambda: plan.network.build(plan.sizes))
-    except Exception:  # noqa: BLE001 - a user's constructor may compute with numbers that are not there
-        module = plan.make_network()
-        return told(lambda: module)
+    table, recorded = plan.spec.training, recorded_order(plan.spec.session, context.home)
+    return estimate_of(
+        plan.network.for_estimate(plan.sizes, plan.seeds.child("init")),
+        table.settings(),
+        plan.spec.recording.settings(),
+        steps=(plan.epochs() if recorded is None else recorded).steps,
+        batch=table.batch_size,
+    )
 
 
-def _estimate(plan: CnnPlan, size: SessionEstimate, context: PrepareContext) -> Estimate:
-    """Seconds from a few updates of a network that is thrown away. For a person: nothing of it is ever hashed."""
-    quiet = plan.spec.model_copy(update={"recording": plan.spec.recording.model_copy(update={"level": "none"})})
-    steps = _training(replace(plan, spec=quiet), context).steps()
-    began = [(next(steps, None), time.perf_counter())[1] for _ in range(_TIMED_UPDATES)]
-    total = size.steps
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Estimate(
-        # The first update prepares what all others use.
-        seconds=(began[-1] - began[0]) / (_TIMED_UPDATES - 1) * total,
-        disk_bytes=size.disk_bytes,
-        # What this process holds already (on Linux ru_maxrss counts KiB), and what the training adds.
-        memory_bytes=held + size.memory_bytes,
-        steps=total,
+def _estimate(plan: CnnPlan, size: SessionEstimate, found: rehearsal.Rehearsal) -> Estimate:
+    table, parts = plan.spec.training, plan.module.parts
+    evaluated = table.epochs * len(parts.validation) / table.batch_size * rehearsal.EVALUATED
+    seconds = None if found.step_seconds is None else found.step_seconds * (size.last_step + evaluated)
+    # Checkpoints keep the best weights beside the state.
+    return size.as_run_estimate(
+        seconds=seconds, held_bytes=found.held_bytes, kept_bytes=size.weight_bytes, models=_MODELS
     )

@@ -52,7 +52,7 @@ class EpisodesKind:
         tree, MissingLibraryError without torch, MachineError for a card that is not there.
         """
         _require_torch()
-        from lockstep.kinds.episodes_training import check_network, estimate_of, scaling_of
+        from lockstep.kinds.episodes_training import scaling_of, told
         from lockstep.learning.determinism import resolve_device
 
         wanted = cast("EpisodesSpec", spec)
@@ -63,20 +63,29 @@ class EpisodesKind:
                 f"scaling.mean has one number for each of {pinned.features} features; found {len(wanted.scaling.mean)}."
             )
         network = network_code.from_user(wanted.network, context, NETWORKS)
-        check_network(network, pinned, wanted.seed)
         table = wanted.network.model_copy(update={"name": network.name})
         chosen = wanted.episodes.model_copy(update={"window": pinned.window})
         device = resolve_device(wanted.device)
         scaling = wanted.scaling if wanted.scaling.mean else scaling_of(pinned)
         wanted = wanted.model_copy(update={"device": device, "network": table, "episodes": chosen, "scaling": scaling})
-        return _prepared(wanted, pinned, network, estimate=estimate_of(network, pinned, wanted))
+        estimate, notes = told(network, pinned, wanted, context)
+        return _prepared(wanted, pinned, network, notes=notes, estimate=estimate)
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
         """The same from a run's folder and the snapshots of its home."""
         _require_torch()
         wanted = cast("EpisodesSpec", spec)
         pinned = episodes_data.restore(folder.read("data"), context.snapshots)
-        return _prepared(wanted, pinned, network_code.from_run(wanted.network, folder, context, NETWORKS))
+        network = network_code.from_run(wanted.network, folder, context, NETWORKS)
+        wanted = wanted.model_copy(update={"network": wanted.network.model_copy(update={"name": network.name})})
+        return _prepared(wanted, pinned, network)
+
+    def try_network(self, prepared: Prepared) -> None:
+        """Ask the network for its heads (`session_replay.ReplaysSessions`). Raises NetworkError."""
+        from lockstep.kinds.episodes_training import check_network
+
+        payload = cast("_Payload", prepared.payload)
+        check_network(payload.network, payload.pinned, prepared.spec.seed)
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The training, at its start."""
@@ -109,7 +118,12 @@ def _book(spec: EpisodesSpec, context: PrepareContext) -> tuple[EpisodeBook, dic
 
 
 def _prepared(
-    spec: EpisodesSpec, pinned: PinnedEpisodes, network: NetworkCode, estimate: Estimate | None = None
+    spec: EpisodesSpec,
+    pinned: PinnedEpisodes,
+    network: NetworkCode,
+    *,
+    notes: tuple[str, ...] = (),
+    estimate: Estimate | None = None,
 ) -> Prepared:
     from lockstep.learning.determinism import numerics_entries
 
@@ -124,7 +138,7 @@ def _prepared(
         payload=_Payload(pinned=pinned, network=network),
         origin=pinned.origin,
         numerics=numerics_entries(spec.device),
-        notes=(note,),
+        notes=(note, *notes),
         estimate=estimate,
     )
 

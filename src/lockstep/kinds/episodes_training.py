@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lockstep.kinds import rehearsal
 from lockstep.kinds.episodes_data import CLASSES, PinnedEpisodes
 from lockstep.kinds.episodes_spec import ScalingTable
 from lockstep.kinds.session_replay import recorded_order
+from lockstep.kinds.three_heads import try_network
 from lockstep.learning.epochs import Epochs
-from lockstep.learning.estimate import estimate
+from lockstep.learning.estimate import estimate_of
 from lockstep.learning.learner import Learner
-from lockstep.learning.networks import HeadWeights, check_heads
+from lockstep.learning.networks import HeadWeights
 from lockstep.learning.pattern_task import Order, PatternSamples, PatternTask
 from lockstep.learning.recorder import Recorder
 from lockstep.learning.training import GradientTraining
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from lockstep.kinds.episodes_spec import EpisodesSpec, EpisodesTrainingTable
     from lockstep.kinds.network_code import NetworkCode
+    from lockstep.runs.kind import PrepareContext
 
 
 class EpisodeTask(PatternTask):
@@ -65,28 +68,45 @@ def scaling_of(pinned: PinnedEpisodes) -> ScalingTable:
     return ScalingTable(mean=tuple(mean), deviation=tuple(deviation))
 
 
-def check_network(code: NetworkCode, pinned: PinnedEpisodes, seed: int) -> None:
-    """Make the network once and ask it for its heads. Raises NetworkError."""
+def check_network(code: NetworkCode, pinned: PinnedEpisodes, *, seed: int, batch_size: int) -> None:
+    """Make the network and try it on batches of zeros. Raises NetworkError."""
     import torch
 
     sizes = sizes_of(pinned)
     module = code.check_repeatable(sizes, SeedTree(seed).child("init"))
-    windows = torch.zeros(2, pinned.features, pinned.window)
-    check_heads(code.call(module, windows), batch=2, classes=CLASSES)
+    size = min(batch_size, len(pinned))
+    try_network(
+        code,
+        module,
+        torch.zeros(size, pinned.features, pinned.window),
+        classes=CLASSES,
+        last=len(pinned) % size or size,
+        seeds=SeedTree(seed).child("trial"),
+    )
 
 
-def estimate_of(code: NetworkCode, pinned: PinnedEpisodes, spec: EpisodesSpec) -> Estimate:
-    """Steps, disk and memory."""
-    table = spec.training
-    steps = table.epochs * -(-len(pinned) // table.batch_size)
-    told = estimate(
-        lambda: code.build(sizes_of(pinned)),
+def told(
+    code: NetworkCode, pinned: PinnedEpisodes, spec: EpisodesSpec, context: PrepareContext
+) -> tuple[Estimate, tuple[str, ...]]:
+    """Steps, time, disk and memory, and that in words; the network is tried, unless it is large and only an estimate
+    is wanted. Raises NetworkError."""
+    table, recorded = spec.training, recorded_order(spec.session, context.home)
+    size = estimate_of(
+        code.for_estimate(sizes_of(pinned), SeedTree(spec.seed).child("init")),
         table.settings(),
         spec.recording.settings(),
-        steps=steps,
-        batch=table.batch_size,
+        steps=table.epochs * -(-len(pinned) // table.batch_size) if recorded is None else recorded.steps,
+        batch=min(table.batch_size, len(pinned)),
     )
-    return told.as_run_estimate()
+    notes = tuple(size.lines())
+    if context.estimate_only and size.state_bytes > rehearsal.LARGE:
+        found, notes = rehearsal.counted_only(), (*notes, rehearsal.UNTIMED)
+    else:
+        check_network(code, pinned, seed=spec.seed, batch_size=table.batch_size)
+        training = training_of(spec, pinned, code, context.home)
+        found = rehearsal.rehearse(training.steps, state_bytes=size.state_bytes)
+    seconds = None if found.step_seconds is None else found.step_seconds * size.last_step
+    return size.as_run_estimate(seconds=seconds, held_bytes=found.held_bytes), notes
 
 
 def training_of(spec: EpisodesSpec, pinned: PinnedEpisodes, code: NetworkCode, home: Path) -> GradientTraining:

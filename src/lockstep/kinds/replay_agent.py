@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from lockstep.kinds import agent_replay, strategy_data
+from lockstep.kinds import agent_replay, rehearsal, strategy_data
 from lockstep.kinds.agent_replay import recorded_experiences, session_of
 from lockstep.kinds.replay_agent_spec import ALGORITHM_KEYS, ReplayAgentSpec
 from lockstep.learning.supervised.libraries import require
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from torch import nn
+
     from lockstep.kinds.replay_agent_plan import Plan
     from lockstep.kinds.strategy_data import Pinned
     from lockstep.learning.record import SessionRecord
@@ -33,11 +36,18 @@ if TYPE_CHECKING:
     from lockstep.runs.spec import RunSpec
     from lockstep.runs.training import Training
 
-_TIMED_UPDATES: Final = 6
 _LINE_BYTES: Final = 400
 """Of the journal, beside what every gradient training writes."""
 _FACT_BYTES: Final = 44
 """Of an experience in the record, beside its observations."""
+_HELD_BYTES: Final = 300
+"""An experience in the buffer, beside its observations: 16 columns of 8 bytes, its number, the sum trees."""
+_KEPT_BYTES: Final = 88
+"""The same in a checkpoint, which finds the observations in a segment."""
+_LIVED: Final = 300
+"""Environment steps that say how long all those before the first update take."""
+_LAST_WALKS: Final = 3
+"""Walks at the end: the last evaluation, and validation and test bars with the best weights."""
 
 
 class ReplayAgentKind:
@@ -64,7 +74,7 @@ class ReplayAgentKind:
         wanted = wanted.model_copy(update={"device": resolve_device(wanted.device)})
         pinned = strategy_data.pin(wanted, {}, context)
         plan = _plan(wanted, pinned)
-        estimate, notes = _estimate(plan)
+        estimate, notes = _estimate(plan, context)
         return _prepared(plan, origin=pinned.origin, notes=(*pinned.notes, _parts(plan), *notes), estimate=estimate)
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
@@ -77,6 +87,12 @@ class ReplayAgentKind:
         """The training, at its start."""
         plan = cast("Plan", prepared.payload)
         return _training(plan, recorded_experiences(plan.spec.session, context.home))
+
+    def try_network(self, prepared: Prepared) -> None:
+        """Make the agent and let it act once."""
+        plan = cast("Plan", prepared.payload)
+        environment = plan.training_environment()
+        plan.agent().act(environment.reset()[None])
 
     def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, home: Path) -> str:
         """See `session_replay.PinsSamples`; a replay may be replayed."""
@@ -162,49 +178,77 @@ def _parts(plan: Plan) -> str:
     )
 
 
-def _estimate(plan: Plan) -> tuple[Estimate, list[str]]:
-    """Seconds from a few updates of an agent that is thrown away, bytes by counting. Nothing of it is ever hashed."""
-    from lockstep.kinds.replay_agent_result import Examination
-    from lockstep.learning.estimate import estimate
+def _estimate(plan: Plan, context: PrepareContext) -> tuple[Estimate, list[str]]:
+    """Time from a few updates of an agent that is thrown away, bytes by counting. Nothing of it is ever hashed."""
+    from lockstep.learning.estimate import estimate_of
 
-    spec = plan.spec
-    training = _training(plan)
-    updates = training.steps()
-    began = time.perf_counter()
-    marks = [(next(updates, None), time.perf_counter())[1] for _ in range(min(_TIMED_UPDATES, spec.training.updates))]
-    each = (marks[-1] - marks[0]) / max(len(marks) - 1, 1)
-    # The first walk loads compiled kernels, or compiles them.
-    Examination(plan, updates=1).after(0, training.agent)
-    before = time.perf_counter()
-    Examination(plan, updates=1).after(0, training.agent)
-    walks = spec.training.updates // spec.validation.evaluate_every + 3
-    seconds = marks[0] - began + each * spec.training.updates + walks * (time.perf_counter() - before)
-    losses = 2 if spec.agent.algorithm == "double_dqn" else 4
-    told = estimate(
-        plan.module,
+    spec, table, module = plan.spec, plan.settings(), _on_meta(plan)
+    updates = spec.training.updates
+    told = estimate_of(
+        module,
         plan.optimizer(),
         spec.recording.settings(),
-        steps=spec.training.updates,
+        steps=updates,
         # The td error of each experience lies beside its id, and its weight where it has one.
         batch=(3 if spec.buffer.mode == "prioritized" else 2) * spec.training.batch_size,
-        losses=losses,
+        losses=2 if spec.agent.algorithm == "double_dqn" else 4,
     )
-    lived = spec.training.learning_starts + spec.training.steps_per_update * spec.training.updates
-    observation = 4 * plan.shape().inputs
-    experiences = lived * (2 * observation + _FACT_BYTES) + spec.training.updates * 64
-    table = plan.settings()
+    # The line of bytes counts a target network at every step; the estimate below knows better.
+    notes, seconds = [f"{told.parameters:,} trained parameters", *told.lines()[1:]], None
+    if context.estimate_only and told.state_bytes > rehearsal.LARGE:
+        found = rehearsal.counted_only()
+        notes.append(rehearsal.UNTIMED)
+    else:
+        found, seconds = _rehearsed(plan, told.state_bytes)
+    lived = spec.training.learning_starts + spec.training.steps_per_update * told.last_step
+    observations = 2 * 4 * plan.shape().inputs  # before and after, float32
+    written = lived * (observations + _FACT_BYTES) + (64 + _LINE_BYTES) * told.last_step
     if spec.recording.level == "full" and table.tau == 1.0:
         # Buffers are written when they change: here when the target network is copied.
-        held = sum(array.nbytes for array in training.learner.buffer_arrays().values())
-        experiences -= math.floor(spec.training.updates * held * (1.0 - 1.0 / table.target_every))
-    kept = min(spec.buffer.capacity, lived) * (2 * observation + 300)
-    return (
-        Estimate(
-            seconds=seconds,
-            disk_bytes=told.disk_bytes + experiences + _LINE_BYTES * spec.training.updates,
-            memory_bytes=told.memory_bytes + kept,
-            steps=spec.training.updates,
-        ),
-        # The line of bytes counts a target network at every step; the estimate above knows better.
-        [f"{told.parameters:,} trained parameters", *told.lines()[1:]],
+        held = sum(value.numel() * value.element_size() for value in module.buffers())
+        written -= math.floor(told.last_step * held * (1.0 - 1.0 / table.target_every))
+    kept = min(spec.buffer.capacity, lived)
+    estimate = told.as_run_estimate(
+        seconds=seconds,
+        held_bytes=found.held_bytes + kept * (observations + _HELD_BYTES),
+        # And the weights that did best in validation.
+        kept_bytes=kept * _KEPT_BYTES + told.weight_bytes,
+        models=2,
     )
+    return replace(estimate, disk_bytes=(estimate.disk_bytes or 0) + written), notes
+
+
+def _on_meta(plan: Plan) -> nn.Module:
+    import torch
+
+    with torch.device("meta"):
+        return plan.module()
+
+
+def _rehearsed(plan: Plan, state_bytes: int) -> tuple[rehearsal.Rehearsal, float | None]:
+    """Seconds of the whole training beside what a step takes: the time before the first update and the walks through
+    validation and test bars. Everything is done once before it is timed, so that no kernel is compiled meanwhile."""
+    from lockstep.kinds.replay_agent_result import Examination
+
+    table = plan.spec.training
+    few = max(plan.spec.environment.horizon_bars + 1, table.batch_size, _LIVED)
+    few = min(table.learning_starts, few)
+    brief = replace(
+        plan, spec=plan.spec.model_copy(update={"training": table.model_copy(update={"learning_starts": few})})
+    )
+    warm = _training(brief)
+    next(warm.steps(), None)
+    Examination(plan, updates=1).after(0, warm.agent)
+    training = _training(brief)
+    updates, began = training.steps(), time.perf_counter()
+    next(updates, None)
+    lived = time.perf_counter() - began
+    found = rehearsal.rehearse(lambda: updates, state_bytes=state_bytes)
+    if found.step_seconds is None:
+        return found, lived
+    began = time.perf_counter()
+    Examination(plan, updates=1).after(0, training.agent)
+    walk = time.perf_counter() - began
+    walks = table.updates // plan.spec.validation.evaluate_every + _LAST_WALKS
+    start = max(lived - found.step_seconds, 0.0) * table.learning_starts / few
+    return found, start + found.step_seconds * table.updates + walk * walks

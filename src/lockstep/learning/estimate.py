@@ -33,8 +33,6 @@ _DIGEST_BYTES = 80
 """And the digest of each frame."""
 _CHECKPOINT_COPIES = 3
 """A checkpoint being written, at most: the state copied, as bytes tensor by tensor, and in one piece."""
-_FEWEST_CHECKPOINTS = 3
-"""What a store keeps whatever their size: the first and the newest two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +81,10 @@ class SessionEstimate:
         kept_bytes   what a checkpoint holds beside the state
         models       how many files of weights the run leaves
         """
-        policy, each = CheckpointPolicy(), self.checkpoint_bytes + kept_bytes
-        due = policy.keep if seconds is None else 1 + int(seconds / policy.interval_s)
-        fit = max(_FEWEST_CHECKPOINTS, policy.keep_bytes // max(each, 1))
+        checkpoints = CheckpointPolicy().bytes_kept(self.checkpoint_bytes + kept_bytes, seconds)
         return Estimate(
             seconds=seconds,
-            disk_bytes=self.disk_bytes + min(due, policy.keep, fit) * each + models * self.weight_bytes,
+            disk_bytes=self.disk_bytes + checkpoints + models * self.weight_bytes,
             memory_bytes=self.memory_bytes + _CHECKPOINT_COPIES * kept_bytes + held_bytes,
             steps=self.last_step,
         )

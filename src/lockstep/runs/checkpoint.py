@@ -41,6 +41,8 @@ _HEAD: Final = struct.Struct("<8sQQ")
 _MAGIC: Final = b"LSCKPT01"
 _SEAL_BYTES: Final = 32
 _ARRAY_KEY: Final = "$array"
+_ALWAYS_KEPT: Final = 3
+"""The first and the newest two."""
 _FILE: Final = re.compile(r"([0-9]{12})\.ckpt")
 
 
@@ -57,6 +59,11 @@ class CheckpointPolicy:
     max_share: float = 0.02
     keep: int = 32
     keep_bytes: int = 4 << 30
+
+    def bytes_kept(self, each: int, seconds: float | None) -> int:
+        """What the checkpoints of a run of `seconds` (None: a long one) take at most in the end, of `each` bytes."""
+        due = self.keep if seconds is None else 1 + int(seconds / self.interval_s)
+        return min(due, self.keep, max(_ALWAYS_KEPT, self.keep_bytes // max(each, 1))) * each
 
 
 class Schedule:
@@ -305,7 +312,7 @@ def thin(kept: Sequence[tuple[int, int]], keep: int, keep_bytes: int) -> list[in
     neighbours are closest to each other, so that what stays is spread evenly whatever the order of writing.
     """
     rest, dropped = list(kept), []
-    while len(rest) > 3 and (len(rest) > max(keep, 4) or sum(size for _, size in rest) > keep_bytes):
+    while len(rest) > _ALWAYS_KEPT and (len(rest) > max(keep, 4) or sum(size for _, size in rest) > keep_bytes):
         inner = range(1, len(rest) - 2)
         at = min(inner, key=lambda i: rest[i + 1][0] - rest[i - 1][0])
         dropped.append(rest.pop(at)[0])

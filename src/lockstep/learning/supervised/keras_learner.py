@@ -136,10 +136,7 @@ def build_model(shape: tuple[int, ...], classes: int, seeds: SeedTree) -> Any:
     Raises DataError for images that the two poolings would leave nothing of.
     """
     keras = require_keras()
-    if len(shape) != 3 or min(shape[:2]) < _MIN_SIDE:
-        raise DataError(
-            f"an image is (height, width, channels) with sides of at least {_MIN_SIDE}; found samples of shape {shape}"
-        )
+    _check_shape(shape)
     layers = keras.layers
 
     def first(name: str) -> Any:
@@ -160,6 +157,22 @@ def build_model(shape: tuple[int, ...], classes: int, seeds: SeedTree) -> Any:
         # Named throughout: Keras would number unnamed ones by how many the process has made, and so the file's bytes.
         name="radar_model",
     )
+
+
+def weight_count(shape: tuple[int, ...], classes: int) -> int:
+    """How many weights `build_model` makes, without making them. Raises DataError as it does."""
+    _check_shape(shape)
+    # Convolutions of 3 x 3 without padding, the first in steps of 2; then means over 2 x 2 and 4 x 4 places.
+    height, width = ((((side - 3) // 2 + 1) // 2 - 2) // 4 for side in shape[:2])
+    convolved = (9 * shape[2] + 1) * 32 + (9 * 32 + 1) * 64
+    return convolved + (height * width * 64 + 1) * 128 + (128 + 1) * classes
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    if len(shape) != 3 or min(shape[:2]) < _MIN_SIDE:
+        raise DataError(
+            f"an image is (height, width, channels) with sides of at least {_MIN_SIDE}; found samples of shape {shape}"
+        )
 
 
 def probabilities(model: Any, images: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -217,3 +217,15 @@ import keras
 assert keras.backend.backend() == "tensorflow" and losses[0] == losses[1], losses
 """
     subprocess.run([sys.executable, "-c", ask], check=True, env={**__import__("os").environ, "KERAS_BACKEND": ""})
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes"), [((25, 25, 1), 2), ((26, 40, 3), 5), ((128, 128, 1), 4), ((31, 27, 2), 3)]
+)
+def test_weights_are_counted_without_making_them(shape: tuple[int, ...], classes: int) -> None:
+    """What an estimate says of a network is what Keras makes."""
+    need_keras()
+    from lockstep.learning.supervised.keras_learner import build_model, weight_count
+    from lockstep.runs.seeds import SeedTree
+
+    assert weight_count(shape, classes) == build_model(shape, classes, SeedTree(1)).count_params()
