@@ -6,7 +6,7 @@ The command line and `import lockstep` both come through here, so they do the sa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -16,6 +16,7 @@ from lockstep.runs.numerics import enter
 
 if TYPE_CHECKING:
     from lockstep.app.backtest import BacktestReport
+    from lockstep.app.collect import CollectedBook
     from lockstep.app.data import ImportReport, SnapshotInfo
     from lockstep.app.diff import DiffReport
     from lockstep.app.episodes import Lesson
@@ -93,20 +94,9 @@ def _ports(
     given: dict[str, Any] = {"announce": announce} if announce is not None else {}
     # A caller that brings no cancel gets Ctrl-C all the same: the run stops at a step, with a checkpoint.
     own = Cancel()
-    with executor_of(workers) as executor, own.on_signals() if cancel is None else _nothing():
-        yield Ports(
-            store=store,
-            executor=executor,
-            home=store.home,
-            observers=observers,
-            cancel=own if cancel is None else cancel,
-            **given,
-        )
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
+    with executor_of(workers) as executor, own.on_signals() if cancel is None else nullcontext():
+        stop = own if cancel is None else cancel
+        yield Ports(store=store, executor=executor, home=store.home, observers=observers, cancel=stop, **given)
 
 
 def train(
@@ -244,6 +234,7 @@ def replay(
     check_every: int = 1_000,
     across: bool = False,
     top: int | None = None,
+    network: Any = None,
     overrides: Iterable[str] = (),
     tag: str | None = None,
     home: Home = None,
@@ -263,7 +254,8 @@ def replay(
     check_every  of how many applied gradients one state is compared with the journal; 1 compares each
     across       compute again although code or numerics differ
     top          session: only that many steps, the most valuable first
-    overrides    session: keys of the spec as "a.b=value", another model say; never which samples there are
+    network      session: another model: a built-in name, "file.py:Class", a subclass of torch.nn.Module, or an instance
+    overrides    session: keys of the spec as "a.b=value"; never those that decide which samples there are
     tag          session: a name to call the new run by
 
     Raises RefusedError for a run that keeps no gradients, NotComparableError when code or numerics differ,
@@ -273,17 +265,9 @@ def replay(
     from lockstep.app.replay import replay as use_case
 
     if mode == "session":
-        return replay_session(
-            run,
-            top=top,
-            overrides=overrides,
-            tag=tag,
-            home=home,
-            workers=workers,
-            observers=observers,
-            cancel=cancel,
-            announce=announce,
-        )
+        given: dict[str, Any] = {"home": home, "workers": workers, "observers": observers, "cancel": cancel}
+        given |= {"top": top, "network": network, "overrides": overrides, "tag": tag, "announce": announce}
+        return replay_session(run, **given)
     run = run_named(run, home=home)
     enter(run_numerics(run, home=home), may_restart=False)
     store = store_at(home)
@@ -305,6 +289,7 @@ def replay_session(
     run: str,
     *,
     top: int | None = None,
+    network: Any = None,
     overrides: Iterable[str] = (),
     tag: str | None = None,
     home: Home = None,
@@ -320,7 +305,7 @@ def replay_session(
     enter(run_numerics(run, home=home), may_restart=False)
     with _ports(home, workers, observers, cancel, announce) as ports:
         folder = ports.store.find(run)
-        return use_case(folder, ports, top=top, overrides=overrides, tag=tag, base=Path())
+        return use_case(folder, ports, top=top, network=network, overrides=overrides, tag=tag, base=Path())
 
 
 def replay_step(run: str, step: int, *, save: Path | None = None, across: bool = False, home: Home = None) -> StepView:
@@ -470,6 +455,14 @@ def backtest_once(source: str | None, *, home: Home = None, **options: Any) -> B
 
     store = store_at(home)
     return use_case(source, store, home=store.home, **options)
+
+
+def collect_book(source: str, *, home: Home = None, **options: Any) -> CollectedBook:
+    """Collect the episodes of a market into a book on disk; by default that of the home."""
+    from lockstep.app.collect import collect_book as use_case
+
+    store = store_at(home)
+    return use_case(source, home=store.home, snapshots=store.snapshots, **options)
 
 
 def import_data(path: Path, *, home: Home = None, **options: Any) -> ImportReport:

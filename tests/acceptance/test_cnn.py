@@ -1,4 +1,4 @@
-"""`kind = "cnn"` at the command line: train, read, verify, stop, kill, resume, take elsewhere, be refused."""
+"""`kind = "cnn"` at the command line: train, read, verify elsewhere, kill, resume, be refused."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ pytest.importorskip("sklearn")
 from tests.acceptance.user import ROOT, User
 
 EXAMPLE = ROOT / "examples" / "cnn.toml"
-FEW = ("--set", "data.last=1000", "--set", "features.window=16", "--set", "training.epochs=2")
-SMALL = (*FEW, "--set", "network.parameters={filters=[4,4,4],hidden=8}", "--set", "recording.snapshot_every=5")
-LONG = (*SMALL, "--set", "training.epochs=20", "--set", "training.batch_size=24")
+# Long enough to be killed in the middle: 26 steps in each of 14 epochs.
+SMALL = (
+    *("--set", "data.last=1000", "--set", "features.window=16", "--set", "recording.snapshot_every=5"),
+    *("--set", "network.parameters={filters=[4,4,4],hidden=8}"),
+    *("--set", "training.epochs=14", "--set", "training.batch_size=24"),
+)
 NET = """
 from torch import nn
 
@@ -52,59 +55,34 @@ def test_the_report_stands_beside_its_baselines_and_claims_what_it_says(trained:
     assert f"verdict: {summary['verdict']['sentence']}" in shown.out
 
 
-def test_it_verifies_in_a_fresh_process_and_by_sample(trained: User) -> None:
-    """R9.51."""
-    assert "equal" in trained("verify", "first").out
-    assert "equal" in trained("verify", "first", "--sample", "20%").out
-
-
-def test_it_travels_and_verifies_elsewhere(trained: User, tmp_path: Path) -> None:
+def test_it_travels_and_verifies_in_another_home(trained: User, tmp_path: Path) -> None:
+    """R9.51: in a fresh process, from nothing but what an export holds."""
     trained("runs", "export", "first", str(tmp_path / "run.lockstep"))
     elsewhere = User(tmp_path)
     elsewhere("runs", "import", "run.lockstep")
-    elsewhere("verify", "last")
+    assert "equal" in elsewhere("verify", "last").out
 
 
-def test_two_seeds_part_in_spec_and_first_step(trained: User) -> None:
-    trained("train", str(EXAMPLE), *SMALL, "--seed", "7", "--tag", "seven")
-    assert "seed" in trained("diff", "first", "seven", code=1).out
-
-
-def test_its_gradients_and_its_session_are_replayed(trained: User) -> None:
-    """R9.31, R9.32."""
-    trained("replay", "first", "--gradients")
-    trained("replay", "first", "--session")
-
-
-def test_killed_at_a_random_step_and_resumed_it_is_a_run_never_interrupted(
-    tmp_path: Path, whole: dict[str, bytes]
-) -> None:
-    steps = random.SystemRandom().randrange(300)
+def test_killed_at_a_random_step_and_resumed_it_is_a_run_never_interrupted(trained: User, tmp_path: Path) -> None:
+    (whole,) = trained.runs()
+    steps = random.SystemRandom().randrange(250)
     print(f"killed after step {steps}")
     user = User(tmp_path)
-    process = user.start("train", str(EXAMPLE), *LONG)
+    process = user.start("train", str(EXAMPLE), *SMALL)
     folder = user.wait_for_steps(process, steps=steps)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     user("resume", "last")
-    assert {name: (folder / name).read_bytes() for name in whole} == whole
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The journal and the artifacts of the long training, never interrupted."""
-    user = User(tmp_path_factory.mktemp("whole"))
-    folder = Path(user("train", str(EXAMPLE), *LONG, "--json").json["folder"])
-    names = ["journal.jsonl", *(f"artifacts/{path.name}" for path in (folder / "artifacts").iterdir())]
-    return {name: (folder / name).read_bytes() for name in names}
+    names = ["journal.jsonl", *(f"artifacts/{path.name}" for path in (whole / "artifacts").iterdir())]
+    assert {name: (folder / name).read_bytes() for name in names} == {n: (whole / n).read_bytes() for n in names}
 
 
 def test_a_users_network_travels_with_the_run(tmp_path: Path) -> None:
     """R9.41: named in the spec, kept in code/, verified when the user's own file is gone."""
     user = User(tmp_path)
     (tmp_path / "net.py").write_text(NET)
-    network = f"network.name={tmp_path / 'net.py'}:Linear"
-    folder = Path(user("train", str(EXAMPLE), *FEW, "--set", network, "--json").json["folder"])
+    network = ("--set", f"network.name={tmp_path / 'net.py'}:Linear", "--set", "network.parameters={}")
+    folder = Path(user("train", str(EXAMPLE), *SMALL, *network, "--set", "training.epochs=2", "--json").json["folder"])
     (tmp_path / "net.py").unlink()
     assert (folder / "code" / "net.py").read_text() == NET
     user("verify", "last")
@@ -116,11 +94,9 @@ def test_a_users_network_travels_with_the_run(tmp_path: Path) -> None:
         ("labels.task=oracle", "labels.task"),
         ("features.channels=['prophecy']", "channels are different names out of"),
         ("network.name=lenet", "no network is called that; built in: pattern-cnn"),
-        ("training.learning_rate=0", "training.learning_rate"),
-        ("features.max_gap=0", "has a whole window|leave none"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_with_the_rule_and_the_cure(user: User, key: str, message: str) -> None:
-    answer = user("train", str(EXAMPLE), "--set", key, "--set", "features.window=160", code=2)
+    answer = user("train", str(EXAMPLE), "--set", key, code=2)
     assert re.search(message, answer.err), str(answer)
     assert not user.runs()

@@ -157,7 +157,7 @@ def test_outcomes_of_episodes_feed_a_buffer_that_prefers_the_profitable() -> Non
 
 
 def test_a_long_collection_on_disk_stays_in_bounded_memory(tmp_path: Path) -> None:
-    """R9.47: four times the market, less than twice the peak: what grows are 130 bytes an episode, not its package.
+    """R9.47: four times the market, at most 2.5 times the peak: what grows are 130 bytes an episode, not its package.
 
     A package of 16 bars has 1.5 kB; held as objects, 12,000 of them would take 40 MB.
     """

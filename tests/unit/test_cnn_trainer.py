@@ -269,6 +269,8 @@ def test_a_score_at_the_threshold_is_enough(tmp_path: Path) -> None:
     assert (told.episodes_available, told.episodes_used) == (4, 4)
     told = trainer_of(small(), tmp_path, book).train_on_profitable_episodes(SYMBOL, max_episodes=2)
     assert data_of(told, tmp_path).ids == ["best", "new"]
+    # At a threshold of 0 an outcome that is not validated, whose score counts as 0, is no example all the same.
+    assert "open" not in [one.episode_id for one in book.profitable(SYMBOL, min_profitability=0.0)]
 
 
 def test_any_module_with_three_heads_is_trained(tmp_path: Path) -> None:

@@ -131,6 +131,21 @@ def data_quality(source: str, *, snapshots: Path, timeframe: str | None = None) 
     return quality_report(open_snapshot(snapshots, find_digest(source, snapshots)))
 
 
+def candles_of(source: str, *, snapshots: Path, **options: Any) -> Candles:
+    """The candles that a user names: a file, read with the options of `load_candles`, "sample", or a snapshot's digest.
+
+    Raises DataError.
+    """
+    from lockstep.market.load import load_candles
+    from lockstep.market.sample import sample_candles
+
+    if source == SAMPLE:
+        return sample_candles()
+    if Path(source).exists() or Path(source).suffix != "":
+        return load_candles(Path(source), **options)
+    return open_snapshot(snapshots, find_digest(source, snapshots))
+
+
 def find_digest(start: str, snapshots: Path) -> str:
     """The one digest in `snapshots` that begins with `start` (at least 8 digits). Raises DataError."""
     found = sorted(path.stem for path in snapshots.glob(f"*{SUFFIX}")) if snapshots.is_dir() else []

@@ -100,7 +100,9 @@ class ReplayResult:
         """In words."""
         lines = [] if self.chosen is None else [f"{self.mode}: {self.chosen}"]
         last = self.first_step + self.steps - 1
-        span = f"{self.steps:,} steps" if self.first_step == 0 else f"steps {self.first_step:,} to {last:,}"
+        span = counted(self.steps, "step")
+        if self.first_step > 0:
+            span += f", {self.first_step:,} to {last:,}," if self.steps > 1 else f", number {last:,},"
         if not self.equal:
             lines += [f"run {self.run_id}: not equal", f"  {self.difference}"]
         elif self.mode == "gradients":

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from lockstep.app.ports import Ports
 from lockstep.app.replay import open_record
+from lockstep.app.request import name_of
 from lockstep.app.results import TrainResult
 from lockstep.app.train import run_to_its_end
 from lockstep.core import canonical
@@ -26,12 +28,12 @@ from lockstep.runs.spec_files import load_spec
 from lockstep.runs.store import require_tag
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from lockstep.kinds.session_replay import ReplaysSessions
     from lockstep.learning.record import SessionRecord
     from lockstep.runs.folder import RunFolder
 
-SESSION = "session"
+SESSION: Final = "session"
+NETWORK: Final = "network"
 
 
 def replay_session(
@@ -39,16 +41,19 @@ def replay_session(
     ports: Ports,
     *,
     top: int | None = None,
+    network: Any = None,
     overrides: Iterable[str] = (),
     tag: str | None = None,
     base: Path,
 ) -> TrainResult:
     """Train again on the recorded batches of the run in `folder`.
 
-    `top` takes only that many steps, the most valuable first. `overrides` change the model, the optimiser, the seed,
-    the recording: anything but which samples there are. `base` is the folder whose git state is noted.
+    `top` takes only that many steps, the most valuable first. `network` is another model: a name, "file.py:Class", a
+    class or an instance. `overrides` change the model too, its parameters, the optimiser, the seed, the recording:
+    anything but which samples there are. Paths start in `base`, whose git state is noted.
 
-    Raises RefusedError for a kind that cannot, or a record without batches; InputError for an override of the samples.
+    Raises RefusedError for a kind that cannot, or a record without batches; InputError for an override of the samples;
+    NetworkError for a model that cannot learn from them. No run is made then.
     """
     if tag is not None:
         require_tag(tag)
@@ -56,15 +61,18 @@ def replay_session(
     keys = getattr(kind, "sample_keys", None)
     if keys is None:
         raise RefusedError(
-            f'kind = "{kind.name}" cannot go through recorded batches again. Apply the gradients of the run, or '
-            "recompute it: lockstep replay RUN --gradients, --recompute."
+            f'kind = "{kind.name}" cannot go through recorded batches again: kinds that can have samples with fixed '
+            f"numbers. To compute the run again: lockstep verify {folder.path.name}."
         )
+    taker = cast("ReplaysSessions", kind)
     record = open_record(folder)
     digest = _pin(record, top, ports.home / "snapshots")
-    spec = resolve(kind.spec_model, _values(folder, overrides, digest), source="the spec of the replay")
+    values, objects = _values(folder, list(overrides), network, digest)
+    spec = resolve(kind.spec_model, values, source="the spec of the replay")
     _require_same_samples(folder, full_body(spec), keys)
     # Restored, not prepared: the data are those that the old run pinned, wherever they once came from.
-    prepared = kind.restore(spec, folder, PrepareContext(home=ports.home))
+    prepared = kind.restore(spec, folder, PrepareContext(home=ports.home, base=base, python_objects=objects))
+    taker.try_network(prepared)
     kept = [*prepared.data.get("snapshots", ()), digest]
     prepared = replace(prepared, data={**prepared.data, "snapshots": list(dict.fromkeys(kept))})
     ports.announce(prepared)
@@ -94,19 +102,33 @@ def _pin(record: SessionRecord, top: int | None, snapshots: Path) -> str:
     return write_order(RecordedOrder.of(batches.ids(step) for step in range(batches.steps)), snapshots)
 
 
-def _values(folder: RunFolder, overrides: Iterable[str], digest: str) -> dict[str, Any]:
-    """The old spec with the overrides on it, and the batches."""
+def _values(
+    folder: RunFolder, overrides: list[str], network: Any, digest: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The old spec with the overrides and the batches on it, and what a spec can only name: another network."""
     last = ""
     for line in read_lines(folder.journal):
         last = line.hash
-    values = load_spec(folder.read("environment")["spec"], overrides)
-    values[SESSION] = {**_table(values), "batches": digest, "replayed_from": last}
-    return values
+    old = dict(folder.read("environment")["spec"])
+    other = _table(load_spec({}, overrides), NETWORK).get("name") if network is None else network
+    if other is not None:
+        before = _table(old, NETWORK)
+        # Arguments of one constructor say nothing to another's.
+        kept = before if _short(name_of(other)) == _short(before.get("name")) else {}
+        old[NETWORK] = {**kept, "name": name_of(other)}
+    values = load_spec(old, overrides)
+    values[SESSION] = {**_table(values, SESSION), "batches": digest, "replayed_from": last}
+    return values, {} if other is None else {f"{NETWORK}.name": other}
 
 
-def _table(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    table = values.get(SESSION)
+def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = values.get(name)
     return table if isinstance(table, Mapping) else {}
+
+
+def _short(name: Any) -> str:
+    """ "file.py:Class", or a class's or built-in network's name, without folders."""
+    return Path(str(name)).name
 
 
 def _require_same_samples(folder: RunFolder, spec: Mapping[str, Any], keys: Iterable[str]) -> None:

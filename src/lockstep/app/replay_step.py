@@ -97,7 +97,7 @@ def replay_step(
     with pinned_threads():
         arrays, how = _state(record, index, home, executor, across)
     found = record.step(index)
-    columns = record.segments.read("steps", start=index, stop=index + 1)
+    columns = _frame(record, "steps", index)
     view = StepView(
         run_id=folder.path.name,
         step=index,
@@ -150,7 +150,7 @@ def _computed(record: SessionRecord, index: int, home: Path, executor: Executor,
 
 
 def _frame(record: SessionRecord, name: str, index: int) -> Mapping[str, Any]:
-    return next((frame.columns for frame in record.segments.frames(name, index, index + 1)), {})
+    return record.frame(name, index) if record.has_frame(name, index) else {}
 
 
 def _norms(record: SessionRecord, index: int) -> dict[str, dict[str, float]] | None:

@@ -78,11 +78,11 @@ def training_request(
     if seed is not None:
         values["seed"] = _seed(seed)
     if strategy is not None:
-        _table(values, "strategy")["name"] = _name_of(strategy)
+        _table(values, "strategy")["name"] = name_of(strategy)
         if not isinstance(strategy, str):
             given["strategy.name"] = strategy
     if network is not None:
-        _table(values, "network")["name"] = _name_of(network)
+        _table(values, "network")["name"] = name_of(network)
         if not isinstance(network, str):
             given["network.name"] = network
     if episodes is not None:
@@ -124,7 +124,7 @@ def _seed(seed: int | str) -> int | str:
         raise SpecError(f'a seed is a whole number of at least 0, or "random"; found {seed!r}') from None
 
 
-def _name_of(given: Any) -> str:
+def name_of(given: Any) -> str:
     """The name of a strategy or network for the spec: its class's, or what was given with the path absolute."""
     if not isinstance(given, str):
         kind = given if isinstance(given, type) else type(given)

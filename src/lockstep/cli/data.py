@@ -1,4 +1,4 @@
-"""`lockstep data ...`: bring candles in, judge them, pin them, list what is pinned."""
+"""`lockstep data ...`: bring candles in, judge them, pin them, list what is pinned; make episodes of them."""
 
 from __future__ import annotations
 
@@ -37,14 +37,23 @@ Timezone = Annotated[
 ]
 Last = Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the N most recent bars.")]
 
+TradesFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Trades of the same market (Parquet); outcomes are then measured at them."),
+]
+DepthFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Depth feed of the same market (Parquet), for the order book.")
+]
+
 
 def group() -> typer.Typer:
     """The commands below `lockstep data`."""
-    app = typer.Typer(help="Import, judge, pin and list candles.", no_args_is_help=True)
+    app = typer.Typer(help="Import, judge, pin and list candles; collect episodes.", no_args_is_help=True)
     app.command("import", short_help="Read candles from a file, check and keep them.")(import_)
     app.command("quality", short_help="Report gaps, jumps and other defects, and a score.")(quality)
     app.command("snapshot", short_help="Read a snapshot back, every byte checked.")(snapshot)
     app.command("list")(list_)
+    app.command("episodes", short_help='Collect a market\'s episodes, for kind = "cnn-episodes".')(episodes)
     return app
 
 
@@ -125,3 +134,82 @@ def list_(home: Home = None, json: Json = False, verbose: Verbose = False) -> No
     for line in broken:
         out.note(line)
     out.result([row.to_json() for row in rows], snapshots_table(rows))
+
+
+def episodes(
+    source: Source,
+    symbol: Symbol = None,
+    timeframe: Timeframe = None,
+    longer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--longer",
+            metavar="LENGTH",
+            show_default=False,
+            help="Bars that packages hold too, made from these, such as 1h. May be repeated.",
+        ),
+    ] = None,
+    last: Last = None,
+    trades: TradesFile = None,
+    depth: DepthFile = None,
+    window: Annotated[
+        int | None, typer.Option(min=1, metavar="BARS", help="Bars of each timeframe in a package (default: 64).")
+    ] = None,
+    missing: Annotated[
+        int | None,
+        typer.Option(
+            "--max-missing-bars",
+            min=0,
+            metavar="BARS",
+            help="Bars that may be missing before a decision (default: 1); more, and its package is not complete.",
+        ),
+    ] = None,
+    horizon: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="How long after a decision its profit is measured (default: 300, a bar at least)."
+        ),
+    ] = None,
+    cost: Annotated[
+        float | None,
+        typer.Option(metavar="FRACTION", help="Of the price, for entering and leaving together (default: 0.001)."),
+    ] = None,
+    target: Annotated[
+        float | None, typer.Option(metavar="FRACTION", help="Profit that has the score 1 (default: 0.01).")
+    ] = None,
+    completeness: Annotated[
+        float | None,
+        typer.Option(
+            "--min-completeness", metavar="SHARE", help="Share of the ten fields that a package needs (default: 0.8)."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder of the book (default: episodes, in the home)."),
+    ] = None,
+    home: Home = None,
+    json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Collect a market's episodes into a book: what was known at each bar, what was predicted, what became of it."""
+    from lockstep import bootstrap
+    from lockstep.cli.tables import collected
+
+    found = bootstrap.collect_book(
+        source,
+        symbol=symbol,
+        timeframe=timeframe,
+        longer=longer or (),
+        last=last,
+        trades=trades,
+        depth=depth,
+        window=window,
+        max_missing_bars=missing,
+        horizon_s=horizon,
+        cost=cost,
+        target=target,
+        min_completeness=completeness,
+        out=out,
+        home=home,
+    )
+    Output(json=json).result(found.to_json(), collected(found))

@@ -158,7 +158,7 @@ def _step(view: StepView) -> RenderableType:
     losses = ", ".join(f"{name} {number(value)}" for name, value in view.losses.items())
     clipped = "not clipped" if view.clip == 1.0 else f"scaled by {number(view.clip)} to clip it"
     rows = [
-        ("step", f"{count(view.step)} of {count(view.steps)} of run {view.run_id}"),
+        ("step", f"{count(view.step)} of 0 to {count(view.steps - 1)} of run {view.run_id}"),
         ("loss", losses),
         ("learning rate", number(view.learning_rate)),
         ("gradient norm", f"{number(view.gradient_norm)}, {clipped}"),

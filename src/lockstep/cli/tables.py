@@ -15,6 +15,7 @@ from lockstep.cli.summary import facts
 from lockstep.cli.words import NOTHING, count, instant, number, size
 
 if TYPE_CHECKING:
+    from lockstep.app.collect import CollectedBook
     from lockstep.app.data import ImportReport, SnapshotInfo
     from lockstep.app.runs_admin import ListedRun
 
@@ -136,3 +137,48 @@ def imported(report: ImportReport) -> RenderableType:
         pinned(report.snapshot),
         Text(f'in a spec: [data] source = "file", path = "{report.snapshot.path.resolve()}"'),
     )
+
+
+def collected(found: CollectedBook) -> RenderableType:
+    """What became of a market's packages, the best episodes, and the spec that trains on them."""
+    report, rules = found.report, found.outcomes
+    complete = NOTHING if report.mean_completeness is None else f"{report.mean_completeness:.1%}"
+    reasons = ", ".join(f"{name} {count(n)}" for name, n in report.quarantined.items() if n and name != "total")
+    span = "none" if found.first is None or found.last is None else f"{instant(found.first)} to {instant(found.last)}"
+    rows = [
+        ("book", str(found.folder)),
+        ("market", f"{found.symbol} {' '.join(found.timeframes)}"),
+        ("packages", f"{count(report.packages)} made, {count(report.stored)} valid, mean completeness {complete}"),
+        ("quarantined", f"{count(report.quarantined.get('total', 0))}{f' ({reasons})' if reasons else ''}"),
+        ("episodes", f"{count(report.stored)}, {span}; {count(report.rapid_changes)} in rapid changes"),
+        (
+            "outcomes",
+            f"{count(report.validated)} validated, {count(report.lapsed)} lapsed (no price in time), "
+            f"{count(report.pending)} pending (beyond the data)",
+        ),
+        (
+            "profitable",
+            f"{count(report.profitable)} after {rules.horizon_s:g} s and {rules.round_trip_cost:.2%} of costs; "
+            f"{count(found.enough)} with a score of at least 0.7 (profit of {0.7 * rules.target_profit:.2%})",
+        ),
+    ]
+    best = Fitting(
+        rows=[
+            {
+                "best episodes": one.episode_id,
+                "at": instant(one.created_at),
+                "score": f"{one.score:.3f}",
+                "profit": f"{one.outcome.actual_profit:+.3%}",
+                "rapid": "yes" if one.is_rapid_change else "",
+            }
+            for one in found.best
+            if one.score > 0.0
+        ],
+        forms=(("best episodes", "at", "score", "profit", "rapid"), ("best episodes", "score", "profit")),
+        right=("score", "profit"),
+    )
+    spec = (
+        f'in a spec: kind = "cnn-episodes", [data] path = "{found.folder.resolve()}", '
+        f'[episodes] symbol = "{found.symbol}"'
+    )
+    return Group(facts(rows), *([best] if best.rows else []), Text(spec))

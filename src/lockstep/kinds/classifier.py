@@ -109,6 +109,7 @@ class ClassifierKind:
         _require_torch()
         wanted = cast("ClassifierSpec", spec)
         code = network_code.from_run(wanted.network, folder, context, NETWORKS)
+        wanted = wanted.model_copy(update={"network": wanted.network.model_copy(update={"name": code.name})})
         return self._prepared(wanted, classifier_data.restore(folder.read("data"), context.snapshots), code, context)
 
     def _prepared(
@@ -123,6 +124,12 @@ class ClassifierKind:
         if spec.session.batches is not None:
             body = {**body, "snapshots": sorted({*body["snapshots"], spec.session.batches})}
         return replace(_prepared(spec, pinned, payload, numerics), data=body, code=code.identity())
+
+    def try_network(self, prepared: Prepared) -> None:
+        """One batch through the network (`session_replay.ReplaysSessions`). Raises NetworkError."""
+        payload = cast("_Payload", prepared.payload)
+        if payload.network is not None:
+            _try_network(cast("ClassifierSpec", prepared.spec), payload.network, payload.parts)
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The training, at its start."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from lockstep.kinds import network_code, rehearsal, strategy_data
 from lockstep.kinds.cnn_spec import CnnSpec
 from lockstep.kinds.session_replay import recorded_order
+from lockstep.kinds.three_heads import try_network
 from lockstep.learning.baselines import numerics_entries as baseline_numerics
 from lockstep.learning.data_module import PARTS, DataModule, class_weights, data_module, mapping_of
 from lockstep.learning.epochs import Epochs
@@ -117,6 +118,10 @@ class CnnKind:
         pinned = strategy_data.restore(folder.read("data"), context.snapshots)
         return _prepared(_plan(wanted, pinned, network))
 
+    def try_network(self, prepared: Prepared) -> None:
+        """One batch through the network (`session_replay.ReplaysSessions`). Raises NetworkError."""
+        _try_network(cast("CnnPlan", prepared.payload))
+
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The training, at its start."""
         return _training(cast("CnnPlan", prepared.payload), context)
@@ -215,15 +220,19 @@ def _training(plan: CnnPlan, context: RunContext | PrepareContext) -> GradientTr
 
 
 def _try_network(plan: CnnPlan) -> None:
-    """One batch through the network before anything is written. Raises NetworkError."""
+    """Batches through the network before anything is written. Raises NetworkError."""
     import torch
 
-    from lockstep.learning.networks import check_heads
-
     module = plan.network.check_repeatable(plan.sizes, plan.seeds.child("init"))
-    rows = plan.module.parts.train[: max(plan.spec.training.batch_size, 2)]
-    output = plan.network.call(module, torch.from_numpy(plan.module.inputs(rows)))
-    check_heads(output, batch=len(rows), classes=plan.sizes["classes"])
+    train, size = plan.module.parts.train, plan.spec.training.batch_size
+    try_network(
+        plan.network,
+        module,
+        torch.from_numpy(plan.module.inputs(train[:size])),
+        classes=plan.sizes["classes"],
+        last=len(train) % size or size,
+        seeds=plan.seeds.child("trial"),
+    )
 
 
 def _told(plan: CnnPlan) -> list[str]:

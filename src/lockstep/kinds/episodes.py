@@ -76,7 +76,16 @@ class EpisodesKind:
         _require_torch()
         wanted = cast("EpisodesSpec", spec)
         pinned = episodes_data.restore(folder.read("data"), context.snapshots)
-        return _prepared(wanted, pinned, network_code.from_run(wanted.network, folder, context, NETWORKS))
+        network = network_code.from_run(wanted.network, folder, context, NETWORKS)
+        wanted = wanted.model_copy(update={"network": wanted.network.model_copy(update={"name": network.name})})
+        return _prepared(wanted, pinned, network)
+
+    def try_network(self, prepared: Prepared) -> None:
+        """Ask the network for its heads (`session_replay.ReplaysSessions`). Raises NetworkError."""
+        from lockstep.kinds.episodes_training import check_network
+
+        payload = cast("_Payload", prepared.payload)
+        check_network(payload.network, payload.pinned, prepared.spec.seed)
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The training, at its start."""

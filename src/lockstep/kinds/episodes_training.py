@@ -12,10 +12,11 @@ from lockstep.kinds import rehearsal
 from lockstep.kinds.episodes_data import CLASSES, PinnedEpisodes
 from lockstep.kinds.episodes_spec import ScalingTable
 from lockstep.kinds.session_replay import recorded_order
+from lockstep.kinds.three_heads import try_network
 from lockstep.learning.epochs import Epochs
 from lockstep.learning.estimate import estimate_of
 from lockstep.learning.learner import Learner
-from lockstep.learning.networks import HeadWeights, check_heads
+from lockstep.learning.networks import HeadWeights
 from lockstep.learning.pattern_task import Order, PatternSamples, PatternTask
 from lockstep.learning.recorder import Recorder
 from lockstep.learning.training import GradientTraining
@@ -67,14 +68,21 @@ def scaling_of(pinned: PinnedEpisodes) -> ScalingTable:
     return ScalingTable(mean=tuple(mean), deviation=tuple(deviation))
 
 
-def check_network(code: NetworkCode, pinned: PinnedEpisodes, seed: int) -> None:
-    """Make the network and ask it for its heads. Raises NetworkError."""
+def check_network(code: NetworkCode, pinned: PinnedEpisodes, *, seed: int, batch_size: int) -> None:
+    """Make the network and try it on batches of zeros. Raises NetworkError."""
     import torch
 
     sizes = sizes_of(pinned)
     module = code.check_repeatable(sizes, SeedTree(seed).child("init"))
-    windows = torch.zeros(2, pinned.features, pinned.window)
-    check_heads(code.call(module, windows), batch=2, classes=CLASSES)
+    size = min(batch_size, len(pinned))
+    try_network(
+        code,
+        module,
+        torch.zeros(size, pinned.features, pinned.window),
+        classes=CLASSES,
+        last=len(pinned) % size or size,
+        seeds=SeedTree(seed).child("trial"),
+    )
 
 
 def told(
@@ -94,7 +102,7 @@ def told(
     if context.estimate_only and size.state_bytes > rehearsal.LARGE:
         found, notes = rehearsal.counted_only(), (*notes, rehearsal.UNTIMED)
     else:
-        check_network(code, pinned, spec.seed)
+        check_network(code, pinned, seed=spec.seed, batch_size=table.batch_size)
         training = training_of(spec, pinned, code, context.home)
         found = rehearsal.rehearse(training.steps, state_bytes=size.state_bytes)
     seconds = None if found.step_seconds is None else found.step_seconds * size.last_step

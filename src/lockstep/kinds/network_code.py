@@ -22,6 +22,7 @@ from lockstep.core.hashing import digest_columns
 from lockstep.kinds import user_sources
 from lockstep.kinds.gradient_spec import json_parameters
 from lockstep.kinds.user_sources import Travelling, reference_of, single
+from lockstep.runs.seeds import SeedTree
 from lockstep.runs.user_modules import NETWORK, USER_FAILURES, Source, line_of, load_module
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.identity import CodeIdentity
     from lockstep.runs.kind import PrepareContext
-    from lockstep.runs.seeds import SeedTree
     from lockstep.runs.sources import UserSource
 
 GIVEN_NETWORK: Final = "network.name"
@@ -142,22 +142,23 @@ class NetworkCode:
                 )
         return module
 
-    def call(self, module: nn.Module, *inputs: Any) -> Any:
-        """What the network returns for `inputs`, evaluated without gradients, before a run starts.
+    def call(self, module: nn.Module, *inputs: Any, train: bool = False) -> Any:
+        """What the network returns for `inputs` before a run starts: evaluated without gradients, or as in training.
 
         Raises NetworkError with the line of the user's file that failed.
         """
         import torch
 
         training = module.training
-        module.eval()
+        module.train(train)
         try:
-            with torch.no_grad():
+            with torch.set_grad_enabled(train):
                 return module(*inputs)
         except USER_FAILURES as error:
             shapes = ", ".join(str(tuple(getattr(item, "shape", ()))) for item in inputs)
             raise NetworkError(
-                f"{self.name}{self._line(error)}: the network cannot read an input of shape {shapes}: "
+                f"{self.name}{self._line(error)}: the network cannot read an input of shape {shapes} in "
+                f"{'training' if train else 'evaluation'} mode: "
                 f"{type(error).__name__}: {error}"
             ) from error
         finally:
@@ -170,7 +171,13 @@ class NetworkCode:
         if isinstance(self._place, str):
             module, _, name = self._place.partition(":")
             return getattr(import_module(module), name)
-        found = getattr(load_module(self._place, NETWORK), self._place.class_name, None)
+        import torch
+
+        # A file is run once in a process, wherever that comes first: within an estimate, or under the stream of the
+        # initial weights. What it draws and makes at its top is to be the same each time.
+        with torch.device("cpu"), _torch().noise(SeedTree(0).child("module")):
+            loaded = load_module(self._place, NETWORK)
+        found = getattr(loaded, self._place.class_name, None)
         if found is None:
             raise NetworkError(f"{self._place.file_name} has no class {self._place.class_name!r}: correct network.name")
         return found
@@ -216,7 +223,12 @@ def from_user(table: NetworkTable, context: PrepareContext, built_in: BuiltIn) -
 
 
 def from_run(table: NetworkTable, folder: RunFolder, context: PrepareContext, built_in: BuiltIn) -> NetworkCode:
-    """The same from the run's `code/` and the snapshots of its home. Raises IntegrityError, NetworkError, DataError."""
+    """The same from the run's `code/` and the snapshots of its home. Raises IntegrityError, NetworkError, DataError.
+
+    A network that the context names takes the place of the run's: its session is gone through again on another model.
+    """
+    if GIVEN_NETWORK in context.python_objects:
+        return from_user(table, context, built_in)
     source = user_sources.from_run(table.name, folder, NETWORK)
     body = folder.read("data")
     digest = body.get(INITIAL)
@@ -277,6 +289,11 @@ def _module(found: Any, name: str) -> nn.Module:
 
     if not isinstance(found, nn.Module):
         raise NetworkError(f"{name}: a network is a torch.nn.Module; found {type(found).__name__}")
+    if lazy := [key for key, value in found.named_parameters() if nn.parameter.is_lazy(value)]:
+        raise NetworkError(
+            f"{name}: weights have their shape when the network is made; {lazy[0]} would get its own at the first "
+            "call. Give the layer its sizes: the constructor is handed those of the data"
+        )
     return found
 
 

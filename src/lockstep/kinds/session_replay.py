@@ -1,9 +1,10 @@
 """Going through a recorded session again (R9.32): the batches of its steps, pinned as data of the new run.
 
-A kind that learns by gradients from samples with numbers takes part with three lines:
+A kind that learns by gradients from samples with numbers takes part with a method and three lines:
 
     session: SessionTable = SessionTable()                        in its spec model
     sample_keys: Final = ("data", "windows", ...)                 in the kind: what decides which samples there are
+    def try_network(self, prepared): ...                          in the kind: what fails, fails before the run is made
     order = recorded_order(spec.session, home) or Epochs(...)     where the training is made
 
 and adds `spec.session.metadata()` to what `GradientTraining` says of the session. `lockstep replay RUN --session`
@@ -31,6 +32,8 @@ from lockstep.runs.spec import SpecModel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from lockstep.runs.kind import Prepared
+
 SUFFIX: Final = ".batches"
 _HASH: Final = r"^[0-9a-f]{64}$"
 
@@ -55,6 +58,10 @@ class ReplaysSessions(Protocol):
     @property
     def sample_keys(self) -> tuple[str, ...]:
         """Keys of the spec, at its top or dotted, that decide which samples there are; a replay cannot change them."""
+        ...
+
+    def try_network(self, prepared: Prepared) -> None:
+        """Make the network and put a batch through it: a replay may bring another one. Raises NetworkError."""
         ...
 
 

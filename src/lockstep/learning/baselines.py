@@ -6,7 +6,8 @@
                   weights; its strength of regularisation is the best of five on validation rows (scikit-learn, L-BFGS)
     zero, mean    of the return: nothing, and the mean of training rows
 
-Rows beyond `MOST_ROWS` are thinned evenly for the logistic regression, which holds them all at once in doubles.
+Rows beyond `MOST_ROWS` are thinned evenly, class by class, for the logistic regression, which holds them all
+at once in doubles.
 """
 
 from __future__ import annotations
@@ -99,8 +100,7 @@ def logistic(module: DataModule, weights: NDArray[np.float32] | None) -> Baselin
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    step = -(-len(module.parts.train) // MOST_ROWS)
-    train = module.parts.train[::step]
+    train = _thinned(module.parts.train, module.labels.classes)
     x, y = _flat(module, train), module.labels.classes[train]
     parts = {part: _flat(module, module.bars(part)) for part in ("validation", "test")}
     wanted = module.labels.classes[module.parts.validation]
@@ -126,6 +126,13 @@ def logistic(module: DataModule, weights: NDArray[np.float32] | None) -> Baselin
         },
         facts={"C": strength, "rows": len(train), "features": x.shape[1], "converged": converged},
     )
+
+
+def _thinned(train: Bars, classes: Bars) -> Bars:
+    """Every n-th row of each class, so that none is lost and the shares stay; all where they are few enough."""
+    step = -(-len(train) // MOST_ROWS)
+    kept: Bars = np.sort(np.concatenate([train[classes[train] == k][::step] for k in np.unique(classes[train])]))
+    return kept
 
 
 def _flat(module: DataModule, bars: Bars) -> NDArray[np.float64]:

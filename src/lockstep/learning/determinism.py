@@ -61,7 +61,7 @@ def settle() -> None:
     # OpenMP's own number is set for each step by `runs.numerics.pinned_threads`; torch keeps another beside it.
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
-    if torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.deterministic:
+    if _settled():
         return
     torch.use_deterministic_algorithms(True)
     torch.set_flush_denormal(False)
@@ -70,6 +70,17 @@ def settle() -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+
+
+def _settled() -> bool:
+    """Whether nobody, a notebook's own helper for instance, left one of the switches as torch has it."""
+    return bool(
+        torch.get_deterministic_debug_mode() == 2
+        and torch.get_float32_matmul_precision() == "highest"
+        and torch.backends.cudnn.deterministic
+        and not torch.backends.cudnn.benchmark
+        and not torch.backends.cudnn.allow_tf32
+    )
 
 
 def numerics_entries(device: str = "cpu") -> dict[str, str]:

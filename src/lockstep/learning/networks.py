@@ -19,7 +19,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from lockstep.core.errors import InputError, NetworkError
+from lockstep.core.errors import InputError, LockstepError, NetworkError
+from lockstep.runs.user_modules import USER_FAILURES
 
 
 class Heads(NamedTuple):
@@ -36,7 +37,7 @@ class Heads(NamedTuple):
 def as_heads(output: Any) -> Heads:
     """The three heads of whatever a network returned: `Heads`, a tuple of three, or a mapping with their names.
 
-    Raises NetworkError for anything else. Shapes are checked by `check_heads`, once, before a training.
+    Raises NetworkError for anything else.
     """
     if isinstance(output, Heads):
         return output
@@ -62,15 +63,40 @@ def check_heads(output: Any, *, batch: int, classes: int) -> Heads:
     for name, value, shape in zip(heads._fields, heads, ((batch, classes), (batch,), (batch,)), strict=True):
         if not isinstance(value, torch.Tensor):
             raise NetworkError(f"the head {name} is a tensor; found {type(value).__name__}")
-        if tuple(value.shape) != shape:
-            cure = " Use .squeeze(1)." if tuple(value.shape) == (*shape, 1) else ""
-            raise NetworkError(
-                f"for {batch} windows the head {name} has shape {shape}; found {tuple(value.shape)}.{cure}"
-            )
+        _check_shape(name, value, shape)
         if not value.is_floating_point():
             raise NetworkError(f"the head {name} holds floating-point numbers; found {value.dtype}")
         if not bool(torch.isfinite(value).all()):
             raise NetworkError(f"the head {name} is finite for a finite input; found NaN or infinity")
+    return heads
+
+
+def _check_shape(name: str, value: torch.Tensor, shape: tuple[int, ...]) -> None:
+    found = tuple(value.shape)
+    if found != shape:
+        # A squeeze() without a place takes the batch away as well where it is one window.
+        cure = " Use .squeeze(1)." if found == (*shape, 1) or (shape[0] == 1 and found == shape[1:]) else ""
+        raise NetworkError(f"for {shape[0]} windows the head {name} has shape {shape}; found {found}.{cure}")
+
+
+def heads_of(model: nn.Module, windows: torch.Tensor) -> Heads:
+    """The heads of `model` for windows (batch, channels, window), at every step: a loss of heads of another shape
+    would be a number as well, and a wrong one. Raises NetworkError, also for whatever a user's network raises."""
+    try:
+        heads = as_heads(model(windows))
+        batch = len(windows)
+        if not (heads[0].shape[:-1] == heads[1].shape == heads[2].shape == (batch,)):
+            classes = heads[0].shape[-1] if heads[0].ndim else 1
+            for name, value, shape in zip(heads._fields, heads, ((batch, classes), (batch,), (batch,)), strict=True):
+                _check_shape(name, value, shape)
+    except LockstepError:
+        raise
+    except USER_FAILURES as error:
+        mode = "training" if model.training else "evaluation"
+        raise NetworkError(
+            f"the network cannot read an input of shape {tuple(windows.shape)} in {mode} mode: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     return heads
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from lockstep.core.errors import RefusedError
 from lockstep.learning.record_names import NORMS, STEPS
+from lockstep.learning.session_files import every_row, is_record, require_lengths
 from lockstep.runs.journal import read_lines
 from lockstep.runs.segments import SegmentReader
 
@@ -55,10 +56,12 @@ class NormsInBins:
 
 
 class Overview:
-    """See the module's docstring. Raises RefusedError for a run without a step of a gradient training."""
+    """See the module's docstring. Raises RefusedError for a run without a step of a gradient training,
+    IntegrityError for damage."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
+        require_lengths(folder, is_record)
         lines = read_lines(folder.journal) if folder.journal.exists() else iter(())
         first = next((line for line in lines if line.type == "step"), None)
         description = first.content["scalars"].get("record") if first is not None else None
@@ -83,9 +86,9 @@ class Overview:
         """Names of the trained parameters, in the order of the layout."""
         return [str(slot[0]) for slot in self.description["layout"]["parameters"]]
 
-    def columns(self, start: int | None = None, stop: int | None = None) -> dict[str, NDArray[Any]]:
-        """The columns of the segment `steps`, each (steps,)."""
-        return self._reader.read(STEPS, start=start, stop=stop)
+    def columns(self, start: int = 0, stop: int | None = None) -> dict[str, NDArray[Any]]:
+        """The columns of the segment `steps`, each (steps,). Raises IntegrityError when steps are missing."""
+        return every_row(self.folder, self._reader, STEPS, start, self.steps if stop is None else stop)
 
     def edges(self, bins: int) -> NDArray[np.int64]:
         """Where bins begin and end, int64 (bins + 1,): at most `bins`, none of them empty."""
@@ -115,7 +118,7 @@ class Overview:
         members = layers(self.parameters)
 
         def read(start: int, stop: int) -> dict[str, Array]:
-            found = self._reader.read(NORMS, start=start, stop=stop)
+            found = every_row(self.folder, self._reader, NORMS, start, stop)
             series = {}
             for place, rows in members.items():
                 gradient, weight, update = (_norm(found[name][:, rows]) for name in ("gradient", "weight", "update"))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lockstep.core.errors import DataError
-from lockstep.learning.networks import HeadWeights, Losses, as_heads, pattern_loss
+from lockstep.learning.networks import HeadWeights, Losses, heads_of, pattern_loss
 from lockstep.learning.training import Batch, Task
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class PatternTask(Task):
 
         def compute(model: nn.Module) -> Losses:
             return pattern_loss(
-                as_heads(model(self._read(rows))),
+                heads_of(model, self._read(rows)),
                 self._classes[rows],
                 self._returns[rows],
                 weights=self._weights,

@@ -16,9 +16,10 @@ import torch
 from safetensors.numpy import save as save_arrays
 
 from lockstep.core import canonical
+from lockstep.core.errors import RefusedError
 from lockstep.learning.judgement import HELD_OUT, judge
 from lockstep.learning.learner import BUFFER, WEIGHTS
-from lockstep.learning.networks import Heads, HeadWeights, as_heads, pattern_loss
+from lockstep.learning.networks import Heads, HeadWeights, heads_of, pattern_loss
 from lockstep.learning.pattern_task import Among, BarSamples, Order, PatternTask
 from lockstep.learning.scores import Predictions
 from lockstep.learning.training import model_arrays
@@ -198,13 +199,22 @@ class MarketPatternTask(PatternTask):
         return {name: float(value) for name, value in named.items()}, int(right) / len(bars)
 
     def _heads(self, learner: Learner, bars: NDArray[np.int64]) -> Heads:
-        """The three heads for bars, in evaluation mode."""
+        """The three heads for bars, in evaluation mode. Raises RefusedError when one is not finite: NaN is neither
+        better nor worse than any other loss, so no epoch could be chosen by it."""
         with learner.evaluating() as model:
             pieces = [
-                as_heads(model(self._read(torch.from_numpy(bars[i : i + _ROWS]).to(self._device))))
+                heads_of(model, self._read(torch.from_numpy(bars[i : i + _ROWS]).to(self._device)))
                 for i in range(0, len(bars), _ROWS)
             ]
-        return Heads(*(torch.cat(head) for head in zip(*pieces, strict=True)))
+        heads = Heads(*(torch.cat(head) for head in zip(*pieces, strict=True)))
+        for name, head in zip(Heads._fields, heads, strict=True):
+            if not bool((finite := torch.isfinite(head)).all()):
+                place = int(finite.reshape(len(bars), -1).all(dim=1).int().argmin())
+                raise RefusedError(
+                    f"evaluated, the head {name} is finite; for bar {bars[place]:,} it is NaN or infinite. Lower the "
+                    "learning rate, set clip_norm, or look at what your network divides by in evaluation mode."
+                )
+        return heads
 
     def _predictions(self, learner: Learner) -> dict[str, Predictions]:
         """Of the best epoch's network, by part. Made once for a state: the test rows are looked at once."""

@@ -18,12 +18,13 @@ import torch
 from torch import nn
 
 from lockstep.core import canonical
-from lockstep.core.errors import NotEqualError, RefusedError
+from lockstep.core.errors import IntegrityError, LockstepError, NotEqualError, RefusedError
 from lockstep.core.hashing import digest_columns
 from lockstep.learning import codec, determinism
 from lockstep.learning.learner import BUFFER, OPTIMIZER, WEIGHTS
 from lockstep.learning.optim_state import load_optimizer_arrays, optimizer_arrays, set_learning_rate
 from lockstep.learning.recorder import BATCHES, BUFFERS, GRADIENTS, SNAPSHOTS, START, STEPS, Description
+from lockstep.learning.session_files import every_row, is_record, missing, require_lengths
 from lockstep.runs.journal import read_lines
 from lockstep.runs.segments import SegmentReader
 
@@ -66,11 +67,13 @@ class FlatOptimizer:
 
 
 class SessionRecord:
-    """See the module's docstring. Raises RefusedError for a run that has no step of a gradient training."""
+    """See the module's docstring. Raises RefusedError for a run that has no step of a gradient training,
+    IntegrityError for damage."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self.session_id = folder.path.name
+        require_lengths(folder, is_record)
         # Where each line lies, not what it says: a session may have millions.
         self._places = [(line.start, line.stop) for line in read_lines(folder.journal) if line.type == "step"]
         first = self.content(0)["scalars"] if self._places else {}
@@ -106,7 +109,7 @@ class SessionRecord:
     @functools.cached_property
     def columns(self) -> Arrays:
         """The columns of segment `steps`, each (steps,)."""
-        return self._reader.read(STEPS)
+        return every_row(self.folder, self._reader, STEPS, 0, len(self))
 
     def step(self, index: int) -> TrainingStep:
         """A step by number; negative numbers count from the end. Raises IndexError."""
@@ -142,18 +145,42 @@ class SessionRecord:
         for frame in self._reader.frames(GRADIENTS, start, stop):
             yield frame.step, self.unpacked(frame.columns)
 
+    def gradients_end(self, step: int) -> LockstepError:
+        """The error for a record without the gradient of `step`: damage, or a record that stopped keeping them."""
+        if self.has_frame(GRADIENTS, step):
+            return missing(self.folder, GRADIENTS, f"none of step {step}")
+        return RefusedError(
+            f'session {self.session_id} keeps gradients up to step {step - 1}: it fell to level "norms" at max_bytes. '
+            f"Replay up to there (--to {step - 1}), or recompute it."
+        )
+
+    def has_frame(self, name: str, step: int) -> bool:
+        """Whether the journal says that a segment has a frame of `step`."""
+        return name in self.content(step)["segments"]
+
     def unpacked(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """The gradient, flat and as selected, of the columns of a frame of segment `gradients`."""
         return codec.unpack(columns, self.description.layout.dtype)
 
     def frame(self, name: str, step: int) -> Arrays:
-        """The columns of one step's frame of a segment. Raises RefusedError when there is none."""
+        """The columns of one step's frame of a segment, those that the journal has the digest of.
+
+        Raises RefusedError when there is none, IntegrityError when it is another, or gone.
+        """
+        content = self.content(step)
+        if name not in content["segments"]:
+            raise RefusedError(
+                f"session {self.session_id} has no {name} of step {step}: level is "
+                f'"{content["scalars"]["level"]}" there. Recompute the step instead.'
+            )
         for frame in self._reader.frames(name, step, step + 1):
+            if frame.digest != content["segments"][name]:
+                raise IntegrityError(
+                    f"{self.folder.segments / name}.*.seg: the frame of step {step} is not the one that the journal "
+                    "names. It is not used; restore the file from a copy."
+                )
             return frame.columns
-        raise RefusedError(
-            f"session {self.session_id} has no {name} of step {step}: level is "
-            f'"{self.content(step)["scalars"]["level"]}" there. Recompute the step instead.'
-        )
+        raise missing(self.folder, name, f"none of step {step}")
 
     def start_state(self) -> Arrays:
         """The whole state before step 0. Raises RefusedError at levels below "full"."""
@@ -164,8 +191,8 @@ class SessionRecord:
         every = self.description.recording.snapshot_every
         made = step // every * every
         while made > 0:
-            for frame in self._reader.frames(SNAPSHOTS, made - 1, made):
-                return made, {name: array[0] for name, array in frame.columns.items()}
+            if self.has_frame(SNAPSHOTS, made - 1):
+                return made, {name: array[0] for name, array in self.frame(SNAPSHOTS, made - 1).items()}
             made -= every  # after a fall to "norms" there are no more
         return 0, self.start_state()
 
@@ -183,7 +210,7 @@ class SessionRecord:
             for last, gradient in self.gradients(made, step + 1):
                 machine.apply(gradient, self.learning_rate(last))
             if last != step:
-                raise RefusedError(f"session {self.session_id} keeps no gradients after step {last}; recompute it.")
+                raise self.gradients_end(last + 1)
             buffers = self._reader.latest(BUFFERS, step)
             state = machine.arrays() | {name: array[0] for name, array in buffers.items()}
         self.check_state(step, state)

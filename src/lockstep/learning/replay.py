@@ -19,14 +19,15 @@ import torch
 from safetensors.numpy import load as load_arrays
 from torch import nn
 
-from lockstep.core import canonical, files
-from lockstep.core.errors import NotEqualError, RefusedError
+from lockstep.core import canonical
+from lockstep.core.errors import NotEqualError
 from lockstep.core.hashing import digest_columns
 from lockstep.learning.codec import GRADIENT
 from lockstep.learning.learner import BUFFER, WEIGHTS
 from lockstep.learning.optim_state import OptimizerSettings
 from lockstep.learning.record import FlatOptimizer, SessionRecord
 from lockstep.learning.record_names import BATCHES, BUFFERS, GRADIENTS, NORMS, SNAPSHOTS, START, STEPS
+from lockstep.learning.session_files import sealed_bytes
 from lockstep.learning.training import WEIGHTS_FILE
 from lockstep.runs.checkpoint import CheckpointStore
 from lockstep.runs.loop import recompute
@@ -93,24 +94,20 @@ def replay_gradients(
         if on_step is not None:
             on_step(step + 1 - made)
     if step + 1 != end:
-        raise RefusedError(
-            f"session {record.session_id} keeps gradients up to step {step} of {len(record)}: it fell to level "
-            f'"norms" at max_bytes. Replay up to there (--to {step}), or recompute it.'
-        )
+        raise record.gradients_end(step + 1)
     state = machine.arrays() | _buffers(record, step)
     weights = record.description.layout.named(state[WEIGHTS])
-    stored = record.folder.artifacts / WEIGHTS_FILE
-    compared = end == len(record) and record.folder.has("manifest") and stored.exists()
-    if compared:
+    stored = sealed_bytes(record.folder, f"artifacts/{WEIGHTS_FILE}") if end == len(record) else None
+    if stored is not None:
         buffers = {name[len(BUFFER) :]: array for name, array in state.items() if name.startswith(BUFFER)}
-        _compare_weights(record, weights | buffers, load_arrays(files.read_bytes(stored)))
+        _compare_weights(record, weights | buffers, load_arrays(stored))
     return GradientReplay(
         session_id=record.session_id,
         first_step=made,
         steps=end - made,
         checked=checked,
         state=digest_columns(state),
-        weights_file=compared,
+        weights_file=stored is not None,
         weights=weights,
     )
 

@@ -18,6 +18,7 @@ import numpy as np
 from lockstep.core.errors import InputError, IntegrityError, LockstepError, RefusedError
 from lockstep.learning.overview import Overview
 from lockstep.learning.record_names import BATCHES
+from lockstep.learning.session_files import require_lengths
 from lockstep.learning.values import SessionValue, session_value
 from lockstep.runs.check import check
 from lockstep.runs.folder import RunFolder, RunStatus
@@ -146,7 +147,7 @@ def load_session(folder: RunFolder, *, thorough: bool = False) -> TrainingSessio
         summary = folder.result()
         if not isinstance(summary, Mapping) or not {"session", *_VALUE_FIELDS} <= summary.keys():
             raise RefusedError(f"{folder.path}: not a session of a gradient training.")
-        _check_lengths(folder)
+        require_lengths(folder)
     else:
         summary = _so_far(Overview(folder))
     if thorough and status is not RunStatus.RUNNING:
@@ -184,18 +185,6 @@ def _so_far(session: Overview) -> dict[str, Any]:
         "best_loss": float(losses.min()),
         **value.to_json(),
     }
-
-
-def _check_lengths(folder: RunFolder) -> None:
-    """Cut and missing files, without reading them."""
-    for name, entry in folder.read("manifest")["files"].items():
-        path = folder.path / name
-        length = path.stat().st_size if path.is_file() else None
-        if length != entry["length"]:
-            raise IntegrityError(
-                f"{path}: {'missing' if length is None else f'{length} bytes'}, but {entry['length']} were written. "
-                "Restore it from a copy."
-            )
 
 
 def surplus(

@@ -66,7 +66,8 @@ def read_source(reference: str, *, folder: Path | None = None, role: Role = STRA
         text = path.read_bytes()
     except FileNotFoundError as error:
         raise role.error(
-            f"{path}: there is no such {role.noun} file; the path in {reference!r} is relative to the spec's folder"
+            f"{path}: there is no such {role.noun} file; a relative path starts in the folder of the spec, "
+            "or, where no spec is read, in the folder you are in"
         ) from error
     except OSError as error:
         raise role.error(f"{path}: the {role.noun} file cannot be read ({error.strerror})") from error

@@ -124,6 +124,9 @@ class GradientKind:
             spec=spec, data=data, code=CodeIdentity.of(), payload=samples, numerics=determinism.numerics_entries()
         )
 
+    def try_network(self, prepared: Prepared) -> None:
+        """Its network is always the same, of any size."""
+
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """At its start."""
         spec = cast("GradientSpec", prepared.spec)

@@ -162,10 +162,16 @@ def test_damage_in_a_shard_is_found_by_a_replay(said: Said, home: Path, damage: 
     assert "Traceback" not in text
 
 
-def test_a_changed_weight_of_the_final_file_is_named(said: Said, home: Path) -> None:
-    flip(folder_of(home).artifacts / "weights.safetensors", -1)
-    found = said.json("replay", "first", "--gradients", code=1)
-    assert "differs from weights.safetensors: 1 of " in found["difference"]
+@pytest.mark.parametrize("at", [0, 9, -1])
+def test_a_changed_or_missing_file_of_final_weights_is_damage_and_no_difference(
+    said: Said, home: Path, at: int
+) -> None:
+    """Its length, its head, and a weight: the file is wrong, so nothing is said about the record."""
+    path = folder_of(home).artifacts / "weights.safetensors"
+    flip(path, at)
+    assert "weights.safetensors: its bytes changed" in said("replay", "first", "--gradients", code=1)
+    path.unlink()
+    assert "weights.safetensors: missing" in said("replay", "first", "--gradients", code=1)
 
 
 def test_a_session_again_is_a_run_that_verifies_without_the_old_one(said: Said, home: Path, tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ pytest.importorskip("sklearn")
 from safetensors.numpy import load
 from tests.unit.kinds.cnn_builders import candles_of, context_of, prepared_from, spec_of, training_of
 
-from lockstep.core.errors import DataError, InputError, MissingLibraryError, NetworkError, SpecError
+from lockstep.core.errors import DataError, InputError, MissingLibraryError, NetworkError, RefusedError, SpecError
 from lockstep.kinds.cnn import KIND
 from lockstep.kinds.cnn_spec import CnnSpec
+from lockstep.learning import baselines
 from lockstep.learning.record import SessionRecord
 from lockstep.learning.replay import recompute_session, replay_gradients
 from lockstep.learning.windows import CHANNELS
@@ -345,3 +346,156 @@ def test_profitability_is_what_the_better_side_would_have_made_net_of_cost(tmp_p
     assert samples.profitable[bars].tolist() == (moved > 0.001).tolist()
     # The head learns returns in units of the training rows' standard deviation.
     assert samples.returns[bars].std() == pytest.approx(1.0, rel=1e-5)
+
+
+ODD = """
+import torch
+from torch import nn
+
+
+class Plain(nn.Module):
+    def __init__(self, channels, window, classes):
+        super().__init__()
+        self.linear = nn.Linear(channels * window, classes + 2)
+        self.calls = 0
+
+    def heads(self, x):
+        out = self.linear(x.flatten(1))
+        return out[:, :-2], out[:, -2], out[:, -1]
+
+    def forward(self, x):
+        return self.heads(x)
+
+
+class ColumnInTraining(Plain):
+    def forward(self, x):
+        direction, value, confidence = self.heads(x)
+        return direction, value[:, None] if self.training else value, confidence
+
+
+class SqueezedAway(Plain):
+    def forward(self, x):
+        direction, value, confidence = self.heads(x)
+        return direction, value[:, None].squeeze(), confidence
+
+
+class NormedRows(Plain):
+    def __init__(self, channels, window, classes):
+        super().__init__(channels, window, classes)
+        self.norm = nn.BatchNorm1d(channels * window)
+
+    def forward(self, x):
+        return self.heads(self.norm(x.flatten(1)))
+
+
+class Detached(Plain):
+    def forward(self, x):
+        return tuple(head.detach() for head in self.heads(x))
+
+
+class Exits(Plain):
+    def forward(self, x):
+        if self.training:
+            raise SystemExit(0)
+        return self.heads(x)
+
+
+class Lazy(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.linear = nn.LazyLinear(classes + 2)
+
+
+class NanLater(Plain):
+    def forward(self, x):
+        direction, value, confidence = self.heads(x)
+        self.calls += not self.training
+        return direction * (float("nan") if self.calls > 3 else 1.0), value, confidence
+
+
+class FailsLater(Plain):
+    def forward(self, x):
+        self.calls += self.training
+        if self.calls > 8:
+            raise ValueError("enough")
+        return self.heads(x)
+
+
+class Shared(Plain):
+    def __init__(self, channels, window, classes):
+        super().__init__(channels, window, classes)
+        self.once = self.twice = nn.Linear(channels * window, channels * window)
+        self.still = nn.Linear(channels * window, channels * window).requires_grad_(False)
+        self.unused = nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.heads(self.twice(torch.relu(self.once(self.still(x.flatten(1))))))
+"""
+
+
+def odd(tmp_path: Path, name: str, **training: Any) -> dict[str, Any]:
+    (tmp_path / "home").mkdir(exist_ok=True)
+    (tmp_path / "home" / "odd.py").write_text(ODD)
+    return {"network": {"name": f"odd.py:{name}", "parameters": {}}, "training": training}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ColumnInTraining", r"for 64 windows the head expected_return has shape \(64,\); found \(64, 1\)"),
+        ("SqueezedAway", r"for 1 windows the head expected_return has shape \(1,\); found \(\). Use .squeeze\(1\)"),
+        ("Detached", "a head depends on a trained parameter; none does"),
+        ("Exits", r"odd.py:Exits, line \d+: .* in training mode: SystemExit"),
+        ("Lazy", "linear.weight would get its own at the first call"),
+    ],
+)
+def test_a_network_that_conforms_to_some_batches_only_is_refused_before_the_run_starts(
+    tmp_path: Path, name: str, message: str
+) -> None:
+    """Heads of another shape would be broadcast against their targets: a loss, and a wrong one."""
+    with pytest.raises(NetworkError, match=message):
+        prepared_from(tmp_path / "home", **odd(tmp_path, name))
+
+
+def test_a_norm_over_rows_is_refused_where_an_epoch_ends_with_one_row(tmp_path: Path) -> None:
+    rows = len(prepared_from(tmp_path / "home").payload.module.parts.train)
+    size = next(size for size in range(20, rows) if rows % size == 1)
+    with pytest.raises(NetworkError, match=r"more than 1 value per channel.*choose another training.batch_size"):
+        prepared_from(tmp_path / "home", **odd(tmp_path, "NormedRows", batch_size=size))
+    prepared_from(tmp_path / "home", **odd(tmp_path, "NormedRows", batch_size=size + 1))
+
+
+def test_a_network_that_evaluates_to_no_number_ends_the_session_before_an_epoch_is_chosen_by_it(tmp_path: Path) -> None:
+    """NaN < x and x < NaN are both false: the first epoch would have stayed the best for ever."""
+    with pytest.raises(RefusedError, match="evaluated, the head direction is finite; for bar"):
+        run(tmp_path, "run", **odd(tmp_path, "NanLater", epochs=8))
+
+
+def test_a_network_that_fails_later_is_named_as_what_failed(tmp_path: Path) -> None:
+    with pytest.raises(NetworkError, match="in training mode: ValueError: enough"):
+        run(tmp_path, "run", **odd(tmp_path, "FailsLater", epochs=8))
+
+
+def test_shared_frozen_and_unused_weights_are_trained_kept_and_replayed(tmp_path: Path) -> None:
+    folder, outcome, _ = run(tmp_path, "run", **odd(tmp_path, "Shared"))
+    assert replay_gradients(SessionRecord(folder)).steps == outcome.steps
+    kept = load((folder.artifacts / "weights.safetensors").read_bytes())
+    assert kept["once.weight"].tobytes() == kept["twice.weight"].tobytes()
+    seeds = prepared_from(tmp_path / "home", **odd(tmp_path, "Shared")).payload
+    first = {name: value.numpy() for name, value in seeds.make_network().state_dict().items()}
+    moved = {name for name in first if kept[name].tobytes() != first[name].tobytes()}
+    assert moved == {name for name in first if name.split(".")[0] in {"linear", "once", "twice"}}
+
+
+def test_a_rare_class_is_not_thinned_away_from_the_logistic_regression(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every third row of all may miss a class of two rows; every third of each class does not."""
+    module = prepared_from(tmp_path).payload.module
+    train = module.parts.train
+    module.labels.classes[train] = 1
+    module.labels.classes[train[[1, 4]]], module.labels.classes[train[[2, 5]]] = 0, 2
+    monkeypatch.setattr(baselines, "MOST_ROWS", len(train) // 3 + 1)
+    found = baselines.logistic(module, None)
+    assert found.predictions["test"].logits.shape == (len(module.parts.test), 3)
+    assert found.facts["rows"] == pytest.approx(len(train) / 3, abs=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,21 @@ def test_weights_come_from_the_given_stream_and_leave_the_global_generator_alone
     assert not np.array_equal(one, other)
 
 
+def test_what_a_file_makes_at_its_top_is_the_same_whichever_comes_first(context: PrepareContext) -> None:
+    """An estimate makes the network on the meta device, a resume draws its weights first; the file is run once."""
+    (context.base / "top.py").write_text(MINE + "\n\nSCALE = torch.randn(3)\nTRIED = Mine(3, 8, 3)\n")
+    code = code_of(context, "top.py:Mine")
+    code.on_meta(SIZES)
+    (loaded,) = (module for module in sys.modules.values() if "TRIED" in vars(module))
+    scale = loaded.SCALE.tolist()  # a tensor on the meta device holds no numbers
+    first = state_arrays(code.check_repeatable(SIZES, SEEDS))["heads.weight"]
+    del sys.modules[loaded.__name__]
+    again = state_arrays(code.check_repeatable(SIZES, SEEDS))["heads.weight"]
+    (loaded,) = (module for module in sys.modules.values() if "TRIED" in vars(module))
+    assert again.tobytes() == first.tobytes()
+    assert loaded.SCALE.tolist() == scale
+
+
 def test_an_instance_brings_its_weights_and_they_are_pinned_by_digest(context: PrepareContext) -> None:
     kind = code_of(context)._class()
     given = kind(**SIZES)
@@ -101,7 +117,8 @@ def test_an_instance_brings_its_weights_and_they_are_pinned_by_digest(context: P
     folder = folder_of(code, context.home / "run")
     digest = folder.read("data")[INITIAL]
     assert digest in folder.read("data")["snapshots"]
-    again = network_code.from_run(NetworkTable(name=code.name), folder, PrepareContext(home=context.home), BUILT_IN)
+    here = PrepareContext(home=context.home)
+    again = network_code.from_run(NetworkTable(name=code.name), folder, here, BUILT_IN)
     assert again.identity().body() == code.identity().body()
     made, wanted = state_arrays(again.make(SIZES, SEEDS)), state_arrays(given)
     assert {name: array.tobytes() for name, array in made.items()} == {n: a.tobytes() for n, a in wanted.items()}
@@ -114,10 +131,10 @@ def test_an_instance_brings_its_weights_and_they_are_pinned_by_digest(context: P
     content[-1] ^= 1
     stored.write_bytes(content)
     with pytest.raises(IntegrityError, match="not the weights that the run began with"):
-        network_code.from_run(NetworkTable(name=code.name), folder, context, BUILT_IN)
+        network_code.from_run(NetworkTable(name=code.name), folder, here, BUILT_IN)
     stored.unlink()
     with pytest.raises(DataError, match="not in this home"):
-        network_code.from_run(NetworkTable(name=code.name), folder, context, BUILT_IN)
+        network_code.from_run(NetworkTable(name=code.name), folder, here, BUILT_IN)
 
 
 def test_a_built_in_network_is_named_and_brings_no_source(context: PrepareContext) -> None:

@@ -51,6 +51,21 @@ def test_numerics_name_what_changes_last_bits() -> None:
     assert all(isinstance(value, str) for value in entries.values())
 
 
+def test_rules_that_somebody_broke_in_the_process_are_put_in_force_again() -> None:
+    """A notebook's helper sets two of the switches and leaves TF32 and bfloat16 products on."""
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = True
+    torch.set_float32_matmul_precision("medium")
+    determinism.settle()
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert torch.get_float32_matmul_precision() == "highest"
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    determinism.settle()
+    assert torch.get_deterministic_debug_mode() == 2
+
+
 def test_devices_are_resolved_before_the_run() -> None:
     with pytest.raises(InputError, match="device is one of cpu, cuda, auto; found 'tpu'"):
         determinism.resolve_device("tpu")

@@ -148,7 +148,7 @@ def test_a_session_that_fell_to_norms_keeps_every_state_before_the_fall(tmp_path
     )
     assert large <= 20_000
     assert len(record.state_after(fall - 1)[WEIGHTS]) == record.description.layout.size
-    with pytest.raises(RefusedError, match=f"no gradients after step {fall - 1}"):
+    with pytest.raises(RefusedError, match=f"gradients up to step {fall - 1}: it fell"):
         record.state_after(STEPS - 1)
 
 

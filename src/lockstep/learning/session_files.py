@@ -1,0 +1,79 @@
+"""The files of a session against what journal and manifest say of them: what is missing is told, never left out.
+
+A frame that is cut, or whose head is damaged at the end of a segment, looks like one that was not written yet. The
+journal knows better: its line of a step comes after the step's frames. Needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lockstep.core import files
+from lockstep.core.errors import IntegrityError
+from lockstep.core.hashing import blake3_hex
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.runs.folder import RunFolder
+    from lockstep.runs.segments import SegmentReader
+
+
+def is_record(name: str) -> bool:
+    """Whether a file of a run's folder, by relative name, belongs to its steps."""
+    return name == "journal.jsonl" or name.startswith("segments/")
+
+
+def require_lengths(folder: RunFolder, which: Callable[[str], bool] = lambda name: True) -> None:
+    """Find cut and missing files of a complete run without reading them. Raises IntegrityError, DiskError.
+
+    Does nothing for a run that has not ended: nobody has sealed how long its files are.
+    """
+    if not folder.has("manifest"):
+        return
+    for name, entry in folder.read("manifest")["files"].items():
+        if not which(name):
+            continue
+        path = folder.path / name
+        length = path.stat().st_size if path.is_file() else None
+        if length != entry["length"]:
+            raise IntegrityError(
+                f"{path}: {'missing' if length is None else f'{length} bytes'}, but {entry['length']} were written. "
+                "Restore it from a copy."
+            )
+
+
+def sealed_bytes(folder: RunFolder, name: str) -> bytes | None:
+    """The bytes of a file of a complete run; None where the run has not ended or never had it.
+
+    Raises IntegrityError when they are not those that were sealed, DiskError.
+    """
+    entry = folder.read("manifest")["files"].get(name) if folder.has("manifest") else None
+    if entry is None:
+        return None
+    require_lengths(folder, lambda listed: listed == name)
+    path = folder.path / name
+    data = files.read_bytes(path)
+    if blake3_hex(data) != entry["blake3"]:
+        raise IntegrityError(f"{path}: its bytes changed since they were written. Not used; restore it from a copy.")
+    return data
+
+
+def every_row(folder: RunFolder, reader: SegmentReader, name: str, start: int, stop: int) -> dict[str, NDArray[Any]]:
+    """The columns, each (stop - start, ...), of a segment that has one row for each step in [start, stop).
+
+    Raises IntegrityError when rows are missing or damaged.
+    """
+    columns = reader.read(name, start=start, stop=stop)
+    rows = len(next(iter(columns.values()))) if columns else 0
+    if rows != stop - start:
+        raise missing(folder, name, f"{rows} rows for the steps {start} to {stop - 1}")
+    return columns
+
+
+def missing(folder: RunFolder, name: str, found: str) -> IntegrityError:
+    """The error for frames of a segment that the journal knows and the segment does not have."""
+    # A power cut may take frames that no checkpoint stands on yet; such steps are computed again.
+    cure = "Restore it from a copy." if folder.has("manifest") else "Resume the run, or restore it from a copy."
+    return IntegrityError(f"{folder.segments / name}.*.seg: found {found}, though the journal has more. {cure}")
