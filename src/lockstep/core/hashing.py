@@ -7,6 +7,7 @@ writer, the values do not. A digest is 64 lower-case hex digits.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,16 +31,24 @@ def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
 
     if array.dtype.hasobject:
         raise TypeError(f"only numeric arrays have a digest, found dtype {array.dtype}: code text as integers first")
+    if array.flags.c_contiguous and array.dtype.str[0] != ">":
+        return array
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
 
 
+@lru_cache(maxsize=1024)
+def _head(name: str, dtype: str, shape: tuple[int, ...]) -> bytes:
+    """Name, dtype and shape with their lengths, so that no two different inputs share their bytes."""
+    head = f"{len(name)}:{name}|{dtype}|{','.join(map(str, shape))}|".encode()
+    return len(head).to_bytes(8, "little") + head
+
+
 def _feed(hasher: blake3, name: str, array: NDArray[Any]) -> None:
-    """Name, dtype and shape go in with their lengths, so that no two different inputs share their bytes."""
+    # Once per array and training step: a state of ten small arrays costs more here than in the hash.
     plain = _little_endian(array)
-    head = f"{len(name)}:{name}|{plain.dtype.str}|{','.join(map(str, array.shape))}|".encode()
-    hasher.update(len(head).to_bytes(8, "little"))
-    hasher.update(head)
-    hasher.update(plain.reshape(-1).view("u1").data if plain.size else b"")
+    hasher.update(_head(name, plain.dtype.str, array.shape))
+    if plain.size:
+        hasher.update(plain.reshape(-1).view("u1").data)
 
 
 def digest_array(array: NDArray[Any]) -> str:
