@@ -21,7 +21,7 @@ from lockstep.learning.outcomes import TrainingOutcome
 from lockstep.learning.record import RLTrainingStep, SessionRecord
 from lockstep.learning.replay import replay_gradients
 from lockstep.learning.sessions import list_sessions, load_session
-from lockstep.rl import ProfitWeightedExperienceBuffer, RLExperience
+from lockstep.rl import PrioritizedExperienceBuffer, ProfitWeightedExperienceBuffer, RLExperience
 from lockstep.rl.actor_critic import ActorCritic
 from lockstep.rl.double_dqn import DoubleDQN
 from lockstep.rl.live import LiveStep
@@ -215,6 +215,12 @@ def test_what_is_no_agent_is_refused_with_what_it_lacks() -> None:
 
     with pytest.raises(InputError, match="found Half, which lacks describe, explore, get_state, learner"):
         RLTrainer(Half())  # type: ignore[arg-type]
+
+
+def test_a_buffer_that_draws_by_other_rules_is_refused() -> None:
+    """Its second argument of `sample_batch` is another one: True would be taken for a beta of 1."""
+    with pytest.raises(InputError, match="found PrioritizedExperienceBuffer"):
+        RLTrainer(agent(), PrioritizedExperienceBuffer(8))  # type: ignore[arg-type]
 
 
 def test_an_empty_buffer_and_a_spec_without_objects_are_refused(tmp_path: Path) -> None:

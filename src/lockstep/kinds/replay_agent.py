@@ -40,6 +40,8 @@ _LINE_BYTES: Final = 400
 """Of the journal, beside what every gradient training writes."""
 _FACT_BYTES: Final = 44
 """Of an experience in the record, beside its observations."""
+_FRAME_BYTES: Final = 64
+"""Head and seal of a frame."""
 _HELD_BYTES: Final = 300
 """An experience in the buffer, beside its observations: 16 columns of 8 bytes, its number, the sum trees."""
 _KEPT_BYTES: Final = 88
@@ -183,14 +185,17 @@ def _estimate(plan: Plan, context: PrepareContext) -> tuple[Estimate, list[str]]
     from lockstep.learning.estimate import estimate_of
 
     spec, table, module = plan.spec, plan.settings(), _on_meta(plan)
+    observations = 2 * 4 * plan.shape().inputs  # before and after, float32
+    each = observations + _FACT_BYTES
     updates = spec.training.updates
     told = estimate_of(
         module,
         plan.optimizer(),
         spec.recording.settings(),
         steps=updates,
-        # The td error of each experience lies beside its id, and its weight where it has one.
-        batch=(3 if spec.buffer.mode == "prioritized" else 2) * spec.training.batch_size,
+        # The td error of each experience lies beside its id, and its weight where it has one; and what was lived.
+        batch=(3 if spec.buffer.mode == "prioritized" else 2) * spec.training.batch_size
+        + math.ceil((_FRAME_BYTES + spec.training.steps_per_update * each) / 8),
         losses=2 if spec.agent.algorithm == "double_dqn" else 4,
     )
     # The line of bytes counts a target network at every step; the estimate below knows better.
@@ -201,8 +206,7 @@ def _estimate(plan: Plan, context: PrepareContext) -> tuple[Estimate, list[str]]
     else:
         found, seconds = _rehearsed(plan, told.state_bytes)
     lived = spec.training.learning_starts + spec.training.steps_per_update * told.last_step
-    observations = 2 * 4 * plan.shape().inputs  # before and after, float32
-    written = lived * (observations + _FACT_BYTES) + (64 + _LINE_BYTES) * told.last_step
+    written = spec.training.learning_starts * each + _LINE_BYTES * told.last_step
     if spec.recording.level == "full" and table.tau == 1.0:
         # Buffers are written when they change: here when the target network is copied.
         held = sum(value.numel() * value.element_size() for value in module.buffers())

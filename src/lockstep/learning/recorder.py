@@ -242,6 +242,10 @@ class Recorder:
         due = (step + 1) % self._recording.digest_every == 0
         return segments, {"state": self._learner.digest()} if due else {}
 
+    def count(self, columns: Columns) -> None:
+        """Count a frame of a segment that the training adds itself: `max_bytes` is for all segments."""
+        self._bytes += _frame_bytes(columns)
+
     def get_state(self) -> dict[str, Any]:
         """For a checkpoint."""
         return {"bytes": self._bytes, "fallen": self._fallen}

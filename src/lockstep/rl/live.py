@@ -87,6 +87,11 @@ class LiveTrainer:
                 f"a trainer takes an agent with {', '.join(_MEMBERS)} (lockstep.rl.agent.Agent); found "
                 f"{type(agent).__name__}, which lacks {', '.join(lacking)}."
             )
+        if buffer is not None and not isinstance(buffer, ProfitWeightedExperienceBuffer):
+            raise InputError(
+                f"a trainer's buffer is a ProfitWeightedExperienceBuffer; found {type(buffer).__name__}. Training from "
+                'others is for a spec: kind = "replay-agent", [buffer] mode = "prioritized" or "uniform".'
+            )
         self.agent = agent
         self.buffer = buffer if buffer is not None else ProfitWeightedExperienceBuffer(seed=seed)
         self._values = StepValues()

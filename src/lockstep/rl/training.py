@@ -233,6 +233,7 @@ class ReplayTraining:
         segments, digests = self._recorder.record(index, made.update, facts, before)
         if added is not None:
             segments[EXPERIENCES] = added
+            self._recorder.count(added)
         scalars: dict[str, Any] = {
             "loss": made.update.losses,
             "learning_rate": made.update.learning_rate,

@@ -367,6 +367,21 @@ def test_the_estimate_is_near_what_a_run_takes_on_disk(tmp_path: Path) -> None:
     assert prepared.estimate.disk_bytes == pytest.approx(taken, rel=0.2)
 
 
+def test_what_is_lived_counts_towards_the_limit_of_bytes(tmp_path: Path) -> None:
+    """48 experiences of 196 bytes each before every update: 9 kB beside 2 kB of the rest. The limit is passed by one
+    update's at most, the session ends there, and the estimate says where."""
+    tables: dict[str, Any] = {"training": {"updates": 60, "steps_per_update": 48}, "recording": {"max_bytes": 150_000}}
+    prepared = prepared_of(market(), tmp_path, **tables)
+    folder = run_of(market(), tmp_path, tmp_path / "run", **tables)
+    summary = folder.result()
+    taken = sum(path.stat().st_size for path in folder.segments.iterdir())
+    assert summary["ended"] == "max_bytes"
+    assert 135_000 < taken < 165_000
+    assert summary["segment_bytes"] == pytest.approx(taken, rel=0.03)
+    assert prepared.estimate is not None
+    assert prepared.estimate.steps == pytest.approx(summary["steps"], abs=2)
+
+
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
