@@ -85,7 +85,7 @@ class EpisodesKind:
         from lockstep.kinds.episodes_training import check_network
 
         payload = cast("_Payload", prepared.payload)
-        check_network(payload.network, payload.pinned, prepared.spec.seed)
+        check_network(payload.network, payload.pinned, cast("EpisodesSpec", prepared.spec))
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The training, at its start."""
