@@ -152,7 +152,7 @@ def _step(view: StepView) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    from lockstep.cli.summary import facts
+    from lockstep.cli.pieces import facts
     from lockstep.cli.words import NOTHING, count, number
 
     losses = ", ".join(f"{name} {number(value)}" for name, value in view.losses.items())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
+from lockstep.cli.pieces import luck, metrics_table
 from lockstep.cli.words import count, counted, number
 
 if TYPE_CHECKING:
@@ -60,9 +61,6 @@ def _experiences(replay: Mapping[str, Any]) -> str:
 
 def body(summary: Mapping[str, Any]) -> list[RenderableType]:
     """The test part beside its baselines, and what may be said of it."""
-    # Here, because `summary` imports this module for `head`.
-    from lockstep.cli.summary import luck, metrics_table
-
     test = summary["test"]
     baselines = test["baselines"]
     beside = {"buy and hold": baselines["buy_and_hold"], "always flat": baselines["always_flat"]}

@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from lockstep.cli.summary import facts
+from lockstep.cli.pieces import facts
 from lockstep.cli.words import NOTHING, count, instant, number, size
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import threading
 from collections.abc import Iterator
@@ -84,6 +85,10 @@ class FileSystem:
         """Create a folder and its parents, unless they are there."""
         path.mkdir(parents=True, exist_ok=True)
 
+    def mkdir_new(self, path: Path) -> None:
+        """Create a folder, which must not exist."""
+        path.mkdir()
+
     def fsync_folder(self, folder: Path) -> None:
         """Force a folder's entries (creations, renames, removals) to the device."""
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -114,6 +119,25 @@ def make_folder(path: Path) -> None:
             fs.fsync_folder(folder.parent)
     except OSError as error:
         raise disk_error("create the folder", path, error) from error
+
+
+def make_new_folder(path: Path) -> Path:
+    """Create a folder that nobody else has, durably: `path`, or that with _2, _3 ... where it is taken; returns it.
+
+    Raises DiskError.
+    """
+    make_folder(path.parent)
+    for number in itertools.count(1):
+        wanted = path if number == 1 else path.with_name(f"{path.name}_{number}")
+        try:
+            fs.mkdir_new(wanted)
+            fs.fsync_folder(wanted.parent)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise disk_error("create the folder", wanted, error) from error
+        break
+    return wanted
 
 
 def temporary_path(path: Path) -> Path:

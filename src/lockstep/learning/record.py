@@ -80,7 +80,7 @@ class SessionRecord:
         if "record" not in first:
             raise RefusedError(
                 f"{folder.path}: holds no step of a gradient training, so there is nothing to replay. Resume it first, "
-                "or choose a run whose kind learns by gradients."
+                "or choose a run whose kind records gradients; lockstep verify computes any run again."
             )
         self.description = Description.from_json(first["record"])
         # Frames of a step that the journal does not have yet belong to nothing.

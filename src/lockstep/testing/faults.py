@@ -75,6 +75,11 @@ class CountingFileSystem(files.FileSystem):
         self.before("mkdir")
         super().mkdir(path)
 
+    def mkdir_new(self, path: Path) -> None:
+        """See `FileSystem`."""
+        self.before("mkdir")
+        super().mkdir_new(path)
+
     def fsync_folder(self, folder: Path) -> None:
         """See `FileSystem`."""
         self.before("fsync_folder")

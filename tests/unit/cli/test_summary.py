@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from lockstep.cli.summary import metrics_table
+from lockstep.cli.pieces import metrics_table
 from lockstep.engine.metrics import Metric
 
 METRICS: dict[str, Any] = {str(metric): 12.345 for metric in Metric} | {"total_trades": 1234}

@@ -157,3 +157,19 @@ def test_a_file_in_a_folders_place_is_named_with_its_cure(tmp_path: Path) -> Non
     (tmp_path / "home").write_bytes(b"")
     with pytest.raises(DiskError, match=r"cannot create the folder .*home/runs: .* choose another"):
         files.make_folder(tmp_path / "home" / "runs")
+
+
+def test_a_new_folder_is_nobody_elses(tmp_path: Path) -> None:
+    """Many at once ask for one name; each gets a folder of its own."""
+    made: list[Path] = []
+    threads = [
+        threading.Thread(target=lambda: made.append(files.make_new_folder(tmp_path / "deep" / "x"))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {path.name for path in made} == {"x"} | {f"x_{number}" for number in range(2, 9)}
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DiskError, match="cannot create the folder"):
+        files.make_new_folder(tmp_path / "file" / "x")

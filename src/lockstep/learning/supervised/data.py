@@ -54,7 +54,9 @@ class Samples:
                 )
             if not np.isfinite(array).all():
                 row = int(np.argwhere(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))[0, 0])
-                raise DataError(f"input {name!r}, sample {row}: not a finite number. Remove or repair the sample.")
+                raise DataError(
+                    f"input {name!r}, sample {row}: no finite number in float32. Remove or repair the sample."
+                )
         if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
             found = self.labels[(self.labels < 0) | (self.labels >= len(self.classes))][0]
             raise DataError(f"labels are 0 to {len(self.classes) - 1}, places in the list of classes; found {found}")
@@ -230,8 +232,8 @@ def samples_of(dataset: Any, *, classes: tuple[str, ...] | None = None) -> Sampl
         y = _stacked("label", columns[-1])
     else:
         raise DataError(
-            f"a data set is Samples, (x, y), ({{name: x}}, y) or rows of (input, ..., label); found "
-            f"{type(dataset).__name__}"
+            f"a data set is Samples, (x, y), ({{name: x}}, y) or rows of (input, ..., label), at least one; found "
+            f"{'an empty ' if hasattr(dataset, '__len__') and len(dataset) == 0 else ''}{type(dataset).__name__}"
         )
     labels = _labels(y, classes)
     if classes is None:

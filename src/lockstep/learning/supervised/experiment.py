@@ -1,6 +1,6 @@
 """A whole experiment (SPEC 11.4): data, training, evaluation, figures, in one folder named after it.
 
-    results/NAME_YYYYMMDD_HHMMSS/
+    results/NAME_YYYYMMDD_HHMMSS/   (with _2, _3 ... where another experiment of the name began in the same second)
         config.json                 the configuration with every default filled in
         training/                   what train_pytorch_model wrote
         training_history.json       its history once more
@@ -25,7 +25,7 @@ from pydantic import Field
 from lockstep.core import files
 from lockstep.core.errors import InputError
 from lockstep.learning.supervised import metrics, plots, run_log
-from lockstep.learning.supervised.data import Samples, pattern_samples, samples_of, three_parts
+from lockstep.learning.supervised.data import Parts, Samples, pattern_samples, samples_of, seen_before, three_parts
 from lockstep.learning.supervised.history import save_history
 from lockstep.learning.supervised.pytorch_trainer import train_pytorch_model
 from lockstep.learning.supervised.torch_net import PatternNet
@@ -134,7 +134,7 @@ class ExperimentRunner:
         plots.require_matplotlib()
         config = self.config
         stamp = run_log.now(self._clock).strftime("%Y%m%d_%H%M%S")
-        folder = Path(config.experiment.output_root) / f"{config.experiment.name}_{stamp}"
+        folder = files.make_new_folder(Path(config.experiment.output_root) / f"{config.experiment.name}_{stamp}")
         for name in FOLDERS:
             files.make_folder(folder / name)
         logger = run_log.log_to(
@@ -150,6 +150,11 @@ class ExperimentRunner:
                 0 if validation is None else len(validation),
                 len(test),
             )
+            if known := seen_before(Parts(train=train, validation=validation, test=test)):
+                logger.warning(
+                    "%d of the samples held out are also trained on, equal bit by bit: figures on them test nothing",
+                    known,
+                )
             _, history = self._train_model(config, train, validation, folder)
             model = self._best_model(train, folder)
             figures = self._evaluate(model, test, history, folder)
@@ -230,7 +235,7 @@ class ExperimentRunner:
                 roc, title="ROC curves", labels=("False positive rate", "True positive rate"), diagonal=True
             ),
             "precision_recall.png": plots.curves_png(
-                recall, title="Precision and recall", labels=("Recall", "Precision")
+                recall, title="Precision and recall", labels=("Recall", "Precision"), steps=True
             ),
             "training_history.png": plots.history_png(history),
         }

@@ -109,7 +109,7 @@ def train(
         run_log.log_epochs_begin(logger)
         for update in fit.steps():
             if update.ended is not None:
-                run_log.log_epoch(logger, update.ended, epochs)
+                run_log.log_epoch(logger, update.ended, epochs, keeps_best=False)
         history = keras_history(fit.progress, test_size=test_size, validation_split=validation_split, seed=seed)
         history["timestamp"] = run_log.timestamp(clock)
         folder = Path(output_dir)

@@ -82,13 +82,15 @@ def curves_png(
     title: str,
     labels: tuple[str, str],
     diagonal: bool = False,
+    steps: bool = False,
 ) -> bytes:
-    """One line per name, (x, y) each, on the unit square: ROC and precision-recall curves."""
+    """One line per name, (x, y) each, on the unit square: ROC curves, and in steps those of precision over recall,
+    between whose points no straight line leads (the area below is then the average precision)."""
 
     def draw(axes: Any) -> None:
         (axis,) = axes
         for name, (x, y) in curves.items():
-            axis.plot(x, y, label=name)
+            axis.plot(x, y, label=name, drawstyle="steps-pre" if steps else "default")
         if diagonal:
             axis.plot([0.0, 1.0], [0.0, 1.0], "--", color="grey", label="chance")
         axis.set(title=title, xlabel=labels[0], ylabel=labels[1], xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
@@ -98,6 +100,9 @@ def curves_png(
 
 
 def _curves(axis: Any, history: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no epoch 1.2
     for name, label in names.items():
         values = history.get(name)
         if values and None not in values:

@@ -188,7 +188,7 @@ def _run(fitted: Classifier, manager: CheckpointManager, logger: logging.Logger)
             continue
         ended = fitted.progress.epochs[-1]
         told = ended.number
-        run_log.log_epoch(logger, ended, epochs)
+        run_log.log_epoch(logger, ended, epochs, keeps_best=True)
         manager.save_checkpoint(
             fitted.model, ended.number, ended.loss, is_best=ended.is_best, is_last=ended.number == epochs
         )

@@ -112,12 +112,15 @@ def log_epochs_begin(logger: logging.Logger) -> None:
     logger.info(_THIN_RULE)
 
 
-def log_epoch(logger: logging.Logger, epoch: Epoch, epochs: int) -> None:
-    """One line per epoch, marked where its loss is the lowest so far."""
+def log_epoch(logger: logging.Logger, epoch: Epoch, epochs: int, *, keeps_best: bool) -> None:
+    """One line per epoch. Where `keeps_best`, one whose loss is the lowest so far is marked: it is saved as the best.
+
+    Mark and saved model go together (SPEC 11.1), so a trainer that saves the last one only marks nothing.
+    """
     parts = [f"Epoch [{epoch.number:3d}/{epochs}] | Loss: {epoch.loss:.4f}"]
     if epoch.val_loss is not None:
         parts.append(f"Val loss: {epoch.val_loss:.4f} | Val accuracy: {epoch.val_accuracy:.4f}")
-    if epoch.is_best:
+    if epoch.is_best and keeps_best:
         parts.append("BEST")
     logger.info(" | ".join(parts))
 

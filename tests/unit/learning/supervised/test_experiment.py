@@ -27,6 +27,16 @@ def config(root: Path, **tables: Any) -> dict[str, Any]:
     }
 
 
+class Still:
+    """A clock that stands still."""
+
+    def utc_ms(self) -> int:
+        return 1_700_000_000_000
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
 class Spy:
     """Stands for train_pytorch_model and notes what it was given."""
 
@@ -167,3 +177,21 @@ def test_a_configuration_that_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("[]")
     with pytest.raises(InputError, match="an object of tables; found list"):
         ExperimentRunner(tmp_path / "bad.json")
+
+
+def test_two_experiments_of_one_name_and_second_do_not_meet(tmp_path: Path) -> None:
+    """Started side by side, as a loop over seeds does; the clock stands still."""
+    values = config(tmp_path, training={"epochs": 1, "val_split": 0.0})
+    one, two = (ExperimentRunner({**values, "random_seed": seed}, clock=Still()).run() for seed in (1, 2))
+    assert two.folder.name == f"{one.folder.name}_2"
+    seeds = [json.loads((item.folder / "reports/metrics.json").read_text())["metadata"]["seed"] for item in (one, two)]
+    assert seeds == [1, 2]
+
+
+def test_samples_held_out_that_are_trained_on_as_well_are_told(tmp_path: Path) -> None:
+    """Eight samples, each five times: whatever is held out was seen."""
+    x, labels = np.arange(40.0)[:, None] % 8, np.arange(40) % 2
+    values = config(tmp_path, data={"source": "python"}, training={"epochs": 1, "val_split": 0.0})
+    folder = ExperimentRunner(values, dataset=(x, labels)).run().folder
+    (log,) = (folder / "logs").iterdir()
+    assert "WARNING - 8 of the samples held out are also trained on" in log.read_text()

@@ -161,6 +161,7 @@ def test_the_default_data_set_is_four_patterns_of_200_images(
     assert "Dataset created: 512 samples, 4 batches, 288 held out" in console.out
     assert "STARTING REPRODUCIBLE TRAINING" in console.out
     assert " - train - INFO - Epoch [  1/1] | Loss: " in console.out
+    assert "BEST" not in console.out, "mark and saved best model go together, and only the last one is saved here"
     assert console.err == ""
 
 
