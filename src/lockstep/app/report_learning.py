@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lockstep.app.results import TrainResult
-    from lockstep.learning.overview import Binned, NormsInBins, Overview
-    from lockstep.learning.sessions import TrainingSession
+    from lockstep.learning.gradients.overview import Binned, NormsInBins, Overview
+    from lockstep.learning.gradients.sessions import TrainingSession
     from lockstep.reports.charts import Series
     from lockstep.runs.folder import RunFolder
 
@@ -32,8 +32,8 @@ _BAND: Final = "Where many steps share a point, the line is their mean and the b
 
 def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
     """Nothing for a run without a step of a gradient training."""
-    from lockstep.learning.overview import Overview
-    from lockstep.learning.sessions import load_session
+    from lockstep.learning.gradients.overview import Overview
+    from lockstep.learning.gradients.sessions import load_session
 
     try:
         overview = Overview(folder)

@@ -18,7 +18,7 @@ from lockstep import bootstrap
 from lockstep.app.timing import seconds_of_training
 from lockstep.cli.main import run as command_line
 from lockstep.core.errors import InputError, Interrupted, RefusedError, UnknownNameError
-from lockstep.learning.record import SessionRecord
+from lockstep.learning.gradients.record import SessionRecord
 from lockstep.runs import registry
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.folder import RunFolder

@@ -26,8 +26,8 @@ from lockstep import bootstrap
 from lockstep.app.report import ReportResult, report_page
 from lockstep.cli.main import run as command_line
 from lockstep.core.errors import InputError, IntegrityError, Interrupted
-from lockstep.learning.overview import Overview, edges, layers
-from lockstep.learning.record import SessionRecord
+from lockstep.learning.gradients.overview import Overview, edges, layers
+from lockstep.learning.gradients.record import SessionRecord
 from lockstep.reports.html import page_html
 from lockstep.runs import registry
 from lockstep.runs.cancel import Cancel
