@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.unit.learning.episode_markets import collected, plan, trending
-from tests.unit.learning.test_episodes import scored
+from tests.unit.learning.episodes.test_episode import scored
 
 from lockstep.core.errors import DataError, IntegrityError, RefusedError
 from lockstep.learning.episodes import store as episodes_store

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.unit.learning.episode_markets import collected, plan, trending
-from tests.unit.learning.test_episodes import book as some_book
-from tests.unit.learning.test_episodes import episode, scored
+from tests.unit.learning.episodes.test_episode import book as some_book
+from tests.unit.learning.episodes.test_episode import episode, scored
 
 from lockstep.core.errors import DataError, DiskError, IntegrityError, RefusedError
 from lockstep.learning.episodes import columns as episodes_columns
