@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tests.unit.market.bars import HOUR, MONDAY
 from tests.unit.market.package_cases import LAYOUT, NOW, PLAN, market, package
+from tests.unit.market.packages.test_build import streamed
 from tests.unit.market.test_orderbook import feed
-from tests.unit.market.test_packages_build import streamed
 
 from lockstep.market.candles import Candles
 from lockstep.market.orderbook import Trades

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.market.bars import DAY, HOUR, MONDAY
 from tests.unit.market.package_cases import PLAN, market
-from tests.unit.market.test_packages_build import built, streamed
+from tests.unit.market.packages.test_build import built, streamed
 
 from lockstep.market.candles import Candles
 from lockstep.market.packages.build import PackagePlan

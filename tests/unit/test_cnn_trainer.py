@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 import torch
 from safetensors.numpy import load
 from tests.unit.learning.episode_markets import SYMBOL, WINDOW, collected, plan, trending
-from tests.unit.learning.test_episodes import NOW, episode, scored
+from tests.unit.learning.episodes.test_episode import NOW, episode, scored
 from tests.unit.market.package_cases import package
 from tests.unit.three_heads import ThreeHeads
 
