@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lockstep import bootstrap
+from lockstep.core.errors import InputError, RefusedError
+from lockstep.kinds.agent_replay import session_of
+from lockstep.kinds.agent_session import KIND, start_of
 from lockstep.learning.record import SessionRecord
 from lockstep.rl.live import LiveTrainer
 from lockstep.runs.checkpoint import CheckpointStore
@@ -110,16 +113,35 @@ class RLTrainer(LiveTrainer):
     def resume(self, run: str = "last") -> ProfitWeightedTraining:
         """Go on with a session that was stopped or killed; then agent and buffer are as if it never had been.
 
-        The buffer has to be the one that the session began with. Raises RefusedError for an agent that is not built in.
+        What the buffer holds now makes no difference; its capacity and rules have to be those of the session. Raises
+        RefusedError for an agent that is not built in and for a run that no trainer began.
         """
-        available, profitable = len(self.buffer), self.buffer.profitable_size
-        result = bootstrap.resume(run, home=self._home)
+        folder = bootstrap.run_folder(run, home=self._home)
+        spec = folder.read("spec")
+        if spec.get("kind") != KIND.name or session_of(folder).batches is not None:
+            raise RefusedError(
+                f"a trainer goes on with what train_profit_weighted began; run {folder.path.name} is none of those "
+                f"({spec.get('kind')}). Use lockstep resume."
+            )
+        start = start_of(folder, bootstrap.store_at(self._home).home)["buffer"]["store"]
+        self._require_alike(spec["buffer"])
+        result = bootstrap.resume(folder.path.name, home=self._home)
         store = CheckpointStore(RunFolder(result.folder).checkpoints)
         state = store.load(store.found()[-1]).state
-        observed = self.buffer.observed(state["buffer"]["store"]["ids"])
+        pair = start["observations"]
+        recorded = {"id": start["ids"], "state": pair[:, 0], "next_state": pair[:, 1]}
         self.agent.set_state(state["agent"])
-        self.buffer.set_state(state["buffer"], recorded=observed)
-        return self._told(result, available, profitable)
+        self.buffer.set_state(state["buffer"], recorded=recorded)
+        return self._told(result, len(self.buffer), self.buffer.profitable_size)
+
+    def _require_alike(self, wanted: Mapping[str, Any]) -> None:
+        here = {"capacity": self.buffer.capacity, **vars(self.buffer.rules)}
+        other = {name: wanted[name] for name, value in here.items() if wanted[name] != value}
+        if other:
+            raise InputError(
+                f"a session goes on with a buffer of its own capacity and rules, {other}; found "
+                f"{ {name: here[name] for name in other} }. Make the trainer with such a buffer."
+            )
 
     def _told(self, result: TrainResult, available: int, profitable: int) -> ProfitWeightedTraining:
         record = SessionRecord(RunFolder(result.folder))

@@ -177,12 +177,21 @@ def test_a_stopped_session_leaves_the_agent_as_it_was_and_resumes(tmp_path: Path
     with pytest.raises(Interrupted, match="stopped after 4 steps"):
         trainer.train_profit_weighted(updates=9, batch_size=16)
     assert trainer.agent.learner.digest() == before
+    with pytest.raises(InputError, match=r"capacity and rules, \{'capacity': .*found \{'capacity': 8\}"):
+        RLTrainer(agent(), ProfitWeightedExperienceBuffer(8), home=tmp_path / "stopped").resume()
+    trainer = RLTrainer(agent(7), filled_buffer(5), home=tmp_path / "stopped")  # another process has other objects
     told = trainer.resume()
     assert told.steps == 9
     assert trainer.agent.learner.digest() == whole.agent.learner.digest()
     assert trainer.buffer.check_valid() == (True, "")
     one, two = trainer.buffer.sample_batch(8), whole.buffer.sample_batch(8)
     assert np.array_equal(one.ids, two.ids)
+    assert np.array_equal(one.states, two.states)
+    monkeypatch.undo()
+    replayed = bootstrap.replay("last", mode="session", home=tmp_path / "stopped")
+    assert replayed.summary["state"] == whole.agent.learner.digest()
+    with pytest.raises(RefusedError, match="goes on with what train_profit_weighted began"):
+        trainer.resume(replayed.run_id)
 
 
 def test_an_agent_of_somebody_else_trains_in_sessions_and_replays_without_its_code(tmp_path: Path) -> None:

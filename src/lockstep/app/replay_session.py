@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lockstep.kinds.session_replay import ReplaysSessions
     from lockstep.learning.record import SessionRecord
     from lockstep.runs.folder import RunFolder
+    from lockstep.runs.kind import Kind
 
 SESSION: Final = "session"
 NETWORK: Final = "network"
@@ -66,8 +67,8 @@ def replay_session(
         )
     taker = cast("ReplaysSessions", kind)
     record = open_record(folder)
-    digest = _pin(record, top, ports.home / "snapshots")
-    values, objects = _values(folder, list(overrides), network, digest)
+    digest = _pin(kind, record, top, ports.home)
+    values, objects = _values(kind, folder, list(overrides), network, digest)
     spec = resolve(kind.spec_model, values, source="the spec of the replay")
     _require_same_samples(folder, full_body(spec), keys)
     # Restored, not prepared: the data are those that the old run pinned, wherever they once came from.
@@ -92,20 +93,25 @@ def replay_session(
     return run_to_its_end(kind.training(prepared, ports.context), new, ports)
 
 
-def _pin(record: SessionRecord, top: int | None, snapshots: Path) -> str:
-    from lockstep.kinds.session_replay import RecordedOrder, write_order
+def _pin(kind: Kind, record: SessionRecord, top: int | None, home: Path) -> str:
+    from lockstep.kinds.session_replay import PinsSamples, RecordedOrder, write_order
     from lockstep.learning.sessions import RecordedBatches
 
     if top is not None and top < 1:
         raise InputError(f"--top takes the most valuable steps, at least 1; found {top}")
-    batches = RecordedBatches(record, None if top is None else record.by_value()[:top])
-    return write_order(RecordedOrder.of(batches.ids(step) for step in range(batches.steps)), snapshots)
+    steps = None if top is None else record.by_value()[:top]
+    if isinstance(kind, PinsSamples):
+        return kind.pin_samples(record, steps, home)
+    batches = RecordedBatches(record, steps)
+    return write_order(RecordedOrder.of(batches.ids(step) for step in range(batches.steps)), home / "snapshots")
 
 
 def _values(
-    folder: RunFolder, overrides: list[str], network: Any, digest: str
+    kind: Kind, folder: RunFolder, overrides: list[str], network: Any, digest: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The old spec with the overrides and the batches on it, and what a spec can only name: another network."""
+    from lockstep.kinds.session_replay import PinsSamples
+
     last = ""
     for line in read_lines(folder.journal):
         last = line.hash
@@ -117,6 +123,8 @@ def _values(
         kept = before if _short(name_of(other)) == _short(before.get("name")) else {}
         old[NETWORK] = {**kept, "name": name_of(other)}
     values = load_spec(old, overrides)
+    if isinstance(kind, PinsSamples):
+        values = load_spec(kind.replay_base(old, values), overrides)
     values[SESSION] = {**_table(values, SESSION), "batches": digest, "replayed_from": last}
     return values, {} if other is None else {f"{NETWORK}.name": other}
 

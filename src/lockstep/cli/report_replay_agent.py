@@ -21,6 +21,7 @@ _MODES: Final = {
     "profit": "mainly from what turned out profitable",
     "uniform": "from all experiences alike",
     "prioritized": "by how far predictions were off",
+    "recorded": "from the batches of a recorded session",
 }
 
 

@@ -4,23 +4,30 @@ What `lockstep.rl_trainer.RLTrainer.train_profit_weighted` starts. The agent's s
 digest before the first update, so the session resumes, verifies and replays from its folder alone. An agent that is
 none of the built-in ones trains and replays from its gradients all the same; only computing it again needs its code,
 which a run's folder does not have.
+
+Gone through again (`replay --session`), an agent begins where the session began if that state is one of its own, else
+with weights of the seed.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
+import numpy as np
 from pydantic import Field
 
 from lockstep.core import files
 from lockstep.core.errors import DataError, InputError, IntegrityError, RefusedError
 from lockstep.core.hashing import blake3_hex
+from lockstep.kinds import agent_replay
+from lockstep.kinds.agent_replay import recorded_experiences
 from lockstep.kinds.gradient_spec import RecordingTable
 from lockstep.kinds.replay_agent_spec import BufferTable
+from lockstep.kinds.session_replay import SessionTable
 from lockstep.learning.supervised.libraries import require
 from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer, ReplayRules
 from lockstep.runs.checkpoint import Checkpoint
@@ -32,7 +39,9 @@ from lockstep.runs.spec import RunSpec, SpecModel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from lockstep.learning.record import SessionRecord
     from lockstep.rl.agent import Agent
+    from lockstep.rl.training import Buffer
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.training import State, Training
 
@@ -59,11 +68,12 @@ class AgentSessionSpec(RunSpec):
     buffer: BufferTable = BufferTable()
     training: SessionUpdatesTable = SessionUpdatesTable()
     recording: RecordingTable = RecordingTable()
+    session: SessionTable = SessionTable()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Start:
-    """An agent, a buffer, and the state that both begin the session with."""
+    """An agent, a buffer, and the state that both begin the session with; `description` is that of its agent."""
 
     agent: Agent
     buffer: ProfitWeightedExperienceBuffer
@@ -75,6 +85,7 @@ class AgentSessionKind:
 
     name: Final = "agent-session"
     spec_model: Final = AgentSessionSpec
+    sample_keys: Final = ("symbol", "buffer", "training")
 
     def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:
         """Pin agent and buffer as they are. `context.python_objects` holds both: "session.agent", "session.buffer".
@@ -90,9 +101,10 @@ class AgentSessionKind:
                 "lockstep.rl_trainer.RLTrainer(agent).train_profit_weighted(). A spec file trains with "
                 'kind = "replay-agent".'
             )
-        state = {"agent": agent.get_state(), "buffer": buffer.get_state()}
+        description = dict(agent.describe())
+        state = {"agent": agent.get_state(), "buffer": buffer.get_state(), "description": description}
         digest = _write(state, context.snapshots)
-        wanted = wanted.model_copy(update={"agent": dict(agent.describe()), "buffer": _table(buffer)})
+        wanted = wanted.model_copy(update={"agent": description, "buffer": _table(buffer)})
         start = _Start(agent=agent, buffer=buffer, state=state)
         body = {"digest": digest, "experiences": len(buffer), "snapshots": [digest], "agent_source": _source(agent)}
         return _prepared(wanted, body, start, estimate=_estimate(wanted, agent))
@@ -111,32 +123,84 @@ class AgentSessionKind:
                 f"run {folder.path.name} trained an agent of the user's, {wanted.agent.get('algorithm')!r}, whose code "
                 "is not part of a run. Its gradients replay without it: lockstep replay RUN --gradients."
             )
-        state = _read(body["digest"], context.snapshots)
-        agent = rebuild(wanted.agent, seeds=SeedTree(wanted.seed))
+        state = start_of(folder, context.home)
+        try:
+            agent = rebuild(wanted.agent, seeds=SeedTree(wanted.seed))
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"agent describes a built-in agent, as run {folder.path.name} does; found one that cannot be made "
+                f"({error}). Change values of keys that it has."
+            ) from error
+        wanted = wanted.model_copy(update={"agent": agent.describe()})
         table = wanted.buffer
         buffer = ProfitWeightedExperienceBuffer(table.capacity, seed=wanted.seed, rules=_rules(table))
-        return _prepared(wanted, body, _Start(agent=agent, buffer=buffer, state=state))
+        names = {body["digest"], wanted.session.batches} - {None}
+        return _prepared(wanted, {**body, "snapshots": sorted(names)}, _Start(agent=agent, buffer=buffer, state=state))
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The training, at its start: agent and buffer are put to their pinned states."""
         from lockstep.learning.recorder import Recorder
+        from lockstep.rl.recorded import RecordedBuffer, RecordedReplay
         from lockstep.rl.training import FixedExperiences, Replay, ReplayTraining
 
         spec, start = cast("AgentSessionSpec", prepared.spec), cast("_Start", prepared.payload)
-        start.agent.set_state(start.state["agent"])
-        start.buffer.set_state(start.state["buffer"])
-        ids: NDArray[Any] = start.state["buffer"]["store"]["ids"]
+        if _begins_alike(start.state["description"], spec.agent):
+            start.agent.set_state(start.state["agent"])
+        recorded = recorded_experiences(spec.session, context.home)
+        if recorded is None:
+            start.buffer.set_state(start.state["buffer"])
+            ids: NDArray[Any] = start.state["buffer"]["store"]["ids"]
+            replay: Replay | RecordedReplay = Replay(updates=spec.training.updates, batch_size=spec.training.batch_size)
+            buffer: Buffer = start.buffer
+            source = FixedExperiences(start.buffer.observed(ids))
+        else:
+            replay, buffer = RecordedReplay(experiences=recorded), RecordedBuffer(recorded)
+            source = FixedExperiences({})
         return ReplayTraining(
             start.agent,
-            start.buffer,
+            buffer,
             Recorder(spec.recording.settings(), start.agent.learner),
-            Replay(updates=spec.training.updates, batch_size=spec.training.batch_size),
-            FixedExperiences(start.buffer.observed(ids)),
-            session={"model": spec.agent.get("algorithm"), "model_kind": "agent", "symbol": spec.symbol},
+            replay,
+            source,
+            session={
+                "model": spec.agent.get("algorithm"),
+                "model_kind": "agent",
+                "symbol": spec.symbol,
+                **spec.session.metadata(),
+            },
         )
+
+    def try_network(self, prepared: Prepared) -> None:
+        """Let the agent act once; it was made to restore the session."""
+        start = cast("_Start", prepared.payload)
+        shape = start.state["buffer"]["store"]["state_shape"]
+        start.agent.act(np.zeros((1, *shape), np.float32))
+
+    def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, home: Path) -> str:
+        """See `session_replay.PinsSamples`."""
+        state = start_of(record.folder, home)
+        return agent_replay.pin(record, steps, home, agent_replay.of_state(state["buffer"]["store"]))
+
+    def replay_base(self, old: Mapping[str, Any], wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Another algorithm begins with its own defaults, but for what all of them have."""
+        if wanted["agent"].get("algorithm") == old["agent"].get("algorithm"):
+            return old
+        settings = {name: old["agent"]["settings"][name] for name in ("gamma", "reward_scale", "clip_norm")}
+        return {**old, "agent": {**old["agent"], "settings": settings}}
 
 
 KIND: Final[Kind] = AgentSessionKind()
+
+
+def _begins_alike(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether the state of the agent that was `then` is one of the agent that is described `now`."""
+
+    def structure(agent: Mapping[str, Any]) -> tuple[Any, ...]:
+        # A temperature that is learned is a parameter.
+        learned = agent.get("settings", {}).get("target_entropy") is not None
+        return agent.get("algorithm"), agent.get("shape"), agent.get("optimizer", {}).get("name"), learned
+
+    return then == now or structure(then) == structure(now)
 
 
 def _require_torch() -> None:
@@ -214,8 +278,13 @@ def _write(state: State, snapshots: Path) -> str:
     return digest
 
 
-def _read(digest: str, snapshots: Path) -> State:
-    path = snapshots / f"{digest}{_SUFFIX}"
+def start_of(folder: RunFolder, home: Path) -> State:
+    """What a session began with: the states of agent and buffer, observations included, and the agent's description.
+
+    Raises DataError when the snapshot is not in `home`, IntegrityError when it is damaged.
+    """
+    digest = folder.read("data")["digest"]
+    path = home / "snapshots" / f"{digest}{_SUFFIX}"
     if not path.is_file():
         raise DataError(f"{path}: the start of the session is not there. Import the run again, or copy the file here.")
     data = files.read_bytes(path)

@@ -177,7 +177,7 @@ def _prepared(
 def _weights(plan: CnnPlan) -> Any:
     classes = plan.module.label_settings.classes
     labels = plan.module.labels.classes[plan.module.parts.train]
-    return class_weights(labels, len(classes), plan.spec.training.class_weights)
+    return class_weights(labels, classes, plan.spec.training.class_weights)
 
 
 def _training(plan: CnnPlan, context: RunContext | PrepareContext) -> GradientTraining:

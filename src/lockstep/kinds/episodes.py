@@ -84,8 +84,8 @@ class EpisodesKind:
         """Ask the network for its heads (`session_replay.ReplaysSessions`). Raises NetworkError."""
         from lockstep.kinds.episodes_training import check_network
 
-        payload, spec = cast("_Payload", prepared.payload), cast("EpisodesSpec", prepared.spec)
-        check_network(payload.network, payload.pinned, seed=spec.seed, batch_size=spec.training.batch_size)
+        payload = cast("_Payload", prepared.payload)
+        check_network(payload.network, payload.pinned, cast("EpisodesSpec", prepared.spec))
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The training, at its start."""

@@ -1,7 +1,8 @@
 """`kind = "replay-agent"`: an agent that trades one market, trained mainly on what turned out profitable (SPEC 9.6).
 
 prepare   candles pinned and cut in time, device decided, estimate      restore   the same from a run's folder
-training  `rl.training.ReplayTraining`: a step is an optimiser update and the environment steps before it
+training  `rl.training.ReplayTraining`: a step is an optimiser update and the environment steps before it, or an update
+          with a recorded batch where the session is gone through again
 
 torch is loaded when a run is prepared, not when the kind is looked up.
 """
@@ -13,19 +14,23 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from lockstep.kinds import rehearsal, strategy_data
-from lockstep.kinds.replay_agent_spec import ReplayAgentSpec
+from lockstep.kinds import agent_replay, rehearsal, strategy_data
+from lockstep.kinds.agent_replay import recorded_experiences, session_of
+from lockstep.kinds.replay_agent_spec import ALGORITHM_KEYS, ReplayAgentSpec
 from lockstep.learning.supervised.libraries import require
 from lockstep.runs.identity import CodeIdentity
 from lockstep.runs.kind import Estimate, Kind, PrepareContext, Prepared, RunContext
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from torch import nn
 
     from lockstep.kinds.replay_agent_plan import Plan
     from lockstep.kinds.strategy_data import Pinned
+    from lockstep.learning.record import SessionRecord
+    from lockstep.rl.recorded import RecordedExperiences
     from lockstep.rl.training import ReplayTraining
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.spec import RunSpec
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
 
 _LINE_BYTES: Final = 400
 """Of the journal, beside what every gradient training writes."""
+_FACT_BYTES: Final = 44
+"""Of an experience in the record, beside its observations."""
 _HELD_BYTES: Final = 300
 """An experience in the buffer, beside its observations: 16 columns of 8 bytes, its number, the sum trees."""
 _KEPT_BYTES: Final = 88
@@ -48,6 +55,11 @@ class ReplayAgentKind:
 
     name: Final = "replay-agent"
     spec_model: Final = ReplayAgentSpec
+    sample_keys: Final = (
+        "market", "data", "costs", "environment", "buffer",
+        "training.updates", "training.batch_size", "training.steps_per_update", "training.learning_starts",
+        "validation.validation_share", "validation.test_share", "validation.purge_bars",
+    )  # fmt: skip
 
     def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:
         """Load, clean and pin the candles, decide the device, time a few updates.
@@ -59,7 +71,7 @@ class ReplayAgentKind:
         from lockstep.learning.determinism import resolve_device
 
         wanted = cast("ReplayAgentSpec", spec)
-        wanted = wanted.model_copy(update={"device": resolve_device(wanted.device), "agent": wanted.agent.resolved()})
+        wanted = wanted.model_copy(update={"device": resolve_device(wanted.device)})
         pinned = strategy_data.pin(wanted, {}, context)
         plan = _plan(wanted, pinned)
         estimate, notes = _estimate(plan, context)
@@ -73,7 +85,25 @@ class ReplayAgentKind:
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The training, at its start."""
-        return _training(cast("Plan", prepared.payload))
+        plan = cast("Plan", prepared.payload)
+        return _training(plan, recorded_experiences(plan.spec.session, context.home))
+
+    def try_network(self, prepared: Prepared) -> None:
+        """Make the agent and let it act once."""
+        plan = cast("Plan", prepared.payload)
+        environment = plan.training_environment()
+        plan.agent().act(environment.reset()[None])
+
+    def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, home: Path) -> str:
+        """See `session_replay.PinsSamples`; a replay may be replayed."""
+        return agent_replay.pin(record, steps, home, recorded_experiences(session_of(record.folder), home))
+
+    def replay_base(self, old: Mapping[str, Any], wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Another algorithm begins with its own defaults."""
+        if wanted["agent"]["algorithm"] == old["agent"]["algorithm"]:
+            return old
+        kept = {name: value for name, value in old["agent"].items() if name not in ALGORITHM_KEYS}
+        return {**old, "agent": kept}
 
 
 KIND: Final[Kind] = ReplayAgentKind()
@@ -86,7 +116,7 @@ def _require_torch() -> None:
 def _plan(spec: ReplayAgentSpec, pinned: Pinned) -> Plan:
     from lockstep.kinds.replay_agent_plan import Plan
 
-    return Plan.of(spec, pinned)
+    return Plan.of(spec.model_copy(update={"agent": spec.agent.resolved()}), pinned)
 
 
 def _prepared(
@@ -98,9 +128,13 @@ def _prepared(
 ) -> Prepared:
     from lockstep.learning.determinism import numerics_entries
 
+    body = plan.pinned.body()
+    batches = plan.spec.session.batches
+    if batches is not None:
+        body["snapshots"] = sorted({*body["snapshots"], batches})
     return Prepared(
         spec=plan.spec,
-        data=plan.pinned.body(),
+        data=body,
         code=CodeIdentity.of(),
         payload=plan,
         origin={} if origin is None else origin,
@@ -110,24 +144,28 @@ def _prepared(
     )
 
 
-def _training(plan: Plan) -> ReplayTraining:
+def _training(plan: Plan, recorded: RecordedExperiences | None = None) -> ReplayTraining:
+    """`recorded` are the batches of the session that is gone through again; None for a session of its own."""
     from lockstep.kinds.replay_agent_result import Examination
     from lockstep.learning.recorder import Recorder
-    from lockstep.rl.training import ReplayTraining
+    from lockstep.rl.recorded import RecordedBuffer, RecordedReplay
+    from lockstep.rl.training import FixedExperiences, ReplayTraining
 
     agent, table = plan.agent(), plan.spec.training
+    replay = plan.replay() if recorded is None else RecordedReplay(experiences=recorded)
     return ReplayTraining(
         agent,
-        plan.buffer(),
+        plan.buffer() if recorded is None else RecordedBuffer(recorded),
         Recorder(plan.spec.recording.settings(), agent.learner),
-        plan.replay(),
-        plan.rollout(),
-        watcher=Examination(plan),
+        replay,
+        plan.rollout() if recorded is None else FixedExperiences({}),
+        watcher=Examination(plan, updates=replay.updates),
         rate=lambda step: table.rate(step, table.updates),
         session={
             "model": plan.spec.agent.algorithm,
             "model_kind": "agent",
             "symbol": plan.pinned.candles.symbol,
+            **plan.spec.session.metadata(),
         },
     )
 
@@ -151,8 +189,8 @@ def _estimate(plan: Plan, context: PrepareContext) -> tuple[Estimate, list[str]]
         plan.optimizer(),
         spec.recording.settings(),
         steps=updates,
-        # The td error of each experience lies beside its id.
-        batch=2 * spec.training.batch_size,
+        # The td error of each experience lies beside its id, and its weight where it has one.
+        batch=(3 if spec.buffer.mode == "prioritized" else 2) * spec.training.batch_size,
         losses=2 if spec.agent.algorithm == "double_dqn" else 4,
     )
     # The line of bytes counts a target network at every step; the estimate below knows better.
@@ -164,7 +202,7 @@ def _estimate(plan: Plan, context: PrepareContext) -> tuple[Estimate, list[str]]
         found, seconds = _rehearsed(plan, told.state_bytes)
     lived = spec.training.learning_starts + spec.training.steps_per_update * told.last_step
     observations = 2 * 4 * plan.shape().inputs  # before and after, float32
-    written = lived * (observations + 16) + (64 + _LINE_BYTES) * told.last_step
+    written = lived * (observations + _FACT_BYTES) + (64 + _LINE_BYTES) * told.last_step
     if spec.recording.level == "full" and table.tau == 1.0:
         # Buffers are written when they change: here when the target network is copied.
         held = sum(value.numel() * value.element_size() for value in module.buffers())
@@ -200,7 +238,7 @@ def _rehearsed(plan: Plan, state_bytes: int) -> tuple[rehearsal.Rehearsal, float
     )
     warm = _training(brief)
     next(warm.steps(), None)
-    Examination(plan).after(table.updates - 1, warm.agent)
+    Examination(plan, updates=1).after(0, warm.agent)
     training = _training(brief)
     updates, began = training.steps(), time.perf_counter()
     next(updates, None)
@@ -209,7 +247,7 @@ def _rehearsed(plan: Plan, state_bytes: int) -> tuple[rehearsal.Rehearsal, float
     if found.step_seconds is None:
         return found, lived
     began = time.perf_counter()
-    Examination(plan).after(table.updates - 1, training.agent)
+    Examination(plan, updates=1).after(0, training.agent)
     walk = time.perf_counter() - began
     walks = table.updates // plan.spec.validation.evaluate_every + _LAST_WALKS
     start = max(lived - found.step_seconds, 0.0) * table.learning_starts / few

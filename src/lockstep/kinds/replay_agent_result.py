@@ -44,9 +44,9 @@ class Examination(Watcher):
     """Walks through the validation part every n updates and after the last, keeps the weights of the best walk, and
     walks through the test part once, with those."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, updates: int) -> None:
         self._plan = plan
-        self._every, self._updates = plan.spec.validation.evaluate_every, plan.spec.training.updates
+        self._every, self._updates = plan.spec.validation.evaluate_every, updates
         self._best: dict[str, Any] | None = None
         self._arrays: dict[str, NDArray[Any]] = {}
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from lockstep.kinds.gradient_spec import Device, OptimizerTable, RecordingTable
+from lockstep.kinds.session_replay import SessionTable
 from lockstep.kinds.strategy_spec import CostsTable, DataTable, MarketTable
 from lockstep.runs.spec import NOT_IDENTITY, RunSpec, SpecModel
 
@@ -32,6 +33,10 @@ _DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "target_entropy": 0.89,
     },
 }
+
+
+ALGORITHM_KEYS: Final = frozenset(name for defaults in _DEFAULTS.values() for name in defaults)
+"""Keys of [agent] whose defaults are an algorithm's."""
 
 
 class EnvironmentTable(SpecModel):
@@ -165,6 +170,7 @@ class ReplayAgentSpec(RunSpec):
     training: AgentTrainingTable = AgentTrainingTable()
     validation: AgentValidationTable = AgentValidationTable()
     recording: RecordingTable = RecordingTable()
+    session: SessionTable = SessionTable()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

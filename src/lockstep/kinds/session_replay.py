@@ -9,15 +9,15 @@ A kind that learns by gradients from samples with numbers takes part with a meth
 
 and adds `spec.session.metadata()` to what `GradientTraining` says of the session. `lockstep replay RUN --session`
 writes the batches as a snapshot and names it in the spec, so the new run resumes, verifies and travels without the
-old one.
+old one. A kind whose samples are not in its data pins them too (`PinsSamples`; `agent_replay` does).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import Field
@@ -32,6 +32,7 @@ from lockstep.runs.spec import SpecModel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from lockstep.learning.record import SessionRecord
     from lockstep.runs.kind import Prepared
 
 SUFFIX: Final = ".batches"
@@ -65,6 +66,20 @@ class ReplaysSessions(Protocol):
         ...
 
 
+@runtime_checkable
+class PinsSamples(Protocol):
+    """A kind whose samples came to be while it trained, so that a replay has to take them from the record."""
+
+    def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, home: Path) -> str:
+        """Write batches and samples of `steps`, all where None, as a snapshot; returns its digest for the spec."""
+        ...
+
+    def replay_base(self, old: Mapping[str, Any], wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The old spec that overrides are put on, where `wanted` is what came of the first attempt: without the keys
+        that go with something that `wanted` has no more."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecordedOrder:
     """The samples of each step, in the place of `learning.training.Epochs`.
@@ -95,7 +110,13 @@ class RecordedOrder:
 
 def write_order(order: RecordedOrder, snapshots: Path) -> str:
     """Store an order under its digest; returns that. Raises DiskError."""
-    data = save({"numbers": order.numbers, "stops": order.stops})
+    return write_batches({"numbers": order.numbers, "stops": order.stops}, snapshots)
+
+
+def write_batches(arrays: Mapping[str, NDArray[Any]], snapshots: Path) -> str:
+    """Store what `session.batches` is to name, an order or more, under its digest; returns that. Raises DiskError."""
+    # C-contiguous: safetensors writes the memory as it lies.
+    data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     digest = blake3_hex(data)
     files.make_folder(snapshots)
     files.write_atomic(snapshots / f"{digest}{SUFFIX}", data)
@@ -105,8 +126,18 @@ def write_order(order: RecordedOrder, snapshots: Path) -> str:
 def recorded_order(table: SessionTable, home: Path) -> RecordedOrder | None:
     """The order that a spec names, every byte checked; None where it names none.
 
-    Raises DataError when the snapshot is not in `home`, IntegrityError when it is damaged.
+    Raises DataError when the snapshot is not in `home` or holds something else, IntegrityError when it is damaged.
     """
+    arrays = read_batches(table, home)
+    if arrays is None:
+        return None
+    if not {"numbers", "stops"} <= arrays.keys():
+        raise DataError("session.batches names recorded batches of samples; this snapshot holds other arrays.")
+    return RecordedOrder(numbers=arrays["numbers"], stops=arrays["stops"])
+
+
+def read_batches(table: SessionTable, home: Path) -> dict[str, NDArray[Any]] | None:
+    """What `write_batches` stored under `session.batches`; None where a spec names nothing. Raises as above."""
     if table.batches is None:
         return None
     path = home / "snapshots" / f"{table.batches}{SUFFIX}"
@@ -118,7 +149,6 @@ def recorded_order(table: SessionTable, home: Path) -> RecordedOrder | None:
     if blake3_hex(data) != table.batches:
         raise IntegrityError(f"{path}: not the bytes its name says. It is not used; restore it from a copy.")
     try:
-        arrays = load(data)
-        return RecordedOrder(numbers=arrays["numbers"], stops=arrays["stops"])
-    except (SafetensorError, KeyError) as error:
+        return dict(load(data))
+    except SafetensorError as error:
         raise DataError(f"{path}: session.batches names recorded batches; these bytes are none ({error}).") from error

@@ -87,8 +87,8 @@ def split(bars: Bars, last: Bars, *, reach: int, settings: SplitSettings) -> Par
         if not len(part):
             raise DataError(
                 f"{n:,} samples leave none for {name} (shares {settings.validation} and {settings.test}; windows reach "
-                f"back {reach} bars, labels ahead, embargo {settings.embargo}). Give more candles, smaller windows or "
-                "other shares; where data have gaps, allow them with max_gap."
+                f"back {reach} bars, labels {int((last - bars).max())} ahead, embargo {settings.embargo}). Give more "
+                "candles, smaller windows or other shares; where data have gaps, allow them with max_gap."
             )
         found[name], begins = part, int(part[0]) - reach
     kept = sum(map(len, found.values()))
@@ -143,16 +143,18 @@ def _moments(values: NDArray[np.float64]) -> tuple[float, float]:
     return mean, math.sqrt(math.fsum((values - mean) ** 2) / len(values))
 
 
-def class_weights(classes: Bars, count: int, rule: str | tuple[float, ...]) -> NDArray[np.float32] | None:
-    """Weights float32 (count,) of training classes: n / (count n_c) when balanced, as given, None for "none".
+def class_weights(classes: Bars, names: tuple[str, ...], rule: str | tuple[float, ...]) -> NDArray[np.float32] | None:
+    """Weights float32 (names,) of training classes: n / (names n_c) when balanced, as given, None for "none".
 
     Raises DataError for a class that training rows lack, InputError for a list of another length.
     """
+    count = len(names)
     found = np.bincount(classes, minlength=count)
     if (found == 0).any():
+        counts = mapping_of(dict(zip(names, found.tolist(), strict=True)))
         raise DataError(
-            f"every class has a training sample; class {int(np.flatnonzero(found == 0)[0])} of {count} has none "
-            f"(counts {found.tolist()}). Give more candles, or labels that are less rare."
+            f"every class has a training sample; found {counts}. Give more candles (prices that never move have no "
+            "other class), or labels that are less rare."
         )
     if isinstance(rule, tuple):
         if len(rule) != count or min(rule) <= 0.0:

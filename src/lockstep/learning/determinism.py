@@ -65,6 +65,9 @@ def settle() -> None:
         return
     torch.use_deterministic_algorithms(True)
     torch.set_flush_denormal(False)
+    backends: Any = torch.backends
+    if getattr(backends, "fp32_precision", "none") != "none":
+        backends.fp32_precision = "none"
     torch.set_float32_matmul_precision("highest")
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -74,13 +77,16 @@ def settle() -> None:
 
 def _settled() -> bool:
     """Whether nobody, a notebook's own helper for instance, left one of the switches as torch has it."""
-    return bool(
-        torch.get_deterministic_debug_mode() == 2
-        and torch.get_float32_matmul_precision() == "highest"
-        and torch.backends.cudnn.deterministic
-        and not torch.backends.cudnn.benchmark
-        and not torch.backends.cudnn.allow_tf32
-    )
+    try:
+        return bool(
+            torch.get_deterministic_debug_mode() == 2
+            and torch.get_float32_matmul_precision() == "highest"
+            and torch.backends.cudnn.deterministic
+            and not torch.backends.cudnn.benchmark
+            and not torch.backends.cudnn.allow_tf32
+        )
+    except RuntimeError:  # torch refuses to say when somebody used `fp32_precision`, its newer switch for the same
+        return False
 
 
 def numerics_entries(device: str = "cpu") -> dict[str, str]:

@@ -72,7 +72,7 @@ class Rollout:
         self.last_return: float | None = None
 
     def before(self, step: int, agent: Agent, buffer: Adds) -> dict[str, NDArray[Any]] | None:
-        """Live until update `step` is due. Returns the observations added, as columns for a segment; None for none."""
+        """Live until update `step` is due. Returns the experiences added, as columns for a segment; None for none."""
         rng = self._seeds.child(step).generator()
         due: list[tuple[Any, ...]] = []
         for _ in range(self._each + (self._first if step == 0 else 0)):
@@ -110,8 +110,21 @@ class Rollout:
         columns = {name: np.stack(values) for name, values in zip(_COLUMNS, zip(*due, strict=True), strict=True)}
         bars = columns.pop("bars").astype(np.int64)
         columns["actions"] = columns["actions"].astype(np.int64)
-        ids = buffer.add_batch(**columns, **self._hindsight.columns(bars, columns["actions"]))
-        return {"id": ids, "state": columns["states"], "next_state": columns["next_states"], "bar": bars}
+        outcomes = self._hindsight.columns(bars, columns["actions"])
+        ids = buffer.add_batch(**columns, **outcomes)
+        return {
+            "id": ids,
+            "state": columns["states"],
+            "action": columns["actions"].astype(np.int8),
+            "reward": columns["rewards"],
+            "next_state": columns["next_states"],
+            "done": columns["dones"],
+            "actual_profit": outcomes["actual_profits"],
+            "profitability_score": outcomes["profitability_scores"],
+            "optimal_action": outcomes["optimal_actions"].astype(np.int8),
+            "outcome_validated": outcomes["outcome_validated"],
+            "bar": bars,
+        }
 
     def scalars(self) -> dict[str, Any]:
         """For the journal's line."""

@@ -2,9 +2,10 @@
 
     the source lives on (environment steps, if any) -> a batch -> update -> priorities -> watched
 
-Segments are the recorder's (`learning.recorder`), with `td_error` beside each experience of `batches` and `mean_reward`
-in `steps`, and `experiences`: id, state, next_state of what was added. A checkpoint holds the buffer without its
-observations; those come back from that segment, or from wherever the source says.
+Segments are the recorder's (`learning.recorder`), with `td_error` beside each experience of `batches` (and `weight`,
+where the loss is weighted), `mean_reward` in `steps`, and `experiences`: whatever was added, as it was then. A
+checkpoint holds the buffer without its observations; those come back from that segment, or from wherever the source
+says.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from lockstep.learning.recorder import StepFacts
 from lockstep.learning.training import WEIGHTS_FILE, model_arrays, session_facts
 from lockstep.learning.values import StepValues
 from lockstep.rl.prioritized import PrioritizedExperienceBuffer
+from lockstep.rl.recorded import RecordedBuffer, RecordedReplay
 from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
 from lockstep.runs.training import Result, RunRecord, State, Step
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 EXPERIENCES: Final = "experiences"
 Mode = Literal["profit", "uniform", "prioritized"]
 MODES: Final[tuple[Mode, ...]] = ("profit", "uniform", "prioritized")
-Buffer = ProfitWeightedExperienceBuffer | PrioritizedExperienceBuffer
+Buffer = ProfitWeightedExperienceBuffer | PrioritizedExperienceBuffer | RecordedBuffer
 
 
 class Source(Protocol):
@@ -124,13 +126,24 @@ class Replay:
         if self.mode not in MODES:
             raise InputError(f"replay: mode is one of {', '.join(MODES)}; found {self.mode!r}")
 
-    def draw(self, buffer: Buffer, step: int) -> ExperienceBatch:
-        """The batch of update `step`."""
+    @property
+    def weighted(self) -> bool:
+        """Whether samples have importance weights."""
+        return self.mode == "prioritized"
+
+    def fits(self, buffer: Buffer) -> bool:
+        """Whether batches can be drawn from it in this mode."""
+        kind = PrioritizedExperienceBuffer if self.mode == "prioritized" else ProfitWeightedExperienceBuffer
+        return isinstance(buffer, kind)
+
+    def draw(self, buffer: Any, step: int) -> ExperienceBatch:
+        """The batch of update `step`, from a buffer that fits."""
         if isinstance(buffer, PrioritizedExperienceBuffer):
             # Schaul et al. 2016, section 3.4: the correction matters most at the end.
             beta = buffer.beta + (1.0 - buffer.beta) * step / self.updates
             return buffer.sample_batch(self.batch_size, min(beta, 1.0))
-        return buffer.sample_batch(self.batch_size, self.mode == "profit")
+        batch: ExperienceBatch = buffer.sample_batch(self.batch_size, self.mode == "profit")
+        return batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,17 +176,18 @@ class ReplayTraining:
         agent: Agent,
         buffer: Buffer,
         recorder: Recorder,
-        replay: Replay,
+        replay: Replay | RecordedReplay,
         source: Source,
         *,
         watcher: Watcher | None = None,
         rate: Callable[[int], float] | None = None,
         session: Mapping[str, Any] | None = None,
     ) -> None:
-        if isinstance(buffer, PrioritizedExperienceBuffer) != (replay.mode == "prioritized"):
+        if not replay.fits(buffer):
             raise InputError(
-                f'replay: mode "prioritized" draws from a PrioritizedExperienceBuffer, the others from a '
-                f"ProfitWeightedExperienceBuffer; found {replay.mode!r} and {type(buffer).__name__}"
+                'replay: mode "prioritized" draws from a PrioritizedExperienceBuffer, "recorded" from the '
+                "RecordedBuffer of its batches, the others from a ProfitWeightedExperienceBuffer; found "
+                f"{replay.mode!r} and {type(buffer).__name__}"
             )
         self.agent, self.buffer = agent, buffer
         self._recorder, self._replay, self._source = recorder, replay, source
@@ -251,7 +265,7 @@ class ReplayTraining:
             profitability=found.mean_score,
             profitable=found.profitable_share,
             scalars={"mean_reward": found.mean_reward},
-            samples={"td_error": made.td_errors},
+            samples={"td_error": made.td_errors, **({"weight": batch.weights} if self._replay.weighted else {})},
         )
         return facts, value
 
@@ -271,19 +285,19 @@ class ReplayTraining:
         """Go to a state of `get_state`."""
         self._next = state["next"]
         self.agent.set_state(state["agent"])
-        self.buffer.set_state(state["buffer"], recorded=self._recorded(state["buffer"]["store"]["ids"]))
+        self.buffer.set_state(state["buffer"], recorded=self._recorded(state["buffer"]))
         self._source.set_state(state["source"])
         self._recorder.set_state(state["recorder"])
         self._values.set_state(state["values"])
         self._watcher.set_state(state["watcher"])
 
-    def _recorded(self, ids: NDArray[np.int64]) -> Mapping[str, NDArray[Any]] | None:
-        """Observations of the experiences in a state: only those, whatever else was lived in between."""
+    def _recorded(self, buffer: State) -> Mapping[str, NDArray[Any]] | None:
+        """Observations of the experiences in a buffer's state: only those, whatever else was lived in between."""
         if isinstance(self._source, FixedExperiences):
             return self._source.recorded
         if self._record is None:
             raise RuntimeError("attach() comes before set_state()")
-        wanted, found = np.sort(ids), []
+        wanted, found = np.sort(buffer["store"]["ids"]), []
         for frame in self._record.segments.frames(EXPERIENCES):
             columns = frame.columns
             here = np.isin(columns["id"], wanted, assume_unique=True)
@@ -313,6 +327,8 @@ def _statistics(buffer: Buffer) -> dict[str, Any]:
     """The buffer at the end, both accounts where it keeps them (R9.25)."""
     if isinstance(buffer, PrioritizedExperienceBuffer):
         return {"experiences": len(buffer)}
+    if isinstance(buffer, RecordedBuffer):
+        return buffer.statistics()
     found = buffer.statistics()
     return {
         "experiences": found.size,

@@ -83,20 +83,21 @@ def test_counts_add_up() -> None:
 
 def test_balanced_weights_make_every_class_count_the_same() -> None:
     classes = np.array([0] * 2 + [1] * 6 + [2] * 4)
-    weights = class_weights(classes, 3, "balanced")
+    names = ("low", "none", "high")
+    weights = class_weights(classes, names, "balanced")
     assert weights is not None
     # 12 / (3 x 2), 12 / (3 x 6), 12 / (3 x 4)
     assert weights.tolist() == pytest.approx([2.0, 2 / 3, 1.0])
-    assert class_weights(classes, 3, "none") is None
-    assert class_weights(classes, 3, (1.0, 2.0, 3.0)).tolist() == [1.0, 2.0, 3.0]  # type: ignore[union-attr]
-    with pytest.raises(DataError, match=r"class 3 of 4 has none \(counts \[2, 6, 4, 0\]\)"):
-        class_weights(classes, 4, "none")
+    assert class_weights(classes, names, "none") is None
+    assert class_weights(classes, names, (1.0, 2.0, 3.0)).tolist() == [1.0, 2.0, 3.0]  # type: ignore[union-attr]
+    with pytest.raises(DataError, match="found low 2, none 6, high 4, other 0"):
+        class_weights(classes, (*names, "other"), "none")
     with pytest.raises(InputError, match="lists 3 numbers above 0"):
-        class_weights(classes, 3, (1.0, 0.0, 1.0))
+        class_weights(classes, names, (1.0, 0.0, 1.0))
 
 
 def test_too_few_candles_are_refused_with_the_count_and_the_cure() -> None:
     with pytest.raises(DataError, match="no bar of 20 has a whole window and label: a window reads 22 bars"):
         module_of(candles_of(20))
-    with pytest.raises(DataError, match="samples leave none for"):
+    with pytest.raises(DataError, match=r"samples leave none for .* back 21 bars, labels 3 ahead"):
         module_of(candles_of(60))

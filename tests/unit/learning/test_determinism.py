@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from operator import attrgetter
 
 import pytest
 
@@ -64,6 +65,17 @@ def test_rules_that_somebody_broke_in_the_process_are_put_in_force_again() -> No
     torch.use_deterministic_algorithms(True, warn_only=True)
     determinism.settle()
     assert torch.get_deterministic_debug_mode() == 2
+
+
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="torch before its second switch")
+@pytest.mark.parametrize("switch", ["", "cuda.matmul", "cudnn.conv", "mkldnn.matmul"])
+def test_the_newer_switch_of_torch_is_put_back_as_well(switch: str) -> None:
+    place = attrgetter(switch)(torch.backends) if switch else torch.backends
+    place.fp32_precision = "bf16" if switch.startswith("mkldnn") else "tf32"
+    determinism.settle()
+    assert place.fp32_precision in {"ieee", "none"}
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def test_devices_are_resolved_before_the_run() -> None:
