@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _LINE_BYTES = 580
 """A line of the journal: losses, rates, the digest of the state, hashes."""
+_WRITTEN_PER_S = 200e6
+"""Bytes that a common disk takes in a second, hashed and flushed."""
 _DIGEST_BYTES = 80
 """And the digest of each frame."""
 _CHECKPOINT_COPIES = 3
@@ -77,14 +79,16 @@ class SessionEstimate:
     ) -> Estimate:
         """As a kind reports it, checkpoints and artifacts included.
 
+        seconds      of computing all steps, None where that is not known; writing comes on top
         held_bytes   what the process takes besides
         kept_bytes   what a checkpoint holds beside the state
         models       how many files of weights the run leaves
         """
         checkpoints = CheckpointPolicy().bytes_kept(self.checkpoint_bytes + kept_bytes, seconds)
+        disk = self.disk_bytes + checkpoints + models * self.weight_bytes
         return Estimate(
-            seconds=seconds,
-            disk_bytes=self.disk_bytes + checkpoints + models * self.weight_bytes,
+            seconds=None if seconds is None else seconds + disk / _WRITTEN_PER_S,
+            disk_bytes=disk,
             memory_bytes=self.memory_bytes + _CHECKPOINT_COPIES * kept_bytes + held_bytes,
             steps=self.last_step,
         )
