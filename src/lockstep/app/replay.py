@@ -118,9 +118,10 @@ class ReplayResult:
 
     def _time(self) -> str:
         rate = f"{self.seconds:.2f} s"
-        if self.times_faster is None or self.training_seconds is None:
+        # Computing again reads data and makes the model first, which training's time does not have in it.
+        if self.times_faster is None or self.training_seconds is None or self.mode != "gradients":
             return rate
-        compared = f"training took {self.training_seconds:.2f} s for as many"
+        compared = f"training took {self.training_seconds:.2f} s for as many steps"
         return f"{rate}; {compared}" + (f", {self.times_faster:.1f} times as long" if self.times_faster >= 1.05 else "")
 
     def __repr__(self) -> str:
@@ -227,7 +228,12 @@ def _choice(record: SessionRecord, stop: int) -> tuple[Mode, str]:
     recording = record.description.recording
     if recording.replayable and record.content(stop - 1)["scalars"]["level"] == "full":
         return "gradients", "the record holds the gradient of every step"
-    return "recompute", f'the record holds too little to apply (level = "{recording.level}", every = {recording.every})'
+    if recording.replayable:
+        return "recompute", 'the record fell to level = "norms" at max_bytes; gradients are there up to the fall (--to)'
+    return "recompute", (
+        f'the record holds too little to apply (level = "{recording.level}", every = {recording.every}, select = '
+        f"{list(recording.select)})"
+    )
 
 
 def _apply(

@@ -64,16 +64,19 @@ class Overview:
         require_lengths(folder, is_record)
         lines = read_lines(folder.journal) if folder.journal.exists() else iter(())
         first = next((line for line in lines if line.type == "step"), None)
-        description = first.content["scalars"].get("record") if first is not None else None
-        if description is None:
+        if first is None or "record" not in first.content["scalars"]:
             raise RefusedError(f"{folder.path}: holds no step of a gradient training.")
-        self.description: Mapping[str, Any] = description
-        # A complete run tells its steps; of any other the journal's whole lines count.
-        self.steps: int = (
-            folder.read("manifest")["steps"]
-            if folder.has("manifest")
-            else 1 + sum(line.type == "step" for line in lines)
-        )
+        self.description: Mapping[str, Any] = first.content["scalars"]["record"]
+        last = first
+        if folder.has("manifest"):
+            self.steps = int(folder.read("manifest")["steps"])
+        else:
+            # Of a run that has not ended the journal's whole lines count.
+            self.steps = 1
+            for line in lines:
+                self.steps, last = (self.steps + 1, line) if line.type == "step" else (self.steps, last)
+        # What the last step of a run kept that has not ended; the result of a complete one says it.
+        self.last_level = str(last.content["scalars"]["level"])
         self._reader = SegmentReader(folder.segments, stop_step=self.steps)
 
     @property

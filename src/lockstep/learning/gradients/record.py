@@ -78,9 +78,10 @@ class SessionRecord:
         self._places = [(line.start, line.stop) for line in read_lines(folder.journal) if line.type == "step"]
         first = self.content(0)["scalars"] if self._places else {}
         if "record" not in first:
+            cure = "Choose a run whose kind records gradients" if self._places else "Resume it first"
             raise RefusedError(
-                f"{folder.path}: holds no step of a gradient training, so there is nothing to replay. Resume it first, "
-                "or choose a run whose kind records gradients; lockstep verify computes any run again."
+                f"{folder.path}: holds no step of a gradient training, so there is nothing to replay. {cure}; lockstep "
+                "verify computes any run again."
             )
         self.description = Description.from_json(first["record"])
         # Frames of a step that the journal does not have yet belong to nothing.

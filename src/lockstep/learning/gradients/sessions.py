@@ -37,7 +37,8 @@ class TrainingSession:
     """A session as lists show it. `metadata` is what the training said of itself: model name, symbol, replayed_from.
 
     `source` is the id of the run that this one goes through again, where it was made here: ids are in no hash, so the
-    metadata name the journal instead. `level` is what the recording keeps; `losses` are the first, last and best total.
+    metadata name the journal instead. `level` is what the recording keeps at last; `losses` are the first, last and
+    best total.
     """
 
     session_id: str
@@ -179,7 +180,7 @@ def _so_far(session: Overview) -> dict[str, Any]:
     return {
         "session": {},
         "steps": session.steps,
-        "level": session.level,
+        "level": session.last_level,
         "first_loss": float(losses[0]),
         "last_loss": float(losses[-1]),
         "best_loss": float(losses.min()),
