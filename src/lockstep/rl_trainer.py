@@ -19,7 +19,7 @@ from lockstep import bootstrap
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.kinds.agent_replay import session_of
 from lockstep.kinds.agent_session import KIND, start_of
-from lockstep.learning.record import SessionRecord
+from lockstep.learning.gradients.record import SessionRecord
 from lockstep.rl.live import LiveTrainer
 from lockstep.runs.checkpoint import CheckpointStore
 from lockstep.runs.folder import RunFolder
@@ -42,8 +42,8 @@ class ProfitWeightedTraining:
     profitable    those of them that are known to have made a profit
     steps         optimiser updates
     mean_losses   by part: total, q, and policy where the agent has one
-    session_id    the run: for `lockstep resume`, `verify`, `replay`, and `learning.sessions`
-    value, converged   of the session (`learning.values`)
+    session_id    the run: for `lockstep resume`, `verify`, `replay`, and `gradients.sessions`
+    value, converged   of the session (`gradients.values`)
     folder        of the run
     """
 

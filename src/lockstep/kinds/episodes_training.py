@@ -13,13 +13,13 @@ from lockstep.kinds.episodes_data import CLASSES, PinnedEpisodes
 from lockstep.kinds.episodes_spec import ScalingTable
 from lockstep.kinds.session_replay import recorded_order
 from lockstep.kinds.three_heads import try_network
-from lockstep.learning.epochs import Epochs
-from lockstep.learning.estimate import estimate_of
-from lockstep.learning.learner import Learner
-from lockstep.learning.networks import HeadWeights
-from lockstep.learning.pattern_task import Order, PatternSamples, PatternTask
-from lockstep.learning.recorder import Recorder
-from lockstep.learning.training import GradientTraining
+from lockstep.learning.gradients.epochs import Epochs
+from lockstep.learning.gradients.estimate import estimate_of
+from lockstep.learning.gradients.learner import Learner
+from lockstep.learning.gradients.recorder import Recorder
+from lockstep.learning.gradients.training import GradientTraining
+from lockstep.learning.patterns.networks import HeadWeights
+from lockstep.learning.patterns.task import Order, PatternSamples, PatternTask
 from lockstep.runs.kind import Estimate
 from lockstep.runs.seeds import SeedTree
 
@@ -68,20 +68,21 @@ def scaling_of(pinned: PinnedEpisodes) -> ScalingTable:
     return ScalingTable(mean=tuple(mean), deviation=tuple(deviation))
 
 
-def check_network(code: NetworkCode, pinned: PinnedEpisodes, *, seed: int, batch_size: int) -> None:
+def check_network(code: NetworkCode, pinned: PinnedEpisodes, spec: EpisodesSpec) -> None:
     """Make the network and try it on batches of zeros. Raises NetworkError."""
     import torch
 
     sizes = sizes_of(pinned)
-    module = code.check_repeatable(sizes, SeedTree(seed).child("init"))
-    size = min(batch_size, len(pinned))
+    module = code.check_repeatable(sizes, SeedTree(spec.seed).child("init"))
+    size = min(spec.training.batch_size, len(pinned))
+    seeds = SeedTree(spec.seed)
     try_network(
         code,
         module,
         torch.zeros(size, pinned.features, pinned.window),
         classes=CLASSES,
         last=len(pinned) % size or size,
-        seeds=SeedTree(seed).child("trial"),
+        seeds=seeds.child("trial"),
     )
 
 
@@ -102,7 +103,7 @@ def told(
     if context.estimate_only and size.state_bytes > rehearsal.LARGE:
         found, notes = rehearsal.counted_only(), (*notes, rehearsal.UNTIMED)
     else:
-        check_network(code, pinned, seed=spec.seed, batch_size=table.batch_size)
+        check_network(code, pinned, spec)
         training = training_of(spec, pinned, code, context.home)
         found = rehearsal.rehearse(training.steps, state_bytes=size.state_bytes)
     seconds = None if found.step_seconds is None else found.step_seconds * size.last_step

@@ -9,6 +9,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Final
 
@@ -64,5 +65,12 @@ def seconds_per_step(steps: Iterator[object]) -> float | None:
 
 
 def peak_bytes() -> int:
-    """The most that this process has held so far (on Linux ru_maxrss counts KiB)."""
+    """The most that this process has held so far."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass  # no Linux
+    # Counts in what the process had that started this one, until then; on Linux in KiB.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -4,7 +4,7 @@
     agent.act(states)                   the best actions it knows, for judging and for use
     agent.update(step, batch)           one optimiser update from a batch: losses, temporal-difference errors
 
-Whatever an update changes lies in `agent.learner` (`learning.learner.Learner`): parameters, optimiser, and as buffers
+Whatever an update changes lies in `agent.learner` (`gradients.learner.Learner`): parameters, optimiser, and as buffers
 of the module everything else, target networks above all. So the state digest of every step covers it, gradients are
 recorded and applied again without the agent's code, and a checkpoint is the learner's state. An agent that remembers
 more puts it into `get_state`. `lockstep.testing.contracts.agent.AgentContract` checks all of it.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lockstep.learning.learner import Learner, Update
+    from lockstep.learning.gradients.learner import Learner, Update
     from lockstep.rl.experience import ExperienceBatch
 
 Q_LOSS: Final = "q"

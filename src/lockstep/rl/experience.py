@@ -45,7 +45,7 @@ experience_value: Any = kernel(experience_value_python)
 
 @runtime_checkable
 class Outcome(Protocol):
-    """The five fields of `learning.outcomes.TrainingOutcome` that an experience takes over; any such object will do.
+    """The five fields of `episodes.outcomes.TrainingOutcome` that an experience takes over; any such object will do.
 
     One that is not validated counts as measured so far and may be corrected. Of what is not known at all no outcome is
     given.

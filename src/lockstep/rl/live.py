@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lockstep.core.errors import InputError, RefusedError
-from lockstep.learning.learner import BUFFER, WEIGHTS
-from lockstep.learning.values import StepValues
+from lockstep.learning.gradients.learner import BUFFER, WEIGHTS
+from lockstep.learning.gradients.values import StepValues
 from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
 from lockstep.rl.training import BatchFacts
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LiveStep:
-    """One update, as `learning.record.RLTrainingStep` tells of a recorded one (R9.26). It belongs to no session.
+    """One update, as `gradients.record.RLTrainingStep` tells of a recorded one (R9.26). It belongs to no session.
 
     step_id            "live:17"
     session_id         None
@@ -35,7 +35,7 @@ class LiveStep:
     model_state        weights by parameter and buffers by name after the update; copies
     samples            int64 (n,), ids of the experiences
     td_errors          float64 (n,), before the update
-    value              training value (`learning.values`, eq. 1)
+    value              training value (`gradients.values`, eq. 1)
     """
 
     index: int

@@ -1,7 +1,7 @@
 """Networks of agents, and target networks that follow them.
 
 A target network is a copy whose parameters are buffers of the module: no optimiser moves them, every record and digest
-of the module's state holds them (`learning.recorder`), and a replay from gradients needs no rule of how they follow.
+of the module's state holds them (`gradients.recorder`), and a replay from gradients needs no rule of how they follow.
 """
 
 from __future__ import annotations

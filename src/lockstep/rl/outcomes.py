@@ -1,6 +1,6 @@
 """What every action at every bar turned out to be worth, from prices strictly after it and none beyond the given ones.
 
-A table over bars and actions made with `learning.outcomes`, which says when a profit is known: the first price after
+A table over bars and actions made with `episodes.outcomes`, which says when a profit is known: the first price after
 the decision enters, the first at or after the horizon leaves. Given the training part of a market, it holds nothing of
 the bars behind it: near its end outcomes stay unknown.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from lockstep.core.errors import InputError
 from lockstep.engine.costs import Costs
-from lockstep.learning.outcomes import Action, OutcomeRules, Prices, Status, settle_outcomes
+from lockstep.learning.episodes.outcomes import Action, OutcomeRules, Prices, Status, settle_outcomes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,7 +2,7 @@
 
     the source lives on (environment steps, if any) -> a batch -> update -> priorities -> watched
 
-Segments are the recorder's (`learning.recorder`), with `td_error` beside each experience of `batches` (and `weight`,
+Segments are the recorder's (`gradients.recorder`), with `td_error` beside each experience of `batches` (and `weight`,
 where the loss is weighted), `mean_reward` in `steps`, and `experiences`: whatever was added, as it was then. A
 checkpoint holds the buffer without its observations; those come back from that segment, or from wherever the source
 says.
@@ -18,9 +18,9 @@ import numpy as np
 from safetensors.numpy import save as save_arrays
 
 from lockstep.core.errors import InputError
-from lockstep.learning.recorder import StepFacts
-from lockstep.learning.training import WEIGHTS_FILE, model_arrays, session_facts
-from lockstep.learning.values import StepValues
+from lockstep.learning.gradients.recorder import StepFacts
+from lockstep.learning.gradients.training import WEIGHTS_FILE, model_arrays, session_facts
+from lockstep.learning.gradients.values import StepValues
 from lockstep.rl.prioritized import PrioritizedExperienceBuffer
 from lockstep.rl.recorded import RecordedBuffer, RecordedReplay
 from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
@@ -29,8 +29,8 @@ from lockstep.runs.training import Result, RunRecord, State, Step
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lockstep.learning.learner import Learner
-    from lockstep.learning.recorder import Recorder
+    from lockstep.learning.gradients.learner import Learner
+    from lockstep.learning.gradients.recorder import Recorder
     from lockstep.rl.agent import Agent, AgentUpdate
     from lockstep.rl.experience import ExperienceBatch
 

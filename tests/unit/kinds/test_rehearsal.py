@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,6 +77,14 @@ def test_the_checkpoints_told_are_those_that_stay(each: int, seconds: float | No
         gone = thin(stay, policy.keep, policy.keep_bytes)
         stay = [item for item in stay if item[0] not in gone]
     assert policy.bytes_kept(each, seconds) == pytest.approx(sum(size for _, size in stay), rel=0.06)
+
+
+def test_the_memory_of_a_process_is_not_that_of_the_one_that_started_it() -> None:
+    """A child of a process that holds 600 MB; the kernel's ru_maxrss says 600 MB of it as well."""
+    held = np.ones(600_000_000, np.uint8)
+    script = "from lockstep.kinds.rehearsal import peak_bytes; print(peak_bytes())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert 1e6 < int(done.stdout) < 300e6 < held.nbytes
 
 
 def estimated(kind: Kind, home: Path, tables: dict[str, Any], **objects: Any) -> Prepared:

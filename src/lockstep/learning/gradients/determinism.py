@@ -1,0 +1,174 @@
+"""Deterministic torch: what is switched on before it computes, its part of a run's numerics, where noise comes from.
+
+- One thread, deterministic algorithms, no flushing of denormal numbers; on CUDA no TF32 and no autotuning.
+  `settle` puts this in force in the whole process and is cheap to call again.
+- `numerics_entries` names whatever changes last bits: versions, instruction sets, device. Observed on one machine:
+  two threads, ATEN_CPU_CAPABILITY=default, ONEDNN_MAX_CPU_ISA=AVX2 and MKL_CBWR=COMPATIBLE each give other gradients.
+- Layers such as dropout draw from torch's global generators and take no other. `noise` seeds them for one block and
+  puts their state back, so that a stream belongs to an address in the seed tree, never to the order of calls.
+
+Sources: PyTorch notes on reproducibility and numerical accuracy; oneDNN developer guide, "CPU dispatcher control".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from lockstep.core.errors import InputError, MachineError
+from lockstep.runs.numerics import MODE_VARIABLE
+
+PORTABLE_VARIABLES: Final = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+"""What `numerics = "portable"` sets for torch, beside what `runs.numerics` sets for everybody."""
+_WORKSPACE: Final = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+# torch reads its variables at its first operation, so this module is imported before anything computes with torch.
+if os.environ.get(MODE_VARIABLE) == "portable":
+    os.environ.update(PORTABLE_VARIABLES)
+os.environ.setdefault(*_WORKSPACE)
+
+import torch  # noqa: E402 - after its variables
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lockstep.runs.seeds import SeedTree
+
+DEVICES: Final = ("cpu", "cuda", "auto")
+_VARIABLES: Final = (*PORTABLE_VARIABLES, "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "DNNL_DEFAULT_FPMATH_MODE")
+
+
+def resolve_device(name: str) -> str:
+    """ "cpu" or "cuda" for what a spec says; "auto" is decided here, before the run, and stored.
+
+    Raises InputError for another name, MachineError for "cuda" where torch sees no card.
+    """
+    if name not in DEVICES:
+        raise InputError(f"device is one of {', '.join(DEVICES)}; found {name!r}. Use cpu if in doubt.")
+    there = torch.cuda.is_available()
+    if name == "auto":
+        return "cuda" if there else "cpu"
+    if name == "cuda" and not there:
+        raise MachineError('device = "cuda", but torch sees no card. Use device = "cpu", or a CUDA build of torch.')
+    return name
+
+
+def settle() -> None:
+    """Put the rules of determinism in force for this process. Does nothing when they are."""
+    # OpenMP's own number is set for each step by `runs.numerics.pinned_threads`; torch keeps another beside it.
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+    if _settled():
+        return
+    torch.use_deterministic_algorithms(True)
+    torch.set_flush_denormal(False)
+    backends: Any = torch.backends
+    if getattr(backends, "fp32_precision", "none") != "none":
+        backends.fp32_precision = "none"
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+def _settled() -> bool:
+    """Whether nobody, a notebook's own helper for instance, left one of the switches as torch has it."""
+    try:
+        return bool(
+            torch.get_deterministic_debug_mode() == 2
+            and torch.get_float32_matmul_precision() == "highest"
+            and torch.backends.cudnn.deterministic
+            and not torch.backends.cudnn.benchmark
+            and not torch.backends.cudnn.allow_tf32
+        )
+    except RuntimeError:  # torch refuses to say when somebody used `fp32_precision`, its newer switch for the same
+        return False
+
+
+def numerics_entries(device: str = "cpu") -> dict[str, str]:
+    """What torch adds to `Prepared.numerics`. Raises MachineError when "portable" was asked for and is not in force."""
+    settle()
+    capability = torch.backends.cpu.get_cpu_capability()
+    if os.environ.get(MODE_VARIABLE) == "portable" and capability != "AVX2":
+        raise MachineError(
+            f'numerics = "portable" computes with AVX2, but torch had begun with {capability}. Start the process anew '
+            f"with {' '.join(f'{name}={value}' for name, value in PORTABLE_VARIABLES.items())}."
+        )
+    variables = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+    entries = {
+        "torch": torch.__version__,
+        "torch.capability": capability,
+        "torch.threads": str(torch.get_num_threads()),
+        "torch.deterministic": str(torch.are_deterministic_algorithms_enabled()),
+        "torch.mkldnn": str(_mkldnn()),
+        "torch.variables": " ".join(f"{name}={value}" for name, value in sorted(variables.items())) or "none",
+        "device": device,
+    }
+    return entries | (_cuda_entries() if device == "cuda" else {})
+
+
+def _cuda_entries() -> dict[str, str]:
+    # The promise on CUDA is for the same card model and versions (DESIGN.md rule 2.4).
+    major, minor = torch.cuda.get_device_capability()
+    return {
+        "device": f"cuda {torch.cuda.get_device_name()} sm_{major}{minor}",
+        "torch.cuda": str(torch.version.cuda),
+        "torch.cudnn": _cudnn(),
+        "torch.tf32": str(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
+        "torch.cublas": os.environ.get(_WORKSPACE[0], "unset"),
+    }
+
+
+def _mkldnn() -> bool:
+    backend: Any = torch.backends.mkldnn  # its functions carry no annotations
+    return bool(backend.is_available() and backend.enabled)
+
+
+def _cudnn() -> str:
+    backend: Any = torch.backends.cudnn
+    return str(backend.version())
+
+
+@contextmanager
+def noise(seeds: SeedTree, device: str = "cpu") -> Iterator[None]:
+    """Within the block torch's global generators stand at the beginning of the stream that belongs to `seeds`.
+
+    Their state before comes back afterwards: whoever else draws from them notices nothing. torch's CPU generator takes
+    32 bits of a seed, so two of very many streams may coincide; each is used for one step's masks only.
+    """
+    seed = seeds.integer()
+    before = torch.default_generator.get_state()
+    before_cuda = torch.cuda.get_rng_state() if device == "cuda" else None
+    torch.default_generator.manual_seed(seed)
+    if before_cuda is not None:
+        torch.cuda.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(before)
+        if before_cuda is not None:
+            torch.cuda.set_rng_state(before_cuda)
+
+
+def torch_generator(seeds: SeedTree, device: str = "cpu") -> torch.Generator:
+    """A generator of its own at the start of the stream of `seeds`, for code that takes one."""
+    return torch.Generator(device=device).manual_seed(seeds.integer())
+
+
+def generator_state(generator: torch.Generator) -> NDArray[np.uint8]:
+    """The state of a generator, for `get_state`: uint8 (n,)."""
+    return _array(generator.get_state())
+
+
+def set_generator_state(generator: torch.Generator, state: NDArray[np.uint8]) -> None:
+    """The inverse of `generator_state`."""
+    generator.set_state(torch.from_numpy(state.copy()))
+
+
+def _array(tensor: torch.Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.numpy().copy()
+    return array
