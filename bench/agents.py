@@ -121,7 +121,7 @@ def ours(data: dict[str, Any], mode: str) -> Iterator[None]:
 
 def run(data: dict[str, Any], level: str, path: Path) -> list[float]:
     """Seconds of each update of a run."""
-    from lockstep.learning.recorder import Recorder, Recording
+    from lockstep.learning.gradients.recorder import Recorder, Recording
     from lockstep.rl import ProfitWeightedExperienceBuffer
     from lockstep.rl.training import FixedExperiences, Replay, ReplayTraining
     from lockstep.runs.folder import RunFolder

@@ -28,7 +28,7 @@ SAMPLES = 20_000
 def samples() -> Any:
     import numpy as np
 
-    from lockstep.learning.pattern_task import PatternSamples
+    from lockstep.learning.patterns.task import PatternSamples
 
     rng = np.random.Generator(np.random.Philox(key=1))
     drift = rng.normal(size=SAMPLES)
@@ -42,8 +42,8 @@ def samples() -> Any:
 
 
 def network() -> Any:
-    from lockstep.learning.determinism import noise
-    from lockstep.learning.networks import PatternCNN
+    from lockstep.learning.gradients.determinism import noise
+    from lockstep.learning.patterns.networks import PatternCNN
     from lockstep.runs.seeds import SeedTree
 
     with noise(SeedTree(1).child("init")):
@@ -51,7 +51,7 @@ def network() -> Any:
 
 
 def order() -> Any:
-    from lockstep.learning.training import Epochs
+    from lockstep.learning.gradients.training import Epochs
     from lockstep.runs.seeds import SeedTree
 
     return Epochs(samples=SAMPLES, batch_size=BATCH, epochs=1, seeds=SeedTree(1).child("order"))
@@ -61,7 +61,7 @@ def bare(data: Any) -> list[float]:
     """Seconds of each step of a plain loop, as the manuals have it."""
     import torch
 
-    from lockstep.learning.networks import pattern_loss
+    from lockstep.learning.patterns.networks import pattern_loss
 
     batches, module = order(), network()
     windows, classes, returns = (torch.tensor(item) for item in (data.windows, data.classes, data.returns))
@@ -81,7 +81,7 @@ def bare(data: Any) -> list[float]:
 
 def recordings() -> dict[str, Any]:
     """Name -> what is recorded."""
-    from lockstep.learning.recorder import Recording
+    from lockstep.learning.gradients.recorder import Recording
 
     found = {level: Recording(level=level) for level in ("none", "norms", "full")}  # type: ignore[arg-type]
     if importlib.util.find_spec("blosc2") is not None:
@@ -91,11 +91,11 @@ def recordings() -> dict[str, Any]:
 
 def session(data: Any, recording: Any, path: Path) -> tuple[list[float], float, Any]:
     """Seconds of each step of a run, seconds of the whole run, its folder."""
-    from lockstep.learning.learner import Learner
-    from lockstep.learning.optim_state import OptimizerSettings
-    from lockstep.learning.pattern_task import PatternTask
-    from lockstep.learning.recorder import Recorder
-    from lockstep.learning.training import GradientTraining
+    from lockstep.learning.gradients.learner import Learner
+    from lockstep.learning.gradients.optim_state import OptimizerSettings
+    from lockstep.learning.gradients.recorder import Recorder
+    from lockstep.learning.gradients.training import GradientTraining
+    from lockstep.learning.patterns.task import PatternTask
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.loop import execute
     from lockstep.runs.observer import Observer
@@ -127,8 +127,8 @@ def session(data: Any, recording: Any, path: Path) -> tuple[list[float], float, 
 
 def replayed(folder: Any) -> float:
     """Seconds of a replay from gradients, the final state checked."""
-    from lockstep.learning.record import SessionRecord
-    from lockstep.learning.replay import replay_gradients
+    from lockstep.learning.gradients.record import SessionRecord
+    from lockstep.learning.gradients.replay import replay_gradients
 
     began = time.process_time()
     replay_gradients(SessionRecord(folder))

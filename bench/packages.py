@@ -24,11 +24,11 @@ import numpy as np
 from blake3 import blake3
 
 from lockstep.market.candles import Candles
-from lockstep.market.packages import PackageRules
-from lockstep.market.packages_batch import PackageBatch
-from lockstep.market.packages_build import PackagePlan, build_packages
-from lockstep.market.packages_quarantine import admitted
-from lockstep.market.packages_store import PackageStore, PackageWriter
+from lockstep.market.packages.batch import PackageBatch
+from lockstep.market.packages.build import PackagePlan, build_packages
+from lockstep.market.packages.package import PackageRules
+from lockstep.market.packages.quarantine import admitted
+from lockstep.market.packages.store import PackageStore, PackageWriter
 from lockstep.market.resampling import resample
 
 FLOOR = 20_000

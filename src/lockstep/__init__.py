@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lockstep.engine.settings import Execution
     from lockstep.engine.signals import Signals
     from lockstep.engine.simulate import simulate
-    from lockstep.learning.episodes_collect import collect_episodes
+    from lockstep.learning.episodes.collect import collect_episodes
     from lockstep.market.candles import Candles
     from lockstep.market.cleaning import DataCleaner
     from lockstep.market.collector import DataCollector
@@ -59,7 +59,7 @@ _HOMES: Final = {
     "Strategy": "lockstep.strategies.base",
     "TrainResult": "lockstep.app.results",
     "backtest": "lockstep.strategies.evaluate",
-    "collect_episodes": "lockstep.learning.episodes_collect",
+    "collect_episodes": "lockstep.learning.episodes.collect",
     "diff": "lockstep.bootstrap",
     "estimate": "lockstep.bootstrap",
     "list_runs": "lockstep.bootstrap",

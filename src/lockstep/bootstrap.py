@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from lockstep.app.runs_admin import CheckResult, ListedRun
     from lockstep.app.sessions import Pruning
     from lockstep.app.verify import VerifyResult
-    from lockstep.learning.episodes_book import EpisodeBook
-    from lockstep.learning.sessions import Sessions
+    from lockstep.learning.episodes.book import EpisodeBook
+    from lockstep.learning.gradients.sessions import Sessions
     from lockstep.market.candles import Candles
     from lockstep.market.quality import QualityReport
     from lockstep.runs.executor import Executor
@@ -126,7 +126,7 @@ def train(
     strategy      a built-in name, "file.py:Class", or a class (its source travels with the run)
     network       of a kind that trains one: a built-in name, "file.py:Class", a subclass of torch.nn.Module, or an
                   instance, with whose weights the training begins
-    episodes      of the kind "cnn-episodes": the book to choose from (`lockstep.learning.episodes_collect` makes one)
+    episodes      of the kind "cnn-episodes": the book to choose from (`lockstep.learning.episodes.collect` makes one)
     candles       the market; left out, the spec's [data], which is the bundled sample unless it says otherwise
     samples       labelled samples for a classifier: (x, y), ({name: x}, y) or a PyTorch Dataset
     symbol, timeframe, seed, n_iterations   the spec keys market.symbol, market.timeframe, seed, search.n_iterations

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from lockstep import bootstrap
 from lockstep.core.errors import InputError
 from lockstep.kinds.episodes import BOOK_FOLDER
-from lockstep.learning.episodes_book import EpisodeBook
-from lockstep.learning.episodes_store import INDEX, changing
+from lockstep.learning.episodes.book import EpisodeBook
+from lockstep.learning.episodes.store import INDEX, changing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -128,7 +128,7 @@ class CNNTrainer:
 
     def _taken_over(self, result: TrainResult) -> EpisodeTraining:
         """Weights into the model, counts into the book, what happened to the caller."""
-        from lockstep.learning.training import load_model_arrays
+        from lockstep.learning.gradients.training import load_model_arrays
 
         found = bootstrap.lesson(result.run_id, home=self._home)
         load_model_arrays(self.model, found.weights)
@@ -168,6 +168,10 @@ class CNNTrainer:
 def _parameters_of(model: Any) -> dict[str, Any]:
     """A `PatternCNN` knows its shape; of other models the class is called with what the data decide."""
     shape = getattr(model, "shape", None)
-    if type(model).__module__ == "lockstep.learning.networks" and is_dataclass(shape) and not isinstance(shape, type):
+    if (
+        type(model).__module__ == "lockstep.learning.patterns.networks"
+        and is_dataclass(shape)
+        and not isinstance(shape, type)
+    ):
         return {name: list(item) if isinstance(item, tuple) else item for name, item in asdict(shape).items()}
     return {}

@@ -19,7 +19,7 @@ from lockstep import bootstrap
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.kinds.agent_replay import session_of
 from lockstep.kinds.agent_session import KIND, start_of
-from lockstep.learning.record import SessionRecord
+from lockstep.learning.gradients.record import SessionRecord
 from lockstep.rl.live import LiveTrainer
 from lockstep.runs.checkpoint import CheckpointStore
 from lockstep.runs.folder import RunFolder

@@ -13,9 +13,8 @@ pytest.importorskip("torch")
 import torch
 from numpy.typing import NDArray
 
-from lockstep.learning.learner import Learner
-from lockstep.learning.networks import Losses
-from lockstep.learning.optim_state import OptimizerSettings
+from lockstep.learning.gradients.learner import Learner, Losses
+from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.rl.actor_critic import ActorCritic, ActorCriticSettings
 from lockstep.rl.agent import Agent, AgentUpdate
 from lockstep.rl.double_dqn import DoubleDQN, DoubleDQNSettings

@@ -18,11 +18,11 @@ from tests.unit.test_cnn_trainer import small, state
 import lockstep as ls
 from lockstep.bootstrap import remove_run
 from lockstep.cnn_trainer import CNNTrainer, EpisodeTraining
-from lockstep.learning.episodes_book import EpisodeBook
-from lockstep.learning.episodes_collect import collect_episodes
-from lockstep.learning.outcomes import TrainingOutcome
-from lockstep.learning.record import SessionRecord
-from lockstep.learning.replay import replay_gradients
+from lockstep.learning.episodes.book import EpisodeBook
+from lockstep.learning.episodes.collect import collect_episodes
+from lockstep.learning.episodes.outcomes import TrainingOutcome
+from lockstep.learning.gradients.record import SessionRecord
+from lockstep.learning.gradients.replay import replay_gradients
 from lockstep.rl import ProfitWeightedExperienceBuffer, RLExperience
 from lockstep.rl.double_dqn import DoubleDQN
 from lockstep.rl.networks import NetworkShape

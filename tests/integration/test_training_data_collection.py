@@ -13,14 +13,14 @@ import pytest
 from tests.unit.learning.episode_markets import MINUTE, SYMBOL, collected, plan, trending
 from tests.unit.market.bars import SHARED
 
-from lockstep.learning.episodes_book import EpisodeBook
-from lockstep.learning.episodes_collect import collect_episodes
-from lockstep.learning.outcomes import Action, OutcomeTracker, Prices, TrainingOutcome, settle_outcomes
-from lockstep.market.packages import FIELDS, FLAGS, PackageRules
-from lockstep.market.packages_batch import PackageBatch
-from lockstep.market.packages_build import build_packages
-from lockstep.market.packages_store import PackageStore, PackageWriter
-from lockstep.market.packages_stream import PackageBuilder
+from lockstep.learning.episodes.book import EpisodeBook
+from lockstep.learning.episodes.collect import collect_episodes
+from lockstep.learning.episodes.outcomes import Action, OutcomeTracker, Prices, TrainingOutcome, settle_outcomes
+from lockstep.market.packages.batch import PackageBatch
+from lockstep.market.packages.build import build_packages
+from lockstep.market.packages.package import FIELDS, FLAGS, PackageRules
+from lockstep.market.packages.store import PackageStore, PackageWriter
+from lockstep.market.packages.stream import PackageBuilder
 from lockstep.market.rapid_change import RapidChangeDetector, detect_rapid_changes
 from lockstep.rl import ProfitWeightedExperienceBuffer, RLExperience
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from tests.unit.kinds.cnn_builders import candles_of
 
 from lockstep.core.errors import DataError
-from lockstep.learning.data_module import PARTS, SplitSettings, data_module, split
-from lockstep.learning.labels import LabelSettings
-from lockstep.learning.windows import WindowSettings
+from lockstep.learning.patterns.data_module import PARTS, SplitSettings, data_module, split
+from lockstep.learning.patterns.labels import LabelSettings
+from lockstep.learning.patterns.windows import WindowSettings
 
 
 @st.composite

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tests.unit.market.bars import HOUR, MONDAY
 from tests.unit.market.package_cases import LAYOUT, NOW, PLAN, market, package
+from tests.unit.market.packages.test_build import streamed
 from tests.unit.market.test_orderbook import feed
-from tests.unit.market.test_packages_build import streamed
 
 from lockstep.market.candles import Candles
 from lockstep.market.orderbook import Trades
-from lockstep.market.packages import FLAGS, ModelInputPackage, PackageRules
-from lockstep.market.packages_batch import PackageBatch, concatenated
-from lockstep.market.packages_build import build_packages
-from lockstep.market.packages_pool import Ranges, compact, compact_python
+from lockstep.market.packages.batch import PackageBatch, concatenated
+from lockstep.market.packages.build import build_packages
+from lockstep.market.packages.package import FLAGS, ModelInputPackage, PackageRules
+from lockstep.market.packages.pool import Ranges, compact, compact_python
 
 odd_floats = st.sampled_from([0.0, -0.0, 1.0, -1.0, 101.0, np.inf, -np.inf, np.nan]) | st.floats(width=32)
 

@@ -19,11 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.market.bars import DAY, HOUR, MONDAY
 from tests.unit.market.package_cases import PLAN, market
-from tests.unit.market.test_packages_build import built, streamed
+from tests.unit.market.packages.test_build import built, streamed
 
 from lockstep.market.candles import Candles
-from lockstep.market.packages import FLAGS, ModelInputPackage
-from lockstep.market.packages_build import PackagePlan
+from lockstep.market.packages.build import PackagePlan
+from lockstep.market.packages.package import FLAGS, ModelInputPackage
 from lockstep.market.rapid_change import RapidChangeRules, detect_rapid_changes
 
 LENGTH = {"1h": HOUR, "4h": 4 * HOUR, "1d": DAY}

@@ -19,8 +19,8 @@ pytest.importorskip("torch")
 from tests.unit.kinds.test_replay_agent import market, prepared_of, training_of
 
 from lockstep.core.errors import DiskError, IntegrityError
-from lockstep.learning.record import SessionRecord
-from lockstep.learning.replay import replay_gradients
+from lockstep.learning.gradients.record import SessionRecord
+from lockstep.learning.gradients.replay import replay_gradients
 from lockstep.runs.check import check
 from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.runs.loop import execute

@@ -18,9 +18,9 @@ from tests.unit.learning.episode_markets import SYMBOL, collected
 from tests.unit.test_cnn_trainer import mine
 
 from lockstep.cnn_trainer import CNNTrainer
-from lockstep.learning.episodes_book import EpisodeBook
-from lockstep.learning.record import SessionRecord
-from lockstep.learning.replay import replay_gradients
+from lockstep.learning.episodes.book import EpisodeBook
+from lockstep.learning.gradients.record import SessionRecord
+from lockstep.learning.gradients.replay import replay_gradients
 from lockstep.runs.check import check
 from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.testing.contracts.training_kind import hashed_files

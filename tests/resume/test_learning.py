@@ -22,10 +22,10 @@ pytest.importorskip("torch")
 from tests.unit.learning.builders import Small
 
 from lockstep.core.errors import DiskError
-from lockstep.learning.optim_state import OptimizerSettings
-from lockstep.learning.record import SessionRecord
-from lockstep.learning.recorder import Recording
-from lockstep.learning.replay import replay_gradients
+from lockstep.learning.gradients.optim_state import OptimizerSettings
+from lockstep.learning.gradients.record import SessionRecord
+from lockstep.learning.gradients.recorder import Recording
+from lockstep.learning.gradients.replay import replay_gradients
 from lockstep.runs.check import check
 from lockstep.runs.checkpoint import CheckpointStore
 from lockstep.runs.folder import RunFolder, RunStatus

@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 import torch
 from safetensors.numpy import load
 from tests.unit.learning.episode_markets import SYMBOL, WINDOW, collected, plan, trending
-from tests.unit.learning.test_episodes import NOW, episode, scored
+from tests.unit.learning.episodes.test_episode import NOW, episode, scored
 from tests.unit.market.package_cases import package
 from tests.unit.three_heads import ThreeHeads
 
@@ -25,14 +25,14 @@ from lockstep.bootstrap import store_at
 from lockstep.cnn_trainer import CNNTrainer
 from lockstep.core.errors import DataError, InputError, IntegrityError, NetworkError
 from lockstep.kinds import episodes_data
-from lockstep.learning.episodes_book import EpisodeBook
-from lockstep.learning.episodes_collect import collect_episodes
-from lockstep.learning.episodes_store import changing
-from lockstep.learning.networks import PatternCNN, PatternShape
-from lockstep.learning.outcomes import Action, TrainingOutcome
-from lockstep.learning.record import CNNTrainingStep, SessionRecord
-from lockstep.learning.replay import replay_gradients
-from lockstep.learning.sessions import CNNTrainingSession, list_sessions
+from lockstep.learning.episodes.book import EpisodeBook
+from lockstep.learning.episodes.collect import collect_episodes
+from lockstep.learning.episodes.outcomes import Action, TrainingOutcome
+from lockstep.learning.episodes.store import changing
+from lockstep.learning.gradients.record import CNNTrainingStep, SessionRecord
+from lockstep.learning.gradients.replay import replay_gradients
+from lockstep.learning.gradients.sessions import CNNTrainingSession, list_sessions
+from lockstep.learning.patterns.networks import PatternCNN, PatternShape
 from lockstep.runs.folder import RunFolder
 
 FAST = {"training": {"epochs": 2, "batch_size": 16}, "recording": {"snapshot_every": 3}}

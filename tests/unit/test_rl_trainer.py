@@ -17,10 +17,10 @@ from lockstep import bootstrap
 from lockstep.clusters.in_process import InProcessExecutor
 from lockstep.core.errors import InputError, Interrupted, RefusedError
 from lockstep.kinds.agent_session import AGENT, BUFFER, KIND
-from lockstep.learning.outcomes import TrainingOutcome
-from lockstep.learning.record import RLTrainingStep, SessionRecord
-from lockstep.learning.replay import replay_gradients
-from lockstep.learning.sessions import list_sessions, load_session
+from lockstep.learning.episodes.outcomes import TrainingOutcome
+from lockstep.learning.gradients.record import RLTrainingStep, SessionRecord
+from lockstep.learning.gradients.replay import replay_gradients
+from lockstep.learning.gradients.sessions import list_sessions, load_session
 from lockstep.rl import ProfitWeightedExperienceBuffer, RLExperience
 from lockstep.rl.actor_critic import ActorCritic
 from lockstep.rl.double_dqn import DoubleDQN

@@ -15,13 +15,13 @@ from lockstep.core.units import parse_timeframe
 from lockstep.kinds.episodes import BOOK_FOLDER
 
 if TYPE_CHECKING:
-    from lockstep.learning.episodes import TrainingEpisode
-    from lockstep.learning.episodes_report import CollectionReport
-    from lockstep.learning.outcomes import OutcomeRules
+    from lockstep.learning.episodes.episode import TrainingEpisode
+    from lockstep.learning.episodes.outcomes import OutcomeRules
+    from lockstep.learning.episodes.report import CollectionReport
     from lockstep.market.candles import Candles
     from lockstep.market.orderbook import Trades
-    from lockstep.market.packages import PackageRules
-    from lockstep.market.packages_build import PackagePlan
+    from lockstep.market.packages.build import PackagePlan
+    from lockstep.market.packages.package import PackageRules
 
 ENOUGH: Final = 0.7
 """Score from which an episode teaches unless a spec says otherwise (SPEC 9.5)."""
@@ -108,11 +108,11 @@ def collect_book(
 
     The book is there whole or not at all. Raises RefusedError where there is one, the InputError tree, DiskError.
     """
-    from lockstep.learning.episodes_collect import collect_episodes, outcome_rules_for
-    from lockstep.learning.episodes_store import INDEX
+    from lockstep.learning.episodes.collect import collect_episodes, outcome_rules_for
+    from lockstep.learning.episodes.store import INDEX
     from lockstep.market.orderbook import load_depth, load_trades
-    from lockstep.market.packages import DEFAULT_RULES
-    from lockstep.market.packages_build import PackagePlan
+    from lockstep.market.packages.build import PackagePlan
+    from lockstep.market.packages.package import DEFAULT_RULES
     from lockstep.market.resampling import resample
 
     folder = home / BOOK_FOLDER if out is None else out.expanduser()

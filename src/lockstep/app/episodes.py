@@ -29,9 +29,9 @@ class Lesson:
 
 def lesson(run: str, store: RunStore, *, snapshots: Path) -> Lesson:
     """What `run`, a complete session of kind "cnn-episodes", taught. Raises IntegrityError, RefusedError, DataError."""
-    from lockstep.learning.record import SessionRecord
-    from lockstep.learning.recorder import BATCHES
-    from lockstep.learning.training import WEIGHTS_FILE
+    from lockstep.learning.gradients.record import SessionRecord
+    from lockstep.learning.gradients.recorder import BATCHES
+    from lockstep.learning.gradients.training import WEIGHTS_FILE
 
     folder = store.find(run)
     ids = episodes_data.restore(folder.read("data"), snapshots).ids

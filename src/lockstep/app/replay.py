@@ -23,7 +23,7 @@ from lockstep.runs.numerics import entry_differences, pinned_threads
 from lockstep.runs.rebuild import rebuild, require_same
 
 if TYPE_CHECKING:
-    from lockstep.learning.record import SessionRecord
+    from lockstep.learning.gradients.record import SessionRecord
     from lockstep.runs.checkpoint import Checkpoint
     from lockstep.runs.executor import Executor
     from lockstep.runs.folder import RunFolder
@@ -118,9 +118,10 @@ class ReplayResult:
 
     def _time(self) -> str:
         rate = f"{self.seconds:.2f} s"
-        if self.times_faster is None or self.training_seconds is None:
+        # Computing again reads data and makes the model first, which training's time does not have in it.
+        if self.times_faster is None or self.training_seconds is None or self.mode != "gradients":
             return rate
-        compared = f"training took {self.training_seconds:.2f} s for as many"
+        compared = f"training took {self.training_seconds:.2f} s for as many steps"
         return f"{rate}; {compared}" + (f", {self.times_faster:.1f} times as long" if self.times_faster >= 1.05 else "")
 
     def __repr__(self) -> str:
@@ -197,7 +198,7 @@ def replay(
 def open_record(folder: RunFolder) -> SessionRecord:
     """The record of a run. Raises MissingLibraryError without torch, RefusedError for another kind of run."""
     require_torch()
-    from lockstep.learning.record import SessionRecord
+    from lockstep.learning.gradients.record import SessionRecord
 
     return SessionRecord(folder)
 
@@ -207,7 +208,7 @@ def require_torch() -> None:
     from lockstep.learning.supervised.libraries import require
 
     require("torch", extra="ml", purpose="replaying a session")
-    from lockstep.learning.replay import warm_up
+    from lockstep.learning.gradients.replay import warm_up
 
     warm_up()
 
@@ -227,13 +228,18 @@ def _choice(record: SessionRecord, stop: int) -> tuple[Mode, str]:
     recording = record.description.recording
     if recording.replayable and record.content(stop - 1)["scalars"]["level"] == "full":
         return "gradients", "the record holds the gradient of every step"
-    return "recompute", f'the record holds too little to apply (level = "{recording.level}", every = {recording.every})'
+    if recording.replayable:
+        return "recompute", 'the record fell to level = "norms" at max_bytes; gradients are there up to the fall (--to)'
+    return "recompute", (
+        f'the record holds too little to apply (level = "{recording.level}", every = {recording.every}, select = '
+        f"{list(recording.select)})"
+    )
 
 
 def _apply(
     record: SessionRecord, first: int, stop: int, check_every: int, on_step: Callable[[int, int], None] | None
 ) -> _Found:
-    from lockstep.learning.replay import replay_gradients
+    from lockstep.learning.gradients.replay import replay_gradients
 
     def told(done: int) -> None:
         # A step takes microseconds here: telling somebody of each would cost more than the step.
@@ -269,7 +275,7 @@ def _apply(
 
 def _first_state(record: SessionRecord, first: int, stop: int, error: NotEqualError) -> str:
     """Once more with every state checked, to name the first that differs and not the first that was looked at."""
-    from lockstep.learning.replay import replay_gradients
+    from lockstep.learning.gradients.replay import replay_gradients
 
     try:
         replay_gradients(record, check_every=1, first=first, stop=stop)
@@ -279,7 +285,7 @@ def _first_state(record: SessionRecord, first: int, stop: int, error: NotEqualEr
 
 
 def _numerics_differences(folder: RunFolder) -> list[str]:
-    from lockstep.learning.determinism import numerics_entries
+    from lockstep.learning.gradients.determinism import numerics_entries
 
     then = folder.read("numerics")
     return entry_differences(then, NumericsIdentity.collect(numerics_entries()).body())
@@ -294,7 +300,7 @@ def _compute(
     across: bool,
     on_step: Callable[[int, int], None] | None,
 ) -> _Found:
-    from lockstep.learning.replay import recompute_session
+    from lockstep.learning.gradients.replay import recompute_session
 
     folder = record.folder
     rebuilt = rebuild(folder, home)

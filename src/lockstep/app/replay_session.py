@@ -29,7 +29,7 @@ from lockstep.runs.store import require_tag
 
 if TYPE_CHECKING:
     from lockstep.kinds.session_replay import ReplaysSessions
-    from lockstep.learning.record import SessionRecord
+    from lockstep.learning.gradients.record import SessionRecord
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.kind import Kind
 
@@ -95,7 +95,7 @@ def replay_session(
 
 def _pin(kind: Kind, record: SessionRecord, top: int | None, home: Path) -> str:
     from lockstep.kinds.session_replay import PinsSamples, RecordedOrder, write_order
-    from lockstep.learning.sessions import RecordedBatches
+    from lockstep.learning.gradients.sessions import RecordedBatches
 
     if top is not None and top < 1:
         raise InputError(f"--top takes the most valuable steps, at least 1; found {top}")

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lockstep.learning.record import SessionRecord
-    from lockstep.learning.training import GradientTraining
+    from lockstep.learning.gradients.record import SessionRecord
+    from lockstep.learning.gradients.training import GradientTraining
     from lockstep.runs.executor import Executor
     from lockstep.runs.folder import RunFolder
 
@@ -121,7 +121,7 @@ def replay_step(
 
 
 def _state(record: SessionRecord, index: int, home: Path, executor: Executor, across: bool) -> tuple[Arrays, str]:
-    from lockstep.learning.learner import BUFFER, WEIGHTS
+    from lockstep.learning.gradients.learner import BUFFER, WEIGHTS
 
     gradients: Arrays = {}
     try:
@@ -140,7 +140,7 @@ def _state(record: SessionRecord, index: int, home: Path, executor: Executor, ac
 
 
 def _computed(record: SessionRecord, index: int, home: Path, executor: Executor, across: bool) -> Any:
-    from lockstep.learning.replay import recompute_state
+    from lockstep.learning.gradients.replay import recompute_state
 
     rebuilt = rebuild(record.folder, home)
     if not across:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lockstep.app import report_common, report_judgement, report_learning, report_strategy
+from lockstep.app import report_common, report_judgement, report_learning, report_strategy, report_walk
 from lockstep.app.results import TrainResult, read_result
 from lockstep.core import files
 from lockstep.core.errors import InputError, MissingLibraryError
@@ -29,6 +29,7 @@ PARTS: Final[tuple[Part, ...]] = (
     report_common.outcome,
     report_strategy.sections,
     report_judgement.sections,
+    report_walk.sections,
     report_learning.sections,
     report_common.journal_figures,
     report_common.summary,

@@ -37,10 +37,13 @@ _SESSION: Final = frozenset(
         "first_loss",
         "last_loss",
         "best_loss",
+        "best_step",
         "value",
         "top_quarter",
+        "profitable",
+        "convergence",
+        "converged",
     }
-    | {"value", "top_quarter", "profitable", "convergence", "converged"}
 )
 """Those of a gradient training that the section of the session shows."""
 
@@ -72,6 +75,8 @@ def outcome(folder: RunFolder, result: TrainResult) -> list[Section]:
         blocks.append(
             Text(text=f"{_capital(verdict['sentence'])}.", tone="good" if verdict.get("beats_all") else "bad")
         )
+    elif isinstance(sentence := result.summary.get("sentence"), str):
+        blocks.append(Text(text=sentence, tone="good" if result.summary.get("beats_baselines") else "bad"))
     elif "strategy" in result.summary:
         blocks.append(Text(text="Not judged yet: the best of many trials always looks good.", tone="note"))
     blocks += [
@@ -83,6 +88,8 @@ def outcome(folder: RunFolder, result: TrainResult) -> list[Section]:
 def summary(folder: RunFolder, result: TrainResult) -> list[Section]:
     """What the kind says of its result, as far as no other section shows it, and the files that it left."""
     told = _TOLD | (_SESSION if "session" in result.summary else frozenset())
+    if "sentence" in result.summary:
+        told |= {"sentence", "beats_baselines", "test"}
     rows = _flat_words({name: value for name, value in result.summary.items() if name not in told})
     blocks: list[Block] = [Facts(rows=rows[:_FACTS])] if rows else []
     if rows[_FACTS:]:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 from lockstep.core.errors import RefusedError
 from lockstep.reports.page import Block, Facts, Figure, Section, Table, Text
 from lockstep.reports.words import NOTHING, count, counted, number, size
+from lockstep.runs import registry
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from lockstep.app.results import TrainResult
-    from lockstep.learning.overview import Binned, NormsInBins, Overview
-    from lockstep.learning.sessions import TrainingSession
+    from lockstep.learning.gradients.overview import Binned, NormsInBins, Overview
+    from lockstep.learning.gradients.sessions import TrainingSession
     from lockstep.reports.charts import Series
     from lockstep.runs.folder import RunFolder
 
@@ -32,8 +33,8 @@ _BAND: Final = "Where many steps share a point, the line is their mean and the b
 
 def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
     """Nothing for a run without a step of a gradient training."""
-    from lockstep.learning.overview import Overview
-    from lockstep.learning.sessions import load_session
+    from lockstep.learning.gradients.overview import Overview
+    from lockstep.learning.gradients.sessions import load_session
 
     try:
         overview = Overview(folder)
@@ -46,7 +47,7 @@ def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
         _session(overview, session),
         _learning(overview, bins, x),
         _gradients(overview, bins, x),
-        _values(overview, bins, x, best),
+        _values(overview, bins, x, best, str(result.spec.get("kind"))),
     ]
 
 
@@ -66,7 +67,7 @@ def _session(overview: Overview, session: TrainingSession) -> Section:
     loss = (
         NOTHING
         if first is None or last is None or best is None
-        else (f"{number(first)} at first, {number(last)} at last, {number(best)} at best")
+        else f"{number(first)} at first, {number(last)} at last, {number(best)} at best{_at(session)}"
     )
     limited = session.summary.get("ended") == "max_bytes"
     rows = [
@@ -80,13 +81,28 @@ def _session(overview: Overview, session: TrainingSession) -> Section:
         ("model", ", ".join(filter(None, [session.model_name, f"{count(parameters)} trained parameters in "
          f"{counted(len(overview.parameters), 'tensor')}"]))),
         ("optimiser", f"{optimizer['name']} ({optimizer['form']}), weight decay {number(optimizer['weight_decay'])}"),
-        ("recorded", f"level {recording['level']}, gradients of every {_ordinal(recording['every'])}step, whole states "
-         f"every {count(recording['snapshot_every'])} steps; {size(session.bytes)} on disk"),
+        ("recorded", f"{_kept(session, recording)}; {size(session.bytes)} on disk"),
         ("replay", _replay_command(session, recording)),
     ]  # fmt: skip
     if session.replayed_from is not None:
         rows.insert(1, ("goes through again", f"the batches of {session.replayed_from}"))
     return Section(title="Session", blocks=[Facts(rows=rows)])
+
+
+def _at(session: TrainingSession) -> str:
+    step = session.summary.get("best_step")
+    return "" if step is None else f" (step {count(step)})"
+
+
+def _kept(session: TrainingSession, recording: Mapping[str, Any]) -> str:
+    """What the record holds of each step."""
+    if recording["level"] != "full":
+        return f"level {recording['level']}"
+    kept = (
+        f"level full, gradients of every {_ordinal(recording['every'])}step, whole states every "
+        f"{count(recording['snapshot_every'])} steps"
+    )
+    return kept + ("" if session.level == "full" else "; at max_bytes it fell to level norms")
 
 
 def _ordinal(every: int) -> str:
@@ -247,7 +263,7 @@ def _ratios(overview: Overview, norms: NormsInBins, x: NDArray[np.float64]) -> l
     return [Figure(name="update-ratio", title="Update to weight ratio", alt=alt, chart=chart, text=text)]
 
 
-def _values(overview: Overview, bins: Bins, x: NDArray[np.float64], best: list[dict[str, float]]) -> Section:
+def _values(overview: Overview, bins: Bins, x: NDArray[np.float64], best: list[dict[str, float]], kind: str) -> Section:
     from lockstep.reports.charts import Panel, Panels
 
     value = bins["value"]
@@ -285,7 +301,7 @@ def _values(overview: Overview, bins: Bins, x: NDArray[np.float64], best: list[d
     header = ("step", "value", "total loss", "gradient norm", "profitability", "profitable share")
     blocks.append(Table(caption="The most valuable steps", header=header, rows=rows))
     again = f"lockstep replay {overview.folder.path.name} --session --top {min(100, overview.steps)}"
-    if overview.level != "none":
+    if overview.level != "none" and hasattr(registry.get(kind), "sample_keys"):
         blocks.append(Text(text=f"To train on the most valuable steps again: {again}", tone="note"))
     return Section(title="What it was worth", blocks=blocks)
 

@@ -66,14 +66,14 @@ def _best(result: TrainResult) -> list[Block]:
         Table(caption=f"Parameters of trial {count(best.index)}", header=("parameter", "value"), rows=rows),
         Table(caption="Result, beside what had to be beaten", header=("", *columns), rows=metrics),
     ]
-    blocks += [Text(text=line) for line in _luck(baselines.get("random_entries"))]
+    blocks += [Text(text=line) for line in luck(baselines.get("random_entries"))]
     if holdout:
         text = f"Held out: {counted(holdout['bars'], 'bar')} from {holdout['start']}, which the search never saw."
         blocks.append(Text(text=text, tone="note"))
     return blocks
 
 
-def _luck(luck: Any) -> list[str]:
+def luck(luck: Any) -> list[str]:
     """Where the result stands among the same trades made at random times."""
     if not isinstance(luck, Mapping):
         return []

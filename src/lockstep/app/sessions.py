@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lockstep.core.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
-    from lockstep.learning.sessions import Sessions, TrainingSession
+    from lockstep.learning.gradients.sessions import Sessions, TrainingSession
     from lockstep.runs.store import RunStore
 
 BEST: Final = "best"
@@ -22,7 +22,7 @@ def list_sessions(store: RunStore, *, thorough: bool = False) -> Sessions:
     `thorough` reads every byte; else documents, lengths of files, and what is shown.
     """
     # Imported here: it loads NumPy, and a command first sets up what NumPy reads when it loads.
-    from lockstep.learning.sessions import list_sessions as listed
+    from lockstep.learning.gradients.sessions import list_sessions as listed
 
     return listed(store, thorough=thorough)
 
@@ -83,7 +83,7 @@ def prune_sessions(
     The newest stays whatever its size. Sessions that have not ended or are damaged are neither counted nor removed.
     Raises InputError without a limit, or for one below 1.
     """
-    from lockstep.learning.sessions import surplus
+    from lockstep.learning.gradients.sessions import surplus
 
     if keep_last is None and max_bytes is None:
         raise InputError("retention needs a limit; found none. Give --keep-last N, --max-bytes BYTES, or both.")

@@ -68,6 +68,9 @@ def _spans(folder: RunFolder) -> list[dict[str, Any]]:
         return []
     try:
         spans = folder.read(TIMING)["spans"]
-        return [{key: span[key] for key in ("first", "stop", "seconds")} for span in spans]
-    except (LockstepError, KeyError, TypeError):
+        return [
+            {"first": int(span["first"]), "stop": int(span["stop"]), "seconds": float(span["seconds"])}
+            for span in spans
+        ]
+    except (LockstepError, KeyError, TypeError, ValueError):
         return []

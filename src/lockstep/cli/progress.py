@@ -318,13 +318,13 @@ def patience() -> Iterator[None]:
 
 
 @contextmanager
-def verify_progress() -> Iterator[Callable[[int, int], None]]:
+def verify_progress(doing: str = "computing again") -> Iterator[Callable[[int, int], None]]:
     """A function that is told steps done and to do: a bar on a terminal, an occasional line elsewhere."""
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("computing again"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (TextColumn(doing), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
             task = bar.add_task("", total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -336,7 +336,7 @@ def verify_progress() -> Iterator[Callable[[int, int], None]]:
         now = time.monotonic()
         if now - last >= PLAIN_EVERY_S:
             last = now
-            sys.stderr.write(f"computing again: step {count(done)} of {count(total)}\n")
+            sys.stderr.write(f"{doing}: step {count(done)} of {count(total)}\n")
             sys.stderr.flush()
 
     yield tell

@@ -109,7 +109,7 @@ def _compared(out: Output, name: str, said: list[str], **options: Any) -> int:
     from lockstep.cli.progress import verify_progress
 
     mode: Any = said[0][2:] if said else None
-    with verify_progress() as on_step:
+    with verify_progress("replaying") as on_step:
         result = bootstrap.replay(name, mode=mode, on_step=on_step, **options)
     out.result(result.to_json(), Text(str(result)))
     return result.exit_code

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lockstep.app.sessions import Pruning
-    from lockstep.learning.sessions import Sessions, TrainingSession
+    from lockstep.learning.gradients.sessions import Sessions, TrainingSession
 
 
 def group() -> typer.Typer:

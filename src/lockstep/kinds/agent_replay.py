@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lockstep.learning.record import SessionRecord
+    from lockstep.learning.gradients.record import SessionRecord
     from lockstep.runs.folder import RunFolder
 
 _SINGULAR: Final = {
@@ -54,7 +54,7 @@ def pin(record: SessionRecord, steps: Sequence[int] | None, home: Path, known: R
     `known` holds the experiences where they are not in the record: those of a session that is a replay itself, or of a
     buffer that was full before. Raises RefusedError for a record without batches or experiences, DiskError.
     """
-    from lockstep.learning.sessions import RecordedBatches
+    from lockstep.learning.gradients.sessions import RecordedBatches
 
     batches = RecordedBatches(record, steps)
     parts = [batches.ids(step) for step in range(batches.steps)]
@@ -67,7 +67,7 @@ def pin(record: SessionRecord, steps: Sequence[int] | None, home: Path, known: R
 
 def _weights(record: SessionRecord, steps: Sequence[int]) -> NDArray[np.float64] | None:
     """Importance weights of the samples of steps; None where the session had none."""
-    from lockstep.learning.recorder import BATCHES
+    from lockstep.learning.gradients.recorder import BATCHES
 
     frames = [record.frame(BATCHES, step) for step in steps]
     if not frames or "weight" not in frames[0]:

@@ -39,7 +39,7 @@ from lockstep.runs.spec import RunSpec, SpecModel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lockstep.learning.record import SessionRecord
+    from lockstep.learning.gradients.record import SessionRecord
     from lockstep.rl.agent import Agent
     from lockstep.rl.training import Buffer
     from lockstep.runs.folder import RunFolder
@@ -139,7 +139,7 @@ class AgentSessionKind:
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The training, at its start: agent and buffer are put to their pinned states."""
-        from lockstep.learning.recorder import Recorder
+        from lockstep.learning.gradients.recorder import Recorder
         from lockstep.rl.recorded import RecordedBuffer, RecordedReplay
         from lockstep.rl.training import FixedExperiences, Replay, ReplayTraining
 
@@ -210,7 +210,7 @@ def _require_torch() -> None:
 def _prepared(
     spec: AgentSessionSpec, body: Mapping[str, Any], start: _Start, estimate: Estimate | None = None
 ) -> Prepared:
-    from lockstep.learning.determinism import numerics_entries
+    from lockstep.learning.gradients.determinism import numerics_entries
 
     return Prepared(
         spec=spec,
@@ -228,7 +228,7 @@ def _prepared(
 
 def _estimate(spec: AgentSessionSpec, agent: Agent) -> Estimate:
     """Bytes of the record by counting: the agent is here, so nothing has to be guessed."""
-    from lockstep.learning.recorder import frame_sizes
+    from lockstep.learning.gradients.recorder import frame_sizes
 
     learner = agent.learner
     sizes = frame_sizes(learner.flat.layout, learner.settings, learner.buffer_arrays())

@@ -31,9 +31,9 @@ from lockstep.runs.training import Result, Training
 if TYPE_CHECKING:
     from lockstep.kinds.classifier_data import PinnedSamples
     from lockstep.kinds.network_code import NetworkCode
-    from lockstep.learning.estimate import SessionEstimate
+    from lockstep.learning.gradients.estimate import SessionEstimate
+    from lockstep.learning.gradients.training import GradientTraining
     from lockstep.learning.supervised.keras_learner import KerasLearner
-    from lockstep.learning.training import GradientTraining
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.spec import RunSpec
 
@@ -79,7 +79,7 @@ class ClassifierKind:
         InputError tree, MissingLibraryError without torch, MachineError for a card that is not there.
         """
         _require_torch()
-        from lockstep.learning.determinism import resolve_device
+        from lockstep.learning.gradients.determinism import resolve_device
 
         wanted = cast("ClassifierSpec", spec)
         code = network_code.from_user(wanted.network, context, NETWORKS)
@@ -115,7 +115,7 @@ class ClassifierKind:
     def _prepared(
         self, spec: ClassifierSpec, pinned: PinnedSamples, code: NetworkCode, context: PrepareContext
     ) -> Prepared:
-        from lockstep.learning.determinism import numerics_entries
+        from lockstep.learning.gradients.determinism import numerics_entries
 
         numerics = {**numerics_entries(spec.device), **spec.recording.settings().numerics()}
         order = recorded_order(spec.session, context.home)
@@ -282,7 +282,7 @@ def _torch_training(spec: ClassifierSpec, payload: _Payload) -> GradientTraining
 
 def _told(spec: ClassifierSpec, payload: _Payload) -> SessionEstimate:
     """Sizes by calculation: nothing is allocated."""
-    from lockstep.learning.estimate import estimate_of
+    from lockstep.learning.gradients.estimate import estimate_of
 
     settings, train = _settings(spec), payload.parts.train
     steps = settings.batches(len(train)) * settings.epochs if payload.order is None else payload.order.steps

@@ -17,9 +17,9 @@ from lockstep.kinds import network_code, rehearsal, strategy_data
 from lockstep.kinds.cnn_spec import CnnSpec
 from lockstep.kinds.session_replay import recorded_order
 from lockstep.kinds.three_heads import try_network
-from lockstep.learning.baselines import numerics_entries as baseline_numerics
-from lockstep.learning.data_module import PARTS, DataModule, class_weights, data_module, mapping_of
-from lockstep.learning.epochs import Epochs
+from lockstep.learning.gradients.epochs import Epochs
+from lockstep.learning.patterns.baselines import numerics_entries as baseline_numerics
+from lockstep.learning.patterns.data_module import PARTS, DataModule, class_weights, data_module, mapping_of
 from lockstep.learning.supervised.libraries import require
 from lockstep.runs.kind import Estimate, Kind, PrepareContext, Prepared, RunContext
 from lockstep.runs.seeds import SeedTree
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
     from lockstep.kinds.network_code import NetworkCode
     from lockstep.kinds.strategy_data import Pinned
-    from lockstep.learning.estimate import SessionEstimate
-    from lockstep.learning.training import GradientTraining
+    from lockstep.learning.gradients.estimate import SessionEstimate
+    from lockstep.learning.gradients.training import GradientTraining
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.spec import RunSpec
     from lockstep.runs.training import Training
 
-NETWORKS: Final = {"pattern-cnn": "lockstep.learning.networks:PatternCNN"}
+NETWORKS: Final = {"pattern-cnn": "lockstep.learning.patterns.networks:PatternCNN"}
 _MODELS: Final = 2
 """Files of weights that a run leaves: the last and the best."""
 
@@ -94,7 +94,7 @@ class CnnKind:
         not there, DiskError.
         """
         _require_libraries()
-        from lockstep.learning.determinism import resolve_device
+        from lockstep.learning.gradients.determinism import resolve_device
 
         wanted = cast("CnnSpec", spec)
         wanted = wanted.model_copy(update={"device": resolve_device(wanted.device)})
@@ -156,7 +156,7 @@ def _prepared(
     notes: tuple[str, ...] = (),
     estimate: Estimate | None = None,
 ) -> Prepared:
-    from lockstep.learning.determinism import numerics_entries
+    from lockstep.learning.gradients.determinism import numerics_entries
 
     body = plan.network.pinned(plan.pinned.body())
     batches = plan.spec.session.batches
@@ -181,11 +181,11 @@ def _weights(plan: CnnPlan) -> Any:
 
 
 def _training(plan: CnnPlan, context: RunContext | PrepareContext) -> GradientTraining:
-    from lockstep.learning.learner import Learner
-    from lockstep.learning.networks import HeadWeights
-    from lockstep.learning.pattern_training import MarketPatternTask, PatternPlan
-    from lockstep.learning.recorder import Recorder
-    from lockstep.learning.training import GradientTraining
+    from lockstep.learning.gradients.learner import Learner
+    from lockstep.learning.gradients.recorder import Recorder
+    from lockstep.learning.gradients.training import GradientTraining
+    from lockstep.learning.patterns.networks import HeadWeights
+    from lockstep.learning.patterns.training import MarketPatternTask, PatternPlan
 
     spec, seeds = plan.spec, plan.seeds
     table, losses = spec.training, spec.training.loss_weights
@@ -244,7 +244,7 @@ def _told(plan: CnnPlan) -> list[str]:
 
 def _size(plan: CnnPlan, context: PrepareContext) -> SessionEstimate:
     """Disk and memory by calculation, on the meta device where the network can be made there."""
-    from lockstep.learning.estimate import estimate_of
+    from lockstep.learning.gradients.estimate import estimate_of
 
     table, recorded = plan.spec.training, recorded_order(plan.spec.session, context.home)
     return estimate_of(

@@ -9,9 +9,9 @@ from pydantic import Field, model_validator
 from lockstep.kinds.gradient_spec import Device, NetworkTable, OptimizerTable, RecordingTable
 from lockstep.kinds.session_replay import SessionTable
 from lockstep.kinds.strategy_spec import DataTable, MarketTable
-from lockstep.learning.data_module import SplitSettings
-from lockstep.learning.labels import LabelSettings
-from lockstep.learning.windows import DEFAULT_CHANNELS, WindowSettings
+from lockstep.learning.patterns.data_module import SplitSettings
+from lockstep.learning.patterns.labels import LabelSettings
+from lockstep.learning.patterns.windows import DEFAULT_CHANNELS, WindowSettings
 from lockstep.runs.spec import NOT_IDENTITY, RunSpec, SpecModel
 
 _FRACTION: dict[str, Any] = {"unit": "fraction"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from lockstep.core.errors import DataError, InputError
 from lockstep.kinds import episodes_data, network_code
 from lockstep.kinds.episodes_spec import EpisodesSpec
-from lockstep.learning.episodes_book import EpisodeBook
+from lockstep.learning.episodes.book import EpisodeBook
 from lockstep.learning.supervised.libraries import require
 from lockstep.runs.kind import Kind, PrepareContext, Prepared, RunContext
 
@@ -28,7 +28,7 @@ GIVEN: Final = "data.episodes"
 """Key of an `EpisodeBook` in `PrepareContext.python_objects`."""
 BOOK_FOLDER: Final = "episodes"
 """Where a home keeps its book of episodes."""
-NETWORKS: Final = {"pattern-cnn": "lockstep.learning.networks:PatternCNN"}
+NETWORKS: Final = {"pattern-cnn": "lockstep.learning.patterns.networks:PatternCNN"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class EpisodesKind:
         """
         _require_torch()
         from lockstep.kinds.episodes_training import scaling_of, told
-        from lockstep.learning.determinism import resolve_device
+        from lockstep.learning.gradients.determinism import resolve_device
 
         wanted = cast("EpisodesSpec", spec)
         book, origin = _book(wanted, context)
@@ -125,7 +125,7 @@ def _prepared(
     notes: tuple[str, ...] = (),
     estimate: Estimate | None = None,
 ) -> Prepared:
-    from lockstep.learning.determinism import numerics_entries
+    from lockstep.learning.gradients.determinism import numerics_entries
 
     note = (
         f"{len(pinned):,} of {pinned.available:,} episodes of {spec.episodes.symbol} with a score of at least "

@@ -16,8 +16,8 @@ import numpy as np
 from lockstep.core import files
 from lockstep.core.errors import DataError, IntegrityError
 from lockstep.core.hashing import digest_columns
-from lockstep.learning.episodes_book import EpisodeBook
-from lockstep.learning.outcomes import Action
+from lockstep.learning.episodes.book import EpisodeBook
+from lockstep.learning.episodes.outcomes import Action
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

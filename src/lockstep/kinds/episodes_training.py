@@ -13,13 +13,13 @@ from lockstep.kinds.episodes_data import CLASSES, PinnedEpisodes
 from lockstep.kinds.episodes_spec import ScalingTable
 from lockstep.kinds.session_replay import recorded_order
 from lockstep.kinds.three_heads import try_network
-from lockstep.learning.epochs import Epochs
-from lockstep.learning.estimate import estimate_of
-from lockstep.learning.learner import Learner
-from lockstep.learning.networks import HeadWeights
-from lockstep.learning.pattern_task import Order, PatternSamples, PatternTask
-from lockstep.learning.recorder import Recorder
-from lockstep.learning.training import GradientTraining
+from lockstep.learning.gradients.epochs import Epochs
+from lockstep.learning.gradients.estimate import estimate_of
+from lockstep.learning.gradients.learner import Learner
+from lockstep.learning.gradients.recorder import Recorder
+from lockstep.learning.gradients.training import GradientTraining
+from lockstep.learning.patterns.networks import HeadWeights
+from lockstep.learning.patterns.task import Order, PatternSamples, PatternTask
 from lockstep.runs.kind import Estimate
 from lockstep.runs.seeds import SeedTree
 

@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 from lockstep.runs.spec import SpecModel
 
 if TYPE_CHECKING:
-    from lockstep.learning.optim_state import OptimizerSettings
-    from lockstep.learning.recorder import Recording
+    from lockstep.learning.gradients.optim_state import OptimizerSettings
+    from lockstep.learning.gradients.recorder import Recording
 
 Device: TypeAlias = Literal["cpu", "cuda", "auto"]
 """The card or the processor; "auto" is decided before the run and stored."""
@@ -52,7 +52,7 @@ class RecordingTable(SpecModel):
 
     def settings(self) -> Recording:
         """As the recorder takes them."""
-        from lockstep.learning.recorder import Recording
+        from lockstep.learning.gradients.recorder import Recording
 
         return Recording(
             level=self.level,
@@ -102,7 +102,7 @@ class OptimizerTable(SpecModel):
 
     def settings(self) -> OptimizerSettings:
         """As the learner takes them."""
-        from lockstep.learning.optim_state import OptimizerSettings
+        from lockstep.learning.gradients.optim_state import OptimizerSettings
 
         return OptimizerSettings(
             name=self.optimizer,

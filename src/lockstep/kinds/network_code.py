@@ -280,7 +280,7 @@ def _torch() -> Any:
     from lockstep.learning.supervised.libraries import require
 
     require("torch", extra="ml", purpose="training a network")
-    return import_module("lockstep.learning.determinism")
+    return import_module("lockstep.learning.gradients.determinism")
 
 
 def _module(found: Any, name: str) -> nn.Module:

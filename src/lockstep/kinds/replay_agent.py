@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from lockstep.kinds.replay_agent_plan import Plan
     from lockstep.kinds.strategy_data import Pinned
-    from lockstep.learning.record import SessionRecord
+    from lockstep.learning.gradients.record import SessionRecord
     from lockstep.rl.recorded import RecordedExperiences
     from lockstep.rl.training import ReplayTraining
     from lockstep.runs.folder import RunFolder
@@ -68,7 +68,7 @@ class ReplayAgentKind:
         without torch, MachineError for a card that is not there.
         """
         _require_torch()
-        from lockstep.learning.determinism import resolve_device
+        from lockstep.learning.gradients.determinism import resolve_device
 
         wanted = cast("ReplayAgentSpec", spec)
         wanted = wanted.model_copy(update={"device": resolve_device(wanted.device)})
@@ -126,7 +126,7 @@ def _prepared(
     notes: tuple[str, ...] = (),
     estimate: Estimate | None = None,
 ) -> Prepared:
-    from lockstep.learning.determinism import numerics_entries
+    from lockstep.learning.gradients.determinism import numerics_entries
 
     body = plan.pinned.body()
     batches = plan.spec.session.batches
@@ -147,7 +147,7 @@ def _prepared(
 def _training(plan: Plan, recorded: RecordedExperiences | None = None) -> ReplayTraining:
     """`recorded` are the batches of the session that is gone through again; None for a session of its own."""
     from lockstep.kinds.replay_agent_result import Examination
-    from lockstep.learning.recorder import Recorder
+    from lockstep.learning.gradients.recorder import Recorder
     from lockstep.rl.recorded import RecordedBuffer, RecordedReplay
     from lockstep.rl.training import FixedExperiences, ReplayTraining
 
@@ -180,7 +180,7 @@ def _parts(plan: Plan) -> str:
 
 def _estimate(plan: Plan, context: PrepareContext) -> tuple[Estimate, list[str]]:
     """Time from a few updates of an agent that is thrown away, bytes by counting. Nothing of it is ever hashed."""
-    from lockstep.learning.estimate import estimate_of
+    from lockstep.learning.gradients.estimate import estimate_of
 
     spec, table, module = plan.spec, plan.settings(), _on_meta(plan)
     updates = spec.training.updates

@@ -32,7 +32,7 @@ from lockstep.runs.seeds import SeedTree
 if TYPE_CHECKING:
     from torch import nn
 
-    from lockstep.learning.optim_state import OptimizerSettings
+    from lockstep.learning.gradients.optim_state import OptimizerSettings
     from lockstep.rl.learning_agent import AgentSettings, LearningAgent
     from lockstep.rl.networks import NetworkShape
     from lockstep.rl.training import Buffer, Replay

@@ -32,7 +32,7 @@ from lockstep.runs.spec import SpecModel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lockstep.learning.record import SessionRecord
+    from lockstep.learning.gradients.record import SessionRecord
     from lockstep.runs.kind import Prepared
 
 SUFFIX: Final = ".batches"

@@ -20,8 +20,8 @@ def try_network(
     """Evaluated on `windows` (batch, channels, window) and on one of them; trained on them and on `last` of them, which
     is what an epoch's last batch has. `module` is thrown away afterwards. Raises NetworkError.
     """
-    from lockstep.learning.determinism import noise
-    from lockstep.learning.networks import check_heads
+    from lockstep.learning.gradients.determinism import noise
+    from lockstep.learning.patterns.networks import check_heads
 
     for rows in (len(windows), 1):
         check_heads(code.call(module, windows[:rows]), batch=rows, classes=classes)

@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from lockstep.market.orderbook import load_depth as load_depth
     from lockstep.market.orderbook import load_trades as load_trades
     from lockstep.market.orderbook import replay_book as replay_book
-    from lockstep.market.packages import ModelInputPackage as ModelInputPackage
-    from lockstep.market.packages import PackageRules as PackageRules
-    from lockstep.market.packages_batch import PackageBatch as PackageBatch
-    from lockstep.market.packages_build import PackagePlan as PackagePlan
-    from lockstep.market.packages_build import build_packages as build_packages
-    from lockstep.market.packages_layout import PackageLayout as PackageLayout
-    from lockstep.market.packages_quarantine import Quarantine as Quarantine
-    from lockstep.market.packages_store import PackageStore as PackageStore
-    from lockstep.market.packages_store import PackageWriter as PackageWriter
-    from lockstep.market.packages_stream import PackageBuilder as PackageBuilder
+    from lockstep.market.packages.batch import PackageBatch as PackageBatch
+    from lockstep.market.packages.build import PackagePlan as PackagePlan
+    from lockstep.market.packages.build import build_packages as build_packages
+    from lockstep.market.packages.layout import PackageLayout as PackageLayout
+    from lockstep.market.packages.package import ModelInputPackage as ModelInputPackage
+    from lockstep.market.packages.package import PackageRules as PackageRules
+    from lockstep.market.packages.quarantine import Quarantine as Quarantine
+    from lockstep.market.packages.store import PackageStore as PackageStore
+    from lockstep.market.packages.store import PackageWriter as PackageWriter
+    from lockstep.market.packages.stream import PackageBuilder as PackageBuilder
     from lockstep.market.quality import QualityReport as QualityReport
     from lockstep.market.quality import quality_report as quality_report
     from lockstep.market.rapid_change import RapidChange as RapidChange
@@ -72,18 +72,18 @@ _HOME = {
     "FileSource": "source",
     "Gap": "gaps",
     "LoadReport": "load",
-    "ModelInputPackage": "packages",
+    "ModelInputPackage": "packages.package",
     "OrderBook": "orderbook",
     "PRESETS": "cleaning",
-    "PackageBatch": "packages_batch",
-    "PackageBuilder": "packages_stream",
-    "PackageLayout": "packages_layout",
-    "PackagePlan": "packages_build",
-    "PackageRules": "packages",
-    "PackageStore": "packages_store",
-    "PackageWriter": "packages_store",
+    "PackageBatch": "packages.batch",
+    "PackageBuilder": "packages.stream",
+    "PackageLayout": "packages.layout",
+    "PackagePlan": "packages.build",
+    "PackageRules": "packages.package",
+    "PackageStore": "packages.store",
+    "PackageWriter": "packages.store",
     "QualityReport": "quality",
-    "Quarantine": "packages_quarantine",
+    "Quarantine": "packages.quarantine",
     "RapidChange": "rapid_change",
     "RapidChangeDetector": "rapid_change",
     "RapidChangeMonitor": "rapid_change",
@@ -91,7 +91,7 @@ _HOME = {
     "SampleSource": "source",
     "Trades": "orderbook",
     "align_asof": "resampling",
-    "build_packages": "packages_build",
+    "build_packages": "packages.build",
     "detect_rapid_changes": "rapid_change",
     "find_gaps": "gaps",
     "gap_before": "gaps",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lockstep.learning.learner import Learner, Update
+    from lockstep.learning.gradients.learner import Learner, Update
     from lockstep.rl.experience import ExperienceBatch
 
 Q_LOSS: Final = "q"

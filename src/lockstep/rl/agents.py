@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from lockstep.core.errors import UnknownNameError
-from lockstep.learning.optim_state import OptimizerSettings
+from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.rl.actor_critic import ActorCritic, ActorCriticSettings
 from lockstep.rl.double_dqn import DoubleDQN, DoubleDQNSettings
 from lockstep.rl.networks import NetworkShape

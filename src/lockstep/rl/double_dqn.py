@@ -24,9 +24,9 @@ from torch import nn
 from torch.nn import functional
 
 from lockstep.core.errors import InputError
-from lockstep.learning import determinism
-from lockstep.learning.networks import Losses
-from lockstep.learning.optim_state import OptimizerSettings
+from lockstep.learning.gradients import determinism
+from lockstep.learning.gradients.learner import Losses
+from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.rl.agent import Q_LOSS
 from lockstep.rl.learning_agent import AgentSettings, LearningAgent, Tensors
 from lockstep.rl.networks import Follower, NetworkShape, perceptron, target_of

@@ -12,16 +12,15 @@ import torch
 from torch import nn
 
 from lockstep.core.errors import InputError
-from lockstep.learning import determinism
-from lockstep.learning.learner import Learner
-from lockstep.learning.networks import Losses
+from lockstep.learning.gradients import determinism
+from lockstep.learning.gradients.learner import Learner, Losses
 from lockstep.rl.agent import AgentUpdate
 from lockstep.rl.networks import DTYPES, NetworkShape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lockstep.learning.optim_state import OptimizerSettings
+    from lockstep.learning.gradients.optim_state import OptimizerSettings
     from lockstep.rl.experience import ExperienceBatch
     from lockstep.runs.seeds import SeedTree
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lockstep.core.errors import InputError, RefusedError
-from lockstep.learning.learner import BUFFER, WEIGHTS
-from lockstep.learning.values import StepValues
+from lockstep.learning.gradients.learner import BUFFER, WEIGHTS
+from lockstep.learning.gradients.values import StepValues
 from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
 from lockstep.rl.training import BatchFacts
 

@@ -18,9 +18,9 @@ import numpy as np
 from safetensors.numpy import save as save_arrays
 
 from lockstep.core.errors import InputError
-from lockstep.learning.recorder import StepFacts
-from lockstep.learning.training import WEIGHTS_FILE, model_arrays, session_facts
-from lockstep.learning.values import StepValues
+from lockstep.learning.gradients.recorder import StepFacts
+from lockstep.learning.gradients.training import WEIGHTS_FILE, model_arrays, session_facts
+from lockstep.learning.gradients.values import StepValues
 from lockstep.rl.prioritized import PrioritizedExperienceBuffer
 from lockstep.rl.recorded import RecordedBuffer, RecordedReplay
 from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
@@ -29,8 +29,8 @@ from lockstep.runs.training import Result, RunRecord, State, Step
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lockstep.learning.learner import Learner
-    from lockstep.learning.recorder import Recorder
+    from lockstep.learning.gradients.learner import Learner
+    from lockstep.learning.gradients.recorder import Recorder
     from lockstep.rl.agent import Agent, AgentUpdate
     from lockstep.rl.experience import ExperienceBatch
 

@@ -15,13 +15,13 @@ from pydantic import Field
 
 from lockstep.core.hashing import digest_columns
 from lockstep.kinds.session_replay import SessionTable, recorded_order
-from lockstep.learning import determinism
-from lockstep.learning.learner import Learner
-from lockstep.learning.networks import PatternCNN, PatternShape
-from lockstep.learning.optim_state import OptimizerSettings
-from lockstep.learning.pattern_task import Order, PatternSamples, PatternTask
-from lockstep.learning.recorder import Recorder, Recording
-from lockstep.learning.training import Batch, Epochs, GradientTraining
+from lockstep.learning.gradients import determinism
+from lockstep.learning.gradients.learner import Learner
+from lockstep.learning.gradients.optim_state import OptimizerSettings
+from lockstep.learning.gradients.recorder import Recorder, Recording
+from lockstep.learning.gradients.training import Batch, Epochs, GradientTraining
+from lockstep.learning.patterns.networks import PatternCNN, PatternShape
+from lockstep.learning.patterns.task import Order, PatternSamples, PatternTask
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.identity import CodeIdentity
 from lockstep.runs.kind import PrepareContext, Prepared, RunContext

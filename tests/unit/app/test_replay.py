@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,10 +16,11 @@ pytest.importorskip("torch")
 from safetensors.numpy import load_file
 
 from lockstep import bootstrap
+from lockstep.app.report import report_page
 from lockstep.app.timing import seconds_of_training
 from lockstep.cli.main import run as command_line
 from lockstep.core.errors import InputError, Interrupted, RefusedError, UnknownNameError
-from lockstep.learning.record import SessionRecord
+from lockstep.learning.gradients.record import SessionRecord
 from lockstep.runs import registry
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.folder import RunFolder
@@ -140,7 +142,10 @@ def test_gradients_kept_up_to_a_limit_are_replayed_up_to_there(said: Said, home:
     levels = [SessionRecord(folder_of(home, "fell")).content(step)["scalars"]["level"] for step in range(12)]
     last = levels.index("norms") - 1
     assert 0 < last < 11
-    assert said("replay", "fell").startswith("recompute:")
+    assert said("replay", "fell").startswith('recompute: the record fell to level = "norms" at max_bytes')
+    told = report_page(folder_of(home, "fell")).to_json()
+    (kept,) = re.findall(r'"recorded": "([^"]*)"', json.dumps(told))
+    assert "at max_bytes it fell to level norms" in kept
     refused = said("replay", "fell", "--gradients", code=1)
     assert f"(--to {last})" in refused
     assert said.json("replay", "fell", "--to", str(last))["mode"] == "gradients"
@@ -341,5 +346,8 @@ def test_the_time_of_training_is_beside_the_record_and_in_no_hash(home: Path) ->
     assert twelve == pytest.approx(12 * one)
     assert "timing.json" not in folder.read("manifest")["files"]
     assert bootstrap.check_run("stopped", home=home).report.ok
+    for spans in ({"spans": [{"first": 0, "stop": 5, "seconds": "long"}]}, {"spans": 3}, []):
+        folder.write("timing", spans)  # whoever can write into a home can forge it: at worst no time is told
+        assert seconds_of_training(folder, 1) is None
     folder.document("timing").write_bytes(b"damaged")
     assert seconds_of_training(folder, 1) is None

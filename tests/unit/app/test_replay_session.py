@@ -16,7 +16,7 @@ from torch import nn
 import lockstep as ls
 from lockstep.app.replay import ReplayResult
 from lockstep.core.errors import NetworkError, SpecError
-from lockstep.learning.record import SessionRecord
+from lockstep.learning.gradients.record import SessionRecord
 from lockstep.runs.folder import RunFolder
 
 NETS = """

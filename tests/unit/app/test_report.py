@@ -26,8 +26,8 @@ from lockstep import bootstrap
 from lockstep.app.report import ReportResult, report_page
 from lockstep.cli.main import run as command_line
 from lockstep.core.errors import InputError, IntegrityError, Interrupted
-from lockstep.learning.overview import Overview, edges, layers
-from lockstep.learning.record import SessionRecord
+from lockstep.learning.gradients.overview import Overview, edges, layers
+from lockstep.learning.gradients.record import SessionRecord
 from lockstep.reports.html import page_html
 from lockstep.runs import registry
 from lockstep.runs.cancel import Cancel
@@ -186,6 +186,18 @@ def test_levels_that_keep_less_show_what_there_is(home: Path, level: str) -> Non
     assert figures == kept
     assert ("norms of each layer were not kept" in text) == (level == "none")
     assert "--recompute" in text, "gradients cannot be applied"
+
+
+def test_an_agent_is_shown_beside_its_baselines_with_what_it_does_not_beat(home: Path) -> None:
+    """Its verdict comes first, in the words of `lockstep train`; its trades stand beside hold, flat and luck."""
+    training = {"updates": 20, "learning_starts": 100, "batch_size": 16}
+    spec = {"kind": "replay-agent", "data": {"last": 1500}, "training": training}
+    bootstrap.train(spec, home=home, tag="agent")
+    sentence = bootstrap.run_folder("agent", home=home).result()["sentence"]
+    _, text = page_of(home, "agent")
+    assert text.index(sentence) < text.rindex("Out of sample") < text.index("session value")
+    for told in ("buy and hold", "always flat", "draws of the same trades at random times", "won per unit lost"):
+        assert told in text, told
 
 
 def test_an_interrupted_run_is_shown_as_far_as_it_went(home: Path) -> None:

@@ -22,7 +22,7 @@ from lockstep.kinds.agent_replay import recorded_experiences
 from lockstep.kinds.replay_agent import KIND
 from lockstep.kinds.replay_agent_spec import ReplayAgentSpec
 from lockstep.kinds.session_replay import SessionTable, recorded_order, write_batches
-from lockstep.learning.record import SessionRecord
+from lockstep.learning.gradients.record import SessionRecord
 from lockstep.rl.actor_critic import ActorCritic
 from lockstep.rl.double_dqn import DoubleDQN
 from lockstep.rl.networks import NetworkShape

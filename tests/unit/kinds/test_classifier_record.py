@@ -16,9 +16,9 @@ from tests.unit.kinds.classifier_builders import SMALL, prepared_of, run_of, tra
 from lockstep.core.errors import IntegrityError, MissingLibraryError, NetworkError
 from lockstep.kinds.classifier import KIND
 from lockstep.kinds.classifier_spec import ClassifierSpec
-from lockstep.learning.record import SessionRecord
-from lockstep.learning.replay import recompute_session, recompute_state, replay_gradients
-from lockstep.learning.sessions import load_session
+from lockstep.learning.gradients.record import SessionRecord
+from lockstep.learning.gradients.replay import recompute_session, recompute_state, replay_gradients
+from lockstep.learning.gradients.sessions import load_session
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.spec import load_spec, resolve
 

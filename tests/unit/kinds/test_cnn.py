@@ -20,10 +20,10 @@ from tests.unit.kinds.cnn_builders import candles_of, context_of, prepared_from,
 from lockstep.core.errors import DataError, InputError, MissingLibraryError, NetworkError, RefusedError, SpecError
 from lockstep.kinds.cnn import KIND
 from lockstep.kinds.cnn_spec import CnnSpec
-from lockstep.learning import baselines
-from lockstep.learning.record import SessionRecord
-from lockstep.learning.replay import recompute_session, replay_gradients
-from lockstep.learning.windows import CHANNELS
+from lockstep.learning.gradients.record import SessionRecord
+from lockstep.learning.gradients.replay import recompute_session, replay_gradients
+from lockstep.learning.patterns import baselines
+from lockstep.learning.patterns.windows import CHANNELS
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.loop import Outcome, execute
@@ -326,7 +326,7 @@ def test_a_cut_out_window_is_the_window_that_is_held_one_by_one(tmp_path: Path) 
     """`BarSamples` and `PatternSamples` give the same bits for the same bars."""
     import torch
 
-    from lockstep.learning.pattern_training import bar_samples
+    from lockstep.learning.patterns.training import bar_samples
 
     module = prepared_from(tmp_path).payload.module
     bars = module.parts.train[[0, 7, 40]]
@@ -336,7 +336,7 @@ def test_a_cut_out_window_is_the_window_that_is_held_one_by_one(tmp_path: Path) 
 
 def test_profitability_is_what_the_better_side_would_have_made_net_of_cost(tmp_path: Path) -> None:
     """R9.9, R9.17: a return of -0.4 % costs 0.1 %: 0.3 % of a target of 1 %."""
-    from lockstep.learning.pattern_training import bar_samples
+    from lockstep.learning.patterns.training import bar_samples
 
     module = prepared_from(tmp_path).payload.module
     samples = bar_samples(module, cost=0.001, target_profit=0.01)

@@ -21,7 +21,7 @@ from lockstep.runs.folder import RunFolder
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.seeds import SeedTree
 
-BUILT_IN = {"pattern-cnn": "lockstep.learning.networks:PatternCNN"}
+BUILT_IN = {"pattern-cnn": "lockstep.learning.patterns.networks:PatternCNN"}
 SIZES = {"channels": 3, "window": 8, "classes": 3}
 SEEDS = SeedTree(7).child("init")
 MINE = """

@@ -20,9 +20,9 @@ from lockstep.kinds.replay_agent import KIND
 from lockstep.kinds.replay_agent_plan import Parts, Plan, return_scale
 from lockstep.kinds.replay_agent_result import judged
 from lockstep.kinds.replay_agent_spec import ReplayAgentSpec
-from lockstep.learning.record import RLTrainingStep, SessionRecord
-from lockstep.learning.replay import recompute_session, replay_gradients
-from lockstep.learning.sessions import load_session
+from lockstep.learning.gradients.record import RLTrainingStep, SessionRecord
+from lockstep.learning.gradients.replay import recompute_session, replay_gradients
+from lockstep.learning.gradients.sessions import load_session
 from lockstep.market.candles import Candles
 from lockstep.rl.environment import SingleAssetEnvironment
 from lockstep.rl.greedy import simulated, walk

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from lockstep.learning import determinism
-from lockstep.learning.learner import Learner
-from lockstep.learning.networks import PatternCNN, PatternShape
-from lockstep.learning.optim_state import OptimizerSettings
-from lockstep.learning.pattern_task import Order, PatternSamples, PatternTask
-from lockstep.learning.record import SessionRecord
-from lockstep.learning.recorder import Recorder, Recording
-from lockstep.learning.training import Epochs, GradientTraining
+from lockstep.learning.gradients import determinism
+from lockstep.learning.gradients.learner import Learner
+from lockstep.learning.gradients.optim_state import OptimizerSettings
+from lockstep.learning.gradients.record import SessionRecord
+from lockstep.learning.gradients.recorder import Recorder, Recording
+from lockstep.learning.gradients.training import Epochs, GradientTraining
+from lockstep.learning.patterns.networks import PatternCNN, PatternShape
+from lockstep.learning.patterns.task import Order, PatternSamples, PatternTask
 from lockstep.runs.checkpoint import CheckpointPolicy
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.loop import execute

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from lockstep.learning.episodes_book import EpisodeBook
-from lockstep.learning.episodes_collect import collect_episodes
+from lockstep.learning.episodes.book import EpisodeBook
+from lockstep.learning.episodes.collect import collect_episodes
 from lockstep.market.candles import Candles
-from lockstep.market.packages_build import PackagePlan
+from lockstep.market.packages.build import PackagePlan
 
 MINUTE = 60_000
 START = 1_704_067_200_000

@@ -10,10 +10,10 @@ from tests.unit.market.bars import HOUR, MONDAY, walk
 
 from lockstep.market.candles import Candles
 from lockstep.market.orderbook import DepthMessage, Trades
-from lockstep.market.packages import ModelInputPackage
-from lockstep.market.packages_build import PackagePlan
-from lockstep.market.packages_features import FEATURES, INDICATORS, STATE
-from lockstep.market.packages_layout import PackageLayout
+from lockstep.market.packages.build import PackagePlan
+from lockstep.market.packages.features import FEATURES, INDICATORS, STATE
+from lockstep.market.packages.layout import PackageLayout
+from lockstep.market.packages.package import ModelInputPackage
 
 NOW = MONDAY + 10 * HOUR
 LAYOUT = PackageLayout(

@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 import torch
 
 from lockstep.core.errors import InputError, UnknownNameError
-from lockstep.learning.optim_state import OptimizerSettings
+from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.rl import ProfitWeightedExperienceBuffer
 from lockstep.rl.actor_critic import ActorCritic, ActorCriticSettings
 from lockstep.rl.agents import rebuild

@@ -22,7 +22,7 @@ import numpy as np
 
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.core.hashing import digest_columns
-from lockstep.learning.epochs import Epochs
+from lockstep.learning.gradients.epochs import Epochs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -41,7 +41,7 @@ def numerics_entries() -> dict[str, str]:
     h5py = require("h5py", extra="keras", purpose="storing a Keras model")  # it writes an artifact
     entries = {"keras": str(keras.__version__), "keras.backend": backend, "h5py": str(h5py.__version__)}
     if backend == "torch":
-        from lockstep.learning import determinism
+        from lockstep.learning.gradients import determinism
 
         return determinism.numerics_entries("cpu") | entries
     _settle()
@@ -248,7 +248,7 @@ def _settle() -> None:
     """One thread and deterministic algorithms, as far as the backend grants it."""
     keras = require_keras()
     if keras.backend.backend() == "torch":
-        from lockstep.learning import determinism
+        from lockstep.learning.gradients import determinism
 
         determinism.settle()
     elif keras.backend.backend() == "tensorflow":

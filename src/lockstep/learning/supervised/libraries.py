@@ -47,7 +47,7 @@ def require_keras() -> Any:
         )
     if backend == "torch":
         # Its variables have to be in place before torch computes.
-        importlib.import_module("lockstep.learning.determinism")
+        importlib.import_module("lockstep.learning.gradients.determinism")
     keras = require("keras", extra="keras", purpose="training with Keras")
     if int(str(keras.__version__).partition(".")[0]) < 3:
         raise MissingLibraryError(f"training with Keras needs Keras 3; found {keras.__version__}. Upgrade keras.")

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from lockstep.core import files
-from lockstep.learning import determinism
+from lockstep.learning.gradients import determinism
 from lockstep.learning.supervised import plots, run_log
 from lockstep.learning.supervised.data import Parts, check_training, pattern_samples, samples_of
 from lockstep.learning.supervised.fit import FitSettings

@@ -13,22 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from lockstep.core.errors import DataError
-from lockstep.learning import determinism
-from lockstep.learning.epochs import Epochs
-from lockstep.learning.learner import Learner
-from lockstep.learning.networks import Losses
-from lockstep.learning.optim_state import OptimizerSettings
-from lockstep.learning.recorder import Recorder, Recording
+from lockstep.learning.gradients import determinism
+from lockstep.learning.gradients.epochs import Epochs
+from lockstep.learning.gradients.learner import Learner, Losses
+from lockstep.learning.gradients.optim_state import OptimizerSettings
+from lockstep.learning.gradients.recorder import Recorder, Recording
+from lockstep.learning.gradients.training import Batch, GradientTraining, Task
 from lockstep.learning.supervised.fit import FitSettings, Measured, Progress
 from lockstep.learning.supervised.history import HISTORY_FILE, history_bytes
 from lockstep.learning.supervised.results import judged, parts_of
 from lockstep.learning.supervised.torch_net import PatternNet
-from lockstep.learning.training import Batch, GradientTraining, Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lockstep.learning.pattern_task import Order
+    from lockstep.learning.patterns.task import Order
     from lockstep.learning.supervised.data import Parts, Samples
     from lockstep.runs.seeds import SeedTree
 

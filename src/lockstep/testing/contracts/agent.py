@@ -20,9 +20,9 @@ import numpy as np
 
 from lockstep.core import canonical
 from lockstep.core.hashing import digest_columns
-from lockstep.learning.record import RLTrainingStep, SessionRecord
-from lockstep.learning.recorder import Recorder, Recording
-from lockstep.learning.replay import replay_gradients
+from lockstep.learning.gradients.record import RLTrainingStep, SessionRecord
+from lockstep.learning.gradients.recorder import Recorder, Recording
+from lockstep.learning.gradients.replay import replay_gradients
 from lockstep.rl.agent import Q_LOSS, Agent
 from lockstep.rl.experience import ExperienceBatch
 from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer

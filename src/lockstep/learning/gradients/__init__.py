@@ -1,0 +1,1 @@
+"""Gradient training: one update, its record, and everything that comes back from the record."""

@@ -1,0 +1,187 @@
+"""Learner: a model, its optimiser, and the one way in which a step changes them.
+
+    noise of the step -> forward -> loss -> gradient -> clip -> update
+
+What the update needs is the gradient as clipped and the learning rate; `apply` does the last arrow alone, so stored
+gradients lead to the same weights. `state` and `set_state` carry everything that later steps depend on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+import torch
+
+from lockstep.core.errors import InputError, IntegrityError, RefusedError
+from lockstep.core.hashing import digest_columns
+from lockstep.learning.gradients import determinism
+from lockstep.learning.gradients.flat import FlatModel
+from lockstep.learning.gradients.optim_state import (
+    OptimizerSettings,
+    load_optimizer_arrays,
+    optimizer_arrays,
+    set_learning_rate,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from lockstep.runs.seeds import SeedTree
+
+WEIGHTS: Final = "weights"
+OPTIMIZER: Final = "optimizer."
+BUFFER: Final = "buffer."
+# As torch.nn.utils.clip_grad_norm_ has it.
+_CLIP_EPS: Final = 1e-6
+
+Arrays = Mapping[str, "NDArray[np.generic]"]
+"""`weights` (size,), `optimizer.NAME`, `buffer.NAME`: the whole state of a learner."""
+
+
+class Losses(NamedTuple):
+    """A loss to descend, and the named parts that are recorded beside it; all scalars."""
+
+    total: torch.Tensor
+    parts: Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """What one step did. `clip` is the factor that the gradient was scaled by; norms are before clipping."""
+
+    losses: dict[str, float]
+    gradient_norm: float
+    clip: float
+    learning_rate: float
+
+
+class Learner:
+    """See the module's docstring. `seeds` is where the noise of its steps comes from."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizer: OptimizerSettings,
+        *,
+        seeds: SeedTree,
+        clip_norm: float | None = None,
+        device: str = "cpu",
+    ) -> None:
+        if clip_norm is not None and not clip_norm > 0.0:
+            raise InputError(f"clip_norm is more than 0, or absent for no clipping; found {clip_norm!r}")
+        determinism.settle()
+        self.device = device
+        self.settings = optimizer
+        self.clip_norm = clip_norm
+        self.flat = FlatModel(module, device)
+        self.optimizer = optimizer.make(self.flat.weights)
+        self._seeds = seeds.child("noise")
+
+    @property
+    def module(self) -> nn.Module:
+        """The model."""
+        return self.flat.module
+
+    def update(self, step: int, compute: Callable[[nn.Module], Losses], learning_rate: float | None = None) -> Update:
+        """One optimiser update, with `compute` in training mode under the noise of `step`.
+
+        Afterwards `gradient()` is the gradient as applied. Raises RefusedError when the gradient is not finite; the
+        model is as before, but for buffers that the forward pass changed.
+        """
+        determinism.settle()
+        rate = self.settings.learning_rate if learning_rate is None else learning_rate
+        if not self.module.training:
+            self.module.train()
+        with determinism.noise(self._seeds.child(step), self.device):
+            total, parts = compute(self.module)
+            self.flat.differentiate(total)
+        names = ("total", *parts)
+        values = torch.stack([item.detach() for item in (total, *parts.values())]).tolist()
+        losses = dict(zip(names, values, strict=True))
+        norm = float(torch.linalg.vector_norm(self.flat.gradient))
+        if not math.isfinite(norm):
+            raise RefusedError(
+                f"step {step}: a gradient has to be finite; its norm is {norm} (losses {losses}). Lower the learning "
+                "rate, set clip_norm, or look for extreme inputs in the batch of this step."
+            )
+        clip = 1.0
+        if self.clip_norm is not None and norm > self.clip_norm:
+            clip = self.clip_norm / (norm + _CLIP_EPS)
+            self.flat.gradient.mul_(clip)
+        self._step(rate)
+        return Update(losses=losses, gradient_norm=norm, clip=clip, learning_rate=rate)
+
+    def apply(self, gradient: NDArray[np.generic], learning_rate: float) -> None:
+        """The update with a stored gradient (size,), as applied: no forward pass, no backward pass."""
+        if self.device == "cpu":
+            np.copyto(self.flat.gradient.numpy(), gradient, casting="no")
+        else:
+            self.flat.gradient.copy_(torch.from_numpy(gradient.copy()))
+        self._step(learning_rate)
+
+    def _step(self, learning_rate: float) -> None:
+        set_learning_rate(self.optimizer, learning_rate)
+        self.optimizer.step()
+
+    def gradient(self) -> NDArray[np.generic]:
+        """The gradient of the last update as applied (size,); a view on the CPU, good until the next update."""
+        return self.flat.gradient.cpu().numpy()
+
+    @contextmanager
+    def evaluating(self) -> Iterator[nn.Module]:
+        """The model in evaluation mode, without gradients."""
+        self.module.eval()
+        try:
+            with torch.no_grad():
+                yield self.module
+        finally:
+            self.module.train()
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """The state by name: views where the device is the CPU, good until the next update."""
+        moments = optimizer_arrays(self.optimizer, self.flat.weights)
+        return {
+            WEIGHTS: self.flat.weights.detach().cpu().numpy(),
+            **{f"{OPTIMIZER}{name}": array for name, array in moments.items()},
+            **self.buffer_arrays(),
+        }
+
+    def buffer_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """The module's buffers by name."""
+        return {f"{BUFFER}{name}": value.detach().cpu().numpy() for name, value in self.flat.buffers().items()}
+
+    def digest(self) -> str:
+        """BLAKE3 of the whole state: weights, optimiser, buffers."""
+        return digest_columns(self.arrays())
+
+    def get_state(self) -> dict[str, Any]:
+        """A copy of the state, for a checkpoint. Raises InputError when the model was moved or refitted meanwhile."""
+        self.flat.check_valid()
+        return {name: array.copy() for name, array in self.arrays().items()}
+
+    def set_state(self, arrays: Arrays) -> None:
+        """Go to a state of `get_state`. Raises IntegrityError when it is another model's."""
+        self.set_weights(arrays)
+        prefix = len(OPTIMIZER)
+        moments = {name[prefix:]: array for name, array in arrays.items() if name.startswith(OPTIMIZER)}
+        load_optimizer_arrays(self.optimizer, self.flat.weights, moments)
+
+    def set_weights(self, arrays: Arrays) -> None:
+        """Weights and buffers only. Raises IntegrityError when they are another model's."""
+        weights, buffers = arrays[WEIGHTS], self.flat.buffers()
+        given = {name[len(BUFFER) :] for name in arrays if name.startswith(BUFFER)}
+        if weights.shape != (self.flat.layout.size,) or given != buffers.keys():
+            raise IntegrityError(
+                f"a state belongs to the model it was taken from; this one has {weights.shape} weights and buffers "
+                f"{sorted(given)}, the model {(self.flat.layout.size,)} and {sorted(buffers)}."
+            )
+        with torch.no_grad():
+            self.flat.weights.copy_(torch.from_numpy(weights.copy()))
+            for name, value in buffers.items():
+                value.copy_(torch.from_numpy(arrays[f"{BUFFER}{name}"].copy()))

@@ -1,0 +1,192 @@
+"""A session read for lists and figures, without torch: its steps as columns, and as bins when there are many.
+
+    session = Overview(folder)
+    session.steps_in_bins(400)["loss.total"].mean        at most 400 numbers, however many steps there were
+    session.norms_in_bins(400).ratio["trunk.0"].high
+
+Works on a run of any status, up to the last whole line of its journal, and at every level: what a level does not keep
+is None. Memory is one bin's rows at a time, and the bins.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from lockstep.core.errors import RefusedError
+from lockstep.learning.gradients.record_names import NORMS, STEPS
+from lockstep.learning.gradients.session_files import every_row, is_record, require_lengths
+from lockstep.runs.journal import read_lines
+from lockstep.runs.segments import SegmentReader
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.runs.folder import RunFolder
+
+    Array = NDArray[np.float64]
+
+MAX_LAYERS: Final = 40
+"""More rows than that nobody can tell apart."""
+_FEWEST: Final = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binned:
+    """A series in bins, each array float64 (bins,). Where values of a bin are not finite, so are its figures."""
+
+    low: Array
+    mean: Array
+    high: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormsInBins:
+    """Per layer over steps: L2 norm of the gradient as applied, and of the update as a share of the weights'.
+
+    `ratio` is None where the weights are all zero.
+    """
+
+    gradient: Mapping[str, Binned]
+    ratio: Mapping[str, Binned]
+
+
+class Overview:
+    """See the module's docstring. Raises RefusedError for a run without a step of a gradient training,
+    IntegrityError for damage."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        require_lengths(folder, is_record)
+        lines = read_lines(folder.journal) if folder.journal.exists() else iter(())
+        first = next((line for line in lines if line.type == "step"), None)
+        if first is None or "record" not in first.content["scalars"]:
+            raise RefusedError(f"{folder.path}: holds no step of a gradient training.")
+        self.description: Mapping[str, Any] = first.content["scalars"]["record"]
+        last = first
+        if folder.has("manifest"):
+            self.steps = int(folder.read("manifest")["steps"])
+        else:
+            # Of a run that has not ended the journal's whole lines count.
+            self.steps = 1
+            for line in lines:
+                self.steps, last = (self.steps + 1, line) if line.type == "step" else (self.steps, last)
+        # What the last step of a run kept that has not ended; the result of a complete one says it.
+        self.last_level = str(last.content["scalars"]["level"])
+        self._reader = SegmentReader(folder.segments, stop_step=self.steps)
+
+    @property
+    def level(self) -> str:
+        """What the recording was asked to keep: full, norms or none."""
+        return str(self.description["recording"]["level"])
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the trained parameters, in the order of the layout."""
+        return [str(slot[0]) for slot in self.description["layout"]["parameters"]]
+
+    def columns(self, start: int = 0, stop: int | None = None) -> dict[str, NDArray[Any]]:
+        """The columns of the segment `steps`, each (steps,). Raises IntegrityError when steps are missing."""
+        return every_row(self.folder, self._reader, STEPS, start, self.steps if stop is None else stop)
+
+    def edges(self, bins: int) -> NDArray[np.int64]:
+        """Where bins begin and end, int64 (bins + 1,): at most `bins`, none of them empty."""
+        return edges(self.steps, bins)
+
+    def steps_in_bins(self, bins: int) -> dict[str, Binned]:
+        """Each column of the segment `steps` in bins."""
+        return self.steps_and_best(bins, 0)[0]
+
+    def steps_and_best(self, bins: int, best: int) -> tuple[dict[str, Binned], list[dict[str, float]]]:
+        """Each column in bins, and the `best` most valuable steps as rows with their "step", read in one go."""
+        top: list[dict[str, float]] = []
+
+        def read(start: int, stop: int) -> dict[str, NDArray[Any]]:
+            columns = self.columns(start, stop)
+            places = np.argsort(-columns["value"], kind="stable")[:best].tolist() if best else []
+            rows = [{"step": start + row, **{name: float(columns[name][row]) for name in columns}} for row in places]
+            top[:] = sorted([*top, *rows], key=lambda row: (-row["value"], row["step"]))[:best]
+            return columns
+
+        return _in_bins(self.edges(bins), read), top
+
+    def norms_in_bins(self, bins: int) -> NormsInBins | None:
+        """Norms of each layer in bins; None at level "none"."""
+        if self.level == "none":
+            return None
+        members = layers(self.parameters)
+
+        def read(start: int, stop: int) -> dict[str, Array]:
+            found = every_row(self.folder, self._reader, NORMS, start, stop)
+            series = {}
+            for place, rows in members.items():
+                gradient, weight, update = (_norm(found[name][:, rows]) for name in ("gradient", "weight", "update"))
+                series[f"gradient:{place}"] = gradient
+                ratio = np.full(len(weight), np.nan)
+                series[f"ratio:{place}"] = np.divide(update, weight, out=ratio, where=weight > 0.0)
+            return series
+
+        binned = _in_bins(self.edges(bins), read)
+        return NormsInBins(
+            gradient={place: binned[f"gradient:{place}"] for place in members},
+            ratio={place: binned[f"ratio:{place}"] for place in members},
+        )
+
+
+def edges(steps: int, bins: int) -> NDArray[np.int64]:
+    """Where at most `bins` bins of `steps` steps begin and end, int64 (bins + 1,); none is empty."""
+    count = min(steps, bins)
+    return np.arange(count + 1, dtype=np.int64) * steps // max(count, 1)
+
+
+def layers(parameters: list[str]) -> dict[str, list[int]]:
+    """Layer -> the places of its parameters. A layer is a name up to its last dot.
+
+    More than MAX_LAYERS are joined by the fronts of their names, or, where that leaves too few to see anything, with
+    their neighbours.
+    """
+    depth = max((name.count(".") for name in parameters), default=0)
+    finer = found = _fronts(parameters, depth)
+    while len(found) > MAX_LAYERS and depth > 1:
+        depth -= 1
+        finer, found = found, _fronts(parameters, depth)
+    return found if _FEWEST <= len(found) <= MAX_LAYERS or len(finer) <= MAX_LAYERS else _neighbours(finer)
+
+
+def _fronts(parameters: list[str], depth: int) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for place, name in enumerate(parameters):
+        front = name.rpartition(".")[0] or name
+        found.setdefault(".".join(front.split(".")[: max(depth, 1)]), []).append(place)
+    return found
+
+
+def _neighbours(found: dict[str, list[int]]) -> dict[str, list[int]]:
+    names = list(found)
+    joined: dict[str, list[int]] = {}
+    bounds = edges(len(names), MAX_LAYERS).tolist()
+    for start, stop in itertools.pairwise(bounds):
+        first, last = names[start], names[stop - 1]
+        places = [place for name in names[start:stop] for place in found[name]]
+        joined[first if first == last else f"{first} to {last}"] = places
+    return joined
+
+
+def _norm(norms: NDArray[Any]) -> Array:
+    """The norm of all from the norms of each, (steps, parameters) to (steps,)."""
+    return np.sqrt(np.sum(np.square(norms.astype(np.float64)), axis=1))
+
+
+def _in_bins(bounds: NDArray[np.int64], read: Callable[[int, int], Mapping[str, NDArray[Any]]]) -> dict[str, Binned]:
+    rows: dict[str, list[tuple[float, float, float]]] = {}
+    for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        for name, values in read(start, stop).items():
+            rows.setdefault(name, []).append((float(values.min()), float(values.mean()), float(values.max())))
+    return {
+        name: Binned(**dict(zip(("low", "mean", "high"), np.array(found).T.copy(), strict=True)))
+        for name, found in rows.items()
+    }

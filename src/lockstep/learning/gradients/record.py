@@ -1,0 +1,361 @@
+"""Reading a session back: its steps, gradients and states, each verified by the digests of the run.
+
+    record = SessionRecord(folder)
+    record.step(17).gradients["direction.weight"], record.step(17).model_state
+
+Works on a complete run and on an interrupted one, up to the last whole line of its journal. A state that was not
+stored is rebuilt from the nearest snapshot before it and the stored gradients, and checked against the digest that the
+journal has for it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import nn
+
+from lockstep.core import canonical
+from lockstep.core.errors import IntegrityError, LockstepError, NotEqualError, RefusedError
+from lockstep.core.hashing import digest_columns
+from lockstep.learning.gradients import codec, determinism
+from lockstep.learning.gradients.learner import BUFFER, OPTIMIZER, WEIGHTS
+from lockstep.learning.gradients.optim_state import load_optimizer_arrays, optimizer_arrays, set_learning_rate
+from lockstep.learning.gradients.recorder import BATCHES, BUFFERS, GRADIENTS, SNAPSHOTS, START, STEPS, Description
+from lockstep.learning.gradients.session_files import every_row, is_record, missing, require_lengths
+from lockstep.runs.journal import read_lines
+from lockstep.runs.segments import SegmentReader
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lockstep.learning.gradients.optim_state import OptimizerSettings
+    from lockstep.runs.folder import RunFolder
+
+    Arrays = dict[str, NDArray[Any]]
+
+
+class FlatOptimizer:
+    """Weights and optimiser alone: what stored gradients are applied to. No model, no forward pass."""
+
+    def __init__(self, settings: OptimizerSettings, state: Mapping[str, NDArray[Any]]) -> None:
+        determinism.settle()
+        self._weights = nn.Parameter(torch.from_numpy(state[WEIGHTS].copy()))
+        self._optimizer = settings.make(self._weights)
+        moments = {name[len(OPTIMIZER) :]: array for name, array in state.items() if name.startswith(OPTIMIZER)}
+        load_optimizer_arrays(self._optimizer, self._weights, moments)
+        gradient = torch.zeros_like(self._weights)
+        self._weights.grad = gradient
+        self._gradient = gradient.numpy()
+
+    def apply(self, gradient: NDArray[Any], learning_rate: float) -> None:
+        """One update with a gradient (size,) as it was applied."""
+        self._gradient[:] = gradient
+        set_learning_rate(self._optimizer, learning_rate)
+        self._optimizer.step()
+
+    def arrays(self) -> Arrays:
+        """Weights and moments; views, good until the next update."""
+        moments = optimizer_arrays(self._optimizer, self._weights)
+        return {
+            WEIGHTS: self._weights.detach().numpy(),
+            **{f"{OPTIMIZER}{name}": array for name, array in moments.items()},
+        }
+
+
+class SessionRecord:
+    """See the module's docstring. Raises RefusedError for a run that has no step of a gradient training,
+    IntegrityError for damage."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.session_id = folder.path.name
+        require_lengths(folder, is_record)
+        # Where each line lies, not what it says: a session may have millions.
+        self._places = [(line.start, line.stop) for line in read_lines(folder.journal) if line.type == "step"]
+        first = self.content(0)["scalars"] if self._places else {}
+        if "record" not in first:
+            cure = "Choose a run whose kind records gradients" if self._places else "Resume it first"
+            raise RefusedError(
+                f"{folder.path}: holds no step of a gradient training, so there is nothing to replay. {cure}; lockstep "
+                "verify computes any run again."
+            )
+        self.description = Description.from_json(first["record"])
+        # Frames of a step that the journal does not have yet belong to nothing.
+        self._reader = SegmentReader(folder.segments, stop_step=len(self._places))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def segments(self) -> SegmentReader:
+        """The segments, up to the journal's last step."""
+        return self._reader
+
+    def content(self, step: int) -> dict[str, Any]:
+        """What the journal has of `step`: scalars, digests, digests of the frames."""
+        start, stop = self._places[step]
+        with self.folder.journal.open("rb") as handle:
+            handle.seek(start)
+            content: dict[str, Any] = canonical.loads(handle.read(stop - start))["content"]
+        return content
+
+    def learning_rate(self, step: int) -> float:
+        """The rate of `step`."""
+        return float(self.columns["learning_rate"][step])
+
+    @functools.cached_property
+    def columns(self) -> Arrays:
+        """The columns of segment `steps`, each (steps,)."""
+        return every_row(self.folder, self._reader, STEPS, 0, len(self))
+
+    def step(self, index: int) -> TrainingStep:
+        """A step by number; negative numbers count from the end. Raises IndexError."""
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            raise IndexError(f"session {self.session_id} has steps 0 to {len(self) - 1}; found {index}")
+        if "loss.q" in self.columns:
+            return RLTrainingStep(self, number)
+        kind = CNNTrainingStep if "loss.regression" in self.columns else TrainingStep
+        return kind(self, number)
+
+    def steps(self) -> Iterator[TrainingStep]:
+        """All steps in order."""
+        return (self.step(index) for index in range(len(self)))
+
+    def by_value(self) -> list[int]:
+        """Numbers of all steps, the most valuable first (R9.33); of equals the earlier."""
+        values = self.columns["value"]
+        return sorted(range(len(values)), key=lambda step: (-values[step], step))
+
+    def require_gradients(self) -> None:
+        """Raises RefusedError when the record does not hold every gradient."""
+        if not self.description.recording.replayable:
+            recording = self.description.recording
+            raise RefusedError(
+                f"session {self.session_id}: applying stored gradients needs the gradient of every parameter at every "
+                f'step; this one was recorded with level = "{recording.level}", every = {recording.every}, select = '
+                f"{list(recording.select)}. Recompute it instead."
+            )
+
+    def gradients(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
+        """(step, gradient as applied and as selected, flat) for the steps in [start, stop) that have one."""
+        for frame in self._reader.frames(GRADIENTS, start, stop):
+            yield frame.step, self.unpacked(frame.columns)
+
+    def gradients_end(self, step: int) -> LockstepError:
+        """The error for a record without the gradient of `step`: damage, or a record that stopped keeping them."""
+        if self.has_frame(GRADIENTS, step):
+            return missing(self.folder, GRADIENTS, f"none of step {step}")
+        return RefusedError(
+            f'session {self.session_id} keeps gradients up to step {step - 1}: it fell to level "norms" at max_bytes. '
+            f"Replay up to there (--to {step - 1}), or recompute it."
+        )
+
+    def has_frame(self, name: str, step: int) -> bool:
+        """Whether the journal says that a segment has a frame of `step`."""
+        return name in self.content(step)["segments"]
+
+    def unpacked(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """The gradient, flat and as selected, of the columns of a frame of segment `gradients`."""
+        return codec.unpack(columns, self.description.layout.dtype)
+
+    def frame(self, name: str, step: int) -> Arrays:
+        """The columns of one step's frame of a segment, those that the journal has the digest of.
+
+        Raises RefusedError when there is none, IntegrityError when it is another, or gone.
+        """
+        content = self.content(step)
+        if name not in content["segments"]:
+            raise RefusedError(
+                f"session {self.session_id} has no {name} of step {step}: level is "
+                f'"{content["scalars"]["level"]}" there. Recompute the step instead.'
+            )
+        for frame in self._reader.frames(name, step, step + 1):
+            if frame.digest != content["segments"][name]:
+                raise IntegrityError(
+                    f"{self.folder.segments / name}.*.seg: the frame of step {step} is not the one that the journal "
+                    "names. It is not used; restore the file from a copy."
+                )
+            return frame.columns
+        raise missing(self.folder, name, f"none of step {step}")
+
+    def start_state(self) -> Arrays:
+        """The whole state before step 0. Raises RefusedError at levels below "full"."""
+        return {name: array[0] for name, array in self.frame(START, 0).items()}
+
+    def snapshot_before(self, step: int) -> tuple[int, Arrays]:
+        """The newest stored state of at most `step` steps: how many steps were made, and the arrays."""
+        every = self.description.recording.snapshot_every
+        made = step // every * every
+        while made > 0:
+            if self.has_frame(SNAPSHOTS, made - 1):
+                return made, {name: array[0] for name, array in self.frame(SNAPSHOTS, made - 1).items()}
+            made -= every  # after a fall to "norms" there are no more
+        return 0, self.start_state()
+
+    def state_after(self, step: int) -> Arrays:
+        """The whole state after `step`: stored, or rebuilt and checked (0.1 item 19).
+
+        Raises RefusedError where gradients are missing, NotEqualError when the state does not have the digest that
+        the journal has for it, IntegrityError for damage.
+        """
+        made, state = self.snapshot_before(step + 1)
+        if made < step + 1:
+            self.require_gradients()
+            machine = FlatOptimizer(self.description.optimizer, state)
+            last = made - 1
+            for last, gradient in self.gradients(made, step + 1):
+                machine.apply(gradient, self.learning_rate(last))
+            if last != step:
+                raise self.gradients_end(last + 1)
+            buffers = self._reader.latest(BUFFERS, step)
+            state = machine.arrays() | {name: array[0] for name, array in buffers.items()}
+        self.check_state(step, state)
+        return state
+
+    def check_state(self, step: int, state: Mapping[str, NDArray[Any]]) -> bool:
+        """Whether the journal had a digest to compare with. Raises NotEqualError when it differs."""
+        then = self.content(step)["digests"].get("state")
+        if then is not None and digest_columns(state) != then:
+            raise NotEqualError(
+                f"session {self.session_id}: the state after step {step}, rebuilt from the record, does not have the "
+                "digest that the journal has for it. Versions or instruction sets of torch differ, or memory is bad: "
+                "replay it where it was made."
+            )
+        return then is not None
+
+
+class TrainingStep:
+    """One recorded step. Scalars are at hand; arrays are read when they are asked for."""
+
+    def __init__(self, record: SessionRecord, index: int) -> None:
+        self._record = record
+        self._scalars = record.content(index)["scalars"]
+        self.index = index
+        self.session_id = record.session_id
+        self.step_id = f"{record.session_id}:{index}"
+
+    @property
+    def losses(self) -> Mapping[str, float]:
+        """The total and its parts by name."""
+        return cast("Mapping[str, float]", self._scalars["loss"])
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of this update."""
+        return float(self._scalars["learning_rate"])
+
+    @property
+    def gradient_norm(self) -> float:
+        """L2 norm of the gradient before clipping."""
+        return float(self._scalars["gradient_norm"])
+
+    @property
+    def value(self) -> float:
+        """Training value (`values`, eq. 1)."""
+        return float(self._scalars["value"])
+
+    @property
+    def profitability(self) -> float:
+        """Mean profitability score of the batch."""
+        return float(self._record.columns["profitability"][self.index])
+
+    @property
+    def samples(self) -> NDArray[np.int64]:
+        """Identities of the samples it learned from, int64 (samples,)."""
+        return self._record.frame(BATCHES, self.index)["index"]
+
+    @property
+    def gradients(self) -> Arrays:
+        """The gradient of every recorded parameter by name, as applied (after clipping)."""
+        flat = self._record.unpacked(self._record.frame(GRADIENTS, self.index))
+        description = self._record.description
+        if len(description.selected) == len(description.layout.slots):
+            return description.layout.named(flat)
+        named, start = {}, 0
+        for slot in description.layout.slots:
+            if slot.name in description.selected:
+                stop = start + slot.stop - slot.start
+                named[slot.name] = flat[start:stop].reshape(slot.shape)
+                start = stop
+        return named
+
+    @property
+    def model_state(self) -> Arrays:
+        """Weights by parameter and buffers by name after this step, stored or rebuilt exactly."""
+        state = self._record.state_after(self.index)
+        buffers = {name[len(BUFFER) :]: array for name, array in state.items() if name.startswith(BUFFER)}
+        return self._record.description.layout.named(state[WEIGHTS]) | buffers
+
+    @property
+    def optimizer_state(self) -> Arrays:
+        """The optimiser's moments after this step by name; each moment again by parameter is `layout.named`."""
+        state = self._record.state_after(self.index)
+        return {name[len(OPTIMIZER) :]: array for name, array in state.items() if name.startswith(OPTIMIZER)}
+
+
+class CNNTrainingStep(TrainingStep):
+    """A step of a network with three heads (SPEC 9.5)."""
+
+    @property
+    def total_loss(self) -> float:
+        """The weighted sum."""
+        return self.losses["total"]
+
+    @property
+    def classification_loss(self) -> float:
+        """Cross-entropy of the direction or pivot class."""
+        return self.losses["classification"]
+
+    @property
+    def regression_loss(self) -> float:
+        """Smooth L1 of the return."""
+        return self.losses["regression"]
+
+    @property
+    def confidence_loss(self) -> float:
+        """Binary cross-entropy of the confidence."""
+        return self.losses["confidence"]
+
+
+class RLTrainingStep(TrainingStep):
+    """A step of an agent (SPEC 9.6): `samples` are the ids of the experiences it learned from."""
+
+    @property
+    def total_loss(self) -> float:
+        """What was descended: the sum of the parts."""
+        return self.losses["total"]
+
+    @property
+    def q_loss(self) -> float:
+        """Loss of the action values."""
+        return self.losses["q"]
+
+    @property
+    def policy_loss(self) -> float | None:
+        """Loss of the policy; None for an agent that acts by its action values and has none (a DQN)."""
+        return self.losses.get("policy")
+
+    @property
+    def td_errors(self) -> NDArray[np.float64]:
+        """Temporal-difference error of each experience of the batch, before the update: float64 (samples,)."""
+        return self._record.frame(BATCHES, self.index)["td_error"]
+
+    @property
+    def mean_score(self) -> float:
+        """Mean profitability score of the batch."""
+        return self.profitability
+
+    @property
+    def profitable_share(self) -> float:
+        """Share of the batch that is known to have made a profit."""
+        return float(self._record.columns["profitable"][self.index])
+
+    @property
+    def mean_reward(self) -> float:
+        """Mean reward of the batch, as it was received (not scaled)."""
+        return float(self._record.columns["mean_reward"][self.index])

@@ -1,0 +1,345 @@
+"""The gradient recorder: what of each step is kept, as columns of append-only segments.
+
+    segment     rows        columns
+    steps       1 a step    loss.NAME (total and parts), learning_rate, gradient_norm, clip, value, profitability,
+                            profitable, further scalars of the training: float64. Kept at every level.
+    batches     1 a sample  index int64: which samples the step learned from; what the training knows
+                            of each (an agent: td_error)                                                full, norms
+    norms       1 a step    gradient, weight, update (parameters,): L2 norm of each parameter's         full, norms
+                            gradient as applied, weights and change of weights
+    buffers     0 or 1      one column a buffer, after the step, where one changed since they were written last
+                            (BatchNorm's are in no gradient, nor are target networks)                   full
+    gradients   1, or bytes gradient (size,), as applied: the flat array of `flat`, or packed (`codec`) full
+    start       1           the whole state before step 0                                               full
+    snapshots   1           the whole state after the step, every `snapshot_every` steps                full
+
+The journal's line of a step names the digest of each frame and, every `digest_every` steps, `state`: the digest of the
+whole state after the step, at every level. So two sessions that differ in one bit of one weight have other journals,
+and a state that is rebuilt is checked. The line of step 0 describes the record itself (`Description`).
+
+`max_bytes` limits what the segments take. Where the next step would exceed it the session ends, or falls to level
+`norms`; where that happens depends on sizes alone, so a repeated session ends or falls at the same step.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import torch
+
+from lockstep.core.errors import InputError
+from lockstep.learning.gradients import codec
+from lockstep.learning.gradients.flat import Layout
+from lockstep.learning.gradients.learner import Learner, Update
+from lockstep.learning.gradients.optim_state import OptimizerSettings
+from lockstep.learning.gradients.record_names import BATCHES as BATCHES
+from lockstep.learning.gradients.record_names import BUFFERS as BUFFERS
+from lockstep.learning.gradients.record_names import GRADIENTS as GRADIENTS
+from lockstep.learning.gradients.record_names import NORMS as NORMS
+from lockstep.learning.gradients.record_names import SNAPSHOTS as SNAPSHOTS
+from lockstep.learning.gradients.record_names import START as START
+from lockstep.learning.gradients.record_names import STEPS as STEPS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.runs.training import Columns
+
+LEVELS: Final = ("full", "norms", "none")
+MAX_BYTES: Final = 20_000_000_000
+FRAME_BYTES: Final = 64
+"""Head and seal of a frame (`runs.segment_format`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """What a session keeps.
+
+    `select` takes the gradients of the parameters whose names match one of its patterns (`fnmatch`), `every` those of
+    every n-th step; with either, gradients cannot be replayed, but steps still can be recomputed. `codec` "blosc2"
+    packs gradients without loss (`learning.codec`). `max_bytes` is for the segments; `at_limit` says whether the
+    session ends there or goes on at level "norms".
+    """
+
+    level: Literal["full", "norms", "none"] = "full"
+    select: tuple[str, ...] = ("*",)
+    every: int = 1
+    codec: Literal["raw", "blosc2"] = "raw"
+    snapshot_every: int = 100
+    digest_every: int = 1
+    max_bytes: int = MAX_BYTES
+    at_limit: Literal["end", "norms"] = "end"
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise InputError(f"a recorder's level is one of {', '.join(LEVELS)}; found {self.level!r}")
+        if self.codec not in codec.CODECS:
+            raise InputError(f"codec is one of {', '.join(codec.CODECS)}; found {self.codec!r}")
+        if self.at_limit not in ("end", "norms"):
+            raise InputError(f'at_limit is "end" or "norms"; found {self.at_limit!r}')
+        for name in ("every", "snapshot_every", "digest_every", "max_bytes"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is at least 1; found {getattr(self, name)!r}")
+        if not self.select:
+            raise InputError('select names at least one pattern of parameters; found none. Use ("*",) for all.')
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the gradients suffice to replay the session without forward and backward passes."""
+        return self.level == "full" and self.every == 1 and "*" in self.select
+
+    def numerics(self) -> dict[str, str]:
+        """What a run that records so adds to its numerics: the journal has digests of packed bytes, and another
+        version may pack otherwise. Raises MissingLibraryError."""
+        if self.level != "full" or self.codec == "raw":
+            return {}
+        return {self.codec: str(codec.library().__version__)}
+
+    def to_json(self) -> dict[str, Any]:
+        """As canonical JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Recording:
+        """The inverse of `to_json`."""
+        return cls(**{**value, "select": tuple(value["select"])})
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a record says about itself in the journal's line of step 0: enough to replay it without the model's code."""
+
+    layout: Layout
+    selected: tuple[str, ...]
+    """Names of the parameters whose gradients are kept, in the order of the layout."""
+    optimizer: OptimizerSettings
+    recording: Recording
+
+    def to_json(self) -> dict[str, Any]:
+        """As canonical JSON."""
+        return {
+            "layout": self.layout.to_json(),
+            "selected": list(self.selected),
+            "optimizer": self.optimizer.to_json(),
+            "recording": self.recording.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Description:
+        """The inverse of `to_json`."""
+        return cls(
+            Layout.from_json(value["layout"]),
+            tuple(value["selected"]),
+            OptimizerSettings.from_json(value["optimizer"]),
+            Recording.from_json(value["recording"]),
+        )
+
+
+def selected_names(layout: Layout, select: Sequence[str]) -> tuple[str, ...]:
+    """The parameters of `layout` that match. Raises InputError when none does."""
+    names = tuple(
+        slot.name for slot in layout.slots if any(fnmatch.fnmatchcase(slot.name, pattern) for pattern in select)
+    )
+    if not names:
+        raise InputError(
+            f"select names parameters to record; none of {', '.join(slot.name for slot in layout.slots)} matches "
+            f"{', '.join(select)}."
+        )
+    return names
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepFacts:
+    """What the training knows of a step beside the update.
+
+    `scalars` become columns of segment `steps`, `samples` (samples,) columns of segment `batches`: the same names at
+    every step.
+    """
+
+    batch: NDArray[np.int64]
+    value: float
+    profitability: float = 0.0
+    profitable: float = 0.0
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    samples: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+
+
+class Recorder:
+    """Makes the columns of each step; the run writes them."""
+
+    def __init__(self, recording: Recording, learner: Learner) -> None:
+        layout = learner.flat.layout
+        self._recording = recording
+        self._learner = learner
+        self.description = Description(layout, selected_names(layout, recording.select), learner.settings, recording)
+        self._pieces = [slot for slot in layout.slots if slot.name in self.description.selected]
+        self._bytes = 0
+        self._fallen = False
+        self._before: torch.Tensor | None = None
+        self._written: dict[str, bytes] = {}
+        self._change = torch.empty_like(learner.flat.weights.data if recording.level != "none" else torch.empty(0))
+        self._change_views = list(learner.flat.views(self._change)) if recording.level != "none" else []
+        self._sizes = frame_sizes(layout, learner.settings, learner.buffer_arrays())
+
+    @property
+    def level(self) -> str:
+        """The level in force: that of the settings, or "norms" after the limit."""
+        return "norms" if self._fallen else self._recording.level
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that the segments take so far."""
+        return self._bytes
+
+    def has_room(self, step: int) -> bool:
+        """Whether the large frames of `step` stay within `max_bytes`, packed ones taken as if they would not shrink."""
+        return self.level != "full" or self._bytes + self._large_bytes(step) <= self._recording.max_bytes
+
+    def fall(self) -> None:
+        """Go on at level "norms"."""
+        self._fallen = True
+
+    def may_end_early(self, steps: int | None) -> bool:
+        """Whether a session of `steps` steps might be ended by `max_bytes`: a coarse answer, on the safe side."""
+        recording = self._recording
+        if recording.level != "full" or recording.at_limit != "end":
+            return False
+        if steps is None:
+            return True
+        # Step 0 has every frame but perhaps the gradients of later steps; batch identities may double the small ones.
+        each = 2 * self._large_bytes(1) + self._large_bytes(0) // recording.snapshot_every
+        return self._large_bytes(0) + steps * each > recording.max_bytes
+
+    def begin(self, step: int) -> dict[str, Columns]:
+        """Columns of the state before `step`, which the session begins with; call it before the update."""
+        if self.level == "none":
+            return {}
+        weights = self._learner.flat.weights.detach()
+        if self._before is None:
+            self._before = weights.clone()
+        return {START: _one_row(self._copied())} if step == 0 and self.level == "full" else {}
+
+    def record(
+        self, step: int, update: Update, facts: StepFacts, before: Mapping[str, Columns]
+    ) -> tuple[dict[str, Columns], dict[str, str]]:
+        """Segments and digests of a step that was just made; `before` is what `begin` returned."""
+        segments: dict[str, Columns] = {STEPS: _facts(update, facts), **before}
+        if self.level != "none":
+            segments[BATCHES] = {"index": facts.batch, **facts.samples}
+            segments[NORMS] = self._norms()
+        if self.level == "full":
+            if changed := self._changed_buffers():
+                segments[BUFFERS] = _one_row(changed)
+            if step % self._recording.every == 0:
+                segments[GRADIENTS] = codec.pack(self._gradient(), self._recording.codec)
+            if (step + 1) % self._recording.snapshot_every == 0:
+                segments[SNAPSHOTS] = _one_row(self._learner.arrays())
+        self._bytes += sum(_frame_bytes(columns) for columns in segments.values())
+        due = (step + 1) % self._recording.digest_every == 0
+        return segments, {"state": self._learner.digest()} if due else {}
+
+    def get_state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"bytes": self._bytes, "fallen": self._fallen}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `get_state`; the learner's state is set already."""
+        self._bytes, self._fallen = state["bytes"], state["fallen"]
+        self._before = None
+        # Between two steps the buffers are what was written last, unless nothing was written yet.
+        written = self._learner.buffer_arrays() if self._bytes else {}
+        self._written = {name: array.tobytes() for name, array in written.items()}
+
+    def _copied(self) -> dict[str, NDArray[np.generic]]:
+        return {name: array.copy() for name, array in self._learner.arrays().items()}
+
+    def _changed_buffers(self) -> Mapping[str, NDArray[np.generic]]:
+        """The module's buffers where one has another bit than when they were last written; else nothing.
+
+        BatchNorm's change at every step, a target network that is copied every n updates at each n-th, constants never.
+        """
+        buffers = self._learner.buffer_arrays()
+        now = {name: array.tobytes() for name, array in buffers.items()}
+        if now == self._written:
+            return {}
+        self._written = now
+        return buffers
+
+    def _gradient(self) -> NDArray[np.generic]:
+        flat = self._learner.gradient()
+        if len(self._pieces) == len(self.description.layout.slots):
+            return flat
+        return np.concatenate([flat[slot.start : slot.stop] for slot in self._pieces])
+
+    def _norms(self) -> Columns:
+        flat, before, change = self._learner.flat, self._before, self._change
+        if before is None:
+            raise RuntimeError("begin() comes before record()")
+        weights = flat.weights.detach()
+        torch.sub(weights, before, out=change)
+        before.copy_(weights)
+        # One call each over all parameters: norms one by one would cost more than the append.
+        groups = (flat.gradient_views, flat.weight_views, self._change_views)
+        columns = (torch.stack(torch._foreach_norm(views)).cpu().numpy()[None] for views in groups)
+        return dict(zip(("gradient", "weight", "update"), columns, strict=True))
+
+    def _large_bytes(self, step: int) -> int:
+        """Bytes of the large frames of `step` at level full; batch identities come on top."""
+        sizes = self._sizes
+        total = sizes.steps + sizes.norms + sizes.buffers
+        if step % self._recording.every == 0:
+            kept = sum(slot.stop - slot.start for slot in self._pieces)
+            total += FRAME_BYTES + kept * self.description.layout.itemsize
+            total += 0 if self._recording.codec == "raw" else codec.OVERHEAD
+        if step == 0:
+            total += sizes.snapshot
+        return total + (sizes.snapshot if (step + 1) % self._recording.snapshot_every == 0 else 0)
+
+
+@dataclass(frozen=True)
+class FrameSizes:
+    """Bytes of a frame of each segment, but for the gradients, which depend on the selection, and the batches."""
+
+    steps: int
+    norms: int
+    buffers: int
+    snapshot: int
+
+
+def frame_sizes(
+    layout: Layout, optimizer: OptimizerSettings, buffers: Mapping[str, NDArray[np.generic]], losses: int = 4
+) -> FrameSizes:
+    """Sizes for `losses` named losses, the total included."""
+    held = sum(array.nbytes for array in buffers.values())
+    return FrameSizes(
+        steps=FRAME_BYTES + 8 * (6 + losses),
+        norms=FRAME_BYTES + 3 * layout.itemsize * len(layout.slots),
+        buffers=FRAME_BYTES + held if buffers else 0,
+        snapshot=FRAME_BYTES + held + layout.itemsize * layout.size * (1 + optimizer.moments) + 8,
+    )
+
+
+def _frame_bytes(columns: Columns) -> int:
+    return FRAME_BYTES + sum(-(-array.nbytes // 8) * 8 for array in columns.values())
+
+
+def _one_row(arrays: Mapping[str, NDArray[np.generic]]) -> Columns:
+    return {name: array[None] for name, array in arrays.items()}
+
+
+def _facts(update: Update, facts: StepFacts) -> Columns:
+    row = {
+        **{f"loss.{name}": value for name, value in update.losses.items()},
+        "learning_rate": update.learning_rate,
+        "gradient_norm": update.gradient_norm,
+        "clip": update.clip,
+        "value": facts.value,
+        "profitability": facts.profitability,
+        "profitable": facts.profitable,
+        **facts.scalars,
+    }
+    return {name: np.array([value]) for name, value in row.items()}

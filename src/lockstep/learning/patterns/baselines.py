@@ -1,0 +1,148 @@
+"""What a network has to beat: predictors that are trained on the same rows and judged on the same rows. No torch.
+
+    majority      the class that is commonest in training rows; its probabilities are their shares
+    known_side    the shares of training rows among bars of which the same half of a pivot is known (`labels`)
+    logistic      multinomial logistic regression on the same windows, flattened and normalised, with the same class
+                  weights; its strength of regularisation is the best of five on validation rows (scikit-learn, L-BFGS)
+    zero, mean    of the return: nothing, and the mean of training rows
+
+Rows beyond `MOST_ROWS` are thinned evenly, class by class, for the logistic regression, which holds them all
+at once in doubles.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from lockstep.core.errors import MissingLibraryError
+from lockstep.learning.patterns.scores import Predictions, log_losses, probabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from lockstep.learning.patterns.data_module import DataModule
+
+    Bars = NDArray[np.int64]
+
+MOST_ROWS: Final = 20_000
+STRENGTHS: Final = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+"""Values of scikit-learn's C that are tried: the smaller, the stronger the regularisation."""
+_ITERATIONS: Final = 200
+_SIDES: Final = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """Predictions of one baseline by part ("validation", "test"), and what to say about it."""
+
+    name: str
+    predictions: Mapping[str, Predictions]
+    facts: Mapping[str, Any]
+
+
+def numerics_entries() -> dict[str, str]:
+    """What the baselines add to a run's numerics. Raises MissingLibraryError without scikit-learn."""
+    try:
+        import sklearn
+    except ImportError as error:
+        raise MissingLibraryError(
+            f"the logistic regression beside a network needs scikit-learn, which cannot be loaded here ({error}). "
+            "Install it with: pip install 'lockstep-trading[ml]'"
+        ) from error
+    return {"scikit-learn": str(sklearn.__version__)}
+
+
+def all_baselines(module: DataModule, weights: NDArray[np.float32] | None) -> list[Baseline]:
+    """Every baseline of the module's task."""
+    found = [majority(module)]
+    if module.label_settings.task == "pivot":
+        found.append(known_side(module))
+    return [*found, logistic(module, weights)]
+
+
+def majority(module: DataModule) -> Baseline:
+    """Shares of the classes in training rows, whatever the window."""
+    shares = _shares(module.labels.classes[module.parts.train], len(module.label_settings.classes))
+    rows = {part: np.tile(shares, (len(module.bars(part)), 1)) for part in ("validation", "test")}
+    return Baseline(
+        name="majority",
+        predictions={part: _of_shares(table) for part, table in rows.items()},
+        facts={"class": module.label_settings.classes[int(shares.argmax())], "share": float(shares.max())},
+    )
+
+
+def known_side(module: DataModule) -> Baseline:
+    """Shares of the classes in training rows of which the same half of a pivot is known at the decision bar."""
+    labels, train, count = module.labels, module.parts.train, len(module.label_settings.classes)
+    overall = _shares(labels.classes[train], count)
+    table = np.tile(overall, (_SIDES, 1))
+    for side in range(_SIDES):
+        same = train[labels.known_side[train] == side]
+        # One sample's worth of the overall shares, so that nothing is called impossible after few bars.
+        table[side] = (np.bincount(labels.classes[same], minlength=count) + overall) / (len(same) + 1.0)
+    return Baseline(
+        name="known_side",
+        predictions={part: _of_shares(table[labels.known_side[module.bars(part)]]) for part in ("validation", "test")},
+        facts={},
+    )
+
+
+def logistic(module: DataModule, weights: NDArray[np.float32] | None) -> Baseline:
+    """The logistic regression with the least log loss on validation rows. Raises MissingLibraryError."""
+    numerics_entries()
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    train = _thinned(module.parts.train, module.labels.classes)
+    x, y = _flat(module, train), module.labels.classes[train]
+    parts = {part: _flat(module, module.bars(part)) for part in ("validation", "test")}
+    wanted = module.labels.classes[module.parts.validation]
+    by_class = None if weights is None else dict(enumerate(np.asarray(weights, np.float64).tolist()))
+    best: tuple[float, float, Any, bool] | None = None
+    for strength in STRENGTHS:
+        model = LogisticRegression(C=strength, max_iter=_ITERATIONS, class_weight=by_class)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", ConvergenceWarning)
+            model.fit(x, y)
+        p = probabilities(model.decision_function(parts["validation"]), weights=weights)
+        loss = math.fsum(log_losses(p, wanted)) / len(wanted)
+        if best is None or loss < best[0]:
+            best = (loss, strength, model, not said)
+    if best is None:
+        raise RuntimeError("there are strengths to try")
+    _, strength, model, converged = best
+    logits = {part: np.asarray(model.decision_function(rows), np.float64) for part, rows in parts.items()}
+    return Baseline(
+        name="logistic",
+        predictions={
+            part: Predictions(logits=z, decided=z.argmax(axis=1), weights=weights) for part, z in logits.items()
+        },
+        facts={"C": strength, "rows": len(train), "features": x.shape[1], "converged": converged},
+    )
+
+
+def _thinned(train: Bars, classes: Bars) -> Bars:
+    """Every n-th row of each class, so that none is lost and the shares stay; all where they are few enough."""
+    step = -(-len(train) // MOST_ROWS)
+    kept: Bars = np.sort(np.concatenate([train[classes[train] == k][::step] for k in np.unique(classes[train])]))
+    return kept
+
+
+def _flat(module: DataModule, bars: Bars) -> NDArray[np.float64]:
+    return module.inputs(bars).reshape(len(bars), -1).astype(np.float64)
+
+
+def _shares(classes: Bars, count: int) -> NDArray[np.float64]:
+    out: NDArray[np.float64] = np.bincount(classes, minlength=count) / len(classes)
+    return out
+
+
+def _of_shares(p: NDArray[np.float64]) -> Predictions:
+    return Predictions(logits=np.log(p), decided=p.argmax(axis=1))

@@ -1,0 +1,238 @@
+"""From candles to three parts of samples in order of time, purged: train, validation, test. No torch.
+
+A sample is a bar whose window and label are whole. The parts are cut by bar, the later part keeps its place, the end
+of the earlier one is purged: for every sample i of an earlier part and j of a later one
+
+    last(i) + embargo < j - reach                                                                                (1)
+
+where last(i) is the last bar that the label of i needs and the window of j reads bars j - reach ... j. So nothing that
+a training label was made of is seen by a window of a later part.
+
+Means and standard deviations of channels are those of the bars that training windows hold; scale of returns and class
+weights are those of training samples. No later row takes part. Sums are exact (`math.fsum`), hence in any order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from lockstep.core.errors import DataError, InputError
+from lockstep.learning.patterns.labels import UNKNOWN, Labels, LabelSettings, labels_of
+from lockstep.learning.patterns.windows import WindowSettings, channel_series, covered_bars, require_finite, unbroken
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.market.candles import Candles
+
+    Bars = NDArray[np.int64]
+
+PARTS: Final = ("train", "validation", "test")
+BALANCED: Final = "balanced"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSettings:
+    """Shares of the samples that are held out, at the end of the data; `embargo` in bars."""
+
+    validation: float = 0.15
+    test: float = 0.15
+    embargo: int = 0
+
+    def __post_init__(self) -> None:
+        if not (self.validation > 0.0 and self.test > 0.0 and self.validation + self.test < 1.0) or self.embargo < 0:
+            raise InputError(
+                "validation and test are shares above 0 that leave something to train on, embargo is not negative; "
+                f"found {self.validation}, {self.test}, {self.embargo}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Decision bars of each part, int64, ascending; `purged` counts samples that eq. (1) took out."""
+
+    train: Bars
+    validation: Bars
+    test: Bars
+    purged: int
+
+
+def split(bars: Bars, last: Bars, *, reach: int, settings: SplitSettings) -> Parts:
+    """Cut samples into parts and purge them by eq. (1).
+
+    bars   int64 (samples,), decision bars, ascending
+    last   int64 (samples,), the last bar that each label needs
+    reach  bars that a window reads before its decision bar
+    Raises DataError when a part is left empty.
+    """
+    n = len(bars)
+    first_test = n - math.floor(n * settings.test)
+    first_validation = first_test - math.floor(n * settings.validation)
+    cut = {
+        "train": slice(0, first_validation),
+        "validation": slice(first_validation, first_test),
+        "test": slice(first_test, n),
+    }
+    found: dict[str, Bars] = {}
+    begins: int | None = None  # the first bar that a window of the part after reads
+    for name in reversed(PARTS):
+        part, needs = bars[cut[name]], last[cut[name]]
+        if begins is not None:
+            part = part[needs + settings.embargo < begins]
+        if not len(part):
+            raise DataError(
+                f"{n:,} samples leave none for {name} (shares {settings.validation} and {settings.test}; windows reach "
+                f"back {reach} bars, labels {int((last - bars).max())} ahead, embargo {settings.embargo}). Give more "
+                "candles, smaller windows or other shares; where data have gaps, allow them with max_gap."
+            )
+        found[name], begins = part, int(part[0]) - reach
+    kept = sum(map(len, found.values()))
+    return Parts(**found, purged=n - kept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """What normalises: of training rows only. mean and std float64 (channels,), return_scale a fraction."""
+
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    return_scale: float
+    clip: float
+
+    def normalised(self, series: NDArray[np.float64]) -> NDArray[np.float32]:
+        """(series - mean) / std within ±clip, float32 (channels, n), C-contiguous; 0 where a channel is unknown."""
+        out = (series - self.mean[:, None]) / self.std[:, None]
+        np.clip(out, -self.clip, self.clip, out=out)
+        out[np.isnan(out)] = 0.0
+        return np.ascontiguousarray(out, np.float32)
+
+    def to_json(self, channels: tuple[str, ...]) -> dict[str, Any]:
+        """As canonical JSON, enough to normalise new bars."""
+        return {
+            "channels": {
+                name: {"mean": float(mean), "std": float(std)}
+                for name, mean, std in zip(channels, self.mean, self.std, strict=True)
+            },
+            "clip": self.clip,
+            "return_scale": self.return_scale,
+        }
+
+
+def statistics_of(
+    series: NDArray[np.float64], returns: NDArray[np.float64], train: Bars, *, window: int, clip: float
+) -> Statistics:
+    """The statistics of training rows; a channel or return that never moves has scale 1."""
+    covered = covered_bars(train, window, series.shape[1])
+    moments = [_moments(row[covered]) for row in series]
+    _, spread = _moments(returns[train])
+    return Statistics(
+        mean=np.array([mean for mean, _ in moments]),
+        std=np.array([std or 1.0 for _, std in moments]),
+        return_scale=spread or 1.0,
+        clip=clip,
+    )
+
+
+def _moments(values: NDArray[np.float64]) -> tuple[float, float]:
+    mean = math.fsum(values) / len(values)
+    return mean, math.sqrt(math.fsum((values - mean) ** 2) / len(values))
+
+
+def class_weights(classes: Bars, names: tuple[str, ...], rule: str | tuple[float, ...]) -> NDArray[np.float32] | None:
+    """Weights float32 (names,) of training classes: n / (names n_c) when balanced, as given, None for "none".
+
+    Raises DataError for a class that training rows lack, InputError for a list of another length.
+    """
+    count = len(names)
+    found = np.bincount(classes, minlength=count)
+    if (found == 0).any():
+        counts = mapping_of(dict(zip(names, found.tolist(), strict=True)))
+        raise DataError(
+            f"every class has a training sample; found {counts}. Give more candles (prices that never move have no "
+            "other class), or labels that are less rare."
+        )
+    if isinstance(rule, tuple):
+        if len(rule) != count or min(rule) <= 0.0:
+            raise InputError(f"class_weights lists {count} numbers above 0; found {list(rule)}")
+        return np.array(rule, np.float32)
+    if rule == BALANCED:
+        return (len(classes) / (count * found)).astype(np.float32)
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataModule:
+    """Samples by the number of their decision bar.
+
+    series      float32 (channels, n), normalised
+    labels      of every bar
+    parts       decision bars of train, validation and test
+    statistics  of training rows
+    """
+
+    windows: WindowSettings
+    label_settings: LabelSettings
+    series: NDArray[np.float32]
+    labels: Labels
+    parts: Parts
+    statistics: Statistics
+
+    def bars(self, part: str) -> Bars:
+        """Decision bars of a part."""
+        found: Bars = getattr(self.parts, part)
+        return found
+
+    def inputs(self, bars: Bars) -> NDArray[np.float32]:
+        """Windows float32 (len(bars), channels, window), copied."""
+        view = np.lib.stride_tricks.sliding_window_view(self.series, self.windows.window, axis=1)
+        return np.ascontiguousarray(view[:, bars - self.windows.window + 1].transpose(1, 0, 2))
+
+    def counts(self) -> dict[str, Any]:
+        """How many samples of each class each part has, for a report."""
+        names = self.label_settings.classes
+        return {
+            part: dict(
+                zip(
+                    names, np.bincount(self.labels.classes[self.bars(part)], minlength=len(names)).tolist(), strict=True
+                )
+            )
+            for part in PARTS
+        }
+
+
+def data_module(
+    candles: Candles, windows: WindowSettings, labels: LabelSettings, splits: SplitSettings, *, clip: float = 8.0
+) -> DataModule:
+    """All of it for one market. Raises DataError when too little is left of the candles."""
+    found = labels_of(candles, labels)
+    reach = max(windows.reach, labels.before)
+    whole = unbroken(candles, back=reach, ahead=labels.ahead, max_gap=windows.max_gap)
+    bars = np.flatnonzero(whole & (found.classes != UNKNOWN))
+    if not len(bars):
+        raise DataError(
+            f"no bar of {len(candles):,} has a whole window and label: a window reads {reach + 1} bars and a label "
+            f"{labels.ahead} more, without a gap of more than {windows.max_gap} bars. Give more candles, smaller "
+            "windows, or allow gaps (max_gap; a weekend of 1h bars misses about 48)."
+        )
+    series = channel_series(candles, windows.channels)
+    require_finite(series, bars, windows)
+    parts = split(bars, found.last[bars], reach=reach, settings=splits)
+    statistics = statistics_of(series, found.returns, parts.train, window=windows.window, clip=clip)
+    return DataModule(
+        windows=windows,
+        label_settings=labels,
+        series=statistics.normalised(series),
+        labels=found,
+        parts=parts,
+        statistics=statistics,
+    )
+
+
+def mapping_of(counts: Mapping[str, int]) -> str:
+    """Counts for a person: low 310, none 2,900, high 305."""
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())

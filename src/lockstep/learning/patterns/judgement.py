@@ -1,0 +1,126 @@
+"""What a network's predictions came to beside its baselines', and what may be said of that. No torch.
+
+Everything is chosen on validation rows; test rows are scored once, by the network that was chosen. A network beats a
+baseline where the whole 95 % interval of its advantage on test rows lies above 0 (`scores.difference`), and is worth
+something where it beats every baseline. The advantage is in log loss for the classes, in squared error for the return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from lockstep.learning.patterns.baselines import all_baselines
+from lockstep.learning.patterns.scores import (
+    Difference,
+    Predictions,
+    classification,
+    confidence_scores,
+    difference,
+    log_losses,
+    mean,
+    regression,
+    temperature_of,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.learning.patterns.data_module import DataModule
+    from lockstep.runs.seeds import SeedTree
+
+HELD_OUT: Final = ("validation", "test")
+_FITTED: Final = ("network", "logistic")
+"""Predictors whose probabilities are calibrated; the others are frequencies of training rows."""
+
+
+def judge(
+    module: DataModule,
+    network: Mapping[str, Predictions],
+    *,
+    weights: NDArray[np.float32] | None,
+    seeds: SeedTree,
+) -> dict[str, Any]:
+    """Scores of network and baselines on validation and test rows, differences on test rows, and the verdict.
+
+    network   predictions by part, "validation" and "test"
+    weights   of the classes, as the network was trained
+    seeds     where the bootstrap's draws come from
+    """
+    baselines = all_baselines(module, weights)
+    predictors = {"network": network, **{item.name: item.predictions for item in baselines}}
+    labels = {part: module.labels.classes[module.bars(part)] for part in HELD_OUT}
+    heat = {
+        name: temperature_of(found["validation"].logits, labels["validation"], found["validation"].weights)
+        if name in _FITTED
+        else 1.0
+        for name, found in predictors.items()
+    }
+    span = module.label_settings.ahead + 1
+    advantages = {
+        name: difference(
+            log_losses(found["test"].probabilities(heat[name]), labels["test"])
+            - log_losses(network["test"].probabilities(heat["network"]), labels["test"]),
+            span=span,
+            seeds=seeds.child("log_loss", name),
+        )
+        for name, found in predictors.items()
+        if name != "network"
+    }
+    returns = _returns(module, network, span, seeds)
+    return {
+        "scores": {
+            part: {name: classification(found[part], labels[part], heat[name]) for name, found in predictors.items()}
+            for part in HELD_OUT
+        },
+        "baselines": {item.name: dict(item.facts) for item in baselines},
+        "advantage": {name: item.to_json() for name, item in advantages.items()},
+        "confidence": {part: _confidence(network[part], labels[part]) for part in HELD_OUT},
+        **returns,
+        "verdict": verdict(advantages),
+    }
+
+
+def verdict(advantages: Mapping[str, Difference]) -> dict[str, Any]:
+    """Which baselines the network beats out of sample, which it does not, and the one sentence about it."""
+    beaten = [name for name, item in advantages.items() if item.beats]
+    others = [name for name in advantages if name not in beaten]
+    if all(item.low is None for item in advantages.values()):
+        sentence = "out of sample the network does not beat its baselines: too few independent samples to tell"
+    elif others:
+        sentence = f"out of sample the network does not beat {_listed(others)}"
+    else:
+        sentence = f"out of sample the network beats {_listed(beaten)}"
+    return {"beats_all": not others, "beats": beaten, "does_not_beat": others, "sentence": sentence}
+
+
+def _listed(names: list[str]) -> str:
+    words = {"majority": "the majority class", "known_side": "the known side", "logistic": "logistic regression"}
+    told = [words.get(name, name) for name in names]
+    return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
+
+
+def _returns(module: DataModule, network: Mapping[str, Predictions], span: int, seeds: SeedTree) -> dict[str, Any]:
+    """Errors of the return head beside those of saying nothing and of saying the training rows' mean."""
+    centre = mean(module.labels.returns[module.parts.train]) or 0.0
+    scores: dict[str, Any] = {}
+    advantages: dict[str, Any] = {}
+    for part in HELD_OUT:
+        actual, said = module.labels.returns[module.bars(part)], network[part].returns
+        if said is None:
+            continue
+        predicted = {"network": said, "zero": np.zeros_like(actual), "mean": np.full_like(actual, centre)}
+        scores[part] = {name: regression(values, actual) for name, values in predicted.items()}
+        if part == "test":
+            for name in ("zero", "mean"):
+                gain = (predicted[name] - actual) ** 2 - (said - actual) ** 2
+                advantages[name] = difference(gain, span=span, seeds=seeds.child("return", name)).to_json()
+    return {"returns": scores, "return_advantage": advantages}
+
+
+def _confidence(predictions: Predictions, y: NDArray[np.int64]) -> dict[str, float | None] | None:
+    if predictions.confidence is None:
+        return None
+    return confidence_scores(predictions.confidence, predictions.decided == y)

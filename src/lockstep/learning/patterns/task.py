@@ -1,0 +1,224 @@
+"""Learning patterns from windows: the task of `PatternCNN`, and of any module with the three heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+
+from lockstep.core.errors import DataError
+from lockstep.learning.gradients.learner import Losses
+from lockstep.learning.gradients.training import Batch, Task
+from lockstep.learning.patterns.networks import HeadWeights, heads_of, pattern_loss
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import nn
+
+Reader = Callable[[torch.Tensor], torch.Tensor]
+"""Sample numbers int64 (batch,) to windows float32 (batch, channels, window)."""
+
+
+class Samples(Protocol):
+    """Samples by number, 0 to n - 1."""
+
+    def __len__(self) -> int:
+        """n."""
+        ...
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """int64 (n,)."""
+        ...
+
+    @property
+    def returns(self) -> NDArray[np.float32]:
+        """float32 (n,), in the unit that the head learns."""
+        ...
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """Profitability, float64 (n,) in [0, 1]."""
+        ...
+
+    @property
+    def profitable(self) -> NDArray[np.bool_]:
+        """bool (n,)."""
+        ...
+
+    def reader(self, device: str) -> Reader:
+        """What gives the windows of samples, on `device`."""
+        ...
+
+
+def _check(samples: Samples, rows: int) -> None:
+    names = ("classes", "returns", "scores", "profitable")
+    lengths = {name: len(getattr(samples, name)) for name in names} | {"windows": rows}
+    if len(set(lengths.values())) != 1:
+        raise DataError(f"every array of samples has one row a sample; found {lengths}")
+    if not np.isfinite(samples.returns).all():
+        raise DataError("windows and returns are finite; found NaN or infinity. Skip warm-up rows, mend gaps.")
+    if len(samples) and (samples.scores.min() < 0.0 or samples.scores.max() > 1.0):
+        raise DataError("profitability scores lie between 0 and 1 (SPEC 9.2); found one outside")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatternSamples:
+    """Samples whose windows are held one by one, normalised already; checked at birth.
+
+    windows float32 (n, channels, window); classes int64 (n,); returns float32 (n,), fractions; scores float64 (n,),
+    profitability in [0, 1]; profitable bool (n,).
+    """
+
+    windows: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    returns: NDArray[np.float32]
+    scores: NDArray[np.float64]
+    profitable: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        if self.windows.ndim != 3 or self.windows.dtype != np.float32:
+            raise DataError(
+                f"windows are float32 (samples, channels, window); found {self.windows.dtype} {self.windows.shape}"
+            )
+        if not np.isfinite(self.windows).all():
+            raise DataError("windows and returns are finite; found NaN or infinity. Skip warm-up rows, mend gaps.")
+        _check(self, len(self.windows))
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def reader(self, device: str) -> Reader:
+        """Rows of the windows."""
+        windows = torch.tensor(self.windows, device=device)
+        return lambda rows: windows[rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BarSamples:
+    """Samples by the number of their decision bar, windows cut out of one series when they are asked for.
+
+    series float32 (channels, n), normalised; window in bars; the rest as `PatternSamples`, (n,) each. Windows that
+    would begin before the first bar are nobody's sample.
+    """
+
+    series: NDArray[np.float32]
+    window: int
+    classes: NDArray[np.int64]
+    returns: NDArray[np.float32]
+    scores: NDArray[np.float64]
+    profitable: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        if self.series.ndim != 2 or self.series.dtype != np.float32:
+            raise DataError(f"a series is float32 (channels, bars); found {self.series.dtype} {self.series.shape}")
+        if not np.isfinite(self.series).all():
+            raise DataError("a series is finite; found NaN or infinity. Normalise it first.")
+        _check(self, self.series.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def reader(self, device: str) -> Reader:
+        """Windows that end at the bars asked for. The series is held once; a window is `window` times as large."""
+        bars = torch.tensor(np.ascontiguousarray(self.series.T), device=device)
+        offsets = torch.arange(1 - self.window, 1, device=device)
+        return lambda rows: bars[rows[:, None] + offsets].transpose(1, 2).contiguous()
+
+
+class Order(Protocol):
+    """Which samples each step learns from: `Epochs`, or `sessions.RecordedBatches` for a replay."""
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are."""
+        ...
+
+    def ids(self, step: int) -> NDArray[np.int64]:
+        """The samples of a step, int64 (samples,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Among:
+    """An order over some of the samples: place i of `order` stands for sample `numbers[i]`."""
+
+    order: Order
+    numbers: NDArray[np.int64]
+
+    @property
+    def steps(self) -> int:
+        """As many as the order has."""
+        return self.order.steps
+
+    def ids(self, step: int) -> NDArray[np.int64]:
+        """The samples of a step."""
+        return self.numbers[self.order.ids(step)]
+
+
+class PatternTask(Task):
+    """Eq. (1) of `networks` over samples in an order."""
+
+    def __init__(
+        self,
+        samples: Samples,
+        order: Order,
+        *,
+        weights: HeadWeights | None = None,
+        class_weights: NDArray[np.float32] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self._samples = samples
+        self._order = order
+        self._weights = weights
+        self._read = samples.reader(device)
+        self._classes = torch.tensor(samples.classes, device=device)
+        self._returns = torch.tensor(samples.returns, device=device)
+        self._class_weights = None if class_weights is None else torch.tensor(class_weights, device=device)
+        self._device = device
+
+    @property
+    def planned_steps(self) -> int:
+        """As many as the order has."""
+        return self._order.steps
+
+    @property
+    def total_steps(self) -> int | None:
+        """The same, where nothing else ends the session."""
+        return self.planned_steps
+
+    def batch(self, step: int) -> Batch | None:
+        """The samples that the order names. Raises DataError for a sample that is not there."""
+        if step >= self._order.steps:
+            return None
+        ids = self._order.ids(step)
+        if len(ids) and (ids.min() < 0 or ids.max() >= len(self._samples)):
+            raise DataError(
+                f"step {step} learns from samples {ids.min()} to {ids.max()}; there are {len(self._samples)}. "
+                "A replay needs the samples of the session it replays."
+            )
+        rows = torch.from_numpy(ids).to(self._device)
+
+        def compute(model: nn.Module) -> Losses:
+            return pattern_loss(
+                heads_of(model, self._read(rows)),
+                self._classes[rows],
+                self._returns[rows],
+                weights=self._weights,
+                class_weights=self._class_weights,
+            )
+
+        return Batch(
+            ids=ids,
+            compute=compute,
+            profitability=_mean(self._samples.scores[ids]),
+            profitable=_mean(self._samples.profitable[ids]),
+        )
+
+
+def _mean(values: NDArray[np.generic]) -> float:
+    """In order: NumPy's pairwise sums depend on the CPU's vector width."""
+    return float(sum(values.tolist())) / len(values) if len(values) else 0.0

@@ -1,0 +1,113 @@
+"""Deterministic torch: noise by address, generators, device, what the numerics name."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from operator import attrgetter
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from lockstep.core.errors import InputError, MachineError
+from lockstep.learning.gradients import determinism
+from lockstep.runs.numerics import environment
+from lockstep.runs.seeds import SeedTree
+
+SEEDS = SeedTree(5)
+
+
+def test_noise_belongs_to_its_address_and_leaves_torchs_generator_as_it_was() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    draws = []
+    for node in (SEEDS.child(1), SEEDS.child(2), SEEDS.child(1)):
+        with determinism.noise(node):
+            draws.append(torch.rand(4).tolist())
+    assert draws[0] == draws[2] != draws[1]
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_generators_state_comes_back() -> None:
+    generator = determinism.torch_generator(SEEDS.child("own"))
+    torch.rand(5, generator=generator)
+    state = determinism.generator_state(generator)
+    expected = torch.rand(5, generator=generator)
+    other = determinism.torch_generator(SEEDS.child("other"))
+    determinism.set_generator_state(other, state)
+    assert torch.equal(torch.rand(5, generator=other), expected)
+
+
+def test_numerics_name_what_changes_last_bits() -> None:
+    entries = determinism.numerics_entries()
+    assert entries["torch"] == torch.__version__
+    assert entries["torch.threads"] == "1"
+    assert entries["torch.deterministic"] == "True"
+    assert entries["device"] == "cpu"
+    assert all(isinstance(value, str) for value in entries.values())
+
+
+def test_rules_that_somebody_broke_in_the_process_are_put_in_force_again() -> None:
+    """A notebook's helper sets two of the switches and leaves TF32 and bfloat16 products on."""
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = True
+    torch.set_float32_matmul_precision("medium")
+    determinism.settle()
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert torch.get_float32_matmul_precision() == "highest"
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    determinism.settle()
+    assert torch.get_deterministic_debug_mode() == 2
+
+
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="torch before its second switch")
+@pytest.mark.parametrize("switch", ["", "cuda.matmul", "cudnn.conv", "mkldnn.matmul"])
+def test_the_newer_switch_of_torch_is_put_back_as_well(switch: str) -> None:
+    place = attrgetter(switch)(torch.backends) if switch else torch.backends
+    place.fp32_precision = "bf16" if switch.startswith("mkldnn") else "tf32"
+    determinism.settle()
+    assert place.fp32_precision in {"ieee", "none"}
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert not torch.backends.cudnn.allow_tf32
+
+
+def test_devices_are_resolved_before_the_run() -> None:
+    with pytest.raises(InputError, match="device is one of cpu, cuda, auto; found 'tpu'"):
+        determinism.resolve_device("tpu")
+    assert determinism.resolve_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_portable_numerics_take_torch_to_avx2_in_a_fresh_process() -> None:
+    """DESIGN rule 2.5: set before torch computes, though `runs` knows nothing of torch."""
+    ask = """
+import json
+from lockstep.learning.gradients import determinism
+print(json.dumps(determinism.numerics_entries()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", ask], env=environment("portable"), capture_output=True, text=True, check=True
+    )
+    entries = json.loads(done.stdout)
+    assert entries["torch.capability"] == "AVX2"
+    assert "ONEDNN_MAX_CPU_ISA=AVX2" in entries["torch.variables"]
+
+
+def test_portable_numerics_after_torch_has_begun_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    if torch.backends.cpu.get_cpu_capability() == "AVX2":
+        pytest.skip("torch computes with AVX2 here anyway")
+    monkeypatch.setenv("LOCKSTEP_NUMERICS", "portable")
+    with pytest.raises(MachineError, match=r"torch had begun with .*\. Start the process anew"):
+        determinism.numerics_entries()
+
+
+def test_settling_again_restores_one_thread() -> None:
+    torch.set_num_threads(2)
+    determinism.settle()
+    assert torch.get_num_threads() == 1
