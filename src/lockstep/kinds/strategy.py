@@ -6,13 +6,13 @@ training  `strategy_training.StrategyTraining`, one step per batch of trials
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from lockstep.core.space import Choice, Columns, row
 from lockstep.kinds import strategy_code, strategy_data
+from lockstep.kinds.rehearsal import peak_bytes
 from lockstep.kinds.strategy_plan import Plan, plan_of
 from lockstep.kinds.strategy_spec import StrategySpec
 from lockstep.kinds.strategy_training import StrategyTraining
@@ -144,12 +144,12 @@ def _estimate(plan: Plan) -> Estimate:
     batch = min(plan.spec.search.batch_size, trials)
     per_trial = _BYTES_PER_TRIAL + 8 * (2 * plan.execution.blocks + len(plan.space))
     candles = sum(int(array.nbytes) for array in plan.candles.columns().values())
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    held = peak_bytes()
     remembered = 0 if plan.spec.search.optimizer == "grid" else _SEEN_BYTES * trials
     return Estimate(
         seconds=_seconds(plan, trials),
         disk_bytes=per_trial * trials,
-        # What this process holds already (on Linux ru_maxrss counts KiB), and what the search adds.
+        # What this process holds already, and what the search adds.
         memory_bytes=held + candles + 4 * per_trial * batch + remembered,
         steps=-(-trials // plan.spec.search.batch_size),
     )
