@@ -39,8 +39,8 @@ class EpisodeTraining:
     episodes_used       those that were trained on
     steps               optimiser updates
     mean_losses         by part: total, classification, regression, confidence
-    session_id          the run: for `lockstep resume`, `verify`, `replay`, and `learning.sessions`
-    value, converged    of the session (`learning.values`)
+    session_id          the run: for `lockstep resume`, `verify`, `replay`, and `learning.gradients.sessions`
+    value, converged    of the session (`learning.gradients.values`)
     folder              of the run
     """
 

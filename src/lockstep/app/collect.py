@@ -103,8 +103,8 @@ def collect_book(
     source              a file of candles, "sample", or a snapshot's digest
     longer              timeframes that packages hold beside the candles' own, made from these
     trades, depth       Parquet files of the same market
-    horizon_s ...       see `learning.outcomes.OutcomeRules`
-    max_missing_bars, window   see `market.packages_build.PackagePlan`
+    horizon_s ...       see `learning.episodes.outcomes.OutcomeRules`
+    max_missing_bars, window   see `market.packages.build.PackagePlan`
 
     The book is there whole or not at all. Raises RefusedError where there is one, the InputError tree, DiskError.
     """

@@ -1,6 +1,6 @@
 """Sections of what predictions came to out of sample: scores beside baselines, advantage, calibration.
 
-Shown for every run whose summary has them under the keys that `learning.judgement` writes.
+Shown for every run whose summary has them under the keys that `learning.patterns.judgement` writes.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 prepare   candles pinned, samples made, the network made and tried on a batch, disk and memory told
 restore   the same from a run's folder
-training  `learning.training.GradientTraining` over `learning.pattern_training.MarketPatternTask`
+training  `learning.gradients.training.GradientTraining` over `learning.patterns.training.MarketPatternTask`
 
 torch is imported when a run is prepared, not when the kind is looked up.
 """

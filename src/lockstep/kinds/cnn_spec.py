@@ -18,7 +18,7 @@ _FRACTION: dict[str, Any] = {"unit": "fraction"}
 
 
 class FeaturesTable(SpecModel):
-    """`[features]`: what the network sees at a bar (`learning.windows`)."""
+    """`[features]`: what the network sees at a bar (`learning.patterns.windows`)."""
 
     channels: tuple[str, ...] = DEFAULT_CHANNELS
     window: int = Field(default=64, ge=2)
@@ -39,7 +39,7 @@ class FeaturesTable(SpecModel):
 
 
 class LabelsTable(SpecModel):
-    """`[labels]`: what is predicted (`learning.labels`)."""
+    """`[labels]`: what is predicted (`learning.patterns.labels`)."""
 
     task: Literal["pivot", "direction"] = "pivot"
     horizon: int = Field(default=12, ge=1)
@@ -67,7 +67,7 @@ class LabelsTable(SpecModel):
 
 
 class SplitTable(SpecModel):
-    """`[split]`: what is held out, at the end of the data (`learning.data_module`)."""
+    """`[split]`: what is held out, at the end of the data (`learning.patterns.data_module`)."""
 
     validation: float = Field(default=0.15, gt=0.0, lt=1.0)
     """Share of the samples: chooses the epoch, the temperature, the logistic regression's strength."""

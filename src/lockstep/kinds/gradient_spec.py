@@ -31,7 +31,7 @@ class NetworkTable(SpecModel):
 
 
 class RecordingTable(SpecModel):
-    """`[recording]`: what of each step is kept (`learning.recorder.Recording`)."""
+    """`[recording]`: what of each step is kept (`learning.gradients.recorder.Recording`)."""
 
     level: Literal["full", "norms", "none"] = "full"
     """"full": every gradient; "norms": three norms for each parameter; "none": losses only. Weights never differ."""

@@ -82,7 +82,7 @@ class PinsSamples(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedOrder:
-    """The samples of each step, in the place of `learning.training.Epochs`.
+    """The samples of each step, in the place of `learning.gradients.training.Epochs`.
 
     `numbers` int64 (samples of all steps,); `stops` int64 (steps,): where each step's samples end in it.
     """

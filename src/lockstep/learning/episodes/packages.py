@@ -19,7 +19,7 @@ _PIECE: Final = 4_096
 
 
 class PackageShelf(Protocol):
-    """Packages by row: `market.packages_store.PackageStore` on disk, `HeldPackages` in memory."""
+    """Packages by row: `market.packages.store.PackageStore` on disk, `HeldPackages` in memory."""
 
     @property
     def layout(self) -> PackageLayout:

@@ -2,7 +2,7 @@
 
     book.json               generation, symbols, episodes, a chain of hashes over all frames: a self-checking document
     columns/<generation>/   segment `episodes` (the columns of `DTYPES`, lengths of texts), segments of the texts' bytes
-    packages/               a store of packages (`market.packages_store`)
+    packages/               a store of packages (`market.packages.store`)
 
 `save_book` writes a new generation, then `book.json` at once, then removes the old one: a crash leaves the book as it
 was or as it is now. `open_book` checks every byte of the columns; packages are checked when they are read.

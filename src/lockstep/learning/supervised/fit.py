@@ -1,8 +1,8 @@
 """Fitting a classifier as a sequence of updates, whatever library computes them.
 
 `Progress` says which samples come when, and keeps the epochs' figures and the best weights. PyTorch's updates are
-those of `learning.training` (`torch_task` is the task), so they can be recorded and replayed; a `Fit` makes those of
-any other library:
+those of `learning.gradients.training` (`torch_task` is the task), so they can be recorded and replayed; a `Fit`
+makes those of any other library:
 
     for update in fit.steps():    one optimiser update each; the last of an epoch carries what the epoch came to
 

@@ -1,4 +1,4 @@
-"""A PyTorch classifier as a task of `learning.training`: cross-entropy over a data set's samples, epoch by epoch."""
+"""A PyTorch classifier as a task of `learning.gradients.training`: cross-entropy over samples, epoch by epoch."""
 
 from __future__ import annotations
 
