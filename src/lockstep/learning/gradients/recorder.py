@@ -61,8 +61,8 @@ class Recording:
 
     `select` takes the gradients of the parameters whose names match one of its patterns (`fnmatch`), `every` those of
     every n-th step; with either, gradients cannot be replayed, but steps still can be recomputed. `codec` "blosc2"
-    packs gradients without loss (`codec`). `max_bytes` is for the segments; `at_limit` says whether the session ends there or
-    goes on at level "norms".
+    packs gradients without loss (`codec`). `max_bytes` is for the segments; `at_limit` says whether the session ends
+    there or goes on at level "norms".
     """
 
     level: Literal["full", "norms", "none"] = "full"
