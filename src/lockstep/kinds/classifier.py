@@ -16,7 +16,7 @@ from lockstep.core.errors import NetworkError
 from lockstep.kinds import classifier_data, network_code, rehearsal
 from lockstep.kinds.classifier_spec import ClassifierSpec, KerasClassifierSpec
 from lockstep.kinds.classifier_training import FitTraining
-from lockstep.kinds.session_replay import RecordedOrder, recorded_order
+from lockstep.kinds.session_replay import BATCH_KEYS, RecordedOrder, recorded_order
 from lockstep.learning.supervised.data import Parts, Samples, check_training, parts_in_order, seen_before, three_parts
 from lockstep.learning.supervised.fit import Fit, FitSettings
 from lockstep.learning.supervised.history import HISTORY_FILE, history_bytes
@@ -69,6 +69,7 @@ class ClassifierKind:
         "training.validation_split",
         "training.split",
         "training.purge",
+        *BATCH_KEYS,
     )
     """A session is gone through again on the samples that these decide (`kinds.session_replay`)."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from lockstep.kinds import network_code, rehearsal, strategy_data
 from lockstep.kinds.cnn_spec import CnnSpec
-from lockstep.kinds.session_replay import recorded_order
+from lockstep.kinds.session_replay import BATCH_KEYS, recorded_order
 from lockstep.kinds.three_heads import try_network
 from lockstep.learning.gradients.epochs import Epochs
 from lockstep.learning.patterns.baselines import numerics_entries as baseline_numerics
@@ -84,7 +84,7 @@ class CnnKind:
 
     name: Final = "cnn"
     spec_model: Final = CnnSpec
-    sample_keys: Final = ("market", "data", "features", "labels", "split")
+    sample_keys: Final = ("market", "data", "features", "labels", "split", *BATCH_KEYS)
 
     def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:
         """Pin candles and network, make the samples, try the network on a batch, tell what the session takes.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from lockstep.core.errors import DataError, InputError
 from lockstep.kinds import episodes_data, network_code
 from lockstep.kinds.episodes_spec import EpisodesSpec
+from lockstep.kinds.session_replay import BATCH_KEYS
 from lockstep.learning.episodes.book import EpisodeBook
 from lockstep.learning.supervised.libraries import require
 from lockstep.runs.kind import Kind, PrepareContext, Prepared, RunContext
@@ -42,7 +43,7 @@ class EpisodesKind:
 
     name: Final = "cnn-episodes"
     spec_model: Final = EpisodesSpec
-    sample_keys: Final = ("data", "episodes", "scaling")
+    sample_keys: Final = ("data", "episodes", "scaling", *BATCH_KEYS)
     """What decides the samples of a session (`session_replay.ReplaysSessions`)."""
 
     def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:

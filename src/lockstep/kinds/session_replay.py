@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from lockstep.runs.kind import Prepared
 
 SUFFIX: Final = ".batches"
+BATCH_KEYS: Final = ("training.epochs", "training.batch_size")
+"""Keys that the recorded batches stand in for: a replay that changed them would say so and do nothing of it."""
 _HASH: Final = r"^[0-9a-f]{64}$"
 
 
@@ -58,7 +60,8 @@ class ReplaysSessions(Protocol):
 
     @property
     def sample_keys(self) -> tuple[str, ...]:
-        """Keys of the spec, at its top or dotted, that decide which samples there are; a replay cannot change them."""
+        """Keys of the spec, at its top or dotted, that decide which samples there are and how many make a step, and
+        when; a replay cannot change them."""
         ...
 
     def try_network(self, prepared: Prepared) -> None:

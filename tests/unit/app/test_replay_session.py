@@ -15,7 +15,7 @@ from torch import nn
 
 import lockstep as ls
 from lockstep.app.replay import ReplayResult
-from lockstep.core.errors import NetworkError, SpecError
+from lockstep.core.errors import InputError, NetworkError, SpecError
 from lockstep.learning.gradients.record import SessionRecord
 from lockstep.runs.folder import RunFolder
 
@@ -78,6 +78,14 @@ def here(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 def batches(run: Any) -> list[list[int]]:
     return [step.samples.tolist() for step in SessionRecord(RunFolder(Path(run.folder))).steps()]
+
+
+@pytest.mark.parametrize("change", ["training.epochs=3", "training.batch_size=5"])
+def test_what_the_recorded_batches_stand_in_for_cannot_be_set(here: Path, change: str) -> None:
+    """R9.32: it would change the fingerprint and not one step. No run is made."""
+    with pytest.raises(InputError, match=f"so {change.split('=')[0]} stays as it is"):
+        ls.replay("old", mode="session", overrides=[change], home="home")
+    assert len(ls.list_runs(home="home")) == 1
 
 
 @pytest.mark.parametrize(
