@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from bench.packages import market
-from lockstep.learning.episodes.book import EpisodeBook
-from lockstep.learning.episodes.collect import collect_episodes
-from lockstep.learning.episodes.columns import DTYPES
-from lockstep.learning.episodes.episode import TrainingEpisode
-from lockstep.market.packages.build import PackagePlan, build_packages
+from lockstep.episodes.book import EpisodeBook
+from lockstep.episodes.collect import collect_episodes
+from lockstep.episodes.columns import DTYPES
+from lockstep.episodes.episode import TrainingEpisode
+from lockstep.episodes.packages.build import PackagePlan, build_packages
 
 SYMBOL = "BTC/USDT"
 _PIECE = 10_000

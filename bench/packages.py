@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 from blake3 import blake3
 
+from lockstep.episodes.packages.batch import PackageBatch
+from lockstep.episodes.packages.build import PackagePlan, build_packages
+from lockstep.episodes.packages.package import PackageRules
+from lockstep.episodes.packages.quarantine import admitted
+from lockstep.episodes.packages.store import PackageStore, PackageWriter
 from lockstep.market.candles import Candles
-from lockstep.market.packages.batch import PackageBatch
-from lockstep.market.packages.build import PackagePlan, build_packages
-from lockstep.market.packages.package import PackageRules
-from lockstep.market.packages.quarantine import admitted
-from lockstep.market.packages.store import PackageStore, PackageWriter
 from lockstep.market.resampling import resample
 
 FLOOR = 20_000

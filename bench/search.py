@@ -44,7 +44,7 @@ def spec_values(data: dict[str, Any], bars: int, **tables: Any) -> dict[str, Any
 def run(values: dict[str, Any], home: Path) -> tuple[Any, float, float]:
     """The plan of a search, seconds of its preparation, seconds of its whole execution."""
     from lockstep.clusters.in_process import InProcessExecutor
-    from lockstep.kinds.strategy import KIND
+    from lockstep.kinds.strategy.kind import KIND
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.identity import fingerprint
     from lockstep.runs.kind import PrepareContext, RunContext

@@ -16,9 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from lockstep.app.results import TrainResult
     from lockstep.bootstrap import diff, estimate, list_runs, replay, report, resume, sessions, sweep, train, verify
-    from lockstep.cnn_trainer import CNNTrainer
     from lockstep.core.errors import LockstepError
     from lockstep.core.space import Space
     from lockstep.engine.costs import Costs
@@ -26,40 +24,42 @@ if TYPE_CHECKING:
     from lockstep.engine.settings import Execution
     from lockstep.engine.signals import Signals
     from lockstep.engine.simulate import simulate
-    from lockstep.learning.episodes.collect import collect_episodes
+    from lockstep.episodes.collect import collect_episodes
+    from lockstep.faces.backtest import BacktestEngine, LiquiditySweepStrategy
+    from lockstep.faces.cnn_trainer import CNNTrainer
+    from lockstep.faces.optimizers import GridSearchOptimizer, ParameterOptimizer, RandomSearchOptimizer
+    from lockstep.faces.rl_trainer import RLTrainer
     from lockstep.market.candles import Candles
     from lockstep.market.cleaning import DataCleaner
     from lockstep.market.collector import DataCollector
     from lockstep.market.load import load_candles
     from lockstep.market.sample import sample_candles
-    from lockstep.rl_trainer import RLTrainer
-    from lockstep.search.optimizers import GridSearchOptimizer, ParameterOptimizer, RandomSearchOptimizer
+    from lockstep.runs.results import TrainResult
     from lockstep.strategies.base import Strategy
     from lockstep.strategies.evaluate import backtest
-    from lockstep.strategies.faces import BacktestEngine, LiquiditySweepStrategy
 
 # Name -> the module it lives in. The block above says the same to mypy and to editors; a test compares the two.
 _HOMES: Final = {
-    "BacktestEngine": "lockstep.strategies.faces",
-    "CNNTrainer": "lockstep.cnn_trainer",
+    "BacktestEngine": "lockstep.faces.backtest",
+    "CNNTrainer": "lockstep.faces.cnn_trainer",
     "Candles": "lockstep.market.candles",
     "Costs": "lockstep.engine.costs",
     "DataCleaner": "lockstep.market.cleaning",
     "DataCollector": "lockstep.market.collector",
     "Execution": "lockstep.engine.settings",
-    "GridSearchOptimizer": "lockstep.search.optimizers",
-    "LiquiditySweepStrategy": "lockstep.strategies.faces",
+    "GridSearchOptimizer": "lockstep.faces.optimizers",
+    "LiquiditySweepStrategy": "lockstep.faces.backtest",
     "LockstepError": "lockstep.core.errors",
     "Metric": "lockstep.engine.metrics",
-    "ParameterOptimizer": "lockstep.search.optimizers",
-    "RLTrainer": "lockstep.rl_trainer",
-    "RandomSearchOptimizer": "lockstep.search.optimizers",
+    "ParameterOptimizer": "lockstep.faces.optimizers",
+    "RLTrainer": "lockstep.faces.rl_trainer",
+    "RandomSearchOptimizer": "lockstep.faces.optimizers",
     "Signals": "lockstep.engine.signals",
     "Space": "lockstep.core.space",
     "Strategy": "lockstep.strategies.base",
-    "TrainResult": "lockstep.app.results",
+    "TrainResult": "lockstep.runs.results",
     "backtest": "lockstep.strategies.evaluate",
-    "collect_episodes": "lockstep.learning.episodes.collect",
+    "collect_episodes": "lockstep.episodes.collect",
     "diff": "lockstep.bootstrap",
     "estimate": "lockstep.bootstrap",
     "list_runs": "lockstep.bootstrap",

@@ -19,17 +19,16 @@ if TYPE_CHECKING:
     from lockstep.app.collect import CollectedBook
     from lockstep.app.data import ImportReport, SnapshotInfo
     from lockstep.app.diff import DiffReport
-    from lockstep.app.episodes import Lesson
     from lockstep.app.estimate import EstimateReport
+    from lockstep.app.lesson import Lesson
     from lockstep.app.ports import Ports
     from lockstep.app.replay import Mode, ReplayResult
     from lockstep.app.replay_step import StepView
     from lockstep.app.report import ReportResult
-    from lockstep.app.results import TrainResult
     from lockstep.app.runs_admin import CheckResult, ListedRun
     from lockstep.app.sessions import Pruning
     from lockstep.app.verify import VerifyResult
-    from lockstep.learning.episodes.book import EpisodeBook
+    from lockstep.episodes.book import EpisodeBook
     from lockstep.learning.gradients.sessions import Sessions
     from lockstep.market.candles import Candles
     from lockstep.market.quality import QualityReport
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.kind import Prepared
     from lockstep.runs.observer import Observer
+    from lockstep.runs.results import TrainResult
     from lockstep.runs.store import FolderRunStore
     from lockstep.runs.transfer import Transfer
     from lockstep.strategies.base import ParameterSets
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
     from lockstep.strategies.registry import Reference
 
 KINDS: Final = {
-    "cnn": "lockstep.kinds.cnn:KIND",
-    "classifier": "lockstep.kinds.classifier:KIND",
-    "classifier-keras": "lockstep.kinds.classifier:KERAS_KIND",
-    "cnn-episodes": "lockstep.kinds.episodes:KIND",
-    "agent-session": "lockstep.kinds.agent_session:KIND",
-    "replay-agent": "lockstep.kinds.replay_agent:KIND",
-    "strategy": "lockstep.kinds.strategy:KIND",
+    "cnn": "lockstep.kinds.cnn.kind:KIND",
+    "classifier": "lockstep.kinds.classifier.kind:KIND",
+    "classifier-keras": "lockstep.kinds.classifier.keras:KERAS_KIND",
+    "cnn-episodes": "lockstep.kinds.cnn_episodes.kind:KIND",
+    "agent-session": "lockstep.kinds.agent_session.kind:KIND",
+    "replay-agent": "lockstep.kinds.replay_agent.kind:KIND",
+    "strategy": "lockstep.kinds.strategy.kind:KIND",
 }
 for _name, _path in KINDS.items():
     registry.register(_name, _path)
@@ -126,7 +126,7 @@ def train(
     strategy      a built-in name, "file.py:Class", or a class (its source travels with the run)
     network       of a kind that trains one: a built-in name, "file.py:Class", a subclass of torch.nn.Module, or an
                   instance, with whose weights the training begins
-    episodes      of the kind "cnn-episodes": the book to choose from (`lockstep.learning.episodes.collect` makes one)
+    episodes      of the kind "cnn-episodes": the book to choose from (`lockstep.episodes.collect` makes one)
     candles       the market; left out, the spec's [data], which is the bundled sample unless it says otherwise
     samples       labelled samples for a classifier: (x, y), ({name: x}, y) or a PyTorch Dataset
     symbol, timeframe, seed, n_iterations   the spec keys market.symbol, market.timeframe, seed, search.n_iterations
@@ -299,7 +299,7 @@ def replay_session(
     announce: Callable[[Prepared], None] | None = None,
 ) -> TrainResult:
     """Train a new run on the recorded batches of another, as `ls.replay(run, mode="session")` does."""
-    from lockstep.app.replay_session import replay_session as use_case
+    from lockstep.app.retrain import replay_session as use_case
 
     run = run_named(run, home=home)
     enter(run_numerics(run, home=home), may_restart=False)
@@ -433,7 +433,7 @@ def tag_run(run: str, name: str, *, home: Home = None) -> str:
 
 def lesson(run: str, *, home: Home = None) -> Lesson:
     """What a session on episodes left behind."""
-    from lockstep.app.episodes import lesson as use_case
+    from lockstep.app.lesson import lesson as use_case
 
     store = store_at(home)
     return use_case(run, store, snapshots=store.snapshots)

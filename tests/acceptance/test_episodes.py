@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.acceptance.user import ROOT, User
-from tests.unit.learning.episode_markets import SYMBOL, trending
+from tests.unit.episodes.episode_markets import SYMBOL, trending
 
 from lockstep.app.data import export_candles
-from lockstep.learning.episodes.book import EpisodeBook
+from lockstep.episodes.book import EpisodeBook
 
 PAGE = (ROOT / "docs" / "learning.md").read_text()
 SPEC = PAGE.split("with `episodes.toml`:\n\n```toml\n")[1].split("```")[0]

@@ -14,7 +14,7 @@ from lockstep.runs.check import check
 from lockstep.runs.checkpoint import CheckpointStore
 from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.runs.journal import read_lines
-from lockstep.runs.segments import SegmentReader
+from lockstep.storage.segments import SegmentReader
 from lockstep.testing.contracts.training_kind import hashed_files
 from lockstep.testing.toy_training import ToySpec
 

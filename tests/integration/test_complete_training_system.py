@@ -12,21 +12,21 @@ import pytest
 pytest.importorskip("torch")
 
 
-from tests.unit.learning.episode_markets import SYMBOL, plan, trending
-from tests.unit.test_cnn_trainer import small, state
+from tests.unit.episodes.episode_markets import SYMBOL, plan, trending
+from tests.unit.faces.test_cnn_trainer import small, state
 
 import lockstep as ls
 from lockstep.bootstrap import remove_run
-from lockstep.cnn_trainer import CNNTrainer, EpisodeTraining
-from lockstep.learning.episodes.book import EpisodeBook
-from lockstep.learning.episodes.collect import collect_episodes
-from lockstep.learning.episodes.outcomes import TrainingOutcome
+from lockstep.episodes.book import EpisodeBook
+from lockstep.episodes.collect import collect_episodes
+from lockstep.episodes.outcomes import TrainingOutcome
+from lockstep.faces.cnn_trainer import CNNTrainer, EpisodeTraining
+from lockstep.faces.rl_trainer import RLTrainer
 from lockstep.learning.gradients.record import SessionRecord
 from lockstep.learning.gradients.replay import replay_gradients
 from lockstep.rl import ProfitWeightedExperienceBuffer, RLExperience
 from lockstep.rl.double_dqn import DoubleDQN
 from lockstep.rl.networks import NetworkShape
-from lockstep.rl_trainer import RLTrainer
 from lockstep.runs.check import check
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.seeds import SeedTree

@@ -27,7 +27,7 @@ CHILD = """
 import json, sys, time
 from pathlib import Path
 from lockstep.bootstrap import executor_of
-from lockstep.kinds.strategy import KIND
+from lockstep.kinds.strategy.kind import KIND
 from lockstep.runs.checkpoint import CheckpointPolicy
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.identity import fingerprint

@@ -100,10 +100,10 @@ def test_the_module_runs_with_its_defaults(checkout: Path) -> None:
 
 
 def test_other_processes_hash_seeds_and_thread_counts_give_the_same_losses(checkout: Path) -> None:
-    """R11.14 across processes: `lockstep.train_pytorch` and `src.train_pytorch` are one program."""
+    """R11.14 across processes: `lockstep.faces.train_pytorch` and `src.train_pytorch` are one program."""
     losses = []
     for module, variables in (
-        ("lockstep.train_pytorch", {"PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "2"}),
+        ("lockstep.faces.train_pytorch", {"PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "2"}),
         ("src.train_pytorch", {"PYTHONHASHSEED": "2", "OMP_NUM_THREADS": "1"}),
     ):
         done = python("-m", module, "--epochs", "2", "--samples-per-class", "9", cwd=checkout, **variables)
@@ -113,7 +113,7 @@ def test_other_processes_hash_seeds_and_thread_counts_give_the_same_losses(check
 
 
 def test_bad_values_end_with_a_sentence_and_exit_code_2(checkout: Path) -> None:
-    done = python("-m", "lockstep.train_pytorch", "--epochs", "0", cwd=checkout)
+    done = python("-m", "lockstep.faces.train_pytorch", "--epochs", "0", cwd=checkout)
     assert done.returncode == 2
     assert done.stderr == "epochs is a whole number of at least 1; found 0\n"
     assert not (checkout / "results").exists()
@@ -121,7 +121,9 @@ def test_bad_values_end_with_a_sentence_and_exit_code_2(checkout: Path) -> None:
 
 def test_without_torch_the_module_says_what_to_install(checkout: Path) -> None:
     """The message names the extra; a traceback would not."""
-    script = "import sys; sys.modules['torch'] = None; from lockstep.train_pytorch import main; sys.exit(main([]))"
+    script = (
+        "import sys; sys.modules['torch'] = None; from lockstep.faces.train_pytorch import main; sys.exit(main([]))"
+    )
     done = python("-c", script, cwd=checkout)
     assert done.returncode == 4, done.stderr
     assert "pip install 'lockstep-trading[ml]'" in done.stderr
@@ -259,7 +261,7 @@ def test_a_billion_parameters_are_estimated_in_little_memory_and_without_a_run(
     script = """
 import sys
 from lockstep.cli.main import main
-from lockstep.kinds.rehearsal import peak_bytes
+from lockstep.kinds.shared.rehearsal import peak_bytes
 try:
     main(sys.argv[1:])
 finally:

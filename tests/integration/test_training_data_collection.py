@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.unit.learning.episode_markets import MINUTE, SYMBOL, collected, plan, trending
+from tests.unit.episodes.episode_markets import MINUTE, SYMBOL, collected, plan, trending
 from tests.unit.market.bars import SHARED
 
-from lockstep.learning.episodes.book import EpisodeBook
-from lockstep.learning.episodes.collect import collect_episodes
-from lockstep.learning.episodes.outcomes import Action, OutcomeTracker, Prices, TrainingOutcome, settle_outcomes
-from lockstep.market.packages.batch import PackageBatch
-from lockstep.market.packages.build import build_packages
-from lockstep.market.packages.package import FIELDS, FLAGS, PackageRules
-from lockstep.market.packages.store import PackageStore, PackageWriter
-from lockstep.market.packages.stream import PackageBuilder
+from lockstep.episodes.book import EpisodeBook
+from lockstep.episodes.collect import collect_episodes
+from lockstep.episodes.outcomes import Action, OutcomeTracker, Prices, TrainingOutcome, settle_outcomes
+from lockstep.episodes.packages.batch import PackageBatch
+from lockstep.episodes.packages.build import build_packages
+from lockstep.episodes.packages.package import FIELDS, FLAGS, PackageRules
+from lockstep.episodes.packages.store import PackageStore, PackageWriter
+from lockstep.episodes.packages.stream import PackageBuilder
 from lockstep.market.rapid_change import RapidChangeDetector, detect_rapid_changes
 from lockstep.rl import ProfitWeightedExperienceBuffer, RLExperience
 

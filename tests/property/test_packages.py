@@ -9,17 +9,17 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from tests.unit.episodes.package_cases import LAYOUT, NOW, PLAN, market, package
+from tests.unit.episodes.packages.test_build import streamed
 from tests.unit.market.bars import HOUR, MONDAY
-from tests.unit.market.package_cases import LAYOUT, NOW, PLAN, market, package
-from tests.unit.market.packages.test_build import streamed
 from tests.unit.market.test_orderbook import feed
 
+from lockstep.episodes.packages.batch import PackageBatch, concatenated
+from lockstep.episodes.packages.build import build_packages
+from lockstep.episodes.packages.package import FLAGS, ModelInputPackage, PackageRules
+from lockstep.episodes.packages.pool import Ranges, compact, compact_python
 from lockstep.market.candles import Candles
 from lockstep.market.orderbook import Trades
-from lockstep.market.packages.batch import PackageBatch, concatenated
-from lockstep.market.packages.build import build_packages
-from lockstep.market.packages.package import FLAGS, ModelInputPackage, PackageRules
-from lockstep.market.packages.pool import Ranges, compact, compact_python
 
 odd_floats = st.sampled_from([0.0, -0.0, 1.0, -1.0, 101.0, np.inf, -np.inf, np.nan]) | st.floats(width=32)
 

@@ -17,13 +17,13 @@ import pytest
 from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.episodes.package_cases import PLAN, market
+from tests.unit.episodes.packages.test_build import built, streamed
 from tests.unit.market.bars import DAY, HOUR, MONDAY
-from tests.unit.market.package_cases import PLAN, market
-from tests.unit.market.packages.test_build import built, streamed
 
+from lockstep.episodes.packages.build import PackagePlan
+from lockstep.episodes.packages.package import FLAGS, ModelInputPackage
 from lockstep.market.candles import Candles
-from lockstep.market.packages.build import PackagePlan
-from lockstep.market.packages.package import FLAGS, ModelInputPackage
 from lockstep.market.rapid_change import RapidChangeRules, detect_rapid_changes
 
 LENGTH = {"1h": HOUR, "4h": 4 * HOUR, "1d": DAY}

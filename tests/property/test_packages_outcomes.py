@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.learning.episodes.outcomes import OutcomeRules, OutcomeTracker, Prices, Status, settle_outcomes
+from lockstep.episodes.outcomes import OutcomeRules, OutcomeTracker, Prices, Status, settle_outcomes
 
 RULES = OutcomeRules(horizon_s=0.01, max_delay_s=0.005, round_trip_cost=0.002, target_profit=0.05)  # 10 and 5 ms
 steps = st.lists(st.sampled_from([0, 1, 1, 2, 3, 12, 30]), min_size=0, max_size=40)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from lockstep.core.errors import IntegrityError
 from lockstep.core.hashing import digest_columns
-from lockstep.runs.segment_format import part_path, segment_parts
-from lockstep.runs.segments import SegmentReader, SegmentWriter
+from lockstep.storage.segment_format import part_path, segment_parts
+from lockstep.storage.segments import SegmentReader, SegmentWriter
 
 Table = list[dict[str, NDArray[Any]]]
 DTYPES = ("?", "i1", "<i2", "<i4", "<i8", "u1", "<u4", "<u8", "<f2", "<f4", "<f8", ">f8", ">i4")

@@ -14,11 +14,11 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.unit.learning.episode_markets import SYMBOL, collected
-from tests.unit.test_cnn_trainer import mine
+from tests.unit.episodes.episode_markets import SYMBOL, collected
+from tests.unit.faces.test_cnn_trainer import mine
 
-from lockstep.cnn_trainer import CNNTrainer
-from lockstep.learning.episodes.book import EpisodeBook
+from lockstep.episodes.book import EpisodeBook
+from lockstep.faces.cnn_trainer import CNNTrainer
 from lockstep.learning.gradients.record import SessionRecord
 from lockstep.learning.gradients.replay import replay_gradients
 from lockstep.runs.check import check

@@ -15,20 +15,22 @@ from lockstep.app.request import SPEC_SUFFIXES, TrainingRequest, training_reques
 from lockstep.core.errors import InputError, NotComparableError
 from lockstep.core.files import write_atomic
 from lockstep.engine.baselines import buy_and_hold, random_entries
+from lockstep.engine.export import trades_csv
 from lockstep.engine.metrics import COUNTS, Metric
-from lockstep.kinds import strategy_code, strategy_data
-from lockstep.kinds.strategy_plan import Plan
-from lockstep.kinds.strategy_result import require_same, trades_csv
-from lockstep.kinds.strategy_spec import StrategySpec
-from lockstep.kinds.strategy_training import SEGMENT, decoded
+from lockstep.kinds.shared import market_data
+from lockstep.kinds.strategy import code as strategy_code
+from lockstep.kinds.strategy.plan import Plan
+from lockstep.kinds.strategy.result import require_same
+from lockstep.kinds.strategy.spec import StrategySpec
+from lockstep.kinds.strategy.training import SEGMENT, decoded
 from lockstep.market.checks import format_time
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.rebuild import rebuild
 from lockstep.runs.rebuild import require_same as require_same_code
 from lockstep.runs.seeds import SeedTree
-from lockstep.runs.segments import SegmentReader
 from lockstep.runs.spec import resolve
 from lockstep.runs.spec_files import parse_override
+from lockstep.storage.segments import SegmentReader
 from lockstep.strategies.batches import limited
 from lockstep.strategies.evaluate import Backtest, Evaluator, entries_of
 from lockstep.validation.causality import quick_look_ahead_check
@@ -139,7 +141,7 @@ def _of_request(request: TrainingRequest, home: Path, given: Mapping[str, Any]) 
     spec = resolve(StrategySpec, request.values, source=request.name)
     context = PrepareContext(home=home, base=request.base, python_objects=request.objects)
     code = strategy_code.from_user(spec, context)
-    pinned = strategy_data.pin(spec, code.strategy.inputs, context)
+    pinned = market_data.pin(spec, code.strategy.inputs, context)
     # As in training, held-out bars are not looked at.
     candles = pinned.candles.head(max(len(pinned.candles) - spec.validation.holdout_bars, 0))
     evaluator = Evaluator(

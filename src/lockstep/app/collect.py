@@ -12,16 +12,16 @@ import numpy as np
 from lockstep.app.data import candles_of
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.core.units import parse_timeframe
-from lockstep.kinds.episodes import BOOK_FOLDER
+from lockstep.kinds.cnn_episodes.kind import BOOK_FOLDER
 
 if TYPE_CHECKING:
-    from lockstep.learning.episodes.episode import TrainingEpisode
-    from lockstep.learning.episodes.outcomes import OutcomeRules
-    from lockstep.learning.episodes.report import CollectionReport
+    from lockstep.episodes.episode import TrainingEpisode
+    from lockstep.episodes.outcomes import OutcomeRules
+    from lockstep.episodes.packages.build import PackagePlan
+    from lockstep.episodes.packages.package import PackageRules
+    from lockstep.episodes.report import CollectionReport
     from lockstep.market.candles import Candles
     from lockstep.market.orderbook import Trades
-    from lockstep.market.packages.build import PackagePlan
-    from lockstep.market.packages.package import PackageRules
 
 ENOUGH: Final = 0.7
 """Score from which an episode teaches unless a spec says otherwise (SPEC 9.5)."""
@@ -103,16 +103,16 @@ def collect_book(
     source              a file of candles, "sample", or a snapshot's digest
     longer              timeframes that packages hold beside the candles' own, made from these
     trades, depth       Parquet files of the same market
-    horizon_s ...       see `learning.episodes.outcomes.OutcomeRules`
-    max_missing_bars, window   see `market.packages.build.PackagePlan`
+    horizon_s ...       see `episodes.outcomes.OutcomeRules`
+    max_missing_bars, window   see `episodes.packages.build.PackagePlan`
 
     The book is there whole or not at all. Raises RefusedError where there is one, the InputError tree, DiskError.
     """
-    from lockstep.learning.episodes.collect import collect_episodes, outcome_rules_for
-    from lockstep.learning.episodes.store import INDEX
+    from lockstep.episodes.collect import collect_episodes, outcome_rules_for
+    from lockstep.episodes.packages.build import PackagePlan
+    from lockstep.episodes.packages.package import DEFAULT_RULES
+    from lockstep.episodes.store import INDEX
     from lockstep.market.orderbook import load_depth, load_trades
-    from lockstep.market.packages.build import PackagePlan
-    from lockstep.market.packages.package import DEFAULT_RULES
     from lockstep.market.resampling import resample
 
     folder = home / BOOK_FOLDER if out is None else out.expanduser()

@@ -3,7 +3,7 @@
     gradients    stored gradients through the optimiser: no model, no data, no forward or backward pass
     recompute    the steps computed again from spec, data and code; the first tensor that differs is named
 
-A session gone through again as a new run is `app.replay_session`; one step looked at is `app.replay_step`.
+A session gone through again as a new run is `app.retrain`; one step looked at is `app.replay_step`.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ def open_record(folder: RunFolder) -> SessionRecord:
 
 def require_torch() -> None:
     """Load torch, whose start is no part of a replay's time. Raises MissingLibraryError."""
-    from lockstep.learning.supervised.libraries import require
+    from lockstep.core.libraries import require
 
     require("torch", extra="ml", purpose="replaying a session")
     from lockstep.learning.gradients.replay import warm_up

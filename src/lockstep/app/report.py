@@ -11,13 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lockstep.app import report_common, report_judgement, report_learning, report_strategy, report_walk
-from lockstep.app.results import TrainResult, read_result
 from lockstep.core import files
 from lockstep.core.errors import InputError, MissingLibraryError
 from lockstep.reports.draw import THEMES, WIDTHS, draw
 from lockstep.reports.html import page_html
 from lockstep.reports.page import Page, Section
+from lockstep.reports.sections import agent as report_walk
+from lockstep.reports.sections import common as report_common
+from lockstep.reports.sections import gradients as report_learning
+from lockstep.reports.sections import predictions as report_judgement
+from lockstep.reports.sections import search as report_strategy
+from lockstep.runs.results import TrainResult, read_result
 
 if TYPE_CHECKING:
     from lockstep.runs.folder import RunFolder

@@ -12,7 +12,7 @@ from lockstep.core.errors import SpecError
 from lockstep.runs.spec_files import load_spec
 
 if TYPE_CHECKING:
-    from lockstep.learning.episodes.book import EpisodeBook
+    from lockstep.episodes.book import EpisodeBook
     from lockstep.market.candles import Candles
     from lockstep.strategies.registry import Reference
 

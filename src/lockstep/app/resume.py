@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lockstep.app.ports import Ports
-from lockstep.app.results import TrainResult, read_result
 from lockstep.app.train import run_to_its_end
 from lockstep.runs.folder import RunStatus
 from lockstep.runs.rebuild import rebuild, require_same
+from lockstep.runs.results import TrainResult, read_result
 
 
 def resume(run: str, ports: Ports) -> TrainResult:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.app.paths import require_file, require_writable_name
-from lockstep.app.results import TrainResult, read_result
 from lockstep.core.errors import IntegrityError, LockstepError
 from lockstep.runs import transfer
 from lockstep.runs.check import CheckReport, check
 from lockstep.runs.folder import RunFolder, RunStatus
+from lockstep.runs.results import TrainResult, read_result
 from lockstep.runs.store import FolderRunStore, RunRow, RunStore
 from lockstep.runs.transfer import Transfer
 

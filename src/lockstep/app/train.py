@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from lockstep.app.ports import Ports
 from lockstep.app.request import TrainingRequest
-from lockstep.app.results import TrainResult, read_result
 from lockstep.app.room import with_warnings
 from lockstep.app.timing import timed
 from lockstep.core.errors import SpecError
@@ -14,6 +13,7 @@ from lockstep.runs.folder import RunFolder
 from lockstep.runs.identity import NumericsIdentity, fingerprint
 from lockstep.runs.kind import Kind, PrepareContext
 from lockstep.runs.loop import execute
+from lockstep.runs.results import TrainResult, read_result
 from lockstep.runs.spec import resolve
 from lockstep.runs.store import require_tag
 from lockstep.runs.training import Training

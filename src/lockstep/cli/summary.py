@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from lockstep.app.backtest import BacktestReport
     from lockstep.app.diff import DiffReport
     from lockstep.app.estimate import EstimateReport
-    from lockstep.app.results import TrainResult
     from lockstep.app.runs_admin import CheckResult
     from lockstep.app.verify import VerifyResult
+    from lockstep.runs.results import TrainResult
 
 
 def trained(result: TrainResult) -> RenderableType:

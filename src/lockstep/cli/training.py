@@ -15,7 +15,7 @@ from lockstep.cli.words import counted
 from lockstep.core.errors import Interrupted
 
 if TYPE_CHECKING:
-    from lockstep.app.results import TrainResult
+    from lockstep.runs.results import TrainResult
 
 SetOption = Annotated[
     list[str],

@@ -25,7 +25,7 @@ from lockstep.core.hashing import blake3_hex
 _config: Any = numba.config
 
 # From the bottom up: a kernel can only call kernels of its own room and of those before it.
-ROOMS_WITH_KERNELS: Final = ("core", "market", "engine", "strategies", "rl")
+ROOMS_WITH_KERNELS: Final = ("core", "market", "episodes", "engine", "strategies", "rl")
 
 
 @cache

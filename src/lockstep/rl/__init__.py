@@ -1,6 +1,6 @@
 """Experiences, replay buffers and environments of agents. See README.md."""
 
-from lockstep.learning.episodes.outcomes import Action
+from lockstep.episodes.outcomes import Action
 from lockstep.rl.environment import SingleAssetEnvironment, StepResult
 from lockstep.rl.experience import ExperienceBatch, Outcome, RLExperience
 from lockstep.rl.prioritized import PrioritizedExperienceBuffer

@@ -28,7 +28,7 @@ def rebuild(description: Mapping[str, Any], *, seeds: SeedTree, device: str = "c
     if name not in AGENTS:
         raise UnknownNameError(
             f"the built-in agents are {', '.join(AGENTS)}; found {name!r}. An agent of your own is trained from "
-            "Python: lockstep.rl_trainer.RLTrainer(agent)."
+            "Python: lockstep.faces.rl_trainer.RLTrainer(agent)."
         )
     made, settings = AGENTS[name]
     shape = description["shape"]

@@ -30,7 +30,7 @@ import numpy as np
 
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.engine.costs import Costs
-from lockstep.learning.episodes.outcomes import Action
+from lockstep.episodes.outcomes import Action
 from lockstep.market.candles import Candles
 from lockstep.runs.seeds import DEFAULT_SEED, SeedTree
 

@@ -1,6 +1,6 @@
 """Training an agent in memory, update by update: experiences come in, outcomes follow, updates draw from both.
 
-What is recorded, resumed and replayed is a session (`lockstep.rl_trainer.RLTrainer.train_profit_weighted`); this is the
+What is recorded, resumed and replayed is a session (`faces.rl_trainer.RLTrainer.train_profit_weighted`); this is the
 part that needs no folder.
 """
 

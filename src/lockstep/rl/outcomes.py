@@ -13,7 +13,7 @@ import numpy as np
 
 from lockstep.core.errors import InputError
 from lockstep.engine.costs import Costs
-from lockstep.learning.episodes.outcomes import Action, OutcomeRules, Prices, Status, settle_outcomes
+from lockstep.episodes.outcomes import Action, OutcomeRules, Prices, Status, settle_outcomes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

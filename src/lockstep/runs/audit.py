@@ -15,7 +15,7 @@ from lockstep.core.errors import IntegrityError
 from lockstep.core.hashing import digest_file
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.journal import NO_HASH, Line, read_lines, torn_bytes
-from lockstep.runs.segment_format import (
+from lockstep.storage.segment_format import (
     Frame,
     Schema,
     damaged,
@@ -27,7 +27,7 @@ from lockstep.runs.segment_format import (
     read_schema,
     segment_parts,
 )
-from lockstep.runs.segments import START, Position
+from lockstep.storage.segments import START, Position
 
 
 @dataclass(frozen=True)

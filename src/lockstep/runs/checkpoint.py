@@ -31,10 +31,10 @@ from safetensors.numpy import save as save_arrays
 from lockstep.core import canonical, files
 from lockstep.core.errors import IntegrityError
 from lockstep.core.hashing import blake3_hex
-from lockstep.runs.folder import document_bytes, parse_document
-from lockstep.runs.segment_format import part_path
-from lockstep.runs.segments import Position
 from lockstep.runs.training import State
+from lockstep.storage.documents import document_bytes, parse_document
+from lockstep.storage.segment_format import part_path
+from lockstep.storage.segments import Position
 
 CHECKPOINT_VERSION: Final = 1
 _HEAD: Final = struct.Struct("<8sQQ")

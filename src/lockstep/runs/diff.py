@@ -12,7 +12,7 @@ from lockstep.runs.identity import code_differences
 from lockstep.runs.journal import Line, read_lines
 from lockstep.runs.numerics import entry_differences
 from lockstep.runs.resume import first_difference
-from lockstep.runs.segments import SegmentReader
+from lockstep.storage.segments import SegmentReader
 
 if TYPE_CHECKING:
     import numpy as np

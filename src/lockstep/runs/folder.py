@@ -12,34 +12,27 @@
     lock  tags.json  timing.json                  not part of the record: who writes now; names given later; how
                                                   long the steps took
 
-A document is one line of canonical JSON, `{"blake3": ..., "body": ..., "document": <kind>, "version": 1}`; the digest
-covers kind, version and body. Its bytes are checked to be exactly those, so a changed byte is always seen.
+Documents are those of `storage.documents`: a changed byte is always seen.
 """
 
 from __future__ import annotations
 
-import contextlib
 import enum
-import fcntl
-import os
-import socket
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lockstep.core import canonical, files
-from lockstep.core.errors import DiskError, IntegrityError, RefusedError
-from lockstep.core.hashing import blake3_hex
+from lockstep.core import files
+from lockstep.core.errors import DiskError, RefusedError
+from lockstep.storage.documents import document_bytes, document_hash, parse_document
+from lockstep.storage.lock import Words, is_locked, locked
 
-DOCUMENT_VERSION: Final = 1
 IDENTITY_DOCUMENTS: Final = ("spec", "data", "code", "numerics")
 UNSEALED: Final = frozenset({"lock", "tags.json", "timing.json"})
 """Files that the manifest leaves out: they change after the run."""
-_LOCK_PATIENCE_S: Final = 0.5
-_SEAL_BYTES: Final = len('{"blake3":"') + 64 + len('",')
+_LOCK_WORDS: Final = Words("a run", "Wait for it, or stop it and resume.")
 
 
 class RunStatus(enum.StrEnum):
@@ -49,47 +42,6 @@ class RunStatus(enum.StrEnum):
     INTERRUPTED = "interrupted"
     COMPLETE = "complete"
     FAILED = "failed"
-
-
-def document_hash(body: Any) -> str:
-    """BLAKE3 of the canonical JSON of a document's body: what the journal's first line records."""
-    return blake3_hex(canonical.dumps(body))
-
-
-def document_bytes(kind: str, body: Any) -> bytes:
-    """The bytes of a self-checking document."""
-    content = {"body": body, "document": kind, "version": DOCUMENT_VERSION}
-    digest = blake3_hex(canonical.dumps(content))
-    return canonical.dumps({**content, "blake3": digest}) + b"\n"
-
-
-def _is_sealed(data: bytes) -> bool:
-    """Whether the digest at the front is that of the bytes behind it (canonical JSON puts its key first).
-
-    The bytes are hashed as they are: writing the value anew to compare would cost more than reading it.
-    """
-    content = b"{" + data[_SEAL_BYTES:-1]
-    return data == b'{"blake3":"' + blake3_hex(content).encode() + b'",' + data[_SEAL_BYTES:-1] + b"\n"
-
-
-def parse_document(data: bytes, kind: str, place: Path) -> Any:
-    """The body of a document. Raises IntegrityError naming `place` when a byte is not what was written."""
-    try:
-        value = canonical.loads(data)
-        version = value["version"] if isinstance(value, dict) and value.get("document") == kind else None
-    except (ValueError, KeyError, RecursionError):
-        version = None
-    if version is not None and version != DOCUMENT_VERSION and isinstance(version, int):
-        raise IntegrityError(
-            f"{place}: a document of version {version}, this release reads version {DOCUMENT_VERSION}. "
-            "Use a release that reads it, or restore the file when nobody has written it anew."
-        )
-    if version is None or "body" not in value or not _is_sealed(data):
-        raise IntegrityError(
-            f"{place}: not the self-checking {kind!r} document that was written (its digest does not match its bytes). "
-            "It is not used; restore the file from a copy."
-        )
-    return value["body"]
 
 
 @dataclass(frozen=True)
@@ -139,7 +91,7 @@ class RunFolder:
 
     @property
     def segments(self) -> Path:
-        """segments/, see `runs.segments`."""
+        """segments/, see `storage.segments`."""
         return self.path / "segments"
 
     @property
@@ -184,66 +136,15 @@ class RunFolder:
 
     def status(self) -> RunStatus:
         """Running, interrupted, complete or failed: from the lock and from which files are there, nothing else."""
-        if self._locked():
+        if is_locked(self.path):
             return RunStatus.RUNNING
         if self.has("manifest"):
             return RunStatus.COMPLETE
         return RunStatus.FAILED if self.has("failure") else RunStatus.INTERRUPTED
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the folder against other writers; the operating system lets go when the process dies, however it dies.
-
-        Raises RefusedError naming the holder, DiskError when the folder cannot be written to.
-        """
-        path = self.path / "lock"
-        try:
-            descriptor = files.fs.open_append(path)
-        except OSError as error:
-            raise files.disk_error("lock", path, error) from error
-        try:
-            self._take(descriptor, path)
-            try:
-                files.fs.truncate(path, 0)
-                files.fs.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-            except OSError as error:
-                raise files.disk_error("lock", path, error) from error
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                files.fs.close(descriptor)
-
-    @staticmethod
-    def _take(descriptor: int, path: Path) -> None:
-        # `_locked` of another process may hold the lock for an instant, hence the patience.
-        deadline = time.monotonic() + _LOCK_PATIENCE_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    holder = path.read_text(errors="replace").strip() or "another process"
-                    raise RefusedError(
-                        f"one process at a time writes a run; {path.parent} is being written by {holder}. "
-                        "Wait for it, or stop it and resume."
-                    ) from None
-                time.sleep(0.02)
-            except OSError as error:
-                raise files.disk_error("lock", path, error) from error
-
-    def _locked(self) -> bool:
-        path = self.path / "lock"
-        try:
-            with path.open("rb") as handle:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        except OSError as error:
-            raise files.disk_error("read", path, error) from error
-        return False
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the folder against other writers (`storage.lock.locked`). Raises RefusedError, DiskError."""
+        return locked(self.path, _LOCK_WORDS)
 
     def listing(self) -> dict[str, Path]:
         """Every file below the folder but the unsealed and the temporary ones, by relative POSIX path, sorted.

@@ -16,9 +16,10 @@ from typing import Any, Final
 from lockstep.core import canonical
 from lockstep.core.errors import NotComparableError
 from lockstep.core.hashing import blake3_hex
-from lockstep.runs.folder import IDENTITY_DOCUMENTS, document_hash
+from lockstep.runs.folder import IDENTITY_DOCUMENTS
 from lockstep.runs.numerics import NumericsIdentity, entry_differences
 from lockstep.runs.sources import UserSource
+from lockstep.storage.documents import document_hash
 
 __all__ = ["CodeIdentity", "NumericsIdentity", "code_differences", "fingerprint", "package_files", "require_comparable"]
 

@@ -23,8 +23,8 @@ from blake3 import blake3
 
 from lockstep.core import canonical, files
 from lockstep.core.errors import IntegrityError
-from lockstep.runs.appending import append_whole
 from lockstep.runs.training import Step
+from lockstep.storage.appending import append_whole
 
 JOURNAL_FORMAT: Final = "lockstep-journal"
 JOURNAL_VERSION: Final = 1

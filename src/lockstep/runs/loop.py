@@ -19,15 +19,16 @@ from lockstep.core.errors import DiskError, InputError, Interrupted
 from lockstep.core.hashing import blake3_hex, digest_columns
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.checkpoint import Checkpoint, CheckpointPolicy, CheckpointStore, Schedule
-from lockstep.runs.folder import RunFolder, document_bytes, flat_name
+from lockstep.runs.folder import RunFolder, flat_name
 from lockstep.runs.journal import JournalWriter, encode_line, end_content, read_lines, step_content
 from lockstep.runs.manifest import seal
 from lockstep.runs.numerics import pinned_threads
 from lockstep.runs.observer import Observer, Observers, RunInfo
 from lockstep.runs.resume import ExpectedLines, StartingPoint, genesis_of, open_record
-from lockstep.runs.segment_format import checked_columns
-from lockstep.runs.segments import PART_BYTES, SegmentReader, SegmentWriter
 from lockstep.runs.training import ReadsRecord, Result, RunRecord, Step, Training
+from lockstep.storage.documents import document_bytes
+from lockstep.storage.segment_format import checked_columns
+from lockstep.storage.segments import PART_BYTES, SegmentReader, SegmentWriter
 
 T = TypeVar("T")
 

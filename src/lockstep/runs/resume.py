@@ -20,7 +20,7 @@ from lockstep.runs.checkpoint import Checkpoint, CheckpointStore, missing_parts
 from lockstep.runs.folder import IDENTITY_DOCUMENTS, RunFolder
 from lockstep.runs.inputs import input_problems, write_inputs
 from lockstep.runs.journal import NO_HASH, Genesis, Line, decode_line, encode_line, read_lines
-from lockstep.runs.segments import Position, SegmentWriter
+from lockstep.storage.segments import Position, SegmentWriter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,14 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
+from lockstep.storage.columns import Columns
+
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from lockstep.storage.segments import SegmentReader
 
-    from lockstep.runs.segments import SegmentReader
-
-Columns: TypeAlias = "Mapping[str, NDArray[np.generic]]"
-"""Named arrays of equal length along their first axis."""
 
 State: TypeAlias = Mapping[str, Any]
 """Nested mappings and lists of text, numbers, booleans, None and numeric arrays; keys are text.

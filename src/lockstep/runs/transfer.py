@@ -33,9 +33,10 @@ from blake3 import blake3
 from lockstep.core import files
 from lockstep.core.errors import DiskError, InputError, IntegrityError, LockstepError, RefusedError
 from lockstep.runs.check import check
-from lockstep.runs.folder import UNSEALED, RunFolder, RunStatus, document_bytes, parse_document, require_folder
+from lockstep.runs.folder import UNSEALED, RunFolder, RunStatus, require_folder
 from lockstep.runs.inputs import file_entry
 from lockstep.runs.store import FolderRunStore
+from lockstep.storage.documents import document_bytes, parse_document
 
 INDEX: Final = "lockstep-export.json"
 FORMAT_VERSION: Final = 1

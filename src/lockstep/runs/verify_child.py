@@ -21,7 +21,7 @@ from lockstep.runs.cancel import Cancel
 from lockstep.runs.checkpoint import Checkpoint, CheckpointPolicy, CheckpointStore
 from lockstep.runs.diff import Difference, line_difference
 from lockstep.runs.executor import Executor
-from lockstep.runs.folder import RunFolder, document_bytes
+from lockstep.runs.folder import RunFolder
 from lockstep.runs.identity import code_differences, fingerprint, require_comparable
 from lockstep.runs.journal import Line, end_content, read_lines
 from lockstep.runs.kind import RunContext
@@ -32,6 +32,7 @@ from lockstep.runs.processes import die_with
 from lockstep.runs.rebuild import Rebuilt, rebuild, recorded_bodies
 from lockstep.runs.seeds import SeedTree, draw_seed
 from lockstep.runs.training import Training
+from lockstep.storage.documents import document_bytes
 
 _REPORT_SECONDS: Final = 0.2
 _NO_CHECKPOINTS: Final = CheckpointPolicy(interval_s=float("inf"))
@@ -287,8 +288,8 @@ def _result_difference(
 ) -> Difference | None:
     """How `finish` from the last checkpoint differs from the record; None also where that checkpoint is gone."""
     from lockstep.core.hashing import blake3_hex
-    from lockstep.runs.segments import SegmentReader
     from lockstep.runs.training import ReadsRecord, RunRecord
+    from lockstep.storage.segments import SegmentReader
 
     if last is None:
         return None

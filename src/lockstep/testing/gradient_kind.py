@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from lockstep.core.hashing import digest_columns
-from lockstep.kinds.session_replay import SessionTable, recorded_order
+from lockstep.kinds.shared.retraining import SessionTable, recorded_order
 from lockstep.learning.gradients import determinism
 from lockstep.learning.gradients.learner import Learner
 from lockstep.learning.gradients.optim_state import OptimizerSettings

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.clusters.in_process import InProcessExecutor
-from lockstep.kinds import strategy_code, strategy_data
-from lockstep.kinds.strategy import KIND
-from lockstep.kinds.strategy_plan import Plan, plan_of
-from lockstep.kinds.strategy_spec import StrategySpec
-from lockstep.kinds.strategy_training import StrategyTraining
+from lockstep.kinds.shared import market_data
+from lockstep.kinds.strategy import code as strategy_code
+from lockstep.kinds.strategy.kind import KIND
+from lockstep.kinds.strategy.plan import Plan, plan_of
+from lockstep.kinds.strategy.spec import StrategySpec
+from lockstep.kinds.strategy.training import StrategyTraining
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.kind import PrepareContext, Prepared
 from lockstep.runs.spec import identity_body, load_spec, resolve
@@ -47,7 +48,7 @@ def plan_from(home: Path, context: PrepareContext | None = None, **tables: Any) 
     context = PrepareContext(home=home) if context is None else context
     spec = spec_of(**tables)
     code = strategy_code.from_user(spec, context)
-    pinned = strategy_data.pin(spec, code.strategy.inputs, context)
+    pinned = market_data.pin(spec, code.strategy.inputs, context)
     return plan_of(spec, pinned, strategy=code.strategy, judge=code.judge, snapshots=context.snapshots)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from tests.unit.kinds.builders import folder_of
 
 from lockstep.clusters.in_process import InProcessExecutor
-from lockstep.kinds import classifier_data
-from lockstep.kinds.classifier import KIND
+from lockstep.kinds.classifier import data as classifier_data
+from lockstep.kinds.classifier.kind import KIND
 from lockstep.runs.checkpoint import CheckpointPolicy
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.kind import Kind, PrepareContext, Prepared, RunContext

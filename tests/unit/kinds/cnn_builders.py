@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from lockstep.clusters.in_process import InProcessExecutor
-from lockstep.kinds.cnn import KIND
-from lockstep.kinds.cnn_spec import CnnSpec
+from lockstep.kinds.cnn.kind import KIND
+from lockstep.kinds.cnn.spec import CnnSpec
 from lockstep.market.candles import Candles
 from lockstep.runs.kind import PrepareContext, Prepared, RunContext
 from lockstep.runs.spec import load_spec, resolve

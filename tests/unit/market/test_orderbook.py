@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.episodes.package_cases import message, snapshot
 from tests.unit.market.bars import MONDAY, SHARED
-from tests.unit.market.package_cases import message, snapshot
 
 from lockstep.core.errors import DataError
 from lockstep.market.orderbook import (

@@ -9,8 +9,8 @@ import pytest
 
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.engine.costs import FREE, Costs
-from lockstep.market import sample_candles
 from lockstep.market.candles import Candles
+from lockstep.market.sample import sample_candles
 from lockstep.rl import Action, SingleAssetEnvironment
 from lockstep.runs.checkpoint import through_storage
 

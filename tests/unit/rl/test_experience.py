@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lockstep.core.errors import InputError, RefusedError
-from lockstep.learning.episodes.outcomes import outcome_of
+from lockstep.episodes.outcomes import outcome_of
 from lockstep.rl import Action, Outcome, RLExperience
 from lockstep.rl.experience import experience_value, experience_value_python
 

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.rl.test_replay_buffer import statistic
 
 from lockstep.core.errors import InputError, RefusedError
-from lockstep.learning.episodes.outcomes import TrainingOutcome
+from lockstep.episodes.outcomes import TrainingOutcome
 from lockstep.rl import PrioritizedExperienceBuffer, prioritized, store
 from lockstep.testing.contracts.replay_buffer import experience, play
 

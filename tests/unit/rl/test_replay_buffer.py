@@ -20,7 +20,7 @@ from scipy.stats import chi2
 from tests.unit.rl.test_experience import Known
 
 from lockstep.core.errors import InputError, RefusedError
-from lockstep.learning.episodes.outcomes import TrainingOutcome, outcome_of
+from lockstep.episodes.outcomes import TrainingOutcome, outcome_of
 from lockstep.rl import ProfitWeightedExperienceBuffer, ReplayRules, replay_buffer, store
 from lockstep.rl import profit_kernels as kernels
 from lockstep.rl.experience import RLExperience, experience_value

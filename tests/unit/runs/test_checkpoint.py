@@ -21,7 +21,7 @@ from lockstep.runs.checkpoint import (
     thin,
     through_storage,
 )
-from lockstep.runs.segments import Position
+from lockstep.storage.segments import Position
 
 
 def checkpoint(steps: int, state: Any = None) -> Checkpoint:

@@ -16,15 +16,8 @@ from hypothesis import strategies as st
 from lockstep.core import canonical
 from lockstep.core.errors import DiskError, IntegrityError, RefusedError
 from lockstep.core.hashing import blake3_hex
-from lockstep.runs.folder import (
-    RunFolder,
-    RunStatus,
-    document_bytes,
-    document_hash,
-    flat_name,
-    parse_document,
-    require_folder,
-)
+from lockstep.runs.folder import RunFolder, RunStatus, flat_name, require_folder
+from lockstep.storage.documents import document_bytes, document_hash, parse_document
 
 PLACE = Path("some.json")
 DOCUMENTS = ("spec", "data", "code", "numerics", "environment")

@@ -6,7 +6,6 @@ import pytest
 
 import lockstep
 from lockstep.core.errors import NotComparableError
-from lockstep.runs.folder import document_hash
 from lockstep.runs.identity import (
     CodeIdentity,
     code_differences,
@@ -16,6 +15,7 @@ from lockstep.runs.identity import (
     require_comparable,
 )
 from lockstep.runs.sources import UserSource
+from lockstep.storage.documents import document_hash
 
 HASHES = {"spec": "a" * 64, "data": "b" * 64, "code": "c" * 64, "numerics": "d" * 64}
 

@@ -29,8 +29,8 @@ from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.runs.journal import read_lines
 from lockstep.runs.loop import Outcome, execute
 from lockstep.runs.observer import Observer, RunInfo
-from lockstep.runs.segments import SegmentReader
 from lockstep.runs.training import Result, Step
+from lockstep.storage.segments import SegmentReader
 from lockstep.testing.contracts.training_kind import EVERY_STEP, StopAfter, fingerprint, hashed_files, new_folder
 from lockstep.testing.faults import CountingFileSystem, faults
 from lockstep.testing.toy_training import ToySpec, ToyTraining

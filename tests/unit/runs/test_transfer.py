@@ -12,9 +12,10 @@ from lockstep.core.errors import DiskError, InputError, IntegrityError, Interrup
 from lockstep.core.hashing import blake3_hex
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.check import check
-from lockstep.runs.folder import RunFolder, RunStatus, document_bytes
+from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.runs.transfer import INDEX, export_run, import_run
 from lockstep.runs.verify import ExecutorChoice, verify
+from lockstep.storage.documents import document_bytes
 
 
 @pytest.fixture

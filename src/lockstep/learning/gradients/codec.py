@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lockstep.runs.training import Columns
+    from lockstep.storage.columns import Columns
 
 CODECS: Final = ("raw", "blosc2")
 GRADIENT: Final = "gradient"

@@ -21,7 +21,7 @@ from lockstep.core.errors import RefusedError
 from lockstep.learning.gradients.record_names import NORMS, STEPS
 from lockstep.learning.gradients.session_files import every_row, is_record, require_lengths
 from lockstep.runs.journal import read_lines
-from lockstep.runs.segments import SegmentReader
+from lockstep.storage.segments import SegmentReader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

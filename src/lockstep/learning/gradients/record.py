@@ -26,7 +26,7 @@ from lockstep.learning.gradients.optim_state import load_optimizer_arrays, optim
 from lockstep.learning.gradients.recorder import BATCHES, BUFFERS, GRADIENTS, SNAPSHOTS, START, STEPS, Description
 from lockstep.learning.gradients.session_files import every_row, is_record, missing, require_lengths
 from lockstep.runs.journal import read_lines
-from lockstep.runs.segments import SegmentReader
+from lockstep.storage.segments import SegmentReader
 
 if TYPE_CHECKING:
     import numpy as np

@@ -47,12 +47,12 @@ from lockstep.learning.gradients.record_names import STEPS as STEPS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lockstep.runs.training import Columns
+    from lockstep.storage.columns import Columns
 
 LEVELS: Final = ("full", "norms", "none")
 MAX_BYTES: Final = 20_000_000_000
 FRAME_BYTES: Final = 64
-"""Head and seal of a frame (`runs.segment_format`)."""
+"""Head and seal of a frame (`storage.segment_format`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from lockstep.learning.gradients.learner import Arrays
     from lockstep.learning.gradients.training import GradientTraining
     from lockstep.runs.checkpoint import Checkpoint
-    from lockstep.runs.training import Columns, Step, Training
+    from lockstep.runs.training import Step, Training
+    from lockstep.storage.columns import Columns
 
 CHECK_EVERY = 1_000
 # The order in which a difference is looked for: what comes first explains what comes later.

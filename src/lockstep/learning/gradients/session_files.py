@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lockstep.runs.folder import RunFolder
-    from lockstep.runs.segments import SegmentReader
+    from lockstep.storage.segments import SegmentReader
 
 
 def is_record(name: str) -> bool:

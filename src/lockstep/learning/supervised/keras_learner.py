@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lockstep.core.errors import DataError, IntegrityError
+from lockstep.core.libraries import require, require_keras
 from lockstep.learning.supervised.fit import Measured
-from lockstep.learning.supervised.libraries import require, require_keras
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from lockstep.learning.supervised.libraries import require
+from lockstep.core.libraries import require
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

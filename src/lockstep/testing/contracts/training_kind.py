@@ -165,8 +165,8 @@ class TrainingContract:
     @staticmethod
     def attach(training: Training, folder: RunFolder, steps: int) -> None:
         """Hand over the record as it was after `steps` steps, where the training wants it."""
-        from lockstep.runs.segments import SegmentReader
         from lockstep.runs.training import ReadsRecord, RunRecord
+        from lockstep.storage.segments import SegmentReader
 
         if isinstance(training, ReadsRecord):
             training.attach(RunRecord(segments=SegmentReader(folder.segments, stop_step=steps)))

@@ -20,8 +20,8 @@ from lockstep.learning.gradients.record_names import BATCHES, BUFFERS, GRADIENTS
 from lockstep.learning.gradients.replay import replay_gradients
 from lockstep.learning.gradients.sessions import list_sessions
 from lockstep.runs.folder import RunFolder
-from lockstep.runs.segments import SegmentReader
 from lockstep.runs.store import FolderRunStore
+from lockstep.storage.segments import SegmentReader
 
 SEGMENTS = (STEPS, BATCHES, NORMS, BUFFERS, GRADIENTS, START, SNAPSHOTS)
 

@@ -34,7 +34,7 @@ def need_keras() -> Any:
     pytest.importorskip("h5py")
     if importlib.util.find_spec("keras") is None:
         pytest.skip("Keras is not installed")
-    from lockstep.learning.supervised.libraries import require_keras
+    from lockstep.core.libraries import require_keras
 
     return require_keras()
 
@@ -183,7 +183,7 @@ except ImportError as error:
 
 
 def test_a_backend_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lockstep.learning.supervised import libraries
+    from lockstep.core import libraries
 
     monkeypatch.setenv("KERAS_BACKEND", "nosuchbackend")
     monkeypatch.setattr(libraries, "installed", lambda name: name == "keras")

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lockstep.core import libraries
 from lockstep.core.errors import MissingLibraryError
-from lockstep.learning.supervised import libraries, plots
+from lockstep.learning.supervised import plots
 
 HISTORY: dict[str, Any] = {
     "epoch": [1, 2, 3],

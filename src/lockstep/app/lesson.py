@@ -1,0 +1,55 @@
+"""What a session on episodes left behind: weights, every byte checked, and how often each episode was used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lockstep.core import files
+from lockstep.core.errors import IntegrityError
+from lockstep.core.hashing import blake3_hex
+from lockstep.kinds.cnn_episodes import data as episodes_data
+from lockstep.runs.store import RunStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """weights: bytes of the safetensors file; trained: times by episode id; losses: means over the steps, by part."""
+
+    weights: bytes
+    trained: Mapping[str, int]
+    losses: Mapping[str, float]
+
+
+def lesson(run: str, store: RunStore, *, snapshots: Path) -> Lesson:
+    """What `run`, a complete session of kind "cnn-episodes", taught. Raises IntegrityError, RefusedError, DataError."""
+    from lockstep.learning.gradients.record import SessionRecord
+    from lockstep.learning.gradients.recorder import BATCHES
+    from lockstep.learning.gradients.training import WEIGHTS_FILE
+
+    folder = store.find(run)
+    ids = episodes_data.restore(folder.read("data"), snapshots).ids
+    record = SessionRecord(folder)
+    # Level "none" keeps no batches; every epoch goes through all episodes once.
+    rows = record.segments.read(BATCHES).get("index", np.repeat(np.arange(len(ids)), _epochs(folder.read("spec"))))
+    times = np.bincount(rows, minlength=len(ids)).tolist()
+    path = folder.artifacts / WEIGHTS_FILE
+    weights = files.read_bytes(path)
+    if blake3_hex(weights) != folder.read("manifest")["files"][f"artifacts/{WEIGHTS_FILE}"]["blake3"]:
+        raise IntegrityError(f"{path}: not the weights that were written. Not used; restore the file from a copy.")
+    losses = {
+        name.removeprefix("loss."): sum(column.tolist()) / len(column)
+        for name, column in record.columns.items()
+        if name.startswith("loss.")
+    }
+    return Lesson(weights=weights, trained=dict(zip(ids, times, strict=True)), losses=losses)
+
+
+def _epochs(spec: Mapping[str, Mapping[str, int]]) -> int:
+    return spec["training"]["epochs"]

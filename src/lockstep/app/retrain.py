@@ -1,0 +1,157 @@
+"""Replay of a session: its packages through training again, as a new run that says where it comes from (R9.32, R9.33).
+
+Same data, by the digests of the old run; same samples in the same batches, or only those of the most valuable steps;
+the same model or another. The batches are pinned as data of the new run, which from then on needs the old one no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from lockstep.app.ports import Ports
+from lockstep.app.replay import open_record
+from lockstep.app.request import name_of
+from lockstep.app.train import run_to_its_end
+from lockstep.core import canonical
+from lockstep.core.errors import InputError, RefusedError
+from lockstep.runs import registry
+from lockstep.runs.environment import capture_environment
+from lockstep.runs.identity import NumericsIdentity
+from lockstep.runs.journal import read_lines
+from lockstep.runs.kind import PrepareContext
+from lockstep.runs.results import TrainResult
+from lockstep.runs.spec import full_body, resolve
+from lockstep.runs.spec_files import load_spec
+from lockstep.runs.store import require_tag
+
+if TYPE_CHECKING:
+    from lockstep.kinds.shared.retraining import ReplaysSessions
+    from lockstep.learning.gradients.record import SessionRecord
+    from lockstep.runs.folder import RunFolder
+    from lockstep.runs.kind import Kind
+
+SESSION: Final = "session"
+NETWORK: Final = "network"
+
+
+def replay_session(
+    folder: RunFolder,
+    ports: Ports,
+    *,
+    top: int | None = None,
+    network: Any = None,
+    overrides: Iterable[str] = (),
+    tag: str | None = None,
+    base: Path,
+) -> TrainResult:
+    """Train again on the recorded batches of the run in `folder`.
+
+    `top` takes only that many steps, the most valuable first. `network` is another model: a name, "file.py:Class", a
+    class or an instance. `overrides` change the model too, its parameters, the optimiser, the seed, the recording:
+    anything but which samples there are. Paths start in `base`, whose git state is noted.
+
+    Raises RefusedError for a kind that cannot, or a record without batches; InputError for an override of the samples;
+    NetworkError for a model that cannot learn from them. No run is made then.
+    """
+    if tag is not None:
+        require_tag(tag)
+    kind = registry.get(str(folder.read("spec").get("kind")))
+    keys = getattr(kind, "sample_keys", None)
+    if keys is None:
+        raise RefusedError(
+            f'kind = "{kind.name}" cannot go through recorded batches again: kinds that can have samples with fixed '
+            f"numbers. To compute the run again: lockstep verify {folder.path.name}."
+        )
+    taker = cast("ReplaysSessions", kind)
+    record = open_record(folder)
+    digest = _pin(kind, record, top, ports.home)
+    values, objects = _values(kind, folder, list(overrides), network, digest)
+    spec = resolve(kind.spec_model, values, source="the spec of the replay")
+    _require_same_samples(folder, full_body(spec), keys)
+    # Restored, not prepared: the data are those that the old run pinned, wherever they once came from.
+    prepared = kind.restore(spec, folder, PrepareContext(home=ports.home, base=base, python_objects=objects))
+    taker.try_network(prepared)
+    kept = [*prepared.data.get("snapshots", ()), digest]
+    prepared = replace(prepared, data={**prepared.data, "snapshots": list(dict.fromkeys(kept))})
+    ports.announce(prepared)
+    source = folder.read("environment")
+    new = ports.store.create(
+        spec=prepared.spec,
+        data=prepared.data,
+        code=prepared.code,
+        numerics=NumericsIdentity.collect(prepared.numerics),
+        environment={
+            **capture_environment(base),
+            "origin": {**source.get("origin", {}), "replayed_from": folder.path.name},
+        },
+    )
+    if tag is not None:
+        ports.store.tag(new.path.name, tag)
+    return run_to_its_end(kind.training(prepared, ports.context), new, ports)
+
+
+def _pin(kind: Kind, record: SessionRecord, top: int | None, home: Path) -> str:
+    from lockstep.kinds.shared.retraining import PinsSamples, RecordedOrder, write_order
+    from lockstep.learning.gradients.sessions import RecordedBatches
+
+    if top is not None and top < 1:
+        raise InputError(f"--top takes the most valuable steps, at least 1; found {top}")
+    steps = None if top is None else record.by_value()[:top]
+    if isinstance(kind, PinsSamples):
+        return kind.pin_samples(record, steps, home)
+    batches = RecordedBatches(record, steps)
+    return write_order(RecordedOrder.of(batches.ids(step) for step in range(batches.steps)), home / "snapshots")
+
+
+def _values(
+    kind: Kind, folder: RunFolder, overrides: list[str], network: Any, digest: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The old spec with the overrides and the batches on it, and what a spec can only name: another network."""
+    from lockstep.kinds.shared.retraining import PinsSamples
+
+    last = ""
+    for line in read_lines(folder.journal):
+        last = line.hash
+    old = dict(folder.read("environment")["spec"])
+    other = _table(load_spec({}, overrides), NETWORK).get("name") if network is None else network
+    if other is not None:
+        before = _table(old, NETWORK)
+        # Arguments of one constructor say nothing to another's.
+        kept = before if _short(name_of(other)) == _short(before.get("name")) else {}
+        old[NETWORK] = {**kept, "name": name_of(other)}
+    values = load_spec(old, overrides)
+    if isinstance(kind, PinsSamples):
+        values = load_spec(kind.replay_base(old, values), overrides)
+    values[SESSION] = {**_table(values, SESSION), "batches": digest, "replayed_from": last}
+    return values, {} if other is None else {f"{NETWORK}.name": other}
+
+
+def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = values.get(name)
+    return table if isinstance(table, Mapping) else {}
+
+
+def _short(name: Any) -> str:
+    """ "file.py:Class", or a class's or built-in network's name, without folders."""
+    return Path(str(name)).name
+
+
+def _require_same_samples(folder: RunFolder, spec: Mapping[str, Any], keys: Iterable[str]) -> None:
+    # The whole spec, not the hashed part of it: where data came from is not hashed, and changing it would do nothing.
+    old = folder.read("environment")["spec"]
+    for key in keys:
+        then, now = _at(old, key), _at(spec, key)
+        if canonical.dumps(then) != canonical.dumps(now):
+            raise InputError(
+                f"a replay goes through the samples of run {folder.path.name}, so {key} stays as it is ({then!r}); "
+                f"found {now!r}. Train a run of its own for other samples."
+            )
+
+
+def _at(value: Any, key: str) -> Any:
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

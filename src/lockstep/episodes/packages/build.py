@@ -1,0 +1,298 @@
+"""Packages from stored candles, trades and order books: all at once, in bounded memory.
+
+A package at moment t holds what was known at t by the exchange's clock, nothing else: bars that had closed, trades and
+book messages stamped at or before t, each less the latency of its way here. `packages_stream.PackageBuilder` makes the
+same packages from events as they come.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lockstep.core.errors import DataError, InputError
+from lockstep.core.units import parse_timeframe
+from lockstep.episodes.packages.batch import PackageBatch
+from lockstep.episodes.packages.features import FEATURES, INDICATORS, LOOKBACK, STATE, bar_values, pivots
+from lockstep.episodes.packages.layout import COB_COLUMNS, PackageLayout, pool_of
+from lockstep.episodes.packages.pool import Ranges
+from lockstep.market.candles import Candles
+from lockstep.market.orderbook import DepthFeed, DepthMessage, OrderBook, Trades, advance_book
+from lockstep.market.rapid_change import RapidChangeRules, RapidChanges, detect_rapid_changes
+
+CHUNK: Final = 4_096
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagePlan:
+    """How packages are made.
+
+    Attributes:
+        symbol: Of the market.
+        symbols: Of all markets whose packages share a store; by default this one.
+        timeframes: Of the bars a package holds; the shortest is the base.
+        window: Bars of every timeframe, and rows of `cnn_features`, >= 1.
+        ticks: Trades a package holds at most, >= 1.
+        levels: Levels of the order book a side at most, >= 1.
+        pivots: Pivots a package holds at most, >= 1.
+        pivot_side: Bars on both sides of a pivot, >= 1.
+        latency_ms: How long after the exchange's time anything is known here, >= 0.
+        max_tick_age_ms: Trades older than this are no data of the moment.
+        max_book_age_ms: The same for an order book's last message.
+        max_missing_bars: Bars that may be missing after the last closed one; with more a timeframe is not there.
+        sample_ms: Step in which trades are sampled for the rapid-change detector.
+        rapid: Its rules. A package is premium when something triggered in the last velocity window.
+
+    Raises:
+        InputError: A value is outside of its range.
+    """
+
+    symbol: str
+    symbols: tuple[str, ...] = ()
+    timeframes: tuple[str, ...]
+    window: int = 64
+    ticks: int = 64
+    levels: int = 20
+    pivots: int = 8
+    pivot_side: int = 3
+    latency_ms: int = 0
+    max_tick_age_ms: int = 60_000
+    max_book_age_ms: int = 5_000
+    max_missing_bars: int = 1
+    sample_ms: int = 1_000
+    rapid: RapidChangeRules = field(default_factory=RapidChangeRules)
+
+    def __post_init__(self) -> None:
+        for name in (
+            "window",
+            "ticks",
+            "levels",
+            "pivots",
+            "pivot_side",
+            "max_tick_age_ms",
+            "max_book_age_ms",
+            "sample_ms",
+        ):
+            _whole(name, getattr(self, name), 1)
+        for name in ("latency_ms", "max_missing_bars"):
+            _whole(name, getattr(self, name), 0)
+        lengths = [parse_timeframe(timeframe) for timeframe in self.timeframes]
+        if not lengths or len(set(lengths)) != len(lengths):
+            raise InputError(f"a plan has one or more timeframes of different lengths; found {self.timeframes!r}.")
+        if self.symbols and self.symbol not in self.symbols:
+            raise InputError(f"a plan's symbol is one of its symbols {self.symbols!r}; found {self.symbol!r}.")
+
+    @property
+    def base(self) -> str:
+        """The shortest timeframe: its closes are the moments of decision unless others are given."""
+        return min(self.timeframes, key=parse_timeframe)
+
+    def layout(self) -> PackageLayout:
+        """The columns of these packages."""
+        return PackageLayout(
+            symbols=self.symbols or (self.symbol,),
+            timeframes=self.timeframes,
+            indicators=INDICATORS,
+            features=FEATURES,
+            state=STATE,
+        )
+
+
+def _whole(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError(f"{name} is a whole number >= {least}; found {value!r}.")
+
+
+def build_packages(
+    plan: PackagePlan,
+    candles: Mapping[str, Candles],
+    *,
+    trades: Trades | None = None,
+    depth: DepthFeed | None = None,
+    moments: ArrayLike | None = None,
+    chunk: int = CHUNK,
+) -> Iterator[PackageBatch]:
+    """Batches of at most `chunk` packages, oldest first. They claim no hashes: whoever stores or asks computes them.
+
+    Memory: one batch, and beside the candles themselves about 150 bytes for each base bar (pivots, rapid changes).
+
+    Args:
+        plan: What they hold.
+        candles: By timeframe, exactly those of the plan.
+        trades: Of the same market, where there are any.
+        depth: Likewise.
+        moments: int64 (n,), milliseconds UTC, strictly ascending: when decisions are made. By default whenever a bar
+            of the base timeframe is known.
+        chunk: Packages in a batch.
+
+    Raises:
+        DataError: Timeframes do not fit the plan, or moments do not ascend.
+    """
+    if set(candles) != set(plan.timeframes):
+        raise DataError(f"the candles are those of the plan's timeframes {plan.timeframes}; found {tuple(candles)}.")
+    for name, bars in candles.items():
+        if bars.timeframe_ms != parse_timeframe(name):
+            raise DataError(f"the candles called {name!r} have bars of {bars.timeframe}. Give them their own name.")
+    known = candles[plan.base].close_time + plan.latency_ms
+    times = known if moments is None else np.asarray(moments, np.int64)
+    if times.ndim != 1 or np.any(np.diff(times) <= 0):
+        raise DataError("moments of decision are one-dimensional and ascend strictly; found others. Sort them.")
+    return _batches(plan, candles, trades, depth, times, _whole_chunk(chunk))
+
+
+def _whole_chunk(chunk: int) -> int:
+    _whole("chunk", chunk, 1)
+    return chunk
+
+
+def _batches(
+    plan: PackagePlan,
+    candles: Mapping[str, Candles],
+    trades: Trades | None,
+    depth: DepthFeed | None,
+    times: Int,
+    chunk: int,
+) -> Iterator[PackageBatch]:
+    base = candles[plan.base]
+    rapid = _rapid_changes(plan, base, trades)
+    swings, swing_bar = pivots(_rows(base, 0, len(base)), plan.pivot_side)
+    book = OrderBook()
+    waiting: deque[DepthMessage] = deque()
+    feed = iter(()) if depth is None else depth.messages()
+    layout = plan.layout()
+    for at in range(0, times.shape[0], chunk):
+        part = times[at : at + chunk]
+        pools = {pool_of(name): _bars(plan, candles[name], part) for name in plan.timeframes}
+        newest = np.searchsorted(base.close_time + plan.latency_ms, part, side="right") - 1
+        fresh = pools[pool_of(plan.base)].there
+        pools |= _computed(plan, base, newest, fresh)
+        pools["pivot_points"] = _pivot_ranges(plan, swings, swing_bar, newest, fresh)
+        pools["tick_data"], price = _ticks(plan, trades, part, base, newest)
+        pools["cob_data"] = _books(plan, book, waiting, feed, part)
+        yield (
+            PackageBatch(
+                layout=layout,
+                timestamp=part,
+                symbol=np.full(part.shape[0], layout.symbols.index(plan.symbol), np.uint16),
+                current_price=price,
+                has_price=~np.isnan(price),
+                is_rapid_change=rapid.within(part, plan.rapid.window_ms),
+                pools={name: pools[name] for name in layout.pools()},
+            ).compacted()
+        )
+
+
+def _rapid_changes(plan: PackagePlan, base: Candles, trades: Trades | None) -> RapidChanges:
+    if trades is None:
+        time, price = base.close_time, base.close
+    else:
+        time, price = trades.sampled(plan.sample_ms)
+    return detect_rapid_changes(time + plan.latency_ms, price, plan.rapid)
+
+
+def _rows(bars: Candles, start: int, stop: int) -> Float:
+    columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
+    return np.stack([column[start:stop].astype(np.float64) for column in columns], axis=1)
+
+
+def _bars(plan: PackagePlan, bars: Candles, times: Int) -> Ranges:
+    """The last `window` bars closed by each moment; none where they are too old to describe it."""
+    known = bars.close_time + plan.latency_ms
+    stop = np.searchsorted(known, times, side="right")
+    start = np.maximum(stop - plan.window, 0)
+    fresh = stop > 0
+    fresh[fresh] = times[fresh] - known[stop[fresh] - 1] < (plan.max_missing_bars + 1) * bars.timeframe_ms
+    return _cut(fresh, start, stop, lambda low, high: _rows(bars, low, high))
+
+
+def _cut(there: NDArray[np.bool_], start: Int, stop: Int, rows: Callable[[int, int], NDArray[Any]]) -> Ranges:
+    """Ranges over the part of a table that some package uses: `rows(low, high)` gives that part."""
+    low = int(start[there].min()) if there.any() else 0
+    high = int(stop[there].max()) if there.any() else 0
+    return Ranges(
+        rows=np.ascontiguousarray(rows(low, high)),
+        start=np.where(there, start - low, -1),
+        stop=np.where(there, stop - low, -1),
+    )
+
+
+def _computed(plan: PackagePlan, base: Candles, newest: Int, fresh: NDArray[np.bool_]) -> dict[str, Ranges]:
+    """What is computed from bars. Bars before the first with every value are left out."""
+    begin = LOOKBACK - 1
+    full = fresh & (newest >= begin)
+    stop = newest + 1
+    first = np.maximum(stop - plan.window, begin)
+    low = max(0, int(first[full].min(initial=begin if not full.any() else len(base))) - LOOKBACK + 1)
+    high = int(stop[full].max(initial=low))
+    features, indicators, state = bar_values(_rows(base, low, high))
+
+    def part(values: NDArray[Any]) -> Callable[[int, int], NDArray[Any]]:
+        return lambda start, end: values[max(0, start - low) : max(0, end - low)]
+
+    return {
+        "cnn_features": _cut(full, first, stop, part(features.astype(np.float32))),
+        "technical_indicators": _cut(full, newest, stop, part(indicators)),
+        "rl_state": _cut(full, newest, stop, part(state.astype(np.float32))),
+    }
+
+
+def _pivot_ranges(plan: PackagePlan, swings: Float, swing_bar: Int, newest: Int, fresh: NDArray[np.bool_]) -> Ranges:
+    stop = np.searchsorted(swing_bar, newest, side="right")
+    start = np.maximum(stop - plan.pivots, 0)
+    return _cut(fresh & (stop > 0), start, stop, lambda low, high: swings[low:high])
+
+
+def _ticks(plan: PackagePlan, trades: Trades | None, times: Int, base: Candles, newest: Int) -> tuple[Ranges, Float]:
+    """The last trades, and the last price known: of a trade, or of a bar's close where that is newer. NaN for none."""
+    price = np.full(times.shape[0], np.nan)
+    closed = newest >= 0
+    price[closed] = base.close[newest[closed]]
+    if trades is None:
+        none = np.full(times.shape[0], -1, np.int64)
+        return Ranges(rows=np.empty((0, 5)), start=none, stop=none), price
+    known = trades.timestamp + plan.latency_ms
+    stop = np.searchsorted(known, times, side="right")
+    oldest = np.searchsorted(known, times - plan.max_tick_age_ms, side="right")
+    start = np.maximum(stop - plan.ticks, oldest)
+    traded = stop > 0
+    newer = traded.copy()
+    newer[traded] = trades.timestamp[stop[traded] - 1] >= np.where(
+        closed[traded], base.close_time[np.maximum(newest[traded], 0)], np.iinfo(np.int64).min
+    )
+    price[newer] = trades.price[stop[newer] - 1]
+    return _cut(stop > start, start, stop, trades.rows), price
+
+
+def _books(
+    plan: PackagePlan, book: OrderBook, waiting: deque[DepthMessage], feed: Iterator[DepthMessage], times: Int
+) -> Ranges:
+    """The top of the book at each moment, as far as its last message is fresh."""
+    tops: list[Float] = []
+    lengths = np.full(times.shape[0], -1, np.int64)
+    # An order book cannot be cut into columns beforehand: it is the sum of all its messages.
+    for i, moment in enumerate(times.tolist()):
+        sent_by = moment - plan.latency_ms
+        while not waiting or waiting[-1].exchange_ms <= sent_by:
+            message = next(feed, None)
+            if message is None:
+                break
+            waiting.append(message)
+        advance_book(book, waiting, sent_by)
+        if book.time_ms is None or sent_by - book.time_ms > plan.max_book_age_ms:
+            continue
+        top = book.top(plan.levels)
+        if top is not None:
+            tops.append(top)
+            lengths[i] = top.shape[0]
+    stop = np.cumsum(np.maximum(lengths, 0))
+    there = lengths >= 0
+    rows = np.concatenate(tops) if tops else np.empty((0, len(COB_COLUMNS)))
+    start = np.where(there, stop - np.maximum(lengths, 0), -1)
+    return Ranges(rows=rows, start=start, stop=np.where(there, stop, -1))

@@ -1,0 +1,102 @@
+"""Shelves: where the packages of episodes are. Episodes name them by row; objects are made of rows asked for only."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lockstep.episodes.packages.batch import PackageBatch, concatenated
+from lockstep.episodes.packages.layout import PackageLayout
+from lockstep.episodes.packages.package import DEFAULT_RULES, PackageRules
+from lockstep.episodes.packages.quarantine import Quarantine, admitted
+
+Int = NDArray[np.int64]
+_PIECE: Final = 4_096
+
+
+class PackageShelf(Protocol):
+    """Packages by row: `episodes.packages.store.PackageStore` on disk, `HeldPackages` in memory."""
+
+    @property
+    def layout(self) -> PackageLayout:
+        """Their columns."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def taken(self, rows: ArrayLike) -> Iterator[tuple[Int, PackageBatch]]:
+        """The packages of some rows, each piece of the shelf read once: places in `rows`, and those packages."""
+        ...
+
+
+class HeldPackages:
+    """Packages in memory, admitted and quarantined as `PackageWriter` does it; about 400 bytes each at 64 bars."""
+
+    def __init__(self, layout: PackageLayout, *, rules: PackageRules = DEFAULT_RULES) -> None:
+        self._layout, self._rules = layout, rules
+        self._batches: list[PackageBatch] = []
+        self._starts: list[int] = []
+        self._waiting: list[PackageBatch] = []
+        self._packed = 0
+        self._stored = 0
+        self.quarantine = Quarantine()
+
+    @property
+    def layout(self) -> PackageLayout:
+        """The columns of the packages."""
+        return self._layout
+
+    @property
+    def stored(self) -> int:
+        """Packages admitted so far."""
+        return self._stored
+
+    def __len__(self) -> int:
+        return self._stored
+
+    def add_batch(self, batch: PackageBatch, *, now_ms: int | None = None) -> NDArray[np.bool_]:
+        """Take in the packages of a batch that may be stored (R9.4, R9.5); which they are, bool (n,)."""
+        own = batch.hashed()
+        flags = batch.flags(self._rules, now_ms=now_ms, hashed=own)
+        good, against = admitted(batch.completeness(), flags, self._rules)
+        self.quarantine.add_batch(batch, against)
+        if good.any():
+            self._waiting.append(own if good.all() else own.take(good))
+            self._stored += len(self._waiting[-1])
+            if self._stored - self._packed >= _PIECE:
+                self._pack()
+        return good
+
+    def _pack(self) -> None:
+        """Packages that came one by one share their rows from here on."""
+        if self._waiting:
+            self._batches.append(concatenated(self._waiting).compacted())
+            self._starts.append(self._packed)
+            self._packed, self._waiting = self._stored, []
+
+    def taken(self, rows: ArrayLike) -> Iterator[tuple[Int, PackageBatch]]:
+        """See `PackageShelf`. Raises IndexError."""
+        self._pack()
+        for piece, places, inside in grouped(self._starts, self._stored, rows):
+            yield places, self._batches[piece].take(inside)
+
+
+def grouped(starts: list[int], stop: int, rows: ArrayLike) -> Iterator[tuple[int, Int, Int]]:
+    """Rows by the piece that holds them: piece, places in `rows`, rows inside of the piece. Raises IndexError."""
+    wanted = np.asarray(rows, np.int64)
+    order = np.argsort(wanted, kind="stable")
+    ascending = wanted[order]
+    if wanted.size and (wanted.min() < 0 or wanted.max() >= stop):
+        raise IndexError(f"there are packages 0 to {stop - 1}; asked for {int(wanted.min())} to {int(wanted.max())}.")
+    at = 0
+    while at < order.shape[0]:
+        piece = bisect.bisect_right(starts, int(ascending[at])) - 1
+        end = starts[piece + 1] if piece + 1 < len(starts) else stop
+        until = int(np.searchsorted(ascending, end, side="left"))
+        places = order[at:until]
+        yield piece, places, wanted[places] - starts[piece]
+        at = until

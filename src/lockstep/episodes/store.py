@@ -1,0 +1,324 @@
+"""A book in a folder: columns in hashed segments, packages beside them, and one document that names the generation.
+
+    book.json               generation, symbols, episodes, a chain of hashes over all frames: a self-checking document
+    columns/<generation>/   segment `episodes` (the columns of `DTYPES`, lengths of texts), segments of the texts' bytes
+    packages/               a store of packages (`episodes.packages.store`)
+
+`save_book` writes a new generation, then `book.json` at once, then removes the old one: a crash leaves the book as it
+was or as it is now. `open_book` checks every byte of the columns; packages are checked when they are read.
+
+A book is a copy of its folder. Several may be open at once, while a market is collected and networks are trained on
+it: `save_book` adds what others have counted meanwhile, and refuses where they added or settled episodes, which it
+would undo.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from blake3 import blake3
+from numpy.typing import NDArray
+
+from lockstep.core import canonical, files
+from lockstep.core.errors import DataError, DiskError, IntegrityError, RefusedError
+from lockstep.episodes.book import EpisodeBook
+from lockstep.episodes.columns import DTYPES, TEXTS
+from lockstep.episodes.packages.batch import PackageBatch
+from lockstep.episodes.packages.features import FEATURES, STATE
+from lockstep.episodes.packages.layout import PackageLayout
+from lockstep.episodes.packages.package import ModelInputPackage, PackageRules
+from lockstep.episodes.packages.store import PackageStore, PackageWriter
+from lockstep.episodes.report import CollectionReport
+from lockstep.storage.documents import document_bytes, parse_document
+from lockstep.storage.lock import Words, locked
+from lockstep.storage.segments import SegmentReader, SegmentWriter
+
+FORMAT: Final = 1
+INDEX: Final = "book.json"
+PACKAGES: Final = "packages"
+_COLUMNS: Final = "columns"
+_DOCUMENT: Final = "episodes"
+_SEGMENT: Final = "episodes"
+_FRAME: Final = 65_536
+_EMPTY_CHAIN: Final = "0" * 64
+_PATIENCE_S: Final = 60.0
+_LOCK_WORDS: Final = Words("a book of episodes", "Try again when it is done.")
+# Packages of a book were admitted once, by rules that are not known here any more.
+_ANY: Final = PackageRules(min_completeness=0.0)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Kept:
+    """What a folder holds of a book: where, which generation, and what others may change meanwhile.
+
+    counts      training counts as they were, int64 (n,)
+    validated   settled episodes
+    """
+
+    folder: Path
+    generation: int
+    counts: NDArray[np.int64]
+    validated: int
+
+    @classmethod
+    def of(cls, book: EpisodeBook, folder: Path, generation: int) -> Kept:
+        """As `book` is now."""
+        counts, settled = book.column("training_count").copy(), book.column("outcome_validated")
+        return cls(folder=folder.absolute(), generation=generation, counts=counts, validated=int(settled.sum()))
+
+
+def save_book(book: EpisodeBook, folder: Path) -> None:
+    """Keep `book` in `folder`: at once, whole, or not at all. Packages that are not there yet are added.
+
+    Afterwards the book's packages are those of the folder, read from disk when they are asked for. Training counts that
+    another process raised since the book was opened are added to its own.
+
+    Raises:
+        RefusedError: Another process writes the folder, or added or settled episodes since the book was opened.
+        DataError: The folder holds another book, or a package may not be stored.
+        DiskError: A write failed; the folder holds what it held before.
+    """
+    files.make_folder(folder)
+    with locked(folder, _LOCK_WORDS, patience_s=_PATIENCE_S):
+        _join(book, folder)
+        _save(book, folder)
+
+
+@contextlib.contextmanager
+def changing(folder: Path) -> Iterator[EpisodeBook]:
+    """The book of a folder that nobody else writes meanwhile; saved at the end, unless an error ends it.
+
+    Raises what `open_book` and `save_book` raise.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no book of episodes here. Check the path.")
+    with locked(folder, _LOCK_WORDS, patience_s=_PATIENCE_S):
+        book = open_book(folder)
+        yield book
+        _save(book, folder)
+
+
+def _join(book: EpisodeBook, folder: Path) -> None:
+    """Take over what others counted since the book was opened. Raises RefusedError, DataError."""
+    index, kept = folder / INDEX, book.kept
+    if not index.exists():
+        return
+    if kept is None or kept.folder != folder.absolute():
+        raise DataError(
+            f"{folder}: the folder holds another book. Choose an empty one, or open that book and add to it."
+        )
+    if _index(folder)["generation"] == kept.generation:
+        return
+    other = open_book(folder)
+    now = Kept.of(other, folder, 0)
+    if now.counts.shape != kept.counts.shape or now.validated != kept.validated:
+        raise RefusedError(
+            f"{folder}: another process added or settled episodes since this book was opened: {len(now.counts)} "
+            f"episodes, {now.validated} settled; then {len(kept.counts)} and {kept.validated}. Saving would undo that. "
+            "Open the book again and repeat the change."
+        )
+    book.parts()[0]["training_count"][: len(kept.counts)] += now.counts - kept.counts
+    book.sessions |= other.sessions
+
+
+def _save(book: EpisodeBook, folder: Path) -> None:
+    _put_packages(book, folder)
+    generation = 1 + max((int(path.name) for path in _generations(folder)), default=0)
+    target = folder / _COLUMNS / str(generation)
+    chain = _write_columns(book, target)
+    body = {
+        "format": FORMAT,
+        "generation": generation,
+        "episodes": len(book),
+        "symbols": list(book.symbols),
+        "chain": chain,
+        "packages": 0 if book.shelf is None else len(book.shelf),
+        "report": None if book.report is None else book.report.to_json(),
+        "sessions": sorted(book.sessions),
+    }
+    files.write_atomic(folder / INDEX, document_bytes(_DOCUMENT, body))
+    book.kept = Kept.of(book, folder, generation)
+    for old in _generations(folder):
+        if old != target:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def open_book(folder: Path) -> EpisodeBook:
+    """The book that `save_book` kept.
+
+    Raises:
+        DataError: There is no book in the folder.
+        IntegrityError: A byte of it is not the one that was written.
+    """
+    while True:
+        body = _index(folder)
+        try:
+            return _opened(folder, body)
+        except (DiskError, IntegrityError, FileNotFoundError) as error:
+            # Saved by another process meanwhile: the columns that were being read are gone.
+            if _index(folder)["generation"] != body["generation"]:
+                continue
+            if isinstance(error, FileNotFoundError):
+                raise IntegrityError(
+                    f"{error.filename}: a file of the book is gone. Restore it from a copy."
+                ) from error
+            raise
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    path = folder / INDEX
+    if not path.is_file():
+        raise DataError(
+            f"{folder}: there is no book of episodes here. Check the path; `lockstep data episodes` makes one."
+        )
+    body: dict[str, Any] = parse_document(files.read_bytes(path), _DOCUMENT, path)
+    if body["format"] != FORMAT:
+        raise IntegrityError(f"{path}: a book of format {body['format']}; this release reads {FORMAT}. Use another.")
+    return body
+
+
+def _opened(folder: Path, body: Mapping[str, Any]) -> EpisodeBook:
+    book = EpisodeBook()
+    for symbol in body["symbols"]:
+        book.symbol_code(symbol)
+    chain = _read_columns(book, folder / _COLUMNS / str(body["generation"]))
+    if chain != body["chain"] or len(book) != body["episodes"]:
+        raise IntegrityError(
+            f"{folder}: the columns are not those that were written ({len(book)} of {body['episodes']} episodes, or "
+            "others). They are not used; restore the folder from a copy."
+        )
+    if body["packages"]:
+        book.shelf = store = PackageStore(folder / PACKAGES)
+        if len(store) < body["packages"]:
+            raise IntegrityError(
+                f"{folder / PACKAGES}: {len(store)} packages are there, the book has {body['packages']}. Restore the "
+                "folder from a copy."
+            )
+    if body["report"] is not None:
+        book.report = CollectionReport.from_json(body["report"])
+    book.sessions.update(body.get("sessions", ()))
+    book.kept = Kept.of(book, folder, body["generation"])
+    return book
+
+
+def _generations(folder: Path) -> list[Path]:
+    return [path for path in (folder / _COLUMNS).glob("*") if path.name.isdecimal()]
+
+
+def _write_columns(book: EpisodeBook, target: Path) -> str:
+    numbers, *texts = book.parts()
+    shutil.rmtree(target, ignore_errors=True)
+    files.make_folder(target)
+    writer, chain = SegmentWriter(target), _EMPTY_CHAIN
+    try:
+        for frame, start in enumerate(range(0, len(book), _FRAME)):
+            stop = min(start + _FRAME, len(book))
+            columns = {name: numbers[name][start:stop] for name in DTYPES}
+            digests = {}
+            for name, text in zip(TEXTS, texts, strict=True):
+                joined, columns[f"{name}.length"] = text.part(start, stop)
+                digests[name] = writer.append(frame, name, {"utf8": joined})
+            digests[_SEGMENT] = writer.append(frame, _SEGMENT, columns)
+            chain = _linked(chain, frame, digests)
+        writer.sync()
+    finally:
+        writer.close()
+    return chain
+
+
+def _read_columns(book: EpisodeBook, target: Path) -> str:
+    """Fill an empty book frame by frame; the chain over what was found."""
+    reader, chain = SegmentReader(target), _EMPTY_CHAIN
+    texts = {name: reader.frames(name) for name in TEXTS}
+    for frame in reader.frames(_SEGMENT):
+        digests, parts = {_SEGMENT: frame.digest}, {}
+        for name in TEXTS:
+            other = next(texts[name], None)
+            if other is None or other.step != frame.step:
+                raise IntegrityError(f"{target}: frame {frame.step} of {name!r} is missing. Restore it from a copy.")
+            digests[name] = other.digest
+            parts[name] = (other.columns["utf8"].astype(np.uint8), frame.columns[f"{name}.length"].astype(np.int64))
+        book.restore({name: frame.columns[name] for name in DTYPES}, parts)
+        chain = _linked(chain, frame.step, digests)
+    return chain
+
+
+def _linked(chain: str, frame: int, digests: Mapping[str, str]) -> str:
+    return str(blake3(bytes.fromhex(chain) + canonical.dumps({"digests": dict(digests), "frame": frame})).hexdigest())
+
+
+def _put_packages(book: EpisodeBook, folder: Path) -> None:
+    """All packages of the book on the folder's shelf, those in memory after those that are there."""
+    home = folder / PACKAGES
+    if isinstance(book.shelf, PackageStore) and book.shelf.folder.absolute() == home.absolute() and not book.loose:
+        return
+    numbers = book.parts()[0]
+    place = numbers["package"]
+    shelved, loose = np.flatnonzero(place >= 0), sorted(book.loose)
+    if not shelved.size and not loose:
+        return
+    own = isinstance(book.shelf, PackageStore) and book.shelf.folder.absolute() == home.absolute()
+    layout = book.shelf.layout if book.shelf is not None else layout_of([book.loose[row] for row in loose])
+    # The book's own column changes at the end, so that a failure leaves it as it was.
+    moved = place.copy()
+    with PackageWriter(home, layout, rules=_ANY) as writer:
+        if not own and book.shelf is not None:
+            _copy(book, shelved, writer, moved)
+        for row in loose:
+            index = writer.stored
+            if not writer.add(book.loose[row]):
+                worst = writer.quarantine.recent[-1]
+                raise DataError(f"episode {book.ids([row])[0]!r}: its package may not be stored: {worst}. Mend it.")
+            moved[row] = index
+    place[:] = moved
+    book.shelve(PackageStore(home))
+
+
+def _copy(book: EpisodeBook, rows: NDArray[np.int64], writer: PackageWriter, moved: NDArray[np.int64]) -> None:
+    """The packages of these rows to another store, a piece at a time; where each went into `moved`."""
+    for start in range(0, rows.size, _FRAME):
+        part = rows[start : start + _FRAME]
+        for places, batch in book.batches(part):
+            first = writer.stored
+            writer.add_batch(batch)
+            _require_stored(writer.stored - first, len(batch), batch)
+            moved[part[places]] = first + np.arange(len(batch))
+
+
+def _require_stored(stored: int, given: int, batch: PackageBatch) -> None:
+    if stored != given:
+        raise DataError(
+            f"{given - stored} of {given} packages from {int(batch.timestamp[0])} on may not be stored: their time or "
+            "bars are invalid. Leave their episodes out."
+        )
+
+
+def layout_of(packages: Sequence[ModelInputPackage]) -> PackageLayout:
+    """The columns that these packages have; features and state of another width than `packages_features`' are numbered.
+
+    Raises DataError where packages differ or one lacks what decides a column.
+    """
+    symbols = sorted({str(package.symbol) for package in packages})
+    timeframes = sorted({name for package in packages for name in (package.ohlcv_data or {})})
+    named = next((tuple(one.technical_indicators) for one in packages if one.technical_indicators), ("none",))
+    features = next((one.cnn_features for one in packages if one.cnn_features is not None), None)
+    state = next((one.rl_state for one in packages if one.rl_state is not None), None)
+    return PackageLayout(
+        symbols=tuple(symbols),
+        timeframes=tuple(timeframes),
+        indicators=named,
+        features=_names(FEATURES, "feature", features),
+        state=_names(STATE, "state", state),
+        feature_dtype="<f8" if features is not None and features.dtype == np.float64 else "<f4",
+    )
+
+
+def _names(known: tuple[str, ...], word: str, values: NDArray[Any] | None) -> tuple[str, ...]:
+    width = len(known) if values is None else values.shape[-1]
+    return known if width == len(known) else tuple(f"{word}_{index}" for index in range(width))

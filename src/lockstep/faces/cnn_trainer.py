@@ -1,0 +1,177 @@
+"""CNNTrainer: a model object of the user's, trained on the profitable episodes of a book, each session a recorded run.
+
+    trainer = CNNTrainer(model)
+    told = trainer.train_on_profitable_episodes("BTC/USDT", min_profitability=0.7, max_episodes=500)
+    told.status, told.session_id, told.value
+
+A face of `lockstep train` with `kind = "cnn-episodes"` and of `lockstep resume`: it chooses nothing and trains nothing
+itself, it hands model and book over and puts the trained weights back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from lockstep import bootstrap
+from lockstep.core.errors import InputError
+from lockstep.episodes.book import EpisodeBook
+from lockstep.episodes.store import INDEX, changing
+from lockstep.kinds.cnn_episodes.kind import BOOK_FOLDER
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lockstep.runs.results import TrainResult
+
+COMPLETE: Final = "complete"
+NO_EPISODES: Final = "no_episodes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeTraining:
+    """What a call of `train_on_profitable_episodes` did (SPEC 9.5).
+
+    status              "complete", or "no_episodes": then nothing was trained, and what follows is empty
+    episodes_available  validated episodes of the symbol at or above the threshold
+    episodes_used       those that were trained on
+    steps               optimiser updates
+    mean_losses         by part: total, classification, regression, confidence
+    session_id          the run: for `lockstep resume`, `verify`, `replay`, and `learning.gradients.sessions`
+    value, converged    of the session (`learning.gradients.values`)
+    folder              of the run
+    """
+
+    status: str
+    symbol: str
+    episodes_available: int
+    episodes_used: int
+    steps: int = 0
+    mean_losses: Mapping[str, float] = field(default_factory=dict)
+    session_id: str | None = None
+    value: float | None = None
+    converged: bool | None = None
+    folder: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**asdict(self), "folder": None if self.folder is None else str(self.folder)}
+
+
+class CNNTrainer:
+    """Trains `model`, any module that returns the three heads, on episodes.
+
+    model        a torch.nn.Module; afterwards it holds the trained weights
+    episodes     a book, or the folder of one; by default `episodes` of the home. What is counted as trained on is
+                 noted in it, and saved where it came from a folder
+    home         folder of runs; default LOCKSTEP_HOME, else ./lockstep-home
+    parameters   keyword arguments with which the model's class makes a model of this shape, beside channels, window
+                 and classes; a `PatternCNN` brings its own
+    seed         of the session; the model's own weights are what it starts from
+    settings     further tables of the spec: training, recording, episodes, numerics ... (`docs/learning.md`)
+
+    The scaling of the first session is kept for the later ones: the weights were trained under it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        episodes: EpisodeBook | Path | str | None = None,
+        home: Path | str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        seed: int = 42,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model = model
+        self.scaling: Mapping[str, Any] | None = None
+        self._home, self._seed = home, seed
+        self._parameters = _parameters_of(model) if parameters is None else dict(parameters)
+        self._settings = dict(settings or {})
+        if episodes is not None and not isinstance(episodes, EpisodeBook | Path | str):
+            raise InputError(f"episodes are given as a book or its folder; found {type(episodes).__name__}.")
+        self._given = episodes
+        self._folder = None if isinstance(episodes, EpisodeBook) else self._book_folder(episodes)
+
+    def train_on_profitable_episodes(
+        self, symbol: str, min_profitability: float = 0.7, max_episodes: int = 500
+    ) -> EpisodeTraining:
+        """One session on the symbol's validated episodes with at least this score, best first, at most so many.
+
+        Without one the model stays as it is, byte for byte. Raises the whole error tree; Interrupted after Ctrl-C
+        (`resume` goes on), and then the model is as before, too. The run trains a model of its own: the object may be
+        used meanwhile, and changes at the very end, tensor by tensor, its mode, flags and device staying as they are.
+        """
+        book = self._book()
+        # Checks the arguments too, before anything is made.
+        available = book.profitable_rows(symbol, min_profitability=min_profitability, max_episodes=None).size
+        if max_episodes < 1:
+            raise InputError(f"max_episodes is a whole number of at least 1; found {max_episodes!r}.")
+        if available == 0:
+            return EpisodeTraining(status=NO_EPISODES, symbol=symbol, episodes_available=0, episodes_used=0)
+        chosen = {"symbol": symbol, "min_profitability": float(min_profitability), "max_episodes": max_episodes}
+        spec: dict[str, Any] = {**self._settings, "kind": "cnn-episodes", "seed": self._seed}
+        spec["episodes"] = {**self._settings.get("episodes", {}), **chosen}
+        spec["network"] = {"parameters": self._parameters}
+        if self.scaling is not None:
+            spec["scaling"] = dict(self.scaling)
+        return self._taken_over(bootstrap.train(spec, network=self.model, episodes=book, home=self._home))
+
+    def resume(self, run: str = "last") -> EpisodeTraining:
+        """Go on with a session that was stopped or killed; then as if it never had been.
+
+        A session that is complete is taken over as it is; the book counts every session once.
+        """
+        return self._taken_over(bootstrap.resume(run, home=self._home))
+
+    def _taken_over(self, result: TrainResult) -> EpisodeTraining:
+        """Weights into the model, counts into the book, what happened to the caller."""
+        from lockstep.learning.gradients.training import load_model_arrays
+
+        found = bootstrap.lesson(result.run_id, home=self._home)
+        load_model_arrays(self.model, found.weights)
+        self.scaling = result.spec["scaling"]
+        if self._folder is None:
+            self._book().count_session(result.run_id, found.trained)
+        elif (self._folder / INDEX).exists():
+            # Opened anew: during a long training the folder may have gone on.
+            with changing(self._folder) as book:
+                book.count_session(result.run_id, found.trained)
+        summary = result.summary
+        return EpisodeTraining(
+            status=COMPLETE,
+            symbol=summary["episodes"]["symbol"],
+            episodes_available=summary["episodes"]["available"],
+            episodes_used=summary["episodes"]["used"],
+            steps=summary["steps"],
+            mean_losses=found.losses,
+            session_id=result.run_id,
+            value=summary["value"],
+            converged=summary["converged"],
+            folder=result.folder,
+        )
+
+    def _book(self) -> EpisodeBook:
+        if isinstance(self._given, EpisodeBook):
+            return self._given
+        folder = self._folder
+        if self._given is None and folder is not None and not (folder / INDEX).exists():
+            return EpisodeBook()  # nothing was ever collected in this home
+        return EpisodeBook.open(folder if folder is not None else "")
+
+    def _book_folder(self, given: Path | str | None) -> Path:
+        return bootstrap.store_at(self._home).home / BOOK_FOLDER if given is None else Path(given).expanduser()
+
+
+def _parameters_of(model: Any) -> dict[str, Any]:
+    """A `PatternCNN` knows its shape; of other models the class is called with what the data decide."""
+    shape = getattr(model, "shape", None)
+    if (
+        type(model).__module__ == "lockstep.learning.patterns.networks"
+        and is_dataclass(shape)
+        and not isinstance(shape, type)
+    ):
+        return {name: list(item) if isinstance(item, tuple) else item for name, item in asdict(shape).items()}
+    return {}

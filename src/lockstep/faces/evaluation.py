@@ -1,0 +1,154 @@
+"""Evaluation for the optimizer classes: from an engine, data and a strategy in any accepted form to rows of metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+
+from lockstep.core.errors import InputError, LockstepError, SpaceError
+from lockstep.core.space import Columns, Space, row
+from lockstep.engine.costs import Costs
+from lockstep.engine.metrics import Metric
+from lockstep.engine.settings import Execution
+from lockstep.faces.backtest import StrategyFace
+from lockstep.market.candles import Candles
+from lockstep.market.indicators import rolling_atr
+from lockstep.runs.user_modules import USER_FAILURES
+from lockstep.strategies.base import Strategy
+from lockstep.strategies.evaluate import Evaluated, Evaluator, join
+from lockstep.strategies.registry import lookup
+from lockstep.strategies.task import sweep_task
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.runs.executor import Executor
+
+Rows: TypeAlias = "tuple[NDArray[np.float64], Mapping[int, str], NDArray[np.bool_] | None]"
+"""Metrics (n, M), messages of failures by row, rows that break the strategy's own constraints bool (n,)."""
+
+CHUNK: Final = 256
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Setting:
+    """What an optimizer searches: the strategy (None when it is a class we only know by `generate_signals`)."""
+
+    engine: Any
+    data: Any
+    strategy_class: Any
+    strategy: Strategy | None
+    space: Space
+
+    @classmethod
+    def of(cls, engine: Any, data: Any, strategy_class: Any, space: Space | Mapping[str, Any] | None) -> Setting:
+        """Check that the parts fit. Raises SpaceError, StrategyError, UnknownNameError."""
+        strategy = _known(strategy_class)
+        needed = ("initial_capital", "fee_rate", "slippage_rate", "risk_per_trade") if strategy else ("run_backtest",)
+        lacking = [name for name in needed if not hasattr(engine, name)]
+        if lacking:
+            raise InputError(f"backtest_engine is a BacktestEngine; found {engine!r}, which has no {lacking[0]}")
+        if space is None:
+            found = getattr(strategy_class, "get_parameter_space", None)
+            space = strategy.space if strategy is not None else found() if found is not None else None
+            if space is None:
+                raise SpaceError(f"{strategy_class!r} has no get_parameter_space(): give parameter_space")
+        parsed = space if isinstance(space, Space) else Space.parse(space)
+        return cls(engine=engine, data=data, strategy_class=strategy_class, strategy=strategy, space=parsed)
+
+    @property
+    def candles(self) -> Candles:
+        """The data as candles."""
+        return self.data if isinstance(self.data, Candles) else Candles.from_frame(self.data)
+
+    @property
+    def frame(self) -> Any:
+        """The data as a frame, which is all that a class of somebody else reads; candles get their ATR beside them."""
+        if not isinstance(self.data, Candles):
+            return self.data
+        frame = self.data.to_frame()
+        if "atr" not in frame.columns:
+            frame["atr"] = rolling_atr(self.data.high, self.data.low, self.data.close)
+        return frame
+
+    @property
+    def costs(self) -> Costs:
+        """The engine's costs."""
+        return Costs(fee_rate=self.engine.fee_rate, slippage_rate=self.engine.slippage_rate)
+
+    @property
+    def execution(self) -> Execution:
+        """The engine's execution rules."""
+        return Execution(
+            fill=getattr(self.engine, "fill", "next_open"),
+            initial_capital=self.engine.initial_capital,
+            risk_per_trade=self.engine.risk_per_trade,
+        )
+
+
+def _known(strategy_class: Any) -> Strategy | None:
+    if isinstance(strategy_class, type) and issubclass(strategy_class, StrategyFace):
+        return lookup(strategy_class.strategy_name)
+    if isinstance(strategy_class, str | Strategy) or (
+        isinstance(strategy_class, type) and issubclass(strategy_class, Strategy)
+    ):
+        return lookup(strategy_class)
+    if not callable(strategy_class) or not hasattr(strategy_class, "generate_signals"):
+        raise InputError(
+            "strategy_class is a strategy's name, an ls.Strategy or a class with generate_signals; "
+            f"found {strategy_class!r}"
+        )
+    return None
+
+
+@contextmanager
+def evaluation(setting: Setting, executor: Executor | None) -> Iterator[Callable[[Columns], Rows]]:
+    """A function from parameter columns (n,) to rows of metrics, here or on the workers of `executor`."""
+    strategy = setting.strategy
+    if strategy is None:
+        yield lambda columns: _foreign(setting, columns)
+        return
+    options: dict[str, Any] = {"costs": setting.costs, "execution": setting.execution}
+    if executor is None:
+        evaluator = Evaluator(strategy, setting.candles, **options)
+        yield lambda columns: _rows(evaluator.batch(strategy.columns(columns), on_error="record"))
+        return
+    with TemporaryDirectory(prefix="lockstep-search-") as folder:
+        task = sweep_task(strategy, setting.candles, snapshots=Path(folder), **options)
+
+        def elsewhere(columns: Columns) -> Rows:
+            whole = strategy.columns(columns)
+            count = len(next(iter(whole.values())))
+            chunks = [{name: c[lo : lo + CHUNK] for name, c in whole.items()} for lo in range(0, count, CHUNK)]
+            return _rows(join(executor.map(task, chunks)))
+
+        yield elsewhere
+
+
+def _rows(done: Evaluated) -> Rows:
+    return done.result.metrics, done.errors, done.not_evaluated
+
+
+def _foreign(setting: Setting, columns: Columns) -> Rows:
+    """One set after the other through `run_backtest`, for classes that only know `generate_signals`."""
+    count = len(next(iter(columns.values())))
+    metrics = np.full((count, len(Metric)), np.nan)
+    errors: dict[int, str] = {}
+    data = setting.frame
+    for i in range(count):
+        try:
+            result = setting.engine.run_backtest(data, setting.strategy_class(row(columns, i)))
+        except LockstepError as error:
+            errors[i] = str(error)
+        except USER_FAILURES as error:
+            errors[i] = f"{getattr(setting.strategy_class, '__name__', 'strategy')}: {type(error).__name__}: {error}"
+        else:
+            values = [result.metrics.get(str(metric)) for metric in Metric]
+            metrics[i] = [np.nan if value is None else float(value) for value in values]
+    return metrics, errors, None

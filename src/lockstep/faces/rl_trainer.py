@@ -1,0 +1,163 @@
+"""RLTrainer: an agent trained from a replay buffer, in memory update by update, or in sessions that are recorded runs.
+
+    trainer = RLTrainer(agent)
+    id = trainer.add_experience(experience); trainer.update_outcome(id, outcome)
+    trainer.train_step(64)                              one update in memory
+    trainer.train_profit_weighted(updates=1_000)        a session: resumed, verified and replayed as any run
+
+A face of `lockstep train` with `kind = "agent-session"`: it chooses nothing and records nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from lockstep import bootstrap
+from lockstep.core.errors import InputError, RefusedError
+from lockstep.kinds.agent_session.kind import KIND, start_of
+from lockstep.kinds.shared.retraining_agents import session_of
+from lockstep.learning.gradients.record import SessionRecord
+from lockstep.rl.live import LiveTrainer
+from lockstep.runs.checkpoint import CheckpointStore
+from lockstep.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from lockstep.rl.agent import Agent
+    from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
+    from lockstep.runs.results import TrainResult
+
+COMPLETE: Final = "complete"
+NO_EXPERIENCES: Final = "no_experiences"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfitWeightedTraining:
+    """What a call of `train_profit_weighted` did.
+
+    status        "complete", or "no_experiences": no profit is known of any experience, and nothing was trained
+    experiences   in the buffer
+    profitable    those of them that are known to have made a profit
+    steps         optimiser updates
+    mean_losses   by part: total, q, and policy where the agent has one
+    session_id    the run: for `lockstep resume`, `verify`, `replay`, and `gradients.sessions`
+    value, converged   of the session (`gradients.values`)
+    folder        of the run
+    """
+
+    status: str
+    experiences: int
+    profitable: int
+    steps: int = 0
+    mean_losses: Mapping[str, float] = field(default_factory=dict)
+    session_id: str | None = None
+    value: float | None = None
+    converged: bool | None = None
+    folder: Path | None = None
+
+
+class RLTrainer(LiveTrainer):
+    """Trains `agent`, any that conforms to `lockstep.rl.agent.Agent`.
+
+    agent       afterwards it is the trained one
+    buffer      left out, a `ProfitWeightedExperienceBuffer` of the default capacity
+    home        folder of runs; default LOCKSTEP_HOME, else ./lockstep-home
+    seed        of the default buffer and of the sessions
+    symbol      what the sessions say they learned from
+    recording   the table [recording] of the sessions (`docs/agents.md`)
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        buffer: ProfitWeightedExperienceBuffer | None = None,
+        *,
+        home: Path | str | None = None,
+        seed: int = 42,
+        symbol: str | None = None,
+        recording: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(agent, buffer, seed=seed)
+        self._home, self._seed, self._symbol = home, seed, symbol
+        self._recording = dict(recording or {})
+
+    def train_profit_weighted(self, updates: int = 100, batch_size: int = 64) -> ProfitWeightedTraining:
+        """A session of `updates` updates on batches of mostly profitable experiences (SPEC 9.6), recorded as a run.
+
+        Before the first update the buffer and the agent's state are pinned by digest. Raises the whole error tree;
+        after Interrupted, or an error, agent and buffer are as they were before (`resume` goes on).
+        """
+        available, profitable = len(self.buffer), self.buffer.profitable_size
+        if profitable == 0:
+            return ProfitWeightedTraining(status=NO_EXPERIENCES, experiences=available, profitable=0)
+        spec: dict[str, Any] = {
+            "kind": "agent-session",
+            "seed": self._seed,
+            "training": {"updates": updates, "batch_size": batch_size},
+            "recording": self._recording,
+        }
+        if self._symbol is not None:
+            spec["symbol"] = self._symbol
+        agent_before, buffer_before = self.agent.get_state(), self.buffer.get_state()
+        objects = {"session.agent": self.agent, "session.buffer": self.buffer}
+        try:
+            result = bootstrap.train(spec, objects=objects, home=self._home)
+        except BaseException:
+            self.agent.set_state(agent_before)
+            self.buffer.set_state(buffer_before)
+            raise
+        return self._told(result, available, profitable)
+
+    def resume(self, run: str = "last") -> ProfitWeightedTraining:
+        """Go on with a session that was stopped or killed; then agent and buffer are as if it never had been.
+
+        What the buffer holds now makes no difference; its capacity and rules have to be those of the session. Raises
+        RefusedError for an agent that is not built in and for a run that no trainer began.
+        """
+        folder = bootstrap.run_folder(run, home=self._home)
+        spec = folder.read("spec")
+        if spec.get("kind") != KIND.name or session_of(folder).batches is not None:
+            raise RefusedError(
+                f"a trainer goes on with what train_profit_weighted began; run {folder.path.name} is none of those "
+                f"({spec.get('kind')}). Use lockstep resume."
+            )
+        start = start_of(folder, bootstrap.store_at(self._home).home)["buffer"]["store"]
+        self._require_alike(spec["buffer"])
+        result = bootstrap.resume(folder.path.name, home=self._home)
+        store = CheckpointStore(RunFolder(result.folder).checkpoints)
+        state = store.load(store.found()[-1]).state
+        pair = start["observations"]
+        recorded = {"id": start["ids"], "state": pair[:, 0], "next_state": pair[:, 1]}
+        self.agent.set_state(state["agent"])
+        self.buffer.set_state(state["buffer"], recorded=recorded)
+        return self._told(result, len(self.buffer), self.buffer.profitable_size)
+
+    def _require_alike(self, wanted: Mapping[str, Any]) -> None:
+        here = {"capacity": self.buffer.capacity, **vars(self.buffer.rules)}
+        other = {name: wanted[name] for name, value in here.items() if wanted[name] != value}
+        if other:
+            raise InputError(
+                f"a session goes on with a buffer of its own capacity and rules, {other}; found "
+                f"{ {name: here[name] for name in other} }. Make the trainer with such a buffer."
+            )
+
+    def _told(self, result: TrainResult, available: int, profitable: int) -> ProfitWeightedTraining:
+        record = SessionRecord(RunFolder(result.folder))
+        losses = {
+            name.removeprefix("loss."): sum(column.tolist()) / len(column)
+            for name, column in record.columns.items()
+            if name.startswith("loss.")
+        }
+        return ProfitWeightedTraining(
+            status=COMPLETE,
+            experiences=available,
+            profitable=profitable,
+            steps=result.summary["steps"],
+            mean_losses=losses,
+            session_id=result.run_id,
+            value=result.summary["value"],
+            converged=result.summary["converged"],
+            folder=result.folder,
+        )

@@ -1,0 +1,1 @@
+"""`kind = "classifier"`: supervised training on labelled samples, through PyTorch or Keras."""

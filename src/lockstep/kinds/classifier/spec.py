@@ -1,0 +1,106 @@
+"""The specs of `kind = "classifier"` (PyTorch) and `kind = "classifier-keras"`: every key, its unit and its rule."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from lockstep.kinds.shared.gradient_spec import Device, NetworkTable, OptimizerTable, RecordingTable
+from lockstep.kinds.shared.retraining import SessionTable
+from lockstep.runs.spec import NOT_IDENTITY, RunSpec, SpecModel
+
+
+class SamplesTable(SpecModel):
+    """`[data]`: where the samples come from. No part of the fingerprint: their digest is."""
+
+    source: Literal["patterns", "file", "python"] = "patterns"
+    """"patterns": the generator of `learning.supervised.patterns`; "python": samples given to the kind as objects."""
+    samples_per_class: int = Field(default=50, ge=1)
+    """Of the generated data set."""
+    path: str | None = None
+    """A .npz or .safetensors file, relative to the spec file: the array `labels` (n,) and inputs by name (n, ...)."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes of a file, label 0 first; left out, they are called by their numbers."""
+
+    @model_validator(mode="after")
+    def _path_fits(self) -> Self:
+        if (self.source == "file") != (self.path is not None):
+            raise ValueError(
+                f'path and source = "file" come together; found source = "{self.source}" and path = {self.path!r}'
+            )
+        return self
+
+
+class ImagesTable(SamplesTable):
+    """`[data]` of the Keras kind, whose generated samples are images."""
+
+    samples_per_class: int = Field(default=200, ge=1)
+
+
+class _Passes(SpecModel):
+    """How many passes over the samples, in what portions, and what is kept from the network."""
+
+    epochs: int = Field(default=10, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    test_size: float = Field(default=0.2, ge=0.0, lt=1.0)
+    """Share of all samples that is held out and looked at once, at the end; 0 holds out nothing."""
+    validation_split: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the rest that is looked at after each epoch."""
+    split: Literal["random", "in_order"] = "random"
+    """How the parts are drawn: from each class at random, or, for samples in the order of time, the last are tested."""
+    purge: int = Field(default=0, ge=0)
+    """Samples left out at each border of parts in order: those whose window or label reaches across."""
+
+    @model_validator(mode="after")
+    def _purges_in_order(self) -> Self:
+        if self.purge and self.split != "in_order":
+            raise ValueError('purge belongs to split = "in_order": parts drawn at random border everywhere')
+        return self
+
+
+class FitTable(_Passes, OptimizerTable):
+    """`[training]`: how the network is trained. The defaults are those of `train_pytorch_model`."""
+
+
+class KerasFitTable(_Passes):
+    """`[training]` of the Keras kind, with the defaults of SPEC 11.3; the optimiser is Keras' Adam."""
+
+    batch_size: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=0.001, gt=0.0)
+    validation_split: float = Field(default=0.2, ge=0.0, lt=1.0)
+
+
+class ClassifierNetwork(NetworkTable):
+    """`[network]`: the built-in network, or "file.py:Class"."""
+
+    name: str = Field(default="pattern-net", min_length=1)
+
+
+class ClassifierSpec(RunSpec):
+    """A network that tells the classes of a data set apart, trained with PyTorch."""
+
+    kind: Literal["classifier"] = "classifier"
+    device: Device = "cpu"
+    """"auto" is decided before the run and stored."""
+    data: SamplesTable = Field(default=SamplesTable(), json_schema_extra=NOT_IDENTITY)
+    network: ClassifierNetwork = ClassifierNetwork()
+    training: FitTable = FitTable()
+    recording: RecordingTable = RecordingTable()
+    session: SessionTable = SessionTable()
+
+
+class KerasRecordingTable(SpecModel):
+    """`[recording]` of the Keras kind: only "none". Keras keeps its gradients and its optimiser to itself; what is
+    recorded of a step is its loss, and the digests of its samples and of the weights after it."""
+
+    level: Literal["none"] = "none"
+
+
+class KerasClassifierSpec(RunSpec):
+    """The same for images, trained with Keras on the CPU."""
+
+    kind: Literal["classifier-keras"] = "classifier-keras"
+    data: ImagesTable = Field(default=ImagesTable(), json_schema_extra=NOT_IDENTITY)
+    training: KerasFitTable = KerasFitTable()
+    recording: KerasRecordingTable = KerasRecordingTable()

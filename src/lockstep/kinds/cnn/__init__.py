@@ -1,0 +1,1 @@
+"""`kind = "cnn"`: a network with three heads on windows of one market."""

@@ -1,0 +1,1 @@
+"""`kind = "cnn-episodes"`: the same network on profitable episodes."""

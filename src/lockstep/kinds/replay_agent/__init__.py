@@ -1,0 +1,1 @@
+"""`kind = "replay-agent"`: an agent that learns from a replay buffer while it trades."""

@@ -1,0 +1,250 @@
+"""Everything an agent's training needs, resolved: the same from a spec (prepare) and from a run's folder (restore).
+
+The market is cut in time, with `purge` bars left out between two parts:
+
+    | training ............ | purge | validation ..... | purge | test ..... |
+
+An agent acts on every bar of its part. What it sees reaches `lookback` bars back, into the purged ones, never
+into the part before; outcomes of the training part come from prices of the training part alone. Scales are those of the
+training part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lockstep.core.errors import DataError
+from lockstep.engine.costs import Costs
+from lockstep.kinds.replay_agent.spec import ReplayAgentSpec
+from lockstep.kinds.shared.market_data import Pinned
+from lockstep.market.candles import Candles
+from lockstep.market.checks import format_time
+from lockstep.rl.environment import SingleAssetEnvironment
+from lockstep.rl.outcomes import Hindsight, outcome_rules
+from lockstep.rl.prioritized import PrioritizedExperienceBuffer
+from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer, ReplayRules
+from lockstep.rl.rollout import Rollout
+from lockstep.runs.seeds import SeedTree
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lockstep.learning.gradients.optim_state import OptimizerSettings
+    from lockstep.rl.learning_agent import AgentSettings, LearningAgent
+    from lockstep.rl.networks import NetworkShape
+    from lockstep.rl.training import Buffer, Replay
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Rows [start, stop) of each part."""
+
+    training: tuple[int, int]
+    validation: tuple[int, int]
+    test: tuple[int, int]
+
+    @classmethod
+    def of(cls, bars: int, spec: ReplayAgentSpec) -> Parts:
+        """Cut `bars` bars. Raises DataError when a part is too short."""
+        purge, table, lookback = spec.purge_bars, spec.validation, spec.environment.lookback
+        test, validation = math.floor(bars * table.test_share), math.floor(bars * table.validation_share)
+        third = (bars - test, bars)
+        second = (third[0] - purge - validation, third[0] - purge)
+        first = (0, second[0] - purge)
+        least = lookback + 1 + spec.environment.episode_bars
+        if first[1] < least or validation < 2 or test < 2:
+            raise DataError(
+                f"the parts are too short: {max(first[1], 0)} bars to train on (an episode of "
+                f"{spec.environment.episode_bars} after a lookback of {lookback} needs {least}), {validation} to "
+                f"validate, {test} to test, {purge} between them; found {bars} bars in all. Load more, or shorten "
+                "environment.episode_bars."
+            )
+        return cls(training=first, validation=second, test=third)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """A training that could start.
+
+    scale   factor of rewards and account features, of the training part
+    """
+
+    spec: ReplayAgentSpec
+    pinned: Pinned
+    parts: Parts
+    costs: Costs
+    scale: float
+
+    @classmethod
+    def of(cls, spec: ReplayAgentSpec, pinned: Pinned) -> Plan:
+        """Check that spec and candles fit together. Raises DataError, InputError."""
+        parts = Parts.of(len(pinned.candles), spec)
+        training = pinned.candles.slice(*parts.training)
+        return cls(
+            spec=spec,
+            pinned=pinned,
+            parts=parts,
+            costs=spec.costs.settings(spec.market.symbol or pinned.candles.symbol),
+            scale=spec.agent.reward_scale if spec.agent.reward_scale is not None else return_scale(training),
+        )
+
+    @property
+    def seeds(self) -> SeedTree:
+        """The root of the run's streams."""
+        return SeedTree(self.spec.seed)
+
+    def training_candles(self) -> Candles:
+        """The bars to train on."""
+        return self.pinned.candles.slice(*self.parts.training)
+
+    def training_environment(self) -> SingleAssetEnvironment:
+        """Episodes in the training part."""
+        return self._environment(self.training_candles(), self.spec.environment.episode_bars)
+
+    def environment_of(self, part: tuple[int, int]) -> SingleAssetEnvironment:
+        """All bars of a later part, the first of them the first decision bar."""
+        start, stop = part
+        return self._environment(self.pinned.candles.slice(start - self.spec.environment.lookback, stop), None)
+
+    def _environment(self, candles: Candles, episode_bars: int | None) -> SingleAssetEnvironment:
+        table = self.spec.environment
+        return SingleAssetEnvironment(
+            candles,
+            lookback=table.lookback,
+            costs=self.costs,
+            allow_short=table.allow_short,
+            episode_bars=episode_bars,
+            account_scale=self.scale,
+            seed=self.seeds,
+        )
+
+    def rollout(self) -> Rollout:
+        """Where experiences come from."""
+        table, candles = self.spec.environment, self.training_candles()
+        rules = outcome_rules(candles, self.costs, horizon_bars=table.horizon_bars, target_profit=table.target_profit)
+        return Rollout(
+            self.training_environment(),
+            Hindsight(candles, rules),
+            horizon_bars=table.horizon_bars,
+            steps_per_update=self.spec.training.steps_per_update,
+            learning_starts=self.spec.training.learning_starts,
+            seeds=self.seeds,
+        )
+
+    def buffer(self) -> Buffer:
+        """An empty one."""
+        table, shape = self.spec.buffer, self._state_shape
+        if table.mode == "prioritized":
+            return PrioritizedExperienceBuffer(
+                table.capacity, state_shape=shape, seed=self.seeds, alpha=table.alpha, beta=table.beta
+            )
+        rules = ReplayRules(
+            profitable_share=table.profitable_share,
+            floor=table.floor,
+            exponent=table.exponent,
+            count_penalty=table.count_penalty,
+        )
+        return ProfitWeightedExperienceBuffer(table.capacity, state_shape=shape, seed=self.seeds, rules=rules)
+
+    @property
+    def _state_shape(self) -> tuple[int]:
+        return self.training_environment().observation_shape
+
+    def replay(self) -> Replay:
+        """How the buffer is learned from."""
+        from lockstep.rl.training import Replay
+
+        table = self.spec.training
+        return Replay(updates=table.updates, batch_size=table.batch_size, mode=self.spec.buffer.mode)
+
+    def shape(self) -> NetworkShape:
+        """Of each network."""
+        from lockstep.rl.networks import NetworkShape
+
+        return NetworkShape(
+            inputs=self._state_shape[0],
+            actions=len(SingleAssetEnvironment.actions),
+            hidden=self.spec.agent.hidden,
+        )
+
+    def settings(self) -> AgentSettings:
+        """Of the agent, by algorithm."""
+        from lockstep.rl.actor_critic import ActorCriticSettings
+        from lockstep.rl.double_dqn import DoubleDQNSettings
+
+        table = self.spec.agent
+        # `AgentTable.resolved` has filled in whatever the algorithm has a default for.
+        names = ["gamma", "tau", "target_every"]
+        if table.algorithm == "double_dqn":
+            names += ["epsilon_start", "epsilon_end"]
+        else:
+            names += ["temperature"]
+        settings: dict[str, Any] = {name: getattr(table, name) for name in names}
+        settings |= {"reward_scale": self.scale, "clip_norm": self.spec.training.clip_norm}
+        if table.algorithm == "double_dqn":
+            fall = math.floor(self.spec.training.updates * (table.epsilon_share or 1.0))
+            return DoubleDQNSettings(**settings, epsilon_updates=max(1, fall))
+        entropy = table.target_entropy if table.learn_temperature else None
+        return ActorCriticSettings(**settings, target_entropy=entropy)
+
+    def optimizer(self) -> OptimizerSettings:
+        """What decides an update."""
+        return self.spec.training.settings()
+
+    def agent(self) -> LearningAgent:
+        """The agent at its start."""
+        from lockstep.rl.agents import AGENTS
+
+        made, _ = AGENTS[self.spec.agent.algorithm]
+        agent: LearningAgent = made(
+            self.shape(),
+            self.settings(),
+            self.optimizer(),
+            seeds=self.seeds,
+            device=self.spec.device,
+            importance_weights=self.spec.buffer.mode == "prioritized",
+        )
+        return agent
+
+    def module(self) -> nn.Module:
+        """The agent's networks alone, for estimates on the meta device."""
+        from lockstep.rl.actor_critic import ActorCritic, ActorCriticSettings
+        from lockstep.rl.double_dqn import DoubleDQN
+
+        settings = self.settings()
+        if isinstance(settings, ActorCriticSettings):
+            return ActorCritic.build(self.shape(), settings)
+        return DoubleDQN.build(self.shape())
+
+    def facts(self) -> Mapping[str, Any]:
+        """The market and its parts, for a summary."""
+        candles = self.pinned.candles
+        return {
+            "symbol": candles.symbol,
+            "exchange": candles.exchange,
+            "timeframe": candles.timeframe,
+            "bars": len(candles),
+            "start": format_time(int(candles.timestamp[0])),
+            "end": format_time(int(candles.timestamp[-1])),
+            "purge_bars": self.spec.purge_bars,
+            "scale": self.scale,
+            "parts": {
+                name: {
+                    "bars": stop - start,
+                    "start": format_time(int(candles.timestamp[start])),
+                    "end": format_time(int(candles.timestamp[stop - 1])),
+                }
+                for name, (start, stop) in vars(self.parts).items()
+            },
+        }
+
+
+def return_scale(candles: Candles) -> float:
+    """1 / standard deviation of the bar returns, 1 where they do not vary. Correctly rounded sums: one result."""
+    returns = (candles.close[1:] / candles.close[:-1] - 1.0).tolist()
+    mean = math.fsum(returns) / len(returns)
+    deviation = math.sqrt(math.fsum((value - mean) * (value - mean) for value in returns) / len(returns))
+    return 1.0 / deviation if deviation > 0.0 else 1.0

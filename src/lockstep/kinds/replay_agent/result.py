@@ -1,0 +1,198 @@
+"""How good an agent is: validation while it is trained, one walk through the test part, and what it has to beat.
+
+Three baselines stand beside the agent, all by the same engine with the same costs:
+
+    buy and hold          the whole capital long from the first to the last bar
+    always flat           nothing; a profit of 0
+    random entries        the agent's own trades, same number, sides and lengths, at other times (200 draws)
+
+Notation: r_j, h_j changes of the equity of the agent and of buy and hold in bar j of n, as shares of the initial
+capital; d_j = r_j - h_j.
+    excess over flat      sum of r_j,  standard error sqrt(n) std(r)        over buy and hold: the same with d_j     (1)
+Standard errors take bars as independent; they are the least that has to be allowed for. The agent is said to beat
+its baselines on this part when both excesses exceed 1.645 standard errors (one side, 5 %) and at most 5 % of the
+random draws made more; else the sentence says what it does not beat.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from lockstep.engine.baselines import buy_and_hold, random_entries
+from lockstep.engine.export import equity_csv, trades_csv
+from lockstep.engine.metrics import Metric
+from lockstep.rl.greedy import WHOLE, Walk, walk
+from lockstep.rl.training import Watcher
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.engine.simulate import Simulation
+    from lockstep.kinds.replay_agent.plan import Plan
+    from lockstep.rl.agent import Agent
+
+ERRORS: Final = 1.645
+PERCENTILE: Final = 95.0
+BEST_FILE: Final = "best_agent.safetensors"
+
+
+class Examination(Watcher):
+    """Walks through the validation part every n updates and after the last, keeps the weights of the best walk, and
+    walks through the test part once, with those."""
+
+    def __init__(self, plan: Plan, *, updates: int) -> None:
+        self._plan = plan
+        self._every, self._updates = plan.spec.validation.evaluate_every, updates
+        self._best: dict[str, Any] | None = None
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def after(self, step: int, agent: Agent) -> Mapping[str, Any]:
+        """What the walk through the validation part came to, where one is due."""
+        if (step + 1) % self._every and step + 1 != self._updates:
+            return {}
+        found = walk(agent, self._plan.environment_of(self._plan.parts.validation))
+        seen = {"step": step, **_figures(found.simulation)}
+        # Of equals the earlier: less was learned from noise.
+        better = self._best is None or seen["net_profit_pct"] > self._best["net_profit_pct"]
+        if better:
+            self._best = seen
+            self._arrays = {
+                name: array.copy()
+                for name, array in agent.learner.arrays().items()
+                if not name.startswith("optimizer.")
+            }
+        return {"validation": {**_figures(found.simulation), "best": better}}
+
+    def result(self, agent: Agent) -> Mapping[str, Any]:
+        """Both parts with their baselines, and the sentence."""
+        plan, walks = self._plan, self._walks(agent)
+        parts = {name: _examined(found, plan, name) for name, found in walks.items()}
+        return {
+            "data": plan.facts(),
+            "agent": {**agent.describe(), "best_step": None if self._best is None else self._best["step"]},
+            **parts,
+            **judged(parts["test"]),
+        }
+
+    def artifacts(self, agent: Agent) -> Mapping[str, bytes]:
+        """The best weights, and trades and equity in the test part."""
+        from safetensors.numpy import save
+
+        simulation = self._walks(agent)["test"].simulation
+        return {
+            BEST_FILE: save(self._arrays),
+            "test_trades.csv": trades_csv(simulation),
+            "test_equity.csv": equity_csv(simulation),
+        }
+
+    def _walks(self, agent: Agent) -> dict[str, Walk]:
+        """With the best weights; afterwards the agent is as it was."""
+        plan, present = self._plan, agent.learner.get_state()
+        if self._arrays:
+            agent.learner.set_weights(self._arrays)
+        try:
+            return {
+                name: walk(agent, plan.environment_of(getattr(plan.parts, name))) for name in ("validation", "test")
+            }
+        finally:
+            agent.learner.set_weights(present)
+
+    def get_state(self) -> dict[str, Any]:
+        """The best walk so far and its weights."""
+        return {"best": self._best, "arrays": self._arrays}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `get_state`."""
+        self._best = None if state["best"] is None else dict(state["best"])
+        self._arrays = {name: np.array(array) for name, array in state["arrays"].items()}
+
+
+def _figures(simulation: Simulation) -> dict[str, Any]:
+    metrics = simulation.metrics
+    return {
+        "net_profit_pct": metrics[Metric.NET_PROFIT_PCT],
+        "sharpe_ratio": metrics[Metric.SHARPE_RATIO],
+        "trades": metrics[Metric.TOTAL_TRADES],
+    }
+
+
+def _examined(found: Walk, plan: Plan, part: str) -> dict[str, Any]:
+    simulation = found.simulation
+    start, stop = getattr(plan.parts, part)
+    bars = plan.pinned.candles.slice(start, start + len(found.sides))
+    hold = buy_and_hold(bars, found.market, plan.costs, WHOLE)
+    seeds = plan.seeds.child("baseline", part, "random_entries")
+    luck = random_entries(found.market, found.entries, simulation, seeds)
+    returns, held = simulation.equity, hold.equity
+    return {
+        "bars": stop - start,
+        "metrics": {str(metric): value for metric, value in simulation.metrics.items()},
+        "baselines": {
+            "buy_and_hold": {str(metric): value for metric, value in hold.metrics.items()},
+            "always_flat": {"net_profit_pct": 0.0, "total_trades": 0},
+            "random_entries": None if luck is None else luck.to_dict(),
+        },
+        "excess_over_flat": _excess(_changes(returns)),
+        "excess_over_hold": _excess(_changes(returns) - _changes(held)),
+    }
+
+
+def _changes(equity: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Change of the equity in each bar as a share of the initial capital: it is not compounded, so neither is this."""
+    capital = WHOLE.initial_capital
+    return np.diff(equity, prepend=capital) / capital
+
+
+def _excess(values: NDArray[np.float64]) -> dict[str, float | None]:
+    """Equation (1), in percent. Correctly rounded sums: the same on every machine."""
+    items = values.tolist()
+    n, total = len(items), math.fsum(items)
+    mean = total / n
+    variance = math.fsum((value - mean) * (value - mean) for value in items) / n
+    return {"value_pct": 100.0 * total, "standard_error_pct": 100.0 * math.sqrt(n * variance) if n > 1 else None}
+
+
+def judged(test: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether the agent beat its baselines on the test part, and the sentence that says so.
+
+    `test` is the table of the part. An agent that made no trade beats nothing.
+    """
+    hold, flat = test["excess_over_hold"], test["excess_over_flat"]
+    luck = test["baselines"]["random_entries"]
+    percentile = None if luck is None else luck["net_profit_pct"]["percentile"]
+    told = {
+        "buy and hold": (_clear(hold), _told(hold)),
+        "staying flat": (_clear(flat), _told(flat)),
+        "random entries": (
+            percentile is not None and percentile >= PERCENTILE,
+            "no trade to compare" if percentile is None else f"above {percentile:.0f} % of the draws",
+        ),
+    }
+    missed = [f"{name} ({text})" for name, (clear, text) in told.items() if not clear]
+    if not missed:
+        reasons = ", ".join(f"{name} ({text})" for name, (_, text) in told.items())
+        sentence = (
+            f"On the test part it beats {reasons}. That is one stretch of one market: repeat it with other seeds and "
+            "other years before believing it."
+        )
+    else:
+        sentence = f"On the test part it does not beat {_listed(missed)}."
+    return {"beats_baselines": not missed, "sentence": sentence}
+
+
+def _clear(excess: Mapping[str, float | None]) -> bool:
+    value, error = excess["value_pct"], excess["standard_error_pct"]
+    return value is not None and error is not None and error > 0.0 and value > ERRORS * error
+
+
+def _told(excess: Mapping[str, float | None]) -> str:
+    error = excess["standard_error_pct"]
+    return f"{excess['value_pct']:+.2f} %" + ("" if error is None else f", standard error {error:.2f} %")
+
+
+def _listed(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " or " + items[-1]

@@ -1,0 +1,183 @@
+"""The spec of `kind = "replay-agent"`: an agent that trades one market and learns from a replay buffer.
+
+Defaults are those of the literature where there are any: the network, batch and target settings of double DQN and
+discrete soft actor-critic as Stable-Baselines3 and CleanRL have them, the buffer's of SPEC 9.6 and of Schaul et al.
+2016.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from lockstep.kinds.shared.agent_spec import BufferTable
+from lockstep.kinds.shared.gradient_spec import Device, OptimizerTable, RecordingTable
+from lockstep.kinds.shared.market_spec import CostsTable, DataTable, MarketTable
+from lockstep.kinds.shared.retraining import SessionTable
+from lockstep.runs.spec import NOT_IDENTITY, RunSpec, SpecModel
+
+_FRACTION: Final[dict[str, Any]] = {"unit": "fraction"}
+_DEFAULTS: Final[dict[str, dict[str, Any]]] = {
+    "double_dqn": {
+        "tau": 1.0,
+        "target_every": 500,
+        "epsilon_start": 1.0,
+        "epsilon_end": 0.05,
+        "epsilon_share": 0.1,
+    },
+    "actor_critic": {
+        "tau": 0.005,
+        "target_every": 1,
+        "temperature": 1.0,
+        "learn_temperature": True,
+        "target_entropy": 0.89,
+    },
+}
+
+
+ALGORITHM_KEYS: Final = frozenset(name for defaults in _DEFAULTS.values() for name in defaults)
+"""Keys of [agent] whose defaults are an algorithm's."""
+
+
+class EnvironmentTable(SpecModel):
+    """`[environment]`: what the agent sees and does, and when it is known what came of it (`rl.environment`)."""
+
+    lookback: int = Field(default=16, ge=2)
+    """Bars in an observation."""
+    episode_bars: int = Field(default=250, ge=1)
+    """Bars of an episode, which begins at a drawn bar of the training part."""
+    allow_short: bool = True
+    """Whether SELL goes short, or only out of the market."""
+    horizon_bars: int = Field(default=12, ge=1)
+    """Bars after which the outcome of an action is known: its profit and what would have been best."""
+    target_profit: float = Field(default=0.01, gt=0.0, json_schema_extra=_FRACTION)
+    """Profit that scores 1."""
+
+
+class AgentTable(SpecModel):
+    """`[agent]`: what learns. Keys without a value here have the algorithm's own default."""
+
+    algorithm: Literal["double_dqn", "actor_critic"] = "double_dqn"
+    """"double_dqn": van Hasselt et al. 2016; "actor_critic": discrete soft actor-critic, Christodoulou 2019."""
+    hidden: tuple[int, ...] = Field(default=(64, 64), min_length=1)
+    """Units of each hidden layer."""
+    gamma: float = Field(default=0.99, ge=0.0, lt=1.0)
+    """Discount of a reward one bar later."""
+    reward_scale: float | None = Field(default=None, gt=0.0)
+    """Factor of rewards and account features; left out, 1 / standard deviation of the training part's bar returns."""
+    tau: float | None = Field(default=None, gt=0.0, le=1.0)
+    """Share by which target networks follow: 1 for double_dqn, 0.005 for actor_critic."""
+    target_every: int | None = Field(default=None, ge=1)
+    """Updates between two moves of the target networks: 500 for double_dqn, 1 for actor_critic."""
+    epsilon_start: float | None = Field(default=None, ge=0.0, le=1.0)
+    """Chance of a random action at the beginning; double_dqn, 1."""
+    epsilon_end: float | None = Field(default=None, ge=0.0, le=1.0)
+    """Chance of a random action in the end; double_dqn, 0.05."""
+    epsilon_share: float | None = Field(default=None, gt=0.0, le=1.0)
+    """Share of the updates over which it falls; double_dqn, 0.1."""
+    temperature: float | None = Field(default=None, gt=0.0)
+    """What entropy is worth, at the beginning; actor_critic, 1."""
+    learn_temperature: bool | None = None
+    """Whether it is learned; actor_critic, true."""
+    target_entropy: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Entropy that it is learned for, a share of the highest; actor_critic, 0.89."""
+
+    @model_validator(mode="after")
+    def _own_keys(self) -> Self:
+        own = _DEFAULTS[self.algorithm]
+        for other, defaults in _DEFAULTS.items():
+            foreign = [name for name in defaults if name not in own and getattr(self, name) is not None]
+            if foreign:
+                raise ValueError(f'{foreign[0]} belongs to algorithm = "{other}"; found algorithm = "{self.algorithm}"')
+        start, end = (getattr(self.resolved(), name, None) for name in ("epsilon_start", "epsilon_end"))
+        if start is not None and end is not None and end > start:
+            raise ValueError(f"epsilon falls: epsilon_end is at most epsilon_start; found {end} and {start}")
+        return self
+
+    def resolved(self) -> Self:
+        """With the algorithm's defaults where nothing was said: what a run records."""
+        missing = {name: value for name, value in _DEFAULTS[self.algorithm].items() if getattr(self, name) is None}
+        return self.model_copy(update=missing)
+
+
+class AgentTrainingTable(OptimizerTable):
+    """`[training]`: how many updates, from how much experience, and what decides an update."""
+
+    updates: int = Field(default=10_000, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    steps_per_update: int = Field(default=4, ge=1)
+    """Environment steps before each update."""
+    learning_starts: int = Field(default=1_000, ge=1)
+    """Environment steps before the first update."""
+    learning_rate: float = Field(default=0.0003, gt=0.0)
+    clip_norm: float | None = Field(default=10.0, gt=0.0)
+    """Norm of the whole gradient beyond which it is scaled down."""
+
+
+class AgentValidationTable(SpecModel):
+    """`[validation]`: the parts of the market in time, training, validation, test, and when the agent is looked at."""
+
+    validation_share: float = Field(default=0.2, gt=0.0, lt=1.0, json_schema_extra=_FRACTION)
+    """Bars, as a share of all, on which the best weights are chosen."""
+    test_share: float = Field(default=0.2, gt=0.0, lt=1.0, json_schema_extra=_FRACTION)
+    """The last bars, on which the chosen agent acts once, at the end."""
+    purge_bars: int | None = Field(default=None, ge=0)
+    """Bars left out between two parts; left out, the longer of horizon and lookback, and never fewer."""
+    evaluate_every: int = Field(default=500, ge=1)
+    """Updates between two walks through the validation part."""
+
+    @model_validator(mode="after")
+    def _leave_something(self) -> Self:
+        if self.validation_share + self.test_share >= 1.0:
+            raise ValueError(
+                f"validation_share and test_share leave something to train on; found {self.validation_share} and "
+                f"{self.test_share}"
+            )
+        return self
+
+
+class ReplayAgentSpec(RunSpec):
+    """An agent that trades one market, trained from a replay buffer."""
+
+    kind: Literal["replay-agent"] = "replay-agent"
+    device: Device = "cpu"
+    market: MarketTable = MarketTable()
+    data: DataTable = Field(default=DataTable(), json_schema_extra=NOT_IDENTITY)
+    costs: CostsTable = CostsTable()
+    environment: EnvironmentTable = EnvironmentTable()
+    agent: AgentTable = AgentTable()
+    buffer: BufferTable = BufferTable()
+    training: AgentTrainingTable = AgentTrainingTable()
+    validation: AgentValidationTable = AgentValidationTable()
+    recording: RecordingTable = RecordingTable()
+    session: SessionTable = SessionTable()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        first = self.training.learning_starts
+        if first <= self.environment.horizon_bars:
+            raise ValueError(
+                f"training.learning_starts is more than environment.horizon_bars, since no outcome is known before; "
+                f"found {first} and {self.environment.horizon_bars}"
+            )
+        if self.buffer.capacity < first + self.training.steps_per_update:
+            raise ValueError(
+                "buffer.capacity holds what is lived before the first update; found "
+                f"{self.buffer.capacity} for learning_starts = {first}"
+            )
+        least = max(self.environment.horizon_bars, self.environment.lookback)
+        if self.validation.purge_bars is not None and self.validation.purge_bars < least:
+            raise ValueError(
+                f"validation.purge_bars is at least the longer of horizon_bars and lookback, {least}, so that no part "
+                f"sees another's bars; found {self.validation.purge_bars}"
+            )
+        if self.costs.fill != "next_open":
+            raise ValueError('the environment fills at the next open: costs.fill = "close" is not offered here')
+        return self
+
+    @property
+    def purge_bars(self) -> int:
+        """Bars between two parts."""
+        given = self.validation.purge_bars
+        return max(self.environment.horizon_bars, self.environment.lookback) if given is None else given

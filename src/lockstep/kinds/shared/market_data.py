@@ -1,0 +1,221 @@
+"""The candles of a run: loaded where the user is, cleaned, pinned by digest, restored from the snapshot.
+
+What enters the fingerprint is `DataPin.body()`: digests and bar lengths. Where the candles came from, and what cleaning
+removed, is told in `origin` and in notes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lockstep.core.errors import DataError, InputError
+from lockstep.core.units import format_timeframe, parse_timeframe
+from lockstep.kinds.shared.market_spec import DataTable, FileTable, MarketTable
+from lockstep.market.candles import Candles
+from lockstep.market.cleaning import DataCleaner, DataFilterConfig, FewCandlesWarning
+from lockstep.market.load import load_with_report
+from lockstep.market.quality import quality_report
+from lockstep.market.sample import SYMBOL, TIMEFRAME, sample_candles
+from lockstep.market.snapshot import open_snapshot, snapshot_path, write_snapshot
+from lockstep.strategies.inputs import EventSeries, Input, OwnCandles
+
+if TYPE_CHECKING:
+    from lockstep.runs.kind import PrepareContext
+
+GIVEN = "data.candles"
+"""Key of candles in `PrepareContext.python_objects`."""
+GIVEN_INPUTS = "data.inputs"
+"""Key of a mapping name -> candles there."""
+
+
+class OnCandles(Protocol):
+    """A spec of a kind that learns from one market's candles."""
+
+    @property
+    def market(self) -> MarketTable:
+        """The table [market]."""
+        ...
+
+    @property
+    def data(self) -> DataTable:
+        """The table [data]."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pinned:
+    """Candles in hand and what names them. `inputs` are further series by the name the strategy gives them."""
+
+    candles: Candles
+    inputs: Mapping[str, Candles] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def body(self) -> dict[str, Any]:
+        """The body of data.json: all of it is hashed."""
+        return {
+            "digest": self.candles.digest,
+            "bars": len(self.candles),
+            "timeframe_ms": self.candles.timeframe_ms,
+            "symbol": self.candles.symbol,
+            "exchange": self.candles.exchange,
+            "inputs": {
+                name: {"digest": series.digest, "timeframe_ms": series.timeframe_ms}
+                for name, series in sorted(self.inputs.items())
+            },
+            "snapshots": sorted({self.candles.digest, *(series.digest for series in self.inputs.values())}),
+        }
+
+
+def pin(spec: OnCandles, declared: Mapping[str, Input], context: PrepareContext) -> Pinned:
+    """Load, clean, judge and store the candles of `spec`. Raises DataError, InputError, DiskError."""
+    candles, origin, notes = _base(spec, context)
+    if spec.data.last is not None:
+        candles = candles.tail(spec.data.last)
+    if spec.data.filter is not None:
+        candles, statistics, said = _cleaned(candles, spec.data.filter)
+        origin["cleaning"] = statistics
+        notes += said
+    if len(candles) < 2:
+        raise DataError(f"a training needs at least 2 candles; found {len(candles)}. Check [data] last and filter.")
+    notes.append(str(quality_report(candles)).splitlines()[0])
+    inputs = {
+        name: _input(name, spec.data, context)
+        for name, wanted in declared.items()
+        if _has_own(name, wanted, spec, context)
+    }
+    unknown = sorted((set(spec.data.inputs) | set(context.python_objects.get(GIVEN_INPUTS, {}))) - set(declared))
+    if unknown:
+        raise InputError(
+            f"[data.inputs.{unknown[0]}]: nothing reads an input of that name; declared by the strategy: "
+            f"{', '.join(declared) or 'none'}"
+        )
+    for series in (candles, *inputs.values()):
+        write_snapshot(series, context.snapshots)
+    return Pinned(candles=candles, inputs=inputs, origin=origin, notes=tuple(notes))
+
+
+def restore(body: Mapping[str, Any], snapshots: Path) -> Pinned:
+    """The same candles from their snapshots alone. Raises DataError, IntegrityError, DiskError."""
+    candles = _open(snapshots, body["digest"], body["timeframe_ms"])
+    candles = _labelled(candles, body["symbol"], body["exchange"])
+    inputs = {name: _open(snapshots, entry["digest"], entry["timeframe_ms"]) for name, entry in body["inputs"].items()}
+    return Pinned(candles=candles, inputs=inputs)
+
+
+def _open(snapshots: Path, digest: str, timeframe_ms: int) -> Candles:
+    candles = open_snapshot(snapshots, digest)
+    if candles.timeframe_ms != timeframe_ms:
+        raise DataError(
+            f"{snapshot_path(snapshots, digest)}: holds bars of {candles.timeframe}, but the run was made with bars of "
+            f"{format_timeframe(timeframe_ms)}. Restore the snapshot from a copy"
+        )
+    return candles
+
+
+def _base(spec: OnCandles, context: PrepareContext) -> tuple[Candles, dict[str, Any], list[str]]:
+    """Candles as the source has them, where they came from, and what to tell."""
+    notes: list[str] = []
+    data, market = spec.data, spec.market
+    given = context.python_objects.get(GIVEN)
+    if given is not None:
+        if not isinstance(given, Candles):
+            raise DataError(f"candles given to a training are ls.Candles; found {type(given).__name__}")
+        candles, origin = given, {"source": "python"}
+    elif data.source == "sample":
+        _check_sample(market)
+        candles, origin = sample_candles(), {"source": "sample"}
+    elif data.source == "file":
+        path = _path(str(data.path), context)
+        candles, notes = _read(path, data, market.timeframe)
+        origin = {"source": "file", "path": str(path)}
+    elif data.source == "database":
+        raise InputError(
+            'data.source = "database": databases come with a later version. Export the candles to a Parquet or CSV '
+            'file and use source = "file"'
+        )
+    else:
+        raise InputError(
+            'data.source = "python" stands for candles that were given in Python: give them again, '
+            'ls.train(spec, candles=...), or name a file with source = "file"'
+        )
+    if market.timeframe is not None and parse_timeframe(market.timeframe) != candles.timeframe_ms:
+        raise DataError(
+            f'market.timeframe = "{market.timeframe}", but the candles have bars of '
+            f"{format_timeframe(candles.timeframe_ms)}: correct the key, or leave it out"
+        )
+    return _labelled(candles, market.symbol or candles.symbol, market.exchange or candles.exchange), origin, notes
+
+
+def _check_sample(market: MarketTable) -> None:
+    if market.symbol is not None and market.symbol.replace("/", "").upper() != SYMBOL.replace("/", ""):
+        raise DataError(
+            f'the bundled sample is {SYMBOL} {TIMEFRAME}; found market.symbol = "{market.symbol}": correct it, or give '
+            'your own candles with [data] source = "file" and path'
+        )
+
+
+def _path(text: str, context: PrepareContext) -> Path:
+    path = Path(text).expanduser()
+    return path if path.is_absolute() else context.base / path
+
+
+def _read(path: Path, table: FileTable, timeframe: str | None) -> tuple[Candles, list[str]]:
+    candles, report = load_with_report(
+        path,
+        columns=table.columns,
+        timeframe=timeframe,
+        time_unit=table.time_unit,
+        time_format=table.time_format,
+        timezone=table.timezone,
+        sort=table.sort,
+        start=table.start,
+        stop=table.stop,
+        extra=table.extra,
+        on_bad=table.on_bad,
+    )
+    return candles, [f"{path}: {report}"] if report.rows_dropped else []
+
+
+def _cleaned(candles: Candles, table: Mapping[str, Any] | str) -> tuple[Candles, dict[str, Any], list[str]]:
+    config = DataFilterConfig.preset(table) if isinstance(table, str) else DataFilterConfig.from_mapping(table)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FewCandlesWarning)
+        kept, statistics = DataCleaner(config).clean(candles)
+    notes = [f"cleaning removed {statistics['removed_count']:,} of {statistics['original_count']:,} candles"]
+    return kept, statistics, notes + [str(item.message) for item in caught]
+
+
+def _has_own(name: str, wanted: Input, spec: OnCandles, context: PrepareContext) -> bool:
+    """Whether candles are given for an input; a higher timeframe may also be built from the base candles."""
+    if isinstance(wanted, EventSeries):
+        raise InputError(
+            f"the strategy reads the event series {name!r}, which a training cannot pin yet: ls.backtest and ls.sweep "
+            "take events as inputs={...}"
+        )
+    given = name in spec.data.inputs or name in context.python_objects.get(GIVEN_INPUTS, {})
+    if isinstance(wanted, OwnCandles) and not given:
+        raise InputError(
+            f"the strategy reads the further series {name!r}: add [data.inputs.{name}] with the path of its candles"
+        )
+    return given
+
+
+def _input(name: str, data: DataTable, context: PrepareContext) -> Candles:
+    given = context.python_objects.get(GIVEN_INPUTS, {}).get(name)
+    if given is not None:
+        if not isinstance(given, Candles):
+            raise DataError(f"input {name!r} is ls.Candles; found {type(given).__name__}")
+        return given
+    table = data.inputs[name]
+    return _read(_path(table.path, context), table, table.timeframe)[0]
+
+
+def _labelled(candles: Candles, symbol: str | None, exchange: str | None) -> Candles:
+    if (candles.symbol, candles.exchange) == (symbol, exchange):
+        return candles
+    return replace(candles, symbol=symbol, exchange=exchange)

@@ -1,0 +1,108 @@
+"""The tables [market], [data] and [costs], which every kind that reads candles has."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from lockstep.core.units import parse_timeframe, pip_size
+from lockstep.engine.costs import Costs
+from lockstep.runs.spec import SpecModel
+
+_FRACTION: Final[dict[str, Any]] = {"unit": "fraction"}
+
+
+class MarketTable(SpecModel):
+    """`[market]`: which market this is. `regime` is a label of the job, kept with the result."""
+
+    exchange: str | None = None
+    symbol: str | None = None
+    timeframe: str | None = None
+    """Bar length such as "5m"; left out, it is the most common step of the candles."""
+    regime: str | None = None
+
+    @field_validator("timeframe")
+    @classmethod
+    def _readable(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_timeframe(value)
+        return value
+
+
+class FileTable(SpecModel):
+    """How to read a file of candles; the meanings are those of `ls.load_candles`."""
+
+    path: str | None = None
+    """Relative to the spec file."""
+    columns: dict[str, str | None] | list[str] | None = None
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None
+    time_format: str | None = None
+    timezone: str | None = None
+    sort: bool = False
+    start: str | int | None = None
+    stop: str | int | None = None
+    extra: tuple[str, ...] = ()
+    on_bad: Literal["error", "drop"] = "error"
+
+
+class InputTable(FileTable):
+    """`[data.inputs.NAME]`: candles of a further series that the strategy declares under that name."""
+
+    path: str = Field(min_length=1)
+    timeframe: str | None = None
+
+
+class DataTable(FileTable):
+    """`[data]`: where the candles come from. No part of the fingerprint."""
+
+    source: Literal["sample", "file", "database", "python"] = "sample"
+    """"python": candles that `ls.train(..., candles=...)` was given."""
+    last: int | None = Field(default=None, ge=1)
+    """At most this many most recent bars."""
+    filter: dict[str, Any] | str | None = None
+    """Cleaning before the search: a `data_filter_config` table or the name of a preset (`market.cleaning`)."""
+    inputs: dict[str, InputTable] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _path_fits(self) -> Self:
+        if self.source == "file" and not self.path:
+            raise ValueError('source = "file" needs the key path: where the candles are, relative to the spec file')
+        if self.path is not None and self.source != "file":
+            raise ValueError(
+                f'path is read with source = "file" only; found source = "{self.source}" and path = "{self.path}"'
+            )
+        return self
+
+
+class CostsTable(SpecModel):
+    """`[costs]`: what a trade costs (`engine.costs.Costs`). Rates are fractions: 0.1 % is 0.001."""
+
+    fee_rate: float = Field(default=0.001, ge=0.0, lt=1.0, json_schema_extra=_FRACTION)
+    maker_fee_rate: float | None = Field(default=None, gt=-1.0, lt=1.0, json_schema_extra=_FRACTION)
+    slippage_rate: float = Field(default=0.0005, ge=0.0, lt=1.0, json_schema_extra=_FRACTION)
+    spread: float | None = Field(default=None, ge=0.0)
+    """Full distance of bid and ask, price units."""
+    spread_pips: float | None = Field(default=None, ge=0.0)
+    """The same in pips of the symbol, for currency pairs."""
+    fill: Literal["next_open", "close"] = "next_open"
+
+    @model_validator(mode="after")
+    def _one_spread(self) -> Self:
+        if self.spread is not None and self.spread_pips is not None:
+            raise ValueError("spread (price units) and spread_pips are two ways to say one thing: keep one of them")
+        return self
+
+    def settings(self, symbol: str | None) -> Costs:
+        """As the engine takes them; `symbol` tells the size of a pip. Raises InputError."""
+        spread = 0.0
+        if self.spread is not None:
+            spread = self.spread
+        elif self.spread_pips is not None:
+            spread = self.spread_pips * pip_size(symbol or "")
+        return Costs(
+            fee_rate=self.fee_rate,
+            maker_fee_rate=self.maker_fee_rate,
+            slippage_rate=self.slippage_rate,
+            spread=spread,
+        )

@@ -1,0 +1,1 @@
+"""`kind = "strategy"`: a search over the parameters of a rule-based strategy."""

@@ -1,0 +1,126 @@
+"""The user's own code in a strategy search: a strategy file or class, an objective function; as text that travels.
+
+Whatever is run is loaded from the very bytes that the run keeps, the first time as well as on resume and verify.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from lockstep.core.errors import InputError
+from lockstep.kinds.shared import user_sources
+from lockstep.kinds.shared.user_sources import Travelling, reference_of, single
+from lockstep.runs.user_modules import STRATEGY, Source, load_module
+from lockstep.search.objective import Judge
+from lockstep.strategies.base import Strategy, did_you_mean
+from lockstep.strategies.registry import load_source, lookup
+
+if TYPE_CHECKING:
+    from lockstep.kinds.strategy.spec import SearchTable, StrategySpec
+    from lockstep.runs.folder import RunFolder
+    from lockstep.runs.identity import CodeIdentity
+    from lockstep.runs.kind import PrepareContext
+    from lockstep.runs.sources import UserSource
+
+GIVEN_STRATEGY: Final = "strategy.name"
+"""Key of a strategy class or instance in `PrepareContext.python_objects`."""
+GIVEN_OBJECTIVE: Final = "search.objective"
+"""Key of an objective function there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserCode:
+    """The strategy, the judge, and what the run keeps of the user's source.
+
+    strategy_name, objective   as the resolved spec names them: built-in, or "file.py:Name" without folders
+    """
+
+    strategy: Strategy
+    strategy_name: str
+    judge: Judge
+    objective: str
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    requires: Mapping[str, str] = field(default_factory=dict)
+
+    def identity(self) -> CodeIdentity:
+        """The identity of Lockstep's code and the user's."""
+        return Travelling(files=self.files, requires=self.requires).identity(self.strategy_name)
+
+
+def from_user(spec: StrategySpec, context: PrepareContext) -> UserCode:
+    """Code as the spec and the session name it. Raises StrategyError, UnknownNameError, InputError."""
+    found = _given_strategy(context.python_objects.get(GIVEN_STRATEGY))
+    if found is None and ".py" in spec.strategy.name:
+        found = user_sources.from_file(spec.strategy.name, context.base, STRATEGY)
+    objective: UserSource | None = None
+    given = context.python_objects.get(GIVEN_OBJECTIVE)
+    if given is not None:
+        objective = _given_function(given)
+    elif ".py:" in spec.search.objective:
+        objective = user_sources.from_file(spec.search.objective, context.base, STRATEGY)
+    name = _built_in_name(context.python_objects.get(GIVEN_STRATEGY)) or spec.strategy.name
+    return _assembled(spec.search, found, name, objective)
+
+
+def from_run(spec: StrategySpec, folder: RunFolder) -> UserCode:
+    """The same from the run's `code/`, checked against code.json. Raises IntegrityError, StrategyError."""
+    strategy, objective = (
+        user_sources.from_run(name, folder, STRATEGY) for name in (spec.strategy.name, spec.search.objective)
+    )
+    return _assembled(spec.search, strategy, spec.strategy.name, objective)
+
+
+def _assembled(
+    search: SearchTable, strategy: UserSource | None, built_in: str, objective: UserSource | None
+) -> UserCode:
+    travelling = Travelling.of((strategy, objective), "strategy and objective")
+    loaded = lookup(built_in) if strategy is None else load_source(single(strategy, STRATEGY))
+    judge = Judge.make(
+        search.objective if objective is None else _function(single(objective, STRATEGY)),
+        direction=search.direction,
+        constraints=search.constraints,
+        min_trades=search.min_trades,
+    )
+    return UserCode(
+        strategy=loaded,
+        strategy_name=loaded.name if strategy is None else reference_of(strategy),
+        judge=judge,
+        objective=search.objective if objective is None else reference_of(objective),
+        files=travelling.files,
+        requires=travelling.requires,
+    )
+
+
+def _given_strategy(given: Any) -> UserSource | None:
+    """The source of a class or instance given in Python; None when there is none, or it comes with Lockstep."""
+    if given is None or isinstance(given, str) or _built_in_name(given) is not None:
+        return None
+    kind = given if isinstance(given, type) else type(given)
+    return user_sources.from_class(kind, STRATEGY)
+
+
+def _built_in_name(given: Any) -> str | None:
+    kind = given if isinstance(given, type) else type(given)
+    if given is None or not issubclass(kind, Strategy) or kind.__module__.partition(".")[0] != "lockstep":
+        return None
+    return str(kind.name)
+
+
+def _given_function(given: Any) -> UserSource:
+    if not callable(given) or not hasattr(given, "__name__"):
+        raise InputError(f"an objective is a metric's name or a function of the metrics; found {given!r}")
+    return user_sources.from_class(given, STRATEGY)
+
+
+def _function(source: Source) -> Callable[[Mapping[str, float | int | None]], float | None]:
+    module = load_module(source)
+    found = getattr(module, source.class_name, None)
+    if not callable(found):
+        names = [name for name, item in vars(module).items() if callable(item) and not name.startswith("_")]
+        raise InputError(
+            f"{source.file_name} has no function {source.class_name!r}{did_you_mean(source.class_name, names)}; an "
+            "objective takes a trial's metrics (a mapping from name to number or None) and returns a number"
+        )
+    return found  # type: ignore[no-any-return]

@@ -1,0 +1,178 @@
+"""`kind = "strategy"`: search the parameters of a rule-based strategy over one market's candles.
+
+prepare   code and candles pinned, look-ahead test, estimate          restore   the same from a run's folder
+training  `strategy_training.StrategyTraining`, one step per batch of trials
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from lockstep.core.space import Choice, Columns, row
+from lockstep.kinds.shared import market_data
+from lockstep.kinds.shared.rehearsal import peak_bytes
+from lockstep.kinds.strategy import code as strategy_code
+from lockstep.kinds.strategy.plan import Plan, plan_of
+from lockstep.kinds.strategy.spec import StrategySpec
+from lockstep.kinds.strategy.training import StrategyTraining
+from lockstep.runs.kind import Estimate, Kind, PrepareContext, Prepared, RunContext
+from lockstep.runs.seeds import SeedTree
+from lockstep.validation.causality import quick_look_ahead_check
+
+if TYPE_CHECKING:
+    from lockstep.kinds.shared.market_data import Pinned
+    from lockstep.kinds.strategy.code import UserCode
+    from lockstep.runs.folder import RunFolder
+    from lockstep.runs.spec import RunSpec
+    from lockstep.runs.training import Training
+    from lockstep.strategies.evaluate import Evaluator
+
+_CHECKED_SETS: Final = 7
+_TIMED_SETS: Final = 48
+# A set that takes this long is timed alone.
+_ENOUGH_SECONDS: Final = 0.05
+# Per trial on disk: 35 metrics, objective, index, cause; two sums per block; the parameters. All 8 bytes but the cause.
+_BYTES_PER_TRIAL: Final = 8 * 37 + 1
+_SEEN_BYTES: Final = 160
+
+
+class StrategyKind:
+    """The kind, as `runs.registry` knows it."""
+
+    name: Final = "strategy"
+    spec_model: Final = StrategySpec
+
+    def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:
+        """Load, clean and pin the candles; load strategy and objective; ask for look-ahead; time a few sets.
+
+        `context.python_objects` may hold a strategy class ("strategy.name"), an objective function
+        ("search.objective"), candles ("data.candles") and further series by name ("data.inputs").
+        Raises the InputError tree, LookAheadError, DiskError.
+        """
+        wanted = cast("StrategySpec", spec)
+        code = strategy_code.from_user(wanted, context)
+        pinned = market_data.pin(wanted, code.strategy.inputs, context)
+        plan = _plan(wanted, pinned, code, context)
+        notes = [*pinned.notes, *_pairs(plan), *plan.proposer().notes]
+        notes += _ask_for_look_ahead(plan)
+        estimate = _estimate(plan)
+        return _prepared(plan, code, origin=pinned.origin, notes=tuple(notes), estimate=estimate)
+
+    def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
+        """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
+        wanted = cast("StrategySpec", spec)
+        code = strategy_code.from_run(wanted, folder)
+        pinned = market_data.restore(folder.read("data"), context.snapshots)
+        return _prepared(_plan(wanted, pinned, code, context), code)
+
+    def training(self, prepared: Prepared, context: RunContext) -> Training:
+        """The search, at its start."""
+        return StrategyTraining(cast("Plan", prepared.payload), context.executor)
+
+
+KIND: Final[Kind] = StrategyKind()
+
+
+def _plan(spec: StrategySpec, pinned: Pinned, code: UserCode, context: PrepareContext) -> Plan:
+    plan = plan_of(spec, pinned, strategy=code.strategy, judge=code.judge, snapshots=context.snapshots)
+    resolved = spec.model_copy(
+        update={
+            "strategy": spec.strategy.model_copy(update={"name": code.strategy_name, "space": plan.space.to_spec()}),
+            "search": spec.search.model_copy(update={"objective": code.objective}),
+        }
+    )
+    return plan.with_spec(resolved)
+
+
+def _prepared(
+    plan: Plan,
+    code: UserCode,
+    *,
+    origin: Mapping[str, Any] | None = None,
+    notes: tuple[str, ...] = (),
+    estimate: Estimate | None = None,
+) -> Prepared:
+    return Prepared(
+        spec=plan.spec,
+        data=plan.pinned.body(),
+        code=code.identity(),
+        payload=plan,
+        origin={} if origin is None else origin,
+        notes=notes,
+        estimate=estimate,
+    )
+
+
+def _pairs(plan: Plan) -> list[str]:
+    """A hint where a list of two numbers was perhaps meant as a range: TOML has no tuples."""
+    pairs = [
+        (name, dimension.values)
+        for name, dimension in plan.space.items()
+        if isinstance(dimension, Choice) and len(dimension.values) == 2 and _wide(*dimension.values)
+    ]
+    return [
+        f"{name} has two choices, {low!r} and {high!r}; if a range was meant, write "
+        f"{name} = {{ low = {low!r}, high = {high!r} }}"
+        for name, (low, high) in pairs
+    ]
+
+
+def _wide(low: Any, high: Any) -> bool:
+    """Whether something lies between two choices."""
+    if isinstance(low, bool) or not isinstance(low, int | float) or not isinstance(high, int | float):
+        return False
+    return high > low if isinstance(low, float) else high - low > 1
+
+
+def _ask_for_look_ahead(plan: Plan) -> tuple[str, ...]:
+    """Stop a strategy that reads the future, with sets of this very search. Raises LookAheadError, StrategyError."""
+    columns = _first_sets(plan, _CHECKED_SETS)
+    sets = [row(columns, i) for i in range(len(next(iter(columns.values()))))]
+    admissible = [params for params in sets if plan.strategy.broken_constraint(params) is None]
+    report = quick_look_ahead_check(plan.strategy, plan.evaluator().view, admissible, seeds=SeedTree(plan.spec.seed))
+    return report.warnings
+
+
+def _first_sets(plan: Plan, count: int) -> Columns:
+    return plan.complete(plan.proposer().ask(count).columns)
+
+
+def _estimate(plan: Plan) -> Estimate:
+    """Seconds on one core from a few timed sets, and bytes. For a person: nothing of it is ever hashed."""
+    trials = plan.proposer().size or 0
+    batch = min(plan.spec.search.batch_size, trials)
+    per_trial = _BYTES_PER_TRIAL + 8 * (2 * plan.execution.blocks + len(plan.space))
+    candles = sum(int(array.nbytes) for array in plan.candles.columns().values())
+    held = peak_bytes()
+    remembered = 0 if plan.spec.search.optimizer == "grid" else _SEEN_BYTES * trials
+    return Estimate(
+        seconds=_seconds(plan, trials),
+        disk_bytes=per_trial * trials,
+        # What this process holds already, and what the search adds.
+        memory_bytes=held + candles + 4 * per_trial * batch + remembered,
+        steps=-(-trials // plan.spec.search.batch_size),
+    )
+
+
+def _seconds(plan: Plan, trials: int) -> float:
+    """Time of all chunks: each has a fixed part (what its sets share) and one per set, told apart by two timings."""
+    evaluator = plan.evaluator()
+    columns = _first_sets(plan, _TIMED_SETS)
+    one = {name: column[:1] for name, column in columns.items()}
+    evaluator.batch(one, on_error="record")  # compiles kernels, computes indicators
+    single = _timed(evaluator, one)
+    count = len(next(iter(columns.values())))
+    if single > _ENOUGH_SECONDS or count == 1:
+        return single * trials
+    per_set = max(_timed(evaluator, columns) - single, 0.0) / (count - 1)
+    fixed = max(single - per_set, 0.0)
+    chunks = -(-trials // plan.chunk)
+    return chunks * fixed + trials * per_set
+
+
+def _timed(evaluator: Evaluator, columns: Columns) -> float:
+    began = time.perf_counter()
+    evaluator.batch(columns, on_error="record")
+    return time.perf_counter() - began

@@ -1,0 +1,159 @@
+"""Everything a strategy search needs, resolved: the same from a spec (prepare) and from a run's folder (restore)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from lockstep.core.errors import DataError, SpaceError, StrategyError
+from lockstep.core.space import Columns, Space
+from lockstep.engine.costs import Costs
+from lockstep.engine.settings import Execution
+from lockstep.kinds.shared.market_data import Pinned
+from lockstep.kinds.strategy.spec import StrategySpec
+from lockstep.market.candles import Candles
+from lockstep.search.grid import GridProposer
+from lockstep.search.objective import Judge
+from lockstep.search.proposer import Proposer
+from lockstep.search.sampled import RandomProposer, SobolProposer
+from lockstep.strategies.base import Strategy
+from lockstep.strategies.compiled import CompiledStrategy
+from lockstep.strategies.evaluate import Evaluator
+from lockstep.strategies.task import SweepTask, sweep_task
+
+COMPILED_CHUNK: Final = 256
+PLAIN_CHUNK: Final = 16
+"""Sets per task of an executor: fixed, so that the number of workers cannot change what is done. Plain strategies take
+milliseconds to seconds per set, so few of them keep all workers busy to the end."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """A search that could start.
+
+    spec       resolved: the space filled in, files named without their folders
+    pinned     all candles, the held-out bars included
+    strategy   built in, or loaded from the source that travels with the run
+    space      what is searched, ordered by name
+    fixed      values that are not searched
+    snapshots  where workers find the candles
+    """
+
+    spec: StrategySpec
+    pinned: Pinned
+    strategy: Strategy
+    space: Space
+    fixed: Mapping[str, Any]
+    judge: Judge
+    costs: Costs
+    execution: Execution
+    snapshots: Path
+
+    def with_spec(self, spec: StrategySpec) -> Plan:
+        """The same plan under its resolved spec."""
+        return replace(self, spec=spec)
+
+    @property
+    def candles(self) -> Candles:
+        """The candles that are searched: all but the held-out ones."""
+        return self.pinned.candles.head(self.search_bars)
+
+    @property
+    def search_bars(self) -> int:
+        """Number of bars that are searched."""
+        return len(self.pinned.candles) - self.spec.validation.holdout_bars
+
+    @property
+    def chunk(self) -> int:
+        """Sets per task."""
+        return COMPILED_CHUNK if isinstance(self.strategy, CompiledStrategy) else PLAIN_CHUNK
+
+    def proposer(self) -> Proposer:
+        """A new proposer at its start. Raises SpaceError."""
+        search = self.spec.search
+        if search.optimizer == "grid":
+            return GridProposer(self.space)
+        kind = RandomProposer if search.optimizer == "random" else SobolProposer
+        return kind(self.space, n_iterations=search.n_iterations, seed=self.spec.seed)
+
+    def complete(self, columns: Columns) -> Columns:
+        """Searched columns (n,) with fixed values and defaults added: every parameter of the strategy."""
+        return complete(self.strategy, self.fixed, columns)
+
+    def evaluator(self) -> Evaluator:
+        """The engine over the searched candles."""
+        return Evaluator(
+            self.strategy, self.candles, costs=self.costs, execution=self.execution, inputs=self.pinned.inputs
+        )
+
+    def task(self) -> SweepTask:
+        """What an executor's workers do with a chunk of complete columns."""
+        return sweep_task(
+            self.strategy,
+            self.candles,
+            snapshots=self.snapshots,
+            costs=self.costs,
+            execution=self.execution,
+            inputs=self.pinned.inputs,
+        )
+
+
+def plan_of(
+    spec: StrategySpec,
+    pinned: Pinned,
+    *,
+    strategy: Strategy,
+    judge: Judge,
+    snapshots: Path,
+) -> Plan:
+    """Check that strategy, space, fixed values, costs and bars fit together. Raises the InputError tree."""
+    space = space_of(spec, strategy)
+    fixed = dict(spec.strategy.parameters)
+    complete(strategy, fixed, space.decode(np.zeros((1, len(space)))))
+    holdout = spec.validation.holdout_bars
+    if len(pinned.candles) - holdout < 2:
+        raise DataError(
+            f"validation.holdout_bars = {holdout} leaves {max(len(pinned.candles) - holdout, 0)} of "
+            f"{len(pinned.candles)} candles to search: hold out fewer"
+        )
+    plan = Plan(
+        spec=spec,
+        pinned=pinned,
+        strategy=strategy,
+        space=space,
+        fixed=fixed,
+        judge=judge,
+        costs=spec.costs_for(pinned.candles.symbol),
+        execution=spec.execution_settings(),
+        snapshots=snapshots,
+    )
+    plan.proposer()  # refuses a grid over a continuous range before anything is written
+    return plan
+
+
+def space_of(spec: StrategySpec, strategy: Strategy) -> Space:
+    """What `spec` searches, ordered by name. Raises SpaceError, StrategyError."""
+    if spec.strategy.space is not None:
+        space = Space.parse(spec.strategy.space)
+    else:
+        space = Space({name: d for name, d in strategy.space.items() if name not in spec.strategy.parameters})
+        if not space:
+            raise SpaceError(f"{strategy.name} has no parameter left to search: add [strategy.space]")
+    unknown = [name for name in space if name not in strategy.parameter_names()]
+    if unknown:
+        known = ", ".join(strategy.parameter_names()) or "none"
+        raise StrategyError(f"[strategy.space] {unknown[0]}: {strategy.name} has no such parameter; it has {known}")
+    return Space({name: space[name] for name in sorted(space)})
+
+
+def complete(strategy: Strategy, fixed: Mapping[str, Any], columns: Columns) -> Columns:
+    """Searched columns (n,) with fixed values and defaults added. Raises SpaceError naming the parameter."""
+    count = len(next(iter(columns.values())))
+    whole: Columns = dict(columns)
+    for name, value in fixed.items():
+        whole[name] = np.full(count, value, dtype=object if isinstance(value, str) else None)
+    return strategy.columns(whole)

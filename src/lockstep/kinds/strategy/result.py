@@ -1,0 +1,168 @@
+"""The end of a strategy search: the winner run again, compared to the last bit, and what it has to be seen beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lockstep.core import canonical
+from lockstep.core.errors import NotEqualError
+from lockstep.engine.arrays import market_arrays
+from lockstep.engine.baselines import buy_and_hold, random_entries
+from lockstep.engine.export import equity_csv, trades_csv
+from lockstep.engine.signals import Signals
+from lockstep.engine.simulate import Simulation, simulate
+from lockstep.market.checks import format_time
+from lockstep.market.quality import quality_report
+from lockstep.runs.seeds import SeedTree
+from lockstep.runs.training import Result
+from lockstep.search.objective import Tally
+from lockstep.strategies.batches import limited
+from lockstep.strategies.evaluate import Backtest, Evaluator, decide, entries_of
+
+if TYPE_CHECKING:
+    from lockstep.kinds.strategy.plan import Plan
+    from lockstep.market.candles import Candles
+
+
+def finish(plan: Plan, tally: Tally, duplicates: int) -> Result:
+    """Summary and artifacts of a search whose `tally` has a winner.
+
+    Raises NotEqualError when the winner, run again, differs from its trial in any metric.
+    """
+    if tally.best is None:
+        raise ValueError("a search without a winner has no result; see search.objective.no_valid_trial")
+    evaluator = plan.evaluator()
+    winner = evaluator.one({**plan.fixed, **tally.best["parameters"]})
+    found = {str(metric): value for metric, value in winner.metrics.items()}
+    require_same(tally.best["metrics"], found, trial=tally.best["index"])
+    summary = {
+        "strategy": {
+            "name": winner.strategy,
+            "fixed": dict(plan.fixed),
+            "space": plan.space.to_spec(),
+        },
+        "best": {
+            "index": tally.best["index"],
+            "parameters": winner.parameters,
+            "searched": tally.best["parameters"],
+            "objective": tally.best["objective"],
+            "metrics": found,
+        },
+        "objective": {
+            "name": plan.judge.objective_name,
+            "direction": str(plan.judge.direction),
+            "constraints": [str(constraint) for constraint in plan.judge.constraints],
+            "min_trades": plan.judge.min_trades,
+        },
+        "trials": {
+            "total": tally.total,
+            "valid": tally.valid,
+            "invalid": dict(tally.causes),
+            "duplicates": duplicates,
+            "first_error": tally.first_error,
+        },
+        "bounds": {name: found[name] for name in ("net_profit_worst_pct", "net_profit_best_pct", "ambiguous_trades")},
+        "blocks": _blocks(winner.simulation),
+        "baselines": _baselines(plan, evaluator, winner),
+        "holdout": _holdout(plan, winner),
+        "data": _facts(plan),
+        "verdict": None,
+    }
+    artifacts = {
+        "best_trades.csv": trades_csv(winner.simulation),
+        "best_equity.csv": equity_csv(winner.simulation),
+    }
+    return Result(summary=summary, artifacts=artifacts)
+
+
+def require_same(stored: Mapping[str, Any], found: Mapping[str, Any], *, trial: int) -> None:
+    """Compare every metric of a trial with the same set run as a backtest. Raises NotEqualError naming the first."""
+    for name in stored.keys() | found.keys():
+        # Canonical JSON tells 0.0 from -0.0 and 1 from 1.0, which == does not.
+        if canonical.dumps(stored.get(name)) != canonical.dumps(found.get(name)):
+            differing = sorted(n for n in found if canonical.dumps(stored.get(n)) != canonical.dumps(found.get(n)))
+            raise NotEqualError(
+                f"trial {trial} gave {differing[0]} = {stored.get(differing[0])!r} in the search and "
+                f"{found.get(differing[0])!r} when run again as a backtest ({len(differing)} metrics differ). Both "
+                "share one code path, so this is an error of Lockstep, or the strategy is no function of its input: "
+                "run `lockstep verify` and report it"
+            )
+
+
+def holdout_simulation(plan: Plan, parameters: Mapping[str, Any]) -> tuple[Candles, Simulation]:
+    """The held-out bars and the winner's trades in them.
+
+    Signals come from all candles, so that indicators are warm at the first held-out bar; only signals of held-out bars
+    are traded, with the capital as new.
+    """
+    start = plan.search_bars
+    whole = Evaluator(
+        plan.strategy, plan.pinned.candles, costs=plan.costs, execution=plan.execution, inputs=plan.pinned.inputs
+    )
+    signals = decide(plan.strategy, whole.view, plan.strategy.resolve(parameters))
+    bars = plan.pinned.candles.slice(start)
+    return bars, simulate(bars, _tail(signals, start), plan.costs, plan.execution)
+
+
+def _tail(signals: Signals, start: int) -> Signals:
+    parts = {
+        name: value[start:] if isinstance(value, np.ndarray) else value
+        for name in ("stop", "target", "time_limit", "exit", "trail")
+        if (value := getattr(signals, name)) is not None
+    }
+    return Signals(side=signals.side[start:], **parts)
+
+
+def _holdout(plan: Plan, winner: Backtest) -> dict[str, Any] | None:
+    if plan.spec.validation.holdout_bars == 0:
+        return None
+    bars, simulation = holdout_simulation(plan, winner.parameters)
+    return {
+        "bars": len(bars),
+        "start": format_time(int(bars.timestamp[0])),
+        "metrics": _metrics(simulation),
+        "buy_and_hold": _metrics(buy_and_hold(bars, market_arrays(bars), plan.costs, plan.execution)),
+    }
+
+
+def _baselines(plan: Plan, evaluator: Evaluator, winner: Backtest) -> dict[str, Any]:
+    """What holding the market, and making the winner's trades at random times, would have brought."""
+    entries = limited(entries_of(plan.strategy, evaluator.view, winner.parameters), plan.execution.max_holding)
+    seeds = SeedTree(plan.spec.seed).child("baseline", "random_entries")
+    luck = random_entries(evaluator.market, entries, winner.simulation, seeds)
+    return {
+        "buy_and_hold": _metrics(buy_and_hold(evaluator.candles, evaluator.market, plan.costs, plan.execution)),
+        "random_entries": None if luck is None else luck.to_dict(),
+    }
+
+
+def _metrics(simulation: Simulation) -> dict[str, Any]:
+    return {str(metric): value for metric, value in simulation.metrics.items()}
+
+
+def _blocks(simulation: Simulation) -> dict[str, list[Any]]:
+    """Sums over the winner's bar returns per block; all trials have the same number of bars per block."""
+    blocks = simulation.blocks
+    return {name: getattr(blocks, name).tolist() for name in ("bars", "r1", "r2", "r3", "r4")}
+
+
+def _facts(plan: Plan) -> dict[str, Any]:
+    candles = plan.pinned.candles
+    report = quality_report(candles)
+    return {
+        "bars": len(candles),
+        "search_bars": plan.search_bars,
+        "holdout_bars": plan.spec.validation.holdout_bars,
+        "start": format_time(int(candles.timestamp[0])),
+        "end": format_time(int(candles.timestamp[-1])),
+        "timeframe": candles.timeframe,
+        "symbol": candles.symbol,
+        "exchange": candles.exchange,
+        "regime": plan.spec.market.regime,
+        "gaps": len(report.gaps),
+        "bars_missing": report.bars_missing,
+        "quality_score": report.score,
+    }

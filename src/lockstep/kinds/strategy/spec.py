@@ -1,0 +1,127 @@
+"""The spec of `kind = "strategy"`: a parameter search over one market. Every key, its unit and its rule.
+
+What only says where candles came from (`[data]`) or what a run is called takes no part in the fingerprint: the
+candles themselves do, by digest. Keys of `[market]` are part of it, because a run is a statement about that market.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from lockstep.core.space import Space
+from lockstep.engine.costs import Costs
+from lockstep.engine.settings import Execution
+from lockstep.kinds.shared.market_spec import _FRACTION, CostsTable, DataTable, MarketTable
+from lockstep.runs.spec import NOT_IDENTITY, RunSpec, SpecModel
+from lockstep.search.objective import Judge
+
+DEFAULT_BATCH: Final = 1024
+
+
+class StrategyTable(SpecModel):
+    """`[strategy]`: the rule family, parameters that stay fixed, and those that are searched."""
+
+    name: str = Field(min_length=1)
+    """A built-in name in any letter case, or "file.py:Class", relative to the spec file."""
+    parameters: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """Fixed values; parameters that are neither here nor in the space keep the strategy's defaults."""
+    space: dict[str, Any] | None = None
+    """What is searched, in the notation of `core.space`; left out, the strategy's own space."""
+
+    @field_validator("space")
+    @classmethod
+    def _parses(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        # Written back in one form, ordered by name: two ways to write one space are one fingerprint, and JSON, which
+        # forgets the order of keys, cannot change which parameter a column of the search belongs to.
+        return None if value is None else Space.parse({name: value[name] for name in sorted(value)}).to_spec()
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        twice = sorted(set(self.parameters) & set(self.space or {}))
+        if twice:
+            raise ValueError(
+                f"{twice[0]} is both fixed ([strategy.parameters]) and searched ([strategy.space]): keep one of them"
+            )
+        return self
+
+
+class ExecutionTable(SpecModel):
+    """`[execution]`: how much money is put at risk (`engine.settings.Execution`)."""
+
+    initial_capital: float = Field(default=10_000.0, gt=0.0)
+    risk_per_trade: float = Field(default=0.02, gt=0.0, le=1.0, json_schema_extra=_FRACTION)
+    position_size_pct: float = Field(default=1.0, gt=0.0)
+    compounding: bool = False
+    max_holding: int | None = Field(default=None, ge=1)
+
+
+class SearchTable(SpecModel):
+    """`[search]`: which sets are tried, and which may win."""
+
+    optimizer: Literal["random", "grid", "sobol"] = "random"
+    n_iterations: int = Field(default=200, ge=1, le=2**30)
+    """Draws of a random or Sobol search; a grid tries all its combinations."""
+    objective: str = "sharpe_ratio"
+    """A metric, or "file.py:function" of a trial's metrics, relative to the spec file."""
+    direction: Literal["maximize", "minimize"] = "maximize"
+    constraints: tuple[str, ...] = ()
+    """Bounds a winner keeps, such as "max_drawdown_pct >= -20"."""
+    min_trades: int = Field(default=10, ge=0)
+    batch_size: int = Field(default=DEFAULT_BATCH, ge=1, le=1 << 20)
+    """Trials per step of the run. Part of the fingerprint: it decides where journal lines fall."""
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _known_names(cls, value: Any) -> Any:
+        # The names of SPEC 4.2.
+        return {"grid_search": "grid", "random_search": "random"}.get(value, value) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _judge_reads(self) -> Self:
+        Judge.make(
+            "sharpe_ratio" if ".py:" in self.objective else self.objective,
+            direction=self.direction,
+            constraints=self.constraints,
+            min_trades=self.min_trades,
+        )
+        return self
+
+
+class ValidationTable(SpecModel):
+    """`[validation]`: what is kept for judging the winner."""
+
+    holdout_bars: int = Field(default=0, ge=0)
+    """The last bars, kept out of the search; the winner is run on them once and shown beside its search result."""
+    blocks: int = Field(default=16, ge=1, le=4096)
+    """Contiguous blocks of bars whose return sums are stored for each trial."""
+
+
+class StrategySpec(RunSpec):
+    """A parameter search of a rule-based strategy over one market's candles."""
+
+    kind: Literal["strategy"] = "strategy"
+    market: MarketTable = MarketTable()
+    data: DataTable = Field(default=DataTable(), json_schema_extra=NOT_IDENTITY)
+    strategy: StrategyTable
+    costs: CostsTable = CostsTable()
+    execution: ExecutionTable = ExecutionTable()
+    search: SearchTable = SearchTable()
+    validation: ValidationTable = ValidationTable()
+
+    def costs_for(self, symbol: str | None) -> Costs:
+        """The engine's costs; `symbol` tells the size of a pip. Raises InputError."""
+        return self.costs.settings(self.market.symbol or symbol)
+
+    def execution_settings(self) -> Execution:
+        """The engine's settings."""
+        return Execution(
+            fill=self.costs.fill,
+            initial_capital=self.execution.initial_capital,
+            risk_per_trade=self.execution.risk_per_trade,
+            position_size_pct=self.execution.position_size_pct,
+            compounding=self.execution.compounding,
+            max_holding=self.execution.max_holding,
+            blocks=self.validation.blocks,
+        )

@@ -1,0 +1,152 @@
+"""A parameter search as a `Training`: one step is one batch of trials.
+
+    ask the proposer -> evaluate in chunks through the executor -> judge -> tell -> yield what the batch was
+
+The rows of a step go to the segment `trials`, once: index, cause, objective, each parameter, each metric, and per block
+of bars Σ r and Σ r² (the number of bars per block is the same for all trials and stands in the result). What is kept in
+memory is the tally: counts, the best trial, the first failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from lockstep.core.space import Choice, Columns, Space
+from lockstep.engine.metrics import COUNTS, Metric
+from lockstep.kinds.strategy.plan import Plan
+from lockstep.kinds.strategy.result import finish
+from lockstep.runs.training import Result, Step
+from lockstep.search.objective import Judged, Tally, no_valid_trial
+from lockstep.strategies.evaluate import Evaluated, join
+from lockstep.strategies.task import SweepTask
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.runs.executor import Executor
+    from lockstep.search.proposer import Batch
+
+SEGMENT: Final = "trials"
+
+
+class StrategyTraining:
+    """The training of `kind = "strategy"`."""
+
+    def __init__(self, plan: Plan, executor: Executor) -> None:
+        self._plan = plan
+        self._executor = executor
+        self._proposer = plan.proposer()
+        self._tally = Tally()
+        self._next = 0
+
+    @property
+    def total_steps(self) -> int | None:
+        """Batches in all; fewer where a random search draws duplicates."""
+        size = self._proposer.size
+        return None if size is None else -(-size // self._plan.spec.search.batch_size)
+
+    def steps(self) -> Iterator[Step]:
+        """One step per batch, from the present state on."""
+        task = self._plan.task()
+        while len(batch := self._proposer.ask(self._plan.spec.search.batch_size)):
+            evaluated = self._evaluate(task, batch)
+            judged = self._plan.judge.judge(
+                evaluated.result.metrics, errors=evaluated.errors, not_evaluated=evaluated.not_evaluated
+            )
+            self._proposer.tell(batch, judged.score)
+            self._tally.add(batch.start, batch.columns, evaluated.result.metrics, judged)
+            index, self._next = self._next, self._next + 1
+            yield Step(
+                index=index,
+                scalars=self._scalars(batch),
+                segments={SEGMENT: trial_columns(self._plan.space, batch, evaluated, judged)},
+            )
+
+    def get_state(self) -> Mapping[str, Any]:
+        """Cursor, tally and the proposer's own state."""
+        return {"next": self._next, "tally": self._tally.to_json(), "proposer": dict(self._proposer.get_state())}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continue after the step that `state` was taken at."""
+        self._next = int(state["next"])
+        self._tally = Tally.from_json(state["tally"])
+        self._proposer = self._plan.proposer()
+        self._proposer.set_state(state["proposer"])
+
+    def finish(self) -> Result:
+        """The winner, run again and compared to the last bit, and everything beside it. Raises NoValidTrialError."""
+        if self._tally.best is None:
+            raise no_valid_trial(self._tally, self._plan.judge)
+        return finish(self._plan, self._tally, self._proposer.duplicates)
+
+    def _evaluate(self, task: SweepTask, batch: Batch) -> Evaluated:
+        """The batch's metrics, chunk by chunk; the chunks are the same for any number of workers."""
+        size = self._plan.chunk
+        columns = self._plan.complete(batch.columns)
+        chunks = [
+            {name: column[start : start + size] for name, column in columns.items()}
+            for start in range(0, len(batch), size)
+        ]
+        return join(self._executor.map(task, chunks))
+
+    def _scalars(self, batch: Batch) -> dict[str, Any]:
+        best = self._tally.best
+        return {
+            "first_trial": batch.start,
+            "trials": len(batch),
+            "total": self._tally.total,
+            "valid": self._tally.valid,
+            "invalid": {name: count for name, count in self._tally.causes.items() if count},
+            "best": None if best is None else {"index": best["index"], "objective": best["objective"]},
+        }
+
+
+def trial_columns(space: Space, batch: Batch, evaluated: Evaluated, judged: Judged) -> dict[str, NDArray[Any]]:
+    """The rows of a batch in the segment `trials` (n rows).
+
+    index int64, cause int8 (`search.objective.Cause`), objective float64 (NaN where undefined); `parameter.NAME` (a
+    text choice as the number of its place in the list of choices, int64); `metric.NAME` float64, counts int64 with -1
+    for a trial that was not evaluated; block_r1, block_r2 float64 (n, blocks).
+    """
+    columns: dict[str, NDArray[Any]] = {
+        "index": np.arange(batch.start, batch.stop, dtype=np.int64),
+        "cause": judged.cause,
+        "objective": judged.value,
+    }
+    columns |= {f"parameter.{name}": column for name, column in coded(space, batch.columns).items()}
+    for place, metric in enumerate(Metric):
+        values = evaluated.result.metrics[:, place]
+        if metric in COUNTS:
+            values = np.where(np.isnan(values), -1.0, values).astype(np.int64)
+        columns[f"metric.{metric}"] = np.ascontiguousarray(values)
+    columns["block_r1"] = np.ascontiguousarray(evaluated.result.blocks[:, :, 0])
+    columns["block_r2"] = np.ascontiguousarray(evaluated.result.blocks[:, :, 1])
+    return columns
+
+
+def coded(space: Space, columns: Columns) -> Columns:
+    """`columns` with text as the place of each value in its list of choices: segments hold numbers only."""
+    result = {}
+    for name, column in columns.items():
+        dimension = space[name]
+        if isinstance(dimension, Choice) and column.dtype == object:
+            places = {value: i for i, value in enumerate(dimension.values)}
+            result[name] = np.array([places[value] for value in column], dtype=np.int64)
+        else:
+            result[name] = column
+    return result
+
+
+def decoded(space: Space, columns: Mapping[str, NDArray[Any]]) -> Columns:
+    """The parameters of `trials` rows as values again: the inverse of `coded`, from columns `parameter.NAME`."""
+    result = {}
+    for name, dimension in space.items():
+        column = columns[f"parameter.{name}"]
+        if isinstance(dimension, Choice) and isinstance(dimension.values[0], str):
+            result[name] = dimension.at(column)
+        else:
+            result[name] = column
+    return result

@@ -1,0 +1,1 @@
+"""What a run says, gathered once as values: one file per subject."""

@@ -1,0 +1,1 @@
+"""What lies on disk below every room: segments, self-checking documents, locks, content-addressed blobs."""

@@ -1,0 +1,234 @@
+"""Segments: append-only columnar files, one frame per step.
+
+A segment is a table that grows. Its rows come frame by frame; names, dtypes and trailing shapes of its columns
+are fixed by its first frame. A segment called `trials` lives in `segments/trials.000000.seg`, then `.000001.seg`
+and so on: a part that has reached `part_bytes` is closed and the next one begun.
+
+A part is a schema record followed by frames. All integers are little-endian, all sizes multiples of 8:
+
+    head    32 bytes   tag (8 bytes), a (u64), b (u64), length of the body (u64)
+    body               schema (tag `LSSCHEM1`, a = part number): canonical JSON, padded with spaces
+                       frame  (tag `LSFRAME1`, a = step, b = rows): the columns one after the other, C order,
+                       little-endian, each padded with zero bytes to a multiple of 8
+    seal    32 bytes   schema: BLAKE3(head, body); frame: BLAKE3(head, digest), where `digest` is
+                       `core.hashing.digest_columns` of the frame's columns
+
+The journal holds the same `digest` for the step, so a large payload is hashed once, and a frame is tied to its
+step by the journal and to its place by its head. Text columns are refused: code them as integers.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import numpy as np
+from blake3 import blake3
+
+from lockstep.core import canonical, files
+from lockstep.core.errors import DataError, IntegrityError
+from lockstep.core.hashing import digest_columns
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.storage.columns import Columns
+
+HEAD: Final = struct.Struct("<8sQQQ")
+SCHEMA_TAG: Final = b"LSSCHEM1"
+FRAME_TAG: Final = b"LSFRAME1"
+SEAL_BYTES: Final = 32
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_PART: Final = re.compile(r"([a-z][a-z0-9_-]{0,63})\.([0-9]{6})\.seg")
+_KINDS: Final = "biuf"
+
+Record = tuple[bytes, memoryview, bytes]
+"""Head, body and seal."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One step's columns of one segment. `digest` is the one in the journal; the arrays are read-only."""
+
+    step: int
+    rows: int
+    digest: str
+    columns: dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Names, little-endian dtypes and trailing shapes of a segment's columns, in order."""
+
+    columns: tuple[tuple[str, str, tuple[int, ...]], ...]
+
+    @classmethod
+    def of(cls, columns: Columns) -> Schema:
+        """The schema of a frame."""
+        return cls(
+            tuple((name, _little(array).str, tuple(int(n) for n in array.shape[1:])) for name, array in columns.items())
+        )
+
+    def sizes(self, rows: int) -> list[int]:
+        """Unpadded bytes of each column in a frame of `rows` rows."""
+        return [rows * np.dtype(dtype).itemsize * _product(shape) for _, dtype, shape in self.columns]
+
+    def body_length(self, rows: int) -> int:
+        """Bytes of the body of a frame of `rows` rows."""
+        return sum(padded(size) for size in self.sizes(rows))
+
+    def split(self, body: memoryview, rows: int) -> dict[str, NDArray[Any]]:
+        """The columns in the body of a frame, as views. Raises ValueError when the padding is not zero."""
+        result, offset = {}, 0
+        for (name, dtype, shape), size in zip(self.columns, self.sizes(rows), strict=True):
+            count = rows * _product(shape)
+            array = np.frombuffer(body, dtype=dtype, count=count, offset=offset) if count else np.empty(0, dtype)
+            result[name] = array.reshape((rows, *shape))
+            result[name].flags.writeable = False
+            if any(body[offset + size : offset + padded(size)]):
+                raise ValueError("padding is not zero")
+            offset += padded(size)
+        return result
+
+
+def part_path(folder: Path, name: str, part: int) -> Path:
+    """The file of one part of a segment."""
+    return folder / f"{name}.{part:06d}.seg"
+
+
+def segment_parts(folder: Path) -> dict[str, list[int]]:
+    """Part numbers found in a segment folder, by segment name, both sorted; other files are ignored."""
+    found: dict[str, list[int]] = {}
+    if folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            match = _PART.fullmatch(path.name)
+            if match:
+                found.setdefault(match[1], []).append(int(match[2]))
+    return found
+
+
+def checked_columns(name: str, columns: Columns) -> dict[str, NDArray[Any]]:
+    """The columns as C-ordered little-endian arrays. Raises DataError."""
+    if not _NAME.fullmatch(name):
+        raise DataError(
+            "a segment's name is a lower-case letter, then at most 63 lower-case letters, digits, '_' or '-'; "
+            f"found {name!r}"
+        )
+    arrays: dict[str, NDArray[Any]] = {}
+    for column, value in columns.items():
+        array = np.asarray(value)
+        if array.dtype.kind not in _KINDS or array.dtype.itemsize > 8 or array.ndim < 1:
+            raise DataError(
+                f"segment {name!r}, column {column!r}: columns are arrays of booleans, integers or floats of up to 64 "
+                f"bits, rows along the first axis; found dtype {array.dtype}, shape {array.shape}. "
+                "Code text as integers."
+            )
+        arrays[column] = np.ascontiguousarray(array, dtype=_little(array))
+    rows = {column: array.shape[0] for column, array in arrays.items()}
+    if len(set(rows.values())) != 1:
+        raise DataError(f"segment {name!r}: one frame has one number of rows in every column; found {rows}")
+    return arrays
+
+
+def _little(array: NDArray[Any]) -> np.dtype[Any]:
+    return array.dtype.newbyteorder("<")
+
+
+def _product(shape: Sequence[int]) -> int:
+    result = 1
+    for n in shape:
+        result *= n
+    return result
+
+
+def padded(size: int) -> int:
+    """`size` rounded up to a multiple of 8."""
+    return -(-size // 8) * 8
+
+
+def frame_seal(head: bytes, digest: str) -> bytes:
+    """The seal of a frame with this head and this digest of its columns."""
+    return blake3(head + bytes.fromhex(digest)).digest()
+
+
+def schema_record(schema: Schema, name: str, part: int) -> bytes:
+    """The record that begins a part."""
+    body = canonical.dumps({"columns": schema.columns, "segment": name})
+    body += b" " * (padded(len(body)) - len(body))
+    head = HEAD.pack(SCHEMA_TAG, part, 0, len(body))
+    return head + body + blake3(head + body).digest()
+
+
+def damaged(path: Path, offset: int, what: str) -> IntegrityError:
+    """The error for bytes that are not those written."""
+    return IntegrityError(f"{path}: {what} at byte {offset}. It is not used; restore the file from a copy.")
+
+
+def read_record(handle: BinaryIO, path: Path, stop: int) -> Record | None:
+    """Head, body and seal of the record at the handle, or None when `stop` comes before its end (a torn tail)."""
+    offset = handle.tell()
+    if stop - offset < HEAD.size + SEAL_BYTES:
+        return None
+    head = handle.read(HEAD.size)
+    tag, _, _, length = HEAD.unpack(head)
+    if tag not in (SCHEMA_TAG, FRAME_TAG):
+        raise damaged(path, offset, "no record of a segment begins")
+    if stop - offset < HEAD.size + length + SEAL_BYTES:
+        return None
+    body = memoryview(handle.read(length))
+    seal = handle.read(SEAL_BYTES)
+    if len(body) != length or len(seal) != SEAL_BYTES:
+        raise damaged(path, offset, "the file became shorter while it was read")
+    return head, body, seal
+
+
+def has_schema(handle: BinaryIO, path: Path) -> bool:
+    """Whether the part is long enough for its schema record. Leaves the handle at the beginning."""
+    handle.seek(0)
+    head, size = handle.read(HEAD.size), path.stat().st_size
+    handle.seek(0)
+    return len(head) == HEAD.size and size >= HEAD.size + HEAD.unpack(head)[3] + SEAL_BYTES
+
+
+def read_schema(handle: BinaryIO, path: Path, name: str, part: int) -> Schema:
+    """The schema record that begins every part. Raises IntegrityError."""
+    size = path.stat().st_size
+    record = read_record(handle, path, size)
+    if record is None:
+        raise damaged(path, 0, f"the schema record is cut at length {size}, beginning")
+    head, body, seal = record
+    tag, number, _, _ = HEAD.unpack(head)
+    if tag != SCHEMA_TAG or seal != blake3(head + bytes(body)).digest():
+        raise damaged(path, 0, "the schema record does not match its digest")
+    value = canonical.loads(bytes(body))
+    if value["segment"] != name or number != part:
+        raise damaged(path, 0, f"this is part {number} of segment {value['segment']!r}, found in another's place")
+    return Schema(tuple((column, dtype, tuple(shape)) for column, dtype, shape in value["columns"]))
+
+
+def decode_frame(record: Record, schema: Schema, path: Path, offset: int) -> Frame:
+    """A verified frame. Raises IntegrityError."""
+    head, body, seal = record
+    tag, step, rows, length = HEAD.unpack(head)
+    try:
+        if tag != FRAME_TAG or schema.body_length(rows) != length:
+            raise ValueError("its head does not fit the schema")
+        columns = schema.split(body, rows)
+    except ValueError as error:
+        raise damaged(path, offset, f"a frame is damaged ({error})") from None
+    digest = digest_columns(columns)
+    if frame_seal(head, digest) != seal:
+        raise damaged(path, offset, f"the frame of step {step} does not match its digest")
+    return Frame(step, rows, digest, columns)
+
+
+def open_part(path: Path) -> BinaryIO:
+    """Open a part for reading. Raises DiskError."""
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise files.disk_error("read", path, error) from error

@@ -1,0 +1,324 @@
+"""Writing segments step by step, and reading them back verified. The format is told in `storage.segment_format`."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import numpy as np
+
+from lockstep.core import files
+from lockstep.core.errors import DataError, IntegrityError
+from lockstep.core.hashing import digest_columns
+from lockstep.storage.appending import append_whole
+from lockstep.storage.segment_format import (
+    FRAME_TAG,
+    HEAD,
+    SEAL_BYTES,
+    Frame,
+    Schema,
+    checked_columns,
+    damaged,
+    decode_frame,
+    frame_seal,
+    has_schema,
+    open_part,
+    padded,
+    part_path,
+    read_record,
+    read_schema,
+    schema_record,
+    segment_parts,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lockstep.storage.columns import Columns
+
+PART_BYTES: Final = 256 << 20
+_SMALL_FRAME: Final = 1 << 20
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """Where a segment ends: part number, bytes in that part, frames and rows in all parts."""
+
+    part: int
+    length: int
+    frames: int
+    rows: int
+
+    def to_json(self) -> list[int]:
+        """As canonical JSON."""
+        return [self.part, self.length, self.frames, self.rows]
+
+    @classmethod
+    def from_json(cls, value: Sequence[int]) -> Position:
+        """The inverse of `to_json`."""
+        part, length, frames, rows = value
+        return cls(part, length, frames, rows)
+
+
+START: Final = Position(part=0, length=0, frames=0, rows=0)
+
+
+class SegmentWriter:
+    """Appends frames to all segments of a run. One writer at a time; the run's lock sees to that."""
+
+    def __init__(self, folder: Path, *, part_bytes: int = PART_BYTES) -> None:
+        self._folder = folder
+        self._part_bytes = part_bytes
+        self._open: dict[str, files.AppendFile] = {}
+        self._schemas: dict[str, Schema] = {}
+        self._positions: dict[str, Position] = {}
+        self._unsynced: list[files.AppendFile] = []
+
+    @property
+    def positions(self) -> dict[str, Position]:
+        """Where each segment ends now."""
+        return dict(self._positions)
+
+    def continue_from(self, positions: Mapping[str, Position]) -> None:
+        """Cut every segment to a checkpoint's positions and go on from there. Raises DiskError, IntegrityError."""
+        for name, parts in segment_parts(self._folder).items():
+            end = positions.get(name)
+            # Backwards, so that a crash in between leaves a shorter segment, never one with a hole.
+            for part in reversed(parts):
+                path = part_path(self._folder, name, part)
+                if end is None or part > end.part:
+                    files.remove(path)
+                elif part == end.part and path.stat().st_size > end.length:
+                    files.truncate(path, end.length)
+        for name, end in positions.items():
+            path = part_path(self._folder, name, end.part)
+            found = path.stat().st_size if path.exists() else 0
+            if found != end.length:
+                raise IntegrityError(
+                    f"{path}: a checkpoint was written when it had {end.length} bytes, now it has {found}. "
+                    "Restore it from a copy, or train again."
+                )
+            with path.open("rb") as handle:
+                self._schemas[name] = read_schema(handle, path, name, end.part)
+            self._positions[name] = end
+
+    def append(self, step: int, name: str, columns: Columns) -> str:
+        """Append one step's columns; returns their digest for the journal. Raises DataError, DiskError.
+
+        Each column: numeric array (rows, ...), equal number of rows. The bytes are handed to the operating system.
+        """
+        arrays = checked_columns(name, columns)
+        schema = self._schema(name, arrays)
+        rows = next(iter(arrays.values())).shape[0]
+        digest = digest_columns(arrays)
+        head = HEAD.pack(FRAME_TAG, step, rows, schema.body_length(rows))
+        handle, before = self._part(name, schema)
+        append_whole(handle, _pieces(head, arrays, frame_seal(head, digest)))
+        self._positions[name] = Position(before.part, handle.length, before.frames + 1, before.rows + rows)
+        return digest
+
+    def sync(self) -> None:
+        """Force every frame appended so far to the device. Raises DiskError."""
+        for handle in (*self._unsynced, *self._open.values()):
+            handle.sync()
+        self.close_finished()
+
+    def close_finished(self) -> None:
+        """Close parts that were rolled over."""
+        while self._unsynced:
+            self._unsynced.pop().close()
+
+    def close(self) -> None:
+        """Close all files. What was appended stays appended."""
+        self.close_finished()
+        for handle in self._open.values():
+            handle.close()
+        self._open.clear()
+
+    def _schema(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> Schema:
+        schema = Schema.of(arrays)
+        known = self._schemas.get(name)
+        if known is None:
+            self._schemas[name] = schema
+            return schema
+        if known != schema:
+            raise DataError(
+                f"segment {name!r}: columns, dtypes and trailing shapes are fixed by its first frame as "
+                f"{known.columns}; found {schema.columns}. Put other columns into a segment of their own."
+            )
+        return known
+
+    def _part(self, name: str, schema: Schema) -> tuple[files.AppendFile, Position]:
+        """The open part to append to, its schema record written, and the position before the frame."""
+        position = self._positions.get(name, START)
+        handle = self._open.get(name)
+        # Only lengths decide where a part ends, so that an interrupted run has the same parts as another.
+        if position.length >= self._part_bytes:
+            if handle is not None:
+                self._unsynced.append(handle)
+            handle, position = None, Position(position.part + 1, 0, position.frames, position.rows)
+        if handle is None:
+            files.make_folder(self._folder)
+            handle = self._open[name] = files.AppendFile(part_path(self._folder, name, position.part))
+        if handle.length == 0:
+            append_whole(handle, [schema_record(schema, name, position.part)])
+        return handle, position
+
+
+def _pieces(head: bytes, arrays: Mapping[str, NDArray[Any]], seal: bytes) -> Iterator[bytes | memoryview]:
+    """The bytes of a frame: one piece when it is small, so that it is one system call; else without copying."""
+    if sum(array.nbytes for array in arrays.values()) <= _SMALL_FRAME:
+        bodies = (array.tobytes() + bytes(padded(array.nbytes) - array.nbytes) for array in arrays.values())
+        yield b"".join([head, *bodies, seal])
+        return
+    yield head
+    for array in arrays.values():
+        if array.nbytes:
+            yield array.reshape(-1).view("u1").data
+        if padding := padded(array.nbytes) - array.nbytes:
+            yield bytes(padding)
+    yield seal
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Where a frame is: for the reader's index."""
+
+    step: int
+    rows: int
+    part: int
+    offset: int
+
+
+class SegmentReader:
+    """Reads segments back, verified frame by frame. Can be used while the run goes on: new frames are found at
+    each call without reading old ones again. A torn tail (a frame not yet whole) is not there yet.
+
+    With `stop_step` set, frames of that step and later are invisible: so a record of a finished run can be shown to
+    a training that is computed again from its middle.
+    """
+
+    def __init__(self, folder: Path, *, stop_step: int | None = None) -> None:
+        self._folder = folder
+        self.stop_step = stop_step
+        self._index: dict[str, list[_Entry]] = {}
+        self._next: dict[str, tuple[int, int]] = {}
+        self._schemas: dict[str, Schema] = {}
+
+    def names(self) -> list[str]:
+        """Names of the segments that have a frame, sorted."""
+        return [name for name in sorted(segment_parts(self._folder)) if self._visible(name, None, None)]
+
+    def rows(self, name: str) -> int:
+        """Rows so far; 0 for a segment that does not exist."""
+        return sum(entry.rows for entry in self._visible(name, None, None))
+
+    def frames(self, name: str, start: int | None = None, stop: int | None = None) -> Iterator[Frame]:
+        """Frames of the steps in [start, stop), in order. Raises IntegrityError, DiskError."""
+        handle, part, path = None, -1, self._folder
+        try:
+            for entry in self._visible(name, start, stop):
+                if handle is None or entry.part != part:
+                    if handle is not None:
+                        handle.close()
+                    part, path = entry.part, part_path(self._folder, name, entry.part)
+                    handle = open_part(path)
+                handle.seek(entry.offset)
+                record = read_record(handle, path, path.stat().st_size)
+                if record is None:
+                    raise damaged(path, entry.offset, "the frame is cut")
+                yield decode_frame(record, self._schemas[name], path, entry.offset)
+        finally:
+            if handle is not None:
+                handle.close()
+
+    def read(
+        self, name: str, columns: Sequence[str] | None = None, start: int | None = None, stop: int | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """The columns (all, or those named) of the steps in [start, stop), joined: {name: (rows, ...)}.
+
+        Memory: the columns asked for plus one frame. Empty for a segment that does not exist.
+        Raises IntegrityError, DiskError, and KeyError for a column that is not there.
+        """
+        entries = self._visible(name, start, stop)
+        if name not in self._schemas:
+            return {}
+        known = {column: (dtype, shape) for column, dtype, shape in self._schemas[name].columns}
+        wanted = list(known) if columns is None else list(columns)
+        total = sum(entry.rows for entry in entries)
+        joined = {column: np.empty((total, *known[column][1]), known[column][0]) for column in wanted}
+        row = 0
+        for frame in self.frames(name, start, stop):
+            for column in wanted:
+                joined[column][row : row + frame.rows] = frame.columns[column]
+            row += frame.rows
+        return joined
+
+    def latest(self, name: str, step: int) -> dict[str, NDArray[Any]]:
+        """The columns of the newest frame at or before `step`, for a segment that is written when something changes.
+
+        Empty where there is none. Raises IntegrityError, DiskError.
+        """
+        entries = self._visible(name, None, step + 1)
+        return self.read(name, start=entries[-1].step, stop=step + 1) if entries else {}
+
+    def _visible(self, name: str, start: int | None, stop: int | None) -> list[_Entry]:
+        self._scan(name)
+        entries = self._index.get(name, [])
+        if stop is None or (self.stop_step is not None and self.stop_step < stop):
+            stop = self.stop_step
+        low = 0 if start is None else bisect.bisect_left(entries, start, key=lambda entry: entry.step)
+        high = len(entries) if stop is None else bisect.bisect_left(entries, stop, key=lambda entry: entry.step)
+        return entries[low:high]
+
+    def _scan(self, name: str) -> None:
+        """Index the heads of frames that came since the last scan; bodies are skipped."""
+        part, offset = self._next.get(name, (0, 0))
+        while True:
+            path = part_path(self._folder, name, part)
+            if not path.exists():
+                return
+            size = path.stat().st_size
+            if size > offset:
+                with open_part(path) as handle:
+                    offset = self._scan_part(handle, path, name, part, offset, size)
+            self._next[name] = (part, offset)
+            if offset != size or offset == 0 or not part_path(self._folder, name, part + 1).exists():
+                return
+            part, offset = part + 1, 0
+
+    def _scan_part(self, handle: BinaryIO, path: Path, name: str, part: int, offset: int, size: int) -> int:
+        """Index the whole frames of one part from `offset`; returns where they end."""
+        if offset == 0:
+            if not has_schema(handle, path):
+                return 0  # it is being written
+            schema = read_schema(handle, path, name, part)
+            if self._schemas.setdefault(name, schema) != schema:
+                raise damaged(path, 0, "the schema is not that of the parts before")
+            offset = handle.tell()
+        entries = self._index.setdefault(name, [])
+        while size - offset >= HEAD.size + SEAL_BYTES:
+            handle.seek(offset)
+            tag, step, rows, length = HEAD.unpack(handle.read(HEAD.size))
+            if tag != FRAME_TAG or length != self._schemas[name].body_length(rows):
+                raise damaged(path, offset, "no frame of this segment begins")
+            if size - offset < HEAD.size + length + SEAL_BYTES:
+                break
+            if entries and step <= entries[-1].step:
+                # Either head may be the damaged one; the frame before is asked first, since it may lie in another file.
+                self._require_whole(name, entries[-1])
+                raise damaged(path, offset, f"step {step} follows step {entries[-1].step}")
+            entries.append(_Entry(step, rows, part, offset))
+            offset += HEAD.size + length + SEAL_BYTES
+        return offset
+
+    def _require_whole(self, name: str, entry: _Entry) -> None:
+        path = part_path(self._folder, name, entry.part)
+        with open_part(path) as handle:
+            handle.seek(entry.offset)
+            record = read_record(handle, path, path.stat().st_size)
+            if record is not None:
+                decode_frame(record, self._schemas[name], path, entry.offset)

@@ -1,0 +1,84 @@
+"""A verdict as a value: what may be said of a result, in one form for every kind of training.
+
+    decision   ACCEPT, CAUTION or REJECT; None where nothing was judged, or nothing can be
+    sentence   the one sentence that a person reads first
+    reasons    why, each a sentence or a phrase of its own
+    evidence   the figures behind it, by name
+
+It stands in a run's summary under "verdict". `Verdict.of_summary` also reads the forms of older runs.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+
+class Decision(enum.StrEnum):
+    """What to do with a result. REJECT cannot be activated; CAUTION needs more evidence first."""
+
+    ACCEPT = "ACCEPT"
+    CAUTION = "CAUTION"
+    REJECT = "REJECT"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """See the module's docstring."""
+
+    sentence: str
+    decision: Decision | None = None
+    reasons: tuple[str, ...] = ()
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a summary holds it; the inverse of `from_json`."""
+        return {
+            "decision": None if self.decision is None else str(self.decision),
+            "sentence": self.sentence,
+            "reasons": list(self.reasons),
+            "evidence": dict(self.evidence),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Verdict:
+        """The verdict that `to_json` wrote. Raises KeyError, ValueError for anything else."""
+        decision = value["decision"]
+        return cls(
+            decision=None if decision is None else Decision(decision),
+            sentence=value["sentence"],
+            reasons=tuple(value["reasons"]),
+            evidence=dict(value["evidence"]),
+        )
+
+    @classmethod
+    def of_summary(cls, summary: Mapping[str, Any]) -> Verdict | None:
+        """The verdict of a run's summary, whichever release wrote it; None where the kind judges nothing.
+
+        Before there was one form, a search wrote None, a network {"sentence", "beats_all", "beats", "does_not_beat"},
+        and an agent wrote "sentence" and "beats_baselines" beside its other figures.
+        """
+        value = summary.get("verdict")
+        if isinstance(value, Mapping) and "decision" in value:
+            return cls.from_json(value)
+        if isinstance(value, Mapping):
+            evidence = {name: item for name, item in value.items() if name != "sentence"}
+            return cls(decision=beats_all(value["beats_all"]), sentence=value["sentence"], evidence=evidence)
+        if "beats_baselines" in summary:
+            return cls(decision=beats_all(summary["beats_baselines"]), sentence=summary["sentence"])
+        if "verdict" in summary:
+            return NOT_JUDGED
+        return None
+
+
+def beats_all(beats: bool) -> Decision:
+    """The decision where a result was compared with plain baselines on one held-out part, and with nothing else.
+
+    Beating all of them on one stretch of one market is no proof, so it never says more than CAUTION.
+    """
+    return Decision.CAUTION if beats else Decision.REJECT
+
+
+NOT_JUDGED: Final = Verdict(sentence="not judged yet (the best of many trials always looks good)")

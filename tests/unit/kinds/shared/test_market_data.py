@@ -1,0 +1,135 @@
+"""Candles of a search: loaded, cleaned, pinned by digest, and restored from the snapshot alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.unit.kinds.builders import spec_of
+
+import lockstep as ls
+from lockstep.core.errors import DataError, InputError
+from lockstep.kinds.shared import market_data
+from lockstep.kinds.shared.market_data import Pinned
+from lockstep.runs.kind import PrepareContext
+from lockstep.strategies.inputs import EventSeries, HigherTimeframe, OwnCandles
+
+
+def pinned(
+    home: Path, declared: dict[str, Any] | None = None, objects: dict[str, Any] | None = None, **data: Any
+) -> Pinned:
+    context = PrepareContext(home=home, base=home, python_objects=objects or {})
+    market = data.pop("market", {})
+    return market_data.pin(spec_of(data={"last": None, **data}, market=market), declared or {}, context)
+
+
+def write_csv(path: Path, candles: ls.Candles, names: str = "timestamp,open,high,low,close,volume") -> Path:
+    columns = zip(*(candles.columns()[name].tolist() for name in candles.columns()), strict=True)
+    path.write_text("\n".join([names, *(",".join(map(repr, row)) for row in columns)]))
+    return path
+
+
+def test_the_sample_is_pinned_and_restored_from_its_snapshot_alone(tmp_path: Path) -> None:
+    first = pinned(tmp_path)
+    again = market_data.restore(first.body(), tmp_path / "snapshots")
+    assert first.body()["digest"] == ls.sample_candles().digest
+    assert again.body() == first.body()
+    assert again.candles == first.candles
+
+
+def test_last_keeps_the_most_recent_bars(tmp_path: Path) -> None:
+    assert pinned(tmp_path, last=100).candles == ls.sample_candles().tail(100)
+
+
+def test_a_file_gives_the_same_data_as_the_sample_it_was_written_from(tmp_path: Path) -> None:
+    candles = ls.sample_candles().head(300)
+    write_csv(tmp_path / "candles.csv", candles, "when,open,high,low,close,volume")
+    found = pinned(tmp_path, source="file", path="candles.csv", columns={"timestamp": "when"})
+    assert found.candles.digest == candles.digest
+    assert found.origin == {"source": "file", "path": str(tmp_path / "candles.csv")}
+
+
+def test_cleaning_happens_before_pinning_and_is_told(tmp_path: Path) -> None:
+    candles = ls.sample_candles().head(400)
+    flat = candles.columns()["volume"].copy()
+    flat[:40] = 0.0
+    columns = {**candles.columns(), "volume": flat}
+    objects = {"data.candles": ls.Candles.from_arrays(**columns, timeframe="1h")}
+    found = pinned(tmp_path, objects=objects, source="python", filter={"filter_flat_candles": False})
+    assert len(found.candles) == 360
+    assert found.origin["cleaning"]["removed_count"] == 40
+    assert "cleaning removed 40 of 400 candles" in found.notes
+    assert len(pinned(tmp_path, objects=objects, source="python", filter="disabled").candles) == 400
+
+
+def test_a_database_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"databases come with a later version.*Export the candles"):
+        pinned(tmp_path, source="database")
+
+
+def test_candles_given_in_python_have_to_be_given_again(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="give them again"):
+        pinned(tmp_path, source="python")
+    with pytest.raises(DataError, match=r"are ls\.Candles; found list"):
+        pinned(tmp_path, objects={"data.candles": []}, source="python")
+
+
+def test_the_sample_is_not_taken_for_another_market(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r'the bundled sample is EUR/USD 1h; found market\.symbol = "BTC/USDT"'):
+        pinned(tmp_path, market={"symbol": "BTC/USDT"})
+    with pytest.raises(DataError, match=r'market\.timeframe = "5m", but the candles have bars of 1h'):
+        pinned(tmp_path, market={"timeframe": "5m"})
+
+
+def test_one_candle_is_too_few(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="at least 2 candles; found 1"):
+        pinned(tmp_path, last=1)
+
+
+def test_labels_travel_with_the_run_because_the_result_shows_them(tmp_path: Path) -> None:
+    given = ls.Candles.from_arrays(**ls.sample_candles().head(50).columns(), timeframe="1h", symbol="A/B", exchange="x")
+    first = pinned(tmp_path, objects={"data.candles": given}, source="python")
+    again = market_data.restore(first.body(), tmp_path / "snapshots")
+    assert (again.candles.symbol, again.candles.exchange) == ("A/B", "x")
+
+
+def test_a_snapshot_of_another_bar_length_is_not_taken_for_this_runs_own(tmp_path: Path) -> None:
+    body = pinned(tmp_path, last=50).body()
+    with pytest.raises(DataError, match="holds bars of 1h, but the run was made with bars of 5m"):
+        market_data.restore({**body, "timeframe_ms": 300_000}, tmp_path / "snapshots")
+
+
+def test_further_series_come_from_files_or_python_and_are_pinned_too(tmp_path: Path) -> None:
+    write_csv(tmp_path / "other.csv", ls.sample_candles().head(200))
+    declared = {"other": OwnCandles(), "higher": HigherTimeframe("4h")}
+    found = pinned(tmp_path, declared, inputs={"other": {"path": "other.csv"}})
+    assert found.inputs["other"].digest == ls.sample_candles().head(200).digest
+    assert set(found.inputs) == {"other"}  # the higher timeframe is built from the base candles
+    again = market_data.restore(found.body(), tmp_path / "snapshots")
+    assert again.inputs["other"] == found.inputs["other"]
+    given = pinned(tmp_path, declared, {"data.inputs": {"other": ls.sample_candles().head(200)}})
+    assert given.body() == found.body()
+
+
+def test_a_series_that_is_missing_or_that_nobody_asked_for_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"reads the further series 'other': add \[data.inputs.other\]"):
+        pinned(tmp_path, {"other": OwnCandles()})
+    with pytest.raises(InputError, match="the event series 'news', which a training cannot pin yet"):
+        pinned(tmp_path, {"news": EventSeries("surprise")})
+    with pytest.raises(InputError, match=r"\[data.inputs.spare\]: nothing reads an input of that name"):
+        pinned(tmp_path, {}, inputs={"spare": {"path": "other.csv"}})
+
+
+def test_dropped_rows_are_told(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "bad.csv", ls.sample_candles().head(50))
+    lines = path.read_text().splitlines()
+    lines[10] = lines[10].rsplit(",", 1)[0] + ",-5.0"
+    path.write_text("\n".join(lines))
+    with pytest.raises(DataError, match="volume"):
+        pinned(tmp_path, source="file", path="bad.csv")
+    found = pinned(tmp_path, source="file", path="bad.csv", on_bad="drop")
+    assert len(found.candles) == 49
+    assert any("1 dropped" in note for note in found.notes)
+    assert np.all(found.candles.volume >= 0)

@@ -1,0 +1,174 @@
+"""What a training takes, told by every gradient kind before it starts: near the truth, and without a large network."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from tests.unit.episodes.episode_markets import SYMBOL, collected
+from tests.unit.kinds import cnn_builders
+from tests.unit.kinds.replay_agent import test_kind as test_replay_agent
+
+from lockstep.kinds.classifier import data as classifier_data
+from lockstep.kinds.classifier import kind as classifier
+from lockstep.kinds.cnn import kind as cnn
+from lockstep.kinds.cnn_episodes import kind as episodes
+from lockstep.kinds.replay_agent import kind as replay_agent
+from lockstep.kinds.shared import rehearsal
+from lockstep.runs.checkpoint import CheckpointPolicy, thin
+from lockstep.runs.kind import Kind, PrepareContext, Prepared
+from lockstep.runs.spec import load_spec, resolve
+
+SQUARE = """
+import torch
+from torch import nn
+
+class Square(nn.Module):
+    def __init__(self, features, classes, width=8):
+        super().__init__()
+        self.scale = float(torch.ones(3).sum())  # a number, which a tensor on the meta device has not
+        self.body, self.head = nn.Linear(features, width), nn.Linear(width, classes)
+
+    def forward(self, x):
+        return self.head(self.scale * self.body(x))
+"""
+
+
+def slow_at_first(slow: int, seconds: float, steps: int) -> Iterator[int]:
+    for step in range(steps):
+        time.sleep(seconds if step < slow else 0.001)
+        yield step
+
+
+def test_the_steps_that_compile_are_not_timed() -> None:
+    """Two steps of 200 ms, then 1 ms each: a mean over six would say 67 ms."""
+    assert rehearsal.seconds_per_step(slow_at_first(2, 0.2, 10)) == pytest.approx(0.001, abs=0.004)
+
+
+def test_one_slow_step_among_many_does_not_count_for_all() -> None:
+    def hiccup() -> Iterator[int]:
+        for step in range(12):
+            time.sleep(0.2 if step == 4 else 0.001)
+            yield step
+
+    assert rehearsal.seconds_per_step(hiccup()) == pytest.approx(0.001, abs=0.004)
+
+
+def test_slow_steps_are_timed_for_about_a_second_and_short_trainings_by_what_they_have() -> None:
+    began = time.perf_counter()
+    assert rehearsal.seconds_per_step(slow_at_first(99, 0.3, 99)) == pytest.approx(0.3, rel=0.2)
+    assert time.perf_counter() - began < 3.0
+    assert rehearsal.seconds_per_step(slow_at_first(1, 0.05, 1)) == pytest.approx(0.05, rel=0.5)
+    assert rehearsal.seconds_per_step(iter(())) is None
+
+
+@pytest.mark.parametrize(("each", "seconds"), [(1, 3.0), (1 << 20, 95.0), (1 << 31, None), (200 << 20, 1e5), (7, 1e6)])
+def test_the_checkpoints_told_are_those_that_stay(each: int, seconds: float | None) -> None:
+    """A checkpoint every 30 s and one at the end, thinned as a store thins them."""
+    policy = CheckpointPolicy()
+    written = 100 if seconds is None else 1 + int(seconds / policy.interval_s)
+    stay: list[tuple[int, int]] = []
+    for step in range(min(written, 200)):
+        stay.append((step, each))
+        gone = thin(stay, policy.keep, policy.keep_bytes)
+        stay = [item for item in stay if item[0] not in gone]
+    assert policy.bytes_kept(each, seconds) == pytest.approx(sum(size for _, size in stay), rel=0.06)
+
+
+def test_the_memory_of_a_process_is_not_that_of_the_one_that_started_it() -> None:
+    """A child of a process that holds 600 MB; the kernel's ru_maxrss says 600 MB of it as well."""
+    held = np.ones(600_000_000, np.uint8)
+    script = "from lockstep.kinds.shared.rehearsal import peak_bytes; print(peak_bytes())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert 1e6 < int(done.stdout) < 300e6 < held.nbytes
+
+
+def estimated(kind: Kind, home: Path, tables: dict[str, Any], **objects: Any) -> Prepared:
+    spec = resolve(kind.spec_model, load_spec({"kind": kind.name, **tables}))
+    return kind.prepare(spec, PrepareContext(home=home, base=home, python_objects=objects, estimate_only=True))
+
+
+def large_cnn(home: Path) -> Prepared:
+    """Window 8 with filters 4: the layer before the heads reads few numbers, so `hidden` is what counts."""
+    tables = cnn_builders.values(network={"parameters": {"filters": [4, 4, 4], "hidden": 100_000_000}})
+    return estimated(cnn.KIND, home, tables, **{"data.candles": cnn_builders.candles_of()})
+
+
+def large_episodes(home: Path) -> Prepared:
+    tables = {"episodes": {"symbol": SYMBOL}, "network": {"parameters": {"filters": [4, 4, 4], "hidden": 100_000_000}}}
+    return estimated(episodes.KIND, home, tables, **{episodes.GIVEN: collected(200)})
+
+
+def large_agent(home: Path) -> Prepared:
+    tables = {**test_replay_agent.SMALL, "agent": {"hidden": [32_000, 32_000]}}
+    return estimated(replay_agent.KIND, home, tables, **{"data.candles": test_replay_agent.market()})
+
+
+def large_keras(home: Path) -> Prepared:
+    """Images of 1,601 a side leave 99 x 99 x 64 numbers for the dense layer of 128."""
+    if importlib.util.find_spec("keras") is None:
+        pytest.skip("Keras is not installed")
+    images = np.zeros((4, 1601, 1601, 1), np.float32)
+    images[::2] = 1.0
+    given = {classifier_data.GIVEN: (images, np.arange(4) % 2)}
+    tables = {"training": {"test_size": 0.0, "validation_split": 0.0, "epochs": 1}}
+    return estimated(classifier.KERAS_KIND, home, tables, **given)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "parameters"),
+    [(large_cnn, 1e9), (large_episodes, 1e9), (large_agent, 1e9), (large_keras, 80e6)],
+)
+def test_an_estimate_allocates_no_large_network(
+    tmp_path: Path, prepare: Callable[[Path], Prepared], parameters: float
+) -> None:
+    """A billion float32 would be 4 GB, with moments and gradient 16; libraries are some 100 MB."""
+    before = rehearsal.peak_bytes()
+    prepared = prepare(tmp_path)
+    assert rehearsal.peak_bytes() - before < 600e6
+    told = prepared.estimate
+    assert told is not None
+    assert told.memory_bytes is not None
+    assert told.memory_bytes > 4 * 4 * parameters
+    assert told.disk_bytes is not None
+    assert told.disk_bytes > 3 * 4 * parameters
+    assert told.seconds is None
+    assert told.steps is not None
+    assert rehearsal.UNTIMED in prepared.notes
+
+
+def test_a_constructor_that_computes_with_numbers_is_estimated_and_trained_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "square.py").write_text(SQUARE)
+    given = {classifier_data.GIVEN: (np.eye(3, dtype=np.float32)[np.arange(30) % 3], np.arange(30) % 3)}
+    tables = {"network": {"name": "square.py:Square"}, "training": {"epochs": 1}}
+    prepared = estimated(classifier.KIND, tmp_path, tables, **given)
+    assert prepared.estimate is not None
+    assert prepared.estimate.seconds is not None
+    assert any(note.startswith("59 trained parameters") for note in prepared.notes), "3 x 8 + 8 + 8 x 3 + 3"
+
+
+@pytest.mark.parametrize("form", ["cnn", "agent", "episodes"])
+def test_the_memory_told_holds_what_the_process_has_anyway(tmp_path: Path, form: str) -> None:
+    """Python, torch and numba are some hundred MB before the first weight."""
+    found = {
+        "cnn": lambda: cnn_builders.prepared_from(tmp_path),
+        "agent": lambda: test_replay_agent.prepared_of(test_replay_agent.market(), tmp_path),
+        "episodes": lambda: estimated(
+            episodes.KIND, tmp_path, {"episodes": {"symbol": SYMBOL}}, **{episodes.GIVEN: collected(200)}
+        ),
+    }[form]()
+    assert found.estimate is not None
+    assert found.estimate.memory_bytes is not None
+    assert found.estimate.memory_bytes > 100e6
+    assert found.estimate.seconds is not None
+    assert 0.0 < found.estimate.seconds < 60.0

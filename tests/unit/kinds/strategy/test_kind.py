@@ -1,0 +1,164 @@
+"""The kind itself: what prepare says and refuses, restore, and the examples that come with the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.kinds.builders import folder_of, plan_from, prepared_from
+
+from lockstep.clusters.in_process import InProcessExecutor
+from lockstep.core.errors import DataError, LookAheadError, SpaceError, StrategyError
+from lockstep.kinds.strategy.kind import KIND
+from lockstep.kinds.strategy.plan import Plan
+from lockstep.kinds.strategy.spec import StrategySpec
+from lockstep.runs.kind import PrepareContext, Prepared, RunContext
+from lockstep.runs.spec import identity_body, load_spec, resolve
+
+EXAMPLES = Path(__file__).parents[4] / "examples"
+PEEKING = """
+import numpy as np
+import lockstep as ls
+
+
+class Peeks(ls.Strategy):
+    parameters = {"n": (5, 20)}
+
+    def signals(self, view, params):
+        side = np.zeros(len(view), np.int8)
+        side[:-1] = view.close[1:] > view.close[:-1] * 1.0005
+        stop, target = view.close * 0.99, view.close * 1.01
+        return ls.Signals(side=side, stop=stop, target=target)
+"""
+
+
+def run(prepared: Prepared, home: Path) -> dict[str, Any]:
+    training = KIND.training(prepared, RunContext(executor=InProcessExecutor(), home=home))
+    for _ in training.steps():
+        pass
+    return dict(training.finish().summary)
+
+
+def test_prepare_fills_in_the_space_and_the_names(tmp_path: Path) -> None:
+    prepared = prepared_from(tmp_path, strategy={"space": None, "parameters": {"reversal_candles": 2}})
+    spec = prepared.spec
+    assert isinstance(spec, StrategySpec)
+    assert spec.strategy.name == "LIQUIDITY_SWEEP"
+    assert spec.strategy.space is not None
+    assert "reversal_candles" not in spec.strategy.space
+    assert list(spec.strategy.space) == sorted(spec.strategy.space)
+    assert len(spec.strategy.space) == 8  # nine, less the fixed one
+
+
+def test_restore_ends_in_the_same_plan_as_prepare_and_gives_the_same_result(tmp_path: Path) -> None:
+    prepared = prepared_from(tmp_path)
+    folder = folder_of(prepared, tmp_path / "run")
+    spec = resolve(StrategySpec, load_spec(folder.read("spec")))
+    restored = KIND.restore(spec, folder, PrepareContext(home=tmp_path))
+    assert identity_body(restored.spec) == identity_body(prepared.spec)
+    assert restored.data == prepared.data
+    assert restored.code.body() == prepared.code.body()
+    assert run(restored, tmp_path) == run(prepared, tmp_path)
+
+
+def test_a_missing_snapshot_is_said_where_it_would_be_used(tmp_path: Path) -> None:
+    prepared = prepared_from(tmp_path)
+    folder = folder_of(prepared, tmp_path / "run")
+    for path in (tmp_path / "snapshots").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match="there is no such snapshot"):
+        KIND.restore(prepared.spec, folder, PrepareContext(home=tmp_path))
+
+
+def test_the_estimate_is_told_and_never_hashed(tmp_path: Path) -> None:
+    one, other = (prepared_from(tmp_path) for _ in range(2))
+    assert one.estimate is not None
+    assert one.estimate.steps == 3
+    assert one.estimate.seconds is not None
+    assert one.estimate.seconds > 0.0
+    assert one.estimate.disk_bytes == 24 * (8 * 37 + 1 + 8 * (2 * 16 + 4))
+    # The timings differ from run to run; what is hashed does not.
+    assert (identity_body(one.spec), one.data, one.code.body()) == (
+        identity_body(other.spec),
+        other.data,
+        other.code.body(),
+    )
+
+
+def test_a_strategy_that_reads_the_future_is_stopped_before_the_search(tmp_path: Path) -> None:
+    """R2.18."""
+    (tmp_path / "peeks.py").write_text(PEEKING)
+    context = PrepareContext(home=tmp_path, base=tmp_path)
+    with pytest.raises(LookAheadError, match="reads the future"):
+        prepared_from(tmp_path, context, strategy={"name": "peeks.py:Peeks", "space": None})
+
+
+def test_a_list_of_two_numbers_far_apart_is_asked_about(tmp_path: Path) -> None:
+    prepared = prepared_from(
+        tmp_path, strategy={"space": {"pierce_depth": [0.0001, 0.001], "reversal_candles": [1, 2]}}
+    )
+    hints = [note for note in prepared.notes if "two choices" in note]
+    assert hints == [
+        "pierce_depth has two choices, 0.0001 and 0.001; if a range was meant, write "
+        "pierce_depth = { low = 0.0001, high = 0.001 }"
+    ]
+
+
+def test_notes_of_data_and_proposer_are_told(tmp_path: Path) -> None:
+    prepared = prepared_from(tmp_path, search={"optimizer": "sobol", "n_iterations": 20})
+    assert any("1,500 bars of 1h" in note for note in prepared.notes)
+    assert any("powers of two" in note for note in prepared.notes)
+
+
+@pytest.mark.parametrize(
+    ("tables", "error", "message"),
+    [
+        ({"strategy": {"space": {"depth": [0.1, 0.2]}}}, StrategyError, "depth: LIQUIDITY_SWEEP has no such parameter"),
+        ({"strategy": {"parameters": {"depth": 1}}}, SpaceError, "no parameter 'depth'"),
+        ({"strategy": {"parameters": {"key_level_lookback": 1.5}}}, SpaceError, "whole number"),
+        ({"search": {"optimizer": "grid"}}, SpaceError, "'pierce_depth': a grid needs finitely many values"),
+        ({"validation": {"holdout_bars": 1499}}, DataError, "leaves 1 of 1500 candles"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused_before_anything_is_searched(
+    tmp_path: Path, tables: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        plan_from(tmp_path, **tables)
+
+
+def example(name: str, home: Path, *overrides: str) -> Prepared:
+    path = EXAMPLES / name
+    spec = resolve(StrategySpec, load_spec(path, overrides), source=str(path))
+    return KIND.prepare(spec, PrepareContext(home=home, base=path.parent))
+
+
+def test_the_first_example_has_at_least_thirty_percent_valid_trials(tmp_path: Path) -> None:
+    summary = run(example("liquidity_sweep.toml", tmp_path), tmp_path)
+    assert summary["trials"]["total"] == 1000
+    assert summary["trials"]["valid"] >= 0.30 * 1000
+    assert summary["holdout"]["bars"] == 1200
+
+
+def test_the_crypto_example_runs_on_a_file_and_searches_the_specifications_ranges(tmp_path: Path) -> None:
+    """R2.16: its space is the strategy's own."""
+    file = EXAMPLES.parent / "../shared/data/binance/BTCUSDT-5m.parquet"
+    if not file.exists():
+        pytest.skip("needs ../shared/data")
+    overrides = (
+        f"data.path={file.resolve()}",
+        "data.last=20000",
+        "search.n_iterations=200",
+        "validation.holdout_bars=2000",
+    )
+    prepared = example("btc_5m.toml", tmp_path, *overrides)
+    plan = prepared.payload
+    assert isinstance(plan, Plan)
+    assert dict(plan.space) == {name: plan.strategy.space[name] for name in sorted(plan.strategy.space)}
+    assert (prepared.data["symbol"], prepared.data["timeframe_ms"]) == ("BTC/USDT", 300_000)
+
+
+def test_the_crypto_example_says_which_file_it_misses(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"BTCUSDT-5m\.parquet"):
+        example("btc_5m.toml", tmp_path, "data.path=BTCUSDT-5m.parquet")
