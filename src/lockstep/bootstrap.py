@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lockstep.episodes.book import EpisodeBook
     from lockstep.learning.gradients.sessions import Sessions
     from lockstep.market.candles import Candles
-    from lockstep.market.quality import QualityReport
+    from lockstep.market.quality_report import QualityReport
     from lockstep.runs.executor import Executor
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.kind import Prepared

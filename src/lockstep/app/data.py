@@ -19,7 +19,7 @@ from lockstep.market.snapshot import SUFFIX, open_snapshot, snapshot_path, write
 
 if TYPE_CHECKING:
     from lockstep.market.candles import Candles
-    from lockstep.market.quality import QualityReport
+    from lockstep.market.quality_report import QualityReport
 
 SAMPLE = "sample"
 _DIGEST_START = 8

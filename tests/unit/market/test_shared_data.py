@@ -10,7 +10,8 @@ from lockstep.market.candles import Candles
 from lockstep.market.checks import Rule, format_time
 from lockstep.market.gaps import find_gaps
 from lockstep.market.load import load_candles, load_with_report, read_bars
-from lockstep.market.quality import QualityReport, quality_report
+from lockstep.market.quality import quality_report
+from lockstep.market.quality_report import QualityReport
 from lockstep.market.resampling import resample
 from lockstep.market.snapshot import open_snapshot, write_snapshot
 
