@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lockstep.core.errors import DataError
-from lockstep.episodes.book import EpisodeBook, package_marks
+from lockstep.episodes.book import EpisodeBook
 from lockstep.episodes.outcomes import (
     Action,
     OutcomeRules,
@@ -40,6 +40,7 @@ from lockstep.episodes.packages.stream import PackageBuilder
 from lockstep.episodes.report import CollectionReport
 from lockstep.episodes.shelf import HeldPackages
 from lockstep.episodes.store import INDEX, PACKAGES
+from lockstep.episodes.table import package_marks
 from lockstep.market.candles import Candles
 from lockstep.market.orderbook import DepthFeed, DepthMessage, Trades
 

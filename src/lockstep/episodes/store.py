@@ -4,11 +4,11 @@
     columns/<generation>/   segment `episodes` (the columns of `DTYPES`, lengths of texts), segments of the texts' bytes
     packages/               a store of packages (`episodes.packages.store`)
 
-`save_book` writes a new generation, then `book.json` at once, then removes the old one: a crash leaves the book as it
-was or as it is now. `open_book` checks every byte of the columns; packages are checked when they are read.
+`save_table` writes a new generation, then `book.json` at once, then removes the old one: a crash leaves the book as it
+was or as it is now. `open_table` checks every byte of the columns; packages are checked when they are read.
 
 A book is a copy of its folder. Several may be open at once, while a market is collected and networks are trained on
-it: `save_book` adds what others have counted meanwhile, and refuses where they added or settled episodes, which it
+it: `save_table` adds what others have counted meanwhile, and refuses where they added or settled episodes, which it
 would undo.
 """
 
@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from blake3 import blake3
@@ -27,7 +26,6 @@ from numpy.typing import NDArray
 
 from lockstep.core import canonical, files
 from lockstep.core.errors import DataError, DiskError, IntegrityError, RefusedError
-from lockstep.episodes.book import EpisodeBook
 from lockstep.episodes.columns import DTYPES, TEXTS
 from lockstep.episodes.packages.batch import PackageBatch
 from lockstep.episodes.packages.features import FEATURES, STATE
@@ -35,6 +33,7 @@ from lockstep.episodes.packages.layout import PackageLayout
 from lockstep.episodes.packages.package import ModelInputPackage, PackageRules
 from lockstep.episodes.packages.store import PackageStore, PackageWriter
 from lockstep.episodes.report import CollectionReport
+from lockstep.episodes.table import EpisodeTable
 from lockstep.storage.documents import document_bytes, parse_document
 from lockstep.storage.lock import Words, locked
 from lockstep.storage.segments import SegmentReader, SegmentWriter
@@ -53,27 +52,10 @@ _LOCK_WORDS: Final = Words("a book of episodes", "Try again when it is done.")
 _ANY: Final = PackageRules(min_completeness=0.0)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Kept:
-    """What a folder holds of a book: where, which generation, and what others may change meanwhile.
-
-    counts      training counts as they were, int64 (n,)
-    validated   settled episodes
-    """
-
-    folder: Path
-    generation: int
-    counts: NDArray[np.int64]
-    validated: int
-
-    @classmethod
-    def of(cls, book: EpisodeBook, folder: Path, generation: int) -> Kept:
-        """As `book` is now."""
-        counts, settled = book.column("training_count").copy(), book.column("outcome_validated")
-        return cls(folder=folder.absolute(), generation=generation, counts=counts, validated=int(settled.sum()))
+Table = TypeVar("Table", bound=EpisodeTable)
 
 
-def save_book(book: EpisodeBook, folder: Path) -> None:
+def save_table(book: EpisodeTable, folder: Path) -> None:
     """Keep `book` in `folder`: at once, whole, or not at all. Packages that are not there yet are added.
 
     Afterwards the book's packages are those of the folder, read from disk when they are asked for. Training counts that
@@ -91,43 +73,43 @@ def save_book(book: EpisodeBook, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def changing(folder: Path) -> Iterator[EpisodeBook]:
+def changing(folder: Path, empty: Callable[[], Table]) -> Iterator[Table]:
     """The book of a folder that nobody else writes meanwhile; saved at the end, unless an error ends it.
 
-    Raises what `open_book` and `save_book` raise.
+    Raises what `open_table` and `save_table` raise.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no book of episodes here. Check the path.")
     with locked(folder, _LOCK_WORDS, patience_s=_PATIENCE_S):
-        book = open_book(folder)
+        book = open_table(folder, empty)
         yield book
         _save(book, folder)
 
 
-def _join(book: EpisodeBook, folder: Path) -> None:
+def _join(book: EpisodeTable, folder: Path) -> None:
     """Take over what others counted since the book was opened. Raises RefusedError, DataError."""
-    index, kept = folder / INDEX, book.kept
+    index, opened = folder / INDEX, book.generation
     if not index.exists():
         return
-    if kept is None or kept.folder != folder.absolute():
+    if opened is None or opened.folder != folder.absolute():
         raise DataError(
             f"{folder}: the folder holds another book. Choose an empty one, or open that book and add to it."
         )
-    if _index(folder)["generation"] == kept.generation:
+    if _index(folder)["generation"] == opened.number:
         return
-    other = open_book(folder)
-    now = Kept.of(other, folder, 0)
-    if now.counts.shape != kept.counts.shape or now.validated != kept.validated:
+    other = open_table(folder, EpisodeTable)
+    now = other.in_folder(folder, 0)
+    if now.counts.shape != opened.counts.shape or now.validated != opened.validated:
         raise RefusedError(
             f"{folder}: another process added or settled episodes since this book was opened: {len(now.counts)} "
-            f"episodes, {now.validated} settled; then {len(kept.counts)} and {kept.validated}. Saving would undo that. "
-            "Open the book again and repeat the change."
+            f"episodes, {now.validated} settled; then {len(opened.counts)} and {opened.validated}. Saving would undo "
+            "that. Open the book again and repeat the change."
         )
-    book.parts()[0]["training_count"][: len(kept.counts)] += now.counts - kept.counts
+    book.parts()[0]["training_count"][: len(opened.counts)] += now.counts - opened.counts
     book.sessions |= other.sessions
 
 
-def _save(book: EpisodeBook, folder: Path) -> None:
+def _save(book: EpisodeTable, folder: Path) -> None:
     _put_packages(book, folder)
     generation = 1 + max((int(path.name) for path in _generations(folder)), default=0)
     target = folder / _COLUMNS / str(generation)
@@ -143,14 +125,14 @@ def _save(book: EpisodeBook, folder: Path) -> None:
         "sessions": sorted(book.sessions),
     }
     files.write_atomic(folder / INDEX, document_bytes(_DOCUMENT, body))
-    book.kept = Kept.of(book, folder, generation)
+    book.generation = book.in_folder(folder, generation)
     for old in _generations(folder):
         if old != target:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def open_book(folder: Path) -> EpisodeBook:
-    """The book that `save_book` kept.
+def open_table(folder: Path, empty: Callable[[], Table]) -> Table:
+    """The book that `save_table` wrote; `empty` makes the table that is filled.
 
     Raises:
         DataError: There is no book in the folder.
@@ -159,7 +141,7 @@ def open_book(folder: Path) -> EpisodeBook:
     while True:
         body = _index(folder)
         try:
-            return _opened(folder, body)
+            return _opened(folder, body, empty())
         except (DiskError, IntegrityError, FileNotFoundError) as error:
             # Saved by another process meanwhile: the columns that were being read are gone.
             if _index(folder)["generation"] != body["generation"]:
@@ -183,8 +165,7 @@ def _index(folder: Path) -> dict[str, Any]:
     return body
 
 
-def _opened(folder: Path, body: Mapping[str, Any]) -> EpisodeBook:
-    book = EpisodeBook()
+def _opened(folder: Path, body: Mapping[str, Any], book: Table) -> Table:
     for symbol in body["symbols"]:
         book.symbol_code(symbol)
     chain = _read_columns(book, folder / _COLUMNS / str(body["generation"]))
@@ -203,7 +184,7 @@ def _opened(folder: Path, body: Mapping[str, Any]) -> EpisodeBook:
     if body["report"] is not None:
         book.report = CollectionReport.from_json(body["report"])
     book.sessions.update(body.get("sessions", ()))
-    book.kept = Kept.of(book, folder, body["generation"])
+    book.generation = book.in_folder(folder, body["generation"])
     return book
 
 
@@ -211,7 +192,7 @@ def _generations(folder: Path) -> list[Path]:
     return [path for path in (folder / _COLUMNS).glob("*") if path.name.isdecimal()]
 
 
-def _write_columns(book: EpisodeBook, target: Path) -> str:
+def _write_columns(book: EpisodeTable, target: Path) -> str:
     numbers, *texts = book.parts()
     shutil.rmtree(target, ignore_errors=True)
     files.make_folder(target)
@@ -232,7 +213,7 @@ def _write_columns(book: EpisodeBook, target: Path) -> str:
     return chain
 
 
-def _read_columns(book: EpisodeBook, target: Path) -> str:
+def _read_columns(book: EpisodeTable, target: Path) -> str:
     """Fill an empty book frame by frame; the chain over what was found."""
     reader, chain = SegmentReader(target), _EMPTY_CHAIN
     texts = {name: reader.frames(name) for name in TEXTS}
@@ -253,7 +234,7 @@ def _linked(chain: str, frame: int, digests: Mapping[str, str]) -> str:
     return str(blake3(bytes.fromhex(chain) + canonical.dumps({"digests": dict(digests), "frame": frame})).hexdigest())
 
 
-def _put_packages(book: EpisodeBook, folder: Path) -> None:
+def _put_packages(book: EpisodeTable, folder: Path) -> None:
     """All packages of the book on the folder's shelf, those in memory after those that are there."""
     home = folder / PACKAGES
     if isinstance(book.shelf, PackageStore) and book.shelf.folder.absolute() == home.absolute() and not book.loose:
@@ -280,7 +261,7 @@ def _put_packages(book: EpisodeBook, folder: Path) -> None:
     book.shelve(PackageStore(home))
 
 
-def _copy(book: EpisodeBook, rows: NDArray[np.int64], writer: PackageWriter, moved: NDArray[np.int64]) -> None:
+def _copy(book: EpisodeTable, rows: NDArray[np.int64], writer: PackageWriter, moved: NDArray[np.int64]) -> None:
     """The packages of these rows to another store, a piece at a time; where each went into `moved`."""
     for start in range(0, rows.size, _FRAME):
         part = rows[start : start + _FRAME]

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lockstep import bootstrap
 from lockstep.core.errors import InputError
-from lockstep.episodes.book import EpisodeBook
-from lockstep.episodes.store import INDEX, changing
+from lockstep.episodes.book import EpisodeBook, changing
+from lockstep.episodes.store import INDEX
 from lockstep.kinds.cnn_episodes.kind import BOOK_FOLDER
 
 if TYPE_CHECKING:

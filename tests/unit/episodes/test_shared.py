@@ -16,9 +16,8 @@ from tests.unit.episodes.test_episode import scored
 
 from lockstep.core.errors import DataError, IntegrityError, RefusedError
 from lockstep.episodes import store as episodes_store
-from lockstep.episodes.book import EpisodeBook
+from lockstep.episodes.book import EpisodeBook, changing
 from lockstep.episodes.collect import EpisodeCollector, collect_episodes
-from lockstep.episodes.store import changing
 from lockstep.storage.lock import Words, locked
 
 
@@ -98,7 +97,7 @@ def test_a_book_is_read_whole_while_another_process_saves_it(tmp_path: Path) -> 
     code = (
         "from lockstep.episodes.book import EpisodeBook\n"
         f"book = EpisodeBook.open({str(tmp_path)!r})\n"
-        "for _ in range(60):\n    book.count_rows([0])\n    book.save(book.kept.folder)\n"
+        "for _ in range(60):\n    book.count_rows([0])\n    book.save(book.generation.folder)\n"
     )
     writer = subprocess.Popen([sys.executable, "-c", code])
     seen = []

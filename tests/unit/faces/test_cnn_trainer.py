@@ -23,10 +23,9 @@ import lockstep as ls
 from lockstep import bootstrap
 from lockstep.bootstrap import store_at
 from lockstep.core.errors import DataError, InputError, IntegrityError, NetworkError
-from lockstep.episodes.book import EpisodeBook
+from lockstep.episodes.book import EpisodeBook, changing
 from lockstep.episodes.collect import collect_episodes
 from lockstep.episodes.outcomes import Action, TrainingOutcome
-from lockstep.episodes.store import changing
 from lockstep.faces.cnn_trainer import CNNTrainer
 from lockstep.kinds.cnn_episodes import data as episodes_data
 from lockstep.learning.gradients.record import CNNTrainingStep, SessionRecord
