@@ -39,9 +39,9 @@ def cache_folder(room: str) -> Path | None:
     sources = [path for name in ROOMS_WITH_KERNELS[:reach] for path in sorted((package / name).rglob("*.py"))]
     # Every file, not only those with kernels: a constant imported from anywhere becomes part of the compiled code.
     digest = blake3_hex("".join(blake3_hex(path.read_bytes()) for path in sources).encode())
-    given = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    chosen = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
     try:
-        base = Path(given) if given else Path.home() / ".cache"
+        base = Path(chosen) if chosen else Path.home() / ".cache"
         folder = base / "lockstep" / "kernels" / digest[:24]
         folder.mkdir(parents=True, exist_ok=True)  # a cache, not a result: nothing is lost with it
     except (OSError, RuntimeError):

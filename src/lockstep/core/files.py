@@ -128,16 +128,16 @@ def make_new_folder(path: Path) -> Path:
     """
     make_folder(path.parent)
     for number in itertools.count(1):
-        wanted = path if number == 1 else path.with_name(f"{path.name}_{number}")
+        candidate = path if number == 1 else path.with_name(f"{path.name}_{number}")
         try:
-            fs.mkdir_new(wanted)
-            fs.fsync_folder(wanted.parent)
+            fs.mkdir_new(candidate)
+            fs.fsync_folder(candidate.parent)
         except FileExistsError:
             continue
         except OSError as error:
-            raise disk_error("create the folder", wanted, error) from error
+            raise disk_error("create the folder", candidate, error) from error
         break
-    return wanted
+    return candidate
 
 
 def temporary_path(path: Path) -> Path:

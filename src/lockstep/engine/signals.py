@@ -46,9 +46,9 @@ class Signals:
         at = np.flatnonzero(side)
         object.__setattr__(self, "side", side)
         for name in ("stop", "target", "trail"):
-            given = getattr(self, name)
-            if given is not None:
-                array = _column(name, given, n, np.float64)
+            column = getattr(self, name)
+            if column is not None:
+                array = _column(name, column, n, np.float64)
                 _check_at(name, array, at, ok=np.isfinite(array[at]), rule="is finite wherever side is not 0")
                 object.__setattr__(self, name, array)
         if self.trail is not None:
@@ -62,8 +62,8 @@ class Signals:
         return int(self.side.size)
 
 
-def _side(given: ArrayLike) -> NDArray[np.int8]:
-    array = np.asarray(given)
+def _side(values: ArrayLike) -> NDArray[np.int8]:
+    array = np.asarray(values)
     if array.ndim != 1:
         raise StrategyError(f"signals: side has one value per bar, shape (n_bars,); found shape {array.shape}")
     if array.dtype == np.int8:
@@ -83,8 +83,8 @@ def _side(given: ArrayLike) -> NDArray[np.int8]:
     return side
 
 
-def _column(name: str, given: ArrayLike, n: int, dtype: type) -> NDArray[Any]:
-    array = np.asarray(given)
+def _column(name: str, values: ArrayLike, n: int, dtype: type) -> NDArray[Any]:
+    array = np.asarray(values)
     if array.shape != (n,):
         raise StrategyError(
             f"signals: {name} has one value per bar, as side has: shape ({n},); found shape {array.shape}"
@@ -106,8 +106,8 @@ def _check_at(name: str, array: NDArray[Any], at: NDArray[np.intp], *, ok: NDArr
         )
 
 
-def _time_limit(given: ArrayLike, n: int, at: NDArray[np.intp]) -> NDArray[np.int32] | int:
-    array = np.asarray(given)
+def _time_limit(values: ArrayLike, n: int, at: NDArray[np.intp]) -> NDArray[np.int32] | int:
+    array = np.asarray(values)
     if array.dtype.kind not in "iu":
         raise StrategyError(f"signals: time_limit counts bars, so it is an integer; found dtype {array.dtype}")
     top = np.iinfo(np.int32).max

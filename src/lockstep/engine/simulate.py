@@ -135,8 +135,8 @@ def simulate_entries(
         raise ValueError(f"a simulation has entries of one set; found {batch.sets}")
     ends = block_ends(market.size, execution.blocks)
     walked = run_batch(market, walk_terms(market, costs, execution), batch, ends)
-    made = int(walked.trade_offsets[1])
-    trades = trades_of(walked.when[:, :made], walked.money[:, :made], at_close=execution.at_close)
+    trade_count = int(walked.trade_offsets[1])
+    trades = trades_of(walked.when[:, :trade_count], walked.money[:, :trade_count], at_close=execution.at_close)
     equity = equity_curve(market.bars.close, trades, initial_capital=execution.initial_capital, fee_rate=costs.fee_rate)
     return Simulation(
         trades=trades,

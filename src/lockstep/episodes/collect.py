@@ -110,8 +110,8 @@ def collect_episodes(
             newest = np.searchsorted(base.close_time + plan.latency_ms, batch.timestamp, side="right") - 1
             rows, actions, good = intake.take(batch)
             book = intake.book
-            found = settle_outcomes(book.column("created_at")[rows], actions, prices, measure)
-            intake.settle(rows, found)
+            settled = settle_outcomes(book.column("created_at")[rows], actions, prices, measure)
+            intake.settle(rows, settled)
             book.set_pivots(rows, pivot_class[newest[good]])
         return intake.finished()
 
@@ -218,8 +218,8 @@ class EpisodeCollector:
         side = self.plan.pivot_side
         if len(self._bars) <= side:
             return
-        found, known = pivots(np.array([row for row, _ in self._bars]), side)
-        kinds = found[known == len(self._bars) - 1, 2]
+        turns, bars = pivots(np.array([row for row, _ in self._bars]), side)
+        kinds = turns[bars == len(self._bars) - 1, 2]
         rows = self._bars[-1 - side][1]
         if rows:
             self.book.set_pivots(rows, np.full(len(rows), _class_of(kinds)))
@@ -258,30 +258,32 @@ class _Intake:
         self._packages += len(own)
         # Fields are counted, not shares added: the mean is then the same however packages came.
         self._present += sum(int(np.count_nonzero(column)) for column in own.present().values())
-        kept = own.take(good)
-        said = {name: np.asarray(column) for name, column in self._predict(kept).items()} if len(kept) else {}
-        actions = _actions(said, len(kept))
-        self._rapid += int(np.count_nonzero(kept.is_rapid_change))
-        rows = np.arange(len(self.book), len(self.book) + len(kept))
-        names, values = list(said), [column.tolist() for column in said.values()]
+        admitted = own.take(good)
+        predictions = (
+            {name: np.asarray(column) for name, column in self._predict(admitted).items()} if len(admitted) else {}
+        )
+        actions = _actions(predictions, len(admitted))
+        self._rapid += int(np.count_nonzero(admitted.is_rapid_change))
+        rows = np.arange(len(self.book), len(self.book) + len(admitted))
+        names, values = list(predictions), [column.tolist() for column in predictions.values()]
         self.book.add_columns(
-            [f"{self._plan.symbol}@{moment}" for moment in kept.timestamp.tolist()],
-            self._columns(kept, first),
+            [f"{self._plan.symbol}@{moment}" for moment in admitted.timestamp.tolist()],
+            self._columns(admitted, first),
             [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)] if names else [],
         )
         return rows, actions, good
 
-    def _columns(self, kept: PackageBatch, first: int) -> dict[str, NDArray[Any]]:
-        n = len(kept)
-        if kept.digest is None:
+    def _columns(self, admitted: PackageBatch, first: int) -> dict[str, NDArray[Any]]:
+        n = len(admitted)
+        if admitted.digest is None:
             raise RuntimeError("packages that were kept are hashed")
         return {
             "symbol": np.full(n, self.book.symbol_code(self._plan.symbol)),
             "package": first + np.arange(n),
-            "package_mark": package_marks(kept.digest),
-            "created_at": kept.timestamp,
-            "completeness": kept.completeness(),
-            "is_rapid_change": kept.is_rapid_change,
+            "package_mark": package_marks(admitted.digest),
+            "created_at": admitted.timestamp,
+            "completeness": admitted.completeness(),
+            "is_rapid_change": admitted.is_rapid_change,
             "training_count": np.zeros(n, np.int64),
             "actual_profit": np.zeros(n),
             "profitability_score": np.zeros(n),
@@ -292,13 +294,13 @@ class _Intake:
             "pivot_class": np.full(n, -1),
         }
 
-    def settle(self, rows: Int, found: Outcomes) -> None:
+    def settle(self, rows: Int, outcomes: Outcomes) -> None:
         """Enter the outcomes of rows, as far as they are known."""
-        known = found.outcome_validated
+        validated = outcomes.outcome_validated
         names = ("actual_profit", "profitability_score", "optimal_action", "is_profitable", "outcome_validated")
-        columns = {name: getattr(found, name)[known] for name in (*names, "market_return")}
-        self.book.settle_rows(rows[known], columns)
-        self._lapsed += int(np.count_nonzero(found.status == Status.LAPSED))
+        columns = {name: getattr(outcomes, name)[validated] for name in (*names, "market_return")}
+        self.book.settle_rows(rows[validated], columns)
+        self._lapsed += int(np.count_nonzero(outcomes.status == Status.LAPSED))
 
     def finished(self, *, lapsed: int = 0) -> EpisodeBook:
         """The book with its report; in a folder it is saved."""
@@ -334,24 +336,24 @@ def _plan(candles: Mapping[str, Candles], symbol: str | None) -> PackagePlan:
     return PackagePlan(symbol=name, timeframes=tuple(candles))
 
 
-def _actions(said: Mapping[str, NDArray[Any]], count: int) -> Int:
+def _actions(predictions: Mapping[str, NDArray[Any]], count: int) -> Int:
     if count == 0:
         return np.empty(0, np.int64)
-    if "action" not in said or any(column.shape != (count,) for column in said.values()):
-        shapes = {name: column.shape for name, column in said.items()}
+    if "action" not in predictions or any(column.shape != (count,) for column in predictions.values()):
+        shapes = {name: column.shape for name, column in predictions.items()}
         raise DataError(f"a predictor gives columns ({count},) by name, `action` among them; found {shapes}.")
-    return said["action"].astype(np.int64)
+    return predictions["action"].astype(np.int64)
 
 
 def _pivot_classes(bars: Candles, plan: PackagePlan) -> NDArray[np.int8]:
     """What each bar became, int8 (n,): see `TrainingEpisode.pivot_class`; -1 for the last ones, not known yet."""
     columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
-    found, known = pivots(np.stack([column.astype(np.float64) for column in columns], axis=1), plan.pivot_side)
+    turns, confirmed = pivots(np.stack([column.astype(np.float64) for column in columns], axis=1), plan.pivot_side)
     classes = np.full(len(bars), _NEITHER, np.int8)
-    bar = known - plan.pivot_side
+    bar = confirmed - plan.pivot_side
     high, low = np.zeros(len(bars), np.bool_), np.zeros(len(bars), np.bool_)
-    high[bar[found[:, 2] > 0.0]] = True
-    low[bar[found[:, 2] < 0.0]] = True
+    high[bar[turns[:, 2] > 0.0]] = True
+    low[bar[turns[:, 2] < 0.0]] = True
     classes[high & ~low], classes[low & ~high] = _HIGH, _LOW
     classes[max(0, len(bars) - plan.pivot_side) :] = -1
     return classes

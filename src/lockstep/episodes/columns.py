@@ -129,9 +129,9 @@ class RowsById:
         row = self._recent.get(episode_id, -1)
         if row >= 0 or not self._hashes.size:
             return row
-        wanted = _hash(episode_id)
-        at = int(np.searchsorted(self._hashes, wanted))
-        while at < self._hashes.shape[0] and self._hashes[at] == wanted:
+        digest = _hash(episode_id)
+        at = int(np.searchsorted(self._hashes, digest))
+        while at < self._hashes.shape[0] and self._hashes[at] == digest:
             row = int(self._rows[at])
             if self._ids.encoded(row) == episode_id:
                 return row
@@ -143,10 +143,10 @@ class RowsById:
 
         Raises DataError for one that is taken, and then nothing has changed.
         """
-        given = dict(zip(episode_ids, range(first, first + len(episode_ids)), strict=True))
-        taken = next(iter(given.keys() & self._recent.keys()), None)
-        if len(given) < len(episode_ids):
-            taken = next(one for place, one in enumerate(episode_ids) if given[one] != first + place)
+        rows = dict(zip(episode_ids, range(first, first + len(episode_ids)), strict=True))
+        taken = next(iter(rows.keys() & self._recent.keys()), None)
+        if len(rows) < len(episode_ids):
+            taken = next(one for place, one in enumerate(episode_ids) if rows[one] != first + place)
         if taken is None and self._hashes.size:
             # All at once: a search for each would cost more than everything else together.
             hashes = np.fromiter(map(_hash, episode_ids), np.uint64, len(episode_ids))
@@ -155,9 +155,9 @@ class RowsById:
             taken = next((episode_ids[place] for place in alike if self.find(episode_ids[place]) >= 0), None)
         if taken is not None:
             raise DataError(f"an episode's id is unique; {taken.decode()!r} is taken. Choose another, or another book.")
-        if len(self._recent) + len(given) > _RECENT:
+        if len(self._recent) + len(rows) > _RECENT:
             self._merge()
-        self._recent |= given
+        self._recent |= rows
 
     def _merge(self) -> None:
         hashes = np.fromiter(map(_hash, self._recent), np.uint64, len(self._recent))

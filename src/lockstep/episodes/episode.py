@@ -133,8 +133,8 @@ class TrainingEpisode:
 
     def with_outcome(self, outcome: TrainingOutcome, market_return: float | None = None) -> TrainingEpisode:
         """With what became of it, and the priority that follows. Raises RefusedError where that is settled already."""
-        known = self.market_return if market_return is None else market_return
-        return replace(self, outcome=self.outcome.replaced_by(outcome), market_return=known)
+        move = self.market_return if market_return is None else market_return
+        return replace(self, outcome=self.outcome.replaced_by(outcome), market_return=move)
 
     def trained(self, times: int = 1) -> TrainingEpisode:
         """After being trained on, which lowers its priority."""

@@ -278,30 +278,34 @@ def settle_outcomes(
     Raises:
         DataError: Lengths differ, or an action is none.
     """
-    made, action = np.asarray(times, np.int64), np.asarray(actions, np.int64)
-    if made.ndim != 1 or made.shape != action.shape or (previous is not None and len(previous) != made.shape[0]):
-        raise DataError(f"every prediction has a time and an action; found shapes {made.shape} and {action.shape}.")
+    moments, action = np.asarray(times, np.int64), np.asarray(actions, np.int64)
+    if (
+        moments.ndim != 1
+        or moments.shape != action.shape
+        or (previous is not None and len(previous) != moments.shape[0])
+    ):
+        raise DataError(f"every prediction has a time and an action; found shapes {moments.shape} and {action.shape}.")
     if np.any((action < Action.SELL) | (action > Action.BUY)):
         raise DataError("an action is 0 (SELL), 1 (HOLD) or 2 (BUY); found another.")
-    count, due = prices.time.shape[0], made + rules.horizon_ms
-    enter = np.searchsorted(prices.time, made, side="right")
+    count, due = prices.time.shape[0], moments + rules.horizon_ms
+    enter = np.searchsorted(prices.time, moments, side="right")
     leave = np.searchsorted(prices.time, due, side="left")
-    known = np.append(prices.time, np.iinfo(np.int64).max)
+    price_time = np.append(prices.time, np.iinfo(np.int64).max)
     reached = leave < count
-    in_time = (known[leave] <= due + rules.max_delay_ms) & (known[enter] < due)
+    in_time = (price_time[leave] <= due + rules.max_delay_ms) & (price_time[enter] < due)
     validated = reached & in_time
     status = np.where(validated, Status.VALIDATED, np.where(reached, Status.LAPSED, Status.PENDING))
-    profit, score = np.zeros(made.shape[0]), np.zeros(made.shape[0])
-    optimal = np.full(made.shape[0], Action.HOLD, np.int8)
-    entry_ms, exit_ms = np.full(made.shape[0], -1, np.int64), np.full(made.shape[0], -1, np.int64)
-    move = np.full(made.shape[0], np.nan)
+    profit, score = np.zeros(moments.shape[0]), np.zeros(moments.shape[0])
+    optimal = np.full(moments.shape[0], Action.HOLD, np.int8)
+    entry_ms, exit_ms = np.full(moments.shape[0], -1, np.int64), np.full(moments.shape[0], -1, np.int64)
+    move = np.full(moments.shape[0], np.nan)
     rows, into, out = np.flatnonzero(validated), enter[validated], leave[validated]
     profit[rows], score[rows], optimal[rows], move[rows] = _measured(
         action[rows], prices.price[into], prices.price[out], rules
     )
     entry_ms[rows], exit_ms[rows] = prices.time[into], prices.time[out]
-    found: tuple[NDArray[Any], ...] = (status.astype(np.int8), profit, score, optimal, entry_ms, exit_ms, move)
-    columns: dict[str, Any] = dict(zip([item.name for item in fields(Outcomes)], found, strict=True))
+    values: tuple[NDArray[Any], ...] = (status.astype(np.int8), profit, score, optimal, entry_ms, exit_ms, move)
+    columns: dict[str, Any] = dict(zip([item.name for item in fields(Outcomes)], values, strict=True))
     if previous is None:
         return Outcomes(**columns)
     final = previous.status != Status.PENDING

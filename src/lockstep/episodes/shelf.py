@@ -87,16 +87,16 @@ class HeldPackages:
 
 def grouped(starts: list[int], stop: int, rows: ArrayLike) -> Iterator[tuple[int, Int, Int]]:
     """Rows by the piece that holds them: piece, places in `rows`, rows inside of the piece. Raises IndexError."""
-    wanted = np.asarray(rows, np.int64)
-    order = np.argsort(wanted, kind="stable")
-    ascending = wanted[order]
-    if wanted.size and (wanted.min() < 0 or wanted.max() >= stop):
-        raise IndexError(f"there are packages 0 to {stop - 1}; asked for {int(wanted.min())} to {int(wanted.max())}.")
+    numbers = np.asarray(rows, np.int64)
+    order = np.argsort(numbers, kind="stable")
+    ascending = numbers[order]
+    if numbers.size and (numbers.min() < 0 or numbers.max() >= stop):
+        raise IndexError(f"there are packages 0 to {stop - 1}; asked for {int(numbers.min())} to {int(numbers.max())}.")
     at = 0
     while at < order.shape[0]:
         piece = bisect.bisect_right(starts, int(ascending[at])) - 1
         end = starts[piece + 1] if piece + 1 < len(starts) else stop
         until = int(np.searchsorted(ascending, end, side="left"))
         places = order[at:until]
-        yield piece, places, wanted[places] - starts[piece]
+        yield piece, places, numbers[places] - starts[piece]
         at = until

@@ -272,10 +272,10 @@ def _copy(book: EpisodeTable, rows: NDArray[np.int64], writer: PackageWriter, mo
             moved[part[places]] = first + np.arange(len(batch))
 
 
-def _require_stored(stored: int, given: int, batch: PackageBatch) -> None:
-    if stored != given:
+def _require_stored(stored: int, total: int, batch: PackageBatch) -> None:
+    if stored != total:
         raise DataError(
-            f"{given - stored} of {given} packages from {int(batch.timestamp[0])} on may not be stored: their time or "
+            f"{total - stored} of {total} packages from {int(batch.timestamp[0])} on may not be stored: their time or "
             "bars are invalid. Leave their episodes out."
         )
 
@@ -300,6 +300,6 @@ def layout_of(packages: Sequence[ModelInputPackage]) -> PackageLayout:
     )
 
 
-def _names(known: tuple[str, ...], word: str, values: NDArray[Any] | None) -> tuple[str, ...]:
-    width = len(known) if values is None else values.shape[-1]
-    return known if width == len(known) else tuple(f"{word}_{index}" for index in range(width))
+def _names(names: tuple[str, ...], word: str, values: NDArray[Any] | None) -> tuple[str, ...]:
+    width = len(names) if values is None else values.shape[-1]
+    return names if width == len(names) else tuple(f"{word}_{index}" for index in range(width))

@@ -138,12 +138,12 @@ class EpisodeTable:
         if len(lengths) != 1:
             raise DataError(f"every episode has an id, predictions and all columns; found lengths {sorted(lengths)}.")
         try:
-            said = [canonical.dumps(item) for item in predictions]
+            encoded_predictions = [canonical.dumps(item) for item in predictions]
         except TypeError as error:
             raise DataError(f"predictions are numbers and text by name, as JSON has them: {error}.") from error
         self._rows.add(encoded, len(self))
         self._ids.extend(encoded)
-        self._predictions.extend(said)
+        self._predictions.extend(encoded_predictions)
         self._numbers.extend(columns, len(encoded))
 
     def symbol_code(self, symbol: str) -> int:

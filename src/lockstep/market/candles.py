@@ -271,8 +271,8 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
 def _column(values: ArrayLike, name: str, place: str) -> NDArray[Any]:
     """One column in its type, read-only. Raises DataError on what has no exact value of that type."""
     array = np.asarray(values)
-    wanted: type[np.generic] = np.int64 if name == "timestamp" else np.float64
-    if array.dtype == wanted and array.dtype.isnative:
+    dtype: type[np.generic] = np.int64 if name == "timestamp" else np.float64
+    if array.dtype == dtype and array.dtype.isnative:
         return _frozen(array)
     if array.dtype.kind == "u" and name == "timestamp" and array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise DataError(f"{place}: column 'timestamp' does not fit 64 signed bits; found {int(array.max())}.")
@@ -281,9 +281,9 @@ def _column(values: ArrayLike, name: str, place: str) -> NDArray[Any]:
         what = "whole milliseconds (int64)" if name == "timestamp" else "numbers (float64)"
         hint = "Convert it, or give the table to load_candles, which reads dates, seconds and text."
         if array.size == 0 and array.dtype.kind == "f":
-            return _frozen(array.astype(wanted))
+            return _frozen(array.astype(dtype))
         raise DataError(f"{place}: column {name!r} holds {what}; found dtype {array.dtype}. {hint}")
-    return _frozen(array.astype(wanted))
+    return _frozen(array.astype(dtype))
 
 
 def _check_shapes(columns: Mapping[str, NDArray[Any]], place: str) -> None:

@@ -72,11 +72,11 @@ class Defect:
     rule: Rule
     count: int
     row: int
-    found: str
+    evidence: str
 
     def __str__(self) -> str:
         rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
-        return f"{self.rule}: {rows}, first row {self.row} ({self.found})"
+        return f"{self.rule}: {rows}, first row {self.row} ({self.evidence})"
 
 
 def format_time(timestamp: int) -> str:
@@ -115,7 +115,7 @@ def bad_rows(columns: Mapping[str, NDArray[Any]], timeframe_ms: int | None) -> d
     step = np.diff(time)
     unsorted = np.zeros(n, dtype=np.bool_)
     unsorted[1:] = step < 0
-    found = {
+    rows_by_rule = {
         Rule.TIME_RANGE: (time < 0) | (time > MAX_TIMESTAMP),
         Rule.UNSORTED: unsorted,
         Rule.DUPLICATED: _repeated(time, ascending=not unsorted.any()),
@@ -125,8 +125,8 @@ def bad_rows(columns: Mapping[str, NDArray[Any]], timeframe_ms: int | None) -> d
         Rule.NEGATIVE_VOLUME: columns["volume"] < 0,
     }
     if timeframe_ms is not None:
-        found[Rule.OFF_GRID] = _off_grid(time, timeframe_ms)
-    return found
+        rows_by_rule[Rule.OFF_GRID] = _off_grid(time, timeframe_ms)
+    return rows_by_rule
 
 
 def _repeated(time: NDArray[np.int64], *, ascending: bool) -> NDArray[np.bool_]:
@@ -179,11 +179,11 @@ def find_defects(columns: Mapping[str, NDArray[Any]], timeframe_ms: int | None =
         count = int(np.count_nonzero(bad))
         if count:
             row = int(np.argmax(bad))
-            defects.append(Defect(rule=rule, count=count, row=row, found=_found(columns, rule, row)))
+            defects.append(Defect(rule=rule, count=count, row=row, evidence=_evidence(columns, rule, row)))
     return tuple(defects)
 
 
-def _found(columns: Mapping[str, NDArray[Any]], rule: Rule, row: int) -> str:
+def _evidence(columns: Mapping[str, NDArray[Any]], rule: Rule, row: int) -> str:
     text = row_text(columns, row)
     if rule is Rule.UNSORTED:
         return f"{text}, after {format_time(int(columns['timestamp'][row - 1]))}"
@@ -201,9 +201,9 @@ def describe_defects(
         timeframe_ms: As given to `find_defects`.
         place: Where the rows come from.
     """
-    found = bad_rows(columns, timeframe_ms)
+    rows_by_rule = bad_rows(columns, timeframe_ms)
     # A row may break several rules; it is counted once.
-    bad = int(np.count_nonzero(np.logical_or.reduce([found[defect.rule] for defect in defects])))
+    bad = int(np.count_nonzero(np.logical_or.reduce([rows_by_rule[defect.rule] for defect in defects])))
     rows = columns["timestamp"].shape[0]
     lines = [
         f"{place}: {bad:,} of {rows:,} row{'' if rows == 1 else 's'} break{'s' if bad == 1 else ''} "

@@ -46,7 +46,7 @@ class Reason(IntEnum):
         return self.name.lower()
 
 
-_KEPT: Final = (Reason.VALID, Reason.VALID_SINGLE_PRICE)
+_VALID: Final = (Reason.VALID, Reason.VALID_SINGLE_PRICE)
 
 
 class FewCandlesWarning(UserWarning):
@@ -88,11 +88,11 @@ class DataFilterConfig:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any] | None) -> DataFilterConfig:
         """The configuration of a JSON object or spec table; None gives the defaults. Unknown keys: DataError."""
-        known = [item.name for item in fields(cls)]
+        names = [item.name for item in fields(cls)]
         for key in values or {}:
-            if key not in known:
-                close = difflib.get_close_matches(str(key), known, n=1)
-                hint = f"Did you mean {close[0]!r}?" if close else f"Known are {', '.join(known)}."
+            if key not in names:
+                close = difflib.get_close_matches(str(key), names, n=1)
+                hint = f"Did you mean {close[0]!r}?" if close else f"Known are {', '.join(names)}."
                 raise DataError(f"data_filter_config has no key {key!r}. {hint}")
         return cls(**(values or {}))
 
@@ -200,17 +200,17 @@ class DataCleaner:
         keep = np.ones(n, dtype=np.bool_)
         if self.config.enable_filtering:
             reasons = classify(columns, self.config)
-            keep = np.isin(reasons, [int(reason) for reason in _KEPT])
-        kept = int(keep.sum())
-        statistics |= {"filtered_count": kept, "removed_count": n - kept, "removed_pct": (n - kept) / n * 100.0}
+            keep = np.isin(reasons, [int(reason) for reason in _VALID])
+        valid = int(keep.sum())
+        statistics |= {"filtered_count": valid, "removed_count": n - valid, "removed_pct": (n - valid) / n * 100.0}
         if self.config.enable_filtering:
             counts = {reason.label: int(np.count_nonzero(reasons == reason)) for reason in Reason}
             statistics["removal_breakdown"] = counts
             statistics["removal_breakdown_pct"] = {label: count / n * 100.0 for label, count in counts.items()}
-            statistics["data_quality_score"] = kept / n * 100.0
-        if kept < FEW_ROWS:
+            statistics["data_quality_score"] = valid / n * 100.0
+        if valid < FEW_ROWS:
             warnings.warn(
-                f"{kept} of {n:,} candles are left, fewer than {FEW_ROWS}. Backfill, or loosen data_filter_config.",
+                f"{valid} of {n:,} candles are left, fewer than {FEW_ROWS}. Backfill, or loosen data_filter_config.",
                 FewCandlesWarning,
                 stacklevel=2,
             )
@@ -244,7 +244,7 @@ class DataCleaner:
                 {
                     "timestamp": _time_of(data, row),
                     **values,
-                    "is_valid": reason in _KEPT,
+                    "is_valid": reason in _VALID,
                     "reason": reason.label,
                     "price_range": values["high"] - values["low"],
                     "price_movement_pct": float(movement[row]),
@@ -298,8 +298,8 @@ def _columns(data: Any) -> dict[str, NDArray[np.float64]]:
         raise DataError(f"the cleaner takes Candles or a pandas frame; found {type(data).__name__}.")
     missing = [name for name in _NEEDED if name not in data.columns]
     if missing:
-        found = ", ".join(map(str, data.columns))
-        raise DataError(f"the frame lacks columns {', '.join(missing)}; found {found}. Rename its columns.")
+        names = ", ".join(map(str, data.columns))
+        raise DataError(f"the frame lacks columns {', '.join(missing)}; found {names}. Rename its columns.")
     if len(data) == 0:
         raise DataError("the frame has no rows to clean. Load or backfill some.")
     try:

@@ -46,14 +46,14 @@ def lookback(timeframe: str, lookback_candles: int | None, lookback_days: float 
             stacklevel=3,
         )
     if lookback_candles is not None:
-        wanted = lookback_candles
+        bars = lookback_candles
     elif lookback_days is not None:
-        wanted = int(lookback_days * DAY_MS / parse_timeframe(timeframe))
+        bars = int(lookback_days * DAY_MS / parse_timeframe(timeframe))
     else:
-        wanted = DEFAULT_LOOKBACK
-    if wanted < 1:
-        raise DataError(f"a lookback is a positive number of candles; found {wanted}.")
-    return wanted
+        bars = DEFAULT_LOOKBACK
+    if bars < 1:
+        raise DataError(f"a lookback is a positive number of candles; found {bars}.")
+    return bars
 
 
 class DataCollector:
@@ -91,16 +91,16 @@ class DataCollector:
             DataError: The timeframe is not one of these; or there are fewer than 100 candles (backfill first).
         """
         check_timeframe(timeframe)
-        wanted = lookback(timeframe, lookback_candles, lookback_days)
+        bars = lookback(timeframe, lookback_candles, lookback_days)
         symbol, exchange = symbol.upper(), exchange.lower()
-        candles = self.source.candles(symbol=symbol, exchange=exchange, timeframe=timeframe, last=wanted + _WARMUP)
+        candles = self.source.candles(symbol=symbol, exchange=exchange, timeframe=timeframe, last=bars + _WARMUP)
         extra = {"atr": rolling_atr(candles.high, candles.low, candles.close, ATR_WINDOW)}
         for window in SMA_WINDOWS:
             extra[f"sma_{window}"] = sma(candles.close, window)
-        found = min(wanted, len(candles))
-        if found < LEAST_CANDLES:
+        count = min(bars, len(candles))
+        if count < LEAST_CANDLES:
             raise DataError(
-                f"{exchange} {symbol} {timeframe}: training needs at least {LEAST_CANDLES} candles; found {found}. "
+                f"{exchange} {symbol} {timeframe}: training needs at least {LEAST_CANDLES} candles; found {count}. "
                 "Backfill this market, or ask for a longer lookback."
             )
         return Candles(
@@ -115,7 +115,7 @@ class DataCollector:
             symbol=symbol,
             exchange=exchange,
             source=candles.source,
-        ).tail(wanted)
+        ).tail(bars)
 
     def fetch_ohlcv(
         self,

@@ -311,7 +311,7 @@ class _Side:
     """
 
     def __init__(self, sign: float, max_levels: int) -> None:
-        self._max_levels, self._known = max_levels, -np.inf
+        self._max_levels, self._edge = max_levels, -np.inf
         self._price = np.empty(_FIRST_CAPACITY)
         self._quantity = np.empty(_FIRST_CAPACITY)
         self.size = 0
@@ -324,14 +324,14 @@ class _Side:
     @property
     def beyond(self) -> bool:
         """Whether the best level lies where levels may be missing."""
-        return self.size > 0 and bool(self._price[self.size - 1] < self._known)
+        return self.size > 0 and bool(self._price[self.size - 1] < self._edge)
 
     def clear(self) -> None:
-        self.size, self._known = 0, -np.inf
+        self.size, self._edge = 0, -np.inf
 
     def reach(self) -> None:
         """Every level down to the worst one held is known."""
-        self._known = float(self._price[0]) if self.size else -np.inf
+        self._edge = float(self._price[0]) if self.size else -np.inf
 
     def best_levels(self, k: int) -> tuple[Float, Float]:
         rows = slice(self.size - k, self.size)
@@ -344,11 +344,11 @@ class _Side:
         self.size = int(set_levels(self._price, self._quantity, self.size, price * self._sign, quantity))
         if self.size > self._max_levels:
             # A quarter at once, so that it is seldom.
-            kept = self._max_levels - self._max_levels // 4
-            rows = slice(self.size - kept, self.size)
+            room = self._max_levels - self._max_levels // 4
+            rows = slice(self.size - room, self.size)
             self._price, self._quantity = self._price[rows].copy(), self._quantity[rows].copy()
-            self.size = kept
-            self._known = max(self._known, float(self._price[0]))
+            self.size = room
+            self._edge = max(self._edge, float(self._price[0]))
 
 
 def set_levels_python(held: Float, amounts: Float, size: int, price: Float, quantity: Float) -> int:
@@ -410,13 +410,13 @@ def replay_book(
     _each(np.diff(times) >= 0, "moments", "they never fall", "Sort them.", after=1)
     book, waiting = OrderBook(), deque(feed.messages())
     tops: list[Float | None] = []
-    known = np.full(times.shape[0], -1, np.int64)
+    last = np.full(times.shape[0], -1, np.int64)
     for i, moment in enumerate(times.tolist()):
         advance_book(book, waiting, moment - latency_ms)
         tops.append(book.top(levels))
         if tops[-1] is not None and book.time_ms is not None:
-            known[i] = book.time_ms
-    return tops, known, book.report()
+            last[i] = book.time_ms
+    return tops, last, book.report()
 
 
 def advance_book(book: OrderBook, waiting: deque[DepthMessage], exchange_ms: int) -> None:
@@ -474,14 +474,14 @@ def _columns_checked(record: Any, place: str, dtypes: dict[str, Any]) -> None:
     lengths = set()
     for item in fields(record):
         value = np.asarray(getattr(record, item.name))
-        wanted = np.dtype(dtypes.get(item.name, np.float64))
-        if value.ndim != 1 or not np.can_cast(value.dtype, wanted, "same_kind") or value.dtype.kind not in "biuf":
+        dtype = np.dtype(dtypes.get(item.name, np.float64))
+        if value.ndim != 1 or not np.can_cast(value.dtype, dtype, "same_kind") or value.dtype.kind not in "biuf":
             raise DataError(
-                f"{place}: column {item.name!r} is one-dimensional and holds {wanted}; found {value.dtype} "
+                f"{place}: column {item.name!r} is one-dimensional and holds {dtype}; found {value.dtype} "
                 f"{value.shape}. Convert it."
             )
-        column = np.array(value, wanted, order="C")
-        if wanted.kind == "f":
+        column = np.array(value, dtype, order="C")
+        if dtype.kind == "f":
             _each(np.isfinite(column), place, f"{item.name} is finite", "Leave the row out.")
         column.setflags(write=False)
         object.__setattr__(record, item.name, column)

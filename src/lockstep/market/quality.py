@@ -128,15 +128,15 @@ def _flat_and_silent(columns: Columns) -> tuple[NDArray[np.bool_], NDArray[np.bo
 
 
 def _changes(columns: Columns, gaps: tuple[Gap, ...], numbers: NDArray[np.int64]) -> list[SymbolChange]:
-    found = []
+    changes = []
     for gap in gaps:
         before, after = float(columns["close"][gap.row - 1]), float(columns["open"][gap.row])
         if gap.stop - gap.start < _CHANGE_GAP_MS or not (before > 0 and after > 0):
             continue
         ratio = after / before
         if ratio >= _CHANGE_RATIO or ratio <= 1 / _CHANGE_RATIO:
-            found.append(SymbolChange(gap=_renumbered(gap, numbers), ratio=ratio))
-    return found
+            changes.append(SymbolChange(gap=_renumbered(gap, numbers), ratio=ratio))
+    return changes
 
 
 def _jumps(columns: Columns, timeframe_ms: int, numbers: NDArray[np.int64]) -> tuple[Jump, ...]:

@@ -121,7 +121,7 @@ class QualityReport:
             "usable": self.usable,
             "score": self.score,
             "defects": [
-                {"rule": str(item.rule), "count": item.count, "first_row": item.row, "found": item.found}
+                {"rule": str(item.rule), "count": item.count, "first_row": item.row, "found": item.evidence}
                 for item in self.defects
             ],
             "bad_rows": self.bad_rows,

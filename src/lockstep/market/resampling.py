@@ -116,11 +116,11 @@ def asof_index(known_at: ArrayLike, decided_at: ArrayLike) -> NDArray[np.int64]:
             time of a decision is known to it.
         decided_at: int64 (n,), milliseconds UTC, any order.
     """
-    known = np.asarray(known_at, dtype=np.int64)
-    if np.any(np.diff(known) < 0):
-        row = int(np.argmax(np.diff(known) < 0)) + 1
+    available = np.asarray(known_at, dtype=np.int64)
+    if np.any(np.diff(available) < 0):
+        row = int(np.argmax(np.diff(available) < 0)) + 1
         raise DataError(f"times at which facts are known ascend; row {row} is earlier than the one before. Sort them.")
-    return np.searchsorted(known, np.asarray(decided_at, dtype=np.int64), side="right").astype(np.int64) - 1
+    return np.searchsorted(available, np.asarray(decided_at, dtype=np.int64), side="right").astype(np.int64) - 1
 
 
 def align_asof(higher: Candles, base: Candles | ArrayLike) -> NDArray[np.int64]:

@@ -179,8 +179,8 @@ def resolve_columns(
     Raises:
         DataError: A column is missing or could be several; names the likely one.
     """
-    given = {ours: theirs or None for ours, theirs in (mapping or {}).items()}
-    for ours, theirs in given.items():
+    mapped = {ours: theirs or None for ours, theirs in (mapping or {}).items()}
+    for ours, theirs in mapped.items():
         if ours not in COLUMNS:
             raise DataError(
                 f"{place}: columns maps {', '.join(COLUMNS)}; found {ours!r}.{_did_you_mean(ours, COLUMNS)}"
@@ -195,19 +195,19 @@ def resolve_columns(
     chosen: dict[str, str | None] = {}
     missing = []
     for ours in COLUMNS:
-        if ours in given:
-            chosen[ours] = given[ours]
+        if ours in mapped:
+            chosen[ours] = mapped[ours]
             continue
-        found = _candidates(ours, names)
-        if not found:
+        candidates = _candidates(ours, names)
+        if not candidates:
             missing.append(ours)
-        elif len(found) > 1:
+        elif len(candidates) > 1:
             raise DataError(
-                f"{place}: {ours!r} could be any of {_list(found)}. Say which: columns={{{ours!r}: {found[0]!r}}} "
-                f"(--column {ours}={found[0]}; in a spec [data] columns)."
+                f"{place}: {ours!r} could be any of {_list(candidates)}. Say which: "
+                f"columns={{{ours!r}: {candidates[0]!r}}} (--column {ours}={candidates[0]}; in a spec [data] columns)."
             )
         else:
-            chosen[ours] = found[0]
+            chosen[ours] = candidates[0]
     if missing:
         hint = _did_you_mean(missing[0], names)
         if missing == ["volume"]:
@@ -238,8 +238,8 @@ def _candidates(ours: str, names: Sequence[str]) -> list[str]:
         return [ours]
     if same := [name for name in names if _plain(name) == ours]:
         return same
-    if known := [name for name in names if _plain(name) in ALIASES[ours]]:
-        return known
+    if aliases := [name for name in names if _plain(name) in ALIASES[ours]]:
+        return aliases
     return [_UNNAMED_INDEX] if ours == "timestamp" and _UNNAMED_INDEX in names else []
 
 

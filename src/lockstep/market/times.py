@@ -142,7 +142,7 @@ def from_text(
         return from_numbers(_numbers(values, unit, place), unit=unit, place=place)
     if time_format is None:
         read: Callable[[str], datetime] = _iso
-        known = "ISO-8601, such as 2024-03-01T12:00:00Z"
+        form = "ISO-8601, such as 2024-03-01T12:00:00Z"
         cure = "Say how the times are written: time_format='%d.%m.%Y %H:%M:%S' (in a spec [data] time_format)."
     else:
         pattern = time_format
@@ -150,14 +150,14 @@ def from_text(
         def read(text: str) -> datetime:
             return datetime.strptime(text, pattern)  # noqa: DTZ007 - the zone is added below
 
-        known = f"written as time_format {time_format!r} says"
+        form = f"written as time_format {time_format!r} says"
         cure = "Correct time_format, or the row."
     out = np.empty(len(values), dtype=np.int64)
     for row, text in enumerate(values):
         try:
             moment = read(text or "")
         except ValueError:
-            raise DataError(f"{place}: times are {known}; found {text!r} in row {row}. {cure}") from None
+            raise DataError(f"{place}: times are {form}; found {text!r} in row {row}. {cure}") from None
         if moment.tzinfo is None:
             if zone is None:
                 raise DataError(

@@ -102,13 +102,13 @@ def part_path(folder: Path, name: str, part: int) -> Path:
 
 def segment_parts(folder: Path) -> dict[str, list[int]]:
     """Part numbers found in a segment folder, by segment name, both sorted; other files are ignored."""
-    found: dict[str, list[int]] = {}
+    parts: dict[str, list[int]] = {}
     if folder.is_dir():
         for path in sorted(folder.iterdir()):
             match = _PART.fullmatch(path.name)
             if match:
-                found.setdefault(match[1], []).append(int(match[2]))
-    return found
+                parts.setdefault(match[1], []).append(int(match[2]))
+    return parts
 
 
 def checked_columns(name: str, columns: Columns) -> dict[str, NDArray[Any]]:

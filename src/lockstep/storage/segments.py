@@ -95,10 +95,10 @@ class SegmentWriter:
                     files.truncate(path, end.length)
         for name, end in positions.items():
             path = part_path(self._folder, name, end.part)
-            found = path.stat().st_size if path.exists() else 0
-            if found != end.length:
+            length = path.stat().st_size if path.exists() else 0
+            if length != end.length:
                 raise IntegrityError(
-                    f"{path}: a checkpoint was written when it had {end.length} bytes, now it has {found}. "
+                    f"{path}: a checkpoint was written when it had {end.length} bytes, now it has {length}. "
                     "Restore it from a copy, or train again."
                 )
             with path.open("rb") as handle:
@@ -140,16 +140,16 @@ class SegmentWriter:
 
     def _schema(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> Schema:
         schema = Schema.of(arrays)
-        known = self._schemas.get(name)
-        if known is None:
+        stored = self._schemas.get(name)
+        if stored is None:
             self._schemas[name] = schema
             return schema
-        if known != schema:
+        if stored != schema:
             raise DataError(
                 f"segment {name!r}: columns, dtypes and trailing shapes are fixed by its first frame as "
-                f"{known.columns}; found {schema.columns}. Put other columns into a segment of their own."
+                f"{stored.columns}; found {schema.columns}. Put other columns into a segment of their own."
             )
-        return known
+        return stored
 
     def _part(self, name: str, schema: Schema) -> tuple[files.AppendFile, Position]:
         """The open part to append to, its schema record written, and the position before the frame."""
@@ -246,13 +246,13 @@ class SegmentReader:
         entries = self._visible(name, start, stop)
         if name not in self._schemas:
             return {}
-        known = {column: (dtype, shape) for column, dtype, shape in self._schemas[name].columns}
-        wanted = list(known) if columns is None else list(columns)
+        types = {column: (dtype, shape) for column, dtype, shape in self._schemas[name].columns}
+        names = list(types) if columns is None else list(columns)
         total = sum(entry.rows for entry in entries)
-        joined = {column: np.empty((total, *known[column][1]), known[column][0]) for column in wanted}
+        joined = {column: np.empty((total, *types[column][1]), types[column][0]) for column in names}
         row = 0
         for frame in self.frames(name, start, stop):
-            for column in wanted:
+            for column in names:
                 joined[column][row : row + frame.rows] = frame.columns[column]
             row += frame.rows
         return joined

@@ -223,14 +223,14 @@ class PackageBatch:
         bars = [pool_of(timeframe) for timeframe in self.layout.timeframes]
         some = np.logical_or.reduce([self.pools[name].there for name in bars])
         sound = np.logical_and.reduce([full[name] | ~self.pools[name].there for name in bars])
-        known = np.array([bool(name.strip()) for name in self.layout.symbols])
-        found = {
+        named = np.array([bool(name.strip()) for name in self.layout.symbols])
+        present = {
             "timestamp": everywhere,
-            "symbol": known[self.symbol],
+            "symbol": named[self.symbol],
             "current_price": self.has_price & np.isfinite(self.current_price),
             "ohlcv_data": some & sound,
         }
-        return {name: found[name] if name in found else full[name] for name in FIELDS}
+        return {name: present[name] if name in present else full[name] for name in FIELDS}
 
     def completeness(self) -> NDArray[np.float64]:
         """Share of the ten fields that each package has, float64 (n,) in [0, 1] (R9.2)."""
@@ -247,7 +247,7 @@ class PackageBatch:
             now_ms: The clock; None for historical packages.
             hashed: `self.hashed()`, where it is at hand, so that nothing is hashed twice.
         """
-        found = {
+        flags = {
             "valid_timestamp": self._timestamps_are_valid(rules, now_ms),
             "valid_ohlcv": self._bars_are_valid(),
             "valid_cnn_features": self._is_shaped("cnn_features", rules.cnn_shape),
@@ -255,7 +255,7 @@ class PackageBatch:
             "consistent_price": self._prices_are_consistent(rules),
             "integrity": self.integrity(hashed),
         }
-        return np.stack([found[name] for name in FLAGS], axis=1)
+        return np.stack([flags[name] for name in FLAGS], axis=1)
 
     def _timestamps_are_valid(self, rules: PackageRules, now_ms: int | None) -> NDArray[np.bool_]:
         valid: NDArray[np.bool_] = (self.timestamp >= 0) & (self.timestamp <= MAX_TIMESTAMP)

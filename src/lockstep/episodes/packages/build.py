@@ -140,8 +140,8 @@ def build_packages(
     for name, bars in candles.items():
         if bars.timeframe_ms != parse_timeframe(name):
             raise DataError(f"the candles called {name!r} have bars of {bars.timeframe}. Give them their own name.")
-    known = candles[plan.base].close_time + plan.latency_ms
-    times = known if moments is None else np.asarray(moments, np.int64)
+    available = candles[plan.base].close_time + plan.latency_ms
+    times = available if moments is None else np.asarray(moments, np.int64)
     if times.ndim != 1 or np.any(np.diff(times) <= 0):
         raise DataError("moments of decision are one-dimensional and ascend strictly; found others. Sort them.")
     return _batches(plan, candles, trades, depth, times, _whole_chunk(chunk))
@@ -204,11 +204,11 @@ def _rows(bars: Candles, start: int, stop: int) -> Float:
 
 def _bars(plan: PackagePlan, bars: Candles, times: Int) -> Ranges:
     """The last `window` bars closed by each moment; none where they are too old to describe it."""
-    known = bars.close_time + plan.latency_ms
-    stop = np.searchsorted(known, times, side="right")
+    available = bars.close_time + plan.latency_ms
+    stop = np.searchsorted(available, times, side="right")
     start = np.maximum(stop - plan.window, 0)
     fresh = stop > 0
-    fresh[fresh] = times[fresh] - known[stop[fresh] - 1] < (plan.max_missing_bars + 1) * bars.timeframe_ms
+    fresh[fresh] = times[fresh] - available[stop[fresh] - 1] < (plan.max_missing_bars + 1) * bars.timeframe_ms
     return _cut(fresh, start, stop, lambda low, high: _rows(bars, low, high))
 
 
@@ -257,9 +257,9 @@ def _ticks(plan: PackagePlan, trades: Trades | None, times: Int, base: Candles, 
     if trades is None:
         none = np.full(times.shape[0], -1, np.int64)
         return Ranges(rows=np.empty((0, 5)), start=none, stop=none), price
-    known = trades.timestamp + plan.latency_ms
-    stop = np.searchsorted(known, times, side="right")
-    oldest = np.searchsorted(known, times - plan.max_tick_age_ms, side="right")
+    available = trades.timestamp + plan.latency_ms
+    stop = np.searchsorted(available, times, side="right")
+    oldest = np.searchsorted(available, times - plan.max_tick_age_ms, side="right")
     start = np.maximum(stop - plan.ticks, oldest)
     traded = stop > 0
     newer = traded.copy()

@@ -121,7 +121,7 @@ def pivots(rows: Float, side: int) -> tuple[Float, NDArray[np.int64]]:
         high first); and int64 (k,), the bar at whose close each is known.
     """
     highs, lows = swing_highs(rows[:, 2], side), swing_lows(rows[:, 3], side)
-    found = np.stack((highs, lows), axis=1)
-    known, kind = np.nonzero(~np.isnan(found))
-    time = rows[known - side, 0]
-    return np.stack((time, found[known, kind], np.where(kind == 0, 1.0, -1.0)), axis=1), known.astype(np.int64)
+    swings = np.stack((highs, lows), axis=1)
+    bars, kind = np.nonzero(~np.isnan(swings))
+    time = rows[bars - side, 0]
+    return np.stack((time, swings[bars, kind], np.where(kind == 0, 1.0, -1.0)), axis=1), bars.astype(np.int64)

@@ -189,7 +189,7 @@ class ModelInputPackage:
             rules: Tolerances and expected shapes.
             now_ms: The clock, milliseconds UTC; None for historical packages: the present cannot judge them.
         """
-        found = {
+        flags = {
             "valid_timestamp": timestamp_is_valid(self.timestamp, rules, now_ms) and not self._sees_later_rows(),
             "valid_ohlcv": _ohlcv_is_valid(self.ohlcv_data, self.timestamp),
             "valid_cnn_features": _has_shape(self.cnn_features, 2, rules.cnn_shape),
@@ -197,7 +197,7 @@ class ModelInputPackage:
             "consistent_price": self._price_is_consistent(rules),
             "integrity": (self.data_hash, self.digest) == package_hashes(canonical_form(self.payload())),
         }
-        return MappingProxyType(found)
+        return MappingProxyType(flags)
 
     def _sees_later_rows(self) -> bool:
         """Whether a trade or a pivot is stamped after the package: its timestamp is not when it was known."""
@@ -212,10 +212,10 @@ class ModelInputPackage:
         price, bars = self.current_price, self.ohlcv_data
         if not isinstance(price, float) or not math.isfinite(price) or price <= 0.0 or not isinstance(bars, Mapping):
             return False
-        known = [name for name in bars if timeframe_or_none(name) is not None]
-        if not known:
+        timeframes = [name for name in bars if timeframe_or_none(name) is not None]
+        if not timeframes:
             return False
-        table = bars[min(known, key=parse_timeframe)]
+        table = bars[min(timeframes, key=parse_timeframe)]
         if not _is_bars(table):
             return False
         return abs(float(table[-1, 4]) - price) <= rules.price_tolerance * price

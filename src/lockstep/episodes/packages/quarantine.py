@@ -35,8 +35,8 @@ class Quarantined:
 
 def reasons_against(package: ModelInputPackage, rules: PackageRules) -> tuple[str, ...]:
     """Why a package may not enter storage, in the order of `REASONS`; empty when it may."""
-    found = ["completeness"] if package.completeness_score < rules.min_completeness else []
-    return (*found, *(name for name in MANDATORY if not package.validation_flags[name]))
+    reasons = ["completeness"] if package.completeness_score < rules.min_completeness else []
+    return (*reasons, *(name for name in MANDATORY if not package.validation_flags[name]))
 
 
 def admitted(

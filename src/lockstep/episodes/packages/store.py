@@ -298,16 +298,16 @@ class PackageStore:
 
         Raises IndexError, and IntegrityError where one is damaged.
         """
-        wanted = np.asarray(rows, np.int64)
-        if wanted.size and (wanted.min() < 0 or wanted.max() >= self._packages):
+        numbers = np.asarray(rows, np.int64)
+        if numbers.size and (numbers.min() < 0 or numbers.max() >= self._packages):
             raise IndexError(f"the store holds packages 0 to {self._packages - 1}; asked for others.")
-        frames = np.searchsorted(np.asarray(self._starts, np.int64), wanted, side="right") - 1
+        frames = np.searchsorted(np.asarray(self._starts, np.int64), numbers, side="right") - 1
         for frame in np.unique(frames).tolist():
             places = np.flatnonzero(frames == frame)
-            batch = self._frame(frame)[0].take(wanted[places] - self._starts[frame])
+            batch = self._frame(frame)[0].take(numbers[places] - self._starts[frame])
             bad = np.flatnonzero(~batch.integrity())
             if bad.size:
-                row = int(wanted[places[bad[0]]])
+                row = int(numbers[places[bad[0]]])
                 raise IntegrityError(
                     f"{self._folder}: package {row} does not match its hashes. It is not used; restore the store from "
                     "a copy."
@@ -335,17 +335,17 @@ class PackageStore:
         return batch if bad == 0 else batch.take(good)
 
     def _frame(self, frame: int) -> tuple[PackageBatch, dict[str, str]]:
-        found = {name: self._read(name, frame) for name in (*self.layout.pools(), _HEADS)}
-        heads, _ = found[_HEADS]
+        columns = {name: self._read(name, frame) for name in (*self.layout.pools(), _HEADS)}
+        heads, _ = columns[_HEADS]
         try:
             pools = {
-                name: Ranges(rows=found[name][0]["rows"], start=heads[f"{name}.start"], stop=heads[f"{name}.stop"])
+                name: Ranges(rows=columns[name][0]["rows"], start=heads[f"{name}.start"], stop=heads[f"{name}.stop"])
                 for name in self.layout.pools()
             }
             batch = PackageBatch(layout=self.layout, pools=pools, **{name: heads[name] for name in _PLAIN})
         except (KeyError, DataError) as error:
             raise IntegrityError(f"{self._folder}: frame {frame} is no frame of packages ({error}).") from error
-        return batch, {name: digest for name, (_, digest) in found.items()}
+        return batch, {name: digest for name, (_, digest) in columns.items()}
 
     def _read(self, name: str, frame: int) -> tuple[Mapping[str, NDArray[Any]], str]:
         for item in self._reader.frames(name, frame, frame + 1):

@@ -93,8 +93,8 @@ class PackageBuilder:
             self._features.append(features[-1].astype(np.float32))
             named = dict(zip(INDICATORS, indicators[-1].tolist(), strict=True))
             self._newest = named, state[-1].astype(np.float32)
-        found, known = pivots(rows[-(2 * plan.pivot_side + 1) :], plan.pivot_side)
-        self._pivots.extend(found[known == min(rows.shape[0], 2 * plan.pivot_side + 1) - 1])
+        turns, confirmed = pivots(rows[-(2 * plan.pivot_side + 1) :], plan.pivot_side)
+        self._pivots.extend(turns[confirmed == min(rows.shape[0], 2 * plan.pivot_side + 1) - 1])
         if not self._trades:
             self._observe(closed, close)
 
@@ -137,9 +137,9 @@ class PackageBuilder:
             advance_book(self._book, self._messages, message.exchange_ms)
 
     def _saw(self, exchange_ms: int) -> None:
-        known = exchange_ms + self.plan.latency_ms
-        self.late += known <= self._made_at
-        self._seen_until = max(self._seen_until, known)
+        available = exchange_ms + self.plan.latency_ms
+        self.late += available <= self._made_at
+        self._seen_until = max(self._seen_until, available)
 
     def _observe(self, time: int, price: float) -> None:
         event = self._detector.update(time + self.plan.latency_ms, price)
@@ -183,8 +183,8 @@ class PackageBuilder:
         bars, length = self._bars[timeframe], parse_timeframe(timeframe)
         if not bars:
             return None
-        known = int(bars[-1][0]) + length + self.plan.latency_ms
-        if moment - known >= (self.plan.max_missing_bars + 1) * length:
+        available = int(bars[-1][0]) + length + self.plan.latency_ms
+        if moment - available >= (self.plan.max_missing_bars + 1) * length:
             return None
         return np.array(bars)[-self.plan.window :]
 
