@@ -126,11 +126,11 @@ def test_resumed_at_every_checkpoint_the_session_ends_the_same(
     recording = Recording(snapshot_every=4, codec=codec)  # type: ignore[arg-type]
     small = Small(epochs=1, batch=10, optimizer=settings, clip_norm=0.5, recording=recording)
     whole = small.run(tmp_path / "whole")
-    for steps in CheckpointStore(whole.checkpoints).found():
+    for steps in CheckpointStore(whole.checkpoints).stored_steps():
         folder = RunFolder(tmp_path / str(steps))
         shutil.copytree(whole.path, folder.path)
         folder.document("manifest").unlink()
-        for later in CheckpointStore(folder.checkpoints).found():
+        for later in CheckpointStore(folder.checkpoints).stored_steps():
             if later > steps:
                 CheckpointStore(folder.checkpoints).path(later).unlink()
         outcome = execute(small.make(), folder, fingerprint=fingerprint(1), policy=EVERY_STEP)

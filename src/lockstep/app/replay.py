@@ -332,5 +332,5 @@ def checkpoint_before(folder: RunFolder, steps: int) -> Checkpoint | None:
     from lockstep.runs.checkpoint import CheckpointStore
 
     store = CheckpointStore(folder.checkpoints)
-    near = [made for made in store.found() if made <= steps]
+    near = [made for made in store.stored_steps() if made <= steps]
     return store.load(near[-1]) if near else None

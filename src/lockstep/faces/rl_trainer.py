@@ -127,7 +127,7 @@ class RLTrainer(LiveTrainer):
         self._require_alike(spec["buffer"])
         result = bootstrap.resume(folder.path.name, home=self._home)
         store = CheckpointStore(RunFolder(result.folder).checkpoints)
-        state = store.load(store.found()[-1]).state
+        state = store.load(store.stored_steps()[-1]).state
         pair = start["observations"]
         recorded = {"id": start["ids"], "state": pair[:, 0], "next_state": pair[:, 1]}
         self.agent.set_state(state["agent"])

@@ -144,10 +144,10 @@ class ActorCritic(LearningAgent):
             log_next = torch.log_softmax(module.policy(batch.next_states), dim=1)
             held = torch.minimum(*(target(batch.next_states) for target in module.targets))
             future = (log_next.exp() * (held - alpha * log_next)).sum(dim=1)
-            wanted = batch.rewards + self.settings.gamma * batch.going * future
+            bellman_target = batch.rewards + self.settings.gamma * batch.going * future
         values = first(batch.states), second(batch.states)
         taken = batch.actions.unsqueeze(1)
-        errors = [wanted - value.gather(1, taken).squeeze(1) for value in values]
+        errors = [bellman_target - value.gather(1, taken).squeeze(1) for value in values]
         q = (batch.weights * 0.5 * (errors[0].square() + errors[1].square())).mean()
         log_now = torch.log_softmax(module.policy(batch.states), dim=1)
         chances = log_now.exp()

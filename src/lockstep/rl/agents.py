@@ -30,9 +30,9 @@ def rebuild(description: Mapping[str, Any], *, seeds: SeedTree, device: str = "c
             f"the built-in agents are {', '.join(AGENTS)}; found {name!r}. An agent of your own is trained from "
             "Python: lockstep.faces.rl_trainer.RLTrainer(agent)."
         )
-    made, settings = AGENTS[name]
+    agent_class, settings = AGENTS[name]
     shape = description["shape"]
-    agent: LearningAgent = made(
+    agent: LearningAgent = agent_class(
         NetworkShape(**{**shape, "hidden": tuple(shape["hidden"])}),
         settings.from_json(description["settings"]),
         OptimizerSettings.from_json(description["optimizer"]),

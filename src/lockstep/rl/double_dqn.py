@@ -118,10 +118,10 @@ class DoubleDQN(LearningAgent):
         with torch.no_grad():
             best = module.online(batch.next_states).argmax(dim=1, keepdim=True)
             future = module.target(batch.next_states).gather(1, best).squeeze(1)
-            wanted = batch.rewards + self.settings.gamma * batch.going * future
-        told = module.online(batch.states).gather(1, batch.actions.unsqueeze(1)).squeeze(1)
-        q = (batch.weights * functional.smooth_l1_loss(told, wanted, reduction="none")).mean()
-        return Losses(total=q, parts={Q_LOSS: q}), wanted - told
+            target = batch.rewards + self.settings.gamma * batch.going * future
+        value = module.online(batch.states).gather(1, batch.actions.unsqueeze(1)).squeeze(1)
+        q = (batch.weights * functional.smooth_l1_loss(value, target, reduction="none")).mean()
+        return Losses(total=q, parts={Q_LOSS: q}), target - value
 
     def values(self, states: torch.Tensor) -> torch.Tensor:
         """Q(s, .)."""

@@ -165,11 +165,11 @@ class SingleAssetEnvironment:
         if not self._running:
             raise RefusedError("environment: a step belongs to an episode; none is running. Call reset() first.")
         before = self.equity
-        wanted = self._side if action == Action.HOLD else 1 if action == Action.BUY else -1 if self.allow_short else 0
-        if wanted != self._side:
+        side = self._side if action == Action.HOLD else 1 if action == Action.BUY else -1 if self.allow_short else 0
+        if side != self._side:
             price = float(self.candles.open[self._bar + 1])
             self._close(price)
-            self._open(wanted, price)
+            self._open(side, price)
         self._bar += 1
         after = self.equity
         terminated = after <= 0.0

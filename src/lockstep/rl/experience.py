@@ -180,11 +180,11 @@ class RLExperience:
             RefusedError: Another outcome was validated before.
         """
         check_outcome(outcome)
-        known = (self.actual_profit, self.profitability_score, self.optimal_action)
-        given = (outcome.actual_profit, outcome.profitability_score, outcome.optimal_action)
+        before = (self.actual_profit, self.profitability_score, self.optimal_action)
+        after = (outcome.actual_profit, outcome.profitability_score, outcome.optimal_action)
         if self.outcome_validated:
-            if known != given:
-                raise RefusedError(f"a validated outcome does not change: it is {known}; found {given}.")
+            if before != after:
+                raise RefusedError(f"a validated outcome does not change: it is {before}; found {after}.")
             return self
         return replace(
             self,

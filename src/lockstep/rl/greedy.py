@@ -59,11 +59,11 @@ def walk(agent: Agent, environment: SingleAssetEnvironment) -> Walk:
         actions.append(action)
         sides.append(environment.side)
     bars = environment.candles.slice(first, first + len(actions) + 1)
-    wanted = np.array([*sides, 0], np.int8)
-    simulation, entries, market = simulated(bars, wanted, environment.costs)
+    targets = np.array([*sides, 0], np.int8)
+    simulation, entries, market = simulated(bars, targets, environment.costs)
     return Walk(
         actions=np.array(actions, np.int64),
-        sides=wanted,
+        sides=targets,
         equity=environment.equity,
         simulation=simulation,
         entries=entries,

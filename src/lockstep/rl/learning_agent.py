@@ -123,8 +123,8 @@ class LearningAgent:
         errors: list[torch.Tensor] = []
 
         def compute(_: nn.Module) -> Losses:
-            losses, found = self.loss(tensors)
-            errors.append(found)
+            losses, td_errors = self.loss(tensors)
+            errors.append(td_errors)
             return losses
 
         update = self._learner.update(step, compute, learning_rate)
@@ -139,8 +139,8 @@ class LearningAgent:
         """What `act` takes the best of, float64 (n, actions)."""
         determinism.settle()
         with torch.no_grad():
-            found = self.values(self._features(states))
-        return found.cpu().numpy().astype(np.float64)
+            values = self.values(self._features(states))
+        return values.cpu().numpy().astype(np.float64)
 
     def tensors(self, batch: ExperienceBatch) -> Tensors:
         """`batch` as tensors on the device."""

@@ -51,18 +51,18 @@ class Hindsight:
     def __init__(self, candles: Candles, rules: OutcomeRules) -> None:
         prices, times = Prices.of_candles(candles), candles.close_time
         settled = [settle_outcomes(times, np.full(len(candles), action), prices, rules) for action in Action]
-        self.known = np.stack([item.status == Status.VALIDATED for item in settled])
-        self.profit = np.where(self.known, np.stack([item.actual_profit for item in settled]), np.nan)
-        self.score = np.where(self.known, np.stack([item.profitability_score for item in settled]), 0.0)
+        self.validated = np.stack([item.status == Status.VALIDATED for item in settled])
+        self.profit = np.where(self.validated, np.stack([item.actual_profit for item in settled]), np.nan)
+        self.score = np.where(self.validated, np.stack([item.profitability_score for item in settled]), 0.0)
         # The best action does not depend on the one taken.
-        self.optimal = np.where(self.known[0], settled[0].optimal_action, -1).astype(np.int64)
+        self.optimal = np.where(self.validated[0], settled[0].optimal_action, -1).astype(np.int64)
 
     def columns(self, bars: NDArray[np.int64], actions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Outcomes (n,) of actions taken at bars, as `add_batch` takes them."""
-        known = self.known[actions, bars]
+        validated = self.validated[actions, bars]
         return {
             "actual_profits": self.profit[actions, bars],
             "profitability_scores": self.score[actions, bars],
-            "optimal_actions": np.where(known, self.optimal[bars], -1),
-            "outcome_validated": known,
+            "optimal_actions": np.where(validated, self.optimal[bars], -1),
+            "outcome_validated": validated,
         }

@@ -77,16 +77,16 @@ def set_priorities_python(
     """Give slots (n,; -1 is passed over) their td errors and (1). Returns the highest |delta| so far."""
     here = np.empty(slots.size, np.int64)
     priorities = np.empty(slots.size, np.float64)
-    made = 0
+    count = 0
     for k in range(slots.size):
         if slots[k] >= 0:
             size = abs(errors[k])
             floats[slots[k], ERROR] = errors[k]
-            here[made] = slots[k]
-            priorities[made] = size + epsilon if alpha == 1.0 else power(size + epsilon, alpha)
-            made += 1
+            here[count] = slots[k]
+            priorities[count] = size + epsilon if alpha == 1.0 else power(size + epsilon, alpha)
+            count += 1
             highest = max(highest, size)
-    set_weights(forest, offsets, np.zeros(made, np.int64), here[:made], priorities[:made])
+    set_weights(forest, offsets, np.zeros(count, np.int64), here[:count], priorities[:count])
     return highest
 
 
@@ -148,19 +148,19 @@ class PrioritizedExperienceBuffer:
         slots = serials % self.capacity
         # Where n exceeds the capacity the early ones are overwritten at once.
         last = slice(max(0, n - self.capacity), n)
-        kept = slots[last]
+        surviving = slots[last]
         ids = serials * self.capacity + slots
-        store.ids[kept] = ids[last]
-        store.observations[kept] = observations[last]
-        store.floats[kept, : floats.shape[1]] = floats[last]
-        store.ints[kept, : ints.shape[1]] = ints[last]
+        store.ids[surviving] = ids[last]
+        store.observations[surviving] = observations[last]
+        store.floats[surviving, : floats.shape[1]] = floats[last]
+        store.ints[surviving, : ints.shape[1]] = ints[last]
         store.serial += n
         store.size = min(store.serial, self.capacity)
         errors = floats[last, ERROR]
         # Before anything is known of errors, every newcomer is as good as one that is off by 1.
         errors = np.where(errors == 0.0, self._highest if self._highest > 0.0 else 1.0, errors)
-        self._prioritise(kept, errors)
-        store.floats[kept, ERROR] = floats[last, ERROR]  # the priority is a guess, the error is not known yet
+        self._prioritise(surviving, errors)
+        store.floats[surviving, ERROR] = floats[last, ERROR]  # the priority is a guess, the error is not known yet
         return ids
 
     def _prioritise(self, slots: NDArray[np.int64], errors: NDArray[np.float64]) -> None:

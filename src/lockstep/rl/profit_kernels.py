@@ -67,8 +67,8 @@ def derive_python(
     base_of_zero = -1.0
     base_of_one = -1.0
     for slot in slots:
-        known = ints[slot, OUTCOME] != UNKNOWN
-        ints[slot, ACCOUNT] = 1 if known and floats[slot, PROFIT] > 0.0 else 0
+        settled = ints[slot, OUTCOME] != UNKNOWN
+        ints[slot, ACCOUNT] = 1 if settled and floats[slot, PROFIT] > 0.0 else 0
         score = floats[slot, SCORE]
         if score == 0.0:
             if base_of_zero < 0.0:
@@ -186,7 +186,7 @@ place: Any = kernel(place_python)
 
 def draw_distinct_python(
     forest: NDArray[np.float64], offsets: NDArray[np.int64], uniforms: NDArray[np.float64], all_trees: bool,
-    marked: NDArray[np.uint8], drawn: NDArray[np.int64], made: int,
+    marked: NDArray[np.uint8], drawn: NDArray[np.int64], count: int,
 ) -> int:  # fmt: skip
     """One draw for each of uniforms (m,) in [0, 1), from tree 1 or from both; those not `marked` yet are appended to
     `drawn` behind its first `made`, and marked. Returns how many `drawn` holds then.
@@ -206,9 +206,9 @@ def draw_distinct_python(
     for slot in slots:
         if marked[slot] == 0:
             marked[slot] = 1
-            drawn[made] = slot
-            made += 1
-    return made
+            drawn[count] = slot
+            count += 1
+    return count
 
 
 draw_distinct: Any = kernel(draw_distinct_python)
@@ -216,47 +216,47 @@ draw_distinct: Any = kernel(draw_distinct_python)
 
 def draw_removing_python(
     forest: NDArray[np.float64], offsets: NDArray[np.int64], ints: NDArray[np.int64], uniforms: NDArray[np.float64],
-    all_trees: bool, marked: NDArray[np.uint8], drawn: NDArray[np.int64], made: int,
+    all_trees: bool, marked: NDArray[np.uint8], drawn: NDArray[np.int64], count: int,
 ) -> None:  # fmt: skip
     """One draw for each of uniforms (m,), every one a new one: what was drawn weighs nothing from then on.
 
     The weights of all that was drawn come back with `count_draws`.
     """
-    for k in range(made):
+    for k in range(count):
         set_weight(forest, offsets, ints[drawn[k], ACCOUNT], drawn[k], 0.0)
     for k in range(uniforms.size):
-        draw_distinct(forest, offsets, uniforms[k : k + 1], all_trees, marked, drawn, made + k)
-        set_weight(forest, offsets, ints[drawn[made + k], ACCOUNT], drawn[made + k], 0.0)
+        draw_distinct(forest, offsets, uniforms[k : k + 1], all_trees, marked, drawn, count + k)
+        set_weight(forest, offsets, ints[drawn[count + k], ACCOUNT], drawn[count + k], 0.0)
 
 
 draw_removing: Any = kernel(draw_removing_python)
 
 
 def draw_uniform_python(
-    size: int, uniforms: NDArray[np.float64], marked: NDArray[np.uint8], drawn: NDArray[np.int64], made: int
+    size: int, uniforms: NDArray[np.float64], marked: NDArray[np.uint8], drawn: NDArray[np.int64], count: int
 ) -> int:
     """`draw_distinct` with equal weights: slot floor(size u)."""
     for uniform in uniforms:
         slot = min(int(uniform * size), size - 1)
         if marked[slot] == 0:
             marked[slot] = 1
-            drawn[made] = slot
-            made += 1
-    return made
+            drawn[count] = slot
+            count += 1
+    return count
 
 
 draw_uniform: Any = kernel(draw_uniform_python)
 
 
 def shuffle_rest_python(
-    size: int, uniforms: NDArray[np.float64], marked: NDArray[np.uint8], drawn: NDArray[np.int64], made: int
+    size: int, uniforms: NDArray[np.float64], marked: NDArray[np.uint8], drawn: NDArray[np.int64], count: int
 ) -> None:
     """A draw for each of uniforms (m,) among the slots not marked, all equally likely (Fisher and Yates, 1938)."""
     rest = np.flatnonzero(marked[:size] == 0)
     for k in range(uniforms.size):
         left = rest.size - k
         at = k + min(int(uniforms[k] * left), left - 1)
-        drawn[made + k] = rest[at]
+        drawn[count + k] = rest[at]
         marked[rest[at]] = 1
         rest[at] = rest[k]
 
@@ -326,24 +326,24 @@ def conflict_python(
     scores: NDArray[np.float64], best: NDArray[np.int64], marked: NDArray[np.uint8],
 ) -> int:  # fmt: skip
     """The first k whose outcome may not be set: its slot is named twice, or was validated with another. -1 for none."""
-    found = -1
+    row = -1
     for k in range(slots.size):
         slot = slots[k]
         if slot < 0:
             continue
         if marked[slot] != 0:
-            found = k
+            row = k
             break
         if ints[slot, OUTCOME] == VALIDATED and not (
             floats[slot, PROFIT] == profits[k] and floats[slot, SCORE] == scores[k] and ints[slot, BEST] == best[k]
         ):
-            found = k
+            row = k
             break
         marked[slot] = 1
     for slot in slots:
         if slot >= 0:
             marked[slot] = 0
-    return found
+    return row
 
 
 conflict: Any = kernel(conflict_python)

@@ -228,18 +228,20 @@ class ProfitWeightedExperienceBuffer:
         drawn = np.empty(count, np.int64)
         forest, offsets = self._forest.forest, self._forest.offsets
         share = min(self._reserved(count), self.profitable_size, count)
-        made = 0
+        drawn_count = 0
         for target, all_trees in ((share, False), (count, True)):
             rounds = 0
-            while made < target:
-                uniforms = self._generator.random(target - made)
+            while drawn_count < target:
+                uniforms = self._generator.random(target - drawn_count)
                 if rounds == _ROUNDS:
                     kernels.draw_removing(
-                        forest, offsets, self._store.ints, uniforms, all_trees, self._marked, drawn, made
+                        forest, offsets, self._store.ints, uniforms, all_trees, self._marked, drawn, drawn_count
                     )
-                    made = target
+                    drawn_count = target
                 else:
-                    made = kernels.draw_distinct(forest, offsets, uniforms, all_trees, self._marked, drawn, made)
+                    drawn_count = kernels.draw_distinct(
+                        forest, offsets, uniforms, all_trees, self._marked, drawn, drawn_count
+                    )
                 rounds += 1
         return drawn
 
@@ -251,13 +253,13 @@ class ProfitWeightedExperienceBuffer:
     def _draw_uniform(self, count: int) -> NDArray[np.int64]:
         """`count` distinct slots, all equally likely; they stay marked."""
         drawn = np.empty(count, np.int64)
-        made = rounds = 0
-        while made < count:
-            uniforms = self._generator.random(count - made)
+        drawn_count = rounds = 0
+        while drawn_count < count:
+            uniforms = self._generator.random(count - drawn_count)
             if rounds == _ROUNDS:
-                kernels.shuffle_rest(len(self), uniforms, self._marked, drawn, made)
+                kernels.shuffle_rest(len(self), uniforms, self._marked, drawn, drawn_count)
                 break
-            made = kernels.draw_uniform(len(self), uniforms, self._marked, drawn, made)
+            drawn_count = kernels.draw_uniform(len(self), uniforms, self._marked, drawn, drawn_count)
             rounds += 1
         return drawn
 
@@ -312,11 +314,11 @@ class ProfitWeightedExperienceBuffer:
         same_shape("optimal_actions", best, slots)
         _check_outcomes(profits, scores, best)
         best = best.astype(np.int64)
-        found = kernels.conflict(store.floats, store.ints, slots, profits, scores, best, self._marked)
-        if found >= 0:
+        row = kernels.conflict(store.floats, store.ints, slots, profits, scores, best, self._marked)
+        if row >= 0:
             raise RefusedError(
                 "buffer: an id is named once and a validated outcome does not change; experience "
-                f"{np.asarray(ids)[found]} (number {found} of this call) would. Nothing was updated; leave it out."
+                f"{np.asarray(ids)[row]} (number {row} of this call) would. Nothing was updated; leave it out."
             )
         here = slots >= 0
         if not here.all():
@@ -422,9 +424,9 @@ class ProfitWeightedExperienceBuffer:
             ("weight = base / (1 + penalty count), in the tree of the account", self._forest.forest, forest.forest),
             ("the key is the value, in the account, and 0 where one waits", self._keys.keys, keys.keys),
         )
-        for rule, found, wanted in rules:
-            if not np.array_equal(found, wanted):
-                return False, f"{rule}; found {found}, which had to be {wanted}"
+        for rule, actual, expected in rules:
+            if not np.array_equal(actual, expected):
+                return False, f"{rule}; found {actual}, which had to be {expected}"
         return True, ""
 
 
@@ -451,11 +453,11 @@ def _counted(store: ExperienceStore) -> tuple[int, int]:
 
 def _account(sums: NDArray[np.float64], evicted: int, unknown: int) -> AccountStatistics:
     size = int(sums[0])
-    known = size - unknown
+    settled = size - unknown
     return AccountStatistics(
         size=size,
         mean_score=None if size == 0 else float(sums[1]) / size,
-        mean_profit=None if known == 0 else float(sums[2]) / known,
+        mean_profit=None if settled == 0 else float(sums[2]) / settled,
         mean_value=None if size == 0 else float(sums[3]) / size,
         draws=int(sums[4]),
         max_training_count=int(sums[5]),

@@ -85,13 +85,13 @@ def gather_python(
 gather: Any = kernel(gather_python)
 
 
-def find_slots_python(ids: NDArray[np.int64], serial: int, wanted: NDArray[np.int64], slots: NDArray[np.int64]) -> int:
+def find_slots_python(ids: NDArray[np.int64], serial: int, sought: NDArray[np.int64], slots: NDArray[np.int64]) -> int:
     """The slots (n,) of ids `wanted` (n,), -1 where they are gone. Returns the first k that is still to come, or -1."""
-    for k in range(wanted.size):
-        if wanted[k] < 0 or wanted[k] // ids.size >= serial:
+    for k in range(sought.size):
+        if sought[k] < 0 or sought[k] // ids.size >= serial:
             return k
-        slot = wanted[k] % ids.size
-        slots[k] = slot if ids[slot] == wanted[k] else -1
+        slot = sought[k] % ids.size
+        slots[k] = slot if ids[slot] == sought[k] else -1
     return -1
 
 
@@ -164,15 +164,15 @@ class ExperienceStore:
 
     def slots_of(self, ids: Any) -> NDArray[np.int64]:
         """The slot of every id, -1 where the experience is no longer here. Raises InputError for what is no id yet."""
-        wanted = np.asarray(ids)
-        if wanted.ndim != 1 or (wanted.dtype.kind not in "iu" and wanted.size):
-            raise InputError(f"buffer: ids are whole numbers (n,); found {wanted.dtype} of shape {wanted.shape}.")
-        wanted = wanted.astype(np.int64, copy=False)
-        slots = np.empty(wanted.size, np.int64)
-        foreign = find_slots(self.ids, self.serial, wanted, slots)
+        sought = np.asarray(ids)
+        if sought.ndim != 1 or (sought.dtype.kind not in "iu" and sought.size):
+            raise InputError(f"buffer: ids are whole numbers (n,); found {sought.dtype} of shape {sought.shape}.")
+        sought = sought.astype(np.int64, copy=False)
+        slots = np.empty(sought.size, np.int64)
+        foreign = find_slots(self.ids, self.serial, sought, slots)
         if foreign >= 0:
             raise InputError(
-                f"buffer: an id is one that add() returned; found {wanted[foreign]}. Use ids of this buffer only."
+                f"buffer: an id is one that add() returned; found {sought[foreign]}. Use ids of this buffer only."
             )
         return slots
 
@@ -293,7 +293,7 @@ def broken_rule_python(floats: NDArray[np.float64], ints: NDArray[np.int64]) -> 
     for row in range(floats.shape[0]):
         profit = floats[row, PROFIT]
         score = floats[row, SCORE]
-        known = profit == profit
+        settled = profit == profit
         if not np.isfinite(floats[row, REWARD]):
             return 0, row
         if not np.isfinite(floats[row, ERROR]):
@@ -306,11 +306,11 @@ def broken_rule_python(floats: NDArray[np.float64], ints: NDArray[np.int64]) -> 
             return 4, row
         if ints[row, ACTION] < 0:
             return 5, row
-        if (known and ints[row, BEST] < 0) or (not known and ints[row, BEST] != UNKNOWN_ACTION):
+        if (settled and ints[row, BEST] < 0) or (not settled and ints[row, BEST] != UNKNOWN_ACTION):
             return 6, row
         if ints[row, COUNT] < 0:
             return 7, row
-        if known != (ints[row, OUTCOME] != UNKNOWN):
+        if settled != (ints[row, OUTCOME] != UNKNOWN):
             return 8, row
     return -1, -1
 
@@ -335,12 +335,12 @@ def _states(columns: Mapping[str, Any], name: str) -> NDArray[np.float32]:
 
 
 def _column(columns: Mapping[str, Any], name: str, n: int, default: float | None) -> Any:
-    given = columns.get(name)
-    if given is None:
+    column = columns.get(name)
+    if column is None:
         if default is None:
             raise InputError(f"buffer: experiences have {name}; found none. Give an array of shape ({n},).")
         return default
-    array = np.asarray(given)
+    array = np.asarray(column)
     if array.shape != (n,):
         raise InputError(f"buffer: {name} has the shape ({n},) here; found {array.shape}.")
     if name in ("actions", "optimal_actions", "training_counts") and array.dtype.kind not in "iu" and n:
@@ -353,9 +353,9 @@ def _recorded_rows(ids: NDArray[np.int64], recorded: Mapping[str, NDArray[Any]] 
     if recorded is None:
         raise InputError("buffer: this state was taken without observations. Give the columns that were recorded.")
     order = np.argsort(recorded["id"], kind="stable")
-    known = recorded["id"][order]
-    at = np.minimum(np.searchsorted(known, ids), max(known.size - 1, 0))
-    missing = ids if known.size == 0 else ids[known[at] != ids]
+    recorded_ids = recorded["id"][order]
+    at = np.minimum(np.searchsorted(recorded_ids, ids), max(recorded_ids.size - 1, 0))
+    missing = ids if recorded_ids.size == 0 else ids[recorded_ids[at] != ids]
     if missing.size:
         raise InputError(
             f"buffer: {missing.size} experiences of the state were not recorded, the first is {missing[0]}."
@@ -367,16 +367,16 @@ def _recorded_rows(ids: NDArray[np.int64], recorded: Mapping[str, NDArray[Any]] 
 
 def columns_of(experience: RLExperience) -> dict[str, Any]:
     """One experience as columns of length 1."""
-    known = experience.actual_profit is not None
+    settled = experience.actual_profit is not None
     return {
         "states": experience.state[np.newaxis],
         "actions": np.array([experience.action]),
         "rewards": np.array([experience.reward]),
         "next_states": experience.next_state[np.newaxis],
         "dones": np.array([experience.done]),
-        "actual_profits": np.array([experience.actual_profit if known else math.nan], np.float64),
+        "actual_profits": np.array([experience.actual_profit if settled else math.nan], np.float64),
         "profitability_scores": np.array([experience.profitability_score]),
-        "optimal_actions": np.array([experience.optimal_action if known else UNKNOWN_ACTION]),
+        "optimal_actions": np.array([experience.optimal_action if settled else UNKNOWN_ACTION]),
         "outcome_validated": np.array([experience.outcome_validated]),
         "td_errors": np.array([experience.td_error]),
         "training_counts": np.array([experience.training_count]),

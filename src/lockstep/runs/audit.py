@@ -168,7 +168,7 @@ class Auditor:
 
     def __init__(self, folder: RunFolder, *, marks: AbstractSet[int] = frozenset(), stop: int | None = None) -> None:
         self._folder = folder
-        self._wanted = marks
+        self._marks = marks
         self._stop = stop
         self._cursors = {name: _Cursor(folder, name, parts) for name, parts in segment_parts(folder.segments).items()}
         self._broken: set[str] = set()
@@ -203,7 +203,7 @@ class Auditor:
             for name, digest in line.content["segments"].items():
                 self._frame(line, name, digest)
         audit.journal_hash, audit.journal_length = line.hash, line.stop
-        if line.stop in self._wanted:
+        if line.stop in self._marks:
             positions = {name: cursor.position for name, cursor in self._cursors.items() if cursor.position.frames > 0}
             audit.marks[line.stop] = Mark(audit.steps, line.hash, positions)
 

@@ -59,7 +59,7 @@ class _Check:
         self._status = status
         self._problems: list[Problem] = []
         self._notes: list[str] = []
-        self._found = folder.listing()
+        self._listing = folder.listing()
         self._store = CheckpointStore(folder.checkpoints)
 
     def run(self) -> CheckReport:
@@ -81,7 +81,7 @@ class _Check:
             status=self._status,
             problems=tuple({problem.file: problem for problem in reversed(self._problems)}.values())[::-1],
             notes=tuple(self._notes),
-            files=len(self._found),
+            files=len(self._listing),
         )
 
     def _problem(self, name: str, message: str) -> None:
@@ -98,7 +98,7 @@ class _Check:
         return None
 
     def _regular(self) -> None:
-        for name, path in self._found.items():
+        for name, path in self._listing.items():
             if path.is_symlink() or not path.is_file():
                 self._problem(name, "not the regular file that was written. Restore it from a copy.")
 
@@ -106,8 +106,8 @@ class _Check:
         """Against the manifest."""
         body = self._try("MANIFEST.json", self._folder.read, "manifest")
         if body is not None:
-            found = {name: path for name, path in self._found.items() if name != "MANIFEST.json"}
-            self._problems += list_problems(self._folder, body["files"], found)
+            listing = {name: path for name, path in self._listing.items() if name != "MANIFEST.json"}
+            self._problems += list_problems(self._folder, body["files"], listing)
             if fits and not audit.problems and body["journal_hash"] != audit.journal_hash:
                 self._problem("MANIFEST.json", "names another last hash than the journal has. Restore it from a copy.")
         if audit.end is None and not audit.problems:
@@ -119,7 +119,7 @@ class _Check:
 
     def _interrupted(self, audit: Audit) -> None:
         """Against inputs.json, the index, and what else may be there."""
-        begun = audit.genesis is not None or bool(self._store.found())
+        begun = audit.genesis is not None or bool(self._store.stored_steps())
         if begun or self._folder.has("inputs"):
             for problem in self._try("inputs.json", input_problems, self._folder) or []:
                 if self._as_begun(problem.file, audit):
@@ -130,7 +130,7 @@ class _Check:
             for kind in (*IDENTITY_DOCUMENTS, "environment"):
                 self._try(f"{kind}.json", self._folder.read, kind)
             self._notes.append("the run was not begun; resume begins it")
-        if audit.genesis is None and self._store.found():
+        if audit.genesis is None and self._store.stored_steps():
             self._problem("journal.jsonl", "missing or empty, though the run has checkpoints. Restore it from a copy.")
         for kind in ("failure", "alarm"):
             if self._folder.has(kind):
@@ -144,15 +144,15 @@ class _Check:
 
     def _unknown(self, audit: Audit) -> None:
         documents = {f"{kind}.json" for kind in ("inputs", "failure", "alarm", "result")}
-        known = {"journal.jsonl", "journal.cut", "checkpoints/index.json", *documents, *audit.digests}
-        known |= {f"checkpoints/{self._store.path(steps).name}" for steps in self._store.found()}
-        for name in self._found:
-            if not (name in known or is_input(name) or name.startswith("artifacts/")):
+        expected = {"journal.jsonl", "journal.cut", "checkpoints/index.json", *documents, *audit.digests}
+        expected |= {f"checkpoints/{self._store.path(steps).name}" for steps in self._store.stored_steps()}
+        for name in self._listing:
+            if not (name in expected or is_input(name) or name.startswith("artifacts/")):
                 self._problem(name, "does not belong to the run. Move it elsewhere.")
 
     def _outputs(self, end: dict[str, Any]) -> None:
         digests = {}
-        for name, path in self._found.items():
+        for name, path in self._listing.items():
             if (name.startswith("artifacts/") or name == "result.json") and path.is_file():
                 entry = self._try(name, file_entry, path)
                 digests[name] = entry["blake3"] if entry is not None else ""
@@ -198,7 +198,7 @@ class _Check:
     def _checkpoints(self) -> list[Checkpoint]:
         """All checkpoints that are good in themselves; problems for the others."""
         good = []
-        for steps in self._store.found():
+        for steps in self._store.stored_steps():
             checkpoint = self._try(self._name(steps), self._store.load, steps)
             if checkpoint is not None:
                 good.append(checkpoint)
@@ -229,22 +229,22 @@ class _Check:
 
     def _index(self, tied: set[int]) -> None:
         """The index lists the checkpoints that are there, and whether there is a journal.cut."""
-        found = self._store.found()
-        if not found and not self._folder.journal.exists() and not self._store.index_path.exists():
+        stored = self._store.stored_steps()
+        if not stored and not self._folder.journal.exists() and not self._store.index_path.exists():
             return  # killed before the first line
         index: Index | None = self._try("checkpoints/index.json", self._store.index)
         if index is None:
             return
-        listed = {entry.steps: entry for entry in index.kept}
+        listed = {entry.steps: entry for entry in index.entries}
         for steps, entry in listed.items():
-            if steps not in found:
+            if steps not in stored:
                 self._problem(self._name(steps), "missing. Restore it from a copy, or resume from an older checkpoint.")
             elif blake3_hex(self._store.path(steps).read_bytes()) != entry.blake3:
                 # A checkpoint that journal and segments vouch for is right, so the index is not.
                 name = "checkpoints/index.json" if steps in tied else self._name(steps)
                 self._problem(name, f"the index lists another checkpoint after {steps} steps. Restore it from a copy.")
         newest = max(listed, default=-1)
-        for steps in found:
+        for steps in stored:
             # A crash leaves at most one new file before the index knows it, and old ones after it let them go.
             if steps not in listed and steps not in index.removed and steps < newest:
                 self._problem(self._name(steps), "does not belong to the run.")

@@ -41,7 +41,7 @@ _HEAD: Final = struct.Struct("<8sQQ")
 _MAGIC: Final = b"LSCKPT01"
 _SEAL_BYTES: Final = 32
 _ARRAY_KEY: Final = "$array"
-_ALWAYS_KEPT: Final = 3
+_LEAST_CHECKPOINTS: Final = 3
 """The first and the newest two."""
 _FILE: Final = re.compile(r"([0-9]{12})\.ckpt")
 
@@ -60,10 +60,10 @@ class CheckpointPolicy:
     keep: int = 32
     keep_bytes: int = 4 << 30
 
-    def bytes_kept(self, each: int, seconds: float | None) -> int:
+    def disk_bytes(self, each: int, seconds: float | None) -> int:
         """What the checkpoints of a run of `seconds` (None: a long one) take at most in the end, of `each` bytes."""
         due = self.keep if seconds is None else 1 + int(seconds / self.interval_s)
-        return min(due, self.keep, max(_ALWAYS_KEPT, self.keep_bytes // max(each, 1))) * each
+        return min(due, self.keep, max(_LEAST_CHECKPOINTS, self.keep_bytes // max(each, 1))) * each
 
 
 class Schedule:
@@ -192,14 +192,14 @@ class Entry:
 class Index:
     """What `index.json` says: the files kept, the steps of files about to be removed, whether journal.cut is in use."""
 
-    kept: tuple[Entry, ...] = ()
+    entries: tuple[Entry, ...] = ()
     removed: tuple[int, ...] = ()
     cut_lines: bool = False
 
     def body(self) -> dict[str, Any]:
         """As canonical JSON."""
-        kept = [{"steps": entry.steps, "length": entry.length, "blake3": entry.blake3} for entry in self.kept]
-        return {"kept": kept, "removed": self.removed, "cut_lines": self.cut_lines}
+        entries = [{"steps": entry.steps, "length": entry.length, "blake3": entry.blake3} for entry in self.entries]
+        return {"kept": entries, "removed": self.removed, "cut_lines": self.cut_lines}
 
 
 class CheckpointStore:
@@ -231,12 +231,12 @@ class CheckpointStore:
             raise IntegrityError(f"{self.index_path}: missing. Restore it from a copy, or resume the run.") from None
         body = parse_document(data, "index", self.index_path)
         return Index(
-            kept=tuple(Entry(**entry) for entry in body["kept"]),
+            entries=tuple(Entry(**entry) for entry in body["kept"]),
             removed=tuple(body["removed"]),
             cut_lines=body["cut_lines"],
         )
 
-    def found(self) -> list[int]:
+    def stored_steps(self) -> list[int]:
         """Steps of the checkpoint files that are there, good or not, ascending."""
         if not self._folder.is_dir():
             return []
@@ -257,30 +257,30 @@ class CheckpointStore:
         files.write_atomic(self.path(checkpoint.steps), data)
         index = self.index()
         entry = Entry(steps=checkpoint.steps, length=len(data), blake3=blake3_hex(data))
-        kept = [other for other in index.kept if other.steps != checkpoint.steps] + [entry]
-        kept.sort(key=lambda other: other.steps)
-        drop = thin([(other.steps, other.length) for other in kept], self._policy.keep, self._policy.keep_bytes)
-        self._keep(Index(kept=tuple(kept), cut_lines=index.cut_lines), drop)
+        entries = [other for other in index.entries if other.steps != checkpoint.steps] + [entry]
+        entries.sort(key=lambda other: other.steps)
+        drop = thin([(other.steps, other.length) for other in entries], self._policy.keep, self._policy.keep_bytes)
+        self._keep(Index(entries=tuple(entries), cut_lines=index.cut_lines), drop)
 
     def restart_from(self, steps: int | None, *, cut_lines: bool) -> None:
         """Drop every checkpoint after `steps` (all for None) and whatever the index does not know."""
         try:
-            known = {entry.steps: entry for entry in self.index().kept}
+            entries = {entry.steps: entry for entry in self.index().entries}
         except IntegrityError:
-            known = {}
-        kept, drop = [], []
-        for found in self.found():
-            if steps is None or found > steps:
-                drop.append(found)
+            entries = {}
+        remaining, drop = [], []
+        for number in self.stored_steps():
+            if steps is None or number > steps:
+                drop.append(number)
                 continue
-            data = files.read_bytes(self.path(found))
-            entry = Entry(steps=found, length=len(data), blake3=blake3_hex(data))
+            data = files.read_bytes(self.path(number))
+            entry = Entry(steps=number, length=len(data), blake3=blake3_hex(data))
             # The index may lack a good file: a crash came between the two, or the index was damaged.
-            if known.get(found) == entry or (found not in known and self._is_good(found)):
-                kept.append(entry)
+            if entries.get(number) == entry or (number not in entries and self._is_good(number)):
+                remaining.append(entry)
             else:
-                drop.append(found)
-        self._keep(Index(kept=tuple(kept), cut_lines=cut_lines), drop)
+                drop.append(number)
+        self._keep(Index(entries=tuple(remaining), cut_lines=cut_lines), drop)
 
     def _is_good(self, steps: int) -> bool:
         try:
@@ -293,11 +293,11 @@ class CheckpointStore:
         """Record that journal.cut is used no more."""
         index = self.index()
         if index.cut_lines:
-            self._write_index(Index(kept=index.kept))
+            self._write_index(Index(entries=index.entries))
 
     def _keep(self, index: Index, drop: Sequence[int]) -> None:
-        kept = tuple(entry for entry in index.kept if entry.steps not in drop)
-        self._write_index(Index(kept=kept, removed=tuple(drop), cut_lines=index.cut_lines))
+        entries = tuple(entry for entry in index.entries if entry.steps not in drop)
+        self._write_index(Index(entries=entries, removed=tuple(drop), cut_lines=index.cut_lines))
         for steps in drop:
             files.remove(self.path(steps))
 
@@ -305,14 +305,14 @@ class CheckpointStore:
         files.write_atomic(self.index_path, document_bytes("index", index.body()))
 
 
-def thin(kept: Sequence[tuple[int, int]], keep: int, keep_bytes: int) -> list[int]:
+def thin(entries: Sequence[tuple[int, int]], keep: int, keep_bytes: int) -> list[int]:
     """Which of `kept` (steps, bytes; ascending) to remove so that at most `keep` with `keep_bytes` stay.
 
     The first and the newest two always stay: the newest may turn out damaged. In between the one goes whose
     neighbours are closest to each other, so that what stays is spread evenly whatever the order of writing.
     """
-    rest, dropped = list(kept), []
-    while len(rest) > _ALWAYS_KEPT and (len(rest) > max(keep, 4) or sum(size for _, size in rest) > keep_bytes):
+    rest, dropped = list(entries), []
+    while len(rest) > _LEAST_CHECKPOINTS and (len(rest) > max(keep, 4) or sum(size for _, size in rest) > keep_bytes):
         inner = range(1, len(rest) - 2)
         at = min(inner, key=lambda i: rest[i + 1][0] - rest[i - 1][0])
         dropped.append(rest.pop(at)[0])

@@ -68,10 +68,10 @@ class Diff:
     def lines(self) -> list[str]:
         """For a person, one difference each."""
         parts = {"data": self.data, "spec": self.spec, "code": self.code, "numerics": self.numerics}
-        told = [f"{part}: {line}" for part, lines in parts.items() for line in lines]
+        text = [f"{part}: {line}" for part, lines in parts.items() for line in lines]
         if self.first is not None:
-            told.append(str(self.first))
-        return told or ["equal: the journals are the same, line by line"]
+            text.append(str(self.first))
+        return text or ["equal: the journals are the same, line by line"]
 
     def to_json(self) -> dict[str, Any]:
         """As in `--json`."""
@@ -186,14 +186,14 @@ def column_difference(
         return plain
     if list(here) != list(there):
         return replace(plain, first=list(here), second=list(there), column="(names)", row=0)
-    found: tuple[int, str] | None = None
+    first: tuple[int, str] | None = None
     for name in here:
         row = _first_row(here[name], there[name])
-        if row is not None and (found is None or row < found[0]):
-            found = (row, name)
-    if found is None:
+        if row is not None and (first is None or row < first[0]):
+            first = (row, name)
+    if first is None:
         return plain
-    row, name = found
+    row, name = first
     values = [column[row].tolist() if row < len(column) else "no such row" for column in (here[name], there[name])]
     return replace(plain, column=name, row=row, first=values[0], second=values[1])
 

@@ -151,14 +151,14 @@ class RunFolder:
 
         A symbolic link is listed like a file, never followed.
         """
-        found = {}
+        paths = {}
         for path in self.path.rglob("*"):
             if path.is_dir() and not path.is_symlink():
                 continue
             name = path.relative_to(self.path).as_posix()
             if name not in UNSEALED and not files.is_temporary(path.name):
-                found[name] = path
-        return dict(sorted(found.items()))
+                paths[name] = path
+        return dict(sorted(paths.items()))
 
 
 def flat_name(name: str) -> str:

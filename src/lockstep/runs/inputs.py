@@ -26,22 +26,22 @@ def is_input(name: str) -> bool:
 
 def write_inputs(folder: RunFolder) -> None:
     """List all input files with length and digest. Raises DiskError."""
-    found = {name: file_entry(path) for name, path in folder.listing().items() if is_input(name)}
-    folder.write("inputs", {"files": found})
+    entries = {name: file_entry(path) for name, path in folder.listing().items() if is_input(name)}
+    folder.write("inputs", {"files": entries})
 
 
 def input_problems(folder: RunFolder) -> list[Problem]:
     """Inputs that are missing, changed or new since inputs.json was written. Raises IntegrityError, DiskError."""
     listed = folder.read("inputs")["files"]
-    found = {name: path for name, path in folder.listing().items() if is_input(name)}
-    return list_problems(folder, listed, found)
+    paths = {name: path for name, path in folder.listing().items() if is_input(name)}
+    return list_problems(folder, listed, paths)
 
 
-def list_problems(folder: RunFolder, listed: dict[str, dict[str, object]], found: dict[str, Path]) -> list[Problem]:
+def list_problems(folder: RunFolder, listed: dict[str, dict[str, object]], paths: dict[str, Path]) -> list[Problem]:
     """How the files found differ from a list of them."""
     problems = []
     for name, entry in listed.items():
-        path = found.get(name)
+        path = paths.get(name)
         if path is None:
             problems.append(Problem(name, f"{folder.path / name}: missing. Restore it from a copy."))
             continue
@@ -58,6 +58,6 @@ def list_problems(folder: RunFolder, listed: dict[str, dict[str, object]], found
             problems.append(
                 Problem(name, f"{path}: {what} changed since it was written. It is not used; restore it from a copy.")
             )
-    for name in sorted(set(found) - set(listed)):
+    for name in sorted(set(paths) - set(listed)):
         problems.append(Problem(name, f"{folder.path / name}: does not belong to the run. Move it elsewhere."))
     return problems

@@ -113,10 +113,10 @@ def decode_line(data: bytes, number: int, start: int, prev: str, place: Path) ->
         value = canonical.loads(data)
         content = value["content"]
         again, digest = encode_line(content, prev)
-        known = content["type"] in ("genesis", "step", "end")
+        known_type = content["type"] in ("genesis", "step", "end")
     except (ValueError, KeyError, TypeError, RecursionError):
-        again, digest, known, content = b"", "", False, {}
-    if again != data or not known:
+        again, digest, known_type, content = b"", "", False, {}
+    if again != data or not known_type:
         raise IntegrityError(
             f"{place}: line {number} (byte {start}) is not the line that was written after the one before it. "
             "The journal is not used; restore it from a copy, or train again."
@@ -158,10 +158,10 @@ def _checked_lines(handle: Iterator[bytes], path: Path) -> Iterator[Line]:
 
 
 def _check_version(line: Line, path: Path) -> None:
-    found = (line.content.get("format"), line.content.get("version"))
-    if found != (JOURNAL_FORMAT, JOURNAL_VERSION):
+    version = (line.content.get("format"), line.content.get("version"))
+    if version != (JOURNAL_FORMAT, JOURNAL_VERSION):
         raise IntegrityError(
-            f"{path}: this release reads {JOURNAL_FORMAT} version {JOURNAL_VERSION}; found {found[0]} {found[1]}. "
+            f"{path}: this release reads {JOURNAL_FORMAT} version {JOURNAL_VERSION}; found {version[0]} {version[1]}. "
             "Use the release that wrote it."
         )
 

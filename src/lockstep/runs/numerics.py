@@ -214,8 +214,8 @@ def _blas_entries() -> dict[str, str]:
                 "threads": str(pool["num_threads"]),
             }
     config: Any = np.show_config(mode="dicts")
-    found = config.get("Build Dependencies", {}).get("blas", {})
-    return {"blas": f"{found.get('name')} {found.get('version')}", "threads": os.environ.get("OMP_NUM_THREADS", "?")}
+    blas = config.get("Build Dependencies", {}).get("blas", {})
+    return {"blas": f"{blas.get('name')} {blas.get('version')}", "threads": os.environ.get("OMP_NUM_THREADS", "?")}
 
 
 @dataclass(frozen=True)

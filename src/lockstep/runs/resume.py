@@ -78,7 +78,7 @@ def open_record(
 
 def _begin(folder: RunFolder, store: CheckpointStore, segments: SegmentWriter) -> StartingPoint:
     """A run without a whole first line. Nothing of worth can be there yet, or the journal was lost."""
-    if store.found() or folder.has("result"):
+    if store.stored_steps() or folder.has("result"):
         raise IntegrityError(
             f"{folder.journal}: missing or empty, though the run has checkpoints. "
             "Restore it from a copy, or train again."
@@ -118,7 +118,7 @@ def _newest_good(
     folder: RunFolder, store: CheckpointStore, first: Line, note: Callable[[str], None]
 ) -> tuple[Checkpoint | None, list[Line]]:
     """The checkpoint to go on from (None: the first step), and the journal lines after it."""
-    for steps in reversed(store.found()):
+    for steps in reversed(store.stored_steps()):
         try:
             checkpoint = store.load(steps)
         except (IntegrityError, DiskError) as error:

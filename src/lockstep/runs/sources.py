@@ -112,7 +112,7 @@ def versions(modules: Iterable[str]) -> dict[str, str]:
     working directory), or of one that can be edited where it lies, a digest of its source, and the same of what it
     imports; "absent" of one that is not there, because code may ask.
     """
-    found: dict[str, str] = {}
+    entries: dict[str, str] = {}
     queue, seen = list(modules), {"lockstep", *sys.stdlib_module_names}
     owners: Mapping[str, list[str]] | None = None
     while queue:
@@ -123,18 +123,18 @@ def versions(modules: Iterable[str]) -> dict[str, str]:
         if owners is None:  # takes a tenth of a second
             owners = importlib.metadata.packages_distributions()
         packages = {owner: importlib.metadata.distribution(owner) for owner in owners.get(name, ())}
-        found |= {owner: package.version for owner, package in packages.items()}
+        entries |= {owner: package.version for owner, package in packages.items()}
         if packages and not any(map(_is_editable, packages.values())):
             continue
         files = _files_of(name)
-        found[f"{name} (source)"] = _digest_of(files) if files else "absent"
+        entries[f"{name} (source)"] = _digest_of(files) if files else "absent"
         for file in files:
             if file.suffix == ".py":
                 try:
                     queue += sorted(_imports(ast.parse(file.read_bytes())))
                 except (OSError, SyntaxError, ValueError):
                     continue  # importing it will say so, if it is ever imported
-    return dict(sorted(found.items()))
+    return dict(sorted(entries.items()))
 
 
 def _is_editable(package: importlib.metadata.Distribution) -> bool:

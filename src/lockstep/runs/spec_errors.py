@@ -63,7 +63,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if get_origin(annotation) in (Union, types.UnionType):
-        return [found for part in get_args(annotation) for found in _models(part)]
+        return [model for part in get_args(annotation) for model in _models(part)]
     return []
 
 
@@ -113,12 +113,12 @@ def _line(
     first = items[0]
     if first["type"] == "missing":
         return f"{_show(path)}: this key is required and missing; {_example(path, model)}"
-    found = _value(path, values)
-    shown = f"{_show(path)} = {found!r:.80}"
+    value = _value(path, values)
+    shown = f"{_show(path)} = {value!r:.80}"
     if first["type"] == "extra_forbidden":
-        return f"{shown}: there is no such key{_unknown_hint(path, model, found)}"
+        return f"{shown}: there is no such key{_unknown_hint(path, model, value)}"
     rules = " or ".join(dict.fromkeys(rule for item in items if (rule := _rule(item))))
-    return f"{shown}: {rules}{_cure(path, items, model, found)}"
+    return f"{shown}: {rules}{_cure(path, items, model, value)}"
 
 
 def _rule(item: Mapping[str, Any]) -> str:
@@ -148,25 +148,25 @@ def _unit(path: tuple[Any, ...], model: type[BaseModel]) -> str | None:
     return str(extra["unit"]) if isinstance(extra, dict) and "unit" in extra else None
 
 
-def _cure(path: tuple[Any, ...], items: list[Mapping[str, Any]], model: type[BaseModel], found: Any) -> str:
+def _cure(path: tuple[Any, ...], items: list[Mapping[str, Any]], model: type[BaseModel], value: Any) -> str:
     kinds = {item["type"] for item in items}
     unit = _unit(path, model)
-    if isinstance(found, str):
-        if (number := _percent(found)) is not None and kinds & {"float_type", "int_type"}:
+    if isinstance(value, str):
+        if (number := _percent(value)) is not None and kinds & {"float_type", "int_type"}:
             return f"; percent are written as a fraction: {number!r}"
-        if kinds & {"float_type", "int_type", "bool_type"} and _is_bare(found):
-            return f"; write it without quotes: {found}"
+        if kinds & {"float_type", "int_type", "bool_type"} and _is_bare(value):
+            return f"; write it without quotes: {value}"
         if kinds & {"literal_error", "enum"}:
             expected = str(items[0].get("ctx", {}).get("expected", ""))
             choices = [choice.strip("' ") for choice in expected.replace(" or ", ",").split(",")]
-            close = difflib.get_close_matches(found.lower(), choices, n=1)
+            close = difflib.get_close_matches(value.lower(), choices, n=1)
             return f'; did you mean "{close[0]}"?' if close else "; choose one of these"
-    if "string_type" in kinds and not isinstance(found, dict | list):
-        return f'; write it in quotes: "{found}"'
-    if unit is not None and _is_number(found) and kinds & _LIMITS.keys():
-        return f"; the unit is {unit}" + (f": {found} % is {found / 100!r}" if unit == "fraction" else "")
-    if kinds & {"int_from_float", "int_type"} and isinstance(found, float) and found.is_integer():
-        return f"; write {int(found)}"
+    if "string_type" in kinds and not isinstance(value, dict | list):
+        return f'; write it in quotes: "{value}"'
+    if unit is not None and _is_number(value) and kinds & _LIMITS.keys():
+        return f"; the unit is {unit}" + (f": {value} % is {value / 100!r}" if unit == "fraction" else "")
+    if kinds & {"int_from_float", "int_type"} and isinstance(value, float) and value.is_integer():
+        return f"; write {int(value)}"
     return ""
 
 
@@ -187,7 +187,7 @@ def _is_bare(text: str) -> bool:
     return True
 
 
-def _unknown_hint(path: tuple[Any, ...], model: type[BaseModel], found: Any) -> str:
+def _unknown_hint(path: tuple[Any, ...], model: type[BaseModel], item: Any) -> str:
     owner = _model_at(path[:-1], model)
     key = str(path[-1])
     here = list(owner.model_fields) if owner is not None else []
@@ -195,12 +195,12 @@ def _unknown_hint(path: tuple[Any, ...], model: type[BaseModel], found: Any) -> 
     if suffix in _PER_ONE:
         for name in (stem, f"{stem}_rate", f"{stem}_fraction"):
             if name in here:
-                value = f": {found!r} here is {found / _PER_ONE[suffix]!r} there" if _is_number(found) else ""
+                value = f": {item!r} here is {item / _PER_ONE[suffix]!r} there" if _is_number(item) else ""
                 return f"; did you mean {_show((*path[:-1], name))}, a fraction{value}?"
     close = difflib.get_close_matches(key.lower(), here, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {_show((*path[:-1], close[0]))}?"
-    elsewhere = [known for known in known_paths(model) if known.rpartition(".")[2] == key]
+    elsewhere = [dotted for dotted in known_paths(model) if dotted.rpartition(".")[2] == key]
     if elsewhere:
         return f"; did you mean {' or '.join(elsewhere)}?"
     inside = f"in [{_show(path[:-1])}]" if len(path) > 1 else "at the top"

@@ -77,10 +77,10 @@ def read_source(reference: str, *, folder: Path | None = None, role: Role = STRA
 
 def source_of_loaded(kind: type) -> Source | None:
     """The source that the class `kind` was loaded from by `load_module`; None for what Python itself imported."""
-    kept = getattr(sys.modules.get(kind.__module__), "__lockstep_source__", None)
-    if not isinstance(kept, Source):
+    source = getattr(sys.modules.get(kind.__module__), "__lockstep_source__", None)
+    if not isinstance(source, Source):
         return None
-    return Source(file_name=kept.file_name, class_name=kind.__qualname__, text=kept.text)
+    return Source(file_name=source.file_name, class_name=kind.__qualname__, text=source.text)
 
 
 class _TextLoader(importlib.abc.InspectLoader):

@@ -138,13 +138,13 @@ def _scratch(home: Path) -> Iterator[Path]:
         if writer.isdecimal() and not is_alive(int(writer)):  # killed before it could clear up
             shutil.rmtree(left, ignore_errors=True)
     try:
-        made = Path(tempfile.mkdtemp(prefix=f".verify-{os.getpid()}-", dir=home))
+        folder = Path(tempfile.mkdtemp(prefix=f".verify-{os.getpid()}-", dir=home))
     except OSError:
-        made = Path(tempfile.mkdtemp(prefix="lockstep-verify-"))
+        folder = Path(tempfile.mkdtemp(prefix="lockstep-verify-"))
     try:
-        yield made
+        yield folder
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _in_fresh_process(

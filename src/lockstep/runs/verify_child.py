@@ -188,8 +188,8 @@ def _verify(job: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None]) ->
 
 def _executor(job: Mapping[str, Any]) -> Executor:
     module, attribute = job["executor"].split(":")
-    made: Executor = getattr(importlib.import_module(module), attribute)(*job["executor_arguments"])
-    return made
+    executor: Executor = getattr(importlib.import_module(module), attribute)(*job["executor_arguments"])
+    return executor
 
 
 def _throttled(say: Callable[[Mapping[str, Any]], None], total: int) -> Callable[[int], None]:
@@ -212,16 +212,16 @@ def plan_sample(boundaries: list[int], total: int, share: float, seed: int) -> l
     """
     edges = sorted({0, *(step for step in boundaries if step < total), total})
     pieces = list(itertools.pairwise(edges))
-    wanted = min(total, max(1, round(share * total)))
+    remaining = min(total, max(1, round(share * total)))
     order = SeedTree(seed).child("verify", "sample").generator().permutation(len(pieces))
     chosen = []
     for index in order:
-        if wanted <= 0:
+        if remaining <= 0:
             break
         start, stop = pieces[index]
-        stop = min(stop, start + wanted)
+        stop = min(stop, start + remaining)
         chosen.append((start, stop))
-        wanted -= stop - start
+        remaining -= stop - start
     return sorted(chosen)
 
 
@@ -236,24 +236,24 @@ def compute_sample(
     """Compute pieces again from checkpoints, and the result from the last one; returns first difference and steps."""
     store = CheckpointStore(folder.checkpoints)
     total = int(folder.read("manifest")["steps"])
-    found = store.found()
-    pieces = plan_sample(found, total, share, seed) if total else []
+    stored = store.stored_steps()
+    pieces = plan_sample(stored, total, share, seed) if total else []
     tell = _throttled(say, sum(stop - start for start, stop in pieces))
     lines = read_lines(folder.journal)
     next(lines)
     computed = 0
     for start, stop in pieces:
-        checkpoint = store.load(start) if start in found else None
+        checkpoint = store.load(start) if start in stored else None
         training = rebuilt.kind.training(rebuilt.prepared, context)
         again = recompute(training, folder, checkpoint)
         for recorded in lines:
             index = recorded.content["index"]
             if index < start:
                 continue
-            made = next(again, None)
-            if made is None:
+            recomputed = next(again, None)
+            if recomputed is None:
                 return Difference(where=f"step {index}", step=index, field="type", first="step", second="end"), computed
-            line, step = made
+            line, step = recomputed
             computed += 1
             tell(computed)
             if line != recorded.data:
@@ -261,7 +261,7 @@ def compute_sample(
                 return _explain(recorded, now, step.segments, folder), computed
             if index == stop - 1:
                 break
-    return _result_difference(folder, rebuilt, context, store.load(total) if total in found else None, lines), computed
+    return _result_difference(folder, rebuilt, context, store.load(total) if total in stored else None, lines), computed
 
 
 def _explain(recorded: Line, now: Mapping[str, Any], segments: Mapping[str, Any], folder: RunFolder) -> Difference:

@@ -122,11 +122,11 @@ def test_a_store_keeps_first_and_newest_and_spreads_the_rest(tmp_path: Path) -> 
     store.create()
     for steps in range(1, 101):
         store.write(checkpoint(steps))
-        assert store.found() == [entry.steps for entry in store.index().kept]
-        assert len(store.found()) <= 6
-        assert store.found()[0] == 1
-        assert store.found()[-2:] == [max(steps - 1, 1), steps][-len(store.found()) :]
-    gaps = np.diff(store.found()[:-1])
+        assert store.stored_steps() == [entry.steps for entry in store.index().entries]
+        assert len(store.stored_steps()) <= 6
+        assert store.stored_steps()[0] == 1
+        assert store.stored_steps()[-2:] == [max(steps - 1, 1), steps][-len(store.stored_steps()) :]
+    gaps = np.diff(store.stored_steps()[:-1])
     assert gaps.max() <= 2 * 100 / 4, "spread over the run, not crowded at one end"
     assert store.load(1).state == {"steps": 1}
 
@@ -137,7 +137,7 @@ def test_bytes_limit_what_is_kept(tmp_path: Path) -> None:
     store.create()
     for steps in range(10, 60):
         store.write(checkpoint(steps))
-    assert len(store.found()) == 5
+    assert len(store.stored_steps()) == 5
 
 
 @settings(max_examples=100, deadline=None)
@@ -174,10 +174,10 @@ def test_restarting_drops_what_came_later_and_adopts_what_the_index_lacks(tmp_pa
     store.index_path.unlink()
     store.path(1).write_bytes(b"damaged")
     store.restart_from(3, cut_lines=True)
-    assert store.found() == [2, 3]
-    assert [entry.steps for entry in store.index().kept] == [2, 3]
+    assert store.stored_steps() == [2, 3]
+    assert [entry.steps for entry in store.index().entries] == [2, 3]
     assert store.index().cut_lines
     store.forget_cut_lines()
     assert not store.index().cut_lines
     store.restart_from(None, cut_lines=False)
-    assert store.found() == []
+    assert store.stored_steps() == []

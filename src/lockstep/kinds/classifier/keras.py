@@ -100,7 +100,7 @@ def _keras_estimate(
     seconds = seconds_of_training(found, spec, parts, steps)
     estimate = Estimate(
         seconds=seconds,
-        disk_bytes=CheckpointPolicy().bytes_kept(checkpoint, seconds) + weights + _LINE_BYTES * steps,
+        disk_bytes=CheckpointPolicy().disk_bytes(checkpoint, seconds) + weights + _LINE_BYTES * steps,
         memory_bytes=found.held_bytes + state + _CHECKPOINT_COPIES * checkpoint,
         steps=steps,
     )

@@ -84,7 +84,7 @@ class SessionEstimate:
         kept_bytes   what a checkpoint holds beside the state
         models       how many files of weights the run leaves
         """
-        checkpoints = CheckpointPolicy().bytes_kept(self.checkpoint_bytes + kept_bytes, seconds)
+        checkpoints = CheckpointPolicy().disk_bytes(self.checkpoint_bytes + kept_bytes, seconds)
         disk = self.disk_bytes + checkpoints + models * self.weight_bytes
         return Estimate(
             seconds=None if seconds is None else seconds + disk / _WRITTEN_PER_S,
@@ -143,17 +143,17 @@ def estimate_of(
     gradient = 0
     if recording.level == "full":
         chosen = set(selected_names(layout, recording.select))
-        kept = sum(slot.stop - slot.start for slot in layout.slots if slot.name in chosen)
+        elements = sum(slot.stop - slot.start for slot in layout.slots if slot.name in chosen)
         whole = len(chosen) == len(layout.slots)
         packed = 0 if recording.codec == "raw" else OVERHEAD
-        gradient = FRAME_BYTES + packed + item * (layout.size if whole else kept)
+        gradient = FRAME_BYTES + packed + item * (layout.size if whole else elements)
         per_step += FRAME_BYTES + held if held else 0
         snapshot = begin = sizes.snapshot + held
 
-    def taken(made: int) -> int:
+    def taken(steps: int) -> int:
         """Bytes of the segments after so many steps, all of them at the level asked for."""
-        gradients, snapshots = -(-made // recording.every), made // recording.snapshot_every
-        return (begin if made else 0) + made * per_step + gradients * gradient + snapshots * snapshot
+        gradients, snapshots = -(-steps // recording.every), steps // recording.snapshot_every
+        return (begin if steps else 0) + steps * per_step + gradients * gradient + snapshots * snapshot
 
     limit = None
     if recording.level == "full" and taken(steps) > recording.max_bytes:

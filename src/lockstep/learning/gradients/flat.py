@@ -122,11 +122,11 @@ class FlatModel:
         Raises InputError for a sparse gradient.
         """
         # Not backward(): it would add into .grad, which user code may replace, and would turn -0.0 into 0.0.
-        found: Sequence[torch.Tensor | None] = torch.autograd.grad(total, self._trained, allow_unused=True)
-        if any(item is None for item in found):
+        gradients: Sequence[torch.Tensor | None] = torch.autograd.grad(total, self._trained, allow_unused=True)
+        if any(item is None for item in gradients):
             self.gradient.zero_()
-        views = [view for view, item in zip(self.gradient_views, found, strict=True) if item is not None]
-        dense = [item for item in found if item is not None]
+        views = [view for view, item in zip(self.gradient_views, gradients, strict=True) if item is not None]
+        dense = [item for item in gradients if item is not None]
         if any(item.layout is not torch.strided for item in dense):
             raise InputError("a gradient is recorded as a dense array; found a sparse one. Use sparse=False layers.")
         torch._foreach_copy_(views, dense)

@@ -175,11 +175,11 @@ class Learner:
     def set_weights(self, arrays: Arrays) -> None:
         """Weights and buffers only. Raises IntegrityError when they are another model's."""
         weights, buffers = arrays[WEIGHTS], self.flat.buffers()
-        given = {name[len(BUFFER) :] for name in arrays if name.startswith(BUFFER)}
-        if weights.shape != (self.flat.layout.size,) or given != buffers.keys():
+        names = {name[len(BUFFER) :] for name in arrays if name.startswith(BUFFER)}
+        if weights.shape != (self.flat.layout.size,) or names != buffers.keys():
             raise IntegrityError(
                 f"a state belongs to the model it was taken from; this one has {weights.shape} weights and buffers "
-                f"{sorted(given)}, the model {(self.flat.layout.size,)} and {sorted(buffers)}."
+                f"{sorted(names)}, the model {(self.flat.layout.size,)} and {sorted(buffers)}."
             )
         with torch.no_grad():
             self.flat.weights.copy_(torch.from_numpy(weights.copy()))

@@ -121,10 +121,10 @@ class Overview:
         members = layers(self.parameters)
 
         def read(start: int, stop: int) -> dict[str, Array]:
-            found = every_row(self.folder, self._reader, NORMS, start, stop)
+            columns = every_row(self.folder, self._reader, NORMS, start, stop)
             series = {}
             for place, rows in members.items():
-                gradient, weight, update = (_norm(found[name][:, rows]) for name in ("gradient", "weight", "update"))
+                gradient, weight, update = (_norm(columns[name][:, rows]) for name in ("gradient", "weight", "update"))
                 series[f"gradient:{place}"] = gradient
                 ratio = np.full(len(weight), np.nan)
                 series[f"ratio:{place}"] = np.divide(update, weight, out=ratio, where=weight > 0.0)
@@ -150,28 +150,28 @@ def layers(parameters: list[str]) -> dict[str, list[int]]:
     their neighbours.
     """
     depth = max((name.count(".") for name in parameters), default=0)
-    finer = found = _fronts(parameters, depth)
-    while len(found) > MAX_LAYERS and depth > 1:
+    finer = groups = _fronts(parameters, depth)
+    while len(groups) > MAX_LAYERS and depth > 1:
         depth -= 1
-        finer, found = found, _fronts(parameters, depth)
-    return found if _FEWEST <= len(found) <= MAX_LAYERS or len(finer) <= MAX_LAYERS else _neighbours(finer)
+        finer, groups = groups, _fronts(parameters, depth)
+    return groups if _FEWEST <= len(groups) <= MAX_LAYERS or len(finer) <= MAX_LAYERS else _neighbours(finer)
 
 
 def _fronts(parameters: list[str], depth: int) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
+    fronts: dict[str, list[int]] = {}
     for place, name in enumerate(parameters):
         front = name.rpartition(".")[0] or name
-        found.setdefault(".".join(front.split(".")[: max(depth, 1)]), []).append(place)
-    return found
+        fronts.setdefault(".".join(front.split(".")[: max(depth, 1)]), []).append(place)
+    return fronts
 
 
-def _neighbours(found: dict[str, list[int]]) -> dict[str, list[int]]:
-    names = list(found)
+def _neighbours(fronts: dict[str, list[int]]) -> dict[str, list[int]]:
+    names = list(fronts)
     joined: dict[str, list[int]] = {}
     bounds = edges(len(names), MAX_LAYERS).tolist()
     for start, stop in itertools.pairwise(bounds):
         first, last = names[start], names[stop - 1]
-        places = [place for name in names[start:stop] for place in found[name]]
+        places = [place for name in names[start:stop] for place in fronts[name]]
         joined[first if first == last else f"{first} to {last}"] = places
     return joined
 
@@ -187,6 +187,6 @@ def _in_bins(bounds: NDArray[np.int64], read: Callable[[int, int], Mapping[str, 
         for name, values in read(start, stop).items():
             rows.setdefault(name, []).append((float(values.min()), float(values.mean()), float(values.max())))
     return {
-        name: Binned(**dict(zip(("low", "mean", "high"), np.array(found).T.copy(), strict=True)))
-        for name, found in rows.items()
+        name: Binned(**dict(zip(("low", "mean", "high"), np.array(column).T.copy(), strict=True)))
+        for name, column in rows.items()
     }

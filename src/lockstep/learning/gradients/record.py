@@ -190,11 +190,11 @@ class SessionRecord:
     def snapshot_before(self, step: int) -> tuple[int, Arrays]:
         """The newest stored state of at most `step` steps: how many steps were made, and the arrays."""
         every = self.description.recording.snapshot_every
-        made = step // every * every
-        while made > 0:
-            if self.has_frame(SNAPSHOTS, made - 1):
-                return made, {name: array[0] for name, array in self.frame(SNAPSHOTS, made - 1).items()}
-            made -= every  # after a fall to "norms" there are no more
+        steps = step // every * every
+        while steps > 0:
+            if self.has_frame(SNAPSHOTS, steps - 1):
+                return steps, {name: array[0] for name, array in self.frame(SNAPSHOTS, steps - 1).items()}
+            steps -= every  # after a fall to "norms" there are no more
         return 0, self.start_state()
 
     def state_after(self, step: int) -> Arrays:
@@ -203,12 +203,12 @@ class SessionRecord:
         Raises RefusedError where gradients are missing, NotEqualError when the state does not have the digest that
         the journal has for it, IntegrityError for damage.
         """
-        made, state = self.snapshot_before(step + 1)
-        if made < step + 1:
+        steps, state = self.snapshot_before(step + 1)
+        if steps < step + 1:
             self.require_gradients()
             machine = FlatOptimizer(self.description.optimizer, state)
-            last = made - 1
-            for last, gradient in self.gradients(made, step + 1):
+            last = steps - 1
+            for last, gradient in self.gradients(steps, step + 1):
                 machine.apply(gradient, self.learning_rate(last))
             if last != step:
                 raise self.gradients_end(last + 1)

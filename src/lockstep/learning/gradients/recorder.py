@@ -296,8 +296,8 @@ class Recorder:
         sizes = self._sizes
         total = sizes.steps + sizes.norms + sizes.buffers
         if step % self._recording.every == 0:
-            kept = sum(slot.stop - slot.start for slot in self._pieces)
-            total += FRAME_BYTES + kept * self.description.layout.itemsize
+            elements = sum(slot.stop - slot.start for slot in self._pieces)
+            total += FRAME_BYTES + elements * self.description.layout.itemsize
             total += 0 if self._recording.codec == "raw" else codec.OVERHEAD
         if step == 0:
             total += sizes.snapshot

@@ -84,16 +84,16 @@ def replay_gradients(
     """
     record.require_gradients()
     end = len(record) if stop is None else stop
-    made, state = record.snapshot_before(first) if first > 0 else (0, record.start_state())
-    checked = int(record.check_state(made - 1, state)) if made > 0 else 0
+    steps, state = record.snapshot_before(first) if first > 0 else (0, record.start_state())
+    checked = int(record.check_state(steps - 1, state)) if steps > 0 else 0
     machine = FlatOptimizer(record.description.optimizer, state)
-    step = made - 1
-    for step, gradient in record.gradients(made, end):
+    step = steps - 1
+    for step, gradient in record.gradients(steps, end):
         machine.apply(gradient, record.learning_rate(step))
         if (step + 1) % check_every == 0 or step + 1 == end:
             checked += record.check_state(step, machine.arrays() | _buffers(record, step))
         if on_step is not None:
-            on_step(step + 1 - made)
+            on_step(step + 1 - steps)
     if step + 1 != end:
         raise record.gradients_end(step + 1)
     state = machine.arrays() | _buffers(record, step)
@@ -104,8 +104,8 @@ def replay_gradients(
         _compare_weights(record, weights | buffers, load_arrays(stored))
     return GradientReplay(
         session_id=record.session_id,
-        first_step=made,
-        steps=end - made,
+        first_step=steps,
+        steps=end - steps,
         checked=checked,
         state=digest_columns(state),
         weights_file=stored is not None,
@@ -115,8 +115,8 @@ def replay_gradients(
 
 def _buffers(record: SessionRecord, step: int) -> dict[str, NDArray[Any]]:
     """They are in no gradient: BatchNorm's come from the record."""
-    found = record.segments.latest(BUFFERS, step)
-    return {name: array[0] for name, array in found.items()}
+    latest = record.segments.latest(BUFFERS, step)
+    return {name: array[0] for name, array in latest.items()}
 
 
 def _compare_weights(
@@ -176,10 +176,10 @@ def recompute_session(
     steps = recompute(training, record.folder, start)
     computed = 0
     while at < end:
-        made = next(steps, None)
-        if made is None:
+        recomputed = next(steps, None)
+        if recomputed is None:
             return _ended(record, computed, at)
-        line, step = made
+        line, step = recomputed
         computed += 1
         content = canonical.loads(line)["content"]
         first = _difference(record, step, content)
@@ -201,13 +201,13 @@ def recompute_state(training: GradientTraining, record: SessionRecord, step: int
     if not 0 <= step < len(record):
         raise IndexError(f"session {record.session_id} has steps 0 to {len(record) - 1}; found {step}")
     store = CheckpointStore(record.folder.checkpoints)
-    near = [steps for steps in store.found() if steps <= step + 1]
+    near = [steps for steps in store.stored_steps() if steps <= step + 1]
     start = store.load(near[-1]) if near else None
     if start is not None and start.steps == step + 1:
         training.set_state(start.state)
     else:
-        for _, made in recompute(training, record.folder, start):
-            if made.index == step:
+        for _, recomputed in recompute(training, record.folder, start):
+            if recomputed.index == step:
                 break
     state = training.learner.get_state()
     record.check_state(step, state)
@@ -234,9 +234,9 @@ def _difference(record: SessionRecord, step: Step, content: Mapping[str, Any]) -
         stored, now = record.frame(name, step.index), step.segments[name]
         if name == GRADIENTS:
             stored, now = ({GRADIENT: record.unpacked(columns)[None]} for columns in (stored, now))
-        found = _first_tensor(record, name, stored, now)
-        if found is not None:
-            return TensorDifference(step=step.index, segment=name, tensor=found[0], detail=found[1])
+        tensor = _first_tensor(record, name, stored, now)
+        if tensor is not None:
+            return TensorDifference(step=step.index, segment=name, tensor=tensor[0], detail=tensor[1])
     for part in ("scalars", "digests"):
         for key in sorted(then[part].keys() | content[part].keys()):
             if canonical.dumps(then[part].get(key)) != canonical.dumps(content[part].get(key)):

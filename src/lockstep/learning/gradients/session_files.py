@@ -72,8 +72,8 @@ def every_row(folder: RunFolder, reader: SegmentReader, name: str, start: int, s
     return columns
 
 
-def missing(folder: RunFolder, name: str, found: str) -> IntegrityError:
+def missing(folder: RunFolder, name: str, state: str) -> IntegrityError:
     """The error for frames of a segment that the journal knows and the segment does not have."""
     # A power cut may take frames that no checkpoint stands on yet; such steps are computed again.
     cure = "Restore it from a copy." if folder.has("manifest") else "Resume the run, or restore it from a copy."
-    return IntegrityError(f"{folder.segments / name}.*.seg: found {found}, though the journal has more. {cure}")
+    return IntegrityError(f"{folder.segments / name}.*.seg: found {state}, though the journal has more. {cure}")

@@ -120,7 +120,7 @@ def list_sessions(store: RunStore, *, thorough: bool = False) -> Sessions:
 
     Each is checked as `load_session` does. A damaged one becomes an entry of `problems` and the rest is listed.
     """
-    found, problems = [], {}
+    sessions, problems = [], {}
     for row in store.list():
         try:
             if row.problem is not None:
@@ -131,9 +131,9 @@ def list_sessions(store: RunStore, *, thorough: bool = False) -> Sessions:
         except LockstepError as error:
             problems[row.run_id] = str(error)
             continue
-        found.append(session)
-    found.sort(key=lambda session: (-session.value, session.session_id))
-    return Sessions(sessions=tuple(found), problems=problems)
+        sessions.append(session)
+    sessions.sort(key=lambda session: (-session.value, session.session_id))
+    return Sessions(sessions=tuple(sessions), problems=problems)
 
 
 def load_session(folder: RunFolder, *, thorough: bool = False) -> TrainingSession:
@@ -204,15 +204,15 @@ def surplus(
         key=lambda session: session.session_id,
         reverse=True,
     )
-    kept, total, doomed = 0, 0, []
+    count, total, doomed = 0, 0, []
     for session in ended:
         total += session.bytes
-        over = (keep_last is not None and kept >= keep_last) or (max_bytes is not None and total > max_bytes)
-        if over and kept > 0:
+        over = (keep_last is not None and count >= keep_last) or (max_bytes is not None and total > max_bytes)
+        if over and count > 0:
             doomed.append(session)
             total -= session.bytes
         else:
-            kept += 1
+            count += 1
     return doomed
 
 

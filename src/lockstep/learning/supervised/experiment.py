@@ -150,10 +150,10 @@ class ExperimentRunner:
                 0 if validation is None else len(validation),
                 len(test),
             )
-            if known := seen_before(Parts(train=train, validation=validation, test=test)):
+            if repeated := seen_before(Parts(train=train, validation=validation, test=test)):
                 logger.warning(
                     "%d of the samples held out are also trained on, equal bit by bit: figures on them test nothing",
-                    known,
+                    repeated,
                 )
             _, history = self._train_model(config, train, validation, folder)
             model = self._best_model(train, folder)
@@ -250,8 +250,8 @@ def seed_of(config: ExperimentConfig | Mapping[str, Any]) -> int:
         first, second = config.random_seed, config.experiment.seed
     else:
         first, second = config.get("random_seed"), config.get("experiment", {}).get("seed")
-    given = first if first is not None else second
-    return DEFAULT_SEED if given is None else int(given)
+    seed = first if first is not None else second
+    return DEFAULT_SEED if seed is None else int(seed)
 
 
 def _table(config: ExperimentConfig | Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -88,8 +88,8 @@ class KerasLearner:
         with self._keras.device("cpu"):
             # Keras' figures are running means; begun anew they are those of this batch.
             self.model.reset_metrics()
-            told = self.model.train_on_batch(self._x[rows], self._y[rows], return_dict=True)
-        return _measured(told, len(rows))
+            metrics = self.model.train_on_batch(self._x[rows], self._y[rows], return_dict=True)
+        return _measured(metrics, len(rows))
 
     def validate(self) -> Measured | None:
         """The samples held out."""
@@ -102,8 +102,8 @@ class KerasLearner:
             for start in range(0, len(y), _CHUNK):
                 self.model.reset_metrics()
                 part = slice(start, start + _CHUNK)
-                told = self.model.test_on_batch(x[part], y[part], return_dict=True)
-                total = total + _measured(told, len(y[part]))
+                metrics = self.model.test_on_batch(x[part], y[part], return_dict=True)
+                total = total + _measured(metrics, len(y[part]))
         self.model.reset_metrics()
         return total
 
@@ -227,8 +227,10 @@ def _image(samples: Samples) -> NDArray[np.float32]:
     return next(iter(samples.inputs.values()))
 
 
-def _measured(told: Mapping[str, Any], count: int) -> Measured:
-    return Measured(loss_sum=float(told["loss"]) * count, correct=round(float(told["accuracy"]) * count), count=count)
+def _measured(metrics: Mapping[str, Any], count: int) -> Measured:
+    return Measured(
+        loss_sum=float(metrics["loss"]) * count, correct=round(float(metrics["accuracy"]) * count), count=count
+    )
 
 
 def _numpy(keras: Any, value: Any) -> NDArray[Any]:

@@ -130,7 +130,7 @@ def classification_metrics(
     report = class_report(matrix, names)
     sides = {name: (labels == k, probabilities[:, k]) for k, name in enumerate(names)}
     areas = {name: roc_auc(*side) for name, side in sides.items()}
-    known = [area for area in areas.values() if area is not None]
+    defined = [area for area in areas.values() if area is not None]
     majority = int(np.bincount(labels, minlength=len(names)).max())
     return {
         "accuracy": float((predicted == labels).sum() / len(labels)),
@@ -139,7 +139,7 @@ def classification_metrics(
         "weighted_avg": averages(report, weighted=True),
         "confusion_matrix": matrix.tolist(),
         "confusion_matrix_normalised": normalised(matrix),
-        "roc_auc": {"per_class": areas, "macro": sum(known) / len(known) if known else None},
+        "roc_auc": {"per_class": areas, "macro": sum(defined) / len(defined) if defined else None},
         "average_precision": {name: average_precision(*side) for name, side in sides.items()},
         "classification_report": report,
     }

@@ -82,12 +82,12 @@ def make_windows(
         raise InputError(f"samples_per_class is a whole number of at least 1; found {samples_per_class!r}")
     if bars < _MIN_BARS:
         raise InputError(f"a pattern needs {_MIN_BARS} bars to show; found bars = {bars}")
-    made = [
+    windows = [
         _window(pattern, seeds.child("window", str(pattern), i).generator(), bars)
         for pattern in patterns
         for i in range(samples_per_class)
     ]
-    columns = [np.stack(column) for column in zip(*made, strict=True)]
+    columns = [np.stack(column) for column in zip(*windows, strict=True)]
     label = np.repeat(np.arange(len(patterns), dtype=np.int64), samples_per_class)
     return Windows(
         open=columns[0],

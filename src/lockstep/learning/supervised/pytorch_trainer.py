@@ -182,12 +182,12 @@ def train_pytorch_model(
 def _run(fitted: Classifier, manager: CheckpointManager, logger: logging.Logger) -> None:
     run_log.log_epochs_begin(logger)
     epochs = fitted.progress.settings.epochs
-    told = 0
+    epoch = 0
     for _ in fitted.training.steps():
-        if len(fitted.progress.epochs) == told:
+        if len(fitted.progress.epochs) == epoch:
             continue
         ended = fitted.progress.epochs[-1]
-        told = ended.number
+        epoch = ended.number
         run_log.log_epoch(logger, ended, epochs, keeps_best=True)
         manager.save_checkpoint(
             fitted.model, ended.number, ended.loss, is_best=ended.is_best, is_last=ended.number == epochs

@@ -147,7 +147,7 @@ class ClassifierTask(Task):
         loss, correct, count = self._seen
         measured = Measured(loss_sum=float(loss) * count, correct=int(correct), count=count)
         self._progress.add(measured)
-        told: dict[str, Any] = {
+        scalars: dict[str, Any] = {
             "epoch": step // self._per_epoch + 1,
             "batch": step % self._per_epoch,
             "correct": measured.correct,
@@ -156,8 +156,8 @@ class ClassifierTask(Task):
             # A network that draws in evaluation mode as well does so from an address of its own.
             with determinism.noise(self._seeds.child("validation", step), learner.device):
                 held_out = self._validate(learner)
-            told |= self._progress.end_epoch(held_out, lambda: state_arrays(learner.module)).scalars()
-        return told
+            scalars |= self._progress.end_epoch(held_out, lambda: state_arrays(learner.module)).scalars()
+        return scalars
 
     def _validate(self, learner: Learner) -> Measured | None:
         if self._held_out is None:

@@ -125,20 +125,20 @@ class TrainingContract:
         """State -> file -> state -> training -> state gives the same bytes, at every step."""
         folder, outcome = self.run(tmp_path / "run")
         store = CheckpointStore(folder.checkpoints)
-        for steps in store.found():
+        for steps in store.stored_steps():
             stored = store.load(steps)
             again = self.make(1)
             self.attach(again, folder, steps)
             again.set_state(stored.state)
             assert self.state_bytes(again) == store_bytes(stored)
-        assert store.found()[-1] == outcome.steps
+        assert store.stored_steps()[-1] == outcome.steps
 
     def test_steps_computed_again_from_every_checkpoint_are_those_in_the_journal(self, tmp_path: Path) -> None:
         """What `verify --sample` rests on."""
         folder, outcome = self.run(tmp_path / "run")
         store = CheckpointStore(folder.checkpoints)
         lines = [line.data for line in read_lines(folder.journal) if line.type == "step"]
-        for start in [None, *map(store.load, store.found())]:
+        for start in [None, *map(store.load, store.stored_steps())]:
             again = [line for line, _ in recompute(self.make(1), folder, start)]
             assert again == lines[outcome.steps - len(again) :]
             assert len(again) == outcome.steps - (0 if start is None else start.steps)

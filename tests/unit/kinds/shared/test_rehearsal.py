@@ -82,7 +82,7 @@ def test_the_checkpoints_told_are_those_that_stay(each: int, seconds: float | No
         stay.append((step, each))
         gone = thin(stay, policy.keep, policy.keep_bytes)
         stay = [item for item in stay if item[0] not in gone]
-    assert policy.bytes_kept(each, seconds) == pytest.approx(sum(size for _, size in stay), rel=0.06)
+    assert policy.disk_bytes(each, seconds) == pytest.approx(sum(size for _, size in stay), rel=0.06)
 
 
 def test_the_memory_of_a_process_is_not_that_of_the_one_that_started_it() -> None:

@@ -91,7 +91,7 @@ def test_recomputing_gives_every_step_again_from_the_start_and_from_every_checkp
     small = Small(recording=Recording(level=level))
     record = small.record(tmp_path / "run")
     store = CheckpointStore(record.folder.checkpoints)
-    for start in [None, *map(store.load, store.found())]:
+    for start in [None, *map(store.load, store.stored_steps())]:
         again = recompute_session(small.make(), record, start=start)
         assert again.equal
         assert again.computed == 6 - (0 if start is None else start.steps)
