@@ -1,4 +1,4 @@
-"""Blobs in a folder: names and bytes on disk, crashes, damage, cures. What every store promises is in tests/contract."""
+"""Blobs in a folder: names and bytes on disk, crashes, damage, cures. What every store promises: tests/contract."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import errno
 import itertools
 import json
 import os
-import pickle
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
@@ -134,9 +134,10 @@ def test_a_file_that_is_taken_over_is_whole_in_one_place_at_any_crash(tmp_path: 
         assert (file if file.exists() else blobs.path(DIGEST, ".toy")).read_bytes() == CONTENT
         if not disk.struck:
             break
+    file.write_bytes(CONTENT)
+    blobs = FolderBlobStore(tmp_path)
     with faults(FailAt(1, errno.EXDEV)), pytest.raises(DiskError, match=f"cannot put data at .*{DIGEST}"):
-        file.write_bytes(CONTENT)
-        FolderBlobStore(tmp_path).adopt(file, DIGEST, ".toy")
+        blobs.adopt(file, DIGEST, ".toy")
 
 
 def test_what_a_dead_writer_left_is_cleared_and_what_a_living_one_writes_stays(blobs: FolderBlobStore) -> None:
@@ -173,7 +174,7 @@ def test_a_file_in_the_place_of_the_folder_is_a_disk_error(tmp_path: Path) -> No
     blobs = FolderBlobStore(tmp_path / "snapshots")
     with pytest.raises(DiskError, match="cannot list"):
         blobs.digests(".toy")
-    with pytest.raises(DiskError, match="choose another folder"):
+    with pytest.raises(DiskError, match="Something is already there: choose another name"):
         blobs.put(CONTENT, ".toy")
 
 
@@ -210,13 +211,14 @@ def test_a_store_travels_to_other_processes_by_pickle_and_by_address(
 ) -> None:
     """Of a relative folder too: the other process may have another current folder."""
     blobs.put(CONTENT, ".toy")
-    assert pickle.loads(pickle.dumps(blobs)).get(DIGEST, ".toy") == CONTENT
+    assert cloudpickle.loads(cloudpickle.dumps(blobs)).get(DIGEST, ".toy") == CONTENT
     monkeypatch.chdir(tmp_path)
     address = FolderBlobStore(Path("home/snapshots")).address
     child = (
         "import json, sys; from lockstep.storage.blobs import StoreAddress, open_store\n"
         "path, arguments = json.loads(sys.argv[1])\n"
-        f"sys.stdout.buffer.write(open_store(StoreAddress(path=path, arguments=tuple(arguments))).get({DIGEST!r}, '.toy'))"
+        "store = open_store(StoreAddress(path=path, arguments=tuple(arguments)))\n"
+        f"sys.stdout.buffer.write(store.get({DIGEST!r}, '.toy'))"
     )
     sent = json.dumps([address.path, address.arguments])
     done = subprocess.run([sys.executable, "-c", child, sent], cwd="/", capture_output=True, check=True)
