@@ -14,14 +14,14 @@ import numpy as np
 from lockstep.core.errors import RefusedError
 from lockstep.kinds.shared.retraining import SessionTable, read_batches, write_batches
 from lockstep.rl.recorded import FACTS, RecordedExperiences
+from lockstep.rl.store import columns_of_state
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from lockstep.learning.gradients.record import SessionRecord
     from lockstep.runs.folder import RunFolder
+    from lockstep.storage.blobs import BlobStore
 
 _SINGULAR: Final = {
     "states": "state",
@@ -42,13 +42,13 @@ def session_of(folder: RunFolder) -> SessionTable:
     return SessionTable.model_validate(folder.read("spec").get("session", {}))
 
 
-def recorded_experiences(table: SessionTable, home: Path) -> RecordedExperiences | None:
+def recorded_experiences(table: SessionTable, blobs: BlobStore) -> RecordedExperiences | None:
     """The batches that a spec names, with their experiences; None where it names none. Raises as `read_batches`."""
-    arrays = read_batches(table, home)
+    arrays = read_batches(table, blobs)
     return None if arrays is None else RecordedExperiences.of(arrays)
 
 
-def pin(record: SessionRecord, steps: Sequence[int] | None, home: Path, known: RecordedExperiences | None) -> str:
+def pin(record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore, known: RecordedExperiences | None) -> str:
     """Write the batches of `steps`, all where None, with their experiences as a snapshot; returns its digest.
 
     `known` holds the experiences where they are not in the record: those of a session that is a replay itself, or of a
@@ -62,7 +62,7 @@ def pin(record: SessionRecord, steps: Sequence[int] | None, home: Path, known: R
     stops = np.cumsum([len(part) for part in parts], dtype=np.int64)
     weights = _weights(record, range(len(record)) if steps is None else steps)
     known = known if known is not None else _lived(record, samples)
-    return write_batches(known.chosen(samples, stops, weights).arrays(), home / "snapshots")
+    return write_batches(known.chosen(samples, stops, weights).arrays(), blobs)
 
 
 def _weights(record: SessionRecord, steps: Sequence[int]) -> NDArray[np.float64] | None:
@@ -107,26 +107,7 @@ def _frames(record: SessionRecord, wanted: NDArray[np.int64]) -> Iterator[Mappin
 
 def of_state(store: Mapping[str, Any]) -> RecordedExperiences:
     """The experiences of a buffer's stored state, observations included."""
-    from lockstep.rl import store as rows
-
-    floats, ints, shape = store["floats"], store["ints"], tuple(store["state_shape"] or ())
-    order, count = np.argsort(store["ids"], kind="stable"), len(store["ids"])
-    observed = np.asarray(store["observations"]).reshape(count, 2, *shape)
-    facts = {
-        "states": observed[:, 0],
-        "actions": ints[:, rows.ACTION],
-        "rewards": floats[:, rows.REWARD],
-        "next_states": observed[:, 1],
-        "dones": ints[:, rows.DONE] != 0,
-        "actual_profits": floats[:, rows.PROFIT],
-        "profitability_scores": floats[:, rows.SCORE],
-        "optimal_actions": ints[:, rows.BEST],
-        "outcome_validated": ints[:, rows.OUTCOME] == rows.VALIDATED,
-    }
-    nothing = np.empty(0, np.int64)
+    columns, nothing = columns_of_state(store), np.empty(0, np.int64)
     return RecordedExperiences(
-        ids=np.asarray(store["ids"], np.int64)[order],
-        facts={name: facts[name][order] for name in FACTS},
-        samples=nothing,
-        stops=nothing,
+        ids=columns["ids"], facts={name: columns[name] for name in FACTS}, samples=nothing, stops=nothing
     )
