@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lockstep.app.ports import Ports
 from lockstep.app.request import TrainingRequest
-from lockstep.app.room import with_warnings
+from lockstep.app.room import announced
 from lockstep.app.timing import timed
 from lockstep.core.errors import SpecError
 from lockstep.runs import registry
@@ -26,9 +26,11 @@ def train(request: TrainingRequest, ports: Ports, *, tag: str | None = None) -> 
     kind = kind_of(request)
     # Strict: every key known, every default filled in; a "random" seed is drawn here, once.
     spec = resolve(kind.spec_model, request.values, source=request.name)
-    # The data are pinned by digest, the code identified, and the strategy asked whether it reads the future.
-    prepared = kind.prepare(spec, PrepareContext(home=ports.home, base=request.base, python_objects=request.objects))
-    ports.announce(with_warnings(prepared, ports.home))
+    # The data are pinned by digest, the code identified, and what cannot be trained is refused.
+    context = PrepareContext(home=ports.home, base=request.base, python_objects=request.objects)
+    prepared = kind.prepare(spec, context)
+    # A few steps are timed and thrown away: whoever starts a training of days should know before it starts.
+    ports.announce(announced(prepared, kind.estimate(prepared, context), ports.home))
     # Spec, data, code and numerics are on disk before the first step; hashed together they are the fingerprint.
     folder = ports.store.create(
         spec=prepared.spec,
