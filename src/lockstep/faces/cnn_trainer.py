@@ -19,7 +19,7 @@ from lockstep import bootstrap
 from lockstep.core.errors import InputError
 from lockstep.episodes.book import EpisodeBook
 from lockstep.episodes.store import INDEX, changing
-from lockstep.kinds.cnn_episodes.kind import BOOK_FOLDER
+from lockstep.kinds.cnn_episodes.data import BOOK_FOLDER
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lockstep.core import files
-from lockstep.core.errors import DataError, IntegrityError
+from lockstep.core.errors import DataError, InputError, IntegrityError
 from lockstep.core.hashing import digest_columns
 from lockstep.episodes.book import EpisodeBook
 from lockstep.episodes.outcomes import Action
@@ -22,8 +22,13 @@ from lockstep.episodes.outcomes import Action
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lockstep.kinds.cnn_episodes.spec import EpisodesTable
+    from lockstep.kinds.cnn_episodes.spec import BookTable, EpisodesTable
+    from lockstep.runs.kind import PrepareContext
 
+GIVEN: Final = "data.episodes"
+"""Key of an `EpisodeBook` in `PrepareContext.python_objects`."""
+BOOK_FOLDER: Final = "episodes"
+"""Where a home keeps its book of episodes."""
 SUFFIX: Final = ".episodes"
 CLASSES: Final = 3
 _DTYPES: Final = {
@@ -87,6 +92,25 @@ class PinnedEpisodes:
             "features": self.features,
             "snapshots": [digest],
         }
+
+
+def book_of(table: BookTable, context: PrepareContext) -> tuple[EpisodeBook, dict[str, Any]]:
+    """The book that a spec or Python names, and where it came from. Raises InputError, DataError."""
+    book = context.python_objects.get(GIVEN)
+    if book is not None:
+        if not isinstance(book, EpisodeBook):
+            raise InputError(f"episodes are given as an EpisodeBook; found {type(book).__name__}.")
+        return book, {"source": "python"}
+    if table.source == "python":
+        raise DataError(
+            'data.source = "python" stands for a book that was given in Python: give it again, or name its folder with '
+            "data.path."
+        )
+    path = context.home / BOOK_FOLDER
+    if table.path is not None:
+        path = Path(table.path).expanduser()
+        path = path if path.is_absolute() else context.base / path
+    return EpisodeBook.open(path), {"source": "folder", "path": str(path)}
 
 
 def pin(table: EpisodesTable, book: EpisodeBook, snapshots: Path, origin: Mapping[str, Any]) -> PinnedEpisodes:

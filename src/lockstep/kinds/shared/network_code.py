@@ -4,8 +4,6 @@ The source of a user's network travels with the run and is loaded from those byt
 and verify. A class is made from `[network.parameters]` and from the sizes that the data decide, those of them that its
 constructor takes, under the run's own noise stream. An instance contributes its class and its weights: they are pinned
 by digest as a snapshot, and the training begins with them.
-
-torch is imported when a network is made, not before.
 """
 
 from __future__ import annotations
@@ -16,12 +14,19 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+from torch import nn
+
 from lockstep.core import files
 from lockstep.core.errors import DataError, IntegrityError, LockstepError, NetworkError, UnknownNameError
 from lockstep.core.hashing import digest_columns
 from lockstep.kinds.shared import user_sources
 from lockstep.kinds.shared.gradient_spec import json_parameters
 from lockstep.kinds.shared.user_sources import Travelling, reference_of, single
+from lockstep.learning.gradients import determinism
+from lockstep.learning.gradients.determinism import noise
 from lockstep.runs.seeds import SeedTree
 from lockstep.runs.user_modules import NETWORK, USER_FAILURES, Source, line_of, load_module
 
@@ -29,7 +34,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from torch import nn
 
     from lockstep.kinds.shared.gradient_spec import NetworkTable
     from lockstep.runs.folder import RunFolder
@@ -70,6 +74,10 @@ class NetworkCode:
         """The identity of Lockstep's code and the user's."""
         return self.travelling.identity(self.name)
 
+    def resolved(self, table: NetworkTable) -> NetworkTable:
+        """`[network]` as the run stores it: by a name that is true in any folder."""
+        return table.model_copy(update={"name": self.name})
+
     def pinned(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """A body of data.json with the weights that an instance brought, if one did, pinned beside the data."""
         if self.initial is None:
@@ -84,7 +92,6 @@ class NetworkCode:
         sizes   what the data decide, such as channels, window and classes; handed over where it is asked for
         Raises NetworkError with the line of the user's file that failed.
         """
-        determinism = _torch()
         determinism.settle()
         kind = self._class()
         try:
@@ -103,7 +110,7 @@ class NetworkCode:
 
         Weights are drawn from the stream `seeds`, or are those that an instance brought. Raises NetworkError.
         """
-        with _torch().noise(seeds):
+        with noise(seeds):
             module = self.build(sizes)
         if self.initial is not None:
             _load(module, self.initial, self.name)
@@ -114,9 +121,6 @@ class NetworkCode:
 
     def on_meta(self, sizes: Mapping[str, Any]) -> nn.Module:
         """The network on torch's meta device: shapes without memory, for an estimate. Raises NetworkError."""
-        _torch()
-        import torch
-
         with torch.device("meta"):
             return self.build(sizes)
 
@@ -147,8 +151,6 @@ class NetworkCode:
 
         Raises NetworkError with the line of the user's file that failed.
         """
-        import torch
-
         training = module.training
         module.train(train)
         try:
@@ -171,16 +173,14 @@ class NetworkCode:
         if isinstance(self._place, str):
             module, _, name = self._place.partition(":")
             return getattr(import_module(module), name)
-        import torch
-
         # A file is run once in a process, wherever that comes first: within an estimate, or under the stream of the
         # initial weights. What it draws and makes at its top is to be the same each time.
-        with torch.device("cpu"), _torch().noise(SeedTree(0).child("module")):
+        with torch.device("cpu"), noise(SeedTree(0).child("module")):
             loaded = load_module(self._place, NETWORK)
-        found = getattr(loaded, self._place.class_name, None)
-        if found is None:
+        network = getattr(loaded, self._place.class_name, None)
+        if network is None:
             raise NetworkError(f"{self._place.file_name} has no class {self._place.class_name!r}: correct network.name")
-        return found
+        return network
 
     def _arguments(self, kind: Any, sizes: Mapping[str, Any]) -> dict[str, Any]:
         arguments = json_parameters(dict(self.parameters))
@@ -276,30 +276,18 @@ def _of_source(
     )
 
 
-def _torch() -> Any:
-    from lockstep.core.libraries import require
-
-    require("torch", extra="ml", purpose="training a network")
-    return import_module("lockstep.learning.gradients.determinism")
-
-
-def _module(found: Any, name: str) -> nn.Module:
-    _torch()
-    from torch import nn
-
-    if not isinstance(found, nn.Module):
-        raise NetworkError(f"{name}: a network is a torch.nn.Module; found {type(found).__name__}")
-    if lazy := [key for key, value in found.named_parameters() if nn.parameter.is_lazy(value)]:
+def _module(candidate: Any, name: str) -> nn.Module:
+    if not isinstance(candidate, nn.Module):
+        raise NetworkError(f"{name}: a network is a torch.nn.Module; found {type(candidate).__name__}")
+    if lazy := [key for key, value in candidate.named_parameters() if nn.parameter.is_lazy(value)]:
         raise NetworkError(
             f"{name}: weights have their shape when the network is made; {lazy[0]} would get its own at the first "
             "call. Give the layer its sizes: the constructor is handed those of the data"
         )
-    return found
+    return candidate
 
 
 def _load(module: nn.Module, arrays: Mapping[str, NDArray[Any]], name: str) -> None:
-    import torch
-
     shapes = {key: list(value.shape) for key, value in module.state_dict().items()}
     given = {key: list(array.shape) for key, array in arrays.items()}
     if shapes != given:
@@ -323,17 +311,12 @@ def _snapshot(snapshots: Path, digest: str) -> Path:
 
 
 def _write_initial(arrays: Mapping[str, NDArray[Any]], snapshots: Path) -> None:
-    from safetensors.numpy import save
-
     path = _snapshot(snapshots, digest_columns(arrays))
     files.make_folder(path.parent)
     files.write_atomic(path, save(dict(arrays)))
 
 
 def _read_initial(digest: str, snapshots: Path) -> dict[str, NDArray[Any]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     path = _snapshot(snapshots, digest)
     if not path.is_file():
         raise DataError(f"{path}: the weights that the run began with are not in this home. Import or copy them")
