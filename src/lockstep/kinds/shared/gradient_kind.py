@@ -151,8 +151,15 @@ AnyRecipe: TypeAlias = Recipe[Any, Any]
 class GradientKind(ABC):
     """See the module's docstring. A subclass sets `name`, `spec_model`, for retraining `sample_keys`, and `recipe`."""
 
-    name: str
-    spec_model: type[RunSpec]
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The spec's `kind`."""
+
+    @property
+    @abstractmethod
+    def spec_model(self) -> type[RunSpec]:
+        """The model that the spec is validated against."""
 
     @abstractmethod
     def recipe(self) -> AnyRecipe:
