@@ -96,7 +96,7 @@ def _ports(
     own = Cancel()
     with executor_of(workers) as executor, own.on_signals() if cancel is None else nullcontext():
         stop = own if cancel is None else cancel
-        yield Ports(store=store, executor=executor, home=store.home, observers=observers, cancel=stop, **given)
+        yield Ports(store=store, executor=executor, observers=observers, cancel=stop, **given)
 
 
 def train(
@@ -176,7 +176,8 @@ def estimate(
 
     request = training_request(spec, **options)
     enter(request.numerics, may_restart=False)
-    return use_case(request, store_at(home).home)
+    store = store_at(home)
+    return use_case(request, home=store.home, blobs=store.blobs)
 
 
 def resume(
@@ -222,7 +223,7 @@ def verify(
 
     store = store_at(home)
     executor = ExecutorChoice(path=IN_PROCESS) if workers == 1 else ExecutorChoice(path=LOKY, arguments=(workers,))
-    return use_case(run, store, home=store.home, executor=executor, sample=sample, across=across, on_step=on_step)
+    return use_case(run, store, executor=executor, sample=sample, across=across, on_step=on_step)
 
 
 def replay(
@@ -275,7 +276,7 @@ def replay(
     with executor_of(workers) as executor:
         return use_case(
             folder,
-            home=store.home,
+            blobs=store.blobs,
             executor=executor,
             mode=mode,
             span=Span(first=first, last=last),
@@ -316,7 +317,7 @@ def replay_step(run: str, step: int, *, save: Path | None = None, across: bool =
     enter(run_numerics(run, home=home), may_restart=False)
     store = store_at(home)
     with executor_of(1) as executor:
-        return use_case(store.find(run), step, home=store.home, executor=executor, save=save, across=across)
+        return use_case(store.find(run), step, blobs=store.blobs, executor=executor, save=save, across=across)
 
 
 def run_named(run: str, *, home: Home = None) -> str:
@@ -406,8 +407,7 @@ def export_run(run: str, target: Path, *, home: Home = None) -> Transfer:
     """Pack a run and its data into one file."""
     from lockstep.app.runs_admin import export_run as use_case
 
-    store = store_at(home)
-    return use_case(run, target, store, snapshots=store.snapshots)
+    return use_case(run, target, store_at(home))
 
 
 def import_run(archive: Path, *, home: Home = None) -> Transfer:
@@ -435,8 +435,7 @@ def lesson(run: str, *, home: Home = None) -> Lesson:
     """What a session on episodes left behind."""
     from lockstep.app.lesson import lesson as use_case
 
-    store = store_at(home)
-    return use_case(run, store, snapshots=store.snapshots)
+    return use_case(run, store_at(home))
 
 
 def run_folder(run: str, *, home: Home = None) -> RunFolder:
@@ -453,8 +452,7 @@ def backtest_once(source: str | None, *, home: Home = None, **options: Any) -> B
     """One backtest, from a spec, from a run's trial, or from a strategy and data named one by one."""
     from lockstep.app.backtest import backtest_once as use_case
 
-    store = store_at(home)
-    return use_case(source, store, home=store.home, **options)
+    return use_case(source, store_at(home), **options)
 
 
 def collect_book(source: str, *, home: Home = None, **options: Any) -> CollectedBook:
@@ -462,32 +460,32 @@ def collect_book(source: str, *, home: Home = None, **options: Any) -> Collected
     from lockstep.app.collect import collect_book as use_case
 
     store = store_at(home)
-    return use_case(source, home=store.home, snapshots=store.snapshots, **options)
+    return use_case(source, home=store.home, blobs=store.blobs, **options)
 
 
 def import_data(path: Path, *, home: Home = None, **options: Any) -> ImportReport:
     """Read candles from a file, check every row, and pin them."""
     from lockstep.app.data import import_data as use_case
 
-    return use_case(path, snapshots=store_at(home).snapshots, **options)
+    return use_case(path, blobs=store_at(home).blobs, **options)
 
 
 def data_quality(source: str, *, timeframe: str | None = None, home: Home = None) -> QualityReport:
     """Judge a data set."""
     from lockstep.app.data import data_quality as use_case
 
-    return use_case(source, snapshots=store_at(home).snapshots, timeframe=timeframe)
+    return use_case(source, blobs=store_at(home).blobs, timeframe=timeframe)
 
 
 def read_snapshot(start: str, *, export: Path | None = None, home: Home = None) -> SnapshotInfo:
     """Read a pinned data set back, every byte checked."""
     from lockstep.app.data import read_snapshot as use_case
 
-    return use_case(start, snapshots=store_at(home).snapshots, export=export)
+    return use_case(start, blobs=store_at(home).blobs, export=export)
 
 
 def list_snapshots(*, home: Home = None) -> tuple[list[SnapshotInfo], list[str]]:
     """The pinned data sets of a home, and what is wrong with those that cannot be used."""
     from lockstep.app.data import list_snapshots as use_case
 
-    return use_case(snapshots=store_at(home).snapshots)
+    return use_case(blobs=store_at(home).blobs)

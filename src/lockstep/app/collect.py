@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lockstep.episodes.report import CollectionReport
     from lockstep.market.candles import Candles
     from lockstep.market.orderbook import Trades
+    from lockstep.storage.blobs import BlobStore
 
 ENOUGH: Final = 0.7
 """Score from which an episode teaches unless a spec says otherwise (SPEC 9.5)."""
@@ -83,7 +84,7 @@ def collect_book(
     source: str,
     *,
     home: Path,
-    snapshots: Path,
+    blobs: BlobStore,
     symbol: str | None = None,
     timeframe: str | None = None,
     longer: Sequence[str] = (),
@@ -121,7 +122,7 @@ def collect_book(
             f"{folder}: there is a book of episodes already, and it is not written over. Choose another folder with "
             "--out, or remove this one."
         )
-    candles = _candles(source, snapshots, symbol=symbol, timeframe=timeframe, last=last)
+    candles = _candles(source, blobs, symbol=symbol, timeframe=timeframe, last=last)
     if not candles.symbol:
         raise InputError(f'{source}: these candles bear no symbol. Say whose they are: --symbol "BTC/USDT", say.')
     by_timeframe = {candles.timeframe: candles}
@@ -160,9 +161,9 @@ def collect_book(
     )
 
 
-def _candles(source: str, snapshots: Path, *, symbol: str | None, timeframe: str | None, last: int | None) -> Candles:
+def _candles(source: str, blobs: BlobStore, *, symbol: str | None, timeframe: str | None, last: int | None) -> Candles:
     """The candles, under the user's name for their market where one was given. Raises InputError, DataError."""
-    candles = candles_of(source, snapshots=snapshots, timeframe=timeframe)
+    candles = candles_of(source, blobs=blobs, timeframe=timeframe)
     if timeframe is not None and parse_timeframe(timeframe) != candles.timeframe_ms:
         raise InputError(f"--timeframe {timeframe}: {source} holds bars of {candles.timeframe}. Leave it out.")
     candles = candles if last is None else candles.tail(last)

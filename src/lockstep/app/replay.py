@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lockstep.app.timing import seconds_of_training
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from lockstep.runs.checkpoint import Checkpoint
     from lockstep.runs.executor import Executor
     from lockstep.runs.folder import RunFolder
+    from lockstep.storage.blobs import BlobStore
 
 Mode = Literal["gradients", "recompute"]
 MODES: Final = ("gradients", "recompute")
@@ -150,7 +150,7 @@ class Span:
 def replay(
     folder: RunFolder,
     *,
-    home: Path,
+    blobs: BlobStore,
     executor: Executor,
     mode: Mode | None = None,
     span: Span | None = None,
@@ -183,7 +183,7 @@ def replay(
         if mode == "gradients":
             found = _apply(record, first, stop, check_every, on_step)
         else:
-            found = _compute(record, first, stop, home, executor, across, on_step)
+            found = _compute(record, first, stop, blobs, executor, across, on_step)
     seconds = clock.monotonic() - began
     return ReplayResult(
         run_id=folder.path.name,
@@ -295,7 +295,7 @@ def _compute(
     record: SessionRecord,
     first: int,
     stop: int,
-    home: Path,
+    blobs: BlobStore,
     executor: Executor,
     across: bool,
     on_step: Callable[[int, int], None] | None,
@@ -303,7 +303,7 @@ def _compute(
     from lockstep.learning.gradients.replay import recompute_session
 
     folder = record.folder
-    rebuilt = rebuild(folder, home)
+    rebuilt = rebuild(folder, blobs)
     notes: list[str] = []
     if not across:
         require_same(folder, rebuilt)
@@ -316,7 +316,7 @@ def _compute(
         if on_step is not None:
             on_step(done, stop - begin)
 
-    training = rebuilt.kind.training(rebuilt.prepared, RunContext(executor=executor, home=home))
+    training = rebuilt.kind.training(rebuilt.prepared, RunContext(executor=executor, blobs=blobs))
     found = recompute_session(training, record, start=start, stop=stop, on_step=told)
     return _Found(
         first_step=begin,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lockstep.learning.gradients.training import GradientTraining
     from lockstep.runs.executor import Executor
     from lockstep.runs.folder import RunFolder
+    from lockstep.storage.blobs import BlobStore
 
     Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -81,7 +82,13 @@ class StepView:
 
 
 def replay_step(
-    folder: RunFolder, step: int, *, home: Path, executor: Executor, save: Path | None = None, across: bool = False
+    folder: RunFolder,
+    step: int,
+    *,
+    blobs: BlobStore,
+    executor: Executor,
+    save: Path | None = None,
+    across: bool = False,
 ) -> StepView:
     """Step `step` of a run (negative: from the end); `save` writes its arrays to a safetensors file.
 
@@ -95,7 +102,7 @@ def replay_step(
     if not 0 <= index < len(record):
         raise InputError(f"run {folder.path.name} has steps 0 to {len(record) - 1}; found --step {step}")
     with pinned_threads():
-        arrays, how = _state(record, index, home, executor, across)
+        arrays, how = _state(record, index, blobs, executor, across)
     found = record.step(index)
     columns = _frame(record, "steps", index)
     view = StepView(
@@ -120,7 +127,7 @@ def replay_step(
     return view
 
 
-def _state(record: SessionRecord, index: int, home: Path, executor: Executor, across: bool) -> tuple[Arrays, str]:
+def _state(record: SessionRecord, index: int, blobs: BlobStore, executor: Executor, across: bool) -> tuple[Arrays, str]:
     from lockstep.learning.gradients.learner import BUFFER, WEIGHTS
 
     gradients: Arrays = {}
@@ -130,7 +137,7 @@ def _state(record: SessionRecord, index: int, home: Path, executor: Executor, ac
         how = "stored" if made == index + 1 else f"rebuilt from the state stored before step {made} and the gradients"
         gradients = record.step(index).gradients if _frame(record, "gradients", index) else {}
     except RefusedError:
-        state, how = _computed(record, index, home, executor, across), "computed again; the record keeps no gradients"
+        state, how = _computed(record, index, blobs, executor, across), "computed again; the record keeps no gradients"
     buffers = {name[len(BUFFER) :]: array for name, array in state.items() if name.startswith(BUFFER)}
     model = record.description.layout.named(state[WEIGHTS]) | buffers
     return (
@@ -139,13 +146,13 @@ def _state(record: SessionRecord, index: int, home: Path, executor: Executor, ac
     ), how
 
 
-def _computed(record: SessionRecord, index: int, home: Path, executor: Executor, across: bool) -> Any:
+def _computed(record: SessionRecord, index: int, blobs: BlobStore, executor: Executor, across: bool) -> Any:
     from lockstep.learning.gradients.replay import recompute_state
 
-    rebuilt = rebuild(record.folder, home)
+    rebuilt = rebuild(record.folder, blobs)
     if not across:
         require_same(record.folder, rebuilt)
-    training = rebuilt.kind.training(rebuilt.prepared, RunContext(executor=executor, home=home))
+    training = rebuilt.kind.training(rebuilt.prepared, RunContext(executor=executor, blobs=blobs))
     return recompute_state(cast("GradientTraining", training), record, index)
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lockstep.learning.gradients.record import SessionRecord
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.kind import Kind
+    from lockstep.storage.blobs import BlobStore
 
 SESSION: Final = "session"
 NETWORK: Final = "network"
@@ -65,12 +66,12 @@ def replay_session(
             f"numbers. To compute the run again: lockstep verify {folder.path.name}."
         )
     record = open_record(folder)
-    digest = _pin(kind, record, top, ports.home)
+    digest = _pin(kind, record, top, ports.blobs)
     values, objects = _values(kind, folder, list(overrides), network, digest)
     spec = resolve(kind.spec_model, values, source="the spec of the replay")
     _require_same_samples(folder, full_body(spec), keys)
     # Restored, not prepared: the data are those that the old run pinned, wherever they once came from.
-    prepared = kind.restore(spec, folder, PrepareContext(home=ports.home, base=base, python_objects=objects))
+    prepared = kind.restore(spec, folder, PrepareContext(blobs=ports.blobs, base=base, python_objects=objects))
     cast("Retrains", kind).try_network(prepared)
     ports.announce(prepared)
     source = folder.read("environment")
@@ -89,7 +90,7 @@ def replay_session(
     return run_to_its_end(kind.training(prepared, ports.context), new, ports)
 
 
-def _pin(kind: Kind, record: SessionRecord, top: int | None, home: Path) -> str:
+def _pin(kind: Kind, record: SessionRecord, top: int | None, blobs: BlobStore) -> str:
     from lockstep.kinds.shared.retraining import PinsSamples, write_order
     from lockstep.learning.gradients.sessions import order_of
 
@@ -97,8 +98,8 @@ def _pin(kind: Kind, record: SessionRecord, top: int | None, home: Path) -> str:
         raise InputError(f"--top takes the most valuable steps, at least 1; found {top}")
     steps = None if top is None else record.by_value()[:top]
     if isinstance(kind, PinsSamples):
-        return kind.pin_samples(record, steps, home)
-    return write_order(order_of(record, steps), home / "snapshots")
+        return kind.pin_samples(record, steps, blobs)
+    return write_order(order_of(record, steps), blobs)
 
 
 def _values(

@@ -27,7 +27,7 @@ def train(request: TrainingRequest, ports: Ports, *, tag: str | None = None) -> 
     # Strict: every key known, every default filled in; a "random" seed is drawn here, once.
     spec = resolve(kind.spec_model, request.values, source=request.name)
     # The data are pinned by digest, the code identified, and what cannot be trained is refused.
-    context = PrepareContext(home=ports.home, base=request.base, python_objects=request.objects)
+    context = PrepareContext(blobs=ports.blobs, home=ports.home, base=request.base, python_objects=request.objects)
     prepared = kind.prepare(spec, context)
     # A few steps are timed and thrown away: whoever starts a training of days should know before it starts.
     ports.announce(announced(prepared, kind.estimate(prepared, context), ports.home))

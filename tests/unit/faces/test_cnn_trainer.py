@@ -34,6 +34,7 @@ from lockstep.learning.gradients.replay import replay_gradients
 from lockstep.learning.gradients.sessions import CNNTrainingSession, list_sessions
 from lockstep.learning.patterns.networks import PatternCNN, PatternShape
 from lockstep.runs.folder import RunFolder
+from lockstep.runs.store import FolderRunStore
 
 FAST = {"training": {"epochs": 2, "batch_size": 16}, "recording": {"snapshot_every": 3}}
 
@@ -57,7 +58,7 @@ def trainer_of(model: torch.nn.Module, home: Path, book: EpisodeBook, **options:
 
 
 def data_of(told: Any, home: Path) -> episodes_data.PinnedEpisodes:
-    return episodes_data.restore(RunFolder(told.folder).read("data"), home / "snapshots")
+    return episodes_data.restore(RunFolder(told.folder).read("data"), FolderRunStore(home).blobs)
 
 
 def test_the_defaults_are_those_of_the_specification() -> None:

@@ -34,6 +34,7 @@ from lockstep.runs.kind import PrepareContext, RunContext
 from lockstep.runs.rebuild import rebuild
 from lockstep.runs.seeds import SeedTree
 from lockstep.runs.spec import resolve
+from lockstep.runs.store import FolderRunStore
 from lockstep.runs.training import Training
 from lockstep.testing.contracts.agent import INPUTS, filled_buffer
 from lockstep.testing.contracts.training_kind import StopAfter, TrainingContract
@@ -73,8 +74,8 @@ class TestSessionsOfAnAgent(TrainingContract):
             {"kind": "agent-session", "seed": seed, "training": {"updates": 6, "batch_size": 16}},
         )
         objects = {AGENT: ActorCritic(SHAPE, seeds=SeedTree(seed)), BUFFER: filled_buffer(seed)}
-        prepared = KIND.prepare(spec, PrepareContext(home=self.home, python_objects=objects))
-        return KIND.training(prepared, RunContext(executor=InProcessExecutor(), home=self.home))
+        prepared = KIND.prepare(spec, PrepareContext(blobs=FolderRunStore(self.home).blobs, python_objects=objects))
+        return KIND.training(prepared, RunContext(executor=InProcessExecutor(), blobs=FolderRunStore(self.home).blobs))
 
 
 def test_an_outcome_that_follows_moves_an_experience_to_the_profitable_and_raises_its_weight() -> None:

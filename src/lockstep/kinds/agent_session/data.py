@@ -7,18 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from lockstep.core import files
-from lockstep.core.errors import DataError, IntegrityError
 from lockstep.core.hashing import blake3_hex
 from lockstep.runs.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lockstep.rl.agent import Agent
     from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.training import State
+    from lockstep.storage.blobs import BlobStore
 
 AGENT: Final = "session.agent"
 BUFFER: Final = "session.buffer"
@@ -42,40 +39,31 @@ class PinnedStart:
         return {**self.facts, "snapshots": [self.facts["digest"]]}
 
 
-def pin(agent: Agent, buffer: ProfitWeightedExperienceBuffer, snapshots: Path) -> PinnedStart:
+def pin(agent: Agent, buffer: ProfitWeightedExperienceBuffer, blobs: BlobStore) -> PinnedStart:
     """Store both as they are. Raises DiskError."""
     state = {"agent": agent.get_state(), "buffer": buffer.get_state(), "description": dict(agent.describe())}
-    facts = {"digest": _write(state, snapshots), "experiences": len(buffer), "agent_source": _source(agent)}
+    facts = {"digest": _write(state, blobs), "experiences": len(buffer), "agent_source": _source(agent)}
     return PinnedStart(state=state, facts=facts)
 
 
-def restore(folder: RunFolder, home: Path) -> PinnedStart:
+def restore(folder: RunFolder, blobs: BlobStore) -> PinnedStart:
     """The same from a run's folder. Raises DataError, IntegrityError."""
-    return PinnedStart(state=start_of(folder, home), facts=folder.read("data"))
+    return PinnedStart(state=start_of(folder, blobs), facts=folder.read("data"))
 
 
-def start_of(folder: RunFolder, home: Path) -> State:
+def start_of(folder: RunFolder, blobs: BlobStore) -> State:
     """What a session began with: the states of agent and buffer, observations included, and the agent's description.
 
-    Raises DataError when the snapshot is not in `home`, IntegrityError when it is damaged.
+    Raises DataError when the snapshot is not in `blobs`, IntegrityError when it is damaged.
     """
     digest = folder.read("data")["digest"]
-    path = home / "snapshots" / f"{digest}{_SUFFIX}"
-    if not path.is_file():
-        raise DataError(f"{path}: the start of the session is not there. Import the run again, or copy the file here.")
-    data = files.read_bytes(path)
-    if blake3_hex(data) != digest:
-        raise IntegrityError(f"{path}: not the bytes its name says. It is not used; restore it from a copy.")
-    return Checkpoint.decode(data, path).state
+    return Checkpoint.decode(blobs.get(digest, _SUFFIX), blobs.path(digest, _SUFFIX)).state
 
 
-def _write(state: State, snapshots: Path) -> str:
+def _write(state: State, blobs: BlobStore) -> str:
     """Store a start state, in the form of a checkpoint before the first step, under its digest."""
     data = Checkpoint(steps=0, journal_hash="", journal_length=0, segments={}, state=state).encode()
-    digest = blake3_hex(data)
-    files.make_folder(snapshots)
-    files.write_atomic(snapshots / f"{digest}{_SUFFIX}", data)
-    return digest
+    return blobs.put(data, _SUFFIX)
 
 
 def _source(agent: Agent) -> str | None:

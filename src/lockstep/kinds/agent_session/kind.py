@@ -18,10 +18,10 @@ from lockstep.runs.kind import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from lockstep.kinds.agent_session.training import AgentSessionRecipe
     from lockstep.learning.gradients.record import SessionRecord
+    from lockstep.storage.blobs import BlobStore
 
 
 class AgentSessionKind(GradientKind):
@@ -37,9 +37,9 @@ class AgentSessionKind(GradientKind):
 
         return AgentSessionRecipe()
 
-    def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, home: Path) -> str:
+    def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore) -> str:
         """See `retraining.PinsSamples`."""
-        return self.recipe().pin_samples(record, steps, home)
+        return self.recipe().pin_samples(record, steps, blobs)
 
     def retrain_base(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
         """Another algorithm begins with its own defaults, but for what all of them have."""

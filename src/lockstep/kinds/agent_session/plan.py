@@ -52,7 +52,7 @@ def pin(spec: AgentSessionSpec, context: PrepareContext) -> SessionPlan:
             "lockstep.faces.rl_trainer.RLTrainer(agent).train_profit_weighted(). A spec file trains with "
             'kind = "replay-agent".'
         )
-    pinned = session_data.pin(agent, buffer, context.snapshots)
+    pinned = session_data.pin(agent, buffer, context.blobs)
     resolved = spec.model_copy(update={"agent": dict(agent.describe()), "buffer": _table(buffer)})
     return SessionPlan(spec=resolved, pinned=pinned, agent=agent, buffer=buffer, handed_over=True)
 
@@ -67,7 +67,7 @@ def restore(spec: AgentSessionSpec, folder: RunFolder, context: PrepareContext) 
             f"run {folder.path.name} trained an agent of the user's, {spec.agent.get('algorithm')!r}, whose code "
             "is not part of a run. Its gradients replay without it: lockstep replay RUN --gradients."
         )
-    pinned = session_data.restore(folder, context.home)
+    pinned = session_data.restore(folder, context.blobs)
     try:
         agent = rebuild(spec.agent, seeds=SeedTree(spec.seed))
     except (KeyError, TypeError) as error:

@@ -22,14 +22,13 @@ from lockstep.rl.training import FixedExperiences, Replay, ReplayTraining
 from lockstep.runs.kind import Estimate
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from lockstep.learning.gradients.record import SessionRecord
     from lockstep.rl.training import Buffer
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.kind import PrepareContext, RunContext
+    from lockstep.storage.blobs import BlobStore
 
 
 class AgentSessionRecipe(Recipe[AgentSessionSpec, SessionPlan]):
@@ -77,7 +76,7 @@ class AgentSessionRecipe(Recipe[AgentSessionSpec, SessionPlan]):
         spec, state = plan.spec, plan.pinned.state
         if _begins_alike(state["description"], spec.agent):
             plan.agent.set_state(state["agent"])
-        recorded = recorded_experiences(spec.session, context.home)
+        recorded = recorded_experiences(spec.session, context.blobs)
         if recorded is None:
             plan.buffer.set_state(state["buffer"])
             ids: NDArray[Any] = state["buffer"]["store"]["ids"]
@@ -101,10 +100,10 @@ class AgentSessionRecipe(Recipe[AgentSessionSpec, SessionPlan]):
             },
         )
 
-    def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, home: Path) -> str:
+    def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore) -> str:
         """See `retraining.PinsSamples`: the buffer that the old run began with holds all that it learned from."""
-        state = session_data.start_of(record.folder, home)
-        return retraining_agents.pin(record, steps, home, retraining_agents.of_state(state["buffer"]["store"]))
+        state = session_data.start_of(record.folder, blobs)
+        return retraining_agents.pin(record, steps, blobs, retraining_agents.of_state(state["buffer"]["store"]))
 
 
 def _begins_alike(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

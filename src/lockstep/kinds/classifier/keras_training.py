@@ -54,7 +54,7 @@ class KerasRecipe(Recipe[KerasClassifierSpec, KerasPlan]):
 
     def restore(self, spec: KerasClassifierSpec, folder: RunFolder, context: PrepareContext) -> KerasPlan:
         """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
-        return _plan(spec, classifier_data.restore(folder.read("data"), context.snapshots))
+        return _plan(spec, classifier_data.restore(folder.read("data"), context.blobs))
 
     def notes(self, plan: KerasPlan) -> tuple[str, ...]:
         """See `SamplesPlan.notes`."""

@@ -47,7 +47,7 @@ class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
     def restore(self, spec: ClassifierSpec, folder: RunFolder, context: PrepareContext) -> ClassifierPlan:
         """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
         network = network_code.from_run(spec.network, folder, context, NETWORKS)
-        return _plan(spec, classifier_data.restore(folder.read("data"), context.snapshots), network)
+        return _plan(spec, classifier_data.restore(folder.read("data"), context.blobs), network)
 
     def notes(self, plan: ClassifierPlan) -> tuple[str, ...]:
         """See `SamplesPlan.notes`."""
@@ -74,7 +74,7 @@ class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
 
     def costs(self, plan: ClassifierPlan, context: PrepareContext) -> Costs:
         """Disk and memory by calculation, on the meta device where the network can be made there."""
-        train, recorded = plan.parts.train, recorded_order(plan.spec.session, context.home)
+        train, recorded = plan.parts.train, recorded_order(plan.spec.session, context.blobs)
         size = estimate_of(
             plan.network.for_estimate(_sizes(train), plan.seeds.child("network")),
             plan.spec.training.settings(),
@@ -106,7 +106,7 @@ class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
             optimizer=table.settings(),
             clip_norm=table.clip_norm,
             rate=table.rate,
-            order=recorded_order(spec.session, context.home),
+            order=recorded_order(spec.session, context.blobs),
             keep_best=True,
             recording=spec.recording.settings(),
             session={"model": spec.network.name, "model_kind": "classifier", **spec.session.metadata()},

@@ -79,7 +79,7 @@ def pin(spec: CnnSpec, context: PrepareContext) -> CnnPlan:
 def restore(spec: CnnSpec, folder: RunFolder, context: PrepareContext) -> CnnPlan:
     """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
     network = network_code.from_run(spec.network, folder, context, NETWORKS)
-    return _plan(spec, market_data.restore(folder.read("data"), context.snapshots), network)
+    return _plan(spec, market_data.restore(folder.read("data"), context.blobs), network)
 
 
 def _plan(spec: CnnSpec, pinned: Pinned, network: NetworkCode) -> CnnPlan:

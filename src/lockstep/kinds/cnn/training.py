@@ -66,7 +66,7 @@ class CnnRecipe(NetworkRecipe[CnnSpec, CnnPlan]):
 
     def costs(self, plan: CnnPlan, context: PrepareContext) -> Costs:
         """Disk and memory by calculation, on the meta device where the network can be made there."""
-        table, recorded = plan.spec.training, recorded_order(plan.spec.session, context.home)
+        table, recorded = plan.spec.training, recorded_order(plan.spec.session, context.blobs)
         size = estimate_of(
             plan.network.for_estimate(plan.sizes, plan.seeds.child("init")),
             table.settings(),
@@ -91,7 +91,7 @@ class CnnRecipe(NetworkRecipe[CnnSpec, CnnPlan]):
         """At its start. Weights, order and noise come from streams of their own, so none shifts another's draws."""
         spec, seeds = plan.spec, plan.seeds
         table = spec.training
-        epochs, recorded = plan.epochs(), recorded_order(spec.session, context.home)
+        epochs, recorded = plan.epochs(), recorded_order(spec.session, context.blobs)
         task = MarketPatternTask(
             plan.module,
             epochs if recorded is None else recorded,

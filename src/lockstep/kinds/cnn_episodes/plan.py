@@ -77,7 +77,7 @@ def pin(spec: EpisodesSpec, context: PrepareContext) -> EpisodesPlan:
     """Choose the episodes, pin what they teach and the network. `context.python_objects` may hold a book
     ("data.episodes") and a network ("network.name"). Raises the InputError tree, DiskError."""
     book, origin = episodes_data.book_of(spec.data, context)
-    pinned = episodes_data.pin(spec.episodes, book, context.snapshots, origin)
+    pinned = episodes_data.pin(spec.episodes, book, context.blobs, origin)
     if spec.scaling.mean and len(spec.scaling.mean) != pinned.features:
         raise InputError(
             f"scaling.mean has one number for each of {pinned.features} features; found {len(spec.scaling.mean)}."
@@ -93,7 +93,7 @@ def pin(spec: EpisodesSpec, context: PrepareContext) -> EpisodesPlan:
 
 def restore(spec: EpisodesSpec, folder: RunFolder, context: PrepareContext) -> EpisodesPlan:
     """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
-    pinned = episodes_data.restore(folder.read("data"), context.snapshots)
+    pinned = episodes_data.restore(folder.read("data"), context.blobs)
     return _plan(spec, pinned, network_code.from_run(spec.network, folder, context, NETWORKS))
 
 

@@ -76,7 +76,7 @@ class EpisodesRecipe(NetworkRecipe[EpisodesSpec, EpisodesPlan]):
 
     def costs(self, plan: EpisodesPlan, context: PrepareContext) -> Costs:
         """Disk and memory by calculation, on the meta device where the network can be made there."""
-        table, recorded = plan.spec.training, recorded_order(plan.spec.session, context.home)
+        table, recorded = plan.spec.training, recorded_order(plan.spec.session, context.blobs)
         size = estimate_of(
             plan.network.for_estimate(plan.sizes, plan.seeds.child("init")),
             table.settings(),
@@ -93,7 +93,7 @@ class EpisodesRecipe(NetworkRecipe[EpisodesSpec, EpisodesPlan]):
     def training(self, plan: EpisodesPlan, context: PrepareContext | RunContext) -> GradientTraining:
         """At its start. Weights, order and noise come from streams of their own, so none shifts another's draws."""
         spec, seeds = plan.spec, plan.seeds
-        recorded = recorded_order(spec.session, context.home)
+        recorded = recorded_order(spec.session, context.blobs)
         task = EpisodeTask(plan, plan.epochs() if recorded is None else recorded)
         learner = Learner(
             plan.network.make(plan.sizes, seeds.child("init")),

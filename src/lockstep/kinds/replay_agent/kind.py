@@ -10,10 +10,10 @@ from lockstep.runs.kind import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from lockstep.kinds.replay_agent.training import ReplayAgentRecipe
     from lockstep.learning.gradients.record import SessionRecord
+    from lockstep.storage.blobs import BlobStore
 
 
 class ReplayAgentKind(GradientKind):
@@ -33,9 +33,9 @@ class ReplayAgentKind(GradientKind):
 
         return ReplayAgentRecipe()
 
-    def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, home: Path) -> str:
+    def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore) -> str:
         """See `retraining.PinsSamples`; a run that was retrained itself may be retrained."""
-        return self.recipe().pin_samples(record, steps, home)
+        return self.recipe().pin_samples(record, steps, blobs)
 
     def retrain_base(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
         """Another algorithm begins with its own defaults."""

@@ -25,8 +25,6 @@ from lockstep.rl.training import FixedExperiences, ReplayTraining
 from lockstep.runs.kind import Estimate
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import nn
 
     from lockstep.kinds.shared.market_data import Pinned
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from lockstep.rl.recorded import RecordedExperiences
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.kind import PrepareContext, RunContext
+    from lockstep.storage.blobs import BlobStore
 
 _LINE_BYTES: Final = 400
 """Of the journal, beside what every gradient training writes."""
@@ -63,7 +62,7 @@ class ReplayAgentRecipe(Recipe[ReplayAgentSpec, Plan]):
 
     def restore(self, spec: ReplayAgentSpec, folder: RunFolder, context: PrepareContext) -> Plan:
         """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
-        return _plan(spec, market_data.restore(folder.read("data"), context.snapshots))
+        return _plan(spec, market_data.restore(folder.read("data"), context.blobs))
 
     def notes(self, plan: Plan) -> tuple[str, ...]:
         """Bars of each part, for a person."""
@@ -118,11 +117,11 @@ class ReplayAgentRecipe(Recipe[ReplayAgentSpec, Plan]):
 
     def training(self, plan: Plan, context: PrepareContext | RunContext) -> ReplayTraining:
         """At its start."""
-        return _training(plan, recorded_experiences(plan.spec.session, context.home))
+        return _training(plan, recorded_experiences(plan.spec.session, context.blobs))
 
-    def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, home: Path) -> str:
+    def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore) -> str:
         """See `retraining.PinsSamples`."""
-        return retraining_agents.pin(record, steps, home, recorded_experiences(session_of(record.folder), home))
+        return retraining_agents.pin(record, steps, blobs, recorded_experiences(session_of(record.folder), blobs))
 
 
 def _plan(spec: ReplayAgentSpec, pinned: Pinned) -> Plan:

@@ -20,12 +20,11 @@ from lockstep.rl.recorded import FACTS, RecordedExperiences
 from lockstep.rl.training import EXPERIENCES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from lockstep.learning.gradients.record import SessionRecord
     from lockstep.runs.folder import RunFolder
+    from lockstep.storage.blobs import BlobStore
 
 _SINGULAR: Final = {
     "states": "state",
@@ -46,13 +45,13 @@ def session_of(folder: RunFolder) -> SessionTable:
     return SessionTable.model_validate(folder.read("spec").get("session", {}))
 
 
-def recorded_experiences(table: SessionTable, home: Path) -> RecordedExperiences | None:
+def recorded_experiences(table: SessionTable, blobs: BlobStore) -> RecordedExperiences | None:
     """The batches that a spec names, with their experiences; None where it names none. Raises as `read_batches`."""
-    arrays = read_batches(table, home)
+    arrays = read_batches(table, blobs)
     return None if arrays is None else RecordedExperiences.of(arrays)
 
 
-def pin(record: SessionRecord, steps: Sequence[int] | None, home: Path, pool: RecordedExperiences | None) -> str:
+def pin(record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore, pool: RecordedExperiences | None) -> str:
     """Write the batches of `steps`, all where None, with their experiences as a snapshot; returns its digest.
 
     `pool` holds the experiences where they are not in the record: those of a run that was retrained itself, or of a
@@ -61,7 +60,7 @@ def pin(record: SessionRecord, steps: Sequence[int] | None, home: Path, pool: Re
     order = order_of(record, steps)
     weights = _weights(record, range(len(record)) if steps is None else steps)
     pool = pool if pool is not None else _lived(record, order.numbers)
-    return write_batches(pool.chosen(order.numbers, order.stops, weights).arrays(), home / "snapshots")
+    return write_batches(pool.chosen(order.numbers, order.stops, weights).arrays(), blobs)
 
 
 def _weights(record: SessionRecord, steps: Sequence[int]) -> NDArray[np.float64] | None:

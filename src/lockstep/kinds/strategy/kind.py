@@ -66,7 +66,7 @@ class StrategyKind:
         """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
         resolved = cast("StrategySpec", spec)
         code = strategy_code.from_run(resolved, folder)
-        pinned = market_data.restore(folder.read("data"), context.snapshots)
+        pinned = market_data.restore(folder.read("data"), context.blobs)
         return _prepared(_plan(resolved, pinned, code, context), code)
 
     def estimate(self, prepared: Prepared, context: PrepareContext, *, time_large: bool = True) -> Estimate:
@@ -83,7 +83,7 @@ KIND: Final[Kind] = StrategyKind()
 
 
 def _plan(spec: StrategySpec, pinned: Pinned, code: UserCode, context: PrepareContext) -> Plan:
-    plan = plan_of(spec, pinned, strategy=code.strategy, judge=code.judge, snapshots=context.snapshots)
+    plan = plan_of(spec, pinned, strategy=code.strategy, judge=code.judge, blobs=context.blobs)
     resolved = spec.model_copy(
         update={
             "strategy": spec.strategy.model_copy(update={"name": code.strategy_name, "space": plan.space.to_spec()}),

@@ -33,7 +33,9 @@ from lockstep.runs.folder import RunFolder
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.seeds import SeedTree
 from lockstep.runs.spec import resolve
+from lockstep.runs.store import FolderRunStore
 from lockstep.runs.training import Training
+from lockstep.storage.blobs import FolderBlobStore
 from lockstep.testing.contracts.agent import INPUTS, filled_buffer
 from lockstep.testing.contracts.training_kind import TrainingContract
 
@@ -151,7 +153,7 @@ def test_a_record_without_batches_or_whole_experiences_is_refused_and_a_damaged_
     with pytest.raises(IntegrityError, match="not the bytes its name says"):
         bootstrap.replay("again", mode="recompute", home=home)
     path.unlink()
-    with pytest.raises(DataError, match="not in this home"):
+    with pytest.raises(DataError, match="there is no such snapshot"):
         bootstrap.replay("again", mode="recompute", home=home)
 
 
@@ -165,7 +167,7 @@ class TestReplayOfPrioritized(TrainingContract):
 
     def make(self, seed: int) -> Training:
         spec = resolve(ReplayAgentSpec, {**self.folder.read("environment")["spec"], "seed": seed})
-        prepared = KIND.restore(spec, self.folder, PrepareContext(home=self.home))
+        prepared = KIND.restore(spec, self.folder, PrepareContext(blobs=FolderRunStore(self.home).blobs))
         return training_of(prepared, self.home)
 
 
@@ -273,10 +275,11 @@ def test_recorded_experiences_that_do_not_fit_are_refused(changes: dict[str, Any
 
 def test_a_snapshot_of_something_else_is_named(tmp_path: Path) -> None:
     """The batches of another kind are no experiences, and the other way round."""
-    order = write_batches({"numbers": np.arange(3), "stops": np.array([3])}, tmp_path / "snapshots")
+    blobs = FolderBlobStore(tmp_path)
+    order = write_batches({"numbers": np.arange(3), "stops": np.array([3])}, blobs)
     with pytest.raises(DataError, match="these are none of an agent"):
-        recorded_experiences(SessionTable(batches=order), tmp_path)
-    lived = write_batches(experiences().arrays(), tmp_path / "snapshots")
+        recorded_experiences(SessionTable(batches=order), blobs)
+    lived = write_batches(experiences().arrays(), blobs)
     with pytest.raises(DataError, match="holds other arrays"):
-        recorded_order(SessionTable(batches=lived), tmp_path)
-    assert len(recorded_experiences(SessionTable(batches=lived), tmp_path) or ()) == 4
+        recorded_order(SessionTable(batches=lived), blobs)
+    assert len(recorded_experiences(SessionTable(batches=lived), blobs) or ()) == 4
