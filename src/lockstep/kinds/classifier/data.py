@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load
 
 from lockstep.core import files
 from lockstep.core.errors import DataError, NotComparableError
@@ -119,9 +121,6 @@ def read_samples(path: Path, classes: tuple[str, ...] = ()) -> Samples:
 
 
 def _arrays(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     try:
         if path.suffix == ".safetensors":
             return dict(load(data))

@@ -14,6 +14,7 @@ from lockstep.runs.seeds import SeedTree
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import nn
 
     from lockstep.kinds.cnn.spec import CnnSpec
     from lockstep.kinds.shared.market_data import Pinned
@@ -45,6 +46,10 @@ class CnnPlan:
             "window": windows.window,
             "classes": len(self.module.label_settings.classes),
         }
+
+    def make_network(self) -> nn.Module:
+        """The network as the training begins with it."""
+        return self.network.make(self.sizes, self.seeds.child("init"))
 
     def epochs(self) -> Epochs:
         """The order of training rows that the seed draws."""

@@ -109,8 +109,9 @@ class CnnRecipe(NetworkRecipe[CnnSpec, CnnPlan]):
             device=spec.device,
             recorded=recorded is not None,
         )
-        network = plan.network.make(plan.sizes, seeds.child("init"))
-        learner = Learner(network, table.settings(), seeds=seeds, clip_norm=table.clip_norm, device=spec.device)
+        learner = Learner(
+            plan.make_network(), table.settings(), seeds=seeds, clip_norm=table.clip_norm, device=spec.device
+        )
         session = {
             "model": plan.network.name,
             "model_kind": "pattern",

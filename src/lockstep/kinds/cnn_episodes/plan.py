@@ -20,6 +20,8 @@ from lockstep.learning.patterns.task import PatternSamples
 from lockstep.runs.seeds import SeedTree
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.kind import PrepareContext
 
@@ -41,6 +43,10 @@ class EpisodesPlan:
     def sizes(self) -> dict[str, int]:
         """What the data decide of a network, by the name of its constructor's argument."""
         return {"channels": self.pinned.features, "window": self.pinned.window, "classes": CLASSES}
+
+    def make_network(self) -> nn.Module:
+        """The network as the training begins with it."""
+        return self.network.make(self.sizes, self.seeds.child("init"))
 
     def epochs(self) -> Epochs:
         """The order of episodes that the seed draws."""

@@ -96,7 +96,7 @@ class EpisodesRecipe(NetworkRecipe[EpisodesSpec, EpisodesPlan]):
         recorded = recorded_order(spec.session, context.blobs)
         task = EpisodeTask(plan, plan.epochs() if recorded is None else recorded)
         learner = Learner(
-            plan.network.make(plan.sizes, seeds.child("init")),
+            plan.make_network(),
             spec.training.settings(),
             seeds=seeds,
             clip_norm=spec.training.clip_norm,

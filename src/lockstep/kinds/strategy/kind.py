@@ -32,14 +32,12 @@ if TYPE_CHECKING:
     from lockstep.strategies.evaluate import Evaluator
 
 _CHECKED_SETS: Final = 7
-"""Sets that are asked for look-ahead: the first ones of the search, so that its own values are tested."""
 _TIMED_SETS: Final = 48
+# A set that takes this long is timed alone.
 _ENOUGH_SECONDS: Final = 0.05
-"""A set that takes this long is timed alone: forty-eight of them would keep a person waiting."""
 # Per trial on disk: 35 metrics, objective, index, cause; two sums per block; the parameters. All 8 bytes but the cause.
 _BYTES_PER_TRIAL: Final = 8 * 37 + 1
 _SEEN_BYTES: Final = 160
-"""Of a set in the memory of a proposer that proposes none twice."""
 
 
 class StrategyKind:
@@ -145,6 +143,7 @@ def _first_sets(plan: Plan, count: int) -> Columns:
 
 
 def _estimate(plan: Plan) -> Estimate:
+    """Seconds on one core from a few timed sets, and bytes. For a person: nothing of it is ever hashed."""
     trials = plan.proposer().size or 0
     batch = min(plan.spec.search.batch_size, trials)
     per_trial = _BYTES_PER_TRIAL + 8 * (2 * plan.execution.blocks + len(plan.space))
