@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
 from tests.unit.episodes.episode_markets import SYMBOL, collected
 from tests.unit.kinds import agent_builders, builders, classifier_builders, cnn_builders
-from tests.unit.rl.builders import SHAPE, filled_buffer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from lockstep.core.errors import MissingLibraryError, NetworkError
@@ -28,8 +28,10 @@ from lockstep.kinds.replay_agent import kind as replay_agent
 from lockstep.kinds.shared import rehearsal
 from lockstep.kinds.strategy import kind as strategy
 from lockstep.rl.actor_critic import ActorCritic
+from lockstep.rl.networks import NetworkShape
 from lockstep.runs.seeds import SeedTree
 from lockstep.testing import gradient_kind, toy_kind
+from lockstep.testing.contracts.agent import INPUTS, filled_buffer
 from lockstep.testing.contracts.training_kind import KindContract
 
 
@@ -149,7 +151,10 @@ class TestAgentSession(Untrained):
         return {"kind": "agent-session", "training": {"updates": 5, "batch_size": 8}}
 
     def objects(self) -> Mapping[str, Any]:
-        return {AGENT: ActorCritic(SHAPE, seeds=SeedTree(3)), BUFFER: filled_buffer(3)}
+        return {
+            AGENT: ActorCritic(NetworkShape(inputs=INPUTS, hidden=(8,)), seeds=SeedTree(3)),
+            BUFFER: filled_buffer(3),
+        }
 
 
 class TestToy(KindContract):
@@ -173,8 +178,6 @@ LEARNING = [cnn.KIND, cnn_episodes.KIND, classifier.KIND, replay_agent.KIND, age
 def test_without_torch_a_kind_is_listed_its_spec_checked_and_its_training_refused(
     kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "torch", None)
     values = {"episodes": {"symbol": SYMBOL}} if kind is cnn_episodes.KIND else {}
     contract = Untrained()
