@@ -39,19 +39,19 @@ class Room:
         ]
 
 
-def announced(prepared: Prepared, estimate: Estimate, home: Path) -> Prepared:
-    """`prepared` as a training is announced: with its estimate, the estimate's notes, and a warning for each thing that
-    it says there is too little of."""
-    room = Room.at(home)
+def with_warnings(prepared: Prepared, home: Path) -> Prepared:
+    """The same, with a note for each thing that its estimate says there is too little of."""
+    if prepared.estimate is None:
+        return prepared
+    room, estimate = Room.at(home), prepared.estimate
     memory, disk = (size(count or 0) for count in (estimate.memory_bytes, estimate.disk_bytes))
-    warnings = {
+    said = {
         "memory": f"warning: this run takes about {memory} of memory, and {size(room.memory or 0)} are free: the "
         "system may end it. Close other programs, or train something smaller",
         "disk": f"warning: this run takes about {disk} on disk, and {size(room.disk)} are free in {home}: it would "
         "stop when the disk is full. Free some, name another --home, or record less",
     }
-    lines = (*estimate.notes, *(warnings[name] for name in room.shortages(estimate)))
-    return replace(prepared, notes=(*prepared.notes, *lines), estimate=estimate)
+    return replace(prepared, notes=(*prepared.notes, *(said[name] for name in room.shortages(estimate))))
 
 
 def _memory_free() -> int | None:

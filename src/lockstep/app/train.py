@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lockstep.app.ports import Ports
 from lockstep.app.request import TrainingRequest
-from lockstep.app.room import announced
+from lockstep.app.room import with_warnings
 from lockstep.app.timing import timed
 from lockstep.core.errors import SpecError
 from lockstep.runs import registry
@@ -30,7 +30,8 @@ def train(request: TrainingRequest, ports: Ports, *, tag: str | None = None) -> 
     context = PrepareContext(blobs=ports.blobs, home=ports.home, base=request.base, python_objects=request.objects)
     prepared = kind.prepare(spec, context)
     # A few steps are timed and thrown away: whoever starts a training of days should know before it starts.
-    ports.announce(announced(prepared, kind.estimate(prepared, context), ports.home))
+    announcement = prepared.with_estimate(kind.estimate(prepared, context))
+    ports.announce(with_warnings(announcement, ports.home))
     # Spec, data, code and numerics are on disk before the first step; hashed together they are the fingerprint.
     folder = ports.store.create(
         spec=prepared.spec,

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -78,7 +78,11 @@ class Prepared:
     notes: tuple[str, ...] = ()
     """Lines for a person, printed before the start."""
     estimate: Estimate | None = None
-    """Set by `train` for its announcement (`app.room.announced`); a kind leaves it None and answers `Kind.estimate`."""
+    """Set by `train` for its announcement; a kind leaves it None and answers `Kind.estimate`."""
+
+    def with_estimate(self, estimate: Estimate) -> Prepared:
+        """As a training is announced: with what it will take, and the notes on that after its own."""
+        return replace(self, estimate=estimate, notes=(*self.notes, *estimate.notes))
 
 
 class Kind(Protocol):
