@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lockstep.runs.kind import PrepareContext
     from lockstep.storage.blobs import BlobStore
 
-GIVEN: Final = "data.episodes"
+BOOK_KEY: Final = "data.episodes"
 """Key of an `EpisodeBook` in `PrepareContext.python_objects`."""
 BOOK_FOLDER: Final = "episodes"
 """Where a home keeps its book of episodes."""
@@ -96,7 +96,7 @@ class PinnedEpisodes:
 
 def book_of(table: BookTable, context: PrepareContext) -> tuple[EpisodeBook, dict[str, Any]]:
     """The book that a spec or Python names, and where it came from. Raises InputError, DataError."""
-    book = context.python_objects.get(GIVEN)
+    book = context.python_objects.get(BOOK_KEY)
     if book is not None:
         if not isinstance(book, EpisodeBook):
             raise InputError(f"episodes are given as an EpisodeBook; found {type(book).__name__}.")
@@ -112,7 +112,7 @@ def book_of(table: BookTable, context: PrepareContext) -> tuple[EpisodeBook, dic
     elif context.home is not None:
         path = context.home / BOOK_FOLDER
     else:
-        raise DataError("without a home there is no book of episodes of its own: name the folder of one, data.path.")
+        raise DataError("data.path names the folder of a book where no home has one of its own; found none. Set it.")
     return EpisodeBook.open(path), {"source": "folder", "path": str(path)}
 
 

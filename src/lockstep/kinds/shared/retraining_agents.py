@@ -15,8 +15,8 @@ from lockstep.core.errors import RefusedError
 from lockstep.kinds.shared.retraining import SessionTable, read_batches, write_batches
 from lockstep.learning.gradients.record_names import BATCHES
 from lockstep.learning.gradients.sessions import order_of
-from lockstep.rl import store as rows
 from lockstep.rl.recorded import FACTS, RecordedExperiences
+from lockstep.rl.store import columns_of_state
 from lockstep.rl.training import EXPERIENCES
 
 if TYPE_CHECKING:
@@ -96,21 +96,8 @@ def _frames(record: SessionRecord, ids: NDArray[np.int64]) -> Iterator[Mapping[s
 
 def of_state(store: Mapping[str, Any]) -> RecordedExperiences:
     """The experiences of a buffer's stored state, observations included."""
-    floats, ints, shape = store["floats"], store["ints"], tuple(store["state_shape"] or ())
-    order, count = np.argsort(store["ids"], kind="stable"), len(store["ids"])
-    observed = np.asarray(store["observations"]).reshape(count, 2, *shape)
-    facts = {
-        "states": observed[:, 0],
-        "actions": ints[:, rows.ACTION],
-        "rewards": floats[:, rows.REWARD],
-        "next_states": observed[:, 1],
-        "dones": ints[:, rows.DONE] != 0,
-        "actual_profits": floats[:, rows.PROFIT],
-        "profitability_scores": floats[:, rows.SCORE],
-        "optimal_actions": ints[:, rows.BEST],
-        "outcome_validated": ints[:, rows.OUTCOME] == rows.VALIDATED,
-    }
-    return _without_batches(np.asarray(store["ids"], np.int64)[order], {name: facts[name][order] for name in FACTS})
+    columns = columns_of_state(store)
+    return _without_batches(columns["ids"], {name: columns[name] for name in FACTS})
 
 
 def _without_batches(ids: NDArray[np.int64], facts: Mapping[str, NDArray[Any]]) -> RecordedExperiences:
