@@ -116,7 +116,7 @@ class TestEpisodes(Untrained):
         return {"kind": "cnn-episodes", "episodes": {"symbol": SYMBOL}, "network": network}
 
     def objects(self) -> Mapping[str, Any]:
-        return {episodes_data.GIVEN: collected(200)}
+        return {episodes_data.BOOK_KEY: collected(200)}
 
 
 class TestClassifier(Untrained):

@@ -77,10 +77,10 @@ class KerasRecipe(Recipe[KerasClassifierSpec, KerasPlan]):
 
         def estimate(timing: Rehearsal) -> Estimate:
             seconds = timing.seconds(plan.steps + plan.evaluated)
-            kept = CheckpointPolicy().bytes_kept(checkpoint, seconds)
+            checkpoints = CheckpointPolicy().bytes_kept(checkpoint, seconds)
             return Estimate(
                 seconds=seconds,
-                disk_bytes=kept + weights + _LINE_BYTES * plan.steps,
+                disk_bytes=checkpoints + weights + _LINE_BYTES * plan.steps,
                 memory_bytes=timing.held_bytes + state + _CHECKPOINT_COPIES * checkpoint,
                 steps=plan.steps,
             )

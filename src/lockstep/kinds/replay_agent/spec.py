@@ -1,8 +1,7 @@
 """The spec of `kind = "replay-agent"`: an agent that trades one market and learns from a replay buffer.
 
 Defaults are those of the literature where there are any: the network, batch and target settings of double DQN and
-discrete soft actor-critic as Stable-Baselines3 and CleanRL have them, the buffer's of SPEC 9.6 and of Schaul et al.
-2016.
+discrete soft actor-critic as Stable-Baselines3 and CleanRL have them, the buffer's of Schaul et al. 2016.
 """
 
 from __future__ import annotations
@@ -179,5 +178,5 @@ class ReplayAgentSpec(RunSpec):
     @property
     def purge_bars(self) -> int:
         """Bars between two parts."""
-        given = self.validation.purge_bars
-        return max(self.environment.horizon_bars, self.environment.lookback) if given is None else given
+        least = max(self.environment.horizon_bars, self.environment.lookback)
+        return least if self.validation.purge_bars is None else self.validation.purge_bars

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lockstep.runs.kind import PrepareContext
     from lockstep.runs.sources import UserSource
 
-GIVEN_NETWORK: Final = "network.name"
+NETWORK_KEY: Final = "network.name"
 """Key of a network's class, or of an instance, in `PrepareContext.python_objects`."""
 INITIAL: Final = "initial_weights"
 """Key in data.json of the digest of the weights that an instance brought."""
@@ -194,16 +194,16 @@ def from_user(table: NetworkTable, context: PrepareContext, built_in: BuiltIn) -
 
     Raises NetworkError, UnknownNameError, InputError, DiskError.
     """
-    given = context.python_objects.get(GIVEN_NETWORK)
-    if given is None or isinstance(given, str):
-        name = table.name if given is None else given
+    network = context.python_objects.get(NETWORK_KEY)
+    if network is None or isinstance(network, str):
+        name = table.name if network is None else network
         if ".py" not in name:
             return _built_in(name, table, built_in)
         return _of_source(user_sources.from_file(name, context.base, NETWORK), table)
-    kind = given if isinstance(given, type) else type(given)
+    kind = network if isinstance(network, type) else type(network)
     initial = frozen = None
-    if not isinstance(given, type):
-        module = _module(given, kind.__name__)
+    if not isinstance(network, type):
+        module = _module(network, kind.__name__)
         try:
             initial = state_arrays(module)
         except TypeError as error:  # bfloat16 and the like
@@ -222,9 +222,9 @@ def from_user(table: NetworkTable, context: PrepareContext, built_in: BuiltIn) -
 def from_run(table: NetworkTable, folder: RunFolder, context: PrepareContext, built_in: BuiltIn) -> NetworkCode:
     """The same from the run's `code/` and the snapshots of its home. Raises IntegrityError, NetworkError, DataError.
 
-    A network that the context names takes the place of the run's: its session is gone through again on another model.
+    A network that the context names takes the place of the run's: it is retrained with another model.
     """
-    if GIVEN_NETWORK in context.python_objects:
+    if NETWORK_KEY in context.python_objects:
         return from_user(table, context, built_in)
     source = user_sources.from_run(table.name, folder, NETWORK)
     body = folder.read("data")
@@ -286,12 +286,12 @@ def _module(candidate: Any, name: str) -> nn.Module:
 
 def _load(module: nn.Module, arrays: Mapping[str, NDArray[Any]], name: str) -> None:
     shapes = {key: list(value.shape) for key, value in module.state_dict().items()}
-    given = {key: list(array.shape) for key, array in arrays.items()}
-    if shapes != given:
-        first = sorted(key for key in shapes.keys() | given.keys() if shapes.get(key) != given.get(key))[0]
+    instance = {key: list(array.shape) for key, array in arrays.items()}
+    if shapes != instance:
+        first = sorted(key for key in shapes.keys() | instance.keys() if shapes.get(key) != instance.get(key))[0]
         raise NetworkError(
             f"{name}: made from [network.parameters], {first} has shape {shapes.get(first)}; in the instance that was "
-            f"given it has {given.get(first)}. Give the same parameters, or the class in place of the instance"
+            f"given it has {instance.get(first)}. Give the same parameters, or the class in place of the instance"
         )
     for key, value in module.state_dict().items():
         own = value.numpy().dtype

@@ -111,7 +111,7 @@ def large_cnn(home: Path) -> Estimate:
 
 def large_episodes(home: Path) -> Estimate:
     tables = {"episodes": {"symbol": SYMBOL}, "network": {"parameters": {"filters": [4, 4, 4], "hidden": 100_000_000}}}
-    return counted(episodes.KIND, home, tables, **{episodes_data.GIVEN: collected(200)})
+    return counted(episodes.KIND, home, tables, **{episodes_data.BOOK_KEY: collected(200)})
 
 
 def large_agent(home: Path) -> Estimate:
@@ -125,7 +125,7 @@ def large_keras(home: Path) -> Estimate:
         pytest.skip("Keras is not installed")
     images = np.zeros((4, 1601, 1601, 1), np.float32)
     images[::2] = 1.0
-    given = {classifier_data.GIVEN: (images, np.arange(4) % 2)}
+    given = {classifier_data.SAMPLES_KEY: (images, np.arange(4) % 2)}
     tables = {"training": {"test_size": 0.0, "validation_split": 0.0, "epochs": 1}}
     return counted(KERAS_KIND, home, tables, **given)
 
@@ -152,7 +152,7 @@ def test_an_estimate_allocates_no_large_network(
 
 def test_a_constructor_that_computes_with_numbers_is_estimated_and_trained_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "square.py").write_text(SQUARE)
-    given = {classifier_data.GIVEN: (np.eye(3, dtype=np.float32)[np.arange(30) % 3], np.arange(30) % 3)}
+    given = {classifier_data.SAMPLES_KEY: (np.eye(3, dtype=np.float32)[np.arange(30) % 3], np.arange(30) % 3)}
     tables = {"network": {"name": "square.py:Square"}, "training": {"epochs": 1}}
     cost = counted(classifier.KIND, tmp_path, tables, **given)
     assert cost.seconds is not None
@@ -168,7 +168,7 @@ def test_the_memory_told_holds_what_the_process_has_anyway(tmp_path: Path, form:
             replay_agent.KIND, agent_builders.prepared_of(agent_builders.market(), tmp_path), tmp_path
         ),
         "episodes": lambda: counted(
-            episodes.KIND, tmp_path, {"episodes": {"symbol": SYMBOL}}, **{episodes_data.GIVEN: collected(200)}
+            episodes.KIND, tmp_path, {"episodes": {"symbol": SYMBOL}}, **{episodes_data.BOOK_KEY: collected(200)}
         ),
     }[form]()
     assert cost.memory_bytes is not None
