@@ -72,5 +72,5 @@ def _source(agent: Agent) -> str | None:
         return None
     try:
         return blake3_hex(inspect.getsource(type(agent)).encode())
-    except (OSError, TypeError):
+    except (OSError, TypeError):  # typed into an interactive Python, which keeps no text
         return None

@@ -52,6 +52,7 @@ def pin(spec: AgentSessionSpec, context: PrepareContext) -> SessionPlan:
             "lockstep.faces.rl_trainer.RLTrainer(agent).train_profit_weighted(). A spec file trains with "
             'kind = "replay-agent".'
         )
+    # As they are now: what Python does to them afterwards does not reach the run.
     pinned = session_data.pin(agent, buffer, context.blobs)
     resolved = spec.model_copy(update={"agent": dict(agent.describe()), "buffer": _table(buffer)})
     return SessionPlan(spec=resolved, pinned=pinned, agent=agent, buffer=buffer, handed_over=True)

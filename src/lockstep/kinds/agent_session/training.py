@@ -74,6 +74,7 @@ class AgentSessionRecipe(Recipe[AgentSessionSpec, SessionPlan]):
     def training(self, plan: SessionPlan, context: PrepareContext | RunContext) -> ReplayTraining:
         """At its start: agent and buffer are put to their pinned states."""
         spec, state = plan.spec, plan.pinned.state
+        # An agent of another algorithm or shape has no use for those weights; it keeps the ones of its seed.
         if _begins_alike(state["description"], spec.agent):
             plan.agent.set_state(state["agent"])
         recorded = recorded_experiences(spec.session, context.blobs)

@@ -95,6 +95,7 @@ def restore(body: Mapping[str, Any], blobs: BlobStore) -> PinnedSamples:
         path = blobs.path(body["digest"], SUFFIX)
         stored = _stored(files.read_bytes(path), path, body["digest"], body["inputs"], body["classes"])
         return PinnedSamples(samples=stored, recipe=None)
+    # A seed takes less room than the samples, and the digest tells whether this version still makes the same ones.
     samples = _GENERATORS[recipe["form"]](recipe["samples_per_class"], recipe["seed"])
     if samples.digest != body["digest"]:
         raise NotComparableError(

@@ -59,6 +59,7 @@ class SamplesPlan(Generic[SpecT]):
             f"{len(samples):,} samples of {len(samples.classes)} classes: {len(parts.train):,} to train on, "
             f"{held_out:,} held out"
         ]
+        # Random parts of samples that repeat: the commonest way to an accuracy that is too good.
         if count := seen_before(parts):
             lines.append(
                 f"{count:,} of the samples held out are also trained on, equal bit by bit: accuracy on them tests "

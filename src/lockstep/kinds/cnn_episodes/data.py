@@ -130,6 +130,7 @@ def pin(table: EpisodesTable, book: EpisodeBook, blobs: BlobStore, origin: Mappi
             f"has {len(book)} episodes of {', '.join(book.symbols) or 'no symbol'}. Collect more, or lower "
             "episodes.min_profitability."
         )
+    # Best score first. What a bar became is known only where enough bars follow it.
     if table.target == "pivot":
         rows = rows[book.column("pivot_class")[rows] >= 0]
     window = table.window if table.window is not None else _longest(book, rows[: table.max_episodes])

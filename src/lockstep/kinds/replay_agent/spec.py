@@ -160,6 +160,7 @@ class ReplayAgentSpec(RunSpec):
                 f"training.learning_starts is more than environment.horizon_bars, since no outcome is known before; "
                 f"found {first} and {self.environment.horizon_bars}"
             )
+        # A full buffer forgets: the first update is to draw from everything that was lived before it.
         if self.buffer.capacity < first + self.training.steps_per_update:
             raise ValueError(
                 "buffer.capacity holds what is lived before the first update; found "

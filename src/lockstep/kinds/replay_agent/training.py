@@ -150,6 +150,7 @@ def _training(plan: Plan, recorded: RecordedExperiences | None = None) -> Replay
 
 
 def _on_meta(plan: Plan) -> nn.Module:
+    """Shapes without memory: an estimate of a billion weights allocates none of them."""
     with torch.device("meta"):
         return plan.module()
 

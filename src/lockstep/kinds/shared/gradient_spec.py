@@ -122,6 +122,7 @@ class OptimizerTable(SpecModel):
             return self.learning_rate * (step + 1) / self.warmup_steps
         if self.schedule == "constant":
             return self.learning_rate
+        # The last step has the final share exactly; a schedule of one step has no slope.
         span = max(steps - 1 - self.warmup_steps, 1)
         done = min(step - self.warmup_steps, span)
         return self.learning_rate * (1.0 - (1.0 - self.final_share) * done / span)

@@ -75,6 +75,7 @@ class Pinned:
 def pin(spec: OnCandles, declared: Mapping[str, Input], context: PrepareContext) -> Pinned:
     """Load, clean, judge and store the candles of `spec`. Raises DataError, InputError, DiskError."""
     candles, origin, notes = _base(spec, context)
+    # The end is cut off before it is cleaned: what a filter calls an outlier then depends on the bars that are used.
     if spec.data.last is not None:
         candles = candles.tail(spec.data.last)
     if spec.data.filter is not None:
@@ -103,6 +104,7 @@ def pin(spec: OnCandles, declared: Mapping[str, Input], context: PrepareContext)
 def restore(body: Mapping[str, Any], blobs: BlobStore) -> Pinned:
     """The same candles from their snapshots alone. Raises DataError, IntegrityError, DiskError."""
     candles = _open(blobs, body["digest"], body["timeframe_ms"])
+    # Labels take no part in a digest: two runs may share these bytes and call their market differently.
     candles = _labelled(candles, body["symbol"], body["exchange"])
     inputs = {name: _open(blobs, entry["digest"], entry["timeframe_ms"]) for name, entry in body["inputs"].items()}
     return Pinned(candles=candles, inputs=inputs)

@@ -89,6 +89,7 @@ class NetworkCode:
         sizes   what the data decide, such as channels, window and classes; handed over where it is asked for
         Raises NetworkError with the line of the user's file that failed.
         """
+        # Before the constructor, which may compute already.
         determinism.settle()
         kind = self._class()
         try:
@@ -134,6 +135,7 @@ class NetworkCode:
         Raises NetworkError.
         """
         module = self.make(sizes, seeds)
+        # Networks of ours draw from torch alone, and weights that an instance brought are pinned.
         if isinstance(self._place, Source) and self.initial is None:
             again = state_arrays(self.make(sizes, seeds))
             if digest_columns(again) != digest_columns(state_arrays(module)):
@@ -184,6 +186,7 @@ class NetworkCode:
         try:
             takes = inspect.signature(kind).parameters
         except (TypeError, ValueError):
+            # A constructor without a signature, written in C, say: nobody can ask which sizes it takes.
             return arguments
         every = any(item.kind is inspect.Parameter.VAR_KEYWORD for item in takes.values())
         return {name: size for name, size in sizes.items() if every or name in takes} | arguments
@@ -213,6 +216,7 @@ def from_user(table: NetworkTable, context: PrepareContext, built_in: BuiltIn) -
             ) from error
         frozen = tuple(name for name, value in module.named_parameters() if not value.requires_grad)
         context.blobs.put_arrays(initial, _SUFFIX)
+    # A class of ours travels by its name, like one that a spec names, not as text.
     own = {path: name for name, path in built_in.items()}.get(f"{kind.__module__}:{kind.__qualname__}")
     if own is not None:
         return _built_in(own, table, built_in, initial, frozen)

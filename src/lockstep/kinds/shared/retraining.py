@@ -116,6 +116,7 @@ def read_batches(table: SessionTable, blobs: BlobStore) -> dict[str, NDArray[Any
         return None
     data = blobs.get(table.batches, SUFFIX)
     try:
+        # The bytes are those of the digest; what fails here was never written by `write_batches`.
         return dict(load(data))
     except SafetensorError as error:
         place = blobs.place(table.batches, SUFFIX)

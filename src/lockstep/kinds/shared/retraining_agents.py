@@ -65,6 +65,7 @@ def pin(record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore, po
 
 def _weights(record: SessionRecord, steps: Sequence[int]) -> NDArray[np.float64] | None:
     """Importance weights of the samples of steps; None where the session had none."""
+    # All frames of a session have the same columns; only a prioritised buffer has weights.
     frames = [record.frame(BATCHES, step) for step in steps]
     if not frames or "weight" not in frames[0]:
         return None
@@ -90,6 +91,7 @@ def _frames(record: SessionRecord, ids: NDArray[np.int64]) -> Iterator[Mapping[s
     for frame in record.segments.frames(EXPERIENCES):
         columns = frame.columns
         here = np.isin(columns["id"], ids, assume_unique=True)
+        # A buffer that was full before leaves frames of observations alone (`rl.training.FixedExperiences`).
         if here.any() and columns.keys() >= set(_SINGULAR.values()):
             yield {name: columns[name][here] for name in ("id", *_SINGULAR.values())}
 

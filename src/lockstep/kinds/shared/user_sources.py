@@ -35,6 +35,7 @@ class Travelling:
         for source in sources:
             if source is None:
                 continue
+            # A run keeps its sources in one folder, under flat names.
             clash = [name for name, text in source.files.items() if files.get(name, text) != text]
             if clash:
                 raise InputError(f"{names} come from two files of one name, {clash[0]}: rename one of them")

@@ -74,6 +74,7 @@ def from_run(spec: StrategySpec, folder: RunFolder) -> UserCode:
 def _assembled(
     search: SearchTable, strategy: UserSource | None, built_in: str, objective: UserSource | None
 ) -> UserCode:
+    # One folder of the run holds both, so two files of one name cannot both travel.
     travelling = Travelling.of((strategy, objective), "strategy and objective")
     loaded = lookup(built_in) if strategy is None else load_source(single(strategy, STRATEGY))
     judge = Judge.make(
