@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.unit.kinds.replay_agent.test_kind import market, prepared_of, training_of
+from tests.unit.kinds.agent_builders import market, prepared_of, training_of
 
 from lockstep.core.errors import DiskError, IntegrityError
 from lockstep.learning.gradients.record import SessionRecord

@@ -12,7 +12,7 @@ import numpy as np
 from lockstep.app.data import candles_of
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.core.units import parse_timeframe
-from lockstep.kinds.cnn_episodes.kind import BOOK_FOLDER
+from lockstep.kinds.cnn_episodes.data import BOOK_FOLDER
 
 if TYPE_CHECKING:
     from lockstep.episodes.episode import TrainingEpisode

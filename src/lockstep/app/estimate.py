@@ -57,21 +57,20 @@ class EstimateReport:
 
 
 def estimate(request: TrainingRequest, *, home: Path, blobs: BlobStore) -> EstimateReport:
-    """What a request will take. Data are pinned as `train` would pin them; large networks are not allocated.
+    """What a request will take. Data are pinned as `train` would pin them; large networks are counted, not made.
 
     Raises what `train` raises before its first step.
     """
     kind = kind_of(request)
     spec = resolve(kind.spec_model, request.values, source=request.name)
-    context = PrepareContext(
-        blobs=blobs, home=home, base=request.base, python_objects=request.objects, estimate_only=True
-    )
+    context = PrepareContext(blobs=blobs, home=home, base=request.base, python_objects=request.objects)
     prepared = kind.prepare(spec, context)
+    cost = kind.estimate(prepared, context, time_large=False)
     room = Room.at(home)
     return EstimateReport(
         kind=kind.name,
-        notes=prepared.notes,
-        estimate=Estimate() if prepared.estimate is None else prepared.estimate,
+        notes=(*prepared.notes, *cost.notes),
+        estimate=cost,
         memory_free=room.memory,
         disk_free=room.disk,
     )

@@ -7,7 +7,6 @@ the same model or another. The batches are pinned as data of the new run, which 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -28,7 +27,7 @@ from lockstep.runs.spec_files import load_spec
 from lockstep.runs.store import require_tag
 
 if TYPE_CHECKING:
-    from lockstep.kinds.shared.retraining import ReplaysSessions
+    from lockstep.kinds.shared.retraining import Retrains
     from lockstep.learning.gradients.record import SessionRecord
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.kind import Kind
@@ -66,7 +65,6 @@ def replay_session(
             f'kind = "{kind.name}" cannot go through recorded batches again: kinds that can have samples with fixed '
             f"numbers. To compute the run again: lockstep verify {folder.path.name}."
         )
-    taker = cast("ReplaysSessions", kind)
     record = open_record(folder)
     digest = _pin(kind, record, top, ports.blobs)
     values, objects = _values(kind, folder, list(overrides), network, digest)
@@ -74,9 +72,7 @@ def replay_session(
     _require_same_samples(folder, full_body(spec), keys)
     # Restored, not prepared: the data are those that the old run pinned, wherever they once came from.
     prepared = kind.restore(spec, folder, PrepareContext(blobs=ports.blobs, base=base, python_objects=objects))
-    taker.try_network(prepared)
-    kept = [*prepared.data.get("snapshots", ()), digest]
-    prepared = replace(prepared, data={**prepared.data, "snapshots": list(dict.fromkeys(kept))})
+    cast("Retrains", kind).try_network(prepared)
     ports.announce(prepared)
     source = folder.read("environment")
     new = ports.store.create(
@@ -95,16 +91,15 @@ def replay_session(
 
 
 def _pin(kind: Kind, record: SessionRecord, top: int | None, blobs: BlobStore) -> str:
-    from lockstep.kinds.shared.retraining import PinsSamples, RecordedOrder, write_order
-    from lockstep.learning.gradients.sessions import RecordedBatches
+    from lockstep.kinds.shared.retraining import PinsSamples, write_order
+    from lockstep.learning.gradients.sessions import order_of
 
     if top is not None and top < 1:
         raise InputError(f"--top takes the most valuable steps, at least 1; found {top}")
     steps = None if top is None else record.by_value()[:top]
     if isinstance(kind, PinsSamples):
         return kind.pin_samples(record, steps, blobs)
-    batches = RecordedBatches(record, steps)
-    return write_order(RecordedOrder.of(batches.ids(step) for step in range(batches.steps)), blobs)
+    return write_order(order_of(record, steps), blobs)
 
 
 def _values(
@@ -125,7 +120,7 @@ def _values(
         old[NETWORK] = {**kept, "name": name_of(other)}
     values = load_spec(old, overrides)
     if isinstance(kind, PinsSamples):
-        values = load_spec(kind.replay_base(old, values), overrides)
+        values = load_spec(kind.retrain_base(old, values), overrides)
     values[SESSION] = {**_table(values, SESSION), "batches": digest, "replayed_from": last}
     return values, {} if other is None else {f"{NETWORK}.name": other}
 

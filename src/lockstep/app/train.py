@@ -26,10 +26,12 @@ def train(request: TrainingRequest, ports: Ports, *, tag: str | None = None) -> 
     kind = kind_of(request)
     # Strict: every key known, every default filled in; a "random" seed is drawn here, once.
     spec = resolve(kind.spec_model, request.values, source=request.name)
-    # The data are pinned by digest, the code identified, and the strategy asked whether it reads the future.
-    place = PrepareContext(blobs=ports.blobs, home=ports.home, base=request.base, python_objects=request.objects)
-    prepared = kind.prepare(spec, place)
-    ports.announce(with_warnings(prepared, ports.home))
+    # The data are pinned by digest, the code identified, and what cannot be trained is refused.
+    context = PrepareContext(blobs=ports.blobs, home=ports.home, base=request.base, python_objects=request.objects)
+    prepared = kind.prepare(spec, context)
+    # A few steps are timed and thrown away: whoever starts a training of days should know before it starts.
+    announcement = prepared.with_estimate(kind.estimate(prepared, context))
+    ports.announce(with_warnings(announcement, ports.home))
     # Spec, data, code and numerics are on disk before the first step; hashed together they are the fingerprint.
     folder = ports.store.create(
         spec=prepared.spec,

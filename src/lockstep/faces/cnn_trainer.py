@@ -19,7 +19,7 @@ from lockstep import bootstrap
 from lockstep.core.errors import InputError
 from lockstep.episodes.book import EpisodeBook, changing
 from lockstep.episodes.store import INDEX
-from lockstep.kinds.cnn_episodes.kind import BOOK_FOLDER
+from lockstep.kinds.cnn_episodes.data import BOOK_FOLDER
 
 if TYPE_CHECKING:
     from torch import nn

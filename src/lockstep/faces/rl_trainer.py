@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lockstep import bootstrap
 from lockstep.core.errors import InputError, RefusedError
-from lockstep.kinds.agent_session.kind import KIND, start_of
+from lockstep.kinds.agent_session.data import start_of
+from lockstep.kinds.agent_session.kind import KIND
 from lockstep.kinds.shared.retraining_agents import session_of
 from lockstep.learning.gradients.record import SessionRecord
 from lockstep.rl.live import LiveTrainer

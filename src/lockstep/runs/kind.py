@@ -1,14 +1,18 @@
 """Kind: a kind of training, as `train`, `resume`, `verify` and the rest see it.
 
-A kind turns a spec into a `Prepared` (data pinned, code identified, nothing computed yet) and a `Prepared` into a
-`Training`. `prepare` runs once, where the user is; `restore` builds the same `Prepared` from a run's folder alone, for
-resume and verify, perhaps on another machine. Both end in the same `training`.
+    prepare    spec -> Prepared: data pinned, code identified, everything checked; trains nothing and times nothing
+    restore    the same `Prepared` from a run's folder alone, for resume and verify, perhaps on another machine
+    estimate   Prepared -> Estimate: may time a few steps of a training that is thrown away
+    training   Prepared -> Training, at its start
+
+`train` asks for all four but `restore`. What prepares many trainings inside one (a study, a walk-forward) leaves
+`estimate` out, and pays for no rehearsal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,12 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a run will roughly cost, told before it starts; None where nobody can say."""
+    """What a run will roughly take; None where nobody can say. For a person: nothing of it is ever hashed."""
 
     seconds: float | None = None
     disk_bytes: int | None = None
     memory_bytes: int | None = None
     steps: int | None = None
+    notes: tuple[str, ...] = ()
+    """Lines for a person on what the numbers are made of, printed after those of `Prepared`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +49,6 @@ class PrepareContext:
     """Folder of the spec file; paths in it are relative to it."""
     python_objects: Mapping[str, Any] = field(default_factory=dict)
     """Objects that `ls.train` was given where a file can only name them: a strategy class, candles. By spec key."""
-    estimate_only: bool = False
-    """Only the estimate is wanted: what would take much memory or time to prepare is left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +78,11 @@ class Prepared:
     notes: tuple[str, ...] = ()
     """Lines for a person, printed before the start."""
     estimate: Estimate | None = None
+    """Set by `train` for its announcement; a kind leaves it None and answers `Kind.estimate`."""
+
+    def with_estimate(self, estimate: Estimate) -> Prepared:
+        """As a training is announced: with what it will take, and the notes on that after its own."""
+        return replace(self, estimate=estimate, notes=(*self.notes, *estimate.notes))
 
 
 class Kind(Protocol):
@@ -90,7 +99,10 @@ class Kind(Protocol):
         ...
 
     def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:
-        """Load and pin the data, identify the code, check what can be checked. Raises the InputError tree."""
+        """Load and pin the data, identify the code, check what can be checked. Raises the InputError tree.
+
+        Makes no step of the training. What cannot be trained fails here, so that no run is made of it.
+        """
         ...
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
@@ -98,6 +110,14 @@ class Kind(Protocol):
 
         Never looks at where the data came from. Raises IntegrityError when stored bytes differ, DataError when a
         snapshot is missing.
+        """
+        ...
+
+    def estimate(self, prepared: Prepared, context: PrepareContext, *, time_large: bool = True) -> Estimate:
+        """What the training of `prepared` will take. Leaves `prepared` as it is, and writes nothing.
+
+        With `time_large` False, a network so large that making it would itself cost minutes and gigabytes is counted
+        and not timed. `train` does time it: it is about to make that network anyway.
         """
         ...
 

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from lockstep.core.hashing import digest_columns
-from lockstep.kinds.shared.retraining import SessionTable, recorded_order
+from lockstep.kinds.shared.retraining import SessionTable, recorded_order, with_batches
 from lockstep.learning.gradients import determinism
 from lockstep.learning.gradients.learner import Learner
 from lockstep.learning.gradients.optim_state import OptimizerSettings
@@ -24,7 +24,7 @@ from lockstep.learning.patterns.networks import PatternCNN, PatternShape
 from lockstep.learning.patterns.task import Order, PatternSamples, PatternTask
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.identity import CodeIdentity
-from lockstep.runs.kind import PrepareContext, Prepared, RunContext
+from lockstep.runs.kind import Estimate, PrepareContext, Prepared, RunContext
 from lockstep.runs.seeds import SeedTree
 from lockstep.runs.spec import RunSpec, SpecModel
 from lockstep.runs.training import Training
@@ -120,9 +120,17 @@ class GradientKind:
     def _prepared(self, spec: GradientSpec, context: PrepareContext) -> Prepared:
         samples = made_samples(spec.data, _shape(spec))
         data: Mapping[str, Any] = {"digest": digest_columns({"windows": samples.windows}), "snapshots": []}
+        data = with_batches(data, spec.session)
         return Prepared(
             spec=spec, data=data, code=CodeIdentity.of(), payload=samples, numerics=determinism.numerics_entries()
         )
+
+    def estimate(self, prepared: Prepared, context: PrepareContext, *, time_large: bool = True) -> Estimate:
+        """Its steps, which nobody has to time."""
+        spec = cast("GradientSpec", prepared.spec)
+        order = recorded_order(spec.session, context.blobs)
+        steps = spec.epochs * -(-spec.data.samples // spec.batch)
+        return Estimate(steps=steps if order is None else order.steps)
 
     def try_network(self, prepared: Prepared) -> None:
         """Its network is always the same, of any size."""

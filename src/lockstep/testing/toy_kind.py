@@ -19,7 +19,7 @@ from pydantic import Field
 from lockstep.runs.executor import Executor
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.identity import CodeIdentity
-from lockstep.runs.kind import PrepareContext, Prepared, RunContext
+from lockstep.runs.kind import Estimate, PrepareContext, Prepared, RunContext
 from lockstep.runs.seeds import SeedTree
 from lockstep.runs.sources import UserSource
 from lockstep.runs.spec import NOT_IDENTITY, RunSpec, SpecModel
@@ -139,6 +139,10 @@ class ToyKind:
         if file.is_file():
             source = UserSource({"offset.py": file.read_bytes()}, "offset.py", "OFFSET", {})
         return _prepared(_toy(spec), digest, CodeIdentity.of(source))
+
+    def estimate(self, prepared: Prepared, context: PrepareContext, *, time_large: bool = True) -> Estimate:
+        """Its steps; it takes no time that anybody would notice."""
+        return Estimate(steps=_toy(prepared.spec).steps)
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """At its start."""

@@ -18,7 +18,8 @@ from lockstep.clusters.in_process import InProcessExecutor
 from lockstep.core.errors import InputError, Interrupted, RefusedError
 from lockstep.episodes.outcomes import TrainingOutcome
 from lockstep.faces.rl_trainer import RLTrainer
-from lockstep.kinds.agent_session.kind import AGENT, BUFFER, KIND
+from lockstep.kinds.agent_session.data import AGENT, BUFFER
+from lockstep.kinds.agent_session.kind import KIND
 from lockstep.learning.gradients.record import RLTrainingStep, SessionRecord
 from lockstep.learning.gradients.replay import replay_gradients
 from lockstep.learning.gradients.sessions import list_sessions, load_session

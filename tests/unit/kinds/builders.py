@@ -1,4 +1,4 @@
-"""Small searches over the bundled sample, for the tests of this folder."""
+"""Small searches over the bundled sample, and what the tests of all kinds need, for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lockstep.kinds.strategy.plan import Plan, plan_of
 from lockstep.kinds.strategy.spec import StrategySpec
 from lockstep.kinds.strategy.training import StrategyTraining
 from lockstep.runs.folder import RunFolder
-from lockstep.runs.kind import PrepareContext, Prepared
+from lockstep.runs.kind import Estimate, Kind, PrepareContext, Prepared
 from lockstep.runs.spec import identity_body, load_spec, resolve
 from lockstep.runs.store import FolderRunStore
 
@@ -24,6 +24,26 @@ SPACE: dict[str, Any] = {
     "reversal_candles": [1, 2],
     "min_level_touches": [2, 3],
 }
+
+"""Most sets of it trade on the sample."""
+EVERY = '''
+import numpy as np
+import lockstep as ls
+
+
+class Every(ls.Strategy):
+    """Buys every n-th bar."""
+
+    parameters = {"n": (20, 40), "stop": (0.001, 0.01), "mood": ["calm", "wild"]}
+
+    def signals(self, view, params):
+        side = np.zeros(len(view), np.int8)
+        side[:: params["n"]] = 1
+        far = 2.0 if params["mood"] == "wild" else 1.0
+        stop = view.close * (1.0 - params["stop"] * far)
+        return ls.Signals(side=side, stop=stop, target=2.0 * view.close - stop)
+'''
+"""A strategy of the user's: the text of a file."""
 
 
 def values(**tables: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,3 +102,8 @@ def folder_of(prepared: Prepared, path: Path) -> RunFolder:
         environment={},
         sources=prepared.code.sources,
     )
+
+
+def estimate_of(kind: Kind, prepared: Prepared, home: Path, *, time_large: bool = True) -> Estimate:
+    """What `train` says that a prepared run will take; without `time_large`, what `estimate` says."""
+    return kind.estimate(prepared, PrepareContext(blobs=FolderRunStore(home).blobs), time_large=time_large)

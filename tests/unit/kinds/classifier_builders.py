@@ -22,7 +22,7 @@ from lockstep.testing.contracts.training_kind import EVERY_STEP, fingerprint
 
 def prepared_of(home: Path, kind: Kind = KIND, given: Any = None, base: Path | None = None, **tables: Any) -> Prepared:
     spec = resolve(kind.spec_model, load_spec({"kind": kind.name, **tables}))
-    objects = {} if given is None else {classifier_data.GIVEN: given}
+    objects = {} if given is None else {classifier_data.SAMPLES_KEY: given}
     return kind.prepare(
         spec, PrepareContext(blobs=FolderRunStore(home).blobs, base=base or home, python_objects=objects)
     )

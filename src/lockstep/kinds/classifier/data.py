@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load
 
 from lockstep.core import files
 from lockstep.core.errors import DataError, NotComparableError
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from lockstep.runs.kind import PrepareContext
     from lockstep.storage.blobs import BlobStore
 
-GIVEN: Final = "data.samples"
+SAMPLES_KEY: Final = "data.samples"
 """Key of samples in `PrepareContext.python_objects`: whatever `samples_of` takes."""
 LABELS: Final = "labels"
 SUFFIX: Final = ".safetensors"
@@ -39,10 +41,13 @@ Form = Literal["windows", "images"]
 
 @dataclass(frozen=True, kw_only=True)
 class PinnedSamples:
-    """Samples in hand and what names them. `made` is the recipe of generated ones."""
+    """Samples in hand and what names them.
+
+    recipe   of generated samples: their form, their number and the seed; None for all others
+    """
 
     samples: Samples
-    made: Mapping[str, Any] | None
+    recipe: Mapping[str, Any] | None
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     def body(self) -> dict[str, Any]:
@@ -53,20 +58,20 @@ class PinnedSamples:
             "samples": len(self.samples),
             "classes": list(self.samples.classes),
             "inputs": {name: list(shape) for name, shape in self.samples.shapes.items()},
-            "made": None if self.made is None else dict(self.made),
-            "snapshots": [digest] if self.made is None else [],
+            "made": None if self.recipe is None else dict(self.recipe),
+            "snapshots": [digest] if self.recipe is None else [],
         }
 
 
 def pin(table: SamplesTable, context: PrepareContext, *, form: Form, seed: int) -> PinnedSamples:
     """Make, read or take the samples; store those that cannot be made again. Raises DataError, DiskError."""
-    given = context.python_objects.get(GIVEN)
-    if given is None and table.source == "patterns":
-        made = {"form": form, "samples_per_class": table.samples_per_class, "seed": seed}
+    objects = context.python_objects.get(SAMPLES_KEY)
+    if objects is None and table.source == "patterns":
+        recipe = {"form": form, "samples_per_class": table.samples_per_class, "seed": seed}
         samples = _GENERATORS[form](table.samples_per_class, seed)
-        return PinnedSamples(samples=samples, made=made, origin={"source": "patterns"})
-    if given is not None:
-        samples, origin = samples_of(given, classes=table.classes or None), {"source": "python"}
+        return PinnedSamples(samples=samples, recipe=recipe, origin={"source": "patterns"})
+    if objects is not None:
+        samples, origin = samples_of(objects, classes=table.classes or None), {"source": "python"}
     elif table.path is not None:
         path = Path(table.path).expanduser()
         path = path if path.is_absolute() else context.base / path
@@ -77,7 +82,7 @@ def pin(table: SamplesTable, context: PrepareContext, *, form: Form, seed: int) 
             'source = "file"'
         )
     _store(samples, context.blobs)
-    return PinnedSamples(samples=samples, made=None, origin=origin)
+    return PinnedSamples(samples=samples, recipe=None, origin=origin)
 
 
 def restore(body: Mapping[str, Any], blobs: BlobStore) -> PinnedSamples:
@@ -85,18 +90,19 @@ def restore(body: Mapping[str, Any], blobs: BlobStore) -> PinnedSamples:
 
     Raises NotComparableError when this version's generator makes others, DataError, IntegrityError, DiskError.
     """
-    made = body["made"]
-    if made is None:
+    recipe = body["made"]
+    if recipe is None:
         path = blobs.path(body["digest"], SUFFIX)
         stored = _stored(files.read_bytes(path), path, body["digest"], body["inputs"], body["classes"])
-        return PinnedSamples(samples=stored, made=None)
-    samples = _GENERATORS[made["form"]](made["samples_per_class"], made["seed"])
+        return PinnedSamples(samples=stored, recipe=None)
+    # A seed takes less room than the samples, and the digest tells whether this version still makes the same ones.
+    samples = _GENERATORS[recipe["form"]](recipe["samples_per_class"], recipe["seed"])
     if samples.digest != body["digest"]:
         raise NotComparableError(
             f"the run learned from generated samples of digest {body['digest']}; the generator of this version makes "
             f"{samples.digest}. Use the version that the run was made with."
         )
-    return PinnedSamples(samples=samples, made=made)
+    return PinnedSamples(samples=samples, recipe=recipe)
 
 
 def read_samples(path: Path, classes: tuple[str, ...] = ()) -> Samples:
@@ -119,15 +125,12 @@ def read_samples(path: Path, classes: tuple[str, ...] = ()) -> Samples:
 
 
 def _arrays(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     try:
         if path.suffix == ".safetensors":
             return dict(load(data))
         if path.suffix == ".npz":
-            with np.load(io.BytesIO(data), allow_pickle=False) as found:
-                return {name: found[name] for name in found.files}
+            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
     except (SafetensorError, ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read as {path.suffix} ({error}). Write the file anew.") from error
     raise DataError(f"{path}: a file of samples is .npz or .safetensors; found {path.suffix or 'no suffix'}")

@@ -1,4 +1,4 @@
-"""A Keras classifier's training as a `Training`: one step is one optimiser update.
+"""The training of `kind = "classifier-keras"`: one step is one optimiser update.
 
 A step's line holds epoch, batch, loss and hits, the digest of the rows that it saw and of the weights that it left;
 the last of an epoch also what the epoch came to. The state is `Fit`'s: weights, optimiser, cursor, best weights. So a
@@ -7,22 +7,104 @@ run stopped inside an epoch goes on with the next batch of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from lockstep.core.hashing import digest_array
+from lockstep.kinds.classifier import data as classifier_data
+from lockstep.kinds.classifier.plan import SamplesPlan, parts_of_spec
+from lockstep.kinds.classifier.spec import KerasClassifierSpec
+from lockstep.kinds.shared.gradient_kind import Costs, Recipe
+from lockstep.kinds.shared.rehearsal import Rehearsal
+from lockstep.learning.supervised.fit import Fit
+from lockstep.learning.supervised.history import HISTORY_FILE, history_bytes
+from lockstep.learning.supervised.keras_learner import (
+    KerasLearner,
+    h5_bytes,
+    numerics_entries,
+    probabilities,
+    weight_count,
+)
+from lockstep.learning.supervised.keras_trainer import MODEL_FILE, keras_history
+from lockstep.learning.supervised.results import judged, parts_of
+from lockstep.runs.checkpoint import CheckpointPolicy
+from lockstep.runs.kind import Estimate
 from lockstep.runs.training import Result, Step
 
 if TYPE_CHECKING:
-    from lockstep.learning.supervised.fit import Fit, Update
+    from lockstep.learning.supervised.fit import Update
+    from lockstep.runs.folder import RunFolder
+    from lockstep.runs.kind import PrepareContext, RunContext
+
+KerasPlan: TypeAlias = SamplesPlan[KerasClassifierSpec]
+
+_ADAM_STATES: Final = 2
+_LINE_BYTES: Final = 560
+"""A line of the journal."""
+_CHECKPOINT_COPIES: Final = 3
+"""A checkpoint being written, at most: the state copied, as bytes array by array, and in one piece."""
+
+
+class KerasRecipe(Recipe[KerasClassifierSpec, KerasPlan]):
+    """The built-in Keras network over labelled images."""
+
+    def pin(self, spec: KerasClassifierSpec, context: PrepareContext) -> KerasPlan:
+        """Pin the samples. `context.python_objects` may hold them ("data.samples"). Raises DataError, DiskError."""
+        return _plan(spec, classifier_data.pin(spec.data, context, form="images", seed=spec.seed))
+
+    def restore(self, spec: KerasClassifierSpec, folder: RunFolder, context: PrepareContext) -> KerasPlan:
+        """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
+        return _plan(spec, classifier_data.restore(folder.read("data"), context.blobs))
+
+    def notes(self, plan: KerasPlan) -> tuple[str, ...]:
+        """See `SamplesPlan.notes`."""
+        return plan.notes()
+
+    def numerics(self, plan: KerasPlan) -> Mapping[str, str]:
+        """Keras' and its backend's."""
+        return numerics_entries()
+
+    def try_network(self, plan: KerasPlan) -> None:
+        """Nothing to try: the network is built in, and made for the shape of the images."""
+
+    def costs(self, plan: KerasPlan, context: PrepareContext) -> Costs:
+        """Disk and memory by calculation: float32 weights, gradient, and the two moments of Adam."""
+        train = plan.parts.train
+        (shape,) = train.shapes.values()
+        parameters = weight_count(shape, len(train.classes))
+        weights = 4 * parameters
+        state, checkpoint = weights * (2 + _ADAM_STATES), weights * (1 + _ADAM_STATES)
+
+        def estimate(timing: Rehearsal) -> Estimate:
+            seconds = timing.seconds(plan.steps + plan.evaluated)
+            checkpoints = CheckpointPolicy().disk_bytes(checkpoint, seconds)
+            return Estimate(
+                seconds=seconds,
+                disk_bytes=checkpoints + weights + _LINE_BYTES * plan.steps,
+                memory_bytes=timing.held_bytes + state + _CHECKPOINT_COPIES * checkpoint,
+                steps=plan.steps,
+            )
+
+        return Costs(state_bytes=state, lines=(f"{parameters:,} trained parameters",), estimate=estimate)
+
+    def training(self, plan: KerasPlan, context: PrepareContext | RunContext) -> FitTraining:
+        """At its start."""
+        return FitTraining(plan)
 
 
 class FitTraining:
-    """See the module's docstring; `finish` makes the result of a fit that has ended."""
+    """See the module's docstring."""
 
-    def __init__(self, fit: Fit, finish: Callable[[Fit], Result]) -> None:
-        self._fit = fit
-        self._finish = finish
+    def __init__(self, plan: KerasPlan) -> None:
+        parts, seeds = plan.parts, plan.seeds
+        learner = KerasLearner(
+            parts.train,
+            learning_rate=plan.spec.training.learning_rate,
+            seeds=seeds,
+            held_out=parts.validation,
+        )
+        self._plan = plan
+        self._fit = Fit(learner, plan.settings, seeds)
 
     @property
     def total_steps(self) -> int | None:
@@ -39,7 +121,7 @@ class FitTraining:
             )
 
     def get_state(self) -> Mapping[str, Any]:
-        """The fit's."""
+        """Weights, optimiser, cursor and best weights (`Fit.get_state`)."""
         return self._fit.get_state()
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -47,8 +129,27 @@ class FitTraining:
         self._fit.set_state(state)
 
     def finish(self) -> Result:
-        """Summary and files."""
-        return self._finish(self._fit)
+        """radar_model.h5 and the history; the network as training left it is judged."""
+        spec, parts = self._plan.spec, self._plan.parts
+        learner = cast("KerasLearner", self._fit.learner)
+        chances = None if parts.test is None else probabilities(learner.model, next(iter(parts.test.inputs.values())))
+        table = spec.training
+        history = keras_history(
+            self._fit.progress, test_size=table.test_size, validation_split=table.validation_split, seed=spec.seed
+        )
+        return Result(
+            summary={
+                "network": {"library": "keras", "weights": sum(array.size for array in learner.weights().values())},
+                "samples": parts_of(parts.train, parts.validation, parts.test),
+                "training": self._fit.progress.summary(),
+                "test": judged(chances, parts.test, parts.train),
+            },
+            artifacts={MODEL_FILE: h5_bytes(learner.model), HISTORY_FILE: history_bytes(history)},
+        )
+
+
+def _plan(spec: KerasClassifierSpec, pinned: classifier_data.PinnedSamples) -> KerasPlan:
+    return SamplesPlan(spec=spec, pinned=pinned, parts=parts_of_spec(pinned.samples, spec))
 
 
 def _scalars(update: Update) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lockstep.kinds.shared.gradient_spec import Device, NetworkTable, OptimizerTable, RecordingTable
+from lockstep.kinds.shared.gradient_spec import Device, HeadWeightsTable, NetworkTable, OptimizerTable, RecordingTable
 from lockstep.kinds.shared.market_spec import DataTable, MarketTable
 from lockstep.kinds.shared.retraining import SessionTable
 from lockstep.learning.patterns.data_module import SplitSettings
@@ -53,7 +53,7 @@ class LabelsTable(SpecModel):
     cost: float = Field(default=0.001, ge=0.0, lt=1.0, json_schema_extra=_FRACTION)
     """Round trip, fraction: a sample was profitable where the return, either way, is more."""
     target_profit: float = Field(default=0.01, gt=0.0, json_schema_extra=_FRACTION)
-    """Net return that scores 1 (SPEC 9.2)."""
+    """Net return that scores 1."""
 
     def settings(self) -> LabelSettings:
         """As the data module takes them."""
@@ -86,14 +86,6 @@ class SplitTable(SpecModel):
         return SplitSettings(validation=self.validation, test=self.test, embargo=self.embargo)
 
 
-class LossTable(SpecModel):
-    """`[training.loss_weights]`: of the three parts of the loss (SPEC 9.5)."""
-
-    classification: float = Field(default=1.0, ge=0.0)
-    regression: float = Field(default=0.5, ge=0.0)
-    confidence: float = Field(default=0.3, ge=0.0)
-
-
 class CnnTrainingTable(OptimizerTable):
     """`[training]`: how the network is trained."""
 
@@ -102,8 +94,8 @@ class CnnTrainingTable(OptimizerTable):
     patience: int | None = Field(default=None, ge=1)
     """Epochs without a lower validation loss after which the training ends; left out, it never ends early."""
     class_weights: Literal["balanced", "none"] | tuple[float, ...] = "none"
-    """Of the classification loss; "balanced" makes every class of training rows count the same."""
-    loss_weights: LossTable = LossTable()
+    """Of the classes in the classification loss; "balanced" makes every class of training rows count the same."""
+    loss_weights: HeadWeightsTable = HeadWeightsTable()
 
 
 class CnnSpec(RunSpec):

@@ -6,13 +6,15 @@ known although the book goes on: `episode_id` and `package` (the packages' own d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from lockstep.core.errors import DataError
+from lockstep.core.errors import DataError, InputError
 from lockstep.core.hashing import digest_columns
 from lockstep.episodes.book import EpisodeBook
 from lockstep.episodes.outcomes import Action
@@ -20,9 +22,14 @@ from lockstep.episodes.outcomes import Action
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lockstep.kinds.cnn_episodes.spec import EpisodesTable
+    from lockstep.kinds.cnn_episodes.spec import BookTable, EpisodesTable
+    from lockstep.runs.kind import PrepareContext
     from lockstep.storage.blobs import BlobStore
 
+BOOK_KEY: Final = "data.episodes"
+"""Key of an `EpisodeBook` in `PrepareContext.python_objects`."""
+BOOK_FOLDER: Final = "episodes"
+"""Where a home keeps its book of episodes."""
 SUFFIX: Final = ".episodes"
 CLASSES: Final = 3
 _DTYPES: Final = {
@@ -88,6 +95,28 @@ class PinnedEpisodes:
         }
 
 
+def book_of(table: BookTable, context: PrepareContext) -> tuple[EpisodeBook, dict[str, Any]]:
+    """The book that a spec or Python names, and where it came from. Raises InputError, DataError."""
+    book = context.python_objects.get(BOOK_KEY)
+    if book is not None:
+        if not isinstance(book, EpisodeBook):
+            raise InputError(f"episodes are given as an EpisodeBook; found {type(book).__name__}.")
+        return book, {"source": "python"}
+    if table.source == "python":
+        raise DataError(
+            'data.source = "python" stands for a book that was given in Python: give it again, or name its folder with '
+            "data.path."
+        )
+    if table.path is not None:
+        path = Path(table.path).expanduser()
+        path = path if path.is_absolute() else context.base / path
+    elif context.home is not None:
+        path = context.home / BOOK_FOLDER
+    else:
+        raise DataError("data.path names the folder of a book where no home has one of its own; found none. Set it.")
+    return EpisodeBook.open(path), {"source": "folder", "path": str(path)}
+
+
 def pin(table: EpisodesTable, book: EpisodeBook, blobs: BlobStore, origin: Mapping[str, Any]) -> PinnedEpisodes:
     """Choose the episodes (R9.19), read their packages, store what they teach.
 
@@ -101,6 +130,7 @@ def pin(table: EpisodesTable, book: EpisodeBook, blobs: BlobStore, origin: Mappi
             f"has {len(book)} episodes of {', '.join(book.symbols) or 'no symbol'}. Collect more, or lower "
             "episodes.min_profitability."
         )
+    # Best score first. What a bar became is known only where enough bars follow it.
     if table.target == "pivot":
         rows = rows[book.column("pivot_class")[rows] >= 0]
     window = table.window if table.window is not None else _longest(book, rows[: table.max_episodes])
@@ -112,7 +142,7 @@ def pin(table: EpisodesTable, book: EpisodeBook, blobs: BlobStore, origin: Mappi
             "with the packages kept."
         )
     ids = [episode_id.encode() for episode_id in book.ids(rows)]
-    found = {
+    columns = {
         "windows": windows,
         "classes": book.column("optimal_action" if table.target == "action" else "pivot_class")[rows],
         "returns": _returns(book, rows),
@@ -122,7 +152,7 @@ def pin(table: EpisodesTable, book: EpisodeBook, blobs: BlobStore, origin: Mappi
         "episode_id": np.frombuffer(b"".join(ids), np.uint8),
         "id_length": np.array([len(item) for item in ids]),
     }
-    arrays = {name: np.ascontiguousarray(found[name], dtype) for name, dtype in _DTYPES.items()}
+    arrays = {name: np.ascontiguousarray(columns[name], dtype) for name, dtype in _DTYPES.items()}
     pinned = PinnedEpisodes(arrays=arrays, available=available, origin=origin)
     blobs.put_arrays(arrays, SUFFIX)
     return pinned
@@ -135,37 +165,51 @@ def _longest(book: EpisodeBook, rows: NDArray[np.int64]) -> int:
     return max(lengths, default=0)
 
 
+class _Window(NamedTuple):
+    """The features of one package: its row in the book, float32 (window, features), and the package's digest."""
+
+    row: int
+    features: NDArray[np.float32]
+    digest: bytes
+
+
 def _windows(
     book: EpisodeBook, rows: NDArray[np.int64], window: int, limit: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.uint8]]:
-    """Rows whose packages have that many bars of features, at most `limit` of them; windows and package digests."""
-    parts: list[tuple[NDArray[np.int64], list[NDArray[np.float32]], list[bytes]]] = []
-    count, step = 0, max(limit, 1)
-    for start in range(0, rows.size, step):
-        part = rows[start : start + step]
-        found: dict[int, tuple[NDArray[np.float32], bytes]] = {}
-        for held, batch in book.batches(part):
-            pool = batch.pools["cnn_features"]
-            digests = batch.hashes()[1]
-            for index in np.flatnonzero(pool.lengths == window).tolist():
-                table = pool.table(index)
-                if table is not None:
-                    found[int(held[index])] = (table.astype(np.float32), digests[index].tobytes())
+    """The first `limit` rows whose packages have that many bars of finite features: rows int64 (n,), windows float32
+    (n, window, features), package digests uint8 (n, 32)."""
+    chosen = list(itertools.islice(_usable(book, rows, window, chunk=max(limit, 1)), limit))
+    if not chosen:
+        return rows[:0], np.empty((0, window, 0), np.float32), np.empty((0, 32), np.uint8)
+    digests = np.frombuffer(b"".join(item.digest for item in chosen), np.uint8).reshape(len(chosen), -1)
+    return np.array([item.row for item in chosen], np.int64), np.stack([item.features for item in chosen]), digests
+
+
+def _usable(book: EpisodeBook, rows: NDArray[np.int64], window: int, *, chunk: int) -> Iterator[_Window]:
+    """In the order of `rows`. Packages are read `chunk` at a time: a book holds many more than a run learns from."""
+    for start in range(0, rows.size, chunk):
+        part = rows[start : start + chunk]
+        packages = _packages(book, part, window)
         for place, row in enumerate(part.tolist()):
-            package = book.loose.get(row)
-            if package is not None and package.cnn_features is not None and len(package.cnn_features) == window:
-                digest = bytes.fromhex(package.digest.removeprefix("blake3:"))
-                found[place] = (package.cnn_features.astype(np.float32), digest)
-        places = [place for place in sorted(found) if np.isfinite(found[place][0]).all()][: limit - count]
-        parts.append((part[places], [found[place][0] for place in places], [found[place][1] for place in places]))
-        count += len(places)
-        if count >= limit:
-            break
-    windows = [item for _, items, _ in parts for item in items]
-    joined = b"".join(item for _, _, items in parts for item in items)
-    chosen = np.concatenate([part for part, _, _ in parts]) if parts else rows[:0]
-    stacked = np.stack(windows) if windows else np.empty((0, window, 0), np.float32)
-    return chosen, stacked, np.frombuffer(joined, np.uint8).reshape(len(windows), -1 if windows else 32)
+            if place in packages and np.isfinite(packages[place][0]).all():
+                yield _Window(row, *packages[place])
+
+
+def _packages(book: EpisodeBook, rows: NDArray[np.int64], window: int) -> dict[int, tuple[NDArray[np.float32], bytes]]:
+    """Features and digest by place in `rows`, of the packages with that many bars, stored in batches or loose."""
+    packages: dict[int, tuple[NDArray[np.float32], bytes]] = {}
+    for places, batch in book.batches(rows):
+        pool, digests = batch.pools["cnn_features"], batch.hashes()[1]
+        for index in np.flatnonzero(pool.lengths == window).tolist():
+            table = pool.table(index)
+            if table is not None:
+                packages[int(places[index])] = (table.astype(np.float32), digests[index].tobytes())
+    for place, row in enumerate(rows.tolist()):
+        package = book.loose.get(row)
+        if package is not None and package.cnn_features is not None and len(package.cnn_features) == window:
+            digest = bytes.fromhex(package.digest.removeprefix("blake3:"))
+            packages[place] = (package.cnn_features.astype(np.float32), digest)
+    return packages
 
 
 def _returns(book: EpisodeBook, rows: NDArray[np.int64]) -> NDArray[np.float64]:

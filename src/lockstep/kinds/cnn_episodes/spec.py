@@ -1,4 +1,4 @@
-"""The spec of `kind = "cnn-episodes"`: a network of three heads, trained on what turned out profitable (SPEC 9.5)."""
+"""The spec of `kind = "cnn-episodes"`: a network of three heads, trained on what turned out profitable."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from lockstep.kinds.shared.gradient_spec import Device, NetworkTable, OptimizerTable, RecordingTable
+from lockstep.kinds.shared.gradient_spec import Device, HeadWeightsTable, NetworkTable, OptimizerTable, RecordingTable
 from lockstep.kinds.shared.retraining import SessionTable
 from lockstep.runs.spec import NOT_IDENTITY, RunSpec, SpecModel
 
@@ -51,21 +51,13 @@ class ScalingTable(SpecModel):
         return self
 
 
-class WeightsTable(SpecModel):
-    """`[training.weights]`: the parts of the loss (SPEC 9.5)."""
-
-    classification: float = Field(default=1.0, ge=0.0)
-    regression: float = Field(default=0.5, ge=0.0)
-    confidence: float = Field(default=0.3, ge=0.0)
-
-
 class EpisodesTrainingTable(OptimizerTable):
     """`[training]`: how it is trained."""
 
     epochs: int = Field(default=5, ge=1)
     """Times that every episode is gone through."""
     batch_size: int = Field(default=32, ge=1)
-    weights: WeightsTable = WeightsTable()
+    weights: HeadWeightsTable = HeadWeightsTable()
 
 
 class EpisodesSpec(RunSpec):

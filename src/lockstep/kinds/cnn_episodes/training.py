@@ -1,144 +1,111 @@
-"""The training of an episode session: the task of networks with three heads, over pinned windows. Needs torch."""
+"""The training of `kind = "cnn-episodes"`: the task of networks with three heads, over pinned windows."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import torch
 
-from lockstep.kinds.cnn_episodes.data import CLASSES, PinnedEpisodes
-from lockstep.kinds.cnn_episodes.spec import ScalingTable
-from lockstep.kinds.shared import rehearsal
+from lockstep.kinds.cnn_episodes import plan as plans
+from lockstep.kinds.cnn_episodes.plan import EpisodesPlan
+from lockstep.kinds.cnn_episodes.spec import EpisodesSpec
+from lockstep.kinds.shared.gradient_kind import Costs, NetworkRecipe
+from lockstep.kinds.shared.pattern_networks import try_heads
+from lockstep.kinds.shared.rehearsal import Rehearsal
 from lockstep.kinds.shared.retraining import recorded_order
-from lockstep.kinds.shared.three_heads import try_network
-from lockstep.learning.gradients.epochs import Epochs
 from lockstep.learning.gradients.estimate import estimate_of
 from lockstep.learning.gradients.learner import Learner
 from lockstep.learning.gradients.recorder import Recorder
 from lockstep.learning.gradients.training import GradientTraining
-from lockstep.learning.patterns.networks import HeadWeights
-from lockstep.learning.patterns.task import Order, PatternSamples, PatternTask
+from lockstep.learning.patterns.task import Order, PatternTask
 from lockstep.runs.kind import Estimate
-from lockstep.runs.seeds import SeedTree
 
 if TYPE_CHECKING:
-    from lockstep.kinds.cnn_episodes.spec import EpisodesSpec, EpisodesTrainingTable
-    from lockstep.kinds.shared.network_code import NetworkCode
-    from lockstep.runs.kind import PrepareContext
-    from lockstep.storage.blobs import BlobStore
+    from collections.abc import Mapping
+
+    from lockstep.runs.folder import RunFolder
+    from lockstep.runs.kind import PrepareContext, RunContext
 
 
 class EpisodeTask(PatternTask):
     """`PatternTask` under the learning rates of a spec; its result says how many episodes there were."""
 
-    def __init__(
-        self, samples: PatternSamples, order: Order, table: EpisodesTrainingTable, device: str, said: Mapping[str, Any]
-    ) -> None:
-        weights = HeadWeights(**table.weights.model_dump())
-        super().__init__(samples, order, weights=weights, device=device)
-        self._table, self._said = table, dict(said)
+    def __init__(self, plan: EpisodesPlan, order: Order) -> None:
+        table = plan.spec.training
+        super().__init__(plan.samples(), order, weights=table.weights.settings(), device=plan.spec.device)
+        self._table = table
+        pinned = plan.pinned
+        self._counts = {"available": pinned.available, "used": len(pinned), "symbol": plan.spec.episodes.symbol}
 
     def learning_rate(self, step: int) -> float:
-        """The schedule's."""
+        """Of `step`, from the schedule in `[training]`."""
         return self._table.rate(step, self.planned_steps)
 
     def result(self, learner: Learner) -> Mapping[str, Any]:
         """Counts of episodes."""
-        return self._said
+        return {"episodes": self._counts}
 
 
-def sizes_of(pinned: PinnedEpisodes) -> dict[str, int]:
-    """What the data decide of a network."""
-    return {"channels": pinned.features, "window": pinned.window, "classes": CLASSES}
+class EpisodesRecipe(NetworkRecipe[EpisodesSpec, EpisodesPlan]):
+    """Pattern networks over the episodes of a book."""
 
+    def pin(self, spec: EpisodesSpec, context: PrepareContext) -> EpisodesPlan:
+        """See `plan.pin`."""
+        return plans.pin(spec, context)
 
-def scaling_of(pinned: PinnedEpisodes) -> ScalingTable:
-    """Mean and deviation of each feature over these windows, all of which are trained on.
+    def restore(self, spec: EpisodesSpec, folder: RunFolder, context: PrepareContext) -> EpisodesPlan:
+        """See `plan.restore`."""
+        return plans.restore(spec, folder, context)
 
-    Summed exactly (`math.fsum`), so that every machine finds the same. A feature that never changes is left as it is:
-    its deviation counts as 1.
-    """
-    rows = pinned.arrays["windows"].reshape(-1, pinned.features).astype(np.float64)
-    mean = [math.fsum(column.tolist()) / len(rows) for column in rows.T]
-    spread = [math.fsum(((column - middle) ** 2).tolist()) for column, middle in zip(rows.T, mean, strict=True)]
-    deviation = [math.sqrt(total / len(rows)) or 1.0 for total in spread]
-    return ScalingTable(mean=tuple(mean), deviation=tuple(deviation))
+    def notes(self, plan: EpisodesPlan) -> tuple[str, ...]:
+        """See `EpisodesPlan.notes`."""
+        return plan.notes()
 
-
-def check_network(code: NetworkCode, pinned: PinnedEpisodes, spec: EpisodesSpec) -> None:
-    """Make the network and try it on batches of zeros. Raises NetworkError."""
-    import torch
-
-    sizes = sizes_of(pinned)
-    module = code.check_repeatable(sizes, SeedTree(spec.seed).child("init"))
-    size = min(spec.training.batch_size, len(pinned))
-    seeds = SeedTree(spec.seed)
-    try_network(
-        code,
-        module,
-        torch.zeros(size, pinned.features, pinned.window),
-        classes=CLASSES,
-        last=len(pinned) % size or size,
-        seeds=seeds.child("trial"),
-    )
-
-
-def told(
-    code: NetworkCode, pinned: PinnedEpisodes, spec: EpisodesSpec, context: PrepareContext
-) -> tuple[Estimate, tuple[str, ...]]:
-    """Steps, time, disk and memory, and that in words; the network is tried, unless it is large and only an estimate
-    is wanted. Raises NetworkError."""
-    table, recorded = spec.training, recorded_order(spec.session, context.blobs)
-    size = estimate_of(
-        code.for_estimate(sizes_of(pinned), SeedTree(spec.seed).child("init")),
-        table.settings(),
-        spec.recording.settings(),
-        steps=table.epochs * -(-len(pinned) // table.batch_size) if recorded is None else recorded.steps,
-        batch=min(table.batch_size, len(pinned)),
-    )
-    notes = tuple(size.lines())
-    if context.estimate_only and size.state_bytes > rehearsal.LARGE:
-        found, notes = rehearsal.counted_only(), (*notes, rehearsal.UNTIMED)
-    else:
-        check_network(code, pinned, spec)
-        training = training_of(spec, pinned, code, context.blobs)
-        found = rehearsal.rehearse(training.steps, state_bytes=size.state_bytes)
-    seconds = None if found.step_seconds is None else found.step_seconds * size.last_step
-    return size.as_run_estimate(seconds=seconds, held_bytes=found.held_bytes), notes
-
-
-def training_of(spec: EpisodesSpec, pinned: PinnedEpisodes, code: NetworkCode, blobs: BlobStore) -> GradientTraining:
-    """The training at its start. Weights, order and noise come from streams of their own."""
-    seeds, table, arrays = SeedTree(spec.seed), spec.training, pinned.arrays
-    mean, deviation = np.array(spec.scaling.mean), np.array(spec.scaling.deviation)
-    scaled = (arrays["windows"].astype(np.float64) - mean) / deviation
-    samples = PatternSamples(
-        windows=np.ascontiguousarray(scaled.transpose(0, 2, 1), np.float32),
-        classes=arrays["classes"],
-        returns=arrays["returns"],
-        scores=arrays["scores"],
-        profitable=arrays["profitable"],
-    )
-    order: Order | None = recorded_order(spec.session, blobs)
-    if order is None:
-        order = Epochs(
-            samples=len(samples), batch_size=table.batch_size, epochs=table.epochs, seeds=seeds.child("order")
+    def try_network(self, plan: EpisodesPlan) -> None:
+        """Batches of zeros: a network that fails on real features only is for the first step to find."""
+        count, pinned = len(plan.pinned), plan.pinned
+        size = min(plan.spec.training.batch_size, count)
+        try_heads(
+            plan.network,
+            plan.network.check_repeatable(plan.sizes, plan.seeds.child("init")),
+            torch.zeros(size, pinned.features, pinned.window),
+            classes=plan.sizes["classes"],
+            last=count % size or size,
+            seeds=plan.seeds.child("trial"),
         )
-    learner = Learner(
-        code.make(sizes_of(pinned), seeds.child("init")),
-        table.settings(),
-        seeds=seeds,
-        clip_norm=table.clip_norm,
-        device=spec.device,
-    )
-    said = {"episodes": {"available": pinned.available, "used": len(pinned), "symbol": spec.episodes.symbol}}
-    session = {
-        "model": code.name,
-        "model_kind": "pattern",
-        "symbol": spec.episodes.symbol,
-        **spec.session.metadata(),
-    }
-    task = EpisodeTask(samples, order, table, spec.device, said)
-    return GradientTraining(task, learner, Recorder(spec.recording.settings(), learner), session)
+
+    def costs(self, plan: EpisodesPlan, context: PrepareContext) -> Costs:
+        """Disk and memory by calculation, on the meta device where the network can be made there."""
+        table, recorded = plan.spec.training, recorded_order(plan.spec.session, context.blobs)
+        size = estimate_of(
+            plan.network.for_estimate(plan.sizes, plan.seeds.child("init")),
+            table.settings(),
+            plan.spec.recording.settings(),
+            steps=(plan.epochs() if recorded is None else recorded).steps,
+            batch=min(table.batch_size, len(plan.pinned)),
+        )
+
+        def estimate(timing: Rehearsal) -> Estimate:
+            return size.as_run_estimate(seconds=timing.seconds(size.last_step), held_bytes=timing.held_bytes)
+
+        return Costs(state_bytes=size.state_bytes, lines=tuple(size.lines()), estimate=estimate)
+
+    def training(self, plan: EpisodesPlan, context: PrepareContext | RunContext) -> GradientTraining:
+        """At its start. Weights, order and noise come from streams of their own, so none shifts another's draws."""
+        spec, seeds = plan.spec, plan.seeds
+        recorded = recorded_order(spec.session, context.blobs)
+        task = EpisodeTask(plan, plan.epochs() if recorded is None else recorded)
+        learner = Learner(
+            plan.make_network(),
+            spec.training.settings(),
+            seeds=seeds,
+            clip_norm=spec.training.clip_norm,
+            device=spec.device,
+        )
+        session = {
+            "model": plan.network.name,
+            "model_kind": "pattern",
+            "symbol": spec.episodes.symbol,
+            **spec.session.metadata(),
+        }
+        return GradientTraining(task, learner, Recorder(spec.recording.settings(), learner), session)

@@ -22,11 +22,16 @@ from lockstep.kinds.replay_agent.spec import ReplayAgentSpec
 from lockstep.kinds.shared.market_data import Pinned
 from lockstep.market.candles import Candles
 from lockstep.market.checks import format_time
+from lockstep.rl.actor_critic import ActorCritic, ActorCriticSettings
+from lockstep.rl.agents import AGENTS
+from lockstep.rl.double_dqn import DoubleDQN, DoubleDQNSettings
 from lockstep.rl.environment import SingleAssetEnvironment
+from lockstep.rl.networks import NetworkShape
 from lockstep.rl.outcomes import Hindsight, outcome_rules
 from lockstep.rl.prioritized import PrioritizedExperienceBuffer
 from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer, ReplayRules
 from lockstep.rl.rollout import Rollout
+from lockstep.rl.training import Replay
 from lockstep.runs.seeds import SeedTree
 
 if TYPE_CHECKING:
@@ -34,8 +39,7 @@ if TYPE_CHECKING:
 
     from lockstep.learning.gradients.optim_state import OptimizerSettings
     from lockstep.rl.learning_agent import AgentSettings, LearningAgent
-    from lockstep.rl.networks import NetworkShape
-    from lockstep.rl.training import Buffer, Replay
+    from lockstep.rl.training import Buffer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,15 +159,11 @@ class Plan:
 
     def replay(self) -> Replay:
         """How the buffer is learned from."""
-        from lockstep.rl.training import Replay
-
         table = self.spec.training
         return Replay(updates=table.updates, batch_size=table.batch_size, mode=self.spec.buffer.mode)
 
     def shape(self) -> NetworkShape:
         """Of each network."""
-        from lockstep.rl.networks import NetworkShape
-
         return NetworkShape(
             inputs=self._state_shape[0],
             actions=len(SingleAssetEnvironment.actions),
@@ -172,9 +172,6 @@ class Plan:
 
     def settings(self) -> AgentSettings:
         """Of the agent, by algorithm."""
-        from lockstep.rl.actor_critic import ActorCriticSettings
-        from lockstep.rl.double_dqn import DoubleDQNSettings
-
         table = self.spec.agent
         # `AgentTable.resolved` has filled in whatever the algorithm has a default for.
         names = ["gamma", "tau", "target_every"]
@@ -196,8 +193,6 @@ class Plan:
 
     def agent(self) -> LearningAgent:
         """The agent at its start."""
-        from lockstep.rl.agents import AGENTS
-
         made, _ = AGENTS[self.spec.agent.algorithm]
         agent: LearningAgent = made(
             self.shape(),
@@ -211,9 +206,6 @@ class Plan:
 
     def module(self) -> nn.Module:
         """The agent's networks alone, for estimates on the meta device."""
-        from lockstep.rl.actor_critic import ActorCritic, ActorCriticSettings
-        from lockstep.rl.double_dqn import DoubleDQN
-
         settings = self.settings()
         if isinstance(settings, ActorCriticSettings):
             return ActorCritic.build(self.shape(), settings)

@@ -1,8 +1,7 @@
 """The spec of `kind = "replay-agent"`: an agent that trades one market and learns from a replay buffer.
 
 Defaults are those of the literature where there are any: the network, batch and target settings of double DQN and
-discrete soft actor-critic as Stable-Baselines3 and CleanRL have them, the buffer's of SPEC 9.6 and of Schaul et al.
-2016.
+discrete soft actor-critic as Stable-Baselines3 and CleanRL have them, the buffer's of Schaul et al. 2016.
 """
 
 from __future__ import annotations
@@ -161,6 +160,7 @@ class ReplayAgentSpec(RunSpec):
                 f"training.learning_starts is more than environment.horizon_bars, since no outcome is known before; "
                 f"found {first} and {self.environment.horizon_bars}"
             )
+        # A full buffer forgets: the first update is to draw from everything that was lived before it.
         if self.buffer.capacity < first + self.training.steps_per_update:
             raise ValueError(
                 "buffer.capacity holds what is lived before the first update; found "
@@ -179,5 +179,5 @@ class ReplayAgentSpec(RunSpec):
     @property
     def purge_bars(self) -> int:
         """Bars between two parts."""
-        given = self.validation.purge_bars
-        return max(self.environment.horizon_bars, self.environment.lookback) if given is None else given
+        least = max(self.environment.horizon_bars, self.environment.lookback)
+        return least if self.validation.purge_bars is None else self.validation.purge_bars

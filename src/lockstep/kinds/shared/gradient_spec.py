@@ -14,6 +14,7 @@ from lockstep.runs.spec import SpecModel
 if TYPE_CHECKING:
     from lockstep.learning.gradients.optim_state import OptimizerSettings
     from lockstep.learning.gradients.recorder import Recording
+    from lockstep.learning.patterns.networks import HeadWeights
 
 Device: TypeAlias = Literal["cpu", "cuda", "auto"]
 """The card or the processor; "auto" is decided before the run and stored."""
@@ -121,9 +122,24 @@ class OptimizerTable(SpecModel):
             return self.learning_rate * (step + 1) / self.warmup_steps
         if self.schedule == "constant":
             return self.learning_rate
+        # The last step has the final share exactly; a schedule of one step has no slope.
         span = max(steps - 1 - self.warmup_steps, 1)
         done = min(step - self.warmup_steps, span)
         return self.learning_rate * (1.0 - (1.0 - self.final_share) * done / span)
+
+
+class HeadWeightsTable(SpecModel):
+    """Weights of the three parts of a pattern network's loss (`learning.patterns.networks`, eq. (1))."""
+
+    classification: float = Field(default=1.0, ge=0.0)
+    regression: float = Field(default=0.5, ge=0.0)
+    confidence: float = Field(default=0.3, ge=0.0)
+
+    def settings(self) -> HeadWeights:
+        """As the task takes them."""
+        from lockstep.learning.patterns.networks import HeadWeights
+
+        return HeadWeights(classification=self.classification, regression=self.regression, confidence=self.confidence)
 
 
 def json_parameters(parameters: dict[str, Parameter]) -> dict[str, Any]:

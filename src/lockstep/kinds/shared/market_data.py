@@ -1,6 +1,6 @@
 """The candles of a run: loaded where the user is, cleaned, pinned by digest, restored from the snapshot.
 
-What enters the fingerprint is `DataPin.body()`: digests and bar lengths. Where the candles came from, and what cleaning
+What enters the fingerprint is `Pinned.body()`: digests and bar lengths. Where the candles came from, and what cleaning
 removed, is told in `origin` and in notes.
 """
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from lockstep.runs.kind import PrepareContext
     from lockstep.storage.blobs import BlobStore
 
-GIVEN = "data.candles"
+CANDLES_KEY = "data.candles"
 """Key of candles in `PrepareContext.python_objects`."""
-GIVEN_INPUTS = "data.inputs"
+INPUTS_KEY = "data.inputs"
 """Key of a mapping name -> candles there."""
 
 
@@ -75,21 +75,22 @@ class Pinned:
 def pin(spec: OnCandles, declared: Mapping[str, Input], context: PrepareContext) -> Pinned:
     """Load, clean, judge and store the candles of `spec`. Raises DataError, InputError, DiskError."""
     candles, origin, notes = _base(spec, context)
+    # The end is cut off before it is cleaned: what a filter calls an outlier then depends on the bars that are used.
     if spec.data.last is not None:
         candles = candles.tail(spec.data.last)
     if spec.data.filter is not None:
-        candles, statistics, said = _cleaned(candles, spec.data.filter)
+        candles, statistics, lines = _cleaned(candles, spec.data.filter)
         origin["cleaning"] = statistics
-        notes += said
+        notes += lines
     if len(candles) < 2:
         raise DataError(f"a training needs at least 2 candles; found {len(candles)}. Check [data] last and filter.")
     notes.append(str(quality_report(candles)).splitlines()[0])
     inputs = {
         name: _input(name, spec.data, context)
-        for name, wanted in declared.items()
-        if _has_own(name, wanted, spec, context)
+        for name, series in declared.items()
+        if _has_own(name, series, spec, context)
     }
-    unknown = sorted((set(spec.data.inputs) | set(context.python_objects.get(GIVEN_INPUTS, {}))) - set(declared))
+    unknown = sorted((set(spec.data.inputs) | set(context.python_objects.get(INPUTS_KEY, {}))) - set(declared))
     if unknown:
         raise InputError(
             f"[data.inputs.{unknown[0]}]: nothing reads an input of that name; declared by the strategy: "
@@ -103,6 +104,7 @@ def pin(spec: OnCandles, declared: Mapping[str, Input], context: PrepareContext)
 def restore(body: Mapping[str, Any], blobs: BlobStore) -> Pinned:
     """The same candles from their snapshots alone. Raises DataError, IntegrityError, DiskError."""
     candles = _open(blobs, body["digest"], body["timeframe_ms"])
+    # Labels take no part in a digest: two runs may share these bytes and call their market differently.
     candles = _labelled(candles, body["symbol"], body["exchange"])
     inputs = {name: _open(blobs, entry["digest"], entry["timeframe_ms"]) for name, entry in body["inputs"].items()}
     return Pinned(candles=candles, inputs=inputs)
@@ -122,11 +124,11 @@ def _base(spec: OnCandles, context: PrepareContext) -> tuple[Candles, dict[str, 
     """Candles as the source has them, where they came from, and what to tell."""
     notes: list[str] = []
     data, market = spec.data, spec.market
-    given = context.python_objects.get(GIVEN)
-    if given is not None:
-        if not isinstance(given, Candles):
-            raise DataError(f"candles given to a training are ls.Candles; found {type(given).__name__}")
-        candles, origin = given, {"source": "python"}
+    handed_over = context.python_objects.get(CANDLES_KEY)
+    if handed_over is not None:
+        if not isinstance(handed_over, Candles):
+            raise DataError(f"candles given to a training are ls.Candles; found {type(handed_over).__name__}")
+        candles, origin = handed_over, {"source": "python"}
     elif data.source == "sample":
         _check_sample(market)
         candles, origin = sample_candles(), {"source": "sample"}
@@ -186,32 +188,32 @@ def _cleaned(candles: Candles, table: Mapping[str, Any] | str) -> tuple[Candles,
     config = DataFilterConfig.preset(table) if isinstance(table, str) else DataFilterConfig.from_mapping(table)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FewCandlesWarning)
-        kept, statistics = DataCleaner(config).clean(candles)
+        cleaned, statistics = DataCleaner(config).clean(candles)
     notes = [f"cleaning removed {statistics['removed_count']:,} of {statistics['original_count']:,} candles"]
-    return kept, statistics, notes + [str(item.message) for item in caught]
+    return cleaned, statistics, notes + [str(item.message) for item in caught]
 
 
-def _has_own(name: str, wanted: Input, spec: OnCandles, context: PrepareContext) -> bool:
+def _has_own(name: str, series: Input, spec: OnCandles, context: PrepareContext) -> bool:
     """Whether candles are given for an input; a higher timeframe may also be built from the base candles."""
-    if isinstance(wanted, EventSeries):
+    if isinstance(series, EventSeries):
         raise InputError(
             f"the strategy reads the event series {name!r}, which a training cannot pin yet: ls.backtest and ls.sweep "
             "take events as inputs={...}"
         )
-    given = name in spec.data.inputs or name in context.python_objects.get(GIVEN_INPUTS, {})
-    if isinstance(wanted, OwnCandles) and not given:
+    has_own = name in spec.data.inputs or name in context.python_objects.get(INPUTS_KEY, {})
+    if isinstance(series, OwnCandles) and not has_own:
         raise InputError(
             f"the strategy reads the further series {name!r}: add [data.inputs.{name}] with the path of its candles"
         )
-    return given
+    return has_own
 
 
 def _input(name: str, data: DataTable, context: PrepareContext) -> Candles:
-    given = context.python_objects.get(GIVEN_INPUTS, {}).get(name)
-    if given is not None:
-        if not isinstance(given, Candles):
-            raise DataError(f"input {name!r} is ls.Candles; found {type(given).__name__}")
-        return given
+    candles = context.python_objects.get(INPUTS_KEY, {}).get(name)
+    if candles is not None:
+        if not isinstance(candles, Candles):
+            raise DataError(f"input {name!r} is ls.Candles; found {type(candles).__name__}")
+        return candles
     table = data.inputs[name]
     return _read(_path(table.path, context), table, table.timeframe)[0]
 

@@ -4,8 +4,6 @@ The source of a user's network travels with the run and is loaded from those byt
 and verify. A class is made from `[network.parameters]` and from the sizes that the data decide, those of them that its
 constructor takes, under the run's own noise stream. An instance contributes its class and its weights: they are pinned
 by digest as a snapshot, and the training begins with them.
-
-torch is imported when a network is made, not before.
 """
 
 from __future__ import annotations
@@ -16,17 +14,21 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+import torch
+from torch import nn
+
 from lockstep.core.errors import LockstepError, NetworkError, UnknownNameError
 from lockstep.core.hashing import digest_columns
 from lockstep.kinds.shared import user_sources
 from lockstep.kinds.shared.gradient_spec import json_parameters
 from lockstep.kinds.shared.user_sources import Travelling, reference_of, single
+from lockstep.learning.gradients import determinism
+from lockstep.learning.gradients.determinism import noise
 from lockstep.runs.seeds import SeedTree
 from lockstep.runs.user_modules import NETWORK, USER_FAILURES, Source, line_of, load_module
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import nn
 
     from lockstep.kinds.shared.gradient_spec import NetworkTable
     from lockstep.runs.folder import RunFolder
@@ -34,13 +36,12 @@ if TYPE_CHECKING:
     from lockstep.runs.kind import PrepareContext
     from lockstep.runs.sources import UserSource
 
-GIVEN_NETWORK: Final = "network.name"
+NETWORK_KEY: Final = "network.name"
 """Key of a network's class, or of an instance, in `PrepareContext.python_objects`."""
 INITIAL: Final = "initial_weights"
 """Key in data.json of the digest of the weights that an instance brought."""
 FROZEN: Final = "frozen"
 """Key in data.json of the names of its parameters that do not require gradients; older runs do not have it."""
-
 _SUFFIX: Final = ".safetensors"
 """Of the snapshot of those weights."""
 
@@ -70,6 +71,10 @@ class NetworkCode:
         """The identity of Lockstep's code and the user's."""
         return self.travelling.identity(self.name)
 
+    def resolved(self, table: NetworkTable) -> NetworkTable:
+        """`[network]` as the run stores it: by a name that is true in any folder."""
+        return table.model_copy(update={"name": self.name})
+
     def pinned(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """A body of data.json with the weights that an instance brought, if one did, pinned beside the data."""
         if self.initial is None:
@@ -84,7 +89,7 @@ class NetworkCode:
         sizes   what the data decide, such as channels, window and classes; handed over where it is asked for
         Raises NetworkError with the line of the user's file that failed.
         """
-        determinism = _torch()
+        # Before the constructor, which may compute already.
         determinism.settle()
         kind = self._class()
         try:
@@ -103,7 +108,7 @@ class NetworkCode:
 
         Weights are drawn from the stream `seeds`, or are those that an instance brought. Raises NetworkError.
         """
-        with _torch().noise(seeds):
+        with noise(seeds):
             module = self.build(sizes)
         if self.initial is not None:
             _load(module, self.initial, self.name)
@@ -114,9 +119,6 @@ class NetworkCode:
 
     def on_meta(self, sizes: Mapping[str, Any]) -> nn.Module:
         """The network on torch's meta device: shapes without memory, for an estimate. Raises NetworkError."""
-        _torch()
-        import torch
-
         with torch.device("meta"):
             return self.build(sizes)
 
@@ -133,6 +135,7 @@ class NetworkCode:
         Raises NetworkError.
         """
         module = self.make(sizes, seeds)
+        # Networks of ours draw from torch alone, and weights that an instance brought are pinned.
         if isinstance(self._place, Source) and self.initial is None:
             again = state_arrays(self.make(sizes, seeds))
             if digest_columns(again) != digest_columns(state_arrays(module)):
@@ -147,8 +150,6 @@ class NetworkCode:
 
         Raises NetworkError with the line of the user's file that failed.
         """
-        import torch
-
         training = module.training
         module.train(train)
         try:
@@ -171,22 +172,21 @@ class NetworkCode:
         if isinstance(self._place, str):
             module, _, name = self._place.partition(":")
             return getattr(import_module(module), name)
-        import torch
-
         # A file is run once in a process, wherever that comes first: within an estimate, or under the stream of the
         # initial weights. What it draws and makes at its top is to be the same each time.
-        with torch.device("cpu"), _torch().noise(SeedTree(0).child("module")):
+        with torch.device("cpu"), noise(SeedTree(0).child("module")):
             loaded = load_module(self._place, NETWORK)
-        found = getattr(loaded, self._place.class_name, None)
-        if found is None:
+        network = getattr(loaded, self._place.class_name, None)
+        if network is None:
             raise NetworkError(f"{self._place.file_name} has no class {self._place.class_name!r}: correct network.name")
-        return found
+        return network
 
     def _arguments(self, kind: Any, sizes: Mapping[str, Any]) -> dict[str, Any]:
         arguments = json_parameters(dict(self.parameters))
         try:
             takes = inspect.signature(kind).parameters
         except (TypeError, ValueError):
+            # A constructor without a signature, written in C, say: nobody can ask which sizes it takes.
             return arguments
         every = any(item.kind is inspect.Parameter.VAR_KEYWORD for item in takes.values())
         return {name: size for name, size in sizes.items() if every or name in takes} | arguments
@@ -197,16 +197,16 @@ def from_user(table: NetworkTable, context: PrepareContext, built_in: BuiltIn) -
 
     Raises NetworkError, UnknownNameError, InputError, DiskError.
     """
-    given = context.python_objects.get(GIVEN_NETWORK)
-    if given is None or isinstance(given, str):
-        name = table.name if given is None else given
+    network = context.python_objects.get(NETWORK_KEY)
+    if network is None or isinstance(network, str):
+        name = table.name if network is None else network
         if ".py" not in name:
             return _built_in(name, table, built_in)
         return _of_source(user_sources.from_file(name, context.base, NETWORK), table)
-    kind = given if isinstance(given, type) else type(given)
+    kind = network if isinstance(network, type) else type(network)
     initial = frozen = None
-    if not isinstance(given, type):
-        module = _module(given, kind.__name__)
+    if not isinstance(network, type):
+        module = _module(network, kind.__name__)
         try:
             initial = state_arrays(module)
         except TypeError as error:  # bfloat16 and the like
@@ -216,6 +216,7 @@ def from_user(table: NetworkTable, context: PrepareContext, built_in: BuiltIn) -
             ) from error
         frozen = tuple(name for name, value in module.named_parameters() if not value.requires_grad)
         context.blobs.put_arrays(initial, _SUFFIX)
+    # A class of ours travels by its name, like one that a spec names, not as text.
     own = {path: name for name, path in built_in.items()}.get(f"{kind.__module__}:{kind.__qualname__}")
     if own is not None:
         return _built_in(own, table, built_in, initial, frozen)
@@ -225,9 +226,9 @@ def from_user(table: NetworkTable, context: PrepareContext, built_in: BuiltIn) -
 def from_run(table: NetworkTable, folder: RunFolder, context: PrepareContext, built_in: BuiltIn) -> NetworkCode:
     """The same from the run's `code/` and the snapshots of its home. Raises IntegrityError, NetworkError, DataError.
 
-    A network that the context names takes the place of the run's: its session is gone through again on another model.
+    A network that the context names takes the place of the run's: it is retrained with another model.
     """
-    if GIVEN_NETWORK in context.python_objects:
+    if NETWORK_KEY in context.python_objects:
         return from_user(table, context, built_in)
     source = user_sources.from_run(table.name, folder, NETWORK)
     body = folder.read("data")
@@ -276,37 +277,25 @@ def _of_source(
     )
 
 
-def _torch() -> Any:
-    from lockstep.core.libraries import require
-
-    require("torch", extra="ml", purpose="training a network")
-    return import_module("lockstep.learning.gradients.determinism")
-
-
-def _module(found: Any, name: str) -> nn.Module:
-    _torch()
-    from torch import nn
-
-    if not isinstance(found, nn.Module):
-        raise NetworkError(f"{name}: a network is a torch.nn.Module; found {type(found).__name__}")
-    if lazy := [key for key, value in found.named_parameters() if nn.parameter.is_lazy(value)]:
+def _module(candidate: Any, name: str) -> nn.Module:
+    if not isinstance(candidate, nn.Module):
+        raise NetworkError(f"{name}: a network is a torch.nn.Module; found {type(candidate).__name__}")
+    if lazy := [key for key, value in candidate.named_parameters() if nn.parameter.is_lazy(value)]:
         raise NetworkError(
             f"{name}: weights have their shape when the network is made; {lazy[0]} would get its own at the first "
             "call. Give the layer its sizes: the constructor is handed those of the data"
         )
-    return found
+    return candidate
 
 
 def _load(module: nn.Module, arrays: Mapping[str, NDArray[Any]], name: str) -> None:
-    import torch
-
     shapes = {key: list(value.shape) for key, value in module.state_dict().items()}
-    given = {key: list(array.shape) for key, array in arrays.items()}
-    if shapes != given:
-        first = sorted(key for key in shapes.keys() | given.keys() if shapes.get(key) != given.get(key))[0]
+    instance = {key: list(array.shape) for key, array in arrays.items()}
+    if shapes != instance:
+        first = sorted(key for key in shapes.keys() | instance.keys() if shapes.get(key) != instance.get(key))[0]
         raise NetworkError(
             f"{name}: made from [network.parameters], {first} has shape {shapes.get(first)}; in the instance that was "
-            f"given it has {given.get(first)}. Give the same parameters, or the class in place of the instance"
+            f"given it has {instance.get(first)}. Give the same parameters, or the class in place of the instance"
         )
     for key, value in module.state_dict().items():
         own = value.numpy().dtype

@@ -1,6 +1,6 @@
-"""What a step takes, from a few of them made for nothing: time and memory for an estimate. Never hashed.
+"""What a step takes, from a few steps of a training that is thrown away: time and memory for an estimate.
 
-A network beyond `LARGE` is only counted where no more than an estimate is wanted (`PrepareContext.estimate_only`).
+Nothing here is ever hashed. A network beyond `LARGE` is only counted where `Kind.estimate` is asked not to time it.
 """
 
 from __future__ import annotations
@@ -26,42 +26,51 @@ _ENOUGH_S: Final = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsal:
-    """What was found. Seconds and bytes.
+    """Seconds and bytes of a training, as a few of its steps suggest them.
 
-    step_seconds   of one step, None where it was not tried
-    held_bytes     of this process, beside the state of the training
+    step_seconds    of one step, None where no step was tried
+    held_bytes      of this process, beside the state of the training
+    other_seconds   of the whole training, beside its steps
     """
 
     step_seconds: float | None
     held_bytes: int
+    other_seconds: float = 0.0
+
+    def seconds(self, steps: float) -> float | None:
+        """Of a training of so many steps; None where no step was tried."""
+        return None if self.step_seconds is None else self.step_seconds * steps + self.other_seconds
 
 
 def rehearse(steps: Callable[[], Iterator[object]], *, state_bytes: int) -> Rehearsal:
     """Make a few steps of a training that is thrown away.
 
-    state_bytes   what its state takes; the peak of this process holds that afterwards
+    state_bytes   what its state takes
     """
     before = peak_bytes()
     seconds = seconds_per_step(steps())
+    # The state counts as the run's own and is added by whoever counts it; the peak of this process holds it as well.
     return Rehearsal(step_seconds=seconds, held_bytes=max(before, peak_bytes() - state_bytes))
 
 
 def counted_only() -> Rehearsal:
-    """What can be said without making a step."""
+    """The rehearsal of a network that is too large to be made for it: memory of this process, and no time."""
     return Rehearsal(step_seconds=None, held_bytes=peak_bytes())
 
 
 def seconds_per_step(steps: Iterator[object]) -> float | None:
     """The median of a few steps after the first ones; None where there is no step at all."""
-    taken: list[float] = []
+    durations: list[float] = []
     for _ in range(_WARMING + _TIMED):
         began = time.perf_counter()
         if next(steps, None) is None:
             break
-        taken.append(time.perf_counter() - began)
-        if sum(taken[_WARMING:]) > _ENOUGH_S:
+        durations.append(time.perf_counter() - began)
+        if sum(durations[_WARMING:]) > _ENOUGH_S:
             break
-    return median(taken[_WARMING:] or taken[-1:]) if taken else None
+    # The median, for one step that the machine interrupts would carry a mean of fifteen away. A training of one or two
+    # steps has only warming ones: the last of them is the best guess there is.
+    return median(durations[_WARMING:] or durations[-1:]) if durations else None
 
 
 def peak_bytes() -> int:

@@ -1,29 +1,27 @@
-"""Going through a recorded session again (R9.32): the batches of its steps, pinned as data of the new run.
+"""Retraining (R9.32): a new run on the recorded batches of an old one, which are pinned as data of the new run.
 
-A kind that learns by gradients from samples with numbers takes part with a method and three lines:
+A kind that learns by gradients from samples with numbers can be retrained when it has
 
     session: SessionTable = SessionTable()                        in its spec model
     sample_keys: Final = ("data", "windows", ...)                 in the kind: what decides which samples there are
-    def try_network(self, prepared): ...                          in the kind: what fails, fails before the run is made
-    order = recorded_order(spec.session, blobs) or Epochs(...)     where the training is made
+    order = recorded_order(spec.session, blobs) or Epochs(...)    where the training is made
 
-and adds `spec.session.metadata()` to what `GradientTraining` says of the session. `lockstep replay RUN --session`
-writes the batches as a snapshot and names it in the spec, so the new run resumes, verifies and travels without the
-old one. A kind whose samples are not in its data pins them too (`PinsSamples`; `agent_replay` does).
+beside the `try_network` of `gradient_kind`, and adds `spec.session.metadata()` to what the training says of itself.
+The batches become a snapshot that the new spec names, so the new run resumes, verifies and travels without the old
+one. A kind whose samples came to be while it trained pins them too (`PinsSamples`; `retraining_agents` does it).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
-import numpy as np
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from lockstep.core.errors import DataError
+from lockstep.learning.gradients.epochs import RecordedOrder
 from lockstep.runs.spec import SpecModel
 from lockstep.storage.blobs import array_bytes
 
@@ -36,78 +34,57 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".batches"
 BATCH_KEYS: Final = ("training.epochs", "training.batch_size")
-"""Keys that the recorded batches stand in for: a replay that changed them would say so and do nothing of it."""
+"""Keys that the recorded batches stand in for: a retrained run that changed them would say so and do nothing of it."""
 _HASH: Final = r"^[0-9a-f]{64}$"
 
 
 class SessionTable(SpecModel):
-    """The table [session]. `lockstep replay RUN --session` fills it in; without it a session is one of its own."""
+    """The table [session]. Retraining fills it in; it is empty in a run that draws its own batches."""
 
     batches: str | None = Field(default=None, pattern=_HASH)
     """Digest of the snapshot that holds the samples of each step."""
-    # The journal's hash, not the run's id: ids are random and enter no hash (SPEC 0.1 item 22).
+    # The journal's hash, not the run's id: ids are random and enter no hash.
     replayed_from: str | None = Field(default=None, pattern=_HASH)
-    """Hash of the last line of the journal of the session that is gone through again."""
+    """Hash of the last line of the journal of the run whose batches these are."""
 
     def metadata(self) -> dict[str, Any]:
-        """What the session says of itself."""
+        """The entries that say of a retrained run where its batches come from; none for any other."""
         return {} if self.replayed_from is None else {"replayed_from": self.replayed_from}
 
 
-class ReplaysSessions(Protocol):
-    """A kind whose sessions can be gone through again: its spec model has a `session: SessionTable`."""
+class Retrains(Protocol):
+    """A kind that can be retrained: its spec model has a `session: SessionTable`."""
 
     @property
     def sample_keys(self) -> tuple[str, ...]:
-        """Keys of the spec, at its top or dotted, that decide which samples there are and how many make a step, and
-        when; a replay cannot change them."""
+        """Keys of the spec, at its top or dotted, that decide which samples there are, how many make a step, and when;
+        retraining cannot change them."""
         ...
 
     def try_network(self, prepared: Prepared) -> None:
-        """Make the network and put a batch through it: a replay may bring another one. Raises NetworkError."""
+        """Make the network and put a batch through it: retraining may bring another one. Raises NetworkError."""
         ...
 
 
 @runtime_checkable
 class PinsSamples(Protocol):
-    """A kind whose samples came to be while it trained, so that a replay has to take them from the record."""
+    """A kind whose samples came to be while it trained, so that retraining has to take them from the record."""
 
     def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore) -> str:
         """Write batches and samples of `steps`, all where None, as a snapshot; returns its digest for the spec."""
         ...
 
-    def replay_base(self, old: Mapping[str, Any], wanted: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The old spec that overrides are put on, where `wanted` is what came of the first attempt: without the keys
-        that go with something that `wanted` has no more."""
+    def retrain_base(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The old spec that overrides are put on, without the keys that belong to something that `new` has no more;
+        `new` is the old spec with the overrides on it as they are."""
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class RecordedOrder:
-    """The samples of each step, in the place of `learning.gradients.training.Epochs`.
-
-    `numbers` int64 (samples of all steps,); `stops` int64 (steps,): where each step's samples end in it.
-    """
-
-    numbers: NDArray[np.int64]
-    stops: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, batches: Iterable[NDArray[np.int64]]) -> RecordedOrder:
-        """From the samples of each step, each int64 (samples,)."""
-        parts = [np.asarray(batch, np.int64) for batch in batches]
-        stops = np.cumsum([len(part) for part in parts], dtype=np.int64)
-        return cls(numbers=np.concatenate(parts) if parts else np.empty(0, np.int64), stops=stops)
-
-    @property
-    def steps(self) -> int:
-        """How many steps there are."""
-        return len(self.stops)
-
-    def ids(self, step: int) -> NDArray[np.int64]:
-        """The samples of a step, int64 (samples,): a copy, torch wants to own its memory."""
-        start = 0 if step == 0 else self.stops[step - 1]
-        return self.numbers[start : self.stops[step]].copy()
+def with_batches(body: Mapping[str, Any], table: SessionTable | None) -> dict[str, Any]:
+    """A body of data.json whose snapshots include the batches that a retrained run names."""
+    if table is None or table.batches is None:
+        return dict(body)
+    return {**body, "snapshots": sorted({*body["snapshots"], table.batches})}
 
 
 def write_order(order: RecordedOrder, blobs: BlobStore) -> str:
@@ -139,6 +116,7 @@ def read_batches(table: SessionTable, blobs: BlobStore) -> dict[str, NDArray[Any
         return None
     data = blobs.get(table.batches, SUFFIX)
     try:
+        # The bytes are those of the digest; what fails here was never written by `write_batches`.
         return dict(load(data))
     except SafetensorError as error:
         place = blobs.place(table.batches, SUFFIX)

@@ -1,6 +1,6 @@
-"""Going through an agent's recorded session again (R9.32): its batches and experiences, pinned as data of the new run.
+"""Retraining of agents (R9.32): batches and experiences of a recorded run, pinned as data of the new one.
 
-Beside the order of samples, which `session_replay` pins for kinds whose samples lie in their data, an agent needs the
+Beside the order of samples, which is all that `retraining` pins where the samples lie in the data, an agent needs the
 experiences themselves: another agent would have lived through others.
 """
 
@@ -13,8 +13,11 @@ import numpy as np
 
 from lockstep.core.errors import RefusedError
 from lockstep.kinds.shared.retraining import SessionTable, read_batches, write_batches
+from lockstep.learning.gradients.record_names import BATCHES
+from lockstep.learning.gradients.sessions import order_of
 from lockstep.rl.recorded import FACTS, RecordedExperiences
 from lockstep.rl.store import columns_of_state
+from lockstep.rl.training import EXPERIENCES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,27 +51,21 @@ def recorded_experiences(table: SessionTable, blobs: BlobStore) -> RecordedExper
     return None if arrays is None else RecordedExperiences.of(arrays)
 
 
-def pin(record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore, known: RecordedExperiences | None) -> str:
+def pin(record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore, pool: RecordedExperiences | None) -> str:
     """Write the batches of `steps`, all where None, with their experiences as a snapshot; returns its digest.
 
-    `known` holds the experiences where they are not in the record: those of a session that is a replay itself, or of a
+    `pool` holds the experiences where they are not in the record: those of a run that was retrained itself, or of a
     buffer that was full before. Raises RefusedError for a record without batches or experiences, DiskError.
     """
-    from lockstep.learning.gradients.sessions import RecordedBatches
-
-    batches = RecordedBatches(record, steps)
-    parts = [batches.ids(step) for step in range(batches.steps)]
-    samples = np.concatenate(parts) if parts else np.empty(0, np.int64)
-    stops = np.cumsum([len(part) for part in parts], dtype=np.int64)
+    order = order_of(record, steps)
     weights = _weights(record, range(len(record)) if steps is None else steps)
-    known = known if known is not None else _lived(record, samples)
-    return write_batches(known.chosen(samples, stops, weights).arrays(), blobs)
+    pool = pool if pool is not None else _lived(record, order.numbers)
+    return write_batches(pool.chosen(order.numbers, order.stops, weights).arrays(), blobs)
 
 
 def _weights(record: SessionRecord, steps: Sequence[int]) -> NDArray[np.float64] | None:
     """Importance weights of the samples of steps; None where the session had none."""
-    from lockstep.learning.gradients.recorder import BATCHES
-
+    # All frames of a session have the same columns; only a prioritised buffer has weights.
     frames = [record.frame(BATCHES, step) for step in steps]
     if not frames or "weight" not in frames[0]:
         return None
@@ -76,38 +73,36 @@ def _weights(record: SessionRecord, steps: Sequence[int]) -> NDArray[np.float64]
 
 
 def _lived(record: SessionRecord, samples: NDArray[np.int64]) -> RecordedExperiences:
-    """The experiences of samples, from what was lived in the session."""
-    wanted = np.unique(samples)
-    frames = list(_frames(record, wanted))
-    if sum(len(frame["id"]) for frame in frames) != len(wanted):
+    """The experiences of samples, from what the agent lived through while it trained. Raises RefusedError."""
+    ids = np.unique(samples)
+    frames = list(_frames(record, ids))
+    if sum(len(frame["id"]) for frame in frames) != len(ids):
         raise RefusedError(
             f"session {record.session_id} keeps no whole experiences (actions, rewards, outcomes), so its batches "
             "cannot be gone through again. Apply its gradients instead: lockstep replay RUN --gradients."
         )
     columns = {name: np.concatenate([frame[name] for frame in frames]) for name in ("id", *_SINGULAR.values())}
+    # Experiences enter the record when their outcome is known, which is not the order of their ids.
     order = np.argsort(columns["id"], kind="stable")
-    nothing = np.empty(0, np.int64)
-    return RecordedExperiences(
-        ids=columns["id"][order],
-        facts={field: columns[name][order] for field, name in _SINGULAR.items()},
-        samples=nothing,
-        stops=nothing,
-    )
+    return _without_batches(columns["id"][order], {field: columns[name][order] for field, name in _SINGULAR.items()})
 
 
-def _frames(record: SessionRecord, wanted: NDArray[np.int64]) -> Iterator[Mapping[str, NDArray[Any]]]:
-    from lockstep.rl.training import EXPERIENCES
-
+def _frames(record: SessionRecord, ids: NDArray[np.int64]) -> Iterator[Mapping[str, NDArray[Any]]]:
     for frame in record.segments.frames(EXPERIENCES):
         columns = frame.columns
-        here = np.isin(columns["id"], wanted, assume_unique=True)
+        here = np.isin(columns["id"], ids, assume_unique=True)
+        # A buffer that was full before leaves frames of observations alone (`rl.training.FixedExperiences`).
         if here.any() and columns.keys() >= set(_SINGULAR.values()):
             yield {name: columns[name][here] for name in ("id", *_SINGULAR.values())}
 
 
 def of_state(store: Mapping[str, Any]) -> RecordedExperiences:
     """The experiences of a buffer's stored state, observations included."""
-    columns, nothing = columns_of_state(store), np.empty(0, np.int64)
-    return RecordedExperiences(
-        ids=columns["ids"], facts={name: columns[name] for name in FACTS}, samples=nothing, stops=nothing
-    )
+    columns = columns_of_state(store)
+    return _without_batches(columns["ids"], {name: columns[name] for name in FACTS})
+
+
+def _without_batches(ids: NDArray[np.int64], facts: Mapping[str, NDArray[Any]]) -> RecordedExperiences:
+    """Experiences to choose batches from."""
+    nothing = np.empty(0, np.int64)
+    return RecordedExperiences(ids=ids, facts=facts, samples=nothing, stops=nothing)

@@ -35,6 +35,7 @@ class Travelling:
         for source in sources:
             if source is None:
                 continue
+            # A run keeps its sources in one folder, under flat names.
             clash = [name for name, text in source.files.items() if files.get(name, text) != text]
             if clash:
                 raise InputError(f"{names} come from two files of one name, {clash[0]}: rename one of them")
@@ -58,9 +59,10 @@ def from_file(reference: str, base: Path, role: Role) -> UserSource:
 
 def from_class(kind: Any, role: Role) -> UserSource:
     """The source of a class or function given in Python. Raises the role's error."""
-    kept = source_of_loaded(kind) if isinstance(kind, type) else None
-    if kept is not None:
-        return source_of_text(kept.text, kept.file_name, kept.class_name)
+    # A class that was loaded from a run's copy has no file of its own any more; its text is remembered.
+    loaded = source_of_loaded(kind) if isinstance(kind, type) else None
+    if loaded is not None:
+        return source_of_text(loaded.text, loaded.file_name, loaded.class_name)
     return _in_role(role, source_of_class, kind)
 
 
@@ -97,9 +99,9 @@ def single(source: UserSource, role: Role) -> Source:
 def _in_role(role: Role, find: Any, *arguments: Any) -> UserSource:
     """`find(*arguments)`, whose StrategyError becomes the role's."""
     try:
-        found: UserSource = find(*arguments)
+        source: UserSource = find(*arguments)
     except StrategyError as error:
         if role.error is StrategyError:
             raise
         raise role.error(str(error)) from error
-    return found
+    return source

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from lockstep.runs.kind import PrepareContext
     from lockstep.runs.sources import UserSource
 
-GIVEN_STRATEGY: Final = "strategy.name"
+STRATEGY_KEY: Final = "strategy.name"
 """Key of a strategy class or instance in `PrepareContext.python_objects`."""
-GIVEN_OBJECTIVE: Final = "search.objective"
+OBJECTIVE_KEY: Final = "search.objective"
 """Key of an objective function there."""
 
 
@@ -50,18 +50,17 @@ class UserCode:
 
 
 def from_user(spec: StrategySpec, context: PrepareContext) -> UserCode:
-    """Code as the spec and the session name it. Raises StrategyError, UnknownNameError, InputError."""
-    found = _given_strategy(context.python_objects.get(GIVEN_STRATEGY))
-    if found is None and ".py" in spec.strategy.name:
-        found = user_sources.from_file(spec.strategy.name, context.base, STRATEGY)
+    """Code as the spec and Python name it. Raises StrategyError, UnknownNameError, InputError."""
+    strategy, function = (context.python_objects.get(key) for key in (STRATEGY_KEY, OBJECTIVE_KEY))
+    source = _source_of_strategy(strategy)
+    if source is None and ".py" in spec.strategy.name:
+        source = user_sources.from_file(spec.strategy.name, context.base, STRATEGY)
     objective: UserSource | None = None
-    given = context.python_objects.get(GIVEN_OBJECTIVE)
-    if given is not None:
-        objective = _given_function(given)
+    if function is not None:
+        objective = _source_of_function(function)
     elif ".py:" in spec.search.objective:
         objective = user_sources.from_file(spec.search.objective, context.base, STRATEGY)
-    name = _built_in_name(context.python_objects.get(GIVEN_STRATEGY)) or spec.strategy.name
-    return _assembled(spec.search, found, name, objective)
+    return _assembled(spec.search, source, _built_in_name(strategy) or spec.strategy.name, objective)
 
 
 def from_run(spec: StrategySpec, folder: RunFolder) -> UserCode:
@@ -75,6 +74,7 @@ def from_run(spec: StrategySpec, folder: RunFolder) -> UserCode:
 def _assembled(
     search: SearchTable, strategy: UserSource | None, built_in: str, objective: UserSource | None
 ) -> UserCode:
+    # One folder of the run holds both, so two files of one name cannot both travel.
     travelling = Travelling.of((strategy, objective), "strategy and objective")
     loaded = lookup(built_in) if strategy is None else load_source(single(strategy, STRATEGY))
     judge = Judge.make(
@@ -93,34 +93,37 @@ def _assembled(
     )
 
 
-def _given_strategy(given: Any) -> UserSource | None:
-    """The source of a class or instance given in Python; None when there is none, or it comes with Lockstep."""
-    if given is None or isinstance(given, str) or _built_in_name(given) is not None:
+def _source_of_strategy(strategy: Any) -> UserSource | None:
+    """The source of a class or instance from Python; None when there is none, or it comes with Lockstep."""
+    if strategy is None or isinstance(strategy, str) or _built_in_name(strategy) is not None:
         return None
-    kind = given if isinstance(given, type) else type(given)
-    return user_sources.from_class(kind, STRATEGY)
+    return user_sources.from_class(_class_of(strategy), STRATEGY)
 
 
-def _built_in_name(given: Any) -> str | None:
-    kind = given if isinstance(given, type) else type(given)
-    if given is None or not issubclass(kind, Strategy) or kind.__module__.partition(".")[0] != "lockstep":
+def _built_in_name(strategy: Any) -> str | None:
+    kind = _class_of(strategy)
+    if strategy is None or not issubclass(kind, Strategy) or kind.__module__.partition(".")[0] != "lockstep":
         return None
     return str(kind.name)
 
 
-def _given_function(given: Any) -> UserSource:
-    if not callable(given) or not hasattr(given, "__name__"):
-        raise InputError(f"an objective is a metric's name or a function of the metrics; found {given!r}")
-    return user_sources.from_class(given, STRATEGY)
+def _class_of(strategy: Any) -> type:
+    return strategy if isinstance(strategy, type) else type(strategy)
+
+
+def _source_of_function(objective: Any) -> UserSource:
+    if not callable(objective) or not hasattr(objective, "__name__"):
+        raise InputError(f"an objective is a metric's name or a function of the metrics; found {objective!r}")
+    return user_sources.from_class(objective, STRATEGY)
 
 
 def _function(source: Source) -> Callable[[Mapping[str, float | int | None]], float | None]:
     module = load_module(source)
-    found = getattr(module, source.class_name, None)
-    if not callable(found):
+    objective = getattr(module, source.class_name, None)
+    if not callable(objective):
         names = [name for name, item in vars(module).items() if callable(item) and not name.startswith("_")]
         raise InputError(
             f"{source.file_name} has no function {source.class_name!r}{did_you_mean(source.class_name, names)}; an "
             "objective takes a trial's metrics (a mapping from name to number or None) and returns a number"
         )
-    return found  # type: ignore[no-any-return]
+    return objective  # type: ignore[no-any-return]

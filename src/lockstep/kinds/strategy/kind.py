@@ -1,7 +1,9 @@
 """`kind = "strategy"`: search the parameters of a rule-based strategy over one market's candles.
 
-prepare   code and candles pinned, look-ahead test, estimate          restore   the same from a run's folder
-training  `strategy_training.StrategyTraining`, one step per batch of trials
+prepare    code and candles pinned, look-ahead test
+restore    the same from a run's folder
+estimate   a few parameter sets timed, bytes counted
+training   `training.StrategyTraining`, one step per batch of trials
 """
 
 from __future__ import annotations
@@ -39,33 +41,36 @@ _SEEN_BYTES: Final = 160
 
 
 class StrategyKind:
-    """The kind, as `runs.registry` knows it."""
+    """The kind, as `runs.registry` has it."""
 
     name: Final = "strategy"
     spec_model: Final = StrategySpec
 
     def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:
-        """Load, clean and pin the candles; load strategy and objective; ask for look-ahead; time a few sets.
+        """Load, clean and pin the candles; load strategy and objective; ask for look-ahead.
 
         `context.python_objects` may hold a strategy class ("strategy.name"), an objective function
         ("search.objective"), candles ("data.candles") and further series by name ("data.inputs").
         Raises the InputError tree, LookAheadError, DiskError.
         """
-        wanted = cast("StrategySpec", spec)
-        code = strategy_code.from_user(wanted, context)
-        pinned = market_data.pin(wanted, code.strategy.inputs, context)
-        plan = _plan(wanted, pinned, code, context)
-        notes = [*pinned.notes, *_pairs(plan), *plan.proposer().notes]
-        notes += _ask_for_look_ahead(plan)
-        estimate = _estimate(plan)
-        return _prepared(plan, code, origin=pinned.origin, notes=tuple(notes), estimate=estimate)
+        resolved = cast("StrategySpec", spec)
+        code = strategy_code.from_user(resolved, context)
+        pinned = market_data.pin(resolved, code.strategy.inputs, context)
+        plan = _plan(resolved, pinned, code, context)
+        notes = (*pinned.notes, *_pairs(plan), *plan.proposer().notes, *_ask_for_look_ahead(plan))
+        return _prepared(plan, code, origin=pinned.origin, notes=notes)
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
         """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
-        wanted = cast("StrategySpec", spec)
-        code = strategy_code.from_run(wanted, folder)
+        resolved = cast("StrategySpec", spec)
+        code = strategy_code.from_run(resolved, folder)
         pinned = market_data.restore(folder.read("data"), context.blobs)
-        return _prepared(_plan(wanted, pinned, code, context), code)
+        return _prepared(_plan(resolved, pinned, code, context), code)
+
+    def estimate(self, prepared: Prepared, context: PrepareContext, *, time_large: bool = True) -> Estimate:
+        """Seconds on one core from a few sets of this very search, and bytes. No search is too large to time a part
+        of it, so `time_large` changes nothing."""
+        return _estimate(cast("Plan", prepared.payload))
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The search, at its start."""
@@ -92,7 +97,6 @@ def _prepared(
     *,
     origin: Mapping[str, Any] | None = None,
     notes: tuple[str, ...] = (),
-    estimate: Estimate | None = None,
 ) -> Prepared:
     return Prepared(
         spec=plan.spec,
@@ -101,7 +105,6 @@ def _prepared(
         payload=plan,
         origin={} if origin is None else origin,
         notes=notes,
-        estimate=estimate,
     )
 
 

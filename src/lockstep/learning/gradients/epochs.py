@@ -1,7 +1,13 @@
-"""The order of samples: which of them each step of a training learns from. No torch."""
+"""The order of samples: which of them each step of a training learns from. No torch.
+
+Epochs           drawn from the seed, epoch by epoch
+RecordedOrder    read from the record of a run, to train on the same batches again
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,3 +59,32 @@ class Epochs:
             order = self._seeds.child("epoch", epoch).generator().permutation(self._samples)
             self._order = (epoch, order)
         return self._order[1][place * self._size : (place + 1) * self._size]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedOrder:
+    """The samples of each step of a recorded run, in the place of `Epochs`.
+
+    numbers   int64 (samples of all steps,), step after step
+    stops     int64 (steps,): where each step's samples end in `numbers`
+    """
+
+    numbers: NDArray[np.int64]
+    stops: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, batches: Iterable[NDArray[np.int64]]) -> RecordedOrder:
+        """From the samples of each step, each int64 (samples,)."""
+        parts = [np.asarray(batch, np.int64) for batch in batches]
+        stops = np.cumsum([len(part) for part in parts], dtype=np.int64)
+        return cls(numbers=np.concatenate(parts) if parts else np.empty(0, np.int64), stops=stops)
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are."""
+        return len(self.stops)
+
+    def ids(self, step: int) -> NDArray[np.int64]:
+        """The samples of a step, int64 (samples,): a copy, torch wants to own its memory."""
+        start = 0 if step == 0 else self.stops[step - 1]
+        return self.numbers[start : self.stops[step]].copy()

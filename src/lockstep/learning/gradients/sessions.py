@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lockstep.core.errors import InputError, IntegrityError, LockstepError, RefusedError
+from lockstep.learning.gradients.epochs import RecordedOrder
 from lockstep.learning.gradients.overview import Overview
 from lockstep.learning.gradients.record_names import BATCHES
 from lockstep.learning.gradients.session_files import require_lengths
@@ -24,6 +23,7 @@ from lockstep.runs.check import check
 from lockstep.runs.folder import RunFolder, RunStatus
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from lockstep.learning.gradients.record import SessionRecord
@@ -224,28 +224,18 @@ def prune(store: RunStore, *, keep_last: int | None = None, max_bytes: int | Non
     return [session.session_id for session in doomed]
 
 
-class RecordedBatches:
-    """The order of samples of a recorded session, for a task that is to go through them again (R9.32).
+def order_of(record: SessionRecord, steps: Sequence[int] | None = None) -> RecordedOrder:
+    """The batches of a recorded session, for a task that trains on them again (R9.32).
 
-    `steps` selects and orders: `record.by_value()[:100]` are the hundred most valuable. The new session says where
-    it comes from in its `session` table: {"replayed_from": record.session_id}.
+    `steps` selects and orders, all of them where None: `record.by_value()[:100]` are the hundred most valuable. The new
+    session says where it comes from in its metadata: {"replayed_from": hash of the old one's journal}.
+
+    Raises RefusedError for a record without batches.
     """
-
-    def __init__(self, record: SessionRecord, steps: Sequence[int] | None = None) -> None:
-        if record.description.recording.level == "none":
-            raise RefusedError(
-                f'session {record.session_id} was recorded at level "none", which keeps no batch identities. Train '
-                "its spec again instead."
-            )
-        self._record = record
-        self._chosen = range(len(record)) if steps is None else tuple(steps)
-
-    @property
-    def steps(self) -> int:
-        """How many steps are replayed."""
-        return len(self._chosen)
-
-    def ids(self, step: int) -> NDArray[np.int64]:
-        """The samples of the step that takes place `step` in the replay, int64 (samples,)."""
-        # Frames are views of what was read; tasks index with them and torch wants to own its memory.
-        return self._record.frame(BATCHES, self._chosen[step])["index"].astype(np.int64)
+    if record.description.recording.level == "none":
+        raise RefusedError(
+            f'session {record.session_id} was recorded at level "none", which keeps no batch identities. Train '
+            "its spec again instead."
+        )
+    numbers = range(len(record)) if steps is None else steps
+    return RecordedOrder.of(record.frame(BATCHES, step)["index"] for step in numbers)

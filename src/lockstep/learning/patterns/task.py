@@ -130,7 +130,7 @@ class BarSamples:
 
 
 class Order(Protocol):
-    """Which samples each step learns from: `Epochs`, or `sessions.RecordedBatches` for a replay."""
+    """Which samples each step learns from: `Epochs`, or `RecordedOrder` for a replay."""
 
     @property
     def steps(self) -> int:

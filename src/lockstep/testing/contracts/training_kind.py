@@ -1,8 +1,13 @@
-"""The contract of `runs.training.Training`, as tests that any kind subclasses.
+"""The contracts of `runs.training.Training` and `runs.kind.Kind`, as tests that any kind subclasses.
 
-    class TestMyKind(TrainingContract):
+    class TestMyTraining(TrainingContract):
         def make(self, seed: int) -> Training:
             return MyTraining(MySpec(seed=seed))       # small: a handful of steps
+
+    class TestMyKind(KindContract):
+        kind = KIND
+        def values(self) -> Mapping[str, Any]:
+            return {"kind": "mine", "steps": 3}        # as a spec file has them; small
 
 Every promise that the loop relies on is a test; a kind that passes can be interrupted anywhere, resumed, verified and
 replayed. pytest is needed to run it, but not to import it.
@@ -13,8 +18,11 @@ replayed. pytest is needed to run it, but not to import it.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from lockstep.clusters.in_process import InProcessExecutor
 from lockstep.core import canonical
 from lockstep.core.errors import Interrupted
 from lockstep.runs.cancel import Cancel
@@ -22,8 +30,11 @@ from lockstep.runs.check import check
 from lockstep.runs.checkpoint import Checkpoint, CheckpointPolicy, CheckpointStore, through_storage
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.journal import read_lines
+from lockstep.runs.kind import Kind, PrepareContext, Prepared, RunContext
 from lockstep.runs.loop import Outcome, execute, recompute
 from lockstep.runs.observer import Observer
+from lockstep.runs.spec import identity_body, load_spec, resolve
+from lockstep.runs.store import FolderRunStore
 from lockstep.runs.training import Step, Training
 
 EVERY_STEP = CheckpointPolicy(interval_s=0.0, max_share=math.inf, keep=10_000)
@@ -181,3 +192,77 @@ class TrainingContract:
 def store_bytes(checkpoint: Checkpoint) -> bytes:
     """The state of a checkpoint as `TrainingContract.state_bytes` writes it."""
     return Checkpoint(steps=0, journal_hash="", journal_length=0, segments={}, state=checkpoint.state).encode()
+
+
+class KindContract:
+    """Subclass, set `kind` and implement `values`; `objects` where the data come from Python."""
+
+    kind: Kind
+
+    def values(self) -> Mapping[str, Any]:
+        """The spec of a small run, as a file has it."""
+        raise NotImplementedError
+
+    def objects(self) -> Mapping[str, Any]:
+        """What Python hands over, by key of the spec; new objects at every call."""
+        return {}
+
+    def prepared(self, home: Path) -> tuple[Prepared, PrepareContext]:
+        """The prepared run, and where it was prepared."""
+        spec = resolve(self.kind.spec_model, load_spec(self.values()))
+        context = PrepareContext(blobs=FolderRunStore(home).blobs, home=home, base=home, python_objects=self.objects())
+        return self.kind.prepare(spec, context), context
+
+    def journal(self, prepared: Prepared, context: PrepareContext, folder: RunFolder) -> str:
+        """The hash of the last line of a whole run in `folder`."""
+        training = self.kind.training(prepared, RunContext(executor=InProcessExecutor(), blobs=context.blobs))
+        return execute(training, folder, fingerprint=fingerprint(1)).journal_hash
+
+    def test_preparing_leaves_the_estimate_to_those_who_ask_for_it(self, tmp_path: Path) -> None:
+        """Whoever prepares a hundred trainings inside one pays for no rehearsal."""
+        prepared, _ = self.prepared(tmp_path)
+        assert prepared.estimate is None
+        assert set(prepared.data) >= {"digest", "snapshots"}
+
+    def test_an_estimate_says_how_many_steps_there_will_be(self, tmp_path: Path) -> None:
+        """The same number, whether or not a large network may be made to be timed."""
+        prepared, context = self.prepared(tmp_path)
+        estimates = [self.kind.estimate(prepared, context, time_large=large) for large in (True, False)]
+        training = self.kind.training(prepared, RunContext(executor=InProcessExecutor(), blobs=context.blobs))
+        steps = sum(1 for _ in training.steps())
+        assert {estimate.steps for estimate in estimates} <= {None, steps}
+        assert all(value is None or value >= 0.0 for value in (estimates[0].seconds, estimates[0].disk_bytes))
+
+    def test_an_estimate_changes_nothing_of_the_run(self, tmp_path: Path) -> None:
+        """Steps that are made to be timed are steps of another training."""
+        prepared, context = self.prepared(tmp_path / "one")
+        before = (prepared.data, prepared.numerics, identity_body(prepared.spec))
+        self.kind.estimate(prepared, context)
+        assert (prepared.data, prepared.numerics, identity_body(prepared.spec)) == before
+        timed = self.journal(prepared, context, new_folder(tmp_path / "timed", 1))
+        again, context = self.prepared(tmp_path / "two")
+        assert self.journal(again, context, new_folder(tmp_path / "plain", 1)) == timed
+
+    def test_a_restored_run_is_the_prepared_one(self, tmp_path: Path) -> None:
+        """From the folder and the blobs alone: no base, no object of Python's."""
+        prepared, context = self.prepared(tmp_path)
+        folder = RunFolder.create(
+            tmp_path / "run",
+            spec=identity_body(prepared.spec),
+            data=prepared.data,
+            code=prepared.code.body(),
+            numerics={},
+            environment={},
+            sources=prepared.code.sources,
+        )
+        spec = resolve(self.kind.spec_model, load_spec(folder.read("spec")))
+        restored = self.kind.restore(spec, folder, PrepareContext(blobs=context.blobs))
+        assert restored.data == prepared.data
+        assert restored.numerics == prepared.numerics
+        assert restored.code.body() == prepared.code.body()
+        assert identity_body(restored.spec) == identity_body(prepared.spec)
+        hashes = [
+            self.journal(item, context, new_folder(tmp_path / name, 1))
+            for name, item in (("first", prepared), ("second", restored))
+        ]
+        assert hashes[0] == hashes[1]

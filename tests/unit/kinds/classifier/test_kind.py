@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.unit.kinds.builders import folder_of
+from tests.unit.kinds.builders import estimate_of, folder_of
 from tests.unit.kinds.classifier_builders import SMALL, prepared_of, result_of, training_of
 
 from lockstep.core.errors import DataError, IntegrityError, NotComparableError, SpecError
@@ -172,10 +172,10 @@ def test_a_path_without_a_file_source_is_refused() -> None:
 
 def test_the_estimate_counts_updates_and_is_never_hashed(tmp_path: Path) -> None:
     prepared = prepared_of(tmp_path, data={"samples_per_class": 10}, training={"epochs": 4})
-    assert prepared.estimate is not None
-    assert prepared.estimate.steps == 4 * 3  # 48 to train on, batches of 16
-    assert prepared.estimate.seconds is not None
-    assert prepared.estimate.seconds > 0.0
+    estimate = estimate_of(KIND, prepared, tmp_path)
+    assert estimate.steps == 4 * 3  # 48 to train on, batches of 16
+    assert estimate.seconds is not None
+    assert estimate.seconds > 0.0
     assert prepared.numerics["device"] == "cpu"
     assert "torch" in prepared.numerics
 

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from tests.unit.kinds.builders import estimate_of
 from tests.unit.kinds.classifier_builders import SMALL, prepared_of, run_of, training_of
 
 from lockstep.core.errors import IntegrityError, MissingLibraryError, NetworkError
@@ -179,8 +180,7 @@ def test_the_estimate_is_that_of_the_record(tmp_path: Path) -> None:
     prepared = figures(tmp_path)
     folder = run_of(prepared, tmp_path)
     written = folder.result()["segment_bytes"] + folder.journal.stat().st_size
-    assert prepared.estimate is not None
-    assert prepared.estimate.disk_bytes == pytest.approx(written, rel=0.2)
+    assert estimate_of(KIND, prepared, tmp_path).disk_bytes == pytest.approx(written, rel=0.2)
 
 
 def test_the_built_in_network_reads_three_inputs(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
 from safetensors.numpy import load
+from tests.unit.kinds.builders import estimate_of
 from tests.unit.kinds.cnn_builders import candles_of, context_of, prepared_from, spec_of, training_of
 
 from lockstep.core.errors import DataError, InputError, MissingLibraryError, NetworkError, RefusedError, SpecError
@@ -207,12 +208,12 @@ def test_what_cannot_be_trained_is_refused_with_the_rule(
 def test_the_estimate_tells_disk_and_steps(tmp_path: Path) -> None:
     prepared = prepared_from(tmp_path)
     folder, outcome, _ = run(tmp_path, "run")
-    assert prepared.estimate is not None
-    assert prepared.estimate.steps == outcome.steps
-    told = next(line for line in prepared.notes if "trained parameters" in line)
-    assert "in all" in told
+    estimate = estimate_of(KIND, prepared, tmp_path)
+    assert estimate.steps == outcome.steps
+    line = next(line for line in estimate.notes if "trained parameters" in line)
+    assert "in all" in line
     written = sum(path.stat().st_size for path in (folder.journal, *folder.segments.rglob("*")) if path.is_file())
-    assert written == pytest.approx(prepared.estimate.disk_bytes, rel=0.25)
+    assert written == pytest.approx(estimate.disk_bytes, rel=0.25)
 
 
 def test_candles_with_gaps_lose_the_windows_that_would_cross_them(tmp_path: Path) -> None:

@@ -16,17 +16,19 @@ import pytest
 pytest.importorskip("torch")
 
 from tests.unit.episodes.episode_markets import SYMBOL, collected
-from tests.unit.kinds import cnn_builders
-from tests.unit.kinds.replay_agent import test_kind as test_replay_agent
+from tests.unit.kinds import agent_builders, cnn_builders
+from tests.unit.kinds.builders import estimate_of
 
 from lockstep.kinds.classifier import data as classifier_data
 from lockstep.kinds.classifier import kind as classifier
+from lockstep.kinds.classifier.keras import KERAS_KIND
 from lockstep.kinds.cnn import kind as cnn
+from lockstep.kinds.cnn_episodes import data as episodes_data
 from lockstep.kinds.cnn_episodes import kind as episodes
 from lockstep.kinds.replay_agent import kind as replay_agent
 from lockstep.kinds.shared import rehearsal
 from lockstep.runs.checkpoint import CheckpointPolicy, thin
-from lockstep.runs.kind import Kind, PrepareContext, Prepared
+from lockstep.runs.kind import Estimate, Kind, PrepareContext
 from lockstep.runs.spec import load_spec, resolve
 from lockstep.runs.store import FolderRunStore
 
@@ -94,84 +96,82 @@ def test_the_memory_of_a_process_is_not_that_of_the_one_that_started_it() -> Non
     assert 1e6 < int(done.stdout) < 300e6 < held.nbytes
 
 
-def estimated(kind: Kind, home: Path, tables: dict[str, Any], **objects: Any) -> Prepared:
+def counted(kind: Kind, home: Path, tables: dict[str, Any], **objects: Any) -> Estimate:
+    """What `lockstep estimate` says, which makes no large network."""
     spec = resolve(kind.spec_model, load_spec({"kind": kind.name, **tables}))
-    return kind.prepare(
-        spec, PrepareContext(blobs=FolderRunStore(home).blobs, base=home, python_objects=objects, estimate_only=True)
-    )
+    context = PrepareContext(blobs=FolderRunStore(home).blobs, base=home, python_objects=objects)
+    return kind.estimate(kind.prepare(spec, context), context, time_large=False)
 
 
-def large_cnn(home: Path) -> Prepared:
+def large_cnn(home: Path) -> Estimate:
     """Window 8 with filters 4: the layer before the heads reads few numbers, so `hidden` is what counts."""
     tables = cnn_builders.values(network={"parameters": {"filters": [4, 4, 4], "hidden": 100_000_000}})
-    return estimated(cnn.KIND, home, tables, **{"data.candles": cnn_builders.candles_of()})
+    return counted(cnn.KIND, home, tables, **{"data.candles": cnn_builders.candles_of()})
 
 
-def large_episodes(home: Path) -> Prepared:
+def large_episodes(home: Path) -> Estimate:
     tables = {"episodes": {"symbol": SYMBOL}, "network": {"parameters": {"filters": [4, 4, 4], "hidden": 100_000_000}}}
-    return estimated(episodes.KIND, home, tables, **{episodes.GIVEN: collected(200)})
+    return counted(episodes.KIND, home, tables, **{episodes_data.BOOK_KEY: collected(200)})
 
 
-def large_agent(home: Path) -> Prepared:
-    tables = {**test_replay_agent.SMALL, "agent": {"hidden": [32_000, 32_000]}}
-    return estimated(replay_agent.KIND, home, tables, **{"data.candles": test_replay_agent.market()})
+def large_agent(home: Path) -> Estimate:
+    tables = {**agent_builders.SMALL, "agent": {"hidden": [32_000, 32_000]}}
+    return counted(replay_agent.KIND, home, tables, **{"data.candles": agent_builders.market()})
 
 
-def large_keras(home: Path) -> Prepared:
+def large_keras(home: Path) -> Estimate:
     """Images of 1,601 a side leave 99 x 99 x 64 numbers for the dense layer of 128."""
     if importlib.util.find_spec("keras") is None:
         pytest.skip("Keras is not installed")
     images = np.zeros((4, 1601, 1601, 1), np.float32)
     images[::2] = 1.0
-    given = {classifier_data.GIVEN: (images, np.arange(4) % 2)}
+    given = {classifier_data.SAMPLES_KEY: (images, np.arange(4) % 2)}
     tables = {"training": {"test_size": 0.0, "validation_split": 0.0, "epochs": 1}}
-    return estimated(classifier.KERAS_KIND, home, tables, **given)
+    return counted(KERAS_KIND, home, tables, **given)
 
 
 @pytest.mark.parametrize(
-    ("prepare", "parameters"),
+    ("estimate", "parameters"),
     [(large_cnn, 1e9), (large_episodes, 1e9), (large_agent, 1e9), (large_keras, 80e6)],
 )
 def test_an_estimate_allocates_no_large_network(
-    tmp_path: Path, prepare: Callable[[Path], Prepared], parameters: float
+    tmp_path: Path, estimate: Callable[[Path], Estimate], parameters: float
 ) -> None:
     """A billion float32 would be 4 GB, with moments and gradient 16; libraries are some 100 MB."""
     before = rehearsal.peak_bytes()
-    prepared = prepare(tmp_path)
+    cost = estimate(tmp_path)
     assert rehearsal.peak_bytes() - before < 600e6
-    told = prepared.estimate
-    assert told is not None
-    assert told.memory_bytes is not None
-    assert told.memory_bytes > 4 * 4 * parameters
-    assert told.disk_bytes is not None
-    assert told.disk_bytes > 3 * 4 * parameters
-    assert told.seconds is None
-    assert told.steps is not None
-    assert rehearsal.UNTIMED in prepared.notes
+    assert cost.memory_bytes is not None
+    assert cost.memory_bytes > 4 * 4 * parameters
+    assert cost.disk_bytes is not None
+    assert cost.disk_bytes > 3 * 4 * parameters
+    assert cost.seconds is None
+    assert cost.steps is not None
+    assert rehearsal.UNTIMED in cost.notes
 
 
 def test_a_constructor_that_computes_with_numbers_is_estimated_and_trained_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "square.py").write_text(SQUARE)
-    given = {classifier_data.GIVEN: (np.eye(3, dtype=np.float32)[np.arange(30) % 3], np.arange(30) % 3)}
+    given = {classifier_data.SAMPLES_KEY: (np.eye(3, dtype=np.float32)[np.arange(30) % 3], np.arange(30) % 3)}
     tables = {"network": {"name": "square.py:Square"}, "training": {"epochs": 1}}
-    prepared = estimated(classifier.KIND, tmp_path, tables, **given)
-    assert prepared.estimate is not None
-    assert prepared.estimate.seconds is not None
-    assert any(note.startswith("59 trained parameters") for note in prepared.notes), "3 x 8 + 8 + 8 x 3 + 3"
+    cost = counted(classifier.KIND, tmp_path, tables, **given)
+    assert cost.seconds is not None
+    assert any(note.startswith("59 trained parameters") for note in cost.notes), "3 x 8 + 8 + 8 x 3 + 3"
 
 
 @pytest.mark.parametrize("form", ["cnn", "agent", "episodes"])
 def test_the_memory_told_holds_what_the_process_has_anyway(tmp_path: Path, form: str) -> None:
     """Python, torch and numba are some hundred MB before the first weight."""
-    found = {
-        "cnn": lambda: cnn_builders.prepared_from(tmp_path),
-        "agent": lambda: test_replay_agent.prepared_of(test_replay_agent.market(), tmp_path),
-        "episodes": lambda: estimated(
-            episodes.KIND, tmp_path, {"episodes": {"symbol": SYMBOL}}, **{episodes.GIVEN: collected(200)}
+    cost = {
+        "cnn": lambda: estimate_of(cnn.KIND, cnn_builders.prepared_from(tmp_path), tmp_path),
+        "agent": lambda: estimate_of(
+            replay_agent.KIND, agent_builders.prepared_of(agent_builders.market(), tmp_path), tmp_path
+        ),
+        "episodes": lambda: counted(
+            episodes.KIND, tmp_path, {"episodes": {"symbol": SYMBOL}}, **{episodes_data.BOOK_KEY: collected(200)}
         ),
     }[form]()
-    assert found.estimate is not None
-    assert found.estimate.memory_bytes is not None
-    assert found.estimate.memory_bytes > 100e6
-    assert found.estimate.seconds is not None
-    assert 0.0 < found.estimate.seconds < 60.0
+    assert cost.memory_bytes is not None
+    assert cost.memory_bytes > 100e6
+    assert cost.seconds is not None
+    assert 0.0 < cost.seconds < 60.0

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("torch")
 
 from tests.contract.test_agents import LinearSarsa
-from tests.unit.kinds.replay_agent.test_kind import SMALL, market, training_of
+from tests.unit.kinds.agent_builders import SMALL, market, training_of
 
 from lockstep import bootstrap
 from lockstep.core.errors import DataError, InputError, IntegrityError, RefusedError

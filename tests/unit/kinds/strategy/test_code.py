@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.unit.kinds.builders import folder_of, prepared_from, spec_of
+from tests.unit.kinds.builders import EVERY, folder_of, prepared_from, spec_of
 
 from lockstep.core.errors import InputError, IntegrityError, StrategyError, UnknownNameError
 from lockstep.kinds.strategy import code as strategy_code
@@ -14,23 +14,6 @@ from lockstep.runs.spec import identity_body, load_spec, resolve
 from lockstep.runs.store import FolderRunStore
 from lockstep.strategies.liquidity_sweep import LiquiditySweep
 
-EVERY = '''
-import numpy as np
-import lockstep as ls
-
-
-class Every(ls.Strategy):
-    """Buys every n-th bar."""
-
-    parameters = {"n": (20, 40), "stop": (0.001, 0.01), "mood": ["calm", "wild"]}
-
-    def signals(self, view, params):
-        side = np.zeros(len(view), np.int8)
-        side[:: params["n"]] = 1
-        far = 2.0 if params["mood"] == "wild" else 1.0
-        stop = view.close * (1.0 - params["stop"] * far)
-        return ls.Signals(side=side, stop=stop, target=2.0 * view.close - stop)
-'''
 OBJECTIVE = """
 def calm_profit(metrics):
     return metrics["net_profit_pct"] + metrics["max_drawdown_pct"]

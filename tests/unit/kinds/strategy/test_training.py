@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.kinds.builders import finished, plan_from, spec_of, training_from
-from tests.unit.kinds.strategy.test_code import EVERY
+from tests.unit.kinds.builders import EVERY, finished, plan_from, spec_of, training_from
 
 import lockstep as ls
 from lockstep.core import canonical

@@ -22,7 +22,7 @@ from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.learning.gradients.record import SessionRecord
 from lockstep.learning.gradients.recorder import Recording
 from lockstep.learning.gradients.replay import recompute_session, recompute_state, replay_gradients
-from lockstep.learning.gradients.sessions import RecordedBatches
+from lockstep.learning.gradients.sessions import order_of
 from lockstep.learning.gradients.training import GradientTraining
 from lockstep.runs.checkpoint import CheckpointStore
 from lockstep.runs.folder import RunFolder
@@ -163,7 +163,7 @@ def test_a_session_goes_again_through_the_packages_of_another_the_most_valuable_
     best = record.by_value()[:3]
     values = [record.step(step).value for step in range(len(record))]
     assert [values[step] for step in best] == sorted(values, reverse=True)[:3]
-    again = Small(seed=9, order=RecordedBatches(record, best), session={"replayed_from": record.session_id})
+    again = Small(seed=9, order=order_of(record, best), session={"replayed_from": record.session_id})
     folder = again.run(tmp_path / "again")
     replayed = SessionRecord(folder)
     assert len(replayed) == 3
@@ -175,14 +175,14 @@ def test_a_session_goes_again_through_the_packages_of_another_the_most_valuable_
 def test_the_whole_session_again_gives_the_same_weights(tmp_path: Path) -> None:
     """R9.32: its packages in its order, from its seed."""
     record = Small().record(tmp_path / "first")
-    again = Small(order=RecordedBatches(record)).record(tmp_path / "again")
+    again = Small(order=order_of(record)).record(tmp_path / "again")
     assert again.content(5)["digests"]["state"] == record.content(5)["digests"]["state"]
 
 
 def test_level_none_keeps_no_packages_to_go_through_again(tmp_path: Path) -> None:
     record = Small(recording=Recording(level="none")).record(tmp_path / "run")
     with pytest.raises(RefusedError, match="no batch identities"):
-        RecordedBatches(record)
+        order_of(record)
 
 
 def test_an_interrupted_session_is_replayed_as_far_as_it_went(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
-"""A network with three heads tried before its run starts, in every form of batch that the run will hand it."""
+"""What the two kinds with a pattern network share: the built-in network, and the trial of any before its run starts."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lockstep.core.errors import NetworkError
+from lockstep.learning.gradients.determinism import noise
+from lockstep.learning.patterns.networks import check_heads
 
 if TYPE_CHECKING:
     import torch
@@ -13,16 +15,20 @@ if TYPE_CHECKING:
     from lockstep.kinds.shared.network_code import NetworkCode
     from lockstep.runs.seeds import SeedTree
 
+NETWORKS: Final = {"pattern-cnn": "lockstep.learning.patterns.networks:PatternCNN"}
 
-def try_network(
+
+def try_heads(
     code: NetworkCode, module: nn.Module, windows: torch.Tensor, *, classes: int, last: int, seeds: SeedTree
 ) -> None:
-    """Evaluated on `windows` (batch, channels, window) and on one of them; trained on them and on `last` of them, which
-    is what an epoch's last batch has. `module` is thrown away afterwards. Raises NetworkError.
-    """
-    from lockstep.learning.gradients.determinism import noise
-    from lockstep.learning.patterns.networks import check_heads
+    """Hand a network every form of batch that its training will; `module` is thrown away afterwards.
 
+    windows   float32 (batch, channels, window)
+    last      how many of them an epoch's last batch has
+    seeds     of the noise that dropout draws meanwhile
+    Raises NetworkError.
+    """
+    # One window alone: a squeeze() that loses the batch, or a norm over one row, shows only there.
     for rows in (len(windows), 1):
         check_heads(code.call(module, windows[:rows]), batch=rows, classes=classes)
     for rows in (len(windows), last):

@@ -1,0 +1,76 @@
+"""What an agent's session begins with: the states of agent and buffer, pinned as a snapshot by digest."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from lockstep.core.hashing import blake3_hex
+from lockstep.runs.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from lockstep.rl.agent import Agent
+    from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
+    from lockstep.runs.folder import RunFolder
+    from lockstep.runs.training import State
+    from lockstep.storage.blobs import BlobStore
+
+AGENT: Final = "session.agent"
+BUFFER: Final = "session.buffer"
+"""Keys of `PrepareContext.python_objects`."""
+_SUFFIX: Final = ".start"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PinnedStart:
+    """States of agent and buffer, observations included, and the agent's description.
+
+    facts   the body of data.json
+    """
+
+    state: State
+    facts: Mapping[str, Any]
+    origin: Mapping[str, Any] = field(default_factory=lambda: {"source": "python"})
+
+    def body(self) -> dict[str, Any]:
+        """The body of data.json: all of it is hashed."""
+        return {**self.facts, "snapshots": [self.facts["digest"]]}
+
+
+def pin(agent: Agent, buffer: ProfitWeightedExperienceBuffer, blobs: BlobStore) -> PinnedStart:
+    """Store both as they are. Raises DiskError."""
+    state = {"agent": agent.get_state(), "buffer": buffer.get_state(), "description": dict(agent.describe())}
+    facts = {"digest": _write(state, blobs), "experiences": len(buffer), "agent_source": _source(agent)}
+    return PinnedStart(state=state, facts=facts)
+
+
+def restore(folder: RunFolder, blobs: BlobStore) -> PinnedStart:
+    """The same from a run's folder. Raises DataError, IntegrityError."""
+    return PinnedStart(state=start_of(folder, blobs), facts=folder.read("data"))
+
+
+def start_of(folder: RunFolder, blobs: BlobStore) -> State:
+    """What a session began with: the states of agent and buffer, observations included, and the agent's description.
+
+    Raises DataError when the snapshot is not in `blobs`, IntegrityError when it is damaged.
+    """
+    digest = folder.read("data")["digest"]
+    return Checkpoint.decode(blobs.get(digest, _SUFFIX), blobs.path(digest, _SUFFIX)).state
+
+
+def _write(state: State, blobs: BlobStore) -> str:
+    """Store a start state, in the form of a checkpoint before the first step, under its digest."""
+    data = Checkpoint(steps=0, journal_hash="", journal_length=0, segments={}, state=state).encode()
+    return blobs.put(data, _SUFFIX)
+
+
+def _source(agent: Agent) -> str | None:
+    """Digest of the source of a class that is not ours: two agents of one description are not one agent."""
+    if type(agent).__module__.startswith("lockstep."):
+        return None
+    try:
+        return blake3_hex(inspect.getsource(type(agent)).encode())
+    except (OSError, TypeError):  # typed into an interactive Python, which keeps no text
+        return None

@@ -1,0 +1,129 @@
+"""The training of `kind = "classifier"`: `learning.supervised.torch_task`, tried and counted beforehand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from lockstep.core.errors import NetworkError
+from lockstep.kinds.classifier import data as classifier_data
+from lockstep.kinds.classifier.plan import ClassifierPlan, parts_of_spec
+from lockstep.kinds.classifier.spec import ClassifierSpec
+from lockstep.kinds.shared import network_code
+from lockstep.kinds.shared.gradient_kind import Costs, NetworkRecipe
+from lockstep.kinds.shared.rehearsal import Rehearsal
+from lockstep.kinds.shared.retraining import recorded_order
+from lockstep.learning.gradients.estimate import estimate_of
+from lockstep.learning.supervised.data import Samples
+from lockstep.learning.supervised.torch_task import make_classifier
+from lockstep.runs.kind import Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lockstep.kinds.classifier.data import PinnedSamples
+    from lockstep.kinds.shared.network_code import NetworkCode
+    from lockstep.learning.gradients.training import GradientTraining
+    from lockstep.runs.folder import RunFolder
+    from lockstep.runs.kind import PrepareContext, RunContext
+
+NETWORKS: Final = {"pattern-net": "lockstep.learning.supervised.torch_net:PatternNet"}
+_TRIED: Final = 2
+"""Samples that a network is tried with before a run starts: with one, a lost batch dimension would not show."""
+_MODELS: Final = 3
+"""Files of weights that a run leaves: the weights of a gradient training, the last and the best model."""
+
+
+class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
+    """PyTorch networks over labelled samples."""
+
+    def pin(self, spec: ClassifierSpec, context: PrepareContext) -> ClassifierPlan:
+        """Pin network and samples. `context.python_objects` may hold samples ("data.samples") and a network
+        ("network.name"). Raises the InputError tree, DiskError."""
+        network = network_code.from_user(spec.network, context, NETWORKS)
+        return _plan(spec, classifier_data.pin(spec.data, context, form="windows", seed=spec.seed), network)
+
+    def restore(self, spec: ClassifierSpec, folder: RunFolder, context: PrepareContext) -> ClassifierPlan:
+        """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
+        network = network_code.from_run(spec.network, folder, context, NETWORKS)
+        return _plan(spec, classifier_data.restore(folder.read("data"), context.blobs), network)
+
+    def notes(self, plan: ClassifierPlan) -> tuple[str, ...]:
+        """See `SamplesPlan.notes`."""
+        return plan.notes()
+
+    def numerics(self, plan: ClassifierPlan) -> Mapping[str, str]:
+        """With the codec's, where gradients are packed."""
+        return {**super().numerics(plan), **plan.spec.recording.settings().numerics()}
+
+    def try_network(self, plan: ClassifierPlan) -> None:
+        """Raises NetworkError for a network that is not repeatable, or does not give a score for each class."""
+        code, train = plan.network, plan.parts.train
+        model = code.check_repeatable(_sizes(train), plan.seeds.child("network"))
+        rows = min(_TRIED, len(train))
+        inputs = [torch.from_numpy(array[:rows].copy()) for array in train.inputs.values()]
+        scores, shape = code.call(model, *inputs), (rows, len(train.classes))
+        if not isinstance(scores, torch.Tensor) or tuple(scores.shape) != shape or not scores.is_floating_point():
+            is_tensor = isinstance(scores, torch.Tensor)
+            output = f"{scores.dtype} {tuple(scores.shape)}" if is_tensor else type(scores).__name__
+            raise NetworkError(
+                f"{code.name}: a classifier returns one score for each sample and class, {shape} for {rows} samples; "
+                f"found {output}. Return logits from forward()."
+            )
+
+    def costs(self, plan: ClassifierPlan, context: PrepareContext) -> Costs:
+        """Disk and memory by calculation, on the meta device where the network can be made there."""
+        train, recorded = plan.parts.train, recorded_order(plan.spec.session, context.blobs)
+        size = estimate_of(
+            plan.network.for_estimate(_sizes(train), plan.seeds.child("network")),
+            plan.spec.training.settings(),
+            plan.spec.recording.settings(),
+            steps=plan.steps if recorded is None else recorded.steps,
+            batch=min(plan.settings.batch_size, len(train)),
+            losses=1,
+        )
+
+        def estimate(timing: Rehearsal) -> Estimate:
+            return size.as_run_estimate(
+                seconds=timing.seconds(size.last_step + plan.evaluated),
+                held_bytes=timing.held_bytes,
+                kept_bytes=size.weight_bytes,  # checkpoints keep the best weights beside the state
+                models=_MODELS,
+            )
+
+        return Costs(state_bytes=size.state_bytes, lines=tuple(size.lines()), estimate=estimate)
+
+    def training(self, plan: ClassifierPlan, context: PrepareContext | RunContext) -> GradientTraining:
+        """At its start."""
+        spec, table = plan.spec, plan.spec.training
+        return make_classifier(
+            plan.parts,
+            plan.settings,
+            seeds=plan.seeds,
+            model=plan.network.make(_sizes(plan.parts.train), plan.seeds.child("network")),
+            device=spec.device,
+            optimizer=table.settings(),
+            clip_norm=table.clip_norm,
+            rate=table.rate,
+            order=recorded_order(spec.session, context.blobs),
+            keep_best=True,
+            recording=spec.recording.settings(),
+            session={"model": spec.network.name, "model_kind": "classifier", **spec.session.metadata()},
+        ).training
+
+
+def _plan(spec: ClassifierSpec, pinned: PinnedSamples, network: NetworkCode) -> ClassifierPlan:
+    resolved = spec.model_copy(update={"network": network.resolved(spec.network)})
+    return ClassifierPlan(spec=resolved, pinned=pinned, parts=parts_of_spec(pinned.samples, spec), network=network)
+
+
+def _sizes(samples: Samples) -> dict[str, Any]:
+    """What a network's constructor may ask for: `shapes` of a sample by input, the number of `classes`, and where
+    there is one input, its sizes: `features`; `channels`, `window`; or `channels`, `height`, `width`."""
+    sizes: dict[str, Any] = {"shapes": samples.shapes, "classes": len(samples.classes)}
+    if len(samples.shapes) == 1:
+        (shape,) = samples.shapes.values()
+        names = {1: ("features",), 2: ("channels", "window"), 3: ("channels", "height", "width")}
+        sizes |= zip(names.get(len(shape), ()), shape, strict=False)
+    return sizes

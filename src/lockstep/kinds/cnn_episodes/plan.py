@@ -1,0 +1,121 @@
+"""Everything that a training of `kind = "cnn-episodes"` needs, resolved: the same from a spec and a run's folder."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lockstep.core.errors import InputError
+from lockstep.kinds.cnn_episodes import data as episodes_data
+from lockstep.kinds.cnn_episodes.data import CLASSES, PinnedEpisodes
+from lockstep.kinds.cnn_episodes.spec import EpisodesSpec, ScalingTable
+from lockstep.kinds.shared import network_code
+from lockstep.kinds.shared.network_code import NetworkCode
+from lockstep.kinds.shared.pattern_networks import NETWORKS
+from lockstep.learning.gradients.epochs import Epochs
+from lockstep.learning.patterns.task import PatternSamples
+from lockstep.runs.seeds import SeedTree
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lockstep.runs.folder import RunFolder
+    from lockstep.runs.kind import PrepareContext
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodesPlan:
+    """The pinned episodes and the network."""
+
+    spec: EpisodesSpec
+    pinned: PinnedEpisodes
+    network: NetworkCode
+
+    @property
+    def seeds(self) -> SeedTree:
+        """The root of the run's streams."""
+        return SeedTree(self.spec.seed)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What the data decide of a network, by the name of its constructor's argument."""
+        return {"channels": self.pinned.features, "window": self.pinned.window, "classes": CLASSES}
+
+    def make_network(self) -> nn.Module:
+        """The network as the training begins with it."""
+        return self.network.make(self.sizes, self.seeds.child("init"))
+
+    def epochs(self) -> Epochs:
+        """The order of episodes that the seed draws."""
+        table = self.spec.training
+        return Epochs(
+            samples=len(self.pinned),
+            batch_size=table.batch_size,
+            epochs=table.epochs,
+            seeds=self.seeds.child("order"),
+        )
+
+    def samples(self) -> PatternSamples:
+        """The episodes as the task takes them: windows scaled, float32 (n, features, window)."""
+        arrays, scaling = self.pinned.arrays, self.spec.scaling
+        scaled = (arrays["windows"].astype(np.float64) - np.array(scaling.mean)) / np.array(scaling.deviation)
+        return PatternSamples(
+            windows=np.ascontiguousarray(scaled.transpose(0, 2, 1), np.float32),
+            classes=arrays["classes"],
+            returns=arrays["returns"],
+            scores=arrays["scores"],
+            profitable=arrays["profitable"],
+        )
+
+    def notes(self) -> tuple[str, ...]:
+        """How many episodes of which symbol are trained on, for a person."""
+        table = self.spec.episodes
+        return (
+            f"{len(self.pinned):,} of {self.pinned.available:,} episodes of {table.symbol} with a score of at least "
+            f"{table.min_profitability:g}, windows of {self.pinned.window} bars",
+        )
+
+
+def pin(spec: EpisodesSpec, context: PrepareContext) -> EpisodesPlan:
+    """Choose the episodes, pin what they teach and the network. `context.python_objects` may hold a book
+    ("data.episodes") and a network ("network.name"). Raises the InputError tree, DiskError."""
+    book, origin = episodes_data.book_of(spec.data, context)
+    pinned = episodes_data.pin(spec.episodes, book, context.blobs, origin)
+    if spec.scaling.mean and len(spec.scaling.mean) != pinned.features:
+        raise InputError(
+            f"scaling.mean has one number for each of {pinned.features} features; found {len(spec.scaling.mean)}."
+        )
+    network = network_code.from_user(spec.network, context, NETWORKS)
+    # What the data decided becomes part of the spec: a later book would decide otherwise.
+    decided = {
+        "episodes": spec.episodes.model_copy(update={"window": pinned.window}),
+        "scaling": spec.scaling if spec.scaling.mean else scaling_of(pinned),
+    }
+    return _plan(spec.model_copy(update=decided), pinned, network)
+
+
+def restore(spec: EpisodesSpec, folder: RunFolder, context: PrepareContext) -> EpisodesPlan:
+    """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
+    pinned = episodes_data.restore(folder.read("data"), context.blobs)
+    return _plan(spec, pinned, network_code.from_run(spec.network, folder, context, NETWORKS))
+
+
+def _plan(spec: EpisodesSpec, pinned: PinnedEpisodes, network: NetworkCode) -> EpisodesPlan:
+    resolved = spec.model_copy(update={"network": network.resolved(spec.network)})
+    return EpisodesPlan(spec=resolved, pinned=pinned, network=network)
+
+
+def scaling_of(pinned: PinnedEpisodes) -> ScalingTable:
+    """Mean and deviation of each feature over these windows, all of which are trained on.
+
+    Summed exactly (`math.fsum`), so that every machine finds the same. A feature that never changes is left as it is:
+    its deviation counts as 1.
+    """
+    rows = pinned.arrays["windows"].reshape(-1, pinned.features).astype(np.float64)
+    mean = [math.fsum(column.tolist()) / len(rows) for column in rows.T]
+    spread = [math.fsum(((column - middle) ** 2).tolist()) for column, middle in zip(rows.T, mean, strict=True)]
+    deviation = [math.sqrt(total / len(rows)) or 1.0 for total in spread]
+    return ScalingTable(mean=tuple(mean), deviation=tuple(deviation))
