@@ -1,7 +1,7 @@
 """Purging and embargo as one property, of whatever splits in time: last(i) + embargo < j - reach.
 
-i is a sample of an earlier part, j one of a later: nothing that i was labelled by is read by j. Asked of `purged` itself
-over any sequence of parts, as a walk-forward cuts them, and of every split that calls it.
+i is a sample of an earlier part, j one of a later: nothing that i was labelled by is read by j. Asked of `purged`
+itself over any sequence of parts, as a walk-forward cuts them, and of every split that calls it.
 """
 
 from __future__ import annotations
