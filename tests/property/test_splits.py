@@ -76,13 +76,13 @@ def test_the_parts_of_a_network_keep_it(
     bars, last = case
     settings = SplitSettings(validation=shares[0], test=shares[1], embargo=embargo)
     try:
-        found = split(bars, last, reach=reach, settings=settings)
+        result = split(bars, last, reach=reach, settings=settings)
     except DataError:
         assume(False)  # a part was left empty: refused, never overlapped
-    parts = [getattr(found, name) for name in PARTS]
+    parts = [getattr(result, name) for name in PARTS]
     needs = [last[np.searchsorted(bars, part)] for part in parts]
     require_purged(parts, needs, reach=reach, embargo=embargo)
-    assert sum(map(len, parts)) + found.purged == len(bars)
+    assert sum(map(len, parts)) + result.purged == len(bars)
     assert parts[-1].tolist() == bars[len(bars) - int(len(bars) * shares[1]) :].tolist()
 
 
@@ -96,10 +96,10 @@ def test_the_parts_of_a_classifier_keep_it(count: int, shares: tuple[float, floa
     """A sample reads `back` samples back and its label `ahead`: their sum is what its purge has to be."""
     x = samples_of((np.arange(float(count))[:, None], np.arange(count) % 2))
     try:
-        found = parts_in_order(x, test_size=shares[1], val_size=shares[0], purge=back + ahead)
+        result = parts_in_order(x, test_size=shares[1], val_size=shares[0], purge=back + ahead)
     except InputError:
         assume(False)
-    present = [part for part in (found.train, found.validation, found.test) if part is not None]
+    present = [part for part in (result.train, result.validation, result.test) if part is not None]
     parts = [part.inputs["input"][:, 0].astype(np.int64) for part in present]
     require_purged(parts, [part + ahead for part in parts], reach=back, embargo=0)
     # Each border takes the purge and no more.
@@ -129,10 +129,10 @@ def test_the_parts_of_an_agent_keep_it(
         ),
     )
     try:
-        found = AgentParts.of(bars, spec)
+        result = AgentParts.of(bars, spec)
     except DataError:
         assume(False)
-    limits = (found.training, found.validation, found.test)
+    limits = (result.training, result.validation, result.test)
     parts = [np.arange(*part) for part in limits]
     needs = [np.minimum(part + horizon, part[-1]) for part in parts]
     require_purged(parts, needs, reach=lookback, embargo=purge - lookback)

@@ -14,11 +14,11 @@ SEEDS = SeedTree(3)
 
 def test_an_interval_of_independent_samples_is_that_of_the_normal_distribution() -> None:
     values = RNG.normal(loc=0.1, size=4000)
-    found = difference(values, span=1, seeds=SEEDS)
+    interval = difference(values, span=1, seeds=SEEDS)
     error = values.std() / np.sqrt(4000)
-    assert found.mean == pytest.approx(values.mean())
-    assert found.standard_error == pytest.approx(error, rel=0.12)
-    assert (found.low, found.high) == (
+    assert interval.mean == pytest.approx(values.mean())
+    assert interval.standard_error == pytest.approx(error, rel=0.12)
+    assert (interval.low, interval.high) == (
         pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error * 1.96),
         pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error * 1.96),
     )
@@ -29,8 +29,8 @@ def test_overlapping_samples_widen_the_interval_as_their_overlap_says() -> None:
     draws = RNG.normal(size=6019)
     shared = np.convolve(draws, np.ones(20) / np.sqrt(20), mode="valid")
     naive = shared.std() / np.sqrt(len(shared))
-    found = difference(shared, span=60, seeds=SEEDS)
-    assert found.standard_error == pytest.approx(np.sqrt(20) * naive, rel=0.25)
+    interval = difference(shared, span=60, seeds=SEEDS)
+    assert interval.standard_error == pytest.approx(np.sqrt(20) * naive, rel=0.25)
 
 
 @pytest.mark.parametrize("samples", [312, 900])
@@ -53,8 +53,8 @@ def test_the_interval_is_a_function_of_the_seeds_address_alone() -> None:
 
 
 def test_too_few_blocks_give_no_interval_and_no_claim() -> None:
-    found = difference(np.full(239, 1.0), span=10, seeds=SEEDS)
-    assert (found.mean, found.low, found.high, found.standard_error) == (1.0, None, None, None)
-    assert not found.beats
+    interval = difference(np.full(239, 1.0), span=10, seeds=SEEDS)
+    assert (interval.mean, interval.low, interval.high, interval.standard_error) == (1.0, None, None, None)
+    assert not interval.beats
     # 240 samples are eight blocks of three spans of ten.
     assert difference(np.full(240, 1.0), span=10, seeds=SEEDS).beats
