@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from lockstep.core.libraries import require_keras
+from lockstep.learning.supervised.keras_library import require_keras
 from lockstep.kinds.classifier.spec import KerasClassifierSpec
 from lockstep.kinds.shared.gradient_kind import GradientKind
 from lockstep.runs.kind import Kind
