@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from lockstep.app.paths import require_writable_name
 from lockstep.core.errors import DataError, InputError, LockstepError
 from lockstep.core.files import write_atomic
-from lockstep.market.load import LoadReport, load_with_report, read_bars
+from lockstep.market.load import LoadOptions, LoadReport, load_candles, load_with_report, read_bars
+from lockstep.market.quality import QualityReport, quality_report
+from lockstep.market.sample import sample_candles
 from lockstep.market.snapshot import SUFFIX, open_snapshot, snapshot_path, write_snapshot
 
 if TYPE_CHECKING:
     from lockstep.market.candles import Candles
-    from lockstep.market.quality import QualityReport
 
 SAMPLE = "sample"
 _DIGEST_START = 8
@@ -90,7 +91,7 @@ def import_data(
     """
     mapping = _mapping(columns)
     on_bad: Literal["drop", "error"] = "drop" if drop_bad else "error"
-    candles, report = load_with_report(path, columns=mapping or None, on_bad=on_bad, **options)
+    candles, report = load_with_report(path, LoadOptions(columns=mapping or None, on_bad=on_bad, **options))
     write_snapshot(candles, snapshots)
     return ImportReport(snapshot=SnapshotInfo.of(candles, snapshots), loaded=report)
 
@@ -121,9 +122,6 @@ def list_snapshots(*, snapshots: Path) -> tuple[list[SnapshotInfo], list[str]]:
 
 def data_quality(source: str, *, snapshots: Path, timeframe: str | None = None) -> QualityReport:
     """Judge a file as it is (broken rows are counted, not refused), the sample, or a snapshot."""
-    from lockstep.market.quality import quality_report
-    from lockstep.market.sample import sample_candles
-
     if source == SAMPLE:
         return quality_report(sample_candles())
     if Path(source).exists() or Path(source).suffix != "":
@@ -136,9 +134,6 @@ def candles_of(source: str, *, snapshots: Path, **options: Any) -> Candles:
 
     Raises DataError.
     """
-    from lockstep.market.load import load_candles
-    from lockstep.market.sample import sample_candles
-
     if source == SAMPLE:
         return sample_candles()
     if Path(source).exists() or Path(source).suffix != "":

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lockstep.app.headroom import Headroom
 from lockstep.app.request import TrainingRequest
-from lockstep.app.room import Room
 from lockstep.app.train import kind_of
 from lockstep.runs.kind import Estimate, PrepareContext
 from lockstep.runs.spec import resolve
@@ -35,7 +35,7 @@ class EstimateReport:
 
     def shortages(self) -> list[str]:
         """ "memory", "disk": what there is too little of."""
-        return Room(memory=self.memory_free, disk=self.disk_free).shortages(self.estimate)
+        return Headroom(memory=self.memory_free, disk=self.disk_free).shortages(self.estimate)
 
     def to_json(self) -> dict[str, Any]:
         """As in `--json`."""
@@ -62,11 +62,11 @@ def estimate(request: TrainingRequest, home: Path) -> EstimateReport:
     spec = resolve(kind.spec_model, request.values, source=request.name)
     context = PrepareContext(home=home, base=request.base, python_objects=request.objects, estimate_only=True)
     prepared = kind.prepare(spec, context)
-    room = Room.at(home)
+    free = Headroom.at(home)
     return EstimateReport(
         kind=kind.name,
         notes=prepared.notes,
         estimate=Estimate() if prepared.estimate is None else prepared.estimate,
-        memory_free=room.memory,
-        disk_free=room.disk,
+        memory_free=free.memory,
+        disk_free=free.disk,
     )

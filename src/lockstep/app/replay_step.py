@@ -1,7 +1,7 @@
 """One recorded step looked at: losses, rates, norms by parameter, samples, and the model as it was after it.
 
 The model's state is stored, or rebuilt from the nearest stored one and the gradients, or computed again where none are
-kept; it is checked against the digest that the journal has for it (SPEC 0.1 item 19).
+kept; it is checked against the digest that the journal has for it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from lockstep.learning.gradients.record import SessionRecord
     from lockstep.learning.gradients.training import GradientTraining
-    from lockstep.runs.executor import Executor
     from lockstep.runs.folder import RunFolder
 
     Arrays = Mapping[str, NDArray[np.generic]]
@@ -81,7 +80,7 @@ class StepView:
 
 
 def replay_step(
-    folder: RunFolder, step: int, *, home: Path, executor: Executor, save: Path | None = None, across: bool = False
+    folder: RunFolder, step: int, context: RunContext, *, save: Path | None = None, across: bool = False
 ) -> StepView:
     """Step `step` of a run (negative: from the end); `save` writes its arrays to a safetensors file.
 
@@ -93,9 +92,9 @@ def replay_step(
     record = open_record(folder)
     index = step + len(record) if step < 0 else step
     if not 0 <= index < len(record):
-        raise InputError(f"run {folder.path.name} has steps 0 to {len(record) - 1}; found --step {step}")
+        raise InputError(f"run {folder.path.name} has steps 0 to {len(record) - 1}; found step {step}")
     with pinned_threads():
-        arrays, how = _state(record, index, home, executor, across)
+        arrays, how = _state(record, index, context, across)
     found = record.step(index)
     columns = _frame(record, "steps", index)
     view = StepView(
@@ -120,7 +119,7 @@ def replay_step(
     return view
 
 
-def _state(record: SessionRecord, index: int, home: Path, executor: Executor, across: bool) -> tuple[Arrays, str]:
+def _state(record: SessionRecord, index: int, context: RunContext, across: bool) -> tuple[Arrays, str]:
     from lockstep.learning.gradients.learner import BUFFER, WEIGHTS
 
     gradients: Arrays = {}
@@ -130,7 +129,7 @@ def _state(record: SessionRecord, index: int, home: Path, executor: Executor, ac
         how = "stored" if made == index + 1 else f"rebuilt from the state stored before step {made} and the gradients"
         gradients = record.step(index).gradients if _frame(record, "gradients", index) else {}
     except RefusedError:
-        state, how = _computed(record, index, home, executor, across), "computed again; the record keeps no gradients"
+        state, how = _computed(record, index, context, across), "computed again; the record keeps no gradients"
     buffers = {name[len(BUFFER) :]: array for name, array in state.items() if name.startswith(BUFFER)}
     model = record.description.layout.named(state[WEIGHTS]) | buffers
     return (
@@ -139,13 +138,13 @@ def _state(record: SessionRecord, index: int, home: Path, executor: Executor, ac
     ), how
 
 
-def _computed(record: SessionRecord, index: int, home: Path, executor: Executor, across: bool) -> Any:
+def _computed(record: SessionRecord, index: int, context: RunContext, across: bool) -> Any:
     from lockstep.learning.gradients.replay import recompute_state
 
-    rebuilt = rebuild(record.folder, home)
+    rebuilt = rebuild(record.folder, context.home)
     if not across:
         require_same(record.folder, rebuilt)
-    training = rebuilt.kind.training(rebuilt.prepared, RunContext(executor=executor, home=home))
+    training = rebuilt.kind.training(rebuilt.prepared, context)
     return recompute_state(cast("GradientTraining", training), record, index)
 
 

@@ -68,6 +68,29 @@ class LoadReport:
         return "\n".join([text, *(f"  dropped: {defect}" for defect in self.dropped)])
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """How a source is read: the options of `load_candles`, which says what each means."""
+
+    columns: Mapping[str, str | None] | Sequence[str] | None = None
+    timeframe: str | None = None
+    time_unit: str | None = None
+    time_format: str | None = None
+    timezone: str | None = None
+    sort: bool = False
+    start: str | int | None = None
+    stop: str | int | None = None
+    last: int | None = None
+    extra: Sequence[str] = ()
+    on_bad: Literal["error", "drop"] = "error"
+    symbol: str | None = None
+    exchange: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.on_bad not in ("error", "drop"):
+            raise DataError(f"on_bad is 'error' or 'drop'; found {self.on_bad!r}. Lockstep never repairs a row.")
+
+
 def load_candles(
     source: Source,
     *,
@@ -87,66 +110,55 @@ def load_candles(
 ) -> Candles:
     """Candles of a Parquet, Feather/Arrow or CSV file (also gzipped), a pandas frame or an Arrow table.
 
-    Args:
-        source: A path, or a frame. A frame's time may be its index.
-        columns: Our name -> the source's name, for those not found by themselves (case, blanks and usual aliases
-            such as "Date", "Open time", "vol" are); {"volume": None} where the source has none (zeros). For a CSV
-            file without a header line: the list of its column names.
-        timeframe: Bar length, such as "5m"; None infers the most common step.
-        time_unit: Of numeric times: "s", "ms", "us" or "ns"; None tells by magnitude, which must agree.
-        time_format: Of text times, as for `datetime.strptime`, such as "%d.%m.%Y %H:%M:%S.%f"; None reads epoch numbers
-            and ISO-8601. Day-first dates are never guessed.
-        timezone: "UTC" or a fixed offset, for times that name no zone; None refuses those.
-        sort: Sort the rows by time; False refuses rows that are not sorted.
-        start: Leave out bars that open before this (ISO text, read as UTC where it names no zone, or milliseconds).
-        stop: Leave out bars that open at or after this.
-        last: At most this many most recent rows, by their time, never by today's date.
-        extra: Further columns to keep, by the source's names; numbers, missing values become NaN.
-        on_bad: "error", or "drop" to leave out non-finite, non-positive, inconsistent, negative and repeated rows (the
-            first of each repetition stays); a `DroppedRowsWarning` says how many. `load_with_report` gives the list.
-        symbol: A label, such as "BTC/USDT".
-        exchange: A label.
+    source        a path, or a frame; a frame's time may be its index
+    columns       our name -> the source's name, for those not recognised by themselves (case, blanks and usual aliases
+                  such as "Date", "Open time", "vol" are); {"volume": None} where the source has none (zeros). For a CSV
+                  file without a header line: the list of its column names
+    timeframe     bar length, such as "5m"; None infers the most common step
+    time_unit     of numeric times: "s", "ms", "us" or "ns"; None tells by magnitude, which must agree
+    time_format   of text times, as for `datetime.strptime`, such as "%d.%m.%Y %H:%M:%S.%f"; None reads epoch numbers
+                  and ISO-8601. Day-first dates are never guessed
+    timezone      "UTC" or a fixed offset, for times that name no zone; None refuses those
+    sort          sort the rows by time; False refuses rows that are not sorted
+    start         leave out bars that open before this (ISO text, read as UTC where it names no zone, or milliseconds)
+    stop          leave out bars that open at or after this
+    last          at most this many most recent rows, by their time, never by today's date
+    extra         further columns to keep, by the source's names; numbers, missing values become NaN
+    on_bad        "error", or "drop" to leave out non-finite, non-positive, inconsistent, negative and repeated rows
+                  (the first of each repetition stays); a `DroppedRowsWarning` says how many, and `load_with_report`
+                  gives the list
+    symbol        a label, such as "BTC/USDT"
+    exchange      a label
 
-    Raises:
-        DataError: The source cannot be read or its rows break a rule; names the first row, the count and the cure.
+    Raises DataError when the source cannot be read or its rows break a rule; it names the first row, the count and the
+    cure.
     """
-    candles, report = load_with_report(
-        source, columns=columns, timeframe=timeframe, time_unit=time_unit, time_format=time_format, timezone=timezone,
+    options = LoadOptions(
+        columns=columns, timeframe=timeframe, time_unit=time_unit, time_format=time_format, timezone=timezone,
         sort=sort, start=start, stop=stop, last=last, extra=extra, on_bad=on_bad, symbol=symbol, exchange=exchange,
     )  # fmt: skip
+    candles, report = load_with_report(source, options)
     if report.rows_dropped:
         warnings.warn(f"{candles.source}: {report}", DroppedRowsWarning, stacklevel=2)
     return candles
 
 
-def load_with_report(
-    source: Source,
-    *,
-    columns: Mapping[str, str | None] | Sequence[str] | None = None,
-    timeframe: str | None = None,
-    time_unit: str | None = None,
-    time_format: str | None = None,
-    timezone: str | None = None,
-    sort: bool = False,
-    start: str | int | None = None,
-    stop: str | int | None = None,
-    last: int | None = None,
-    extra: Sequence[str] = (),
-    on_bad: Literal["error", "drop"] = "error",
-    symbol: str | None = None,
-    exchange: str | None = None,
-) -> tuple[Candles, LoadReport]:
+def load_with_report(source: Source, options: LoadOptions | None = None) -> tuple[Candles, LoadReport]:
     """As `load_candles`, with a report of the rows read and dropped instead of a warning."""
-    if on_bad not in ("error", "drop"):
-        raise DataError(f"on_bad is 'error' or 'drop'; found {on_bad!r}. Lockstep never repairs a row.")
+    options = LoadOptions() if options is None else options
     bars = read_bars(
-        source, columns=columns, time_unit=time_unit, time_format=time_format, timezone=timezone, extra=extra
+        source,
+        columns=options.columns,
+        time_unit=options.time_unit,
+        time_format=options.time_format,
+        timezone=options.timezone,
+        extra=options.extra,
     )
     rows_read = len(bars)
-    bars = _window(bars, sort=sort, start=start, stop=stop, last=last)
+    bars = _window(bars, sort=options.sort, start=options.start, stop=options.stop, last=options.last)
     before = len(bars)
     dropped: tuple[Defect, ...] = ()
-    if on_bad == "drop":
+    if options.on_bad == "drop":
         bars, dropped = _drop(bars)
     candles = Candles.from_arrays(
         timestamp=bars.columns["timestamp"],
@@ -156,9 +168,9 @@ def load_with_report(
         close=bars.columns["close"],
         volume=bars.columns["volume"],
         extra={name: value for name, value in bars.columns.items() if name not in COLUMNS},
-        timeframe=timeframe,
-        symbol=symbol,
-        exchange=exchange,
+        timeframe=options.timeframe,
+        symbol=options.symbol,
+        exchange=options.exchange,
         source=bars.place,
     )
     report = LoadReport(
