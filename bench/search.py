@@ -50,9 +50,11 @@ def run(values: dict[str, Any], home: Path) -> tuple[Any, float, float]:
     from lockstep.runs.kind import PrepareContext, RunContext
     from lockstep.runs.loop import execute
     from lockstep.runs.spec import identity_body, load_spec, resolve
+    from lockstep.runs.store import FolderRunStore
 
+    blobs = FolderRunStore(home).blobs
     began = time.perf_counter()
-    prepared = KIND.prepare(resolve(KIND.spec_model, load_spec(values)), PrepareContext(home=home))
+    prepared = KIND.prepare(resolve(KIND.spec_model, load_spec(values)), PrepareContext(blobs=blobs))
     preparing = time.perf_counter() - began
     folder = RunFolder.create(
         home / "run",
@@ -65,7 +67,7 @@ def run(values: dict[str, Any], home: Path) -> tuple[Any, float, float]:
     )
     began = time.perf_counter()
     with InProcessExecutor() as executor:
-        training = KIND.training(prepared, RunContext(executor=executor, home=home))
+        training = KIND.training(prepared, RunContext(executor=executor, blobs=blobs))
         execute(training, folder, fingerprint=fingerprint(folder.identity_hashes()))
     return prepared.payload, preparing, time.perf_counter() - began
 

@@ -47,22 +47,12 @@ Home = Path | str | None
 class Place:
     """Where runs live and who computes.
 
-    store   keeps the runs of a home, and knows the folder of their data
+    store   keeps the runs of a home and the data that they share
     clock   tells the time, which enters no hashed content
     """
 
     store: FolderRunStore
     clock: Clock = field(default_factory=SystemClock)
-
-    @property
-    def home(self) -> Path:
-        """The folder of runs and of the data that they share."""
-        return self.store.home
-
-    @property
-    def snapshots(self) -> Path:
-        """The folder of data that runs share, by digest."""
-        return self.store.snapshots
 
     def executor(self, workers: int) -> Executor:
         """Who does the work: with one worker this process, with more as many processes of this machine."""
@@ -78,7 +68,7 @@ class Place:
     def context(self, workers: int = 1) -> Iterator[RunContext]:
         """What computing recorded steps again needs, for as long as it takes."""
         with self.executor(workers) as executor:
-            yield RunContext(executor=executor, home=self.home)
+            yield RunContext(executor=executor, blobs=self.store.blobs)
 
     @contextmanager
     def ports(
@@ -98,7 +88,6 @@ class Place:
             yield Ports(
                 store=self.store,
                 executor=executor,
-                home=self.home,
                 observers=observers,
                 cancel=own if cancel is None else cancel,
                 clock=self.clock,

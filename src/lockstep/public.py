@@ -119,7 +119,8 @@ def estimate(
     enter(request.numerics, may_restart=False)
     from lockstep.app.estimate import estimate as use_case
 
-    return use_case(request, place(home).home)
+    store = place(home).store
+    return use_case(request, home=store.home, blobs=store.blobs)
 
 
 def resume(
@@ -168,7 +169,7 @@ def verify(
 
     here = place(home)
     executor = here.executor_choice(workers)
-    return use_case(run, here.store, home=here.home, executor=executor, sample=sample, across=across, on_step=on_step)
+    return use_case(run, here.store, executor=executor, sample=sample, across=across, on_step=on_step)
 
 
 def replay(

@@ -35,13 +35,14 @@ from lockstep.runs.kind import PrepareContext, RunContext
 from lockstep.runs.loop import execute
 from lockstep.runs.observer import Observer
 from lockstep.runs.spec import identity_body, load_spec, resolve
+from lockstep.runs.store import FolderRunStore
 
 class Slow(Observer):
     def step(self, step, journal_hash):
         time.sleep(pause)
 
 values, home, workers, pause, interval = json.loads(sys.argv[1]), Path(sys.argv[2]), *map(float, sys.argv[3:])
-context, path = PrepareContext(home=home), home / "run"
+context, path = PrepareContext(blobs=FolderRunStore(home).blobs), home / "run"
 if path.exists():
     folder = RunFolder(path)
     prepared = KIND.restore(resolve(KIND.spec_model, folder.read("spec")), folder, context)
@@ -50,7 +51,7 @@ else:
     folder = RunFolder.create(path, spec=identity_body(prepared.spec), data=prepared.data, code=prepared.code.body(),
                               numerics={}, environment={}, sources=prepared.code.sources)
 with executor_of(int(workers)) as executor:
-    training = KIND.training(prepared, RunContext(executor=executor, home=home))
+    training = KIND.training(prepared, RunContext(executor=executor, blobs=FolderRunStore(home).blobs))
     policy = CheckpointPolicy(interval_s=interval, max_share=1e9)
     print("started", flush=True)
     execute(training, folder, fingerprint=fingerprint(folder.identity_hashes()), policy=policy, observers=[Slow()])

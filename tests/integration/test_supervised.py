@@ -46,6 +46,7 @@ from lockstep.runs.kind import PrepareContext, RunContext
 from lockstep.runs.loop import execute
 from lockstep.runs.observer import Observer
 from lockstep.runs.spec import resolve
+from lockstep.runs.store import FolderRunStore
 import lockstep.bootstrap
 import numpy as np
 
@@ -61,8 +62,9 @@ shape = (24, 26, 26, 1) if name == "classifier-keras" else (24, 3, 8)
 x = np.random.Generator(np.random.Philox(key=1)).random(shape)
 x += labels.reshape(-1, *[1] * (x.ndim - 1))
 spec = resolve(kind.spec_model, {"kind": name, "training": {"epochs": 10, "batch_size": 5}})
-prepared = kind.prepare(spec, PrepareContext(home=home, python_objects={"data.samples": (x, labels)}))
-training = kind.training(prepared, RunContext(executor=InProcessExecutor(), home=home))
+blobs = FolderRunStore(home).blobs
+prepared = kind.prepare(spec, PrepareContext(blobs=blobs, python_objects={"data.samples": (x, labels)}))
+training = kind.training(prepared, RunContext(executor=InProcessExecutor(), blobs=blobs))
 policy = CheckpointPolicy(interval_s=0.05, max_share=1e9)
 execute(training, RunFolder(Path(path)), fingerprint="0" * 64, policy=policy, observers=[Pause()])
 """
@@ -262,6 +264,7 @@ def test_a_billion_parameters_are_estimated_in_little_memory_and_without_a_run(
 import sys
 from lockstep.cli.main import main
 from lockstep.kinds.shared.rehearsal import peak_bytes
+from lockstep.runs.store import FolderRunStore
 try:
     main(sys.argv[1:])
 finally:

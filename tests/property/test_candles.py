@@ -20,6 +20,7 @@ from lockstep.market.gaps import find_gaps, missing_before
 from lockstep.market.load import LoadOptions, load_candles, load_with_report
 from lockstep.market.quality import quality_report
 from lockstep.market.snapshot import open_snapshot, write_snapshot
+from lockstep.storage.blobs import FolderBlobStore
 
 Columns = dict[str, np.ndarray[Any, Any]]
 STEP = 60_000
@@ -135,5 +136,6 @@ def test_files_and_snapshots_give_back_every_bit(columns: Columns, tmp_path: Pat
     ]
     (tmp_path / "a.csv").write_text("\n".join(lines))
     assert load_candles(tmp_path / "a.csv", timeframe="1m", time_unit="ms") == bars
-    write_snapshot(bars, tmp_path)
-    assert open_snapshot(tmp_path, bars.digest) == bars
+    blobs = FolderBlobStore(tmp_path)
+    write_snapshot(bars, blobs)
+    assert open_snapshot(blobs, bars.digest) == bars

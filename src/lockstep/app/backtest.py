@@ -38,6 +38,7 @@ from lockstep.validation.causality import quick_look_ahead_check
 if TYPE_CHECKING:
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.store import RunStore
+    from lockstep.storage.blobs import BlobStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,6 @@ def backtest_once(
     source: str | None,
     store: RunStore,
     *,
-    home: Path,
     strategy: str | None = None,
     data: str | None = None,
     params: Sequence[str] = (),
@@ -108,11 +108,11 @@ def backtest_once(
     if source is not None and Path(source).suffix.lower() not in SPEC_SUFFIXES:
         if strategy is not None or data is not None or overrides:
             raise InputError("a run says itself what it is made of: leave out --strategy, --data and --set")
-        report = _of_run(store.find(source), home, given, trial)
+        report = _of_run(store.find(source), store.blobs, given, trial)
     else:
         if trial is not None:
             raise InputError("--trial names a trial of a run: give a run instead of a spec")
-        report = _of_request(_request(source, strategy, data, overrides), home, given)
+        report = _of_request(_request(source, strategy, data, overrides), store.blobs, given)
     if trades is not None:
         write_atomic(trades, trades_csv(report.result.simulation))
     return report
@@ -137,9 +137,9 @@ def _request(source: str | None, strategy: str | None, data: str | None, overrid
     return training_request(source, strategy=strategy, overrides=[*named, *overrides])
 
 
-def _of_request(request: TrainingRequest, home: Path, given: Mapping[str, Any]) -> BacktestReport:
+def _of_request(request: TrainingRequest, blobs: BlobStore, given: Mapping[str, Any]) -> BacktestReport:
     spec = resolve(StrategySpec, request.values, source=request.name)
-    context = PrepareContext(home=home, base=request.base, python_objects=request.objects)
+    context = PrepareContext(blobs=blobs, base=request.base, python_objects=request.objects)
     code = strategy_code.from_user(spec, context)
     pinned = market_data.pin(spec, code.strategy.inputs, context)
     # As in training, held-out bars are not looked at.
@@ -156,8 +156,8 @@ def _of_request(request: TrainingRequest, home: Path, given: Mapping[str, Any]) 
     return _report(evaluator, params, seed=spec.seed)
 
 
-def _of_run(folder: RunFolder, home: Path, given: Mapping[str, Any], trial: int | None) -> BacktestReport:
-    rebuilt = rebuild(folder, home)
+def _of_run(folder: RunFolder, blobs: BlobStore, given: Mapping[str, Any], trial: int | None) -> BacktestReport:
+    rebuilt = rebuild(folder, blobs)
     plan: Plan = rebuilt.prepared.payload
     index, params, stored = _best(folder) if trial is None else _trial(folder, plan, trial)
     evaluator = plan.evaluator()

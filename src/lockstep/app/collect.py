@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lockstep.episodes.episode import TrainingEpisode
     from lockstep.episodes.report import CollectionReport
     from lockstep.market.candles import Candles
+    from lockstep.storage.blobs import BlobStore
 
 ENOUGH: Final = 0.7
 """Score from which an episode teaches unless a spec says otherwise."""
@@ -127,7 +128,7 @@ class CollectionRules:
 
 
 def collect_book(
-    market: MarketFiles, rules: CollectionRules, *, home: Path, snapshots: Path, out: Path | None = None
+    market: MarketFiles, rules: CollectionRules, *, home: Path, blobs: BlobStore, out: Path | None = None
 ) -> CollectedBook:
     """Packages, outcomes and premium marks of one market as a book in `out`, by default `episodes` of the home.
 
@@ -139,7 +140,7 @@ def collect_book(
             f"{folder}: there is a book of episodes already, and it is not written over. Choose another folder with "
             "--out, or remove this one."
         )
-    candles = _candles(market, snapshots)
+    candles = _candles(market, blobs)
     if not candles.symbol:
         raise InputError(
             f"{market.candles}: these candles bear no symbol. Say whose they are, such as --symbol BTC/USDT."
@@ -178,10 +179,10 @@ def collect_book(
     )
 
 
-def _candles(market: MarketFiles, snapshots: Path) -> Candles:
+def _candles(market: MarketFiles, blobs: BlobStore) -> Candles:
     """The candles, under the user's name for their market where there is one. Raises InputError, DataError."""
     timeframe = market.timeframe
-    candles = candles_of(market.candles, snapshots=snapshots, timeframe=timeframe)
+    candles = candles_of(market.candles, blobs=blobs, timeframe=timeframe)
     if timeframe is not None and parse_timeframe(timeframe) != candles.timeframe_ms:
         raise InputError(f"--timeframe {timeframe}: {market.candles} holds bars of {candles.timeframe}. Leave it out.")
     candles = candles if market.last is None else candles.tail(market.last)

@@ -17,10 +17,11 @@ from lockstep.core.files import write_atomic
 from lockstep.market.load import LoadOptions, LoadReport, load_candles, load_with_report, read_bars
 from lockstep.market.quality import QualityReport, quality_report
 from lockstep.market.sample import sample_candles
-from lockstep.market.snapshot import SUFFIX, open_snapshot, snapshot_path, write_snapshot
+from lockstep.market.snapshot import SUFFIX, open_snapshot, write_snapshot
 
 if TYPE_CHECKING:
     from lockstep.market.candles import Candles
+    from lockstep.storage.blobs import BlobStore
 
 SAMPLE = "sample"
 _DIGEST_START = 8
@@ -41,9 +42,9 @@ class SnapshotInfo:
     size: int
 
     @classmethod
-    def of(cls, candles: Candles, folder: Path) -> SnapshotInfo:
-        """The snapshot of `candles` in `folder`, which is there already."""
-        path = snapshot_path(folder, candles.digest)
+    def of(cls, candles: Candles, blobs: BlobStore) -> SnapshotInfo:
+        """The snapshot of `candles` in `blobs`, which is there already."""
+        path = blobs.path(candles.digest, SUFFIX)
         return cls(
             digest=candles.digest,
             path=path,
@@ -79,7 +80,7 @@ class ImportReport:
 
 
 def import_data(
-    path: Path, *, snapshots: Path, columns: Sequence[str] = (), drop_bad: bool = False, **options: Any
+    path: Path, *, blobs: BlobStore, columns: Sequence[str] = (), drop_bad: bool = False, **options: Any
 ) -> ImportReport:
     """Read a file, check every row, and pin it.
 
@@ -92,44 +93,44 @@ def import_data(
     mapping = _mapping(columns)
     on_bad: Literal["drop", "error"] = "drop" if drop_bad else "error"
     candles, report = load_with_report(path, LoadOptions(columns=mapping or None, on_bad=on_bad, **options))
-    write_snapshot(candles, snapshots)
-    return ImportReport(snapshot=SnapshotInfo.of(candles, snapshots), loaded=report)
+    write_snapshot(candles, blobs)
+    return ImportReport(snapshot=SnapshotInfo.of(candles, blobs), loaded=report)
 
 
-def read_snapshot(start: str, *, snapshots: Path, export: Path | None = None) -> SnapshotInfo:
+def read_snapshot(start: str, *, blobs: BlobStore, export: Path | None = None) -> SnapshotInfo:
     """Read the snapshot whose digest begins with `start`, every byte checked; write its candles out where asked.
 
     Raises DataError when there is none, or several; IntegrityError when it is damaged.
     """
     if export is not None:
         require_writable_name(export, "--export")
-    candles = open_snapshot(snapshots, find_digest(start, snapshots))
+    candles = open_snapshot(blobs, find_digest(start, blobs))
     if export is not None:
         export_candles(candles, export)
-    return SnapshotInfo.of(candles, snapshots)
+    return SnapshotInfo.of(candles, blobs)
 
 
-def list_snapshots(*, snapshots: Path) -> tuple[list[SnapshotInfo], list[str]]:
+def list_snapshots(*, blobs: BlobStore) -> tuple[list[SnapshotInfo], list[str]]:
     """The snapshots of a home, by symbol and first bar, and what is wrong with those that cannot be used."""
     found, broken = [], []
-    for path in sorted(snapshots.glob(f"*{SUFFIX}")) if snapshots.is_dir() else []:
+    for digest in blobs.digests(SUFFIX):
         try:
-            found.append(SnapshotInfo.of(open_snapshot(snapshots, path.stem), snapshots))
+            found.append(SnapshotInfo.of(open_snapshot(blobs, digest), blobs))
         except LockstepError as error:
             broken.append(str(error))
     return sorted(found, key=lambda item: (item.symbol or "", item.timeframe, item.first)), broken
 
 
-def data_quality(source: str, *, snapshots: Path, timeframe: str | None = None) -> QualityReport:
+def data_quality(source: str, *, blobs: BlobStore, timeframe: str | None = None) -> QualityReport:
     """Judge a file as it is (broken rows are counted, not refused), the sample, or a snapshot."""
     if source == SAMPLE:
         return quality_report(sample_candles())
     if Path(source).exists() or Path(source).suffix != "":
         return quality_report(read_bars(Path(source)), timeframe=timeframe)
-    return quality_report(open_snapshot(snapshots, find_digest(source, snapshots)))
+    return quality_report(open_snapshot(blobs, find_digest(source, blobs)))
 
 
-def candles_of(source: str, *, snapshots: Path, **options: Any) -> Candles:
+def candles_of(source: str, *, blobs: BlobStore, **options: Any) -> Candles:
     """The candles that a user names: a file, read with the options of `load_candles`, "sample", or a snapshot's digest.
 
     Raises DataError.
@@ -138,19 +139,18 @@ def candles_of(source: str, *, snapshots: Path, **options: Any) -> Candles:
         return sample_candles()
     if Path(source).exists() or Path(source).suffix != "":
         return load_candles(Path(source), **options)
-    return open_snapshot(snapshots, find_digest(source, snapshots))
+    return open_snapshot(blobs, find_digest(source, blobs))
 
 
-def find_digest(start: str, snapshots: Path) -> str:
-    """The one digest in `snapshots` that begins with `start` (at least 8 digits). Raises DataError."""
-    found = sorted(path.stem for path in snapshots.glob(f"*{SUFFIX}")) if snapshots.is_dir() else []
-    matching = [digest for digest in found if digest.startswith(start.lower())]
+def find_digest(start: str, blobs: BlobStore) -> str:
+    """The one digest of candles in `blobs` that begins with `start` (at least 8 digits). Raises DataError."""
+    matching = [digest for digest in blobs.digests(SUFFIX) if digest.startswith(start.lower())]
     if len(start) >= _DIGEST_START and len(matching) == 1:
         return matching[0]
     if len(start) < _DIGEST_START:
         problem = f"a snapshot is named by at least {_DIGEST_START} digits of its digest"
     else:
-        problem = f"{len(matching)} snapshots begin so" if matching else f"{snapshots} has no such snapshot"
+        problem = f"{len(matching)} snapshots begin so" if matching else "no such snapshot is here"
     raise DataError(f"{start!r}: {problem}. Give a digest that `lockstep data list` shows.")
 
 

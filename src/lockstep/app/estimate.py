@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lockstep.app.headroom import Headroom
 from lockstep.app.request import TrainingRequest
 from lockstep.app.train import kind_of
 from lockstep.runs.kind import Estimate, PrepareContext
 from lockstep.runs.spec import resolve
+
+if TYPE_CHECKING:
+    from lockstep.storage.blobs import BlobStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +56,16 @@ class EstimateReport:
         }
 
 
-def estimate(request: TrainingRequest, home: Path) -> EstimateReport:
+def estimate(request: TrainingRequest, *, home: Path, blobs: BlobStore) -> EstimateReport:
     """What a request will take. Data are pinned as `train` would pin them; large networks are not allocated.
 
     Raises what `train` raises before its first step.
     """
     kind = kind_of(request)
     spec = resolve(kind.spec_model, request.values, source=request.name)
-    context = PrepareContext(home=home, base=request.base, python_objects=request.objects, estimate_only=True)
+    context = PrepareContext(
+        blobs=blobs, home=home, base=request.base, python_objects=request.objects, estimate_only=True
+    )
     prepared = kind.prepare(spec, context)
     free = Headroom.at(home)
     return EstimateReport(

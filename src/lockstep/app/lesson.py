@@ -15,7 +15,6 @@ from lockstep.runs.store import RunStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +26,14 @@ class Lesson:
     losses: Mapping[str, float]
 
 
-def lesson(run: str, store: RunStore, *, snapshots: Path) -> Lesson:
+def lesson(run: str, store: RunStore) -> Lesson:
     """What `run`, a complete session of kind "cnn-episodes", taught. Raises IntegrityError, RefusedError, DataError."""
     from lockstep.learning.gradients.record import SessionRecord
     from lockstep.learning.gradients.recorder import BATCHES
     from lockstep.learning.gradients.training import WEIGHTS_FILE
 
     folder = store.find(run)
-    ids = episodes_data.restore(folder.read("data"), snapshots).ids
+    ids = episodes_data.restore(folder.read("data"), store.blobs).ids
     record = SessionRecord(folder)
     # Level "none" keeps no batches; every epoch goes through all episodes once.
     rows = record.segments.read(BATCHES).get("index", np.repeat(np.arange(len(ids)), _epochs(folder.read("spec"))))

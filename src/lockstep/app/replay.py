@@ -158,7 +158,7 @@ def replay(
 ) -> ReplayResult:
     """Replay a run and compare. Without `mode`: gradients where the record holds all of them, else recompute.
 
-    `context` is what computing again needs: an executor, and the home whose snapshots hold the data.
+    `context` is what computing again needs: an executor, and the blobs that hold the data.
     `span` begins at the stored state before it. `across` computes again although code or numerics differ. `on_step`
     is told how many steps are done, and of how many.
 
@@ -303,7 +303,7 @@ def _compute(
     from lockstep.learning.gradients.replay import recompute_session
 
     folder = record.folder
-    rebuilt = rebuild(folder, context.home)
+    rebuilt = rebuild(folder, context.blobs)
     notes: list[str] = []
     if not across:
         require_same(folder, rebuilt)

@@ -141,7 +141,7 @@ def _state(record: SessionRecord, index: int, context: RunContext, across: bool)
 def _computed(record: SessionRecord, index: int, context: RunContext, across: bool) -> Any:
     from lockstep.learning.gradients.replay import recompute_state
 
-    rebuilt = rebuild(record.folder, context.home)
+    rebuilt = rebuild(record.folder, context.blobs)
     if not across:
         require_same(record.folder, rebuilt)
     training = rebuilt.kind.training(rebuilt.prepared, context)

@@ -19,7 +19,7 @@ def resume(folder: RunFolder, ports: Ports) -> TrainResult:
         note = "the run was complete already; nothing was computed"
         return read_result(folder, alarm=ports.store.alarm(folder.path.name), notes=(note,))
     # Spec, data and code come from the run's own record; where they came from first plays no part any more.
-    rebuilt = rebuild(folder, ports.home)
+    rebuilt = rebuild(folder, ports.blobs)
     require_same(folder, rebuilt)
     ports.announce(rebuilt.prepared)
     return run_to_its_end(rebuilt.kind.training(rebuilt.prepared, ports.context), folder, ports)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lockstep.learning.gradients.record import SessionRecord
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.kind import Kind
+    from lockstep.storage.blobs import BlobStore
 
 SESSION: Final = "session"
 NETWORK: Final = "network"
@@ -67,12 +68,12 @@ def retrain(
         )
     taker = cast("ReplaysSessions", kind)
     record = open_record(folder)
-    digest = _pin(kind, record, top, ports.home)
+    digest = _pin(kind, record, top, ports.blobs)
     values, objects = _values(kind, folder, list(overrides), network, digest)
     spec = resolve(kind.spec_model, values, source="the spec of the new run")
     _require_same_samples(folder, full_body(spec), keys)
     # Restored, not prepared: the data are those that the old run pinned, wherever they once came from.
-    prepared = kind.restore(spec, folder, PrepareContext(home=ports.home, base=base, python_objects=objects))
+    prepared = kind.restore(spec, folder, PrepareContext(blobs=ports.blobs, base=base, python_objects=objects))
     taker.try_network(prepared)
     kept = [*prepared.data.get("snapshots", ()), digest]
     prepared = replace(prepared, data={**prepared.data, "snapshots": list(dict.fromkeys(kept))})
@@ -93,7 +94,7 @@ def retrain(
     return run_to_its_end(kind.training(prepared, ports.context), new, ports)
 
 
-def _pin(kind: Kind, record: SessionRecord, top: int | None, home: Path) -> str:
+def _pin(kind: Kind, record: SessionRecord, top: int | None, blobs: BlobStore) -> str:
     from lockstep.kinds.shared.retraining import PinsSamples, RecordedOrder, write_order
     from lockstep.learning.gradients.sessions import RecordedBatches
 
@@ -101,9 +102,9 @@ def _pin(kind: Kind, record: SessionRecord, top: int | None, home: Path) -> str:
         raise InputError(f"--top takes the most valuable steps, at least 1; found {top}")
     steps = None if top is None else record.by_value()[:top]
     if isinstance(kind, PinsSamples):
-        return kind.pin_samples(record, steps, home)
+        return kind.pin_samples(record, steps, blobs)
     batches = RecordedBatches(record, steps)
-    return write_order(RecordedOrder.of(batches.ids(step) for step in range(batches.steps)), home / "snapshots")
+    return write_order(RecordedOrder.of(batches.ids(step) for step in range(batches.steps)), blobs)
 
 
 def _values(

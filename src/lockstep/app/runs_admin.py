@@ -128,11 +128,11 @@ def tag_run(run: str, tag: str, store: RunStore) -> str:
     return run_id
 
 
-def export_run(run: str, target: Path, store: RunStore, *, snapshots: Path) -> Transfer:
+def export_run(run: str, target: Path, store: RunStore) -> Transfer:
     """Pack a run, checked first, and its data into the new file `target`. Raises RefusedError when that is there."""
     folder = store.find(run)
     require_writable_name(target, "an export")
-    return transfer.export_run(folder, target, snapshots=snapshots)
+    return transfer.export_run(folder, target, blobs=store.blobs)
 
 
 def import_run(archive: Path, store: FolderRunStore) -> Transfer:

@@ -27,7 +27,8 @@ def train(request: TrainingRequest, ports: Ports, *, tag: str | None = None) -> 
     # Strict: every key known, every default filled in; a "random" seed is drawn here, once.
     spec = resolve(kind.spec_model, request.values, source=request.name)
     # The data are pinned by digest, the code identified, and the strategy asked whether it reads the future.
-    prepared = kind.prepare(spec, PrepareContext(home=ports.home, base=request.base, python_objects=request.objects))
+    place = PrepareContext(blobs=ports.blobs, home=ports.home, base=request.base, python_objects=request.objects)
+    prepared = kind.prepare(spec, place)
     ports.announce(with_warnings(prepared, ports.home))
     # Spec, data, code and numerics are on disk before the first step; hashed together they are the fingerprint.
     folder = ports.store.create(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lockstep.core.errors import InputError, NotEqualError
@@ -58,7 +57,6 @@ def verify(
     run: str,
     store: RunStore,
     *,
-    home: Path,
     executor: ExecutorChoice,
     sample: float | str | None = None,
     across: bool = False,
@@ -71,7 +69,13 @@ def verify(
     """
     folder = store.find(run)
     found = verify_folder(
-        folder.path, home=home, across=across, sample=parse_share(sample), executor=executor, on_step=on_step
+        folder.path,
+        home=store.home,
+        blobs=store.blobs,
+        across=across,
+        sample=parse_share(sample),
+        executor=executor,
+        on_step=on_step,
     )
     return VerifyResult(verification=found)
 

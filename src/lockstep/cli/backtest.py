@@ -64,7 +64,6 @@ def backtest(
         report = backtest_once(
             source,
             here.store,
-            home=here.home,
             strategy=strategy,
             data=data,
             params=params,

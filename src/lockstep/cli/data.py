@@ -84,7 +84,7 @@ def import_(
 
     report = import_data(
         file,
-        snapshots=place(home).snapshots,
+        blobs=place(home).store.blobs,
         columns=columns,
         symbol=symbol,
         exchange=exchange,
@@ -105,7 +105,7 @@ def quality(
     from lockstep.app.data import data_quality
     from lockstep.bootstrap import place
 
-    report = data_quality(source, snapshots=place(home).snapshots, timeframe=timeframe)
+    report = data_quality(source, blobs=place(home).store.blobs, timeframe=timeframe)
     Output(json=json).result(report.to_dict(), str(report))
 
 
@@ -123,7 +123,7 @@ def snapshot(
     from lockstep.bootstrap import place
     from lockstep.cli.tables import pinned
 
-    report = read_snapshot(digest, snapshots=place(home).snapshots, export=export)
+    report = read_snapshot(digest, blobs=place(home).store.blobs, export=export)
     Output(json=json).result(report.to_json(), pinned(report))
 
 
@@ -133,7 +133,7 @@ def list_(home: Home = None, json: Json = False, verbose: Verbose = False) -> No
     from lockstep.bootstrap import place
     from lockstep.cli.tables import snapshots_table
 
-    rows, broken = list_snapshots(snapshots=place(home).snapshots)
+    rows, broken = list_snapshots(blobs=place(home).store.blobs)
     out = Output(json=json)
     for line in broken:
         out.note(line)
@@ -200,7 +200,7 @@ def episodes(
     from lockstep.bootstrap import place
     from lockstep.cli.tables import collected
 
-    here = place(home)
+    store = place(home).store
     files = MarketFiles(
         candles=source,
         symbol=symbol,
@@ -218,5 +218,5 @@ def episodes(
         target_profit=target,
         min_completeness=completeness,
     )
-    book = collect_book(files, rules, home=here.home, snapshots=here.snapshots, out=out)
+    book = collect_book(files, rules, home=store.home, blobs=store.blobs, out=out)
     Output(json=json).result(book.to_json(), collected(book))

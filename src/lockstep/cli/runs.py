@@ -78,8 +78,7 @@ def export(
     from lockstep.app.runs_admin import export_run
     from lockstep.bootstrap import place
 
-    here = place(home)
-    done = export_run(run, file, here.store, snapshots=here.snapshots)
+    done = export_run(run, file, place(home).store)
     Output(json=json).result(
         {"run_id": done.run_id, "file": str(file), "files": done.files, "bytes": done.length},
         f"exported {done.run_id} to {file}: {done.files} files, {size(done.length)}\n"

@@ -48,7 +48,7 @@ def train(
         from lockstep.app.estimate import estimate as estimated_by
         from lockstep.cli.summary import estimated
 
-        report = estimated_by(request, here.home)
+        report = estimated_by(request, home=here.store.home, blobs=here.store.blobs)
         out.result(report.to_json(), estimated(report))
         return 0
     from lockstep.app.train import train as use_case
@@ -132,9 +132,7 @@ def verify(
     here = place(home)
     executor = here.executor_choice(workers)
     with verify_progress() as on_step:
-        result = use_case(
-            run, here.store, home=here.home, executor=executor, sample=sample, across=across, on_step=on_step
-        )
+        result = use_case(run, here.store, executor=executor, sample=sample, across=across, on_step=on_step)
     Output(json=json).result(result.to_json(), verified(result))
     return result.exit_code
 

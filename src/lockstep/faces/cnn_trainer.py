@@ -132,8 +132,7 @@ class CNNTrainer:
         """Weights into the model, counts into the book, what happened to the caller."""
         from lockstep.learning.gradients.training import load_model_arrays
 
-        here = place(self._home)
-        learned = lesson(result.run_id, here.store, snapshots=here.snapshots)
+        learned = lesson(result.run_id, place(self._home).store)
         load_model_arrays(self.model, learned.weights)
         self.scaling = result.spec["scaling"]
         if self._folder is None:

@@ -20,6 +20,7 @@ from lockstep.faces.backtest import StrategyFace
 from lockstep.market.candles import Candles
 from lockstep.market.indicators import rolling_atr
 from lockstep.runs.user_modules import USER_FAILURES
+from lockstep.storage.blobs import FolderBlobStore
 from lockstep.strategies.base import Strategy
 from lockstep.strategies.evaluate import Evaluated, Evaluator, join
 from lockstep.strategies.registry import lookup
@@ -120,7 +121,7 @@ def evaluation(setting: Setting, executor: Executor | None) -> Iterator[Callable
         yield lambda columns: _rows(evaluator.batch(strategy.columns(columns), on_error="record"))
         return
     with TemporaryDirectory(prefix="lockstep-search-") as folder:
-        task = sweep_task(strategy, setting.candles, snapshots=Path(folder), **options)
+        task = sweep_task(strategy, setting.candles, blobs=FolderBlobStore(Path(folder)), **options)
 
         def elsewhere(columns: Columns) -> Rows:
             whole = strategy.columns(columns)

@@ -124,7 +124,7 @@ class RLTrainer(LiveTrainer):
                 f"a trainer goes on with what train_profit_weighted began; run {folder.path.name} is none of those "
                 f"({spec.get('kind')}). Use lockstep resume."
             )
-        start = start_of(folder, place(self._home).home)["buffer"]["store"]
+        start = start_of(folder, place(self._home).store.blobs)["buffer"]["store"]
         self._require_alike(spec["buffer"])
         result = resume(folder.path.name, home=self._home)
         store = CheckpointStore(RunFolder(result.folder).checkpoints)

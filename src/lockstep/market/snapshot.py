@@ -7,19 +7,21 @@ itself counting as zeros), the digest of the columns, which must be the one aske
 
 from __future__ import annotations
 
-import contextlib
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from blake3 import blake3
 
 from lockstep.core import canonical
-from lockstep.core.errors import DataError, DiskError, IntegrityError
-from lockstep.core.files import make_folder, write_atomic
+from lockstep.core.errors import DataError, DiskError
 from lockstep.market.candles import Candles
 from lockstep.market.checks import COLUMNS
+from lockstep.storage.blobs import damaged
+
+if TYPE_CHECKING:
+    from lockstep.storage.blobs import BlobStore
 
 FORMAT: Final = 1
 SUFFIX: Final = ".arrow"
@@ -29,36 +31,26 @@ _SEALED: Final = re.compile(_SEAL + rb"[0-9a-f]{64}")
 _LABELS: Final = ("symbol", "exchange", "source")
 
 
-def snapshot_path(folder: Path, digest: str) -> Path:
-    """Where the snapshot of that digest lies in `folder`."""
-    return folder / f"{digest}{SUFFIX}"
-
-
-def write_snapshot(candles: Candles, folder: Path) -> Path:
-    """Store candles under their digest; returns the file's path. A sound one already there is left alone.
+def write_snapshot(candles: Candles, blobs: BlobStore) -> str:
+    """Store candles under their digest; returns that. A sound snapshot already there is left alone.
 
     The labels are those of the first writer: they take no part in the digest.
 
-    Raises:
-        DiskError: The file cannot be written.
-        DataError: There are no candles, or the same columns are stored with another timeframe.
+    Raises DataError when there are no candles, or the same columns are stored with another timeframe; DiskError.
     """
     if len(candles) == 0:
         raise DataError("a snapshot holds at least one candle; found none.")
-    path = snapshot_path(folder, candles.digest)
-    if path.exists():
-        # A damaged file is replaced by the sound one in hand; a sound one is never replaced: runs rely on it.
-        with contextlib.suppress(IntegrityError):
-            stored = open_snapshot(folder, candles.digest)
-            if stored.timeframe_ms != candles.timeframe_ms:
-                raise DataError(
-                    f"{path}: these columns are stored with timeframe {stored.timeframe}; "
-                    f"found {candles.timeframe}. Declare the same timeframe."
-                )
-            return path
-    make_folder(folder)
-    write_atomic(path, _encode(candles))
-    return path
+
+    def check(path: Path) -> None:
+        stored = _open(path, candles.digest)
+        if stored.timeframe_ms != candles.timeframe_ms:
+            raise DataError(
+                f"{path}: these columns are stored with timeframe {stored.timeframe}; "
+                f"found {candles.timeframe}. Declare the same timeframe."
+            )
+
+    blobs.put_named(candles.digest, SUFFIX, lambda: _encode(candles), check)
+    return candles.digest
 
 
 def _encode(candles: Candles) -> bytes:
@@ -83,7 +75,7 @@ def _check_seal(data: Any, path: Path) -> None:
     """Raises IntegrityError unless every byte is the one that was written."""
     found = [match.span() for match in _SEALED.finditer(data)]
     if not found:
-        raise IntegrityError(f"{path}: the file bears no seal. {_CURE}")
+        raise damaged(str(path), "the file bears no seal")
     hasher = blake3()
     at = 0
     for start, stop in found:
@@ -93,29 +85,23 @@ def _check_seal(data: Any, path: Path) -> None:
     hasher.update(memoryview(data)[at:])
     start, stop = found[0]
     if bytes(data[start:stop]) != _SEAL + hasher.hexdigest().encode():
-        raise IntegrityError(f"{path}: the file's bytes are not those that were written. {_CURE}")
+        raise damaged(str(path), "the file's bytes are not those that were written")
 
 
-_CURE: Final = "It is not used; remove it and make the snapshot again from its source."
-
-
-def open_snapshot(folder: Path, digest: str) -> Candles:
+def open_snapshot(blobs: BlobStore, digest: str) -> Candles:
     """The candles of that digest, mapped into memory, every byte checked first.
 
-    Raises:
-        DataError: There is no such snapshot, or `digest` is not one.
-        DiskError: The file cannot be read.
-        IntegrityError: The file is damaged, or holds other columns than its name says.
+    Raises DataError when there is no such snapshot or `digest` is none, IntegrityError when the file is damaged or
+    holds other columns than its name says, DiskError when it cannot be read.
     """
+    return _open(blobs.path(digest, SUFFIX), digest)
+
+
+def _open(path: Path, digest: str) -> Candles:
     import pyarrow as pa
 
-    if not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise DataError(f"a digest is 64 hexadecimal digits; found {digest!r}.")
-    path = snapshot_path(folder, digest)
     try:
         mapped = pa.memory_map(str(path), "r")
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such snapshot. Import the data again, or copy the file here.") from None
     except OSError as error:
         raise DiskError(f"{path}: the snapshot cannot be read ({error}). Check the disk and permissions.") from error
     buffer = mapped.read_buffer()
@@ -128,15 +114,15 @@ def open_snapshot(folder: Path, digest: str) -> Candles:
         version, timeframe_ms = about["format"], int(about["timeframe_ms"])
         labels = {name: about[name] for name in _LABELS}
     except (pa.ArrowException, KeyError, TypeError, ValueError, IndexError) as error:
-        raise IntegrityError(f"{path}: the file is no snapshot ({error}). {_CURE}") from error
+        raise damaged(str(path), f"the file is no snapshot ({error})") from error
     if version != FORMAT:
-        raise IntegrityError(f"{path}: snapshot format {version} is unknown; this version reads {FORMAT}. {_CURE}")
+        raise damaged(str(path), f"snapshot format {version} is unknown; this version reads {FORMAT}")
     base: dict[str, Any] = {name: np.asarray(value) for name, value in columns.items() if name in COLUMNS}
     extra = {name: np.asarray(value) for name, value in columns.items() if name not in COLUMNS}
     try:
         candles = Candles(**base, extra=extra, timeframe_ms=timeframe_ms, **labels)
     except (DataError, TypeError) as error:
-        raise IntegrityError(f"{path}: the columns are no candles ({error}). {_CURE}") from error
+        raise damaged(str(path), f"the columns are no candles ({error})") from error
     if candles.digest != digest:
-        raise IntegrityError(f"{path}: the columns have digest {candles.digest}, not the file's name. {_CURE}")
+        raise damaged(str(path), f"the columns have digest {candles.digest}, not the file's name")
     return candles

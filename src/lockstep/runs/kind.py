@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lockstep.runs.identity import CodeIdentity
     from lockstep.runs.spec import RunSpec
     from lockstep.runs.training import Training
+    from lockstep.storage.blobs import BlobStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +33,12 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareContext:
-    """Where a run is prepared: the home folder, and where relative paths of the spec start."""
+    """Where a run is prepared: where data are pinned, and where relative paths of the spec start."""
 
-    home: Path
+    blobs: BlobStore
+    """Data snapshots, which all runs of a home share."""
+    home: Path | None = None
+    """Where a spec that names no book of episodes looks for the home's own. A run is restored without it."""
     base: Path = field(default_factory=Path)
     """Folder of the spec file; paths in it are relative to it."""
     python_objects: Mapping[str, Any] = field(default_factory=dict)
@@ -42,26 +46,21 @@ class PrepareContext:
     estimate_only: bool = False
     """Only the estimate is wanted: what would take much memory or time to prepare is left out."""
 
-    @property
-    def snapshots(self) -> Path:
-        """Content-addressed data snapshots, `<digest>.<suffix>` or `<digest>/`, shared by all runs of this home."""
-        return self.home / "snapshots"
-
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
     """What a training may use while it runs. None of it may change a result."""
 
     executor: Executor
-    home: Path
+    blobs: BlobStore
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
     """A run that could start: everything its result depends on is pinned.
 
-    `data` is the body of data.json, hashed: `digest` (of the columns used) and `snapshots` (the digests of the files
-    in `PrepareContext.snapshots` that hold them, for export), plus whatever else the kind pins. `origin` tells where
+    `data` is the body of data.json, hashed: `digest` (of the columns used) and `snapshots` (the digests of the blobs
+    in `PrepareContext.blobs` that hold them, for export), plus whatever else the kind pins. `origin` tells where
     the data came from and is not hashed. `numerics` are entries a kind adds to the numerics identity (torch, device).
     `payload` is the kind's own, handed back to `training` untouched.
     """

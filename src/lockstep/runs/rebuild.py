@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lockstep.core.errors import IntegrityError, SpecError
 from lockstep.runs import registry
@@ -12,6 +11,9 @@ from lockstep.runs.folder import RunFolder
 from lockstep.runs.identity import NumericsIdentity, fingerprint_of, require_comparable
 from lockstep.runs.kind import Kind, PrepareContext, Prepared
 from lockstep.runs.spec import resolve
+
+if TYPE_CHECKING:
+    from lockstep.storage.blobs import BlobStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +29,8 @@ class Rebuilt:
         return {"code": self.prepared.code.body(), "numerics": self.numerics.body()}
 
 
-def rebuild(folder: RunFolder, home: Path) -> Rebuilt:
-    """Restore a run from its folder alone, data from the snapshots of `home`.
+def rebuild(folder: RunFolder, blobs: BlobStore) -> Rebuilt:
+    """Restore a run from its folder alone, data from the snapshots in `blobs`.
 
     Raises UnknownNameError for an unknown kind, IntegrityError for damage, DataError when a snapshot is missing.
     """
@@ -38,7 +40,7 @@ def rebuild(folder: RunFolder, home: Path) -> Rebuilt:
         spec = resolve(kind.spec_model, body, source=str(folder.document("spec")))
     except SpecError as error:
         raise IntegrityError(f"{error}. The run was made by a release with another spec; use that one.") from error
-    prepared = kind.restore(spec, folder, PrepareContext(home=home))
+    prepared = kind.restore(spec, folder, PrepareContext(blobs=blobs))
     return Rebuilt(kind=kind, prepared=prepared, numerics=NumericsIdentity.collect(prepared.numerics))
 
 

@@ -26,6 +26,7 @@ from lockstep.core.errors import InputError, IntegrityError, LockstepError, Refu
 from lockstep.runs.folder import RunFolder, RunStatus, require_folder
 from lockstep.runs.identity import CodeIdentity, NumericsIdentity, fingerprint
 from lockstep.runs.journal import read_lines
+from lockstep.storage.blobs import BlobStore, FolderBlobStore
 
 if TYPE_CHECKING:
     from lockstep.runs.spec import RunSpec
@@ -65,6 +66,16 @@ class RunRow:
 
 class RunStore(Protocol):
     """Keeps runs. `lockstep.testing.contracts.run_store` checks the promises below on every adapter."""
+
+    @property
+    def home(self) -> Path:
+        """A local folder for what goes with the runs: the book of episodes, scratch. Perhaps not there yet."""
+        ...
+
+    @property
+    def blobs(self) -> BlobStore:
+        """The data that runs share."""
+        ...
 
     def create(
         self,
@@ -119,9 +130,9 @@ class FolderRunStore:
         return self.home / "runs"
 
     @property
-    def snapshots(self) -> Path:
-        """The folder of data snapshots."""
-        return self.home / "snapshots"
+    def blobs(self) -> FolderBlobStore:
+        """Data snapshots, in the folder `snapshots` of the home."""
+        return FolderBlobStore(self.home / "snapshots")
 
     def create(
         self,
@@ -287,7 +298,7 @@ class FolderRunStore:
             match = _UNFINISHED.fullmatch(path.name)
             if match and not files.is_alive(int(match[1])):
                 shutil.rmtree(path, ignore_errors=True)
-        files.remove_abandoned(self.snapshots)
+        self.blobs.clear_abandoned()
 
 
 def new_run_id(created_ms: int) -> str:

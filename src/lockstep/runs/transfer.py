@@ -31,11 +31,12 @@ from typing import Any, BinaryIO, Final
 from blake3 import blake3
 
 from lockstep.core import files
-from lockstep.core.errors import DiskError, InputError, IntegrityError, LockstepError, RefusedError
+from lockstep.core.errors import InputError, IntegrityError, LockstepError, RefusedError
 from lockstep.runs.check import check
 from lockstep.runs.folder import UNSEALED, RunFolder, RunStatus, require_folder
 from lockstep.runs.inputs import file_entry
 from lockstep.runs.store import FolderRunStore
+from lockstep.storage.blobs import BlobStore, missing
 from lockstep.storage.documents import document_bytes, parse_document
 
 INDEX: Final = "lockstep-export.json"
@@ -72,17 +73,18 @@ class Transfer:
     """Bytes of the files, before compression."""
 
 
-def export_run(folder: RunFolder, target: Path, *, snapshots: Path) -> Transfer:
+def export_run(folder: RunFolder, target: Path, *, blobs: BlobStore) -> Transfer:
     """Write a run, checked first, and its data into the new file `target`.
 
-    Raises RefusedError when `target` is there or the run is being written, IntegrityError for damage, DiskError.
+    Raises RefusedError when `target` is there or the run is being written, IntegrityError for damage, DataError when
+    the run's data are not there, DiskError.
     """
     require_folder(folder.path)
     if target.exists() or target.is_symlink():
         raise RefusedError(f"{target}: something is there already, and nothing is overwritten. Choose another name.")
     check(folder.path).raise_for_problems()
     content = {f"run/{name}": path for name, path in folder.listing().items()}
-    content |= _snapshot_files(folder, snapshots)
+    content |= _snapshot_files(folder, blobs)
     listed = {name: file_entry(path) for name, path in content.items()}
     index = {
         "version": FORMAT_VERSION,
@@ -114,17 +116,17 @@ def _transfer(run_id: str, path: Path, listed: Mapping[str, Any]) -> Transfer:
     )
 
 
-def _snapshot_files(folder: RunFolder, snapshots: Path) -> dict[str, Path]:
-    """The files of the snapshots that data.json names. Raises DiskError when one is missing."""
-    found: dict[str, Path] = {}
+def _snapshot_files(folder: RunFolder, blobs: BlobStore) -> dict[str, Path]:
+    """The files of the snapshots that data.json names. Raises DataError when one is missing."""
+    by_name: dict[str, Path] = {}
     for digest in folder.read("data").get("snapshots", []):
         if not _DIGEST.fullmatch(digest):
             raise IntegrityError(f"{folder.document('data')}: a snapshot is named by 64 hex digits; found {digest!r}")
-        mine = [path for path in snapshots.glob(f"{digest}*") if path.is_file() and path.name.startswith(f"{digest}.")]
-        if not mine:
-            raise DiskError(f"{snapshots / digest}.*: the run's data is not there. Restore it, or export where it is.")
-        found |= {f"snapshots/{path.name}": path for path in mine}
-    return found
+        suffixes = blobs.suffixes(digest)
+        if not suffixes:
+            raise missing(blobs.place(digest))
+        by_name |= {f"snapshots/{digest}{suffix}": blobs.path(digest, suffix) for suffix in suffixes}
+    return by_name
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
@@ -177,7 +179,6 @@ def import_run(source: Path, store: FolderRunStore, *, max_bytes: int = MAX_BYTE
     run is there already or the file is larger than `max_bytes` or the disk, DiskError. Leaves nothing behind then.
     """
     files.make_folder(store.runs)
-    files.make_folder(store.snapshots)
     try:
         handle = source.open("rb")
     except OSError as error:
@@ -315,12 +316,7 @@ def _admit(staging: Path, index: Mapping[str, Any], store: FolderRunStore, sourc
     if wanted != {path.name.partition(".")[0] for path in unpacked}:
         raise IntegrityError(f"{source}: does not hold exactly the data that the run names. Export it again.")
     for path in unpacked:
-        target = store.snapshots / path.name
+        digest, dot, rest = path.name.partition(".")
         # One that is there is kept: other runs rely on it, and it is checked against its digest whenever it is opened.
-        if not target.exists():
-            try:
-                files.fs.rename(path, target)
-                files.fs.fsync_folder(store.snapshots)
-            except OSError as error:
-                raise files.disk_error("put data at", target, error) from error
+        store.blobs.adopt(path, digest, dot + rest)
     store.admit(folder.path, index["run_id"])

@@ -31,6 +31,7 @@ from lockstep.runs.check import check
 from lockstep.runs.diff import Difference
 from lockstep.runs.folder import RunFolder, RunStatus, require_folder
 from lockstep.runs.numerics import MODE_VARIABLE, PORTABLE_CPU, environment
+from lockstep.storage.blobs import BlobStore
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def verify(
     path: Path,
     *,
     home: Path,
+    blobs: BlobStore,
     executor: ExecutorChoice,
     across: bool = False,
     sample: float | None = None,
@@ -88,6 +90,7 @@ def verify(
 ) -> Verification:
     """Compute the run in `path` again and compare. Never writes into the run's folder.
 
+    `home` is where the fresh process may write for a while; it reads the run's data from `blobs`.
     `sample` is the share of steps to compute, in (0, 1]; which ones is drawn anew each time unless `sample_seed`
     is given. `kind` is an import path for kinds that are not registered by one. `on_step` is told steps done and to do.
 
@@ -105,7 +108,8 @@ def verify(
     name = str(body.get("kind"))
     job = {
         "folder": str(path.resolve()),
-        "home": str(home.resolve()),
+        "blobs": blobs.address.path,
+        "blobs_arguments": list(blobs.address.arguments),
         "kind": name,
         "kind_path": kind if kind is not None else registry.path(name),
         "executor": executor.path,

@@ -32,6 +32,7 @@ from lockstep.runs.processes import die_with
 from lockstep.runs.rebuild import Rebuilt, rebuild, recorded_bodies
 from lockstep.runs.seeds import SeedTree, draw_seed
 from lockstep.runs.training import Training
+from lockstep.storage.blobs import StoreAddress, open_store
 from lockstep.storage.documents import document_bytes
 
 _REPORT_SECONDS: Final = 0.2
@@ -157,16 +158,17 @@ def main() -> int:
 
 
 def _verify(job: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
-    folder, home = RunFolder(Path(job["folder"])), Path(job["home"])
+    folder = RunFolder(Path(job["folder"]))
+    blobs = open_store(StoreAddress(path=job["blobs"], arguments=tuple(job["blobs_arguments"])))
     if job["kind_path"] is not None and job["kind"] not in registry.names():
         registry.register(job["kind"], job["kind_path"])
-    rebuilt = rebuild(folder, home)
+    rebuilt = rebuild(folder, blobs)
     then, now = recorded_bodies(folder), rebuilt.bodies()
     if not job["across"]:
         require_comparable(then, now, what=f"run {folder.path.name}")
     manifest = folder.read("manifest")
     with _executor(job) as executor:
-        context = RunContext(executor=executor, home=home)
+        context = RunContext(executor=executor, blobs=blobs)
         if job["sample"] is None:
             tell = _throttled(say, manifest["steps"])
             comparer = compute_all(folder, rebuilt, context, Path(job["scratch"]), tell)

@@ -397,12 +397,13 @@ def _sweep_elsewhere(
     progress: Callable[[int], None] | None,
     **options: Any,
 ) -> Sweep:
+    from lockstep.storage.blobs import FolderBlobStore
     from lockstep.strategies.task import sweep_task
 
     count = len(next(iter(columns.values())))
     chunks = [{name: column[lo : lo + CHUNK] for name, column in columns.items()} for lo in range(0, count, CHUNK)]
     with TemporaryDirectory(prefix="lockstep-sweep-") as folder:
-        task = sweep_task(strategy, candles, snapshots=Path(folder), **options)
+        task = sweep_task(strategy, candles, blobs=FolderBlobStore(Path(folder)), **options)
         parts: Sequence[Evaluated] = executor.map(task, chunks)
     if progress is not None:
         progress(count)

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from lockstep.core.hashing import blake3_hex, digest_columns
@@ -24,6 +23,9 @@ from lockstep.strategies.evaluate import Evaluated, Evaluator, OnError
 from lockstep.strategies.inputs import Events, Series
 from lockstep.strategies.registry import Reference, Source, kept_source, load_source
 
+if TYPE_CHECKING:
+    from lockstep.storage.blobs import BlobStore
+
 
 @dataclass(frozen=True, kw_only=True)
 class SweepTask:
@@ -31,7 +33,7 @@ class SweepTask:
 
     key: str
     strategy: Strategy | Source
-    snapshots: Path
+    blobs: BlobStore
     candles: str
     detail: str | None
     inputs: Mapping[str, str | Events]
@@ -49,7 +51,7 @@ class SweepTask:
 
     def _evaluator(self) -> Evaluator:
         def opened(digest: str) -> Candles:
-            return open_snapshot(self.snapshots, digest)
+            return open_snapshot(self.blobs, digest)
 
         strategy = load_source(self.strategy) if isinstance(self.strategy, Source) else self.strategy
         inputs: dict[str, Series] = {
@@ -75,7 +77,7 @@ def sweep_task(
     strategy: Reference,
     candles: Candles,
     *,
-    snapshots: Path,
+    blobs: BlobStore,
     costs: Costs | None = None,
     execution: Execution | None = None,
     detail: Candles | None = None,
@@ -90,7 +92,7 @@ def sweep_task(
     series = [candles, *([] if detail is None else [detail])]
     series += [item for item in (inputs or {}).values() if isinstance(item, Candles)]
     for item in series:
-        write_snapshot(item, snapshots)
+        write_snapshot(item, blobs)
     travelling = _travelling(made.strategy)
     references = {name: item if isinstance(item, Events) else item.digest for name, item in (inputs or {}).items()}
     parts = [
@@ -105,7 +107,7 @@ def sweep_task(
     return SweepTask(
         key=blake3_hex("\n".join(parts).encode()),
         strategy=travelling,
-        snapshots=snapshots,
+        blobs=blobs,
         candles=candles.digest,
         detail=None if detail is None else detail.digest,
         inputs=references,

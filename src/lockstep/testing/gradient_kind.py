@@ -114,7 +114,7 @@ class GradientKind:
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
         """The same; what a session goes through again comes from the home's snapshots."""
         prepared = self._prepared(cast("GradientSpec", spec), context)
-        recorded_order(cast("GradientSpec", spec).session, context.home)
+        recorded_order(cast("GradientSpec", spec).session, context.blobs)
         return prepared
 
     def _prepared(self, spec: GradientSpec, context: PrepareContext) -> Prepared:
@@ -135,7 +135,7 @@ class GradientKind:
             module = PatternCNN(_shape(spec))
         optimizer = OptimizerSettings(learning_rate=spec.learning_rate)
         learner = Learner(module, optimizer, seeds=seeds, clip_norm=spec.clip_norm)
-        order: Order | None = recorded_order(spec.session, context.home)
+        order: Order | None = recorded_order(spec.session, context.blobs)
         if order is None:
             order = Epochs(
                 samples=spec.data.samples, batch_size=spec.batch, epochs=spec.epochs, seeds=seeds.child("order")

@@ -11,15 +11,11 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from lockstep.core import files
-from lockstep.core.errors import DataError, IntegrityError
-from lockstep.core.hashing import blake3_hex
 from lockstep.runs.executor import Executor
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.identity import CodeIdentity
@@ -127,9 +123,7 @@ class ToyKind:
         """Pin the data; take `offset.py` beside the spec along when it is there."""
         spec = _toy(spec)
         content = (context.base / spec.data.path).read_bytes() if spec.data.path is not None else b"toy"
-        digest = blake3_hex(content)
-        files.make_folder(context.snapshots)
-        files.write_atomic(context.snapshots / f"{digest}.toy", content)
+        digest = context.blobs.put(content, ".toy")
         file = context.base / "offset.py"
         source = None
         if file.is_file():
@@ -139,11 +133,7 @@ class ToyKind:
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
         """From the snapshot and from `code/`."""
         digest = folder.read("data")["digest"]
-        path: Path = context.snapshots / f"{digest}.toy"
-        if not path.is_file():
-            raise DataError(f"{path}: the data of run {folder.path.name} is not in this home. Import the run anew.")
-        if blake3_hex(files.read_bytes(path)) != digest:
-            raise IntegrityError(f"{path}: not the bytes its name says. Restore it from a copy.")
+        context.blobs.get(digest, ".toy")
         file = folder.sources / "offset.py"
         source = None
         if file.is_file():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lockstep import bootstrap
+import lockstep as ls
 from lockstep.app.headroom import Headroom
 from lockstep.runs.kind import Estimate, Prepared
 
@@ -40,7 +40,7 @@ def test_a_run_warns_where_the_disk_is_smaller_than_its_estimate(
     """The run is announced with the warning, and made all the same."""
     monkeypatch.setattr(Headroom, "at", classmethod(lambda cls, home: cls(memory=1 << 50, disk=free)))
     announced: list[Prepared] = []
-    result = bootstrap.train(SPEC, home=tmp_path / "home", announce=announced.append)
+    result = ls.train(SPEC, home=tmp_path / "home", announce=announced.append)
     lines = [note for note in announced[0].notes if note.startswith("warning: ")]
     assert len(lines) == warned
     assert all("on disk, and 10 bytes are free" in line and "--home" in line for line in lines)

@@ -15,9 +15,11 @@ pytest.importorskip("torch")
 
 from safetensors.numpy import load_file
 
-from lockstep import bootstrap
+import lockstep as ls
 from lockstep.app.report import report_page
+from lockstep.app.runs_admin import check_run, import_run, tag_run
 from lockstep.app.timing import seconds_of_training
+from lockstep.bootstrap import place
 from lockstep.cli.main import run as command_line
 from lockstep.core.errors import InputError, Interrupted, RefusedError, UnknownNameError
 from lockstep.learning.gradients.record import SessionRecord
@@ -41,7 +43,7 @@ def kind() -> Iterator[None]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with one session, tagged `first`, recorded whole."""
     home = tmp_path_factory.mktemp("home")
-    bootstrap.train(SPEC, home=home, tag="first")
+    ls.train(SPEC, home=home, tag="first")
     return home
 
 
@@ -76,7 +78,7 @@ def said(capsys: pytest.CaptureFixture[str], home: Path) -> Said:
 
 
 def folder_of(home: Path, run: str = "first") -> RunFolder:
-    return bootstrap.run_folder(run, home=home)
+    return place(home).store.find(run)
 
 
 def flip(path: Path, at: int) -> None:
@@ -100,7 +102,7 @@ def test_stored_gradients_give_the_final_weights_and_the_time_is_compared_with_t
 def test_without_a_mode_gradients_are_taken_where_there_are_all_of_them_and_it_is_said(said: Said, home: Path) -> None:
     assert said("replay", "first").startswith("gradients: the record holds the gradient of every step\n")
     for level in ("norms", "none"):
-        bootstrap.train({**SPEC, "recording": {"level": level}}, home=home, tag=level)
+        ls.train({**SPEC, "recording": {"level": level}}, home=home, tag=level)
         assert said("replay", level).startswith(f'recompute: the record holds too little to apply (level = "{level}"')
     refused = said("replay", "norms", "--gradients", code=1)
     assert "Recompute it instead" in refused
@@ -138,7 +140,7 @@ def test_a_range_begins_at_the_stored_state_before_it(said: Said) -> None:
 def test_gradients_kept_up_to_a_limit_are_replayed_up_to_there(said: Said, home: Path) -> None:
     """A session that falls to norms keeps the gradients before; the cure names the last of them."""
     recording = {"max_bytes": 30_000, "at_limit": "norms"}
-    bootstrap.train({**SPEC, "recording": recording}, home=home, tag="fell")
+    ls.train({**SPEC, "recording": recording}, home=home, tag="fell")
     levels = [SessionRecord(folder_of(home, "fell")).content(step)["scalars"]["level"] for step in range(12)]
     last = levels.index("norms") - 1
     assert 0 < last < 11
@@ -160,7 +162,7 @@ def test_damage_in_a_shard_is_found_by_a_replay(said: Said, home: Path, damage: 
     elif damage == "cut":
         path.write_bytes(path.read_bytes()[:-1])
     else:
-        other = bootstrap.train({**SPEC, "seed": 7}, home=home)
+        other = ls.train({**SPEC, "seed": 7}, home=home)
         shutil.copy(other.folder / "segments" / path.name, path)
     text = said("replay", "first", "--gradients", code=1)
     assert "not equal" in text or "gradients.000000.seg" in text or "keeps gradients up to step 10" in text
@@ -195,9 +197,9 @@ def test_a_session_again_is_a_run_that_verifies_without_the_old_one(said: Said, 
     assert len(prepared["snapshots"]) == 1
     said("runs", "export", "again", str(tmp_path / "again.lockstep"))
     elsewhere = tmp_path / "elsewhere"
-    bootstrap.import_run(tmp_path / "again.lockstep", home=elsewhere)
-    assert bootstrap.replay(new["run_id"], mode="recompute", home=elsewhere).exit_code == 0
-    assert bootstrap.sessions(home=elsewhere).sessions[0].replayed_from == old.path.name
+    import_run(tmp_path / "again.lockstep", place(elsewhere).store)
+    assert ls.replay(new["run_id"], mode="recompute", home=elsewhere).exit_code == 0
+    assert ls.sessions(home=elsewhere).sessions[0].replayed_from == old.path.name
 
 
 def test_only_the_most_valuable_steps_and_another_model(said: Said, home: Path) -> None:
@@ -221,32 +223,32 @@ def test_a_replay_of_a_session_keeps_its_samples(said: Said) -> None:
 
 def test_a_stopped_replay_of_a_session_goes_on(home: Path) -> None:
     """The new run is an ordinary one: interrupted after 5 steps and resumed it equals one that was not."""
-    whole = bootstrap.replay("first", mode="session", home=home)
+    whole = ls.retrain("first", home=home)
     cancel = Cancel()
     with pytest.raises(Interrupted):
-        bootstrap.replay("first", mode="session", home=home, cancel=cancel, observers=[StopAfter(cancel, 5)])
-    assert bootstrap.resume("last", home=home).journal_hash == whole.journal_hash  # type: ignore[union-attr]
+        ls.retrain("first", home=home, cancel=cancel, observers=[StopAfter(cancel, 5)])
+    assert ls.resume("last", home=home).journal_hash == whole.journal_hash  # type: ignore[union-attr]
 
 
 def test_best_is_the_session_of_the_highest_value_unless_a_run_has_that_name(said: Said, home: Path) -> None:
     """R9.33."""
-    bootstrap.train({**SPEC, "epochs": 30}, home=home)
+    ls.train({**SPEC, "epochs": 30}, home=home)
     listed = said.json("sessions", "list")["sessions"]
     assert listed[0]["value"] == max(item["value"] for item in listed)
     assert said.json("replay", "best", "--gradients")["run_id"] == listed[0]["run_id"]
     assert said.json("replay", "--best")["run_id"] == listed[0]["run_id"]
-    bootstrap.tag_run(listed[-1]["run_id"], "best", home=home)
+    tag_run(listed[-1]["run_id"], "best", place(home).store)
     assert said.json("replay", "best")["run_id"] == listed[-1]["run_id"]
 
 
 def test_without_a_session_best_says_so(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="there is no session yet"):
-        bootstrap.replay("best", home=tmp_path)
+        ls.replay("best", home=tmp_path)
 
 
 def test_a_damaged_session_is_named_and_the_rest_listed(said: Said, home: Path) -> None:
     """R9.49: a cut file is seen by every listing, a flipped byte by a thorough one."""
-    bad = bootstrap.train({**SPEC, "seed": 5}, home=home)
+    bad = ls.train({**SPEC, "seed": 5}, home=home)
     path = bad.folder / "segments" / "gradients.000000.seg"
     flip(path, -300)
     assert said.json("sessions", "list")["problems"] == {}
@@ -262,7 +264,7 @@ def test_a_damaged_session_is_named_and_the_rest_listed(said: Said, home: Path) 
 def test_pruning_names_first_and_removes_when_told(said: Said, home: Path) -> None:
     """SPEC 9.7, keep_last_n: the oldest goes, and only on --yes."""
     old = folder_of(home).path.name
-    new = bootstrap.train({**SPEC, "seed": 5}, home=home).run_id
+    new = ls.train({**SPEC, "seed": 5}, home=home).run_id
     text = said("sessions", "prune", "--keep-last", "1")
     assert f"would remove {old}" in text
     assert "say --yes" in text
@@ -277,7 +279,7 @@ def test_pruning_names_first_and_removes_when_told(said: Said, home: Path) -> No
 def test_one_step_is_shown_and_its_tensors_saved(said: Said, home: Path, tmp_path: Path, level: str) -> None:
     """R9.16, SPEC 0.1 item 19: the model after step 5, where gradients are kept and where they are not."""
     if level == "none":
-        bootstrap.train({**SPEC, "recording": {"level": "none"}}, home=home, tag="none")
+        ls.train({**SPEC, "recording": {"level": "none"}}, home=home, tag="none")
     file = tmp_path / "step.safetensors"
     found = said.json("replay", "first" if level == "full" else "none", "--step", "5", "--save", str(file))
     record = SessionRecord(folder_of(home))
@@ -318,34 +320,34 @@ def test_what_does_not_go_together_is_said(said: Said, words: Sequence[str], mes
 
 def test_a_run_without_gradients_has_nothing_to_replay(tmp_path: Path) -> None:
     registry.register("toy", toy_kind.PATH)
-    bootstrap.train({"kind": "toy", "steps": 4}, home=tmp_path, tag="search")
+    ls.train({"kind": "toy", "steps": 4}, home=tmp_path, tag="search")
     for mode in ("gradients", "recompute"):
         with pytest.raises(RefusedError, match="no step of a gradient training"):
-            bootstrap.replay("search", mode=mode, home=tmp_path)  # type: ignore[arg-type]
+            ls.replay("search", mode=mode, home=tmp_path)  # type: ignore[arg-type]
     with pytest.raises(RefusedError, match="cannot go through recorded batches"):
-        bootstrap.replay("search", mode="session", home=tmp_path)
-    assert bootstrap.sessions(home=tmp_path).sessions == ()
+        ls.retrain("search", home=tmp_path)
+    assert ls.sessions(home=tmp_path).sessions == ()
     registry.unregister("toy")
 
 
 def test_an_unknown_mode_is_refused(home: Path) -> None:
     with pytest.raises(InputError, match="found 'magic'"):
-        bootstrap.replay("first", mode="magic", home=home)  # type: ignore[arg-type]
+        ls.replay("first", mode="magic", home=home)  # type: ignore[arg-type]
 
 
 def test_the_time_of_training_is_beside_the_record_and_in_no_hash(home: Path) -> None:
     """A stopped and resumed run has two spans; the seals of the run do not know the file."""
     cancel = Cancel()
     with pytest.raises(Interrupted):
-        bootstrap.train(SPEC, home=home, cancel=cancel, observers=[StopAfter(cancel, 5)], tag="stopped")
-    bootstrap.resume("stopped", home=home)
+        ls.train(SPEC, home=home, cancel=cancel, observers=[StopAfter(cancel, 5)], tag="stopped")
+    ls.resume("stopped", home=home)
     folder = folder_of(home, "stopped")
     assert [(span["first"], span["stop"]) for span in folder.read("timing")["spans"]] == [(0, 5), (5, 12)]
     one, twelve = (seconds_of_training(folder, steps) for steps in (1, 12))
     assert one is not None
     assert twelve == pytest.approx(12 * one)
     assert "timing.json" not in folder.read("manifest")["files"]
-    assert bootstrap.check_run("stopped", home=home).report.ok
+    assert check_run("stopped", place(home).store).report.ok
     for spans in ({"spans": [{"first": 0, "stop": 5, "seconds": "long"}]}, {"spans": 3}, []):
         folder.write("timing", spans)  # whoever can write into a home can forge it: at worst no time is told
         assert seconds_of_training(folder, 1) is None

@@ -16,6 +16,7 @@ from lockstep.kinds.strategy.training import StrategyTraining
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.kind import PrepareContext, Prepared
 from lockstep.runs.spec import identity_body, load_spec, resolve
+from lockstep.runs.store import FolderRunStore
 
 SPACE: dict[str, Any] = {
     "pierce_depth": {"low": 0.0001, "high": 0.001},
@@ -45,11 +46,11 @@ def spec_of(**tables: Any) -> StrategySpec:
 
 def plan_from(home: Path, context: PrepareContext | None = None, **tables: Any) -> Plan:
     """The plan of a search, without the look-ahead test and the estimate."""
-    context = PrepareContext(home=home) if context is None else context
+    context = PrepareContext(blobs=FolderRunStore(home).blobs) if context is None else context
     spec = spec_of(**tables)
     code = strategy_code.from_user(spec, context)
     pinned = market_data.pin(spec, code.strategy.inputs, context)
-    return plan_of(spec, pinned, strategy=code.strategy, judge=code.judge, snapshots=context.snapshots)
+    return plan_of(spec, pinned, strategy=code.strategy, judge=code.judge, blobs=context.blobs)
 
 
 def training_from(home: Path, context: PrepareContext | None = None, **tables: Any) -> StrategyTraining:
@@ -65,7 +66,9 @@ def finished(home: Path, context: PrepareContext | None = None, **tables: Any) -
 
 
 def prepared_from(home: Path, context: PrepareContext | None = None, **tables: Any) -> Prepared:
-    return KIND.prepare(spec_of(**tables), PrepareContext(home=home) if context is None else context)
+    return KIND.prepare(
+        spec_of(**tables), PrepareContext(blobs=FolderRunStore(home).blobs) if context is None else context
+    )
 
 
 def folder_of(prepared: Prepared, path: Path) -> RunFolder:

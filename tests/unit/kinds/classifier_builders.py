@@ -15,6 +15,7 @@ from lockstep.runs.folder import RunFolder
 from lockstep.runs.kind import Kind, PrepareContext, Prepared, RunContext
 from lockstep.runs.loop import execute
 from lockstep.runs.spec import load_spec, resolve
+from lockstep.runs.store import FolderRunStore
 from lockstep.runs.training import Result, Training
 from lockstep.testing.contracts.training_kind import EVERY_STEP, fingerprint
 
@@ -22,11 +23,13 @@ from lockstep.testing.contracts.training_kind import EVERY_STEP, fingerprint
 def prepared_of(home: Path, kind: Kind = KIND, given: Any = None, base: Path | None = None, **tables: Any) -> Prepared:
     spec = resolve(kind.spec_model, load_spec({"kind": kind.name, **tables}))
     objects = {} if given is None else {classifier_data.GIVEN: given}
-    return kind.prepare(spec, PrepareContext(home=home, base=base or home, python_objects=objects))
+    return kind.prepare(
+        spec, PrepareContext(blobs=FolderRunStore(home).blobs, base=base or home, python_objects=objects)
+    )
 
 
 def training_of(prepared: Prepared, home: Path, kind: Kind = KIND) -> Training:
-    return kind.training(prepared, RunContext(executor=InProcessExecutor(), home=home))
+    return kind.training(prepared, RunContext(executor=InProcessExecutor(), blobs=FolderRunStore(home).blobs))
 
 
 def run_of(prepared: Prepared, home: Path, kind: Kind = KIND, policy: CheckpointPolicy = EVERY_STEP) -> RunFolder:

@@ -14,6 +14,7 @@ from lockstep.kinds.cnn.spec import CnnSpec
 from lockstep.market.candles import Candles
 from lockstep.runs.kind import PrepareContext, Prepared, RunContext
 from lockstep.runs.spec import load_spec, resolve
+from lockstep.runs.store import FolderRunStore
 from lockstep.runs.training import Training
 
 START = 1_600_000_000_000 - 1_600_000_000_000 % 3_600_000
@@ -67,7 +68,7 @@ def spec_of(**tables: Any) -> CnnSpec:
 
 def context_of(home: Path, candles: Candles | None = None, **objects: Any) -> PrepareContext:
     given = {"data.candles": candles_of() if candles is None else candles, **objects}
-    return PrepareContext(home=home, base=home, python_objects=given)
+    return PrepareContext(blobs=FolderRunStore(home).blobs, base=home, python_objects=given)
 
 
 def prepared_from(home: Path, candles: Candles | None = None, **tables: Any) -> Prepared:
@@ -75,4 +76,4 @@ def prepared_from(home: Path, candles: Candles | None = None, **tables: Any) -> 
 
 
 def training_of(prepared: Prepared, home: Path) -> Training:
-    return KIND.training(prepared, RunContext(executor=InProcessExecutor(), home=home))
+    return KIND.training(prepared, RunContext(executor=InProcessExecutor(), blobs=FolderRunStore(home).blobs))

@@ -13,6 +13,7 @@ from lockstep.market.load import LoadOptions, load_candles, load_with_report, re
 from lockstep.market.quality import QualityReport, quality_report
 from lockstep.market.resampling import resample
 from lockstep.market.snapshot import open_snapshot, write_snapshot
+from lockstep.storage.blobs import FolderBlobStore
 
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not here")
 
@@ -151,7 +152,7 @@ def test_bars_of_other_kinds_are_read_by_mapping() -> None:
 def test_a_large_file_comes_back_from_its_snapshot(tmp_path: object) -> None:
     from pathlib import Path
 
-    folder = Path(str(tmp_path))
+    blobs = FolderBlobStore(Path(str(tmp_path)))
     bars = load("binance-usdm/BTCUSDT-5m")
-    write_snapshot(bars, folder)
-    assert open_snapshot(folder, bars.digest) == bars
+    write_snapshot(bars, blobs)
+    assert open_snapshot(blobs, bars.digest) == bars

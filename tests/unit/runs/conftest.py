@@ -39,7 +39,7 @@ class Home:
     def train(self, base=None, checkpoint_every=0.0, identity=None, cancel=None, **values):
         kind = registry.get("toy")
         spec = resolve(kind.spec_model, load_spec({"kind": "toy", **values}))
-        prepared = kind.prepare(spec, PrepareContext(home=self.path, base=base or self.path))
+        prepared = kind.prepare(spec, PrepareContext(blobs=self.store.blobs, base=base or self.path))
         folder = self.store.create(
             spec=spec,
             data=prepared.data,
@@ -49,7 +49,7 @@ class Home:
         )
         with InProcessExecutor() as executor:
             execute(
-                kind.training(prepared, RunContext(executor=executor, home=self.path)),
+                kind.training(prepared, RunContext(executor=executor, blobs=self.store.blobs)),
                 folder,
                 fingerprint=fingerprint(folder.identity_hashes()),
                 policy=CheckpointPolicy(interval_s=checkpoint_every, max_share=1e9),

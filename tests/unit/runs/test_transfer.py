@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from lockstep.core import canonical, files
-from lockstep.core.errors import DiskError, InputError, IntegrityError, Interrupted, RefusedError
+from lockstep.core.errors import DataError, DiskError, InputError, IntegrityError, Interrupted, RefusedError
 from lockstep.core.hashing import blake3_hex
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.check import check
@@ -22,7 +22,7 @@ from lockstep.storage.documents import document_bytes
 def exported(home, tmp_path):
     (tmp_path / "offset.py").write_text("OFFSET = 1.5\n")
     folder = home.train(base=tmp_path, steps=6)
-    return export_run(folder, tmp_path / "run.zip", snapshots=home.store.snapshots)
+    return export_run(folder, tmp_path / "run.zip", blobs=home.store.blobs)
 
 
 def forged(source, target, *, change=None, add=(), index_change=None, drop=()):
@@ -57,7 +57,10 @@ def test_a_run_exported_and_imported_verifies_equal_in_the_other_home(exported, 
     assert folder.status() is RunStatus.COMPLETE
     assert (folder.sources / "offset.py").read_text() == "OFFSET = 1.5\n"
     report = verify(
-        folder.path, home=other_home.path, executor=ExecutorChoice("lockstep.clusters.in_process:InProcessExecutor")
+        folder.path,
+        home=other_home.path,
+        blobs=other_home.store.blobs,
+        executor=ExecutorChoice("lockstep.clusters.in_process:InProcessExecutor"),
     )
     assert report.equal
 
@@ -69,7 +72,7 @@ def test_the_copy_is_the_run_byte_for_byte(home, exported, other_home, snapshot_
 
 
 def test_the_same_run_gives_the_same_bytes(home, exported, tmp_path):
-    second = export_run(home.store.find("last"), tmp_path / "again.zip", snapshots=home.store.snapshots)
+    second = export_run(home.store.find("last"), tmp_path / "again.zip", blobs=home.store.blobs)
     assert second.path.read_bytes() == exported.path.read_bytes()
 
 
@@ -83,14 +86,14 @@ def test_an_interrupted_run_can_be_taken_elsewhere_and_resumed(home, other_home,
     cancel.request("a test")
     with pytest.raises(Interrupted):
         home.train(steps=5, cancel=cancel)
-    export_run(home.store.find("last"), tmp_path / "run.zip", snapshots=home.store.snapshots)
+    export_run(home.store.find("last"), tmp_path / "run.zip", blobs=home.store.blobs)
     taken = import_run(tmp_path / "run.zip", other_home.store)
     assert RunFolder(taken.path).status() is RunStatus.INTERRUPTED
 
 
 def test_nothing_is_overwritten(home, exported, other_home):
     with pytest.raises(RefusedError, match="something is there already, and nothing is overwritten"):
-        export_run(home.store.find("last"), exported.path, snapshots=home.store.snapshots)
+        export_run(home.store.find("last"), exported.path, blobs=home.store.blobs)
     import_run(exported.path, other_home.store)
     with pytest.raises(RefusedError, match="this run is there already, and nothing is overwritten"):
         import_run(exported.path, other_home.store)
@@ -100,15 +103,15 @@ def test_a_damaged_run_is_not_exported(home, tmp_path):
     folder = home.train(steps=3)
     folder.journal.write_bytes(folder.journal.read_bytes()[:-20])
     with pytest.raises(IntegrityError):
-        export_run(folder, tmp_path / "run.zip", snapshots=home.store.snapshots)
+        export_run(folder, tmp_path / "run.zip", blobs=home.store.blobs)
     assert not (tmp_path / "run.zip").exists()
 
 
 def test_a_run_without_its_data_is_not_exported(home, tmp_path):
     folder = home.train(steps=3)
-    next(home.store.snapshots.iterdir()).unlink()
-    with pytest.raises(DiskError, match="the run's data is not there"):
-        export_run(folder, tmp_path / "run.zip", snapshots=home.store.snapshots)
+    next(home.store.blobs.folder.iterdir()).unlink()
+    with pytest.raises(DataError, match=r"snapshots/[0-9a-f]{64}\.\*: there is no such snapshot"):
+        export_run(folder, tmp_path / "run.zip", blobs=home.store.blobs)
 
 
 def test_a_full_disk_leaves_no_half_export(home, tmp_path, monkeypatch):
@@ -121,7 +124,7 @@ def test_a_full_disk_leaves_no_half_export(home, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(files, "fs", Full())
         with pytest.raises(DiskError, match="The disk is full"):
-            export_run(folder, tmp_path / "run.zip", snapshots=home.store.snapshots)
+            export_run(folder, tmp_path / "run.zip", blobs=home.store.blobs)
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
@@ -158,7 +161,7 @@ def test_every_changed_byte_is_found_or_harmless(exported, other_home, tmp_path)
         else:
             assert check(taken.path).ok
             other_home.store.remove(taken.run_id)
-            for path in other_home.store.snapshots.iterdir():
+            for path in other_home.store.blobs.folder.iterdir():
                 path.unlink()
     assert refused > 0.8 * len(positions)
 
@@ -224,7 +227,7 @@ def test_what_check_does_not_look_at_is_not_let_in(exported, other_home, tmp_pat
 def test_what_a_killed_process_of_the_same_id_left_is_not_appended_to(home, exported, other_home, tmp_path):
     """In a container every process may have the same id."""
     files.temporary_path(tmp_path / "again.zip").write_bytes(b"half an export")
-    again = export_run(home.store.find("last"), tmp_path / "again.zip", snapshots=home.store.snapshots)
+    again = export_run(home.store.find("last"), tmp_path / "again.zip", blobs=home.store.blobs)
     assert again.path.read_bytes() == exported.path.read_bytes()
     left = other_home.store.runs / f".new-{exported.run_id}-{os.getpid()}" / "run"
     left.mkdir(parents=True)
@@ -318,7 +321,7 @@ def test_an_export_without_its_data_is_refused(exported, other_home, tmp_path):
 
 def test_data_that_is_there_already_is_kept(exported, home, other_home):
     other_home.train(steps=1)
-    (there,) = other_home.store.snapshots.iterdir()
+    (there,) = other_home.store.blobs.folder.iterdir()
     before = there.stat().st_ino
     import_run(exported.path, other_home.store)
     assert there.stat().st_ino == before

@@ -32,7 +32,8 @@ ONE = ExecutorChoice("lockstep.clusters.in_process:InProcessExecutor")
 
 
 def again(home, folder, **options):
-    return verify(folder.path, home=home.path, executor=options.pop("executor", ONE), **options)
+    executor = options.pop("executor", ONE)
+    return verify(folder.path, home=home.path, blobs=home.store.blobs, executor=executor, **options)
 
 
 def test_a_run_computed_again_in_a_fresh_process_is_equal_and_untouched(home, snapshot_of):
@@ -171,9 +172,9 @@ def test_an_interrupted_run_is_not_verified(home):
 
 def test_missing_data_is_named(home):
     folder = home.train(steps=3)
-    for path in home.store.snapshots.iterdir():
+    for path in home.store.blobs.folder.iterdir():
         path.unlink()
-    with pytest.raises(DataError, match="is not in this home"):
+    with pytest.raises(DataError, match="there is no such snapshot"):
         again(home, folder)
 
 

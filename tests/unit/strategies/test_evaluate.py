@@ -17,6 +17,7 @@ from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import simulate
 from lockstep.market.sample import sample_candles
+from lockstep.storage.blobs import FolderBlobStore
 from lockstep.strategies import evaluate
 from lockstep.strategies.base import Strategy
 from lockstep.strategies.batches import concatenate, empty_batch, limited, signals_of
@@ -346,7 +347,7 @@ def test_worker_processes_give_the_same_rows(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_strategy_from_a_file_travels_as_its_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     example = Path(__file__).parents[3] / "examples" / "my_strategy.py"
     source = read_source(f"{example}:TrendBreakout")
-    task = sweep_task(f"{example}:TrendBreakout", CANDLES, snapshots=tmp_path, costs=COSTS)
+    task = sweep_task(f"{example}:TrendBreakout", CANDLES, blobs=FolderBlobStore(tmp_path), costs=COSTS)
     sent = cloudpickle.dumps(task)
     # A worker has never seen the module.
     monkeypatch.delitem(sys.modules, f"lockstep_user_{source.digest[:24]}")
@@ -358,7 +359,7 @@ def test_a_strategy_from_a_file_travels_as_its_text(tmp_path: Path, monkeypatch:
 
 def test_the_key_of_a_task_names_all_that_its_results_depend_on(tmp_path: Path) -> None:
     keys = {
-        sweep_task(strategy, candles, snapshots=tmp_path, costs=costs, execution=execution).key
+        sweep_task(strategy, candles, blobs=FolderBlobStore(tmp_path), costs=costs, execution=execution).key
         for strategy, candles, costs, execution in (
             ("liquidity_sweep", CANDLES, None, None),
             (Crossing, CANDLES, None, None),
@@ -383,10 +384,10 @@ def test_two_strategies_never_share_a_key(tmp_path: Path) -> None:
     rule = "    parameters = {'x': (1, 3)}\n    def signals(self, view, params):\n        return None\n"
     file.write_text(f"import lockstep as ls\nclass A(ls.Strategy):\n{rule}class B(ls.Strategy):\n{rule}")
     references = [f"{file}:A", f"{file}:B", defined(1), defined(2), Crossing()]
-    keys = [sweep_task(reference, CANDLES, snapshots=tmp_path).key for reference in references]
+    keys = [sweep_task(reference, CANDLES, blobs=FolderBlobStore(tmp_path)).key for reference in references]
     assert len(set(keys)) == 5
-    assert sweep_task(references[-1], CANDLES, snapshots=tmp_path).key == keys[-1]
-    assert sweep_task(references[0], CANDLES, snapshots=tmp_path).key == keys[0]
+    assert sweep_task(references[-1], CANDLES, blobs=FolderBlobStore(tmp_path)).key == keys[-1]
+    assert sweep_task(references[0], CANDLES, blobs=FolderBlobStore(tmp_path)).key == keys[0]
 
 
 def test_batches_join_and_keep_what_only_some_of_them_have() -> None:

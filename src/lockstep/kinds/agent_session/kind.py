@@ -14,14 +14,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import numpy as np
 from pydantic import Field
 
-from lockstep.core import files
-from lockstep.core.errors import DataError, InputError, IntegrityError, RefusedError
+from lockstep.core.errors import InputError, RefusedError
 from lockstep.core.hashing import blake3_hex
 from lockstep.core.libraries import require
 from lockstep.kinds.shared import retraining_agents
@@ -44,6 +42,7 @@ if TYPE_CHECKING:
     from lockstep.rl.training import Buffer
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.training import State, Training
+    from lockstep.storage.blobs import BlobStore
 
 AGENT: Final = "session.agent"
 BUFFER: Final = "session.buffer"
@@ -103,7 +102,7 @@ class AgentSessionKind:
             )
         description = dict(agent.describe())
         state = {"agent": agent.get_state(), "buffer": buffer.get_state(), "description": description}
-        digest = _write(state, context.snapshots)
+        digest = _write(state, context.blobs)
         wanted = wanted.model_copy(update={"agent": description, "buffer": _table(buffer)})
         start = _Start(agent=agent, buffer=buffer, state=state)
         body = {"digest": digest, "experiences": len(buffer), "snapshots": [digest], "agent_source": _source(agent)}
@@ -123,7 +122,7 @@ class AgentSessionKind:
                 f"run {folder.path.name} trained an agent of the user's, {wanted.agent.get('algorithm')!r}, whose code "
                 "is not part of a run. Its gradients replay without it: lockstep replay RUN --gradients."
             )
-        state = start_of(folder, context.home)
+        state = start_of(folder, context.blobs)
         try:
             agent = rebuild(wanted.agent, seeds=SeedTree(wanted.seed))
         except (KeyError, TypeError) as error:
@@ -146,7 +145,7 @@ class AgentSessionKind:
         spec, start = cast("AgentSessionSpec", prepared.spec), cast("_Start", prepared.payload)
         if _begins_alike(start.state["description"], spec.agent):
             start.agent.set_state(start.state["agent"])
-        recorded = recorded_experiences(spec.session, context.home)
+        recorded = recorded_experiences(spec.session, context.blobs)
         if recorded is None:
             start.buffer.set_state(start.state["buffer"])
             ids: NDArray[Any] = start.state["buffer"]["store"]["ids"]
@@ -176,10 +175,10 @@ class AgentSessionKind:
         shape = start.state["buffer"]["store"]["state_shape"]
         start.agent.act(np.zeros((1, *shape), np.float32))
 
-    def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, home: Path) -> str:
+    def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore) -> str:
         """See `session_replay.PinsSamples`."""
-        state = start_of(record.folder, home)
-        return retraining_agents.pin(record, steps, home, retraining_agents.of_state(state["buffer"]["store"]))
+        state = start_of(record.folder, blobs)
+        return retraining_agents.pin(record, steps, blobs, retraining_agents.of_state(state["buffer"]["store"]))
 
     def replay_base(self, old: Mapping[str, Any], wanted: Mapping[str, Any]) -> Mapping[str, Any]:
         """Another algorithm begins with its own defaults, but for what all of them have."""
@@ -269,25 +268,16 @@ def _source(agent: Agent) -> str | None:
         return None
 
 
-def _write(state: State, snapshots: Path) -> str:
+def _write(state: State, blobs: BlobStore) -> str:
     """Store a start state, in the form of a checkpoint before the first step, under its digest."""
     data = Checkpoint(steps=0, journal_hash="", journal_length=0, segments={}, state=state).encode()
-    digest = blake3_hex(data)
-    files.make_folder(snapshots)
-    files.write_atomic(snapshots / f"{digest}{_SUFFIX}", data)
-    return digest
+    return blobs.put(data, _SUFFIX)
 
 
-def start_of(folder: RunFolder, home: Path) -> State:
+def start_of(folder: RunFolder, blobs: BlobStore) -> State:
     """What a session began with: the states of agent and buffer, observations included, and the agent's description.
 
-    Raises DataError when the snapshot is not in `home`, IntegrityError when it is damaged.
+    Raises DataError when the snapshot is not in `blobs`, IntegrityError when it is damaged.
     """
     digest = folder.read("data")["digest"]
-    path = home / "snapshots" / f"{digest}{_SUFFIX}"
-    if not path.is_file():
-        raise DataError(f"{path}: the start of the session is not there. Import the run again, or copy the file here.")
-    data = files.read_bytes(path)
-    if blake3_hex(data) != digest:
-        raise IntegrityError(f"{path}: not the bytes its name says. It is not used; restore it from a copy.")
-    return Checkpoint.decode(data, path).state
+    return Checkpoint.decode(blobs.get(digest, _SUFFIX), blobs.path(digest, _SUFFIX)).state

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -16,18 +16,21 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from lockstep.core import files
-from lockstep.core.errors import DataError, DiskError, IntegrityError, NotComparableError
+from lockstep.core.errors import DataError, NotComparableError
 from lockstep.learning.supervised.data import Samples, pattern_images, pattern_samples, samples_of
+from lockstep.storage.blobs import array_bytes, damaged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lockstep.kinds.classifier.spec import SamplesTable
     from lockstep.runs.kind import PrepareContext
+    from lockstep.storage.blobs import BlobStore
 
 GIVEN: Final = "data.samples"
 """Key of samples in `PrepareContext.python_objects`: whatever `samples_of` takes."""
 LABELS: Final = "labels"
+SUFFIX: Final = ".safetensors"
 _INPUT: Final = "input."
 _GENERATORS: Final = {"windows": pattern_samples, "images": pattern_images}
 
@@ -73,18 +76,20 @@ def pin(table: SamplesTable, context: PrepareContext, *, form: Form, seed: int) 
             'data.source = "python" stands for samples that were given in Python: give them again, or name a file with '
             'source = "file"'
         )
-    write_snapshot(samples, context.snapshots)
+    _store(samples, context.blobs)
     return PinnedSamples(samples=samples, made=None, origin=origin)
 
 
-def restore(body: Mapping[str, Any], snapshots: Path) -> PinnedSamples:
+def restore(body: Mapping[str, Any], blobs: BlobStore) -> PinnedSamples:
     """The same samples again from data.json alone.
 
     Raises NotComparableError when this version's generator makes others, DataError, IntegrityError, DiskError.
     """
     made = body["made"]
     if made is None:
-        return PinnedSamples(samples=_open_snapshot(body, snapshots), made=None)
+        path = blobs.path(body["digest"], SUFFIX)
+        stored = _stored(files.read_bytes(path), path, body["digest"], body["inputs"], body["classes"])
+        return PinnedSamples(samples=stored, made=None)
     samples = _GENERATORS[made["form"]](made["samples_per_class"], made["seed"])
     if samples.digest != body["digest"]:
         raise NotComparableError(
@@ -128,38 +133,25 @@ def _arrays(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
     raise DataError(f"{path}: a file of samples is .npz or .safetensors; found {path.suffix or 'no suffix'}")
 
 
-def snapshot_path(folder: Path, digest: str) -> Path:
-    """Where the samples of that digest lie in `folder`."""
-    return folder / f"{digest}.safetensors"
+def _store(samples: Samples, blobs: BlobStore) -> None:
+    """Keep samples under their digest, which says more than the arrays: class names too. Raises DiskError."""
+
+    def check(path: Path) -> None:
+        _stored(files.read_bytes(path), path, samples.digest, samples.inputs, samples.classes)
+
+    arrays = {f"{_INPUT}{name}": array for name, array in samples.inputs.items()}
+    blobs.put_named(samples.digest, SUFFIX, lambda: array_bytes({**arrays, LABELS: samples.labels}), check)
 
 
-def write_snapshot(samples: Samples, folder: Path) -> Path:
-    """Store samples under their digest; returns the file's path. Raises DiskError."""
-    from safetensors.numpy import save
-
-    path = snapshot_path(folder, samples.digest)
-    arrays = {f"{_INPUT}{name}": np.ascontiguousarray(array) for name, array in samples.inputs.items()}
-    files.make_folder(folder)
-    files.write_atomic(path, save({**arrays, LABELS: samples.labels}))
-    return path
-
-
-def _open_snapshot(body: Mapping[str, Any], folder: Path) -> Samples:
-    path = snapshot_path(folder, body["digest"])
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such snapshot. Import the run again, or copy the file here.")
-    cure = "It is not used; restore it from a copy."
+def _stored(data: bytes, path: Path, digest: str, inputs: Iterable[str], classes: Sequence[str]) -> Samples:
+    """The samples of a snapshot's bytes. Raises IntegrityError when they are not those of `digest`."""
     try:
-        arrays = _arrays(files.read_bytes(path), path)
+        arrays = _arrays(data, path)
         samples = Samples(
-            inputs={name: arrays[f"{_INPUT}{name}"] for name in body["inputs"]},
-            labels=arrays[LABELS],
-            classes=tuple(body["classes"]),
+            inputs={name: arrays[f"{_INPUT}{name}"] for name in inputs}, labels=arrays[LABELS], classes=tuple(classes)
         )
-    except DiskError:
-        raise
     except (DataError, KeyError) as error:
-        raise IntegrityError(f"{path}: the file is no snapshot of samples ({error}). {cure}") from error
-    if samples.digest != body["digest"]:
-        raise IntegrityError(f"{path}: the samples have digest {samples.digest}, not the file's name. {cure}")
+        raise damaged(str(path), f"the file is no snapshot of samples ({error})") from error
+    if samples.digest != digest:
+        raise damaged(str(path), f"the samples have digest {samples.digest}, not the file's name")
     return samples

@@ -59,7 +59,7 @@ class KerasClassifierKind:
         from lockstep.learning.supervised.keras_learner import numerics_entries
 
         wanted = cast("KerasClassifierSpec", spec)
-        pinned = classifier_data.restore(folder.read("data"), context.snapshots)
+        pinned = classifier_data.restore(folder.read("data"), context.blobs)
         return prepared_of(wanted, pinned, Plan(parts=parts_of_spec(pinned.samples, wanted)), numerics_entries())
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:

@@ -90,7 +90,7 @@ class ClassifierKind:
         wanted = cast("ClassifierSpec", spec)
         code = network_code.from_run(wanted.network, folder, context, NETWORKS)
         wanted = wanted.model_copy(update={"network": wanted.network.model_copy(update={"name": code.name})})
-        return self._prepared(wanted, classifier_data.restore(folder.read("data"), context.snapshots), code, context)
+        return self._prepared(wanted, classifier_data.restore(folder.read("data"), context.blobs), code, context)
 
     def _prepared(
         self, spec: ClassifierSpec, pinned: PinnedSamples, code: NetworkCode, context: PrepareContext
@@ -98,7 +98,7 @@ class ClassifierKind:
         from lockstep.learning.gradients.determinism import numerics_entries
 
         numerics = {**numerics_entries(spec.device), **spec.recording.settings().numerics()}
-        order = recorded_order(spec.session, context.home)
+        order = recorded_order(spec.session, context.blobs)
         payload = Plan(parts=parts_of_spec(pinned.samples, spec), network=code, order=order)
         body = code.pinned(pinned.body())
         if spec.session.batches is not None:

@@ -115,7 +115,7 @@ class CnnKind:
         _require_libraries()
         wanted = cast("CnnSpec", spec)
         network = network_code.from_run(wanted.network, folder, context, NETWORKS)
-        pinned = market_data.restore(folder.read("data"), context.snapshots)
+        pinned = market_data.restore(folder.read("data"), context.blobs)
         return _prepared(_plan(wanted, pinned, network))
 
     def try_network(self, prepared: Prepared) -> None:
@@ -189,7 +189,7 @@ def _training(plan: CnnPlan, context: RunContext | PrepareContext) -> GradientTr
 
     spec, seeds = plan.spec, plan.seeds
     table, losses = spec.training, spec.training.loss_weights
-    epochs, recorded = plan.epochs(), recorded_order(spec.session, context.home)
+    epochs, recorded = plan.epochs(), recorded_order(spec.session, context.blobs)
     task = MarketPatternTask(
         plan.module,
         epochs if recorded is None else recorded,
@@ -246,7 +246,7 @@ def _size(plan: CnnPlan, context: PrepareContext) -> SessionEstimate:
     """Disk and memory by calculation, on the meta device where the network can be made there."""
     from lockstep.learning.gradients.estimate import estimate_of
 
-    table, recorded = plan.spec.training, recorded_order(plan.spec.session, context.home)
+    table, recorded = plan.spec.training, recorded_order(plan.spec.session, context.blobs)
     return estimate_of(
         plan.network.for_estimate(plan.sizes, plan.seeds.child("init")),
         table.settings(),

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from lockstep.core import files
-from lockstep.core.errors import DataError, IntegrityError
+from lockstep.core.errors import DataError
 from lockstep.core.hashing import digest_columns
 from lockstep.episodes.book import EpisodeBook
 from lockstep.episodes.outcomes import Action
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lockstep.kinds.cnn_episodes.spec import EpisodesTable
+    from lockstep.storage.blobs import BlobStore
 
 SUFFIX: Final = ".episodes"
 CLASSES: Final = 3
@@ -89,7 +88,7 @@ class PinnedEpisodes:
         }
 
 
-def pin(table: EpisodesTable, book: EpisodeBook, snapshots: Path, origin: Mapping[str, Any]) -> PinnedEpisodes:
+def pin(table: EpisodesTable, book: EpisodeBook, blobs: BlobStore, origin: Mapping[str, Any]) -> PinnedEpisodes:
     """Choose the episodes (R9.19), read their packages, store what they teach.
 
     Raises DataError when nothing is left to learn from, IntegrityError for a damaged package, DiskError.
@@ -125,7 +124,7 @@ def pin(table: EpisodesTable, book: EpisodeBook, snapshots: Path, origin: Mappin
     }
     arrays = {name: np.ascontiguousarray(found[name], dtype) for name, dtype in _DTYPES.items()}
     pinned = PinnedEpisodes(arrays=arrays, available=available, origin=origin)
-    _write(pinned, snapshots)
+    blobs.put_arrays(arrays, SUFFIX)
     return pinned
 
 
@@ -178,26 +177,6 @@ def _returns(book: EpisodeBook, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     return moved
 
 
-def _write(pinned: PinnedEpisodes, snapshots: Path) -> None:
-    from safetensors.numpy import save
-
-    files.make_folder(snapshots)
-    files.write_atomic(snapshots / f"{pinned.digest}{SUFFIX}", save(dict(pinned.arrays)))
-
-
-def restore(body: Mapping[str, Any], snapshots: Path) -> PinnedEpisodes:
+def restore(body: Mapping[str, Any], blobs: BlobStore) -> PinnedEpisodes:
     """The same from data.json and the snapshot. Raises DataError when it is missing, IntegrityError for damage."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    path = snapshots / f"{body['digest']}{SUFFIX}"
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such snapshot. Import the run again, or copy the file here.")
-    try:
-        arrays = load(files.read_bytes(path))
-        pinned = PinnedEpisodes(arrays={name: arrays[name] for name in _DTYPES}, available=body["available"])
-    except (SafetensorError, KeyError) as error:
-        raise IntegrityError(f"{path}: no snapshot of episodes ({error}). Restore it from a copy.") from error
-    if pinned.digest != body["digest"]:
-        raise IntegrityError(f"{path}: its episodes have digest {pinned.digest}, not the file's name. Restore it.")
-    return pinned
+    return PinnedEpisodes(arrays=blobs.get_arrays(body["digest"], SUFFIX, tuple(_DTYPES)), available=body["available"])

@@ -59,7 +59,7 @@ class EpisodesKind:
 
         wanted = cast("EpisodesSpec", spec)
         book, origin = _book(wanted, context)
-        pinned = episodes_data.pin(wanted.episodes, book, context.snapshots, origin)
+        pinned = episodes_data.pin(wanted.episodes, book, context.blobs, origin)
         if wanted.scaling.mean and len(wanted.scaling.mean) != pinned.features:
             raise InputError(
                 f"scaling.mean has one number for each of {pinned.features} features; found {len(wanted.scaling.mean)}."
@@ -77,7 +77,7 @@ class EpisodesKind:
         """The same from a run's folder and the snapshots of its home."""
         _require_torch()
         wanted = cast("EpisodesSpec", spec)
-        pinned = episodes_data.restore(folder.read("data"), context.snapshots)
+        pinned = episodes_data.restore(folder.read("data"), context.blobs)
         network = network_code.from_run(wanted.network, folder, context, NETWORKS)
         wanted = wanted.model_copy(update={"network": wanted.network.model_copy(update={"name": network.name})})
         return _prepared(wanted, pinned, network)
@@ -95,7 +95,7 @@ class EpisodesKind:
 
         payload = cast("_Payload", prepared.payload)
         spec = cast("EpisodesSpec", prepared.spec)
-        return training_of(spec, payload.pinned, payload.network, context.home)
+        return training_of(spec, payload.pinned, payload.network, context.blobs)
 
 
 KIND: Final[Kind] = EpisodesKind()
@@ -112,10 +112,13 @@ def _book(spec: EpisodesSpec, context: PrepareContext) -> tuple[EpisodeBook, dic
             'data.source = "python" stands for a book that was given in Python: give it again, or name its folder with '
             "data.path."
         )
-    path = context.home / BOOK_FOLDER
     if spec.data.path is not None:
         path = Path(spec.data.path).expanduser()
         path = path if path.is_absolute() else context.base / path
+    elif context.home is not None:
+        path = context.home / BOOK_FOLDER
+    else:
+        raise DataError("without a home there is no book of episodes of its own: name the folder of one, data.path.")
     return EpisodeBook.open(path), {"source": "folder", "path": str(path)}
 
 

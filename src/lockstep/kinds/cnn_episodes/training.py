@@ -24,11 +24,10 @@ from lockstep.runs.kind import Estimate
 from lockstep.runs.seeds import SeedTree
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lockstep.kinds.cnn_episodes.spec import EpisodesSpec, EpisodesTrainingTable
     from lockstep.kinds.shared.network_code import NetworkCode
     from lockstep.runs.kind import PrepareContext
+    from lockstep.storage.blobs import BlobStore
 
 
 class EpisodeTask(PatternTask):
@@ -91,7 +90,7 @@ def told(
 ) -> tuple[Estimate, tuple[str, ...]]:
     """Steps, time, disk and memory, and that in words; the network is tried, unless it is large and only an estimate
     is wanted. Raises NetworkError."""
-    table, recorded = spec.training, recorded_order(spec.session, context.home)
+    table, recorded = spec.training, recorded_order(spec.session, context.blobs)
     size = estimate_of(
         code.for_estimate(sizes_of(pinned), SeedTree(spec.seed).child("init")),
         table.settings(),
@@ -104,13 +103,13 @@ def told(
         found, notes = rehearsal.counted_only(), (*notes, rehearsal.UNTIMED)
     else:
         check_network(code, pinned, spec)
-        training = training_of(spec, pinned, code, context.home)
+        training = training_of(spec, pinned, code, context.blobs)
         found = rehearsal.rehearse(training.steps, state_bytes=size.state_bytes)
     seconds = None if found.step_seconds is None else found.step_seconds * size.last_step
     return size.as_run_estimate(seconds=seconds, held_bytes=found.held_bytes), notes
 
 
-def training_of(spec: EpisodesSpec, pinned: PinnedEpisodes, code: NetworkCode, home: Path) -> GradientTraining:
+def training_of(spec: EpisodesSpec, pinned: PinnedEpisodes, code: NetworkCode, blobs: BlobStore) -> GradientTraining:
     """The training at its start. Weights, order and noise come from streams of their own."""
     seeds, table, arrays = SeedTree(spec.seed), spec.training, pinned.arrays
     mean, deviation = np.array(spec.scaling.mean), np.array(spec.scaling.deviation)
@@ -122,7 +121,7 @@ def training_of(spec: EpisodesSpec, pinned: PinnedEpisodes, code: NetworkCode, h
         scores=arrays["scores"],
         profitable=arrays["profitable"],
     )
-    order: Order | None = recorded_order(spec.session, home)
+    order: Order | None = recorded_order(spec.session, blobs)
     if order is None:
         order = Epochs(
             samples=len(samples), batch_size=table.batch_size, epochs=table.epochs, seeds=seeds.child("order")

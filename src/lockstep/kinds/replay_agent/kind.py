@@ -23,7 +23,6 @@ from lockstep.runs.kind import Estimate, Kind, PrepareContext, Prepared, RunCont
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from torch import nn
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.spec import RunSpec
     from lockstep.runs.training import Training
+    from lockstep.storage.blobs import BlobStore
 
 _LINE_BYTES: Final = 400
 """Of the journal, beside what every gradient training writes."""
@@ -82,13 +82,13 @@ class ReplayAgentKind:
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
         """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
         _require_torch()
-        pinned = market_data.restore(folder.read("data"), context.snapshots)
+        pinned = market_data.restore(folder.read("data"), context.blobs)
         return _prepared(_plan(cast("ReplayAgentSpec", spec), pinned))
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The training, at its start."""
         plan = cast("Plan", prepared.payload)
-        return _training(plan, recorded_experiences(plan.spec.session, context.home))
+        return _training(plan, recorded_experiences(plan.spec.session, context.blobs))
 
     def try_network(self, prepared: Prepared) -> None:
         """Make the agent and let it act once."""
@@ -96,9 +96,9 @@ class ReplayAgentKind:
         environment = plan.training_environment()
         plan.agent().act(environment.reset()[None])
 
-    def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, home: Path) -> str:
+    def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore) -> str:
         """See `session_replay.PinsSamples`; a replay may be replayed."""
-        return retraining_agents.pin(record, steps, home, recorded_experiences(session_of(record.folder), home))
+        return retraining_agents.pin(record, steps, blobs, recorded_experiences(session_of(record.folder), blobs))
 
     def replay_base(self, old: Mapping[str, Any], wanted: Mapping[str, Any]) -> Mapping[str, Any]:
         """Another algorithm begins with its own defaults."""

@@ -20,11 +20,12 @@ from lockstep.market.cleaning import DataCleaner, DataFilterConfig, FewCandlesWa
 from lockstep.market.load import LoadOptions, load_with_report
 from lockstep.market.quality import quality_report
 from lockstep.market.sample import SYMBOL, TIMEFRAME, sample_candles
-from lockstep.market.snapshot import open_snapshot, snapshot_path, write_snapshot
+from lockstep.market.snapshot import SUFFIX, open_snapshot, write_snapshot
 from lockstep.strategies.inputs import EventSeries, Input, OwnCandles
 
 if TYPE_CHECKING:
     from lockstep.runs.kind import PrepareContext
+    from lockstep.storage.blobs import BlobStore
 
 GIVEN = "data.candles"
 """Key of candles in `PrepareContext.python_objects`."""
@@ -95,23 +96,23 @@ def pin(spec: OnCandles, declared: Mapping[str, Input], context: PrepareContext)
             f"{', '.join(declared) or 'none'}"
         )
     for series in (candles, *inputs.values()):
-        write_snapshot(series, context.snapshots)
+        write_snapshot(series, context.blobs)
     return Pinned(candles=candles, inputs=inputs, origin=origin, notes=tuple(notes))
 
 
-def restore(body: Mapping[str, Any], snapshots: Path) -> Pinned:
+def restore(body: Mapping[str, Any], blobs: BlobStore) -> Pinned:
     """The same candles from their snapshots alone. Raises DataError, IntegrityError, DiskError."""
-    candles = _open(snapshots, body["digest"], body["timeframe_ms"])
+    candles = _open(blobs, body["digest"], body["timeframe_ms"])
     candles = _labelled(candles, body["symbol"], body["exchange"])
-    inputs = {name: _open(snapshots, entry["digest"], entry["timeframe_ms"]) for name, entry in body["inputs"].items()}
+    inputs = {name: _open(blobs, entry["digest"], entry["timeframe_ms"]) for name, entry in body["inputs"].items()}
     return Pinned(candles=candles, inputs=inputs)
 
 
-def _open(snapshots: Path, digest: str, timeframe_ms: int) -> Candles:
-    candles = open_snapshot(snapshots, digest)
+def _open(blobs: BlobStore, digest: str, timeframe_ms: int) -> Candles:
+    candles = open_snapshot(blobs, digest)
     if candles.timeframe_ms != timeframe_ms:
         raise DataError(
-            f"{snapshot_path(snapshots, digest)}: holds bars of {candles.timeframe}, but the run was made with bars of "
+            f"{blobs.place(digest, SUFFIX)}: holds bars of {candles.timeframe}, but the run was made with bars of "
             f"{format_timeframe(timeframe_ms)}. Restore the snapshot from a copy"
         )
     return candles

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from lockstep.core import files
-from lockstep.core.errors import DataError, IntegrityError, LockstepError, NetworkError, UnknownNameError
+from lockstep.core.errors import LockstepError, NetworkError, UnknownNameError
 from lockstep.core.hashing import digest_columns
 from lockstep.kinds.shared import user_sources
 from lockstep.kinds.shared.gradient_spec import json_parameters
@@ -26,8 +25,6 @@ from lockstep.runs.seeds import SeedTree
 from lockstep.runs.user_modules import NETWORK, USER_FAILURES, Source, line_of, load_module
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
     from torch import nn
 
@@ -43,6 +40,9 @@ INITIAL: Final = "initial_weights"
 """Key in data.json of the digest of the weights that an instance brought."""
 FROZEN: Final = "frozen"
 """Key in data.json of the names of its parameters that do not require gradients; older runs do not have it."""
+
+_SUFFIX: Final = ".safetensors"
+"""Of the snapshot of those weights."""
 
 BuiltIn = Mapping[str, str]
 """Networks that come with Lockstep: name -> "module:Class"."""
@@ -215,7 +215,7 @@ def from_user(table: NetworkTable, context: PrepareContext, built_in: BuiltIn) -
                 "with .float() first"
             ) from error
         frozen = tuple(name for name, value in module.named_parameters() if not value.requires_grad)
-        _write_initial(initial, context.snapshots)
+        context.blobs.put_arrays(initial, _SUFFIX)
     own = {path: name for name, path in built_in.items()}.get(f"{kind.__module__}:{kind.__qualname__}")
     if own is not None:
         return _built_in(own, table, built_in, initial, frozen)
@@ -232,7 +232,7 @@ def from_run(table: NetworkTable, folder: RunFolder, context: PrepareContext, bu
     source = user_sources.from_run(table.name, folder, NETWORK)
     body = folder.read("data")
     digest = body.get(INITIAL)
-    initial = None if digest is None else _read_initial(digest, context.snapshots)
+    initial = None if digest is None else context.blobs.get_arrays(digest, _SUFFIX)
     frozen = tuple(body[FROZEN]) if FROZEN in body else None
     if source is None:
         return _built_in(table.name, table, built_in, initial, frozen)
@@ -316,31 +316,3 @@ def _load(module: nn.Module, arrays: Mapping[str, NDArray[Any]], name: str) -> N
                 f"{arrays[key].dtype}, and would be rounded. Give the instance in the type that its class makes"
             )
     module.load_state_dict({key: torch.from_numpy(array.copy()) for key, array in arrays.items()})
-
-
-def _snapshot(snapshots: Path, digest: str) -> Path:
-    return snapshots / f"{digest}.safetensors"
-
-
-def _write_initial(arrays: Mapping[str, NDArray[Any]], snapshots: Path) -> None:
-    from safetensors.numpy import save
-
-    path = _snapshot(snapshots, digest_columns(arrays))
-    files.make_folder(path.parent)
-    files.write_atomic(path, save(dict(arrays)))
-
-
-def _read_initial(digest: str, snapshots: Path) -> dict[str, NDArray[Any]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    path = _snapshot(snapshots, digest)
-    if not path.is_file():
-        raise DataError(f"{path}: the weights that the run began with are not in this home. Import or copy them")
-    try:
-        arrays = dict(sorted(load(files.read_bytes(path)).items()))
-    except SafetensorError as error:
-        raise IntegrityError(f"{path}: no file of weights ({error}). Restore it from a copy") from error
-    if digest_columns(arrays) != digest:
-        raise IntegrityError(f"{path}: not the weights that the run began with. Restore the file from a copy")
-    return arrays

@@ -5,7 +5,7 @@ A kind that learns by gradients from samples with numbers takes part with a meth
     session: SessionTable = SessionTable()                        in its spec model
     sample_keys: Final = ("data", "windows", ...)                 in the kind: what decides which samples there are
     def try_network(self, prepared): ...                          in the kind: what fails, fails before the run is made
-    order = recorded_order(spec.session, home) or Epochs(...)     where the training is made
+    order = recorded_order(spec.session, blobs) or Epochs(...)     where the training is made
 
 and adds `spec.session.metadata()` to what `GradientTraining` says of the session. `lockstep replay RUN --session`
 writes the batches as a snapshot and names it in the spec, so the new run resumes, verifies and travels without the
@@ -16,24 +16,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import Field
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
-from lockstep.core import files
-from lockstep.core.errors import DataError, IntegrityError
-from lockstep.core.hashing import blake3_hex
+from lockstep.core.errors import DataError
 from lockstep.runs.spec import SpecModel
+from lockstep.storage.blobs import array_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lockstep.learning.gradients.record import SessionRecord
     from lockstep.runs.kind import Prepared
+    from lockstep.storage.blobs import BlobStore
 
 SUFFIX: Final = ".batches"
 BATCH_KEYS: Final = ("training.epochs", "training.batch_size")
@@ -73,7 +72,7 @@ class ReplaysSessions(Protocol):
 class PinsSamples(Protocol):
     """A kind whose samples came to be while it trained, so that a replay has to take them from the record."""
 
-    def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, home: Path) -> str:
+    def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore) -> str:
         """Write batches and samples of `steps`, all where None, as a snapshot; returns its digest for the spec."""
         ...
 
@@ -111,27 +110,22 @@ class RecordedOrder:
         return self.numbers[start : self.stops[step]].copy()
 
 
-def write_order(order: RecordedOrder, snapshots: Path) -> str:
+def write_order(order: RecordedOrder, blobs: BlobStore) -> str:
     """Store an order under its digest; returns that. Raises DiskError."""
-    return write_batches({"numbers": order.numbers, "stops": order.stops}, snapshots)
+    return write_batches({"numbers": order.numbers, "stops": order.stops}, blobs)
 
 
-def write_batches(arrays: Mapping[str, NDArray[Any]], snapshots: Path) -> str:
+def write_batches(arrays: Mapping[str, NDArray[Any]], blobs: BlobStore) -> str:
     """Store what `session.batches` is to name, an order or more, under its digest; returns that. Raises DiskError."""
-    # C-contiguous: safetensors writes the memory as it lies.
-    data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-    digest = blake3_hex(data)
-    files.make_folder(snapshots)
-    files.write_atomic(snapshots / f"{digest}{SUFFIX}", data)
-    return digest
+    return blobs.put(array_bytes(arrays), SUFFIX)
 
 
-def recorded_order(table: SessionTable, home: Path) -> RecordedOrder | None:
+def recorded_order(table: SessionTable, blobs: BlobStore) -> RecordedOrder | None:
     """The order that a spec names, every byte checked; None where it names none.
 
-    Raises DataError when the snapshot is not in `home` or holds something else, IntegrityError when it is damaged.
+    Raises DataError when the snapshot is not in `blobs` or holds something else, IntegrityError when it is damaged.
     """
-    arrays = read_batches(table, home)
+    arrays = read_batches(table, blobs)
     if arrays is None:
         return None
     if not {"numbers", "stops"} <= arrays.keys():
@@ -139,19 +133,13 @@ def recorded_order(table: SessionTable, home: Path) -> RecordedOrder | None:
     return RecordedOrder(numbers=arrays["numbers"], stops=arrays["stops"])
 
 
-def read_batches(table: SessionTable, home: Path) -> dict[str, NDArray[Any]] | None:
+def read_batches(table: SessionTable, blobs: BlobStore) -> dict[str, NDArray[Any]] | None:
     """What `write_batches` stored under `session.batches`; None where a spec names nothing. Raises as above."""
     if table.batches is None:
         return None
-    path = home / "snapshots" / f"{table.batches}{SUFFIX}"
-    if not path.is_file():
-        raise DataError(
-            f"{path}: the batches that session.batches names are not in this home. Import the run, or replay again."
-        )
-    data = files.read_bytes(path)
-    if blake3_hex(data) != table.batches:
-        raise IntegrityError(f"{path}: not the bytes its name says. It is not used; restore it from a copy.")
+    data = blobs.get(table.batches, SUFFIX)
     try:
         return dict(load(data))
     except SafetensorError as error:
-        raise DataError(f"{path}: session.batches names recorded batches; these bytes are none ({error}).") from error
+        place = blobs.place(table.batches, SUFFIX)
+        raise DataError(f"{place}: session.batches names recorded batches; these bytes are none ({error}).") from error

@@ -16,12 +16,11 @@ from lockstep.kinds.shared.retraining import SessionTable, read_batches, write_b
 from lockstep.rl.recorded import FACTS, RecordedExperiences
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from lockstep.learning.gradients.record import SessionRecord
     from lockstep.runs.folder import RunFolder
+    from lockstep.storage.blobs import BlobStore
 
 _SINGULAR: Final = {
     "states": "state",
@@ -42,13 +41,13 @@ def session_of(folder: RunFolder) -> SessionTable:
     return SessionTable.model_validate(folder.read("spec").get("session", {}))
 
 
-def recorded_experiences(table: SessionTable, home: Path) -> RecordedExperiences | None:
+def recorded_experiences(table: SessionTable, blobs: BlobStore) -> RecordedExperiences | None:
     """The batches that a spec names, with their experiences; None where it names none. Raises as `read_batches`."""
-    arrays = read_batches(table, home)
+    arrays = read_batches(table, blobs)
     return None if arrays is None else RecordedExperiences.of(arrays)
 
 
-def pin(record: SessionRecord, steps: Sequence[int] | None, home: Path, known: RecordedExperiences | None) -> str:
+def pin(record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore, known: RecordedExperiences | None) -> str:
     """Write the batches of `steps`, all where None, with their experiences as a snapshot; returns its digest.
 
     `known` holds the experiences where they are not in the record: those of a session that is a replay itself, or of a
@@ -62,7 +61,7 @@ def pin(record: SessionRecord, steps: Sequence[int] | None, home: Path, known: R
     stops = np.cumsum([len(part) for part in parts], dtype=np.int64)
     weights = _weights(record, range(len(record)) if steps is None else steps)
     known = known if known is not None else _lived(record, samples)
-    return write_batches(known.chosen(samples, stops, weights).arrays(), home / "snapshots")
+    return write_batches(known.chosen(samples, stops, weights).arrays(), blobs)
 
 
 def _weights(record: SessionRecord, steps: Sequence[int]) -> NDArray[np.float64] | None:

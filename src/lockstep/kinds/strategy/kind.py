@@ -64,7 +64,7 @@ class StrategyKind:
         """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
         wanted = cast("StrategySpec", spec)
         code = strategy_code.from_run(wanted, folder)
-        pinned = market_data.restore(folder.read("data"), context.snapshots)
+        pinned = market_data.restore(folder.read("data"), context.blobs)
         return _prepared(_plan(wanted, pinned, code, context), code)
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
@@ -76,7 +76,7 @@ KIND: Final[Kind] = StrategyKind()
 
 
 def _plan(spec: StrategySpec, pinned: Pinned, code: UserCode, context: PrepareContext) -> Plan:
-    plan = plan_of(spec, pinned, strategy=code.strategy, judge=code.judge, snapshots=context.snapshots)
+    plan = plan_of(spec, pinned, strategy=code.strategy, judge=code.judge, blobs=context.blobs)
     resolved = spec.model_copy(
         update={
             "strategy": spec.strategy.model_copy(update={"name": code.strategy_name, "space": plan.space.to_spec()}),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -25,6 +24,9 @@ from lockstep.strategies.compiled import CompiledStrategy
 from lockstep.strategies.evaluate import Evaluator
 from lockstep.strategies.task import SweepTask, sweep_task
 
+if TYPE_CHECKING:
+    from lockstep.storage.blobs import BlobStore
+
 COMPILED_CHUNK: Final = 256
 PLAIN_CHUNK: Final = 16
 """Sets per task of an executor: fixed, so that the number of workers cannot change what is done. Plain strategies take
@@ -40,7 +42,7 @@ class Plan:
     strategy   built in, or loaded from the source that travels with the run
     space      what is searched, ordered by name
     fixed      values that are not searched
-    snapshots  where workers find the candles
+    blobs      where workers find the candles
     """
 
     spec: StrategySpec
@@ -51,7 +53,7 @@ class Plan:
     judge: Judge
     costs: Costs
     execution: Execution
-    snapshots: Path
+    blobs: BlobStore
 
     def with_spec(self, spec: StrategySpec) -> Plan:
         """The same plan under its resolved spec."""
@@ -95,7 +97,7 @@ class Plan:
         return sweep_task(
             self.strategy,
             self.candles,
-            snapshots=self.snapshots,
+            blobs=self.blobs,
             costs=self.costs,
             execution=self.execution,
             inputs=self.pinned.inputs,
@@ -108,7 +110,7 @@ def plan_of(
     *,
     strategy: Strategy,
     judge: Judge,
-    snapshots: Path,
+    blobs: BlobStore,
 ) -> Plan:
     """Check that strategy, space, fixed values, costs and bars fit together. Raises the InputError tree."""
     space = space_of(spec, strategy)
@@ -129,7 +131,7 @@ def plan_of(
         judge=judge,
         costs=spec.costs_for(pinned.candles.symbol),
         execution=spec.execution_settings(),
-        snapshots=snapshots,
+        blobs=blobs,
     )
     plan.proposer()  # refuses a grid over a continuous range before anything is written
     return plan

@@ -17,6 +17,7 @@ from lockstep.kinds.classifier.kind import KIND
 from lockstep.kinds.classifier.spec import ClassifierSpec
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.spec import identity_body, load_spec, resolve
+from lockstep.runs.store import FolderRunStore
 from lockstep.runs.training import Training
 from lockstep.testing.contracts.training_kind import TrainingContract
 
@@ -84,7 +85,7 @@ def test_generated_samples_are_made_again_and_compared(tmp_path: Path) -> None:
     assert prepared.data["snapshots"] == []
     folder = folder_of(prepared, tmp_path / "run")
     spec = resolve(ClassifierSpec, load_spec(folder.read("spec")))
-    restored = KIND.restore(spec, folder, PrepareContext(home=tmp_path))
+    restored = KIND.restore(spec, folder, PrepareContext(blobs=FolderRunStore(tmp_path).blobs))
     assert restored.data == prepared.data
     assert identity_body(restored.spec) == identity_body(prepared.spec)
     assert result_of(restored, tmp_path).artifacts == result_of(prepared, tmp_path).artifacts
@@ -110,14 +111,14 @@ def test_a_file_of_samples_is_pinned_and_the_run_needs_it_no_more(tmp_path: Path
     path.unlink()
     folder = folder_of(prepared, tmp_path / "run")
     spec = resolve(ClassifierSpec, load_spec(folder.read("spec")))
-    context = PrepareContext(home=tmp_path / "home")
+    context = PrepareContext(blobs=FolderRunStore(tmp_path / "home").blobs)
     restored = KIND.restore(spec, folder, context)
     assert result_of(restored, tmp_path).artifacts == result_of(prepared, tmp_path).artifacts
-    snapshot = classifier_data.snapshot_path(context.snapshots, prepared.data["digest"])
+    snapshot = context.blobs.path(prepared.data["digest"], classifier_data.SUFFIX)
     content = bytearray(snapshot.read_bytes())
     content[-1] ^= 1
     snapshot.write_bytes(content)
-    with pytest.raises(IntegrityError, match="not used; restore it from a copy"):
+    with pytest.raises(IntegrityError, match=r"not the file's name\. It is not used; restore it from a copy"):
         KIND.restore(spec, folder, context)
     snapshot.unlink()
     with pytest.raises(DataError, match="there is no such snapshot"):

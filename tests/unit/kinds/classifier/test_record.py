@@ -21,6 +21,7 @@ from lockstep.learning.gradients.replay import recompute_session, recompute_stat
 from lockstep.learning.gradients.sessions import load_session
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.spec import load_spec, resolve
+from lockstep.runs.store import FolderRunStore
 
 NETS = """
 import torch
@@ -128,7 +129,7 @@ def test_a_network_of_the_users_travels_with_the_run(tmp_path: Path) -> None:
     folder = run_of(prepared, tmp_path)
     (tmp_path / "nets.py").unlink()
     spec = resolve(ClassifierSpec, load_spec(folder.read("spec")))
-    restored = KIND.restore(spec, folder, PrepareContext(home=tmp_path / "home"))
+    restored = KIND.restore(spec, folder, PrepareContext(blobs=FolderRunStore(tmp_path / "home").blobs))
     assert recompute_session(training_of(restored, tmp_path), SessionRecord(folder)).equal
     assert SessionRecord(folder).description.layout.slots[0].shape == (4, 5)
 

@@ -28,6 +28,7 @@ from lockstep.runs.folder import RunFolder
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.loop import Outcome, execute
 from lockstep.runs.spec import identity_body, load_spec, resolve
+from lockstep.runs.store import FolderRunStore
 from lockstep.runs.training import Training
 from lockstep.testing.contracts.training_kind import EVERY_STEP, TrainingContract, fingerprint, new_folder
 
@@ -122,7 +123,7 @@ def test_a_run_is_restored_from_its_folder_alone(tmp_path: Path) -> None:
         sources=own.sources,
     )
     spec = resolve(KIND.spec_model, load_spec(folder.read("spec")))
-    again = KIND.restore(spec, folder, PrepareContext(home=tmp_path / "home"))
+    again = KIND.restore(spec, folder, PrepareContext(blobs=FolderRunStore(tmp_path / "home").blobs))
     assert again.data == prepared.data
     assert identity_body(again.spec) == identity_body(prepared.spec)
     assert again.numerics == prepared.numerics
@@ -291,7 +292,7 @@ def test_a_users_own_file_is_prepared_without_tuning(tmp_path: Path) -> None:
         "features": {"channels": list(CHANNELS), "window": 64},
         "labels": {"task": "pivot"},
     }
-    prepared = KIND.prepare(spec_of(**values), PrepareContext(home=tmp_path))
+    prepared = KIND.prepare(spec_of(**values), PrepareContext(blobs=FolderRunStore(tmp_path).blobs))
     module = prepared.payload.module
     assert module.series.shape == (11, 3000)
     assert all(min(part.values()) > 0 for part in module.counts().values())

@@ -31,6 +31,7 @@ from lockstep.runs.folder import RunFolder
 from lockstep.runs.kind import PrepareContext, Prepared, RunContext
 from lockstep.runs.loop import execute
 from lockstep.runs.spec import identity_body, load_spec, resolve
+from lockstep.runs.store import FolderRunStore
 from lockstep.runs.training import Step, Training
 from lockstep.testing.contracts.training_kind import TrainingContract, fingerprint, new_folder
 
@@ -75,12 +76,12 @@ def plan_of(candles: Candles, home: Path, **tables: Any) -> Plan:
 
 
 def prepared_of(candles: Candles, home: Path, **tables: Any) -> Prepared:
-    context = PrepareContext(home=home, python_objects={"data.candles": candles})
+    context = PrepareContext(blobs=FolderRunStore(home).blobs, python_objects={"data.candles": candles})
     return KIND.prepare(spec_of(**tables), context)
 
 
 def training_of(prepared: Prepared, home: Path) -> Training:
-    return KIND.training(prepared, RunContext(executor=InProcessExecutor(), home=home))
+    return KIND.training(prepared, RunContext(executor=InProcessExecutor(), blobs=FolderRunStore(home).blobs))
 
 
 def run_of(candles: Candles, home: Path, path: Path, **tables: Any) -> RunFolder:
@@ -350,7 +351,7 @@ def test_a_prepared_run_is_restored_from_its_folder(tmp_path: Path) -> None:
     prepared = prepared_of(market(), tmp_path)
     folder = folder_of(prepared, tmp_path / "run")
     spec = resolve(ReplayAgentSpec, load_spec(folder.read("spec")))
-    restored = KIND.restore(spec, folder, PrepareContext(home=tmp_path))
+    restored = KIND.restore(spec, folder, PrepareContext(blobs=FolderRunStore(tmp_path).blobs))
     assert restored.data == prepared.data
     assert identity_body(restored.spec) == identity_body(prepared.spec)
     first, second = ([step.digests for step in training_of(item, tmp_path).steps()] for item in (prepared, restored))

@@ -14,13 +14,14 @@ from lockstep.core.errors import DataError, InputError
 from lockstep.kinds.shared import market_data
 from lockstep.kinds.shared.market_data import Pinned
 from lockstep.runs.kind import PrepareContext
+from lockstep.runs.store import FolderRunStore
 from lockstep.strategies.inputs import EventSeries, HigherTimeframe, OwnCandles
 
 
 def pinned(
     home: Path, declared: dict[str, Any] | None = None, objects: dict[str, Any] | None = None, **data: Any
 ) -> Pinned:
-    context = PrepareContext(home=home, base=home, python_objects=objects or {})
+    context = PrepareContext(blobs=FolderRunStore(home).blobs, base=home, python_objects=objects or {})
     market = data.pop("market", {})
     return market_data.pin(spec_of(data={"last": None, **data}, market=market), declared or {}, context)
 
@@ -33,7 +34,7 @@ def write_csv(path: Path, candles: ls.Candles, names: str = "timestamp,open,high
 
 def test_the_sample_is_pinned_and_restored_from_its_snapshot_alone(tmp_path: Path) -> None:
     first = pinned(tmp_path)
-    again = market_data.restore(first.body(), tmp_path / "snapshots")
+    again = market_data.restore(first.body(), FolderRunStore(tmp_path).blobs)
     assert first.body()["digest"] == ls.sample_candles().digest
     assert again.body() == first.body()
     assert again.candles == first.candles
@@ -91,14 +92,14 @@ def test_one_candle_is_too_few(tmp_path: Path) -> None:
 def test_labels_travel_with_the_run_because_the_result_shows_them(tmp_path: Path) -> None:
     given = ls.Candles.from_arrays(**ls.sample_candles().head(50).columns(), timeframe="1h", symbol="A/B", exchange="x")
     first = pinned(tmp_path, objects={"data.candles": given}, source="python")
-    again = market_data.restore(first.body(), tmp_path / "snapshots")
+    again = market_data.restore(first.body(), FolderRunStore(tmp_path).blobs)
     assert (again.candles.symbol, again.candles.exchange) == ("A/B", "x")
 
 
 def test_a_snapshot_of_another_bar_length_is_not_taken_for_this_runs_own(tmp_path: Path) -> None:
     body = pinned(tmp_path, last=50).body()
     with pytest.raises(DataError, match="holds bars of 1h, but the run was made with bars of 5m"):
-        market_data.restore({**body, "timeframe_ms": 300_000}, tmp_path / "snapshots")
+        market_data.restore({**body, "timeframe_ms": 300_000}, FolderRunStore(tmp_path).blobs)
 
 
 def test_further_series_come_from_files_or_python_and_are_pinned_too(tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_further_series_come_from_files_or_python_and_are_pinned_too(tmp_path: P
     found = pinned(tmp_path, declared, inputs={"other": {"path": "other.csv"}})
     assert found.inputs["other"].digest == ls.sample_candles().head(200).digest
     assert set(found.inputs) == {"other"}  # the higher timeframe is built from the base candles
-    again = market_data.restore(found.body(), tmp_path / "snapshots")
+    again = market_data.restore(found.body(), FolderRunStore(tmp_path).blobs)
     assert again.inputs["other"] == found.inputs["other"]
     given = pinned(tmp_path, declared, {"data.inputs": {"other": ls.sample_candles().head(200)}})
     assert given.body() == found.body()

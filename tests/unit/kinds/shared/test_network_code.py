@@ -20,6 +20,7 @@ from lockstep.kinds.shared.network_code import INITIAL, NetworkCode, state_array
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.seeds import SeedTree
+from lockstep.runs.store import FolderRunStore
 
 BUILT_IN = {"pattern-cnn": "lockstep.learning.patterns.networks:PatternCNN"}
 SIZES = {"channels": 3, "window": 8, "classes": 3}
@@ -56,7 +57,7 @@ class NotOne:
 def context(tmp_path: Path) -> PrepareContext:
     (tmp_path / "nets").mkdir()
     (tmp_path / "nets" / "mine.py").write_text(MINE)
-    return PrepareContext(home=tmp_path / "home", base=tmp_path)
+    return PrepareContext(blobs=FolderRunStore(tmp_path / "home").blobs, base=tmp_path)
 
 
 def code_of(context: PrepareContext, name: str = "nets/mine.py:Mine", **parameters: Any) -> NetworkCode:
@@ -72,7 +73,7 @@ def test_a_network_travels_as_text_and_is_made_again_from_the_run_with_the_same_
     context: PrepareContext,
 ) -> None:
     code = code_of(context, hidden=[5])
-    folder = folder_of(code, context.home / "run")
+    folder = folder_of(code, context.base / "run")
     (context.base / "nets" / "mine.py").unlink()  # the run no longer needs what the user has
     table = NetworkTable(name=code.name, parameters=dict(code.parameters))
     again = network_code.from_run(table, folder, context, BUILT_IN)
@@ -112,12 +113,12 @@ def test_what_a_file_makes_at_its_top_is_the_same_whichever_comes_first(context:
 def test_an_instance_brings_its_weights_and_they_are_pinned_by_digest(context: PrepareContext) -> None:
     kind = code_of(context)._class()
     given = kind(**SIZES)
-    context = PrepareContext(home=context.home, base=context.base, python_objects={"network.name": given})
+    context = PrepareContext(blobs=context.blobs, base=context.base, python_objects={"network.name": given})
     code = network_code.from_user(NetworkTable(name="Mine"), context, BUILT_IN)
-    folder = folder_of(code, context.home / "run")
+    folder = folder_of(code, context.base / "run")
     digest = folder.read("data")[INITIAL]
     assert digest in folder.read("data")["snapshots"]
-    here = PrepareContext(home=context.home)
+    here = PrepareContext(blobs=context.blobs)
     again = network_code.from_run(NetworkTable(name=code.name), folder, here, BUILT_IN)
     assert again.identity().body() == code.identity().body()
     made, wanted = state_arrays(again.make(SIZES, SEEDS)), state_arrays(given)
@@ -126,14 +127,14 @@ def test_an_instance_brings_its_weights_and_they_are_pinned_by_digest(context: P
         network_code.from_user(NetworkTable(name="Mine", parameters={"hidden": [9]}), context, BUILT_IN).make(
             SIZES, SEEDS
         )
-    stored = context.snapshots / f"{digest}.safetensors"
+    stored = context.blobs.path(digest, ".safetensors")
     content = bytearray(stored.read_bytes())
     content[-1] ^= 1
     stored.write_bytes(content)
-    with pytest.raises(IntegrityError, match="not the weights that the run began with"):
+    with pytest.raises(IntegrityError, match=r"its arrays have digest [0-9a-f]{64}, not the file's name"):
         network_code.from_run(NetworkTable(name=code.name), folder, here, BUILT_IN)
     stored.unlink()
-    with pytest.raises(DataError, match="not in this home"):
+    with pytest.raises(DataError, match="there is no such snapshot"):
         network_code.from_run(NetworkTable(name=code.name), folder, here, BUILT_IN)
 
 
@@ -144,7 +145,7 @@ def test_a_built_in_network_is_named_and_brings_no_source(context: PrepareContex
 
 
 def test_a_changed_byte_in_the_runs_copy_is_never_used(context: PrepareContext) -> None:
-    folder = folder_of(code_of(context), context.home / "run")
+    folder = folder_of(code_of(context), context.base / "run")
     kept = folder.sources / "mine.py"
     kept.write_text(kept.read_text().replace("(4,)", "(5,)"))
     with pytest.raises(IntegrityError, match="not those the run was made with"):

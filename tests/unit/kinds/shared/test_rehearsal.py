@@ -28,6 +28,7 @@ from lockstep.kinds.shared import rehearsal
 from lockstep.runs.checkpoint import CheckpointPolicy, thin
 from lockstep.runs.kind import Kind, PrepareContext, Prepared
 from lockstep.runs.spec import load_spec, resolve
+from lockstep.runs.store import FolderRunStore
 
 SQUARE = """
 import torch
@@ -95,7 +96,9 @@ def test_the_memory_of_a_process_is_not_that_of_the_one_that_started_it() -> Non
 
 def estimated(kind: Kind, home: Path, tables: dict[str, Any], **objects: Any) -> Prepared:
     spec = resolve(kind.spec_model, load_spec({"kind": kind.name, **tables}))
-    return kind.prepare(spec, PrepareContext(home=home, base=home, python_objects=objects, estimate_only=True))
+    return kind.prepare(
+        spec, PrepareContext(blobs=FolderRunStore(home).blobs, base=home, python_objects=objects, estimate_only=True)
+    )
 
 
 def large_cnn(home: Path) -> Prepared:

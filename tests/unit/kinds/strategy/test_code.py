@@ -11,6 +11,7 @@ from lockstep.core.errors import InputError, IntegrityError, StrategyError, Unkn
 from lockstep.kinds.strategy import code as strategy_code
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.spec import identity_body, load_spec, resolve
+from lockstep.runs.store import FolderRunStore
 from lockstep.strategies.liquidity_sweep import LiquiditySweep
 
 EVERY = '''
@@ -42,15 +43,17 @@ def context(tmp_path: Path) -> PrepareContext:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "every.py").write_text(EVERY)
     (tmp_path / "objective.py").write_text(OBJECTIVE)
-    return PrepareContext(home=tmp_path / "home", base=tmp_path)
+    return PrepareContext(blobs=FolderRunStore(tmp_path / "home").blobs, base=tmp_path)
 
 
 def test_a_built_in_strategy_is_named_in_any_letter_case_and_brings_no_source(tmp_path: Path) -> None:
-    code = strategy_code.from_user(spec_of(), PrepareContext(home=tmp_path))
+    code = strategy_code.from_user(spec_of(), PrepareContext(blobs=FolderRunStore(tmp_path).blobs))
     assert code.strategy_name == "LIQUIDITY_SWEEP"
     assert code.identity().sources == {}
     with pytest.raises(UnknownNameError, match="did you mean 'LIQUIDITY_SWEEP'"):
-        strategy_code.from_user(spec_of(strategy={"name": "liquidity_sweeps"}), PrepareContext(home=tmp_path))
+        strategy_code.from_user(
+            spec_of(strategy={"name": "liquidity_sweeps"}), PrepareContext(blobs=FolderRunStore(tmp_path).blobs)
+        )
 
 
 def test_a_file_travels_as_text_and_is_named_without_its_folder(context: PrepareContext) -> None:
@@ -62,8 +65,8 @@ def test_a_file_travels_as_text_and_is_named_without_its_folder(context: Prepare
 
 def test_a_strategy_and_an_objective_from_files_are_loaded_again_from_the_run(context: PrepareContext) -> None:
     tables = {"strategy": OWN, "search": {"objective": "objective.py:calm_profit"}}
-    prepared = prepared_from(context.home, context, **tables)
-    folder = folder_of(prepared, context.home / "run")
+    prepared = prepared_from(context.base, context, **tables)
+    folder = folder_of(prepared, context.base / "run")
     (context.base / "mine" / "every.py").unlink()  # the run no longer needs what the user has
     (context.base / "objective.py").unlink()
     spec = resolve(type(spec_of()), load_spec(folder.read("spec")))
@@ -75,7 +78,7 @@ def test_a_strategy_and_an_objective_from_files_are_loaded_again_from_the_run(co
 
 
 def test_a_changed_byte_in_the_runs_copy_is_never_used(context: PrepareContext) -> None:
-    folder = folder_of(prepared_from(context.home, context, strategy=OWN), context.home / "run")
+    folder = folder_of(prepared_from(context.base, context, strategy=OWN), context.base / "run")
     kept = folder.sources / "every.py"
     kept.write_text(kept.read_text().replace("= 1", "= -1"))
     spec = resolve(type(spec_of()), load_spec(folder.read("spec")))
@@ -84,7 +87,7 @@ def test_a_changed_byte_in_the_runs_copy_is_never_used(context: PrepareContext) 
 
 
 def test_a_class_given_in_python_is_kept_with_its_source(tmp_path: Path) -> None:
-    context = PrepareContext(home=tmp_path, python_objects={"strategy.name": LiquiditySweep})
+    context = PrepareContext(blobs=FolderRunStore(tmp_path).blobs, python_objects={"strategy.name": LiquiditySweep})
     assert strategy_code.from_user(spec_of(), context).strategy_name == "LIQUIDITY_SWEEP"
 
 

@@ -15,6 +15,7 @@ from lockstep.kinds.strategy.plan import Plan
 from lockstep.kinds.strategy.spec import StrategySpec
 from lockstep.runs.kind import PrepareContext, Prepared, RunContext
 from lockstep.runs.spec import identity_body, load_spec, resolve
+from lockstep.runs.store import FolderRunStore
 
 EXAMPLES = Path(__file__).parents[4] / "examples"
 PEEKING = """
@@ -34,7 +35,7 @@ class Peeks(ls.Strategy):
 
 
 def run(prepared: Prepared, home: Path) -> dict[str, Any]:
-    training = KIND.training(prepared, RunContext(executor=InProcessExecutor(), home=home))
+    training = KIND.training(prepared, RunContext(executor=InProcessExecutor(), blobs=FolderRunStore(home).blobs))
     for _ in training.steps():
         pass
     return dict(training.finish().summary)
@@ -55,7 +56,7 @@ def test_restore_ends_in_the_same_plan_as_prepare_and_gives_the_same_result(tmp_
     prepared = prepared_from(tmp_path)
     folder = folder_of(prepared, tmp_path / "run")
     spec = resolve(StrategySpec, load_spec(folder.read("spec")))
-    restored = KIND.restore(spec, folder, PrepareContext(home=tmp_path))
+    restored = KIND.restore(spec, folder, PrepareContext(blobs=FolderRunStore(tmp_path).blobs))
     assert identity_body(restored.spec) == identity_body(prepared.spec)
     assert restored.data == prepared.data
     assert restored.code.body() == prepared.code.body()
@@ -68,7 +69,7 @@ def test_a_missing_snapshot_is_said_where_it_would_be_used(tmp_path: Path) -> No
     for path in (tmp_path / "snapshots").iterdir():
         path.unlink()
     with pytest.raises(DataError, match="there is no such snapshot"):
-        KIND.restore(prepared.spec, folder, PrepareContext(home=tmp_path))
+        KIND.restore(prepared.spec, folder, PrepareContext(blobs=FolderRunStore(tmp_path).blobs))
 
 
 def test_the_estimate_is_told_and_never_hashed(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_the_estimate_is_told_and_never_hashed(tmp_path: Path) -> None:
 def test_a_strategy_that_reads_the_future_is_stopped_before_the_search(tmp_path: Path) -> None:
     """R2.18."""
     (tmp_path / "peeks.py").write_text(PEEKING)
-    context = PrepareContext(home=tmp_path, base=tmp_path)
+    context = PrepareContext(blobs=FolderRunStore(tmp_path).blobs, base=tmp_path)
     with pytest.raises(LookAheadError, match="reads the future"):
         prepared_from(tmp_path, context, strategy={"name": "peeks.py:Peeks", "space": None})
 
@@ -131,7 +132,7 @@ def test_parts_that_do_not_fit_are_refused_before_anything_is_searched(
 def example(name: str, home: Path, *overrides: str) -> Prepared:
     path = EXAMPLES / name
     spec = resolve(StrategySpec, load_spec(path, overrides), source=str(path))
-    return KIND.prepare(spec, PrepareContext(home=home, base=path.parent))
+    return KIND.prepare(spec, PrepareContext(blobs=FolderRunStore(home).blobs, base=path.parent))
 
 
 def test_the_first_example_has_at_least_thirty_percent_valid_trials(tmp_path: Path) -> None:

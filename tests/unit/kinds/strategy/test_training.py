@@ -20,6 +20,7 @@ from lockstep.kinds.strategy.result import holdout_simulation, require_same
 from lockstep.kinds.strategy.training import StrategyTraining, decoded
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.loop import execute
+from lockstep.runs.store import FolderRunStore
 from lockstep.runs.training import Step, Training
 from lockstep.search.objective import Cause
 from lockstep.storage.segments import SegmentReader
@@ -102,7 +103,7 @@ def test_a_state_is_small_whatever_the_number_of_trials(tmp_path: Path) -> None:
 
 def test_text_choices_are_stored_as_their_place_and_read_back(tmp_path: Path) -> None:
     (tmp_path / "every.py").write_text(EVERY)
-    context = PrepareContext(home=tmp_path, base=tmp_path)
+    context = PrepareContext(blobs=FolderRunStore(tmp_path).blobs, base=tmp_path)
     strategy = {"name": "every.py:Every", "space": None, "parameters": {"stop": 0.004}}
     training = training_from(tmp_path, context, strategy=strategy)
     rows = next(iter(training.steps())).segments["trials"]
@@ -164,7 +165,7 @@ def test_the_held_out_bars_cannot_reach_the_search(tmp_path: Path) -> None:
             steps_of(
                 training_from(
                     tmp_path,
-                    PrepareContext(home=tmp_path, python_objects={"data.candles": given}),
+                    PrepareContext(blobs=FolderRunStore(tmp_path).blobs, python_objects={"data.candles": given}),
                     data={"source": "python", "last": None},
                     market={"symbol": "EUR/USD"},
                     validation={"holdout_bars": 300},
@@ -197,7 +198,7 @@ def test_failures_of_a_strategy_are_counted_and_the_first_is_kept(tmp_path: Path
     (tmp_path / "moody.py").write_text(
         EVERY.replace("    far =", "    assert params['mood'] == 'calm', 'wild'\n        far =")
     )
-    context = PrepareContext(home=tmp_path, base=tmp_path)
+    context = PrepareContext(blobs=FolderRunStore(tmp_path).blobs, base=tmp_path)
     summary = finished(tmp_path, context, strategy={"name": "moody.py:Every", "space": None})
     failed = summary["trials"]["invalid"]["strategy_error"]
     assert 0 < failed < 24
