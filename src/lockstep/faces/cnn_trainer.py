@@ -164,7 +164,7 @@ class CNNTrainer:
         return EpisodeBook.open(folder if folder is not None else "")
 
     def _book_folder(self, given: Path | str | None) -> Path:
-        return place(self._home).home / BOOK_FOLDER if given is None else Path(given).expanduser()
+        return place(self._home).store.home / BOOK_FOLDER if given is None else Path(given).expanduser()
 
 
 def _parameters_of(model: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from lockstep.learning.gradients.record import SessionRecord
 from lockstep.runs import registry
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.folder import RunFolder
+from lockstep.runs.results import TrainResult
 from lockstep.testing import gradient_kind, toy_kind
 from lockstep.testing.contracts.training_kind import StopAfter
 
@@ -184,7 +185,7 @@ def test_a_changed_or_missing_file_of_final_weights_is_damage_and_no_difference(
 def test_a_session_again_is_a_run_that_verifies_without_the_old_one(said: Said, home: Path, tmp_path: Path) -> None:
     """R9.32: same batches, same seed, so the same weights; the old run can go, and an export takes all along."""
     old = folder_of(home)
-    new = said.json("replay", "first", "--session", "--tag", "again")
+    new = said.json("retrain", "first", "--tag", "again")
     assert new["status"] == "complete"
     assert new["summary"]["state"] == old.result()["state"]
     assert new["summary"]["session"]["replayed_from"] == old.read("manifest")["journal_hash"]
@@ -205,7 +206,7 @@ def test_a_session_again_is_a_run_that_verifies_without_the_old_one(said: Said, 
 def test_only_the_most_valuable_steps_and_another_model(said: Said, home: Path) -> None:
     """R9.32, R9.33: three steps by value, through a network of half the width."""
     first = SessionRecord(folder_of(home))
-    words = ("replay", "best", "--session", "--top", "3", "--set", "network.hidden=4", "--tag", "small")
+    words = ("retrain", "best", "--top", "3", "--set", "network.hidden=4", "--tag", "small")
     assert said.json(*words)["summary"]["steps"] == 3
     small = SessionRecord(folder_of(home, "small"))
     assert [small.step(place).samples.tolist() for place in range(3)] == [
@@ -215,19 +216,19 @@ def test_only_the_most_valuable_steps_and_another_model(said: Said, home: Path) 
     assert shapes["direction.weight"] == (3, 4)
 
 
-def test_a_replay_of_a_session_keeps_its_samples(said: Said) -> None:
-    refused = said("replay", "first", "--session", "--set", "data.samples=50", code=2)
+def test_retraining_keeps_the_samples(said: Said) -> None:
+    refused = said("retrain", "first", "--set", "data.samples=50", code=2)
     assert "so data stays as it is" in refused
     assert "Train a run of its own" in refused
 
 
-def test_a_stopped_replay_of_a_session_goes_on(home: Path) -> None:
+def test_a_stopped_retraining_goes_on(home: Path) -> None:
     """The new run is an ordinary one: interrupted after 5 steps and resumed it equals one that was not."""
     whole = ls.retrain("first", home=home)
     cancel = Cancel()
     with pytest.raises(Interrupted):
         ls.retrain("first", home=home, cancel=cancel, observers=[StopAfter(cancel, 5)])
-    assert ls.resume("last", home=home).journal_hash == whole.journal_hash  # type: ignore[union-attr]
+    assert ls.resume("last", home=home).journal_hash == whole.journal_hash
 
 
 def test_best_is_the_session_of_the_highest_value_unless_a_run_has_that_name(said: Said, home: Path) -> None:
@@ -281,7 +282,7 @@ def test_one_step_is_shown_and_its_tensors_saved(said: Said, home: Path, tmp_pat
     if level == "none":
         ls.train({**SPEC, "recording": {"level": "none"}}, home=home, tag="none")
     file = tmp_path / "step.safetensors"
-    found = said.json("replay", "first" if level == "full" else "none", "--step", "5", "--save", str(file))
+    found = said.json("step", "first" if level == "full" else "none", "5", "--save", str(file))
     record = SessionRecord(folder_of(home))
     expected = record.step(5)
     saved = load_file(file)
@@ -295,27 +296,78 @@ def test_one_step_is_shown_and_its_tensors_saved(said: Said, home: Path, tmp_pat
         assert saved["gradient/direction.bias"].tobytes() == expected.gradients["direction.bias"].tobytes()
         assert found["samples"] == expected.samples.tolist()
         assert found["state"] == "rebuilt from the state stored before step 4 and the gradients"
-        assert "direction.weight" in said("replay", "first", "--step", "-1")
+        assert "direction.weight" in said("step", "first", "-1")
     else:
         assert (found["samples"], found["norms"]) == (None, None)
         assert found["state"].startswith("computed again")
-    assert "has steps 0 to 11; found --step 12" in said("replay", "first", "--step", "12", code=2)
+    assert "has steps 0 to 11; found step 12" in said("step", "first", "12", code=2)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("first", "--gradients", "--recompute"), "one way at a time; found --gradients and --recompute"),
-        (("first", "--gradients", "--top", "3"), "--top goes with --session; found --gradients"),
-        (("first", "--save", "x"), "--save goes with --step; found neither"),
-        (("first", "--best"), "Leave one of them out"),
-        ((), "which run"),
-        (("first", "--session", "--top", "0"), "at least 1; found 0"),
-        (("nothing",), "no run in"),
+        (("replay", "first", "--gradients", "--recompute"), "one way at a time; found --gradients and --recompute"),
+        (("replay", "first", "--gradients", "--across"), "found --gradients, which computes nothing"),
+        (("replay", "first", "--gradients", "--top", "3"), "No such option: --top"),
+        (("replay", "first", "--best"), "Leave one of them out"),
+        (("replay",), "which run"),
+        (("replay", "nothing"), "no run in"),
+        (("retrain", "first", "--top", "0"), "at least 1; found 0"),
+        (("retrain", "first", "--gradients"), "No such option: --gradients"),
+        (("step", "first", "--top"), "should be a valid integer"),
+        (("step", "first", "1", "--tag", "x"), "unexpected extra argument(s) (--tag x)"),
     ],
 )
 def test_what_does_not_go_together_is_said(said: Said, words: Sequence[str], message: str) -> None:
-    assert message in said("replay", *words, code=2)
+    assert message in said(*words, code=2)
+
+
+def test_the_old_form_of_retraining_does_the_same_and_names_the_new_one(
+    said: Said, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = said.json("retrain", "first", "--top", "3", "--set", "network.hidden=4")
+    old = said.json("replay", "first", "--session", "--top", "3", "--set", "network.hidden=4")
+    assert old["journal_hash"] == new["journal_hash"]
+    assert command_line(["replay", "first", "--session", "--top", "0", "--home", str(home)]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == (
+        "note: `lockstep replay --session` is now `lockstep retrain RUN`; the old form goes with the next release"
+    )
+
+
+def test_the_old_form_of_looking_at_a_step_does_the_same_and_names_the_new_one(
+    said: Said, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said.json("replay", "first", "--step", "-2") == said.json("step", "first", "10"), "12 steps: -2 is 10"
+    assert said.json("replay", "first", "--step=3") == said.json("step", "first", "3")
+    assert command_line(["replay", "first", "--step", "12", "--home", str(home)]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == (
+        "note: `lockstep replay --step N` is now `lockstep step RUN N`; the old form goes with the next release"
+    )
+
+
+def test_the_old_mode_of_python_does_the_same_and_warns(home: Path) -> None:
+    new = ls.retrain("first", top=3, home=home)
+    with pytest.warns(DeprecationWarning, match=r"is now ls\.retrain"):
+        old = ls.replay("first", mode="session", top=3, home=home)
+    assert isinstance(old, TrainResult)
+    assert old.journal_hash == new.journal_hash
+
+
+def test_a_replay_has_no_options_of_retraining(home: Path) -> None:
+    with pytest.raises(TypeError, match=r"ls\.replay has no option top; ls\.retrain trains a new run"):
+        ls.replay("first", top=3, home=home)
+
+
+def test_one_step_in_python(home: Path, tmp_path: Path) -> None:
+    view = ls.step("first", -1, save=str(tmp_path / "last.safetensors"), home=home)
+    assert (view.step, view.steps) == (11, 12)
+    assert load_file(tmp_path / "last.safetensors").keys() == view.arrays.keys()
+
+
+def test_runs_that_learn_by_gradients_are_one_list_under_two_names(said: Said) -> None:
+    listed = said.json("runs", "list", "--gradients")
+    assert listed == said.json("sessions", "list")
+    assert len(listed["sessions"]) == 1
 
 
 def test_a_run_without_gradients_has_nothing_to_replay(tmp_path: Path) -> None:
@@ -324,7 +376,7 @@ def test_a_run_without_gradients_has_nothing_to_replay(tmp_path: Path) -> None:
     for mode in ("gradients", "recompute"):
         with pytest.raises(RefusedError, match="no step of a gradient training"):
             ls.replay("search", mode=mode, home=tmp_path)  # type: ignore[arg-type]
-    with pytest.raises(RefusedError, match="cannot go through recorded batches"):
+    with pytest.raises(RefusedError, match="cannot train on recorded batches"):
         ls.retrain("search", home=tmp_path)
     assert ls.sessions(home=tmp_path).sessions == ()
     registry.unregister("toy")

@@ -93,8 +93,8 @@ def test_what_the_recorded_batches_stand_in_for_cannot_be_set(here: Path, change
     [
         ({"overrides": ["network.name=nets.py:Straight"]}, "nets.py:Straight"),
         ({"network": "nets.py:Straight"}, "nets.py:Straight"),
-        ({"network": Mine}, "test_replay_session.py:Mine"),
-        ({"network": Mine()}, "test_replay_session.py:Mine"),
+        ({"network": Mine}, "test_retrain.py:Mine"),
+        ({"network": Mine()}, "test_retrain.py:Mine"),
     ],
     ids=["override", "file", "class", "instance"],
 )
