@@ -150,7 +150,7 @@ def find_digest(start: str, blobs: BlobStore) -> str:
     if len(start) < _DIGEST_START:
         problem = f"a snapshot is named by at least {_DIGEST_START} digits of its digest"
     else:
-        problem = f"{len(matching)} snapshots begin so" if matching else "no such snapshot is here"
+        problem = f"{len(matching)} snapshots begin so" if matching else f"{blobs.place()} has no such snapshot"
     raise DataError(f"{start!r}: {problem}. Give a digest that `lockstep data list` shows.")
 
 

@@ -175,8 +175,10 @@ class _Sink:
 def import_run(source: Path, store: FolderRunStore, *, max_bytes: int = MAX_BYTES) -> Transfer:
     """Take the run in `source` into `store`, under its own id, when every byte of it checks out.
 
-    Raises InputError for a file that is no export, IntegrityError for a damaged or forged one, RefusedError when the
-    run is there already or the file is larger than `max_bytes` or the disk, DiskError. Leaves nothing behind then.
+    Of a run that is there already, data that it lacks are taken, and nothing else: that cures a missing snapshot.
+
+    Raises InputError for a file that is no export, IntegrityError for a damaged or forged one, RefusedError when run
+    and data are there already or the file is larger than `max_bytes` or the disk, DiskError. Then nothing is left.
     """
     files.make_folder(store.runs)
     try:
@@ -186,15 +188,24 @@ def import_run(source: Path, store: FolderRunStore, *, max_bytes: int = MAX_BYTE
     with handle, _opened(handle, source) as archive:
         index = _read_index(archive, source)
         run_id, listed = index["run_id"], index["files"]
-        if (store.runs / run_id).exists():
-            raise RefusedError(f"{store.runs / run_id}: this run is there already, and nothing is overwritten.")
+        present = (store.runs / run_id).exists()
+        if present:
+            listed = _lacking(RunFolder(store.runs / run_id), listed, store.blobs)
+            if not listed:
+                raise RefusedError(f"{store.runs / run_id}: this run is there already, and nothing is overwritten.")
         _check_size(listed, source, store.home, max_bytes)
         staging = store.runs / f".new-{run_id}-{os.getpid()}"
         shutil.rmtree(staging, ignore_errors=True)  # a killed process of this very id may have left it
         try:
             for name, entry in listed.items():
                 _extract(archive, name, entry, staging / name, source)
-            _admit(staging, index, store, source)
+            if not present:
+                _check_staged(staging, index, source)
+            for path in _snapshots_in(staging):
+                # One that is there is kept: runs rely on it, and its digest is checked whenever it is opened.
+                store.blobs.adopt(path, *_digest_and_suffix(path.name))
+            if not present:
+                store.admit(staging / "run", run_id)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return _transfer(run_id, store.runs / run_id, listed)
@@ -302,8 +313,29 @@ def _extract(archive: zipfile.ZipFile, name: str, entry: Mapping[str, Any], targ
         raise IntegrityError(f"{source}: {name} is not the file that the index lists. Copy or export the run again.")
 
 
-def _admit(staging: Path, index: Mapping[str, Any], store: FolderRunStore, source: Path) -> None:
-    """Check the record as a run, put the data in place, then the run."""
+def _lacking(folder: RunFolder, listed: Mapping[str, Any], blobs: BlobStore) -> dict[str, Any]:
+    """The entries of an archive's snapshots that the run in `folder` names and that are not in `blobs`."""
+    digests = set(folder.read("data").get("snapshots", []))
+    entries = {}
+    for name, entry in listed.items():
+        kind, _, file_name = name.partition("/")
+        digest, suffix = _digest_and_suffix(file_name)
+        if kind == "snapshots" and digest in digests and not blobs.has(digest, suffix):
+            entries[name] = entry
+    return entries
+
+
+def _snapshots_in(staging: Path) -> list[Path]:
+    return sorted((staging / "snapshots").iterdir()) if (staging / "snapshots").is_dir() else []
+
+
+def _digest_and_suffix(file_name: str) -> tuple[str, str]:
+    digest, dot, rest = file_name.partition(".")
+    return digest, dot + rest
+
+
+def _check_staged(staging: Path, index: Mapping[str, Any], source: Path) -> None:
+    """Check the unpacked record as a run, and that its data came with it. Raises IntegrityError."""
     folder = RunFolder(staging / "run")
     if not folder.has("spec"):
         raise IntegrityError(f"{source}: holds no run. Export it again.")
@@ -312,11 +344,5 @@ def _admit(staging: Path, index: Mapping[str, Any], store: FolderRunStore, sourc
     if report.status is not RunStatus(index["status"]):
         raise IntegrityError(f"{source}: its index says the run is {index['status']}, but it is {report.status}.")
     wanted = set(folder.read("data").get("snapshots", []))
-    unpacked = sorted((staging / "snapshots").iterdir()) if (staging / "snapshots").is_dir() else []
-    if wanted != {path.name.partition(".")[0] for path in unpacked}:
+    if wanted != {path.name.partition(".")[0] for path in _snapshots_in(staging)}:
         raise IntegrityError(f"{source}: does not hold exactly the data that the run names. Export it again.")
-    for path in unpacked:
-        digest, dot, rest = path.name.partition(".")
-        # One that is there is kept: other runs rely on it, and it is checked against its digest whenever it is opened.
-        store.blobs.adopt(path, digest, dot + rest)
-    store.admit(folder.path, index["run_id"])

@@ -96,8 +96,8 @@ class BlobStore(Protocol):
         """A local file with the blob's bytes, to be mapped into memory and never written to. Checks no byte."""
         ...
 
-    def place(self, digest: str, suffix: str | None = None) -> str:
-        """Where the blob lies or would lie, for messages; None stands for any suffix."""
+    def place(self, digest: str | None = None, suffix: str | None = None) -> str:
+        """Where a blob lies or would lie, for messages; without a suffix any of that digest, without both the store."""
         ...
 
     def has(self, digest: str, suffix: str) -> bool:
@@ -193,8 +193,10 @@ class FolderBlobStore:
             raise missing(str(path))
         return path
 
-    def place(self, digest: str, suffix: str | None = None) -> str:
-        """See `BlobStore.place`: the path of the file."""
+    def place(self, digest: str | None = None, suffix: str | None = None) -> str:
+        """See `BlobStore.place`: the path of the file, or of the folder."""
+        if digest is None:
+            return str(self.folder)
         return f"{self.folder / require_digest(digest)}.*" if suffix is None else str(self._path(digest, suffix))
 
     def has(self, digest: str, suffix: str) -> bool:
@@ -203,7 +205,8 @@ class FolderBlobStore:
 
     def digests(self, suffix: str) -> tuple[str, ...]:
         """See `BlobStore.digests`. Files of other names are passed over."""
-        stems = (name.removesuffix(suffix) for name in self._names() if name.endswith(require_suffix(suffix)))
+        end = require_suffix(suffix)
+        stems = (name.removesuffix(end) for name in self._names() if name.endswith(end))
         return tuple(sorted(stem for stem in stems if _DIGEST.fullmatch(stem)))
 
     def suffixes(self, digest: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from lockstep.app.data import data_quality, find_digest, import_data, list_snaps
 from lockstep.bootstrap import place
 from lockstep.core.errors import DataError, InputError, IntegrityError
 from lockstep.market.sample import sample_candles
+from lockstep.runs.store import FolderRunStore
 
 
 @pytest.fixture
@@ -65,10 +66,12 @@ def test_a_damaged_snapshot_is_named_and_not_used(file: Path, tmp_path: Path) ->
     assert info.digest in broken[0]
 
 
-@pytest.mark.parametrize(("start", "said"), [("abc", "at least 8 digits"), ("0123456789", "no such snapshot")])
+@pytest.mark.parametrize(
+    ("start", "said"), [("abc", "at least 8 digits"), ("0123456789", r"snapshots has no such snapshot\.")]
+)
 def test_a_digest_that_names_nothing_is_refused(start: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=said):
-        find_digest(start, tmp_path)
+        find_digest(start, FolderRunStore(tmp_path).blobs)
 
 
 def test_the_quality_of_a_file_that_could_not_be_trained_on_is_told(file: Path, tmp_path: Path) -> None:
