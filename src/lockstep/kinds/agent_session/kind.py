@@ -5,7 +5,7 @@ digest before the first update, so the session resumes, verifies and replays fro
 none of the built-in ones trains and replays from its gradients all the same; only computing it again needs its code,
 which a run's folder does not have.
 
-Gone through again (`replay --session`), an agent begins where the session began if that state is one of its own, else
+Gone through again (`lockstep retrain`), an agent begins where the session began if that state is one of its own, else
 with weights of the seed.
 """
 

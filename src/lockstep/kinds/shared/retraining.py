@@ -7,7 +7,7 @@ A kind that learns by gradients from samples with numbers takes part with a meth
     def try_network(self, prepared): ...                          in the kind: what fails, fails before the run is made
     order = recorded_order(spec.session, blobs) or Epochs(...)     where the training is made
 
-and adds `spec.session.metadata()` to what `GradientTraining` says of the session. `lockstep replay RUN --session`
+and adds `spec.session.metadata()` to what `GradientTraining` says of the session. `lockstep retrain RUN`
 writes the batches as a snapshot and names it in the spec, so the new run resumes, verifies and travels without the
 old one. A kind whose samples are not in its data pins them too (`PinsSamples`; `agent_replay` does).
 """
@@ -41,7 +41,7 @@ _HASH: Final = r"^[0-9a-f]{64}$"
 
 
 class SessionTable(SpecModel):
-    """The table [session]. `lockstep replay RUN --session` fills it in; without it a session is one of its own."""
+    """The table [session]. `lockstep retrain RUN` fills it in; without it a session is one of its own."""
 
     batches: str | None = Field(default=None, pattern=_HASH)
     """Digest of the snapshot that holds the samples of each step."""
