@@ -307,9 +307,9 @@ def sweep(
 
     parameter_sets   equally long columns by parameter name, or a list of dicts
     workers          processes; their number never changes a result
-    options          costs, execution, detail, inputs, on_error, progress: as for `strategies.evaluate.sweep`
+    options          costs, execution, detail, inputs, on_error, progress: as for `strategies.sweeps.sweep`
     """
-    from lockstep.strategies.evaluate import sweep as use_case
+    from lockstep.strategies.sweeps import sweep as use_case
 
     with executor_of(workers) as executor:
         return use_case(candles, strategy, parameter_sets, executor=executor, **options)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from lockstep.app.paths import require_writable_name
 from lockstep.core.errors import DataError, InputError, LockstepError
 from lockstep.core.files import write_atomic
-from lockstep.market.load import LoadOptions, LoadReport, load_candles, load_with_report, read_bars
+from lockstep.market.bars import LoadOptions, LoadReport, read_bars
+from lockstep.market.load import load_candles, load_with_report
 from lockstep.market.quality import QualityReport, quality_report
 from lockstep.market.sample import sample_candles
 from lockstep.market.snapshot import SUFFIX, open_snapshot, write_snapshot

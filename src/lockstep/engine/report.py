@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Final
 from lockstep.engine.metrics import COUNTS, Metric
 
 if TYPE_CHECKING:
-    from lockstep.engine.simulate import Simulation
+    from collections.abc import Mapping
+
+    from lockstep.engine.settings import Execution
+    from lockstep.engine.trades import Trades
 
 _GROUPS: Final[tuple[tuple[str, tuple[Metric, ...]], ...]] = (
     (
@@ -60,16 +63,15 @@ def format_metric(metric: Metric, value: float | int | None) -> str:
     return f"{digits} %" if metric.unit.startswith("%") else digits
 
 
-def summary(simulation: Simulation) -> str:
+def summary(metrics: Mapping[Metric, float | int | None], trades: Trades, *, bars: int, execution: Execution) -> str:
     """Several lines: result, trades, costs, doubts and how the trades ended."""
-    bars = simulation.equity.size
-    lines = [f"{bars:,} bars, fill at {str(simulation.execution.fill).replace('_', ' ')}"]
-    if simulation.ruined:
+    lines = [f"{bars:,} bars, fill at {str(execution.fill).replace('_', ' ')}"]
+    if metrics[Metric.RUINED] == 1:
         lines.append("RUINED: equity reached 0; trading stopped there")
-    for title, metrics in _GROUPS:
+    for title, group in _GROUPS:
         lines.append(title)
-        lines += [f"  {metric:<24}{format_metric(metric, simulation.metrics[metric]):>14}" for metric in metrics]
-    reasons = Counter(str(reason) for reason in simulation.trades.exit_reasons())
+        lines += [f"  {metric:<24}{format_metric(metric, metrics[metric]):>14}" for metric in group]
+    reasons = Counter(str(reason) for reason in trades.exit_reasons())
     if reasons:
         lines.append("Exits")
         lines += [f"  {reason:<24}{count:>14,}" for reason, count in reasons.most_common()]

@@ -15,6 +15,7 @@ from lockstep.engine.arrays import MarketArrays, block_ends, market_arrays, run_
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch, compact
 from lockstep.engine.metrics import Metric, values_of
+from lockstep.engine.report import summary
 from lockstep.engine.settings import Execution, settled
 from lockstep.engine.signals import Signals
 from lockstep.engine.trades import Trades, bar_returns, equity_curve, trades_of
@@ -84,9 +85,7 @@ class Simulation:
         return json.dumps(self.to_dict(curve=curve), allow_nan=False)
 
     def __str__(self) -> str:
-        from lockstep.engine.report import summary
-
-        return summary(self)
+        return summary(self.metrics, self.trades, bars=self.equity.size, execution=self.execution)
 
     def __repr__(self) -> str:
         profit = self.metrics[Metric.NET_PROFIT_PCT]

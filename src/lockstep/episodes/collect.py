@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lockstep.core.errors import DataError
-from lockstep.episodes.book import EpisodeBook, package_marks
+from lockstep.episodes.book import EpisodeBook
+from lockstep.episodes.contents import package_marks
 from lockstep.episodes.outcomes import (
     Action,
     OutcomeRules,

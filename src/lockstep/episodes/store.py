@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from blake3 import blake3
@@ -27,8 +26,8 @@ from numpy.typing import NDArray
 
 from lockstep.core import canonical, files
 from lockstep.core.errors import DataError, DiskError, IntegrityError, RefusedError
-from lockstep.episodes.book import EpisodeBook
 from lockstep.episodes.columns import DTYPES, TEXTS
+from lockstep.episodes.contents import BookContents, Kept
 from lockstep.episodes.packages.batch import PackageBatch
 from lockstep.episodes.packages.features import FEATURES, STATE
 from lockstep.episodes.packages.layout import PackageLayout
@@ -38,6 +37,8 @@ from lockstep.episodes.report import CollectionReport
 from lockstep.storage.documents import document_bytes, parse_document
 from lockstep.storage.lock import Words, locked
 from lockstep.storage.segments import SegmentReader, SegmentWriter
+
+Book = TypeVar("Book", bound=BookContents)
 
 FORMAT: Final = 1
 INDEX: Final = "book.json"
@@ -53,27 +54,7 @@ _LOCK_WORDS: Final = Words("a book of episodes", "Try again when it is done.")
 _ANY: Final = PackageRules(min_completeness=0.0)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Kept:
-    """What a folder holds of a book: where, which generation, and what others may change meanwhile.
-
-    counts      training counts as they were, int64 (n,)
-    validated   settled episodes
-    """
-
-    folder: Path
-    generation: int
-    counts: NDArray[np.int64]
-    validated: int
-
-    @classmethod
-    def of(cls, book: EpisodeBook, folder: Path, generation: int) -> Kept:
-        """As `book` is now."""
-        counts, settled = book.column("training_count").copy(), book.column("outcome_validated")
-        return cls(folder=folder.absolute(), generation=generation, counts=counts, validated=int(settled.sum()))
-
-
-def save_book(book: EpisodeBook, folder: Path) -> None:
+def save_book(book: BookContents, folder: Path) -> None:
     """Keep `book` in `folder`: at once, whole, or not at all. Packages that are not there yet are added.
 
     Afterwards the book's packages are those of the folder, read from disk when they are asked for. Training counts that
@@ -91,7 +72,7 @@ def save_book(book: EpisodeBook, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def changing(folder: Path) -> Iterator[EpisodeBook]:
+def changing(folder: Path) -> Iterator[BookContents]:
     """The book of a folder that nobody else writes meanwhile; saved at the end, unless an error ends it.
 
     Raises what `open_book` and `save_book` raise.
@@ -99,12 +80,12 @@ def changing(folder: Path) -> Iterator[EpisodeBook]:
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no book of episodes here. Check the path.")
     with locked(folder, _LOCK_WORDS, patience_s=_PATIENCE_S):
-        book = open_book(folder)
+        book = open_book(folder, BookContents)
         yield book
         _save(book, folder)
 
 
-def _join(book: EpisodeBook, folder: Path) -> None:
+def _join(book: BookContents, folder: Path) -> None:
     """Take over what others counted since the book was opened. Raises RefusedError, DataError."""
     index, kept = folder / INDEX, book.kept
     if not index.exists():
@@ -115,7 +96,7 @@ def _join(book: EpisodeBook, folder: Path) -> None:
         )
     if _index(folder)["generation"] == kept.generation:
         return
-    other = open_book(folder)
+    other = open_book(folder, BookContents)
     now = Kept.of(other, folder, 0)
     if now.counts.shape != kept.counts.shape or now.validated != kept.validated:
         raise RefusedError(
@@ -127,7 +108,7 @@ def _join(book: EpisodeBook, folder: Path) -> None:
     book.sessions |= other.sessions
 
 
-def _save(book: EpisodeBook, folder: Path) -> None:
+def _save(book: BookContents, folder: Path) -> None:
     _put_packages(book, folder)
     generation = 1 + max((int(path.name) for path in _generations(folder)), default=0)
     target = folder / _COLUMNS / str(generation)
@@ -149,17 +130,15 @@ def _save(book: EpisodeBook, folder: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def open_book(folder: Path) -> EpisodeBook:
-    """The book that `save_book` kept.
+def open_book(folder: Path, make: Callable[[], Book]) -> Book:
+    """The book that `save_book` kept, as the object that `make` begins empty.
 
-    Raises:
-        DataError: There is no book in the folder.
-        IntegrityError: A byte of it is not the one that was written.
+    Raises DataError where there is no book in the folder, IntegrityError for a byte that is not the one written.
     """
     while True:
         body = _index(folder)
         try:
-            return _opened(folder, body)
+            return _opened(folder, body, make())
         except (DiskError, IntegrityError, FileNotFoundError) as error:
             # Saved by another process meanwhile: the columns that were being read are gone.
             if _index(folder)["generation"] != body["generation"]:
@@ -183,8 +162,7 @@ def _index(folder: Path) -> dict[str, Any]:
     return body
 
 
-def _opened(folder: Path, body: Mapping[str, Any]) -> EpisodeBook:
-    book = EpisodeBook()
+def _opened(folder: Path, body: Mapping[str, Any], book: Book) -> Book:
     for symbol in body["symbols"]:
         book.symbol_code(symbol)
     chain = _read_columns(book, folder / _COLUMNS / str(body["generation"]))
@@ -211,7 +189,7 @@ def _generations(folder: Path) -> list[Path]:
     return [path for path in (folder / _COLUMNS).glob("*") if path.name.isdecimal()]
 
 
-def _write_columns(book: EpisodeBook, target: Path) -> str:
+def _write_columns(book: BookContents, target: Path) -> str:
     numbers, *texts = book.parts()
     shutil.rmtree(target, ignore_errors=True)
     files.make_folder(target)
@@ -232,7 +210,7 @@ def _write_columns(book: EpisodeBook, target: Path) -> str:
     return chain
 
 
-def _read_columns(book: EpisodeBook, target: Path) -> str:
+def _read_columns(book: BookContents, target: Path) -> str:
     """Fill an empty book frame by frame; the chain over what was found."""
     reader, chain = SegmentReader(target), _EMPTY_CHAIN
     texts = {name: reader.frames(name) for name in TEXTS}
@@ -253,7 +231,7 @@ def _linked(chain: str, frame: int, digests: Mapping[str, str]) -> str:
     return str(blake3(bytes.fromhex(chain) + canonical.dumps({"digests": dict(digests), "frame": frame})).hexdigest())
 
 
-def _put_packages(book: EpisodeBook, folder: Path) -> None:
+def _put_packages(book: BookContents, folder: Path) -> None:
     """All packages of the book on the folder's shelf, those in memory after those that are there."""
     home = folder / PACKAGES
     if isinstance(book.shelf, PackageStore) and book.shelf.folder.absolute() == home.absolute() and not book.loose:
@@ -280,7 +258,7 @@ def _put_packages(book: EpisodeBook, folder: Path) -> None:
     book.shelve(PackageStore(home))
 
 
-def _copy(book: EpisodeBook, rows: NDArray[np.int64], writer: PackageWriter, moved: NDArray[np.int64]) -> None:
+def _copy(book: BookContents, rows: NDArray[np.int64], writer: PackageWriter, moved: NDArray[np.int64]) -> None:
     """The packages of these rows to another store, a piece at a time; where each went into `moved`."""
     for start in range(0, rows.size, _FRAME):
         part = rows[start : start + _FRAME]

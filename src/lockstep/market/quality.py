@@ -5,7 +5,7 @@ Nothing is changed. The report also reads bars that `Candles` would refuse, so t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +20,7 @@ from lockstep.market.checks import PRICES, Defect, Rule, bad_rows, find_defects,
 from lockstep.market.gaps import Gap, GapKind, find_gaps
 
 if TYPE_CHECKING:
-    from lockstep.market.load import RawBars
+    from lockstep.market.bars import RawBars
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -33,6 +33,7 @@ _TAKEN_BACK: Final = 0.8
 _CHANGE_RATIO: Final = 10.0
 _CHANGE_GAP_MS: Final = DAY_MS
 _LISTED: Final = 100
+_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,9 +196,7 @@ class QualityReport:
         }
 
     def __str__(self) -> str:
-        from lockstep.market.quality_text import render
-
-        return render(self)
+        return _page(self)
 
 
 def _timeframe(timeframe_ms: int) -> str:
@@ -208,6 +207,38 @@ def _greatest(items: tuple[Any, ...], sizes: list[Any], limit: int = _LISTED) ->
     """The `limit` items of greatest size (the earlier of equals), in their own order."""
     ranked = sorted(range(len(items)), key=lambda number: (-sizes[number], number))[:limit]
     return [items[number] for number in sorted(ranked)]
+
+
+def _page(report: QualityReport) -> str:
+    """A page of at most a few dozen lines; lists show their greatest items, in order of time."""
+    n = report.rows
+    holes = report.holes
+    spikes = sum(jump.spike for jump in report.jumps)
+    stuck_bars = sum(run.bars for run in report.stuck)
+    volume = f"{report.zero_volume:,} bars ({report.zero_volume / n:.2%})"
+    lines = [
+        f"{n:,} bars of {_timeframe(report.timeframe_ms)}, {format_time(report.first)} to {format_time(report.last)}",
+        f"score          {report.score:.1f} of 100" + ("" if report.usable else "   NOT USABLE: rules are broken"),
+        *(f"broken rule    {defect}" for defect in report.defects),
+        f"gaps           {len(report.gaps):,} ({report.bars_missing:,} bars missing): "
+        f"{len(report.gaps) - len(holes):,} in closed hours, {len(holes):,} holes",
+        *_items(_greatest(holes, [gap.bars_missing for gap in holes], _SHOWN), len(holes)),
+        f"flat           {report.flat:,} bars ({report.flat / n:.2%})",
+        f"zero volume    {volume if report.has_volume else 'everywhere: the source has no volume'}",
+        f"stuck          {len(report.stuck):,} runs of one price without volume, {stuck_bars:,} bars",
+        *_items(_greatest(report.stuck, [run.bars for run in report.stuck], _SHOWN), len(report.stuck)),
+        f"jumps          {len(report.jumps):,}, of which {spikes:,} were taken back by the next bar",
+        *_items(_greatest(report.jumps, [abs(jump.z) for jump in report.jumps], _SHOWN), len(report.jumps)),
+        *(f"symbol change? {change}" for change in report.changes),
+    ]
+    return "\n".join(lines)
+
+
+def _items(items: Sequence[Any], total: int) -> list[str]:
+    lines = [f"               {item}" for item in items]
+    if total > len(items):
+        lines.append(f"               ... and {total - len(items):,} more")
+    return lines
 
 
 def quality_report(bars: Candles | RawBars | Columns, timeframe: str | None = None) -> QualityReport:
@@ -225,7 +256,7 @@ def quality_report(bars: Candles | RawBars | Columns, timeframe: str | None = No
     and holds a threshold; it does not say that a market can be traded.
 
     Args:
-        bars: Candles; or what `load.read_bars` gave; or its columns: timestamp int64 (n,), milliseconds UTC at bar
+        bars: Candles; or what `bars.read_bars` gave; or its columns: timestamp int64 (n,), milliseconds UTC at bar
             open, and open, high, low, close, volume float64 (n,), of any quality.
         timeframe: Bar length of unchecked rows; None infers the most common step.
 

@@ -13,7 +13,8 @@ import pytest
 from tests.unit.market.bars import HOUR, MONDAY, candles, columns
 
 from lockstep.core.errors import DataError
-from lockstep.market.load import DroppedRowsWarning, LoadOptions, load_candles, load_with_report, read_bars
+from lockstep.market.bars import read_bars
+from lockstep.market.load import DroppedRowsWarning, LoadOptions, load_candles, load_with_report
 
 EXPECTED = candles()
 

@@ -6,10 +6,11 @@ import pytest
 from tests.unit.market.bars import HOUR, SHARED
 
 from lockstep.core.errors import DataError
+from lockstep.market.bars import read_bars
 from lockstep.market.candles import Candles
 from lockstep.market.checks import Rule, format_time
 from lockstep.market.gaps import find_gaps
-from lockstep.market.load import LoadOptions, load_candles, load_with_report, read_bars
+from lockstep.market.load import LoadOptions, load_candles, load_with_report
 from lockstep.market.quality import QualityReport, quality_report
 from lockstep.market.resampling import resample
 from lockstep.market.snapshot import open_snapshot, write_snapshot

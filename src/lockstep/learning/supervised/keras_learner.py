@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lockstep.core.errors import DataError, IntegrityError
-from lockstep.core.libraries import require, require_keras
+from lockstep.core.libraries import require
 from lockstep.learning.supervised.fit import Measured
+from lockstep.learning.supervised.keras_library import require_keras
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lockstep.core import files
-from lockstep.core.libraries import installed, require_keras
+from lockstep.core.libraries import installed
 from lockstep.learning.supervised import plots, run_log
 from lockstep.learning.supervised.data import check_training, pattern_images, samples_of, three_parts, train_test_split
 from lockstep.learning.supervised.fit import Fit, FitSettings, Progress
 from lockstep.learning.supervised.history import save_history
+from lockstep.learning.supervised.keras_library import require_keras
 from lockstep.runs import seeds as seed_tree
 
 if TYPE_CHECKING:

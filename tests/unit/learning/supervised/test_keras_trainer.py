@@ -34,7 +34,7 @@ def need_keras() -> Any:
     pytest.importorskip("h5py")
     if importlib.util.find_spec("keras") is None:
         pytest.skip("Keras is not installed")
-    from lockstep.core.libraries import require_keras
+    from lockstep.learning.supervised.keras_library import require_keras
 
     return require_keras()
 
@@ -183,12 +183,12 @@ except ImportError as error:
 
 
 def test_a_backend_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lockstep.core import libraries
+    from lockstep.learning.supervised import keras_library
 
     monkeypatch.setenv("KERAS_BACKEND", "nosuchbackend")
-    monkeypatch.setattr(libraries, "installed", lambda name: name == "keras")
+    monkeypatch.setattr(keras_library, "installed", lambda name: name == "keras")
     with pytest.raises(MissingLibraryError, match="Keras computes with nosuchbackend, which is not installed"):
-        libraries.require_keras()
+        keras_library.require_keras()
 
 
 @pytest.mark.parametrize(
