@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from lockstep.app.timing import seconds_of_training
 from lockstep.core.clock import Clock, SystemClock
 from lockstep.core.errors import InputError, NotComparableError, NotEqualError
+from lockstep.core.libraries import require
 from lockstep.reports.words import counted
+from lockstep.runs.checkpoint import Checkpoint, CheckpointStore
 from lockstep.runs.identity import NumericsIdentity
 from lockstep.runs.kind import RunContext
 from lockstep.runs.numerics import entry_differences, pinned_threads
@@ -23,7 +25,6 @@ from lockstep.runs.rebuild import rebuild, require_same
 
 if TYPE_CHECKING:
     from lockstep.learning.gradients.record import SessionRecord
-    from lockstep.runs.checkpoint import Checkpoint
     from lockstep.runs.folder import RunFolder
 
 Mode = Literal["gradients", "recompute"]
@@ -206,8 +207,6 @@ def open_record(folder: RunFolder) -> SessionRecord:
 
 def require_torch() -> None:
     """Load torch, whose start is no part of a replay's time. Raises MissingLibraryError."""
-    from lockstep.core.libraries import require
-
     require("torch", extra="ml", purpose="replaying a session")
     from lockstep.learning.gradients.replay import warm_up
 
@@ -329,8 +328,6 @@ def _compute(
 
 def checkpoint_before(folder: RunFolder, steps: int) -> Checkpoint | None:
     """The newest checkpoint of at most `steps` steps. Raises IntegrityError when it is damaged."""
-    from lockstep.runs.checkpoint import CheckpointStore
-
     store = CheckpointStore(folder.checkpoints)
     near = [made for made in store.found() if made <= steps]
     return store.load(near[-1]) if near else None

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+from safetensors.numpy import save as safetensors_bytes
+
 from lockstep.app.paths import require_writable_name
 from lockstep.app.replay import open_record
 from lockstep.core import files
@@ -20,7 +23,6 @@ from lockstep.runs.numerics import pinned_threads
 from lockstep.runs.rebuild import rebuild, require_same
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from lockstep.learning.gradients.record import SessionRecord
@@ -164,8 +166,5 @@ def _norms(record: SessionRecord, index: int) -> dict[str, dict[str, float]] | N
 
 
 def _save(view: StepView, path: Path) -> None:
-    import numpy as np
-    from safetensors.numpy import save
-
     arrays = {name: np.ascontiguousarray(array) for name, array in view.arrays.items()}
-    files.write_atomic(path, save(arrays, metadata={"run_id": view.run_id, "step": str(view.step)}))
+    files.write_atomic(path, safetensors_bytes(arrays, metadata={"run_id": view.run_id, "step": str(view.step)}))
