@@ -16,7 +16,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from lockstep.bootstrap import diff, estimate, list_runs, replay, report, resume, sessions, sweep, train, verify
     from lockstep.core.errors import LockstepError
     from lockstep.core.space import Space
     from lockstep.engine.costs import Costs
@@ -34,6 +33,20 @@ if TYPE_CHECKING:
     from lockstep.market.collector import DataCollector
     from lockstep.market.load import load_candles
     from lockstep.market.sample import sample_candles
+    from lockstep.public import (
+        diff,
+        estimate,
+        list_runs,
+        replay,
+        report,
+        resume,
+        retrain,
+        sessions,
+        step,
+        sweep,
+        train,
+        verify,
+    )
     from lockstep.runs.results import TrainResult
     from lockstep.strategies.base import Strategy
     from lockstep.strategies.evaluate import backtest
@@ -60,19 +73,21 @@ _HOMES: Final = {
     "TrainResult": "lockstep.runs.results",
     "backtest": "lockstep.strategies.evaluate",
     "collect_episodes": "lockstep.episodes.collect",
-    "diff": "lockstep.bootstrap",
-    "estimate": "lockstep.bootstrap",
-    "list_runs": "lockstep.bootstrap",
+    "diff": "lockstep.public",
+    "estimate": "lockstep.public",
+    "list_runs": "lockstep.public",
     "load_candles": "lockstep.market.load",
-    "replay": "lockstep.bootstrap",
-    "report": "lockstep.bootstrap",
-    "resume": "lockstep.bootstrap",
+    "replay": "lockstep.public",
+    "report": "lockstep.public",
+    "resume": "lockstep.public",
+    "retrain": "lockstep.public",
     "sample_candles": "lockstep.market.sample",
-    "sessions": "lockstep.bootstrap",
+    "sessions": "lockstep.public",
     "simulate": "lockstep.engine.simulate",
-    "sweep": "lockstep.bootstrap",
-    "train": "lockstep.bootstrap",
-    "verify": "lockstep.bootstrap",
+    "step": "lockstep.public",
+    "sweep": "lockstep.public",
+    "train": "lockstep.public",
+    "verify": "lockstep.public",
 }
 
 __all__ = [
@@ -104,9 +119,11 @@ __all__ = [
     "replay",
     "report",
     "resume",
+    "retrain",
     "sample_candles",
     "sessions",
     "simulate",
+    "step",
     "sweep",
     "train",
     "verify",

@@ -77,7 +77,7 @@ def test_the_best_session_again_on_a_model_of_the_users_own(
     say = in_this_process(user, monkeypatch)
     (user.folder / "my_net.py").write_text(NETWORK)
     other = ("--set", "network.name=my_net.py:Mine", "--set", "network.parameters.width=5")
-    say("replay", "best", "--session", "--top", "4", *other, "--tag", "again", "--json")
+    say("retrain", "best", "--top", "4", *other, "--tag", "again", "--json")
     again = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (again["status"], again["summary"]["steps"]) == ("complete", 4)
     assert again["summary"]["session"]["model"] == "my_net.py:Mine"

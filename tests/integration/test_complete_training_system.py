@@ -127,7 +127,7 @@ def test_a_session_is_verified_in_a_fresh_process_and_gone_through_again(system:
     """R9.32, R9.51: verify compares bit for bit; a session replay ends in the same state and says from where."""
     session = str(system.sessions[0].session_id)
     assert ls.verify(session, home=system.home).equal
-    again = ls.replay(session, mode="session", home=system.home)
+    again = ls.retrain(session, home=system.home)
     assert again.summary["state"] == RunFolder(system.sessions[0].folder).result()["state"]  # type: ignore[arg-type]
     journal = RunFolder(system.sessions[0].folder).read("manifest")["journal_hash"]  # type: ignore[arg-type]
     assert again.summary["session"]["replayed_from"] == journal

@@ -17,7 +17,7 @@ from lockstep.core.errors import DataError
 from lockstep.market.candles import Candles
 from lockstep.market.checks import find_defects
 from lockstep.market.gaps import find_gaps, missing_before
-from lockstep.market.load import load_candles, load_with_report
+from lockstep.market.load import LoadOptions, load_candles, load_with_report
 from lockstep.market.quality import quality_report
 from lockstep.market.snapshot import open_snapshot, write_snapshot
 from lockstep.storage.blobs import FolderBlobStore
@@ -91,7 +91,7 @@ def test_dropping_leaves_only_sound_rows_and_counts_the_others(columns: Columns)
     if np.any(np.diff(columns["timestamp"]) < 0):
         return
     try:
-        loaded, report = load_with_report(pa.table(columns), on_bad="drop", timeframe="1m", time_unit="ms")
+        loaded, report = load_with_report(pa.table(columns), LoadOptions(on_bad="drop", timeframe="1m", time_unit="ms"))
     except DataError:
         return  # too little was left: nothing, or nothing but gaps
     good = [row for row in range(report.rows_read) if row_is_good(columns, row)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lockstep import bootstrap
+from lockstep.bootstrap import place
 
 
 def test_a_home_that_begins_with_a_tilde_is_the_users_and_no_folder_of_that_name(
@@ -14,5 +14,5 @@ def test_a_home_that_begins_with_a_tilde_is_the_users_and_no_folder_of_that_name
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("LOCKSTEP_HOME", "~/runs")
-    assert bootstrap.store_at().home == tmp_path / "runs"
-    assert bootstrap.store_at("~/others").home == tmp_path / "others"
+    assert place().store.home == tmp_path / "runs"
+    assert place("~/others").store.home == tmp_path / "others"

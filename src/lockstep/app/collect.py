@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -12,21 +11,26 @@ import numpy as np
 from lockstep.app.data import candles_of
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.core.units import parse_timeframe
+from lockstep.episodes.collect import collect_episodes, outcome_rules_for
+from lockstep.episodes.outcomes import OutcomeRules
+from lockstep.episodes.packages.build import PackagePlan
+from lockstep.episodes.packages.package import DEFAULT_RULES, PackageRules
+from lockstep.episodes.store import INDEX
 from lockstep.kinds.cnn_episodes.data import BOOK_FOLDER
+from lockstep.market.orderbook import Trades, load_depth, load_trades
+from lockstep.market.resampling import resample
 
 if TYPE_CHECKING:
     from lockstep.episodes.episode import TrainingEpisode
-    from lockstep.episodes.outcomes import OutcomeRules
-    from lockstep.episodes.packages.build import PackagePlan
-    from lockstep.episodes.packages.package import PackageRules
     from lockstep.episodes.report import CollectionReport
     from lockstep.market.candles import Candles
-    from lockstep.market.orderbook import Trades
     from lockstep.storage.blobs import BlobStore
 
 ENOUGH: Final = 0.7
-"""Score from which an episode teaches unless a spec says otherwise (SPEC 9.5)."""
+"""Score from which an episode teaches unless a spec says otherwise."""
 _BEST: Final = 5
+
+Rules = TypeVar("Rules", OutcomeRules, PackagePlan, PackageRules)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,68 +84,82 @@ class CollectedBook:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class MarketFiles:
+    """Where the facts of one market are.
+
+    candles         a file of candles, "sample", or a snapshot's digest
+    symbol          the user's name for the market; None takes the candles' own
+    timeframe       of the candles, where their times do not tell
+    longer          timeframes that packages hold beside the candles' own, made from these
+    last            only so many most recent bars
+    trades, depth   Parquet files of the same market
+    """
+
+    candles: str
+    symbol: str | None = None
+    timeframe: str | None = None
+    longer: tuple[str, ...] = ()
+    last: int | None = None
+    trades: Path | None = None
+    depth: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionRules:
+    """What a user may set of the rules of a collection; None keeps the usual value.
+
+    window, max_missing_bars   bars: see `episodes.packages.build.PackagePlan`
+    horizon_s, round_trip_cost, target_profit   seconds, fractions: see `episodes.outcomes.OutcomeRules`
+    min_completeness           share of the fields: see `episodes.packages.package.PackageRules`
+    """
+
+    window: int | None = None
+    max_missing_bars: int | None = None
+    horizon_s: float | None = None
+    round_trip_cost: float | None = None
+    target_profit: float | None = None
+    min_completeness: float | None = None
+
+    def of(self, rules: Rules) -> Rules:
+        """`rules` with those of their fields that are set here."""
+        names = {item.name for item in fields(self)} & {item.name for item in fields(rules)}
+        return replace(rules, **{name: value for name in names if (value := getattr(self, name)) is not None})
+
+
 def collect_book(
-    source: str,
-    *,
-    home: Path,
-    blobs: BlobStore,
-    symbol: str | None = None,
-    timeframe: str | None = None,
-    longer: Sequence[str] = (),
-    last: int | None = None,
-    trades: Path | None = None,
-    depth: Path | None = None,
-    window: int | None = None,
-    max_missing_bars: int | None = None,
-    horizon_s: float | None = None,
-    cost: float | None = None,
-    target: float | None = None,
-    min_completeness: float | None = None,
-    out: Path | None = None,
+    market: MarketFiles, rules: CollectionRules, *, home: Path, blobs: BlobStore, out: Path | None = None
 ) -> CollectedBook:
     """Packages, outcomes and premium marks of one market as a book in `out`, by default `episodes` of the home.
 
-    source              a file of candles, "sample", or a snapshot's digest
-    longer              timeframes that packages hold beside the candles' own, made from these
-    trades, depth       Parquet files of the same market
-    horizon_s ...       see `episodes.outcomes.OutcomeRules`
-    max_missing_bars, window   see `episodes.packages.build.PackagePlan`
-
     The book is there whole or not at all. Raises RefusedError where there is one, the InputError tree, DiskError.
     """
-    from lockstep.episodes.collect import collect_episodes, outcome_rules_for
-    from lockstep.episodes.packages.build import PackagePlan
-    from lockstep.episodes.packages.package import DEFAULT_RULES
-    from lockstep.episodes.store import INDEX
-    from lockstep.market.orderbook import load_depth, load_trades
-    from lockstep.market.resampling import resample
-
     folder = home / BOOK_FOLDER if out is None else out.expanduser()
     if (folder / INDEX).exists():
         raise RefusedError(
             f"{folder}: there is a book of episodes already, and it is not written over. Choose another folder with "
             "--out, or remove this one."
         )
-    candles = _candles(source, blobs, symbol=symbol, timeframe=timeframe, last=last)
+    candles = _candles(market, blobs)
     if not candles.symbol:
-        raise InputError(f'{source}: these candles bear no symbol. Say whose they are: --symbol "BTC/USDT", say.')
+        raise InputError(
+            f"{market.candles}: these candles bear no symbol. Say whose they are, such as --symbol BTC/USDT."
+        )
     by_timeframe = {candles.timeframe: candles}
-    for name in longer:
+    for name in market.longer:
         if parse_timeframe(name) <= candles.timeframe_ms:
             raise InputError(f"--longer {name}: bars longer than the candles' own {candles.timeframe}. Leave it out.")
         by_timeframe[name] = resample(candles, name)
     plan = PackagePlan(symbol=candles.symbol, timeframes=tuple(by_timeframe))
-    measure = _with(
-        outcome_rules_for(candles.timeframe_ms), horizon_s=horizon_s, round_trip_cost=cost, target_profit=target
-    )
-    facts = None if trades is None else _overlapping(load_trades(trades), candles, trades)
+    measure = rules.of(outcome_rules_for(candles.timeframe_ms))
+    trades = None if market.trades is None else _overlapping(load_trades(market.trades), candles, market.trades)
     book = collect_episodes(
         by_timeframe,
-        plan=_with(plan, window=window, max_missing_bars=max_missing_bars),
-        trades=facts,
-        depth=None if depth is None else load_depth(depth),
+        plan=rules.of(plan),
+        trades=trades,
+        depth=None if market.depth is None else load_depth(market.depth),
         outcomes=measure,
-        rules=_with(DEFAULT_RULES, min_completeness=min_completeness),
+        rules=rules.of(DEFAULT_RULES),
         folder=folder,
     )
     if book.report is None:
@@ -161,13 +179,14 @@ def collect_book(
     )
 
 
-def _candles(source: str, blobs: BlobStore, *, symbol: str | None, timeframe: str | None, last: int | None) -> Candles:
-    """The candles, under the user's name for their market where one was given. Raises InputError, DataError."""
-    candles = candles_of(source, blobs=blobs, timeframe=timeframe)
+def _candles(market: MarketFiles, blobs: BlobStore) -> Candles:
+    """The candles, under the user's name for their market where there is one. Raises InputError, DataError."""
+    timeframe = market.timeframe
+    candles = candles_of(market.candles, blobs=blobs, timeframe=timeframe)
     if timeframe is not None and parse_timeframe(timeframe) != candles.timeframe_ms:
-        raise InputError(f"--timeframe {timeframe}: {source} holds bars of {candles.timeframe}. Leave it out.")
-    candles = candles if last is None else candles.tail(last)
-    return candles if symbol is None else replace(candles, symbol=symbol)
+        raise InputError(f"--timeframe {timeframe}: {market.candles} holds bars of {candles.timeframe}. Leave it out.")
+    candles = candles if market.last is None else candles.tail(market.last)
+    return candles if market.symbol is None else replace(candles, symbol=market.symbol)
 
 
 def _overlapping(trades: Trades, candles: Candles, path: Path) -> Trades:
@@ -181,11 +200,3 @@ def _overlapping(trades: Trades, candles: Candles, path: Path) -> Trades:
             "(UTC). Give those of one time."
         )
     return trades
-
-
-Rules = TypeVar("Rules", "OutcomeRules", "PackagePlan", "PackageRules")
-
-
-def _with(rules: Rules, **given: Any) -> Rules:
-    """The rules with what the user said."""
-    return replace(rules, **{name: value for name, value in given.items() if value is not None})

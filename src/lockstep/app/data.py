@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from lockstep.app.paths import require_writable_name
 from lockstep.core.errors import DataError, InputError, LockstepError
 from lockstep.core.files import write_atomic
-from lockstep.market.load import LoadReport, load_with_report, read_bars
+from lockstep.market.bars import LoadOptions, LoadReport, read_bars
+from lockstep.market.load import load_candles, load_with_report
+from lockstep.market.quality import quality_report
+from lockstep.market.quality_report import QualityReport
+from lockstep.market.sample import sample_candles
 from lockstep.market.snapshot import SUFFIX, open_snapshot, write_snapshot
 
 if TYPE_CHECKING:
@@ -91,7 +95,7 @@ def import_data(
     """
     mapping = _mapping(columns)
     on_bad: Literal["drop", "error"] = "drop" if drop_bad else "error"
-    candles, report = load_with_report(path, columns=mapping or None, on_bad=on_bad, **options)
+    candles, report = load_with_report(path, LoadOptions(columns=mapping or None, on_bad=on_bad, **options))
     write_snapshot(candles, blobs)
     return ImportReport(snapshot=SnapshotInfo.of(candles, blobs), loaded=report)
 
@@ -122,9 +126,6 @@ def list_snapshots(*, blobs: BlobStore) -> tuple[list[SnapshotInfo], list[str]]:
 
 def data_quality(source: str, *, blobs: BlobStore, timeframe: str | None = None) -> QualityReport:
     """Judge a file as it is (broken rows are counted, not refused), the sample, or a snapshot."""
-    from lockstep.market.quality import quality_report
-    from lockstep.market.sample import sample_candles
-
     if source == SAMPLE:
         return quality_report(sample_candles())
     if Path(source).exists() or Path(source).suffix != "":
@@ -137,9 +138,6 @@ def candles_of(source: str, *, blobs: BlobStore, **options: Any) -> Candles:
 
     Raises DataError.
     """
-    from lockstep.market.load import load_candles
-    from lockstep.market.sample import sample_candles
-
     if source == SAMPLE:
         return sample_candles()
     if Path(source).exists() or Path(source).suffix != "":

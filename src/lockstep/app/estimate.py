@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lockstep.app.headroom import Headroom
 from lockstep.app.request import TrainingRequest
-from lockstep.app.room import Room
 from lockstep.app.train import kind_of
 from lockstep.runs.kind import Estimate, PrepareContext
 from lockstep.runs.spec import resolve
@@ -38,7 +38,7 @@ class EstimateReport:
 
     def shortages(self) -> list[str]:
         """ "memory", "disk": what there is too little of."""
-        return Room(memory=self.memory_free, disk=self.disk_free).shortages(self.estimate)
+        return Headroom(memory=self.memory_free, disk=self.disk_free).shortages(self.estimate)
 
     def to_json(self) -> dict[str, Any]:
         """As in `--json`."""
@@ -66,11 +66,11 @@ def estimate(request: TrainingRequest, *, home: Path, blobs: BlobStore) -> Estim
     context = PrepareContext(blobs=blobs, home=home, base=request.base, python_objects=request.objects)
     prepared = kind.prepare(spec, context)
     cost = kind.estimate(prepared, context, time_large=False)
-    room = Room.at(home)
+    free = Headroom.at(home)
     return EstimateReport(
         kind=kind.name,
         notes=(*prepared.notes, *cost.notes),
         estimate=cost,
-        memory_free=room.memory,
-        disk_free=room.disk,
+        memory_free=free.memory,
+        disk_free=free.disk,
     )

@@ -1,4 +1,4 @@
-"""What a session on episodes left behind: weights, every byte checked, and how often each episode was used."""
+"""Lesson: what a training on episodes left behind, its weights with every byte checked, and how often each was used."""
 
 from __future__ import annotations
 

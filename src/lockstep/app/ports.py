@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from lockstep.storage.blobs import BlobStore
 
 
-def _tell_nobody(prepared: Prepared) -> None:
-    """The announcement of a training that nobody watches."""
+def unannounced(prepared: Prepared) -> None:
+    """The announcement of a training that nobody watches: silence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Ports:
     observers: Sequence[Observer] = ()
     cancel: Cancel = field(default_factory=Cancel)
     clock: Clock = field(default_factory=SystemClock)
-    announce: Callable[[Prepared], None] = _tell_nobody
+    announce: Callable[[Prepared], None] = unannounced
 
     @property
     def home(self) -> Path:

@@ -3,7 +3,7 @@
     gradients    stored gradients through the optimiser: no model, no data, no forward or backward pass
     recompute    the steps computed again from spec, data and code; the first tensor that differs is named
 
-A session gone through again as a new run is `app.retrain`; one step looked at is `app.replay_step`.
+A new run trained on the recorded batches is `app.retrain`; one step looked at is `app.replay_step`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from lockstep.app.timing import seconds_of_training
 from lockstep.core.clock import Clock, SystemClock
 from lockstep.core.errors import InputError, NotComparableError, NotEqualError
+from lockstep.core.libraries import require
 from lockstep.reports.words import counted
+from lockstep.runs.checkpoint import Checkpoint, CheckpointStore
 from lockstep.runs.identity import NumericsIdentity
 from lockstep.runs.kind import RunContext
 from lockstep.runs.numerics import entry_differences, pinned_threads
@@ -23,10 +25,7 @@ from lockstep.runs.rebuild import rebuild, require_same
 
 if TYPE_CHECKING:
     from lockstep.learning.gradients.record import SessionRecord
-    from lockstep.runs.checkpoint import Checkpoint
-    from lockstep.runs.executor import Executor
     from lockstep.runs.folder import RunFolder
-    from lockstep.storage.blobs import BlobStore
 
 Mode = Literal["gradients", "recompute"]
 MODES: Final = ("gradients", "recompute")
@@ -149,9 +148,8 @@ class Span:
 
 def replay(
     folder: RunFolder,
+    context: RunContext,
     *,
-    blobs: BlobStore,
-    executor: Executor,
     mode: Mode | None = None,
     span: Span | None = None,
     check_every: int = CHECK_EVERY,
@@ -161,6 +159,7 @@ def replay(
 ) -> ReplayResult:
     """Replay a run and compare. Without `mode`: gradients where the record holds all of them, else recompute.
 
+    `context` is what computing again needs: an executor, and the blobs that hold the data.
     `span` begins at the stored state before it. `across` computes again although code or numerics differ. `on_step`
     is told how many steps are done, and of how many.
 
@@ -168,7 +167,10 @@ def replay(
     IntegrityError for damage, MissingLibraryError without torch.
     """
     if mode is not None and mode not in MODES:
-        raise InputError(f"a replay's mode is one of {', '.join(MODES)} or session; found {mode!r}")
+        raise InputError(
+            f"a replay's mode is one of {', '.join(MODES)}; found {mode!r}. To train a new run on recorded batches: "
+            "retrain"
+        )
     if check_every < 1:
         raise InputError(f"states are checked every 1 or more steps; found {check_every}")
     require_torch()
@@ -183,7 +185,7 @@ def replay(
         if mode == "gradients":
             found = _apply(record, first, stop, check_every, on_step)
         else:
-            found = _compute(record, first, stop, blobs, executor, across, on_step)
+            found = _compute(record, first, stop, context, across, on_step)
     seconds = clock.monotonic() - began
     return ReplayResult(
         run_id=folder.path.name,
@@ -205,8 +207,6 @@ def open_record(folder: RunFolder) -> SessionRecord:
 
 def require_torch() -> None:
     """Load torch, whose start is no part of a replay's time. Raises MissingLibraryError."""
-    from lockstep.core.libraries import require
-
     require("torch", extra="ml", purpose="replaying a session")
     from lockstep.learning.gradients.replay import warm_up
 
@@ -295,15 +295,14 @@ def _compute(
     record: SessionRecord,
     first: int,
     stop: int,
-    blobs: BlobStore,
-    executor: Executor,
+    context: RunContext,
     across: bool,
     on_step: Callable[[int, int], None] | None,
 ) -> _Found:
     from lockstep.learning.gradients.replay import recompute_session
 
     folder = record.folder
-    rebuilt = rebuild(folder, blobs)
+    rebuilt = rebuild(folder, context.blobs)
     notes: list[str] = []
     if not across:
         require_same(folder, rebuilt)
@@ -316,7 +315,7 @@ def _compute(
         if on_step is not None:
             on_step(done, stop - begin)
 
-    training = rebuilt.kind.training(rebuilt.prepared, RunContext(executor=executor, blobs=blobs))
+    training = rebuilt.kind.training(rebuilt.prepared, context)
     found = recompute_session(training, record, start=start, stop=stop, on_step=told)
     return _Found(
         first_step=begin,
@@ -329,8 +328,6 @@ def _compute(
 
 def checkpoint_before(folder: RunFolder, steps: int) -> Checkpoint | None:
     """The newest checkpoint of at most `steps` steps. Raises IntegrityError when it is damaged."""
-    from lockstep.runs.checkpoint import CheckpointStore
-
     store = CheckpointStore(folder.checkpoints)
     near = [made for made in store.stored_steps() if made <= steps]
     return store.load(near[-1]) if near else None

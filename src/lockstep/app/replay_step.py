@@ -1,7 +1,7 @@
 """One recorded step looked at: losses, rates, norms by parameter, samples, and the model as it was after it.
 
 The model's state is stored, or rebuilt from the nearest stored one and the gradients, or computed again where none are
-kept; it is checked against the digest that the journal has for it (SPEC 0.1 item 19).
+kept; it is checked against the digest that the journal has for it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from safetensors.numpy import save as safetensors_bytes
 
 from lockstep.app.paths import require_writable_name
 from lockstep.app.replay import open_record
@@ -20,14 +23,11 @@ from lockstep.runs.numerics import pinned_threads
 from lockstep.runs.rebuild import rebuild, require_same
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from lockstep.learning.gradients.record import SessionRecord
     from lockstep.learning.gradients.training import GradientTraining
-    from lockstep.runs.executor import Executor
     from lockstep.runs.folder import RunFolder
-    from lockstep.storage.blobs import BlobStore
 
     Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -82,13 +82,7 @@ class StepView:
 
 
 def replay_step(
-    folder: RunFolder,
-    step: int,
-    *,
-    blobs: BlobStore,
-    executor: Executor,
-    save: Path | None = None,
-    across: bool = False,
+    folder: RunFolder, step: int, context: RunContext, *, save: Path | None = None, across: bool = False
 ) -> StepView:
     """Step `step` of a run (negative: from the end); `save` writes its arrays to a safetensors file.
 
@@ -100,9 +94,9 @@ def replay_step(
     record = open_record(folder)
     index = step + len(record) if step < 0 else step
     if not 0 <= index < len(record):
-        raise InputError(f"run {folder.path.name} has steps 0 to {len(record) - 1}; found --step {step}")
+        raise InputError(f"run {folder.path.name} has steps 0 to {len(record) - 1}; found step {step}")
     with pinned_threads():
-        arrays, how = _state(record, index, blobs, executor, across)
+        arrays, how = _state(record, index, context, across)
     found = record.step(index)
     columns = _frame(record, "steps", index)
     view = StepView(
@@ -127,7 +121,7 @@ def replay_step(
     return view
 
 
-def _state(record: SessionRecord, index: int, blobs: BlobStore, executor: Executor, across: bool) -> tuple[Arrays, str]:
+def _state(record: SessionRecord, index: int, context: RunContext, across: bool) -> tuple[Arrays, str]:
     from lockstep.learning.gradients.learner import BUFFER, WEIGHTS
 
     gradients: Arrays = {}
@@ -137,7 +131,7 @@ def _state(record: SessionRecord, index: int, blobs: BlobStore, executor: Execut
         how = "stored" if made == index + 1 else f"rebuilt from the state stored before step {made} and the gradients"
         gradients = record.step(index).gradients if _frame(record, "gradients", index) else {}
     except RefusedError:
-        state, how = _computed(record, index, blobs, executor, across), "computed again; the record keeps no gradients"
+        state, how = _computed(record, index, context, across), "computed again; the record keeps no gradients"
     buffers = {name[len(BUFFER) :]: array for name, array in state.items() if name.startswith(BUFFER)}
     model = record.description.layout.named(state[WEIGHTS]) | buffers
     return (
@@ -146,13 +140,13 @@ def _state(record: SessionRecord, index: int, blobs: BlobStore, executor: Execut
     ), how
 
 
-def _computed(record: SessionRecord, index: int, blobs: BlobStore, executor: Executor, across: bool) -> Any:
+def _computed(record: SessionRecord, index: int, context: RunContext, across: bool) -> Any:
     from lockstep.learning.gradients.replay import recompute_state
 
-    rebuilt = rebuild(record.folder, blobs)
+    rebuilt = rebuild(record.folder, context.blobs)
     if not across:
         require_same(record.folder, rebuilt)
-    training = rebuilt.kind.training(rebuilt.prepared, RunContext(executor=executor, blobs=blobs))
+    training = rebuilt.kind.training(rebuilt.prepared, context)
     return recompute_state(cast("GradientTraining", training), record, index)
 
 
@@ -172,8 +166,5 @@ def _norms(record: SessionRecord, index: int) -> dict[str, dict[str, float]] | N
 
 
 def _save(view: StepView, path: Path) -> None:
-    import numpy as np
-    from safetensors.numpy import save
-
     arrays = {name: np.ascontiguousarray(array) for name, array in view.arrays.items()}
-    files.write_atomic(path, save(arrays, metadata={"run_id": view.run_id, "step": str(view.step)}))
+    files.write_atomic(path, safetensors_bytes(arrays, metadata={"run_id": view.run_id, "step": str(view.step)}))

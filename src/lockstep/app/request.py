@@ -1,4 +1,4 @@
-"""What is to be trained, gathered from a spec file or mapping, overrides, and what Python callers give as objects."""
+"""What is to be trained, gathered from a spec file or mapping, overrides, and the objects of Python callers."""
 
 from __future__ import annotations
 
@@ -6,19 +6,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from lockstep.core.errors import SpecError
 from lockstep.runs.spec_files import load_spec
 
-if TYPE_CHECKING:
-    from lockstep.episodes.book import EpisodeBook
-    from lockstep.market.candles import Candles
-    from lockstep.strategies.registry import Reference
-
-
 SPEC_SUFFIXES: Final = frozenset({".toml", ".yaml", ".yml", ".json"})
 """What tells a spec file from a run where either may be given."""
+
+OPTIONS: Final = {
+    "strategy": "strategy.name",
+    "network": "network.name",
+    "episodes": "data.episodes",
+    "candles": "data.candles",
+    "samples": "data.samples",
+    "symbol": "market.symbol",
+    "timeframe": "market.timeframe",
+    "seed": "seed",
+    "n_iterations": "search.n_iterations",
+}
+"""What a training takes under a word of its own, and its spec key: a value, a name, or data as an object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,65 +52,58 @@ class TrainingRequest:
 def training_request(
     spec: Mapping[str, Any] | Path | str | None,
     *,
-    strategy: Reference | None = None,
-    network: Any = None,
-    episodes: EpisodeBook | None = None,
-    candles: Candles | None = None,
-    samples: Any = None,
-    symbol: str | None = None,
-    timeframe: str | None = None,
-    seed: int | str | None = None,
-    n_iterations: int | None = None,
     overrides: Iterable[str] = (),
     objects: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> TrainingRequest:
-    """Put together what `ls.train` and `lockstep train` were given. Raises SpecError."""
-    if spec is None and strategy is None:
+    """Put together what `ls.train` and `lockstep train` take; a spec file is read here, once.
+
+    overrides   "key=value" each, put on the spec
+    objects     what a file could only name, by spec key
+    options     what has a word of its own (`OPTIONS`): seed, strategy, candles ...; None leaves the spec as it is
+
+    Raises SpecError; TypeError for an option that there is not.
+    """
+    if unknown := set(options) - set(OPTIONS):
+        raise TypeError(f"a training has no option {min(unknown)!r}; it has {', '.join(sorted(OPTIONS))}")
+    chosen = {name: value for name, value in options.items() if value is not None}
+    if spec is None and "strategy" not in chosen:
         raise SpecError("nothing to train: give a spec (a file or a mapping), or strategy=...")
-    if candles is not None and samples is not None:
+    if "candles" in chosen and "samples" in chosen:
         raise SpecError("candles= and samples= are the data of two kinds of training: give one of them")
     if spec is not None and not isinstance(spec, Mapping | str | Path):
         raise SpecError(f"a spec is a file's path or a mapping of the same form; found {type(spec).__name__}")
     if isinstance(overrides, str):
         raise SpecError(f'overrides is a list of "key=value"; found the text {overrides!r}. Write [{overrides!r}]')
     values = load_spec({"kind": "strategy"} if spec is None else spec, overrides)
-    given: dict[str, Any] = dict(objects or {})
-    for table, key, value in (
-        ("market", "symbol", symbol),
-        ("market", "timeframe", timeframe),
-        ("search", "n_iterations", n_iterations),
-    ):
-        if value is not None:
-            _table(values, table)[key] = value
-    if seed is not None:
-        values["seed"] = _seed(seed)
-    if strategy is not None:
-        _table(values, "strategy")["name"] = name_of(strategy)
-        if not isinstance(strategy, str):
-            given["strategy.name"] = strategy
-    if network is not None:
-        _table(values, "network")["name"] = name_of(network)
-        if not isinstance(network, str):
-            given["network.name"] = network
-    if episodes is not None:
-        values["data"] = {**_table(values, "data"), "source": "python"}
-        given["data.episodes"] = episodes
-    if candles is not None:
-        data = {key: value for key, value in _table(values, "data").items() if key not in ("source", "path")}
-        values["data"] = {**data, "source": "python"}
-        given["data.candles"] = candles
-    if samples is not None:
-        # Only what describes samples: their number is theirs.
-        data = {key: value for key, value in _table(values, "data").items() if key == "classes"}
-        values["data"] = {**data, "source": "python"}
-        given["data.samples"] = samples
+    python_objects: dict[str, Any] = dict(objects or {})
+    for name, value in chosen.items():
+        key = OPTIONS[name]
+        table, _, last = key.rpartition(".")
+        if table == "data":
+            values["data"] = {**_described(name, _table(values, "data")), "source": "python"}
+            python_objects[key] = value
+        elif last == "name":
+            _table(values, table)["name"] = name_of(value)
+            if not isinstance(value, str):
+                python_objects[key] = value
+        else:
+            (_table(values, table) if table else values)[last] = _seed(value) if name == "seed" else value
     from_file = spec is not None and not isinstance(spec, Mapping)
     return TrainingRequest(
         values=values,
         name=str(spec) if from_file else "the spec",
         base=Path(str(spec)).parent if from_file else Path(),
-        objects=given,
+        objects=python_objects,
     )
+
+
+def _described(option: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """What the table [data] still says where the data are an object and no file."""
+    if option == "samples":
+        # Only what describes samples: their number is theirs.
+        return {key: value for key, value in data.items() if key == "classes"}
+    return {key: value for key, value in data.items() if option == "episodes" or key not in ("source", "path")}
 
 
 def _table(values: dict[str, Any], name: str) -> dict[str, Any]:
@@ -124,11 +124,11 @@ def _seed(seed: int | str) -> int | str:
         raise SpecError(f'a seed is a whole number of at least 0, or "random"; found {seed!r}') from None
 
 
-def name_of(given: Any) -> str:
-    """The name of a strategy or network for the spec: its class's, or what was given with the path absolute."""
-    if not isinstance(given, str):
-        kind = given if isinstance(given, type) else type(given)
+def name_of(reference: Any) -> str:
+    """The name of a strategy or network for the spec: its class's, or the text with its path absolute."""
+    if not isinstance(reference, str):
+        kind = reference if isinstance(reference, type) else type(reference)
         return str(kind.__name__)
-    path, colon, name = given.rpartition(":")
+    path, colon, name = reference.rpartition(":")
     # Given in Python or on the command line, a path starts where the caller is, not where the spec lies.
-    return f"{Path(path).expanduser().absolute()}:{name}" if colon and path.endswith(".py") else given
+    return f"{Path(path).expanduser().absolute()}:{name}" if colon and path.endswith(".py") else reference

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from lockstep.app.ports import Ports
 from lockstep.app.train import run_to_its_end
-from lockstep.runs.folder import RunStatus
+from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.runs.rebuild import rebuild, require_same
 from lockstep.runs.results import TrainResult, read_result
 
 
-def resume(run: str, ports: Ports) -> TrainResult:
-    """Go on with `run` (id, start of an id, tag, "last", path) from its newest good checkpoint.
+def resume(folder: RunFolder, ports: Ports) -> TrainResult:
+    """Go on with the run in `folder` from its newest good checkpoint.
 
     Raises NotComparableError when code or numerics are not those it was begun with, IntegrityError for damage,
     NotEqualError when a step computed again comes out different, RefusedError while another process writes the run.
     """
-    folder = ports.store.find(run)
     if folder.status() is RunStatus.COMPLETE:
         note = "the run was complete already; nothing was computed"
         return read_result(folder, alarm=ports.store.alarm(folder.path.name), notes=(note,))

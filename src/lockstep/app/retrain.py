@@ -1,4 +1,4 @@
-"""Replay of a session: its packages through training again, as a new run that says where it comes from (R9.32, R9.33).
+"""Retrain: a new run on the recorded batches of another, which says where it comes from (R9.32, R9.33).
 
 Same data, by the digests of the old run; same samples in the same batches, or only those of the most valuable steps;
 the same model or another. The batches are pinned as data of the new run, which from then on needs the old one no more.
@@ -37,7 +37,7 @@ SESSION: Final = "session"
 NETWORK: Final = "network"
 
 
-def replay_session(
+def retrain(
     folder: RunFolder,
     ports: Ports,
     *,
@@ -62,13 +62,13 @@ def replay_session(
     keys = getattr(kind, "sample_keys", None)
     if keys is None:
         raise RefusedError(
-            f'kind = "{kind.name}" cannot go through recorded batches again: kinds that can have samples with fixed '
+            f'kind = "{kind.name}" cannot train on recorded batches again: kinds that can have samples with fixed '
             f"numbers. To compute the run again: lockstep verify {folder.path.name}."
         )
     record = open_record(folder)
     digest = _pin(kind, record, top, ports.blobs)
     values, objects = _values(kind, folder, list(overrides), network, digest)
-    spec = resolve(kind.spec_model, values, source="the spec of the replay")
+    spec = resolve(kind.spec_model, values, source="the spec of the new run")
     _require_same_samples(folder, full_body(spec), keys)
     # Restored, not prepared: the data are those that the old run pinned, wherever they once came from.
     prepared = kind.restore(spec, folder, PrepareContext(blobs=ports.blobs, base=base, python_objects=objects))
@@ -142,7 +142,7 @@ def _require_same_samples(folder: RunFolder, spec: Mapping[str, Any], keys: Iter
         then, now = _at(old, key), _at(spec, key)
         if canonical.dumps(then) != canonical.dumps(now):
             raise InputError(
-                f"a replay goes through the samples of run {folder.path.name}, so {key} stays as it is ({then!r}); "
+                f"retraining goes through the samples of run {folder.path.name}, so {key} stays as it is ({then!r}); "
                 f"found {now!r}. Train a run of its own for other samples."
             )
 

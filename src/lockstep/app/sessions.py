@@ -10,6 +10,7 @@ from lockstep.core.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from lockstep.learning.gradients.sessions import Sessions, TrainingSession
+    from lockstep.runs.folder import RunFolder
     from lockstep.runs.store import RunStore
 
 BEST: Final = "best"
@@ -36,6 +37,11 @@ def run_named(run: str, store: RunStore) -> str:
         skipped = f" ({len(found.problems)} cannot be read: `lockstep sessions list`)" if found.problems else ""
         raise UnknownNameError(f'"best" is the session of the highest value; there is no session yet{skipped}.')
     return found.sessions[0].session_id
+
+
+def find_run(run: str, store: RunStore) -> RunFolder:
+    """The folder of `run`, or of the run that "best" stands for. Raises UnknownNameError."""
+    return store.find(run_named(run, store))
 
 
 def session_json(session: TrainingSession) -> dict[str, Any]:

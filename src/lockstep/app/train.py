@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from lockstep.app.headroom import with_warnings
 from lockstep.app.ports import Ports
 from lockstep.app.request import TrainingRequest
-from lockstep.app.room import with_warnings
 from lockstep.app.timing import timed
 from lockstep.core.errors import SpecError
 from lockstep.runs import registry

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lockstep.cli.options import Home, Json, Verbose
+from lockstep.cli.options import Home, Json, Set, Verbose
 from lockstep.cli.output import Output
 
 
@@ -22,16 +22,7 @@ def backtest(
             help="A parameter of the strategy; others keep their defaults. May be repeated.",
         ),
     ],
-    set_: Annotated[
-        list[str],
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            default_factory=list,
-            show_default=False,
-            help="Override a key of the spec, such as costs.fee_rate=0.0004. May be repeated.",
-        ),
-    ],
+    set_: Set,
     source: Annotated[
         str | None,
         typer.Argument(
@@ -59,16 +50,25 @@ def backtest(
 
     The metrics of a run's trial come out the same, to the last bit.
     """
+    from lockstep.bootstrap import place
     from lockstep.cli.process import use_numerics_of_source
 
+    here = place(home)
     if source is not None:
-        use_numerics_of_source(source, set_, home)
-    from lockstep import bootstrap
+        use_numerics_of_source(source, set_, here)
+    from lockstep.app.backtest import backtest_once
     from lockstep.cli.progress import patience
     from lockstep.cli.summary import backtested
 
     with patience():
-        report = bootstrap.backtest_once(
-            source, strategy=strategy, data=data, params=params, overrides=set_, trial=trial, trades=trades, home=home
+        report = backtest_once(
+            source,
+            here.store,
+            strategy=strategy,
+            data=data,
+            params=params,
+            overrides=set_,
+            trial=trial,
+            trades=trades,
         )
     Output(json=json).result(report.to_json(), backtested(report))

@@ -78,11 +78,13 @@ def import_(
     verbose: Verbose = False,
 ) -> None:
     """Read candles, check every row, and keep them as a snapshot named by its digest."""
-    from lockstep import bootstrap
+    from lockstep.app.data import import_data
+    from lockstep.bootstrap import place
     from lockstep.cli.tables import imported
 
-    report = bootstrap.import_data(
+    report = import_data(
         file,
+        blobs=place(home).store.blobs,
         columns=columns,
         symbol=symbol,
         exchange=exchange,
@@ -92,7 +94,6 @@ def import_(
         last=last,
         sort=sort,
         drop_bad=drop_bad,
-        home=home,
     )
     Output(json=json).result(report.to_json(), imported(report))
 
@@ -101,9 +102,10 @@ def quality(
     source: Source, timeframe: Timeframe = None, home: Home = None, json: Json = False, verbose: Verbose = False
 ) -> None:
     """Report gaps, jumps, repetitions, flat and zero-volume bars of a data set, and its score."""
-    from lockstep import bootstrap
+    from lockstep.app.data import data_quality
+    from lockstep.bootstrap import place
 
-    report = bootstrap.data_quality(source, timeframe=timeframe, home=home)
+    report = data_quality(source, blobs=place(home).store.blobs, timeframe=timeframe)
     Output(json=json).result(report.to_dict(), str(report))
 
 
@@ -117,19 +119,21 @@ def snapshot(
     verbose: Verbose = False,
 ) -> None:
     """Read a snapshot, check it against its digest, and say what it holds."""
-    from lockstep import bootstrap
+    from lockstep.app.data import read_snapshot
+    from lockstep.bootstrap import place
     from lockstep.cli.tables import pinned
 
-    report = bootstrap.read_snapshot(digest, export=export, home=home)
+    report = read_snapshot(digest, blobs=place(home).store.blobs, export=export)
     Output(json=json).result(report.to_json(), pinned(report))
 
 
 def list_(home: Home = None, json: Json = False, verbose: Verbose = False) -> None:
     """List the snapshots of this home."""
-    from lockstep import bootstrap
+    from lockstep.app.data import list_snapshots
+    from lockstep.bootstrap import place
     from lockstep.cli.tables import snapshots_table
 
-    rows, broken = bootstrap.list_snapshots(home=home)
+    rows, broken = list_snapshots(blobs=place(home).store.blobs)
     out = Output(json=json)
     for line in broken:
         out.note(line)
@@ -192,24 +196,27 @@ def episodes(
     verbose: Verbose = False,
 ) -> None:
     """Collect a market's episodes into a book: what was known at each bar, what was predicted, what became of it."""
-    from lockstep import bootstrap
+    from lockstep.app.collect import CollectionRules, MarketFiles, collect_book
+    from lockstep.bootstrap import place
     from lockstep.cli.tables import collected
 
-    found = bootstrap.collect_book(
-        source,
+    store = place(home).store
+    files = MarketFiles(
+        candles=source,
         symbol=symbol,
         timeframe=timeframe,
-        longer=longer or (),
+        longer=tuple(longer or ()),
         last=last,
         trades=trades,
         depth=depth,
+    )
+    rules = CollectionRules(
         window=window,
         max_missing_bars=missing,
         horizon_s=horizon,
-        cost=cost,
-        target=target,
+        round_trip_cost=cost,
+        target_profit=target,
         min_completeness=completeness,
-        out=out,
-        home=home,
     )
-    Output(json=json).result(found.to_json(), collected(found))
+    book = collect_book(files, rules, home=store.home, blobs=store.blobs, out=out)
+    Output(json=json).result(book.to_json(), collected(book))

@@ -30,10 +30,14 @@ def run(arguments: Sequence[str]) -> int:
         import typer
 
         from lockstep.cli.commands import command
+        from lockstep.cli.renamed import renamed
         from lockstep.runs.numerics import pin_environment
 
         # Native libraries read this when they load, which nothing has made them do yet.
         pin_environment()
+        arguments, note = renamed(arguments)
+        if note is not None:
+            sys.stderr.write(note + "\n")
         try:
             # Not `main()` of the framework: it turns Ctrl-C and a closed pipe into exit codes of its own.
             app = command()

@@ -32,6 +32,21 @@ Workers = Annotated[
     int,
     typer.Option("--workers", "-w", min=1, metavar="N", help="Worker processes. Their number never changes a result."),
 ]
+Set = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        default_factory=list,
+        show_default=False,
+        help="Override a key of the spec, such as search.n_iterations=500. May be repeated.",
+    ),
+]
+Tag = Annotated[str | None, typer.Option(metavar="NAME", help="Give the run a name to call it by.")]
+RecordedRun = Annotated[
+    str, typer.Argument(metavar="RUN", help='A run, or "best": the gradient training of the highest value.')
+]
+Thorough = Annotated[bool, typer.Option("--thorough", help="Read every byte of every session, not only what is shown.")]
 Run = Annotated[
     str,
     typer.Argument(metavar="RUN", help='A run: its id, the start of its id, a tag, "last", or a run folder.'),

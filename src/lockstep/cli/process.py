@@ -7,28 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lockstep.app.request import SPEC_SUFFIXES
+from lockstep.app.request import SPEC_SUFFIXES, TrainingRequest, training_request
+from lockstep.app.sessions import find_run
 from lockstep.runs.numerics import enter
 
-
-def use_numerics_of(spec: Path, overrides: Iterable[str]) -> None:
-    """Take the numerics that a spec file asks for. What else is wrong with the spec is said later, all at once."""
-    from lockstep.app.request import training_request
-
-    enter(training_request(spec, overrides=overrides).numerics, may_restart=True)
+if TYPE_CHECKING:
+    from lockstep.bootstrap import Place
+    from lockstep.runs.folder import RunFolder
 
 
-def use_numerics_of_source(source: str, overrides: Iterable[str], home: Path | None) -> None:
+def requested(spec: Path, overrides: Iterable[str], seed: str | None = None) -> TrainingRequest:
+    """What a spec file asks for, in a process with the numerics it asks for.
+
+    What is wrong with the spec beside its form is said later, all at once.
+    """
+    request = training_request(spec, overrides=overrides, seed=seed)
+    enter(request.numerics, may_restart=True)
+    return request
+
+
+def looked_up(run: str, place: Place) -> RunFolder:
+    """The folder of a run, or of "best", in a process with the numerics that the run was made with."""
+    folder = find_run(run, place.store)
+    enter(folder.numerics, may_restart=True)
+    return folder
+
+
+def use_numerics_of_source(source: str, overrides: Iterable[str], place: Place) -> None:
     """Take the numerics of a spec file, or of a run."""
     if Path(source).suffix.lower() in SPEC_SUFFIXES:
-        use_numerics_of(Path(source), overrides)
+        requested(Path(source), overrides)
     else:
-        use_numerics_of_run(source, home)
-
-
-def use_numerics_of_run(run: str, home: Path | None) -> None:
-    """Take the numerics that a run was made with."""
-    from lockstep.bootstrap import run_numerics
-
-    enter(run_numerics(run, home=home), may_restart=True)
+        looked_up(source, place)

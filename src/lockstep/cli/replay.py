@@ -1,68 +1,46 @@
-"""`lockstep replay`: recorded gradients applied or computed again, a session gone through again, one step looked at."""
+"""`lockstep replay`, `retrain` and `step`: what a run recorded, gone through again, trained on anew, or looked at."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lockstep.cli.options import Home, Json, Verbose, Workers
+from lockstep.cli.options import Home, Json, RecordedRun, Set, Tag, Verbose, Workers
 from lockstep.cli.output import Output
-from lockstep.cli.training import SetOption
 from lockstep.core.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from lockstep.app.replay import Mode
     from lockstep.app.replay_step import StepView
 
 _FEW_SAMPLES = 12
-
-
-_Run = Annotated[
-    str | None, typer.Argument(metavar="[RUN]", help='A run, or "best": the session of the highest value.')
-]
-_Gradients = Annotated[
-    bool, typer.Option("--gradients", help="Apply the stored gradients: no model, no data, many times faster.")
-]
-_Recompute = Annotated[
-    bool, typer.Option("--recompute", help="Compute the steps again; name the first tensor that differs.")
-]
-_Session = Annotated[
-    bool, typer.Option("--session", help="Train a new run on the recorded batches; --set changes the model.")
-]
-_Best = Annotated[bool, typer.Option("--best", help='As RUN = "best".')]
-_From = Annotated[int | None, typer.Option("--from", metavar="STEP", help="First step to replay, counted from 0.")]
-_To = Annotated[int | None, typer.Option("--to", metavar="STEP", help="Last step to replay, included.")]
-_CheckEvery = Annotated[
-    int, typer.Option(metavar="N", min=1, help="With --gradients: compare every N-th state with the journal.")
-]
 _Across = Annotated[bool, typer.Option("--across", help="Compute again although code or numerics differ.")]
-_Step = Annotated[int | None, typer.Option("--step", metavar="N", help="Show one step; -1 is the last.")]
-_Save = Annotated[
-    Path | None,
-    typer.Option("--save", metavar="FILE", help="With --step: write model state and gradients (.safetensors)."),
-]
-_Top = Annotated[int | None, typer.Option("--top", metavar="N", help="With --session: only the N most valuable steps.")]
-_Tag = Annotated[str | None, typer.Option(metavar="NAME", help="With --session: a name for the new run.")]
 
 
 def replay(
-    set_: SetOption,
-    run: _Run = None,
-    gradients: _Gradients = False,
-    recompute: _Recompute = False,
-    session: _Session = False,
-    best: _Best = False,
-    first: _From = None,
-    last: _To = None,
-    check_every: _CheckEvery = 1_000,
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN]", help='A run, or "best": the gradient training of the highest value.'),
+    ] = None,
+    gradients: Annotated[
+        bool, typer.Option("--gradients", help="Apply the stored gradients: no model, no data, many times faster.")
+    ] = False,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Compute the steps again; name the first tensor that differs.")
+    ] = False,
+    best: Annotated[bool, typer.Option("--best", help='As RUN = "best".')] = False,
+    first: Annotated[
+        int | None, typer.Option("--from", metavar="STEP", help="First step to replay, counted from 0.")
+    ] = None,
+    last: Annotated[int | None, typer.Option("--to", metavar="STEP", help="Last step to replay, included.")] = None,
+    check_every: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Of applied gradients: compare every N-th state with the journal.")
+    ] = 1_000,
     across: _Across = False,
-    step: _Step = None,
-    save: _Save = None,
-    top: _Top = None,
-    tag: _Tag = None,
     workers: Workers = 1,
     home: Home = None,
     json: Json = False,
@@ -70,48 +48,26 @@ def replay(
 ) -> int:
     """Replay what a run recorded of its gradients: 0 equal to the last bit, 1 not, 3 not comparable.
 
-    Without --gradients, --recompute or --session: gradients where the record holds all of them, else recompute.
+    Without --gradients or --recompute: gradients where the record holds all of them, else recompute.
     """
-    said = [name for name, on in (("--gradients", gradients), ("--recompute", recompute), ("--session", session)) if on]
-    given = {"--from": first, "--to": last, "--save": save, "--top": top, "--tag": tag, "--set": set_ or None}
-    _require_one_way(said, step, {**given, "--across": across or None})
-    from lockstep import bootstrap
-    from lockstep.cli.process import use_numerics_of_run
+    name, mode = _named(run, best), _mode(gradients, recompute, across)
+    from lockstep.bootstrap import place
+    from lockstep.cli.process import looked_up
 
-    # "best" is decided here once: looking for it may load NumPy, and the process may begin again for the numerics.
-    name = bootstrap.run_named(_named(run, best), home=home)
-    use_numerics_of_run(name, home)
-    out = Output(json=json)
-    if step is not None:
-        view = bootstrap.replay_step(name, step, save=save, across=across, home=home)
-        out.result(view.to_json(), _step(view))
-        return 0
-    if session:
-        from lockstep.cli.training import watched
-
-        return watched(
-            lambda **ports: bootstrap.replay_session(
-                name, top=top, overrides=set_, tag=tag, workers=workers, home=home, **ports
-            ),
-            out,
-            home,
-            every_step=verbose,
-        )
-    return _compared(
-        out, name, said, first=first, last=last, check_every=check_every, across=across, workers=workers, home=home
-    )
-
-
-def _compared(out: Output, name: str, said: list[str], **options: Any) -> int:
+    here = place(home)
+    folder = looked_up(name, here)
     from rich.text import Text
 
-    from lockstep import bootstrap
+    from lockstep.app.replay import Span
+    from lockstep.app.replay import replay as use_case
     from lockstep.cli.progress import verify_progress
 
-    mode: Any = said[0][2:] if said else None
-    with verify_progress("replaying") as on_step:
-        result = bootstrap.replay(name, mode=mode, on_step=on_step, **options)
-    out.result(result.to_json(), Text(str(result)))
+    span = Span(first=first, last=last)
+    with verify_progress("replaying") as on_step, here.context(workers) as context:
+        result = use_case(
+            folder, context, mode=mode, span=span, check_every=check_every, across=across, on_step=on_step
+        )
+    Output(json=json).result(result.to_json(), Text(str(result)))
     return result.exit_code
 
 
@@ -123,28 +79,69 @@ def _named(run: str | None, best: bool) -> str:
     return "best" if run is None else run
 
 
-_BELONGS = {
-    "--from": ("--gradients", "--recompute"),
-    "--to": ("--gradients", "--recompute"),
-    "--across": ("--recompute", "--step"),
-    "--save": ("--step",),
-    "--top": ("--session",),
-    "--tag": ("--session",),
-    "--set": ("--session",),
-}
+def _mode(gradients: bool, recompute: bool, across: bool) -> Mode | None:
+    if gradients and recompute:
+        raise InputError("a replay goes one way at a time; found --gradients and --recompute. Keep one of them.")
+    if gradients and across:
+        # Obeyed in silence, it would do nothing.
+        raise InputError("--across is about computing again; found --gradients, which computes nothing. Leave one out.")
+    return "gradients" if gradients else "recompute" if recompute else None
 
 
-def _require_one_way(said: list[str], step: int | None, given: dict[str, Any]) -> None:
-    """An option that plays no part would be obeyed in silence otherwise: by doing nothing."""
-    ways = [*said, *(["--step"] if step is not None else [])]
-    if len(ways) > 1:
-        raise InputError(f"a replay goes one way at a time; found {' and '.join(ways)}. Keep one of them.")
-    way = ways[0] if ways else None
-    for option, value in given.items():
-        belongs = _BELONGS[option]
-        undecided = way is None and "--recompute" in belongs
-        if value is not None and way not in belongs and not undecided:
-            raise InputError(f"{option} goes with {' or '.join(belongs)}; found {way or 'neither'}.")
+def retrain(
+    run: RecordedRun,
+    set_: Set,
+    top: Annotated[int | None, typer.Option("--top", metavar="N", help="Only the N most valuable steps.")] = None,
+    tag: Tag = None,
+    workers: Workers = 1,
+    home: Home = None,
+    json: Json = False,
+    verbose: Verbose = False,
+) -> int:
+    """Train a new run on the recorded batches of another; --set changes the model, never the samples.
+
+    Ctrl-C stops at the next step with a checkpoint, as in `lockstep train`.
+    """
+    from lockstep.bootstrap import place
+    from lockstep.cli.process import looked_up
+    from lockstep.cli.training import watched
+
+    here = place(home)
+    folder = looked_up(run, here)
+    from lockstep.app.retrain import retrain as use_case
+
+    return watched(
+        lambda ports: use_case(folder, ports, top=top, overrides=set_, tag=tag, base=Path()),
+        here,
+        Output(json=json),
+        workers=workers,
+        every_step=verbose,
+    )
+
+
+def step(
+    run: RecordedRun,
+    number: Annotated[int, typer.Argument(metavar="N", help="The step, counted from 0; -1 is the last.")],
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="FILE", help="Write model state and gradients to a .safetensors file."),
+    ] = None,
+    across: _Across = False,
+    home: Home = None,
+    json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Show one recorded step, and the model as it was after it, checked against the journal."""
+    from lockstep.bootstrap import place
+    from lockstep.cli.process import looked_up
+
+    here = place(home)
+    folder = looked_up(run, here)
+    from lockstep.app.replay_step import replay_step
+
+    with here.context() as context:
+        view = replay_step(folder, number, context, save=save, across=across)
+    Output(json=json).result(view.to_json(), _step(view))
 
 
 def _step(view: StepView) -> RenderableType:

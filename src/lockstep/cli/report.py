@@ -31,9 +31,12 @@ def report(
     """Write a run's figures as PNGs, and report.html: one file that needs no network and says how to repeat the run."""
     if open_ not in ("yes", "no"):
         raise InputError(f'--open is "yes" or "no"; found {open_!r}')
-    from lockstep import bootstrap
+    from lockstep.app.report import report as use_case
+    from lockstep.app.sessions import run_named
+    from lockstep.bootstrap import place
 
-    done = bootstrap.report(bootstrap.run_named(run, home=home), out=out, home=home)
+    store = place(home).store
+    done = use_case(run_named(run, store), store, out=out)
     told = Output(json=json)
     for note in done.notes:
         told.note(f"note: {note}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lockstep.cli import sessions
 from lockstep.cli.options import Home, Json, Run, Verbose
 from lockstep.cli.output import Output
 from lockstep.cli.words import size
@@ -25,30 +26,43 @@ def group() -> typer.Typer:
     return app
 
 
-def list_(home: Home = None, json: Json = False, verbose: Verbose = False) -> None:
+def list_(
+    gradients: Annotated[
+        bool, typer.Option("--gradients", help="Only runs that learn by gradients, by value: as `sessions list`.")
+    ] = False,
+    home: Home = None,
+    json: Json = False,
+    verbose: Verbose = False,
+) -> None:
     """List all runs, oldest first."""
-    from lockstep import bootstrap
+    if gradients:
+        sessions.list_(home=home, json=json, verbose=verbose)
+        return
+    from lockstep.app.runs_admin import list_runs
+    from lockstep.bootstrap import place
     from lockstep.cli.tables import runs_table
 
-    rows = bootstrap.list_runs(home=home)
+    rows = list_runs(place(home).store)
     Output(json=json).result([row.to_json() for row in rows], runs_table(rows))
 
 
 def show(run: Run, home: Home = None, json: Json = False, verbose: Verbose = False) -> None:
     """Show what a run trained, on what data, with what result, and how to repeat it."""
-    from lockstep import bootstrap
+    from lockstep.app.runs_admin import show_run
+    from lockstep.bootstrap import place
     from lockstep.cli.summary import trained
 
-    result = bootstrap.show_run(run, home=home)
+    result = show_run(run, place(home).store)
     Output(json=json).result(result.to_json(), trained(result))
 
 
 def check(run: Run, home: Home = None, json: Json = False, verbose: Verbose = False) -> int:
     """Read every file of a run and compare it with its recorded digest: 0 sound, 1 damaged (the file is named)."""
-    from lockstep import bootstrap
+    from lockstep.app.runs_admin import check_run
+    from lockstep.bootstrap import place
     from lockstep.cli.summary import checked
 
-    report = bootstrap.check_run(run, home=home)
+    report = check_run(run, place(home).store)
     Output(json=json).result(report.to_json(), checked(report))
     return report.exit_code
 
@@ -61,9 +75,10 @@ def export(
     verbose: Verbose = False,
 ) -> None:
     """Pack a run, its data included, into one file that can be verified on another machine."""
-    from lockstep import bootstrap
+    from lockstep.app.runs_admin import export_run
+    from lockstep.bootstrap import place
 
-    done = bootstrap.export_run(run, file, home=home)
+    done = export_run(run, file, place(home).store)
     Output(json=json).result(
         {"run_id": done.run_id, "file": str(file), "files": done.files, "bytes": done.length},
         f"exported {done.run_id} to {file}: {done.files} files, {size(done.length)}\n"
@@ -78,9 +93,10 @@ def import_(
     verbose: Verbose = False,
 ) -> None:
     """Unpack a run that was exported elsewhere, checking every byte."""
-    from lockstep import bootstrap
+    from lockstep.app.runs_admin import import_run
+    from lockstep.bootstrap import place
 
-    done = bootstrap.import_run(file, home=home)
+    done = import_run(file, place(home).store)
     Output(json=json).result(
         {"run_id": done.run_id, "folder": str(done.path), "files": done.files, "bytes": done.length},
         f"imported {done.run_id}: {done.files} files, {size(done.length)}\nrepeat it: lockstep verify {done.run_id}",
@@ -89,9 +105,10 @@ def import_(
 
 def remove(run: Run, home: Home = None, json: Json = False, verbose: Verbose = False) -> None:
     """Remove a run's folder for good. Data snapshots stay, since other runs may use them."""
-    from lockstep import bootstrap
+    from lockstep.app.runs_admin import remove_run
+    from lockstep.bootstrap import place
 
-    run_id = bootstrap.remove_run(run, home=home)
+    run_id = remove_run(run, place(home).store)
     Output(json=json).result({"run_id": run_id, "removed": True}, f"removed {run_id}")
 
 
@@ -103,7 +120,8 @@ def tag(
     verbose: Verbose = False,
 ) -> None:
     """Give a run a name to call it by."""
-    from lockstep import bootstrap
+    from lockstep.app.runs_admin import tag_run
+    from lockstep.bootstrap import place
 
-    run_id = bootstrap.tag_run(run, name, home=home)
+    run_id = tag_run(run, name, place(home).store)
     Output(json=json).result({"run_id": run_id, "tag": name}, f"{run_id} is now {name!r}")

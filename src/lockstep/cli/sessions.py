@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lockstep.cli.options import Home, Json, Verbose
+from lockstep.cli.options import Home, Json, Thorough, Verbose
 from lockstep.cli.output import Output
 
 if TYPE_CHECKING:
@@ -25,23 +25,21 @@ def group() -> typer.Typer:
 
 
 def list_(
-    thorough: Annotated[
-        bool, typer.Option("--thorough", help="Read every byte of every session, not only what is shown.")
-    ] = False,
+    thorough: Thorough = False,
     home: Home = None,
     json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """List sessions, the highest value first; damaged ones are named and skipped."""
-    from lockstep import bootstrap
-    from lockstep.app.sessions import session_json
+    from lockstep.app.sessions import list_sessions, session_json
+    from lockstep.bootstrap import place
 
-    found = bootstrap.sessions(thorough=thorough, home=home)
+    listed = list_sessions(place(home).store, thorough=thorough)
     document = {
-        "sessions": [session_json(session) for session in found.sessions],
-        "problems": dict(found.problems),
+        "sessions": [session_json(session) for session in listed.sessions],
+        "problems": dict(listed.problems),
     }
-    Output(json=json).result(document, _table(found))
+    Output(json=json).result(document, _table(listed))
 
 
 def prune(
@@ -58,9 +56,10 @@ def prune(
     verbose: Verbose = False,
 ) -> None:
     """Name the oldest complete sessions beyond a limit, and with --yes remove them for good."""
-    from lockstep import bootstrap
+    from lockstep.app.sessions import prune_sessions
+    from lockstep.bootstrap import place
 
-    done = bootstrap.prune_sessions(keep_last=keep_last, max_bytes=max_bytes, remove=yes, home=home)
+    done = prune_sessions(place(home).store, keep_last=keep_last, max_bytes=max_bytes, remove=yes)
     Output(json=json).result(done.to_json(), _pruned(done))
 
 

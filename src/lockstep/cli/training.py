@@ -9,33 +9,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lockstep.cli.options import Home, Json, Run, Verbose, Workers
+from lockstep.cli.options import Home, Json, Run, Set, Tag, Verbose, Workers
 from lockstep.cli.output import Output
 from lockstep.cli.words import counted
 from lockstep.core.errors import Interrupted
 
 if TYPE_CHECKING:
+    from lockstep.app.ports import Ports
+    from lockstep.bootstrap import Place
     from lockstep.runs.results import TrainResult
-
-SetOption = Annotated[
-    list[str],
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        default_factory=list,
-        show_default=False,
-        help="Override a key of the spec, such as search.n_iterations=500. May be repeated.",
-    ),
-]
 
 
 def train(
     spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file: TOML, YAML (.yaml, .yml) or JSON.")],
-    set_: SetOption,
+    set_: Set,
     seed: Annotated[
         str | None, typer.Option(metavar="N|random", help='Root seed of the run; "random" draws one and records it.')
     ] = None,
-    tag: Annotated[str | None, typer.Option(metavar="NAME", help="Give the run a name to call it by.")] = None,
+    tag: Tag = None,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Only say what it will take: steps, time, memory, disk. Makes no run.")
     ] = False,
@@ -48,25 +39,22 @@ def train(
 
     Ctrl-C stops at the next step with a checkpoint, and says how to go on; a second Ctrl-C stops at once.
     """
-    from lockstep.cli.process import use_numerics_of
+    from lockstep.bootstrap import place
+    from lockstep.cli.process import requested
 
-    use_numerics_of(spec, set_)
-    from lockstep import bootstrap
-
-    out = Output(json=json)
+    request = requested(spec, set_, seed)
+    out, here = Output(json=json), place(home)
     if estimate:
+        from lockstep.app.estimate import estimate as estimated_by
         from lockstep.cli.summary import estimated
 
-        report = bootstrap.estimate(spec, overrides=set_, seed=seed, home=home)
+        report = estimated_by(request, home=here.store.home, blobs=here.store.blobs)
         out.result(report.to_json(), estimated(report))
         return 0
+    from lockstep.app.train import train as use_case
+
     warn_of_idle_workers(workers, out)
-    return watched(
-        lambda **ports: bootstrap.train(spec, overrides=set_, seed=seed, tag=tag, workers=workers, home=home, **ports),
-        out,
-        home,
-        every_step=verbose,
-    )
+    return watched(lambda ports: use_case(request, ports, tag=tag), here, out, workers=workers, every_step=verbose)
 
 
 def resume(run: Run, workers: Workers = 1, home: Home = None, json: Json = False, verbose: Verbose = False) -> int:
@@ -74,19 +62,15 @@ def resume(run: Run, workers: Workers = 1, home: Home = None, json: Json = False
 
     The finished run equals one that was never interrupted, byte for byte.
     """
-    from lockstep.cli.process import use_numerics_of_run
+    from lockstep.bootstrap import place
+    from lockstep.cli.process import looked_up
 
-    use_numerics_of_run(run, home)
-    from lockstep import bootstrap
+    out, here = Output(json=json), place(home)
+    folder = looked_up(run, here)
+    from lockstep.app.resume import resume as use_case
 
-    out = Output(json=json)
     warn_of_idle_workers(workers, out)
-    return watched(
-        lambda **ports: bootstrap.resume(run, workers=workers, home=home, **ports),
-        out,
-        home,
-        every_step=verbose,
-    )
+    return watched(lambda ports: use_case(folder, ports), here, out, workers=workers, every_step=verbose)
 
 
 def warn_of_idle_workers(workers: int, out: Output) -> None:
@@ -99,15 +83,18 @@ def warn_of_idle_workers(workers: int, out: Output) -> None:
         )
 
 
-def watched(action: Callable[..., TrainResult], out: Output, home: Path | None, *, every_step: bool) -> int:
+def watched(
+    action: Callable[[Ports], TrainResult], place: Place, out: Output, *, workers: int, every_step: bool
+) -> int:
     """Run a training with progress and Ctrl-C, and report it; a stopped one is reported from its record."""
-    from lockstep import bootstrap
+    from lockstep.app.runs_admin import show_run
     from lockstep.cli.progress import watch
     from lockstep.cli.summary import trained
 
     with watch(every_step=every_step) as (watcher, cancel):
         try:
-            result = action(observers=[watcher], cancel=cancel, announce=watcher.announce)
+            with place.ports(workers=workers, observers=[watcher], cancel=cancel, announce=watcher.announce) as ports:
+                result = action(ports)
         except (Interrupted, KeyboardInterrupt) as stop:
             if watcher.run_id is None:
                 raise
@@ -115,7 +102,7 @@ def watched(action: Callable[..., TrainResult], out: Output, home: Path | None, 
             out.note(
                 str(stop) or f"stopped at once. Go on from the last checkpoint with: lockstep resume {watcher.run_id}"
             )
-            result = bootstrap.show_run(watcher.run_id, home=home)
+            result = show_run(watcher.run_id, place.store)
     out.result(result.to_json(), trained(result))
     return result.exit_code
 
@@ -137,12 +124,15 @@ def verify(
     verbose: Verbose = False,
 ) -> int:
     """Repeat a run from its own record and compare bit for bit: 0 equal, 1 not equal, 3 not comparable."""
-    from lockstep import bootstrap
+    from lockstep.app.verify import verify as use_case
+    from lockstep.bootstrap import place
     from lockstep.cli.progress import verify_progress
     from lockstep.cli.summary import verified
 
+    here = place(home)
+    executor = here.executor_choice(workers)
     with verify_progress() as on_step:
-        result = bootstrap.verify(run, sample=sample, across=across, workers=workers, home=home, on_step=on_step)
+        result = use_case(run, here.store, executor=executor, sample=sample, across=across, on_step=on_step)
     Output(json=json).result(result.to_json(), verified(result))
     return result.exit_code
 
@@ -155,9 +145,10 @@ def diff(
     verbose: Verbose = False,
 ) -> int:
     """Compare two runs: spec, data, code, numerics, then the first step where they part. 0 equal, 1 not equal."""
-    from lockstep import bootstrap
+    from lockstep.app.diff import diff as use_case
+    from lockstep.bootstrap import place
     from lockstep.cli.summary import compared
 
-    result = bootstrap.diff(a, b, home=home)
+    result = use_case(a, b, place(home).store)
     Output(json=json).result(result.to_json(), compared(result))
     return result.exit_code

@@ -1,8 +1,8 @@
 """CNNTrainer: a model object of the user's, trained on the profitable episodes of a book, each session a recorded run.
 
     trainer = CNNTrainer(model)
-    told = trainer.train_on_profitable_episodes("BTC/USDT", min_profitability=0.7, max_episodes=500)
-    told.status, told.session_id, told.value
+    outcome = trainer.train_on_profitable_episodes("BTC/USDT", min_profitability=0.7, max_episodes=500)
+    outcome.status, outcome.session_id, outcome.value
 
 A face of `lockstep train` with `kind = "cnn-episodes"` and of `lockstep resume`: it chooses nothing and trains nothing
 itself, it hands model and book over and puts the trained weights back.
@@ -15,11 +15,13 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lockstep import bootstrap
+from lockstep.app.lesson import lesson
+from lockstep.bootstrap import place
 from lockstep.core.errors import InputError
 from lockstep.episodes.book import EpisodeBook, changing
 from lockstep.episodes.store import INDEX
 from lockstep.kinds.cnn_episodes.data import BOOK_FOLDER
+from lockstep.public import resume, train
 
 if TYPE_CHECKING:
     from torch import nn
@@ -117,28 +119,28 @@ class CNNTrainer:
         spec["network"] = {"parameters": self._parameters}
         if self.scaling is not None:
             spec["scaling"] = dict(self.scaling)
-        return self._taken_over(bootstrap.train(spec, network=self.model, episodes=book, home=self._home))
+        return self._taken_over(train(spec, network=self.model, episodes=book, home=self._home))
 
     def resume(self, run: str = "last") -> EpisodeTraining:
         """Go on with a session that was stopped or killed; then as if it never had been.
 
         A session that is complete is taken over as it is; the book counts every session once.
         """
-        return self._taken_over(bootstrap.resume(run, home=self._home))
+        return self._taken_over(resume(run, home=self._home))
 
     def _taken_over(self, result: TrainResult) -> EpisodeTraining:
         """Weights into the model, counts into the book, what happened to the caller."""
         from lockstep.learning.gradients.training import load_model_arrays
 
-        found = bootstrap.lesson(result.run_id, home=self._home)
-        load_model_arrays(self.model, found.weights)
+        learned = lesson(result.run_id, place(self._home).store)
+        load_model_arrays(self.model, learned.weights)
         self.scaling = result.spec["scaling"]
         if self._folder is None:
-            self._book().count_session(result.run_id, found.trained)
+            self._book().count_session(result.run_id, learned.trained)
         elif (self._folder / INDEX).exists():
             # Opened anew: during a long training the folder may have gone on.
             with changing(self._folder) as book:
-                book.count_session(result.run_id, found.trained)
+                book.count_session(result.run_id, learned.trained)
         summary = result.summary
         return EpisodeTraining(
             status=COMPLETE,
@@ -146,7 +148,7 @@ class CNNTrainer:
             episodes_available=summary["episodes"]["available"],
             episodes_used=summary["episodes"]["used"],
             steps=summary["steps"],
-            mean_losses=found.losses,
+            mean_losses=learned.losses,
             session_id=result.run_id,
             value=summary["value"],
             converged=summary["converged"],
@@ -162,7 +164,7 @@ class CNNTrainer:
         return EpisodeBook.open(folder if folder is not None else "")
 
     def _book_folder(self, given: Path | str | None) -> Path:
-        return bootstrap.store_at(self._home).home / BOOK_FOLDER if given is None else Path(given).expanduser()
+        return place(self._home).store.home / BOOK_FOLDER if given is None else Path(given).expanduser()
 
 
 def _parameters_of(model: Any) -> dict[str, Any]:

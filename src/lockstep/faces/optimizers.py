@@ -1,8 +1,8 @@
-"""The optimizers of SPEC 4.2 by their known names, over the same proposers and the same engine as a run.
+"""Optimizers under the names that people know, over the same proposers and the same engine as a run.
 
     optimizer = RandomSearchOptimizer(seed=42)
-    found = optimizer.optimize(BacktestEngine(), frame, LiquiditySweepStrategy, space, n_iterations=200)
-    found["best_parameters"], found["best_score"], found["all_results"]
+    results = optimizer.optimize(BacktestEngine(), frame, LiquiditySweepStrategy, space, n_iterations=200)
+    results["best_parameters"], results["best_score"], results["all_results"]
 
 They keep nothing but the last result. `ls.train` records the same search as a run that can be resumed and verified.
 """
@@ -15,11 +15,11 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
+from lockstep.bootstrap import executor_of
 from lockstep.core.errors import InputError, SpaceError
 from lockstep.core.space import Space
 from lockstep.engine.metrics import COUNTS, Metric
@@ -99,8 +99,7 @@ class ParameterOptimizer(ABC):
         total = proposer.size or 0
         tally, table = Tally(), _Table(proposer.space)
         own = executor is None and n_jobs > 1
-        # Adapters are chosen in one place, above this package; whoever brings an executor does not need it.
-        pool = import_module("lockstep.bootstrap").executor_of(n_jobs) if own else executor
+        pool = executor_of(n_jobs) if own else executor
         try:
             with evaluation(setting, pool) as evaluate:
                 if progress_callback is not None:

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lockstep import bootstrap
+from lockstep.bootstrap import place
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.kinds.agent_session.data import start_of
 from lockstep.kinds.agent_session.kind import KIND
 from lockstep.kinds.shared.retraining_agents import session_of
 from lockstep.learning.gradients.record import SessionRecord
+from lockstep.public import resume, train
 from lockstep.rl.live import LiveTrainer
 from lockstep.runs.checkpoint import CheckpointStore
 from lockstep.runs.folder import RunFolder
@@ -104,7 +105,7 @@ class RLTrainer(LiveTrainer):
         agent_before, buffer_before = self.agent.get_state(), self.buffer.get_state()
         objects = {"session.agent": self.agent, "session.buffer": self.buffer}
         try:
-            result = bootstrap.train(spec, objects=objects, home=self._home)
+            result = train(spec, objects=objects, home=self._home)
         except BaseException:
             self.agent.set_state(agent_before)
             self.buffer.set_state(buffer_before)
@@ -117,16 +118,16 @@ class RLTrainer(LiveTrainer):
         What the buffer holds now makes no difference; its capacity and rules have to be those of the session. Raises
         RefusedError for an agent that is not built in and for a run that no trainer began.
         """
-        folder = bootstrap.run_folder(run, home=self._home)
+        folder = place(self._home).store.find(run)
         spec = folder.read("spec")
         if spec.get("kind") != KIND.name or session_of(folder).batches is not None:
             raise RefusedError(
                 f"a trainer goes on with what train_profit_weighted began; run {folder.path.name} is none of those "
                 f"({spec.get('kind')}). Use lockstep resume."
             )
-        start = start_of(folder, bootstrap.store_at(self._home).blobs)["buffer"]["store"]
+        start = start_of(folder, place(self._home).store.blobs)["buffer"]["store"]
         self._require_alike(spec["buffer"])
-        result = bootstrap.resume(folder.path.name, home=self._home)
+        result = resume(folder.path.name, home=self._home)
         store = CheckpointStore(RunFolder(result.folder).checkpoints)
         state = store.load(store.stored_steps()[-1]).state
         pair = start["observations"]

@@ -5,6 +5,7 @@ Gaps are facts: rows that are not there are never filled. Prices and volumes are
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from lockstep.core.errors import DataError, InputError
 from lockstep.core.hashing import digest_columns
 from lockstep.core.units import format_timeframe, parse_timeframe
+from lockstep.market.bars import DroppedRowsWarning, LoadOptions, RawBars, read_checked
 from lockstep.market.checks import COLUMNS, describe_defects, find_defects, format_time, grid_slack
 
 if TYPE_CHECKING:
@@ -137,9 +139,28 @@ class Candles:
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, **options: Any) -> Candles:
         """Candles of a pandas frame; `options` are those of `market.load.load_candles`. Needs no pandas itself."""
-        from lockstep.market.load import load_candles
+        chosen = LoadOptions(**options)
+        bars, report = read_checked(frame, chosen)
+        if report.rows_dropped:
+            warnings.warn(f"{bars.place}: {report}", DroppedRowsWarning, stacklevel=2)
+        return cls.from_bars(bars, chosen)
 
-        return load_candles(frame, **options)
+    @classmethod
+    def from_bars(cls, bars: RawBars, options: LoadOptions) -> Candles:
+        """Candles of bars that were read, checked against every rule. Raises DataError naming the first bad row."""
+        return cls.from_arrays(
+            timestamp=bars.columns["timestamp"],
+            open=bars.columns["open"],
+            high=bars.columns["high"],
+            low=bars.columns["low"],
+            close=bars.columns["close"],
+            volume=bars.columns["volume"],
+            extra={name: value for name, value in bars.columns.items() if name not in COLUMNS},
+            timeframe=options.timeframe,
+            symbol=options.symbol,
+            exchange=options.exchange,
+            source=bars.place,
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """A pandas frame: columns timestamp (int64 ms), open ... volume and the extras; a plain index. Copies."""

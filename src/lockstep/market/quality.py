@@ -20,7 +20,7 @@ from lockstep.market.gaps import Gap, GapKind, find_gaps
 from lockstep.market.quality_report import Jump, QualityReport, Run, SymbolChange
 
 if TYPE_CHECKING:
-    from lockstep.market.load import RawBars
+    from lockstep.market.bars import RawBars
 
 Columns = Mapping[str, NDArray[Any]]
 

@@ -130,6 +130,11 @@ class RunFolder:
         """The hashes of spec, data, code and numerics, of the documents as they are."""
         return {kind: document_hash(self.read(kind)) for kind in IDENTITY_DOCUMENTS}
 
+    @property
+    def numerics(self) -> str:
+        """The numerics that the run asked for: "native" or "portable"."""
+        return str(self.read("spec").get("numerics", "native"))
+
     def result(self) -> Any:
         """The summary of a complete run. Raises DiskError when there is none, IntegrityError when it is damaged."""
         return self.read("result")["summary"]

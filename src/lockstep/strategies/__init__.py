@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lockstep.strategies.base import Strategy
     from lockstep.strategies.compiled import CompiledStrategy
-    from lockstep.strategies.evaluate import Backtest, Sweep, backtest, sweep
+    from lockstep.strategies.evaluate import Backtest, Sweep, backtest
     from lockstep.strategies.inputs import Events, EventSeries, HigherTimeframe, OwnCandles
     from lockstep.strategies.registry import available, lookup
+    from lockstep.strategies.sweeps import sweep
     from lockstep.strategies.view import MarketView
 
 # Name -> module. Importing the package stays free of NumPy and numba until a name is used.
@@ -27,7 +28,7 @@ _HOMES = {
     "available": "registry",
     "backtest": "evaluate",
     "lookup": "registry",
-    "sweep": "evaluate",
+    "sweep": "sweeps",
 }
 
 __all__ = [

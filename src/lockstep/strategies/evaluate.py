@@ -12,13 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from lockstep.core.errors import NoValidTrialError, SpaceError, StrategyError
+from lockstep.core.errors import NoValidTrialError, StrategyError
 from lockstep.core.space import Columns, row
 from lockstep.engine.arrays import MarketArrays, market_arrays
 from lockstep.engine.costs import Costs
@@ -32,7 +30,7 @@ from lockstep.engine.sweep import SweepResult, sweep_entries
 from lockstep.engine.trades import Trades
 from lockstep.market.candles import Candles, require_candles
 from lockstep.runs.user_modules import USER_FAILURES
-from lockstep.strategies.base import ParameterSets, Params, Strategy, strategy_failure
+from lockstep.strategies.base import Params, Strategy, strategy_failure
 from lockstep.strategies.batches import concatenate, empty_batch, limited, signals_of
 from lockstep.strategies.compiled import CompiledStrategy
 from lockstep.strategies.inputs import Series
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from lockstep.runs.executor import Executor
 
 CHUNK: Final = 2048
 """Sets per task of an executor. Fixed, so that the number of workers cannot change what is done."""
@@ -344,74 +341,6 @@ def backtest(
     """
     evaluator = Evaluator(strategy, candles, costs=costs, execution=execution, detail=detail, inputs=inputs)
     return evaluator.one(params or {})
-
-
-def sweep(
-    candles: Candles,
-    strategy: Reference,
-    parameter_sets: ParameterSets,
-    *,
-    costs: Costs | None = None,
-    execution: Execution | None = None,
-    detail: Candles | None = None,
-    inputs: Mapping[str, Series] | None = None,
-    executor: Executor | None = None,
-    on_error: OnError = "raise",
-    progress: Callable[[int], None] | None = None,
-) -> Sweep:
-    """Run one strategy with k sets of parameters; everything else as for `backtest`.
-
-    parameter_sets  equally long columns by parameter name (`Space.grid_rows`, `Space.decode`), or a list of dicts
-    executor        does chunks of CHUNK sets in worker processes; the result is the same without
-    on_error        "raise" or "record": what happens to a set whose strategy fails
-    progress        called with the number of sets done
-    """
-    require_candles(candles)
-    costs, execution = settled(costs, execution)
-    found = lookup(strategy)
-    if not found.parameter_names():
-        raise SpaceError(f"{found.name} has no parameters, so there is nothing to sweep: use backtest")
-    columns = found.columns(parameter_sets)
-    # Without a set there is nothing to send anywhere.
-    if executor is not None and executor.workers > 1 and len(next(iter(columns.values()))):
-        return _sweep_elsewhere(
-            candles, found, columns, executor, progress,
-            costs=costs, execution=execution, detail=detail, inputs=inputs, on_error=on_error,
-        )  # fmt: skip
-    evaluator = Evaluator(found, candles, costs=costs, execution=execution, detail=detail, inputs=inputs)
-    done = evaluator.batch(columns, on_error=on_error, progress=progress)
-    return _table(found, columns, done)
-
-
-def _table(strategy: Strategy, columns: Columns, done: Evaluated) -> Sweep:
-    return Sweep(
-        strategy=strategy.name,
-        parameters=columns,
-        result=done.result,
-        not_evaluated=done.not_evaluated,
-        errors=done.errors,
-    )
-
-
-def _sweep_elsewhere(
-    candles: Candles,
-    strategy: Strategy,
-    columns: Columns,
-    executor: Executor,
-    progress: Callable[[int], None] | None,
-    **options: Any,
-) -> Sweep:
-    from lockstep.storage.blobs import FolderBlobStore
-    from lockstep.strategies.task import sweep_task
-
-    count = len(next(iter(columns.values())))
-    chunks = [{name: column[lo : lo + CHUNK] for name, column in columns.items()} for lo in range(0, count, CHUNK)]
-    with TemporaryDirectory(prefix="lockstep-sweep-") as folder:
-        task = sweep_task(strategy, candles, blobs=FolderBlobStore(Path(folder)), **options)
-        parts: Sequence[Evaluated] = executor.map(task, chunks)
-    if progress is not None:
-        progress(count)
-    return _table(strategy, columns, join(parts))
 
 
 def join(parts: Sequence[Evaluated]) -> Evaluated:

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lockstep import bootstrap
+import lockstep as ls
+from lockstep.app.backtest import backtest_once
+from lockstep.app.runs_admin import show_run
+from lockstep.bootstrap import place
 from lockstep.core.errors import InputError, NotEqualError, SpaceError
 from lockstep.engine.metrics import Metric
 
@@ -29,14 +32,14 @@ SPEC: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
-    bootstrap.train(SPEC, home=folder, tag="run")
+    ls.train(SPEC, home=folder, tag="run")
     return folder
 
 
 def test_the_best_trial_comes_out_the_same_to_the_last_bit(home: Path) -> None:
     """R4.13, and users' oldest complaint: the winner does not repeat in a backtest."""
-    report = bootstrap.backtest_once("run", home=home)
-    result = bootstrap.show_run("run", home=home)
+    report = backtest_once("run", place(home).store)
+    result = show_run("run", place(home).store)
     assert result.best is not None
     assert report.metrics == dict(result.best.metrics)
     assert report.trial == result.best.index
@@ -44,15 +47,15 @@ def test_the_best_trial_comes_out_the_same_to_the_last_bit(home: Path) -> None:
 
 
 def test_every_trial_comes_out_the_same(home: Path) -> None:
-    trials = bootstrap.show_run("run", home=home).trials()
+    trials = show_run("run", place(home).store).trials()
     for index in range(0, 16, 5):
-        report = bootstrap.backtest_once("run", home=home, trial=index)
+        report = backtest_once("run", place(home).store, trial=index)
         assert report.trial == index
         assert report.metrics[Metric.TOTAL_TRADES] == int(trials["metric.total_trades"][index])
 
 
 def test_other_parameters_are_not_called_the_trial(home: Path) -> None:
-    report = bootstrap.backtest_once("run", home=home, params=["pierce_depth=0.0001"])
+    report = backtest_once("run", place(home).store, params=["pierce_depth=0.0001"])
     assert report.trial is None
     assert report.result.parameters["pierce_depth"] == 0.0001
 
@@ -64,13 +67,13 @@ def test_a_recorded_metric_that_does_not_repeat_is_an_error(home: Path, monkeypa
     forged = lambda folder: (*best(folder)[:2], {**best(folder)[2], "sharpe_ratio": np.pi})  # noqa: E731
     monkeypatch.setattr(backtest, "_best", forged)
     with pytest.raises(NotEqualError, match="sharpe_ratio"):
-        bootstrap.backtest_once("run", home=home)
+        backtest_once("run", place(home).store)
 
 
 def test_a_strategy_over_the_sample_needs_no_spec(home: Path, tmp_path: Path) -> None:
     file = tmp_path / "trades.csv"
-    report = bootstrap.backtest_once(
-        None, strategy="liquidity_sweep", data="sample", params=["min_level_touches=2"], trades=file, home=home
+    report = backtest_once(
+        None, place(home).store, strategy="liquidity_sweep", data="sample", params=["min_level_touches=2"], trades=file
     )
     assert report.bars == 6225
     assert len(file.read_text().splitlines()) == 1 + report.metrics[Metric.TOTAL_TRADES]
@@ -95,9 +98,9 @@ def test_what_does_not_fit_together_is_refused(
     home: Path, source: str | None, options: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(InputError, match=said):
-        bootstrap.backtest_once(source, home=home, **options)
+        backtest_once(source, place(home).store, **options)
 
 
 def test_an_unknown_parameter_names_its_neighbour(home: Path) -> None:
     with pytest.raises(SpaceError, match="pierce_depth"):
-        bootstrap.backtest_once("run", home=home, params=["pierce_deph=0.0001"])
+        backtest_once("run", place(home).store, params=["pierce_deph=0.0001"])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lockstep import bootstrap
-from lockstep.app.data import find_digest
+from lockstep.app.data import data_quality, find_digest, import_data, list_snapshots, read_snapshot
+from lockstep.bootstrap import place
 from lockstep.core.errors import DataError, InputError, IntegrityError
 from lockstep.market.sample import sample_candles
 from lockstep.runs.store import FolderRunStore
@@ -25,25 +25,25 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_file_comes_in_and_is_the_same_candles(file: Path, tmp_path: Path) -> None:
-    report = bootstrap.import_data(file, symbol="EUR/USD", home=tmp_path)
+    report = import_data(file, blobs=place(tmp_path).store.blobs, symbol="EUR/USD")
     assert report.snapshot.digest == sample_candles().head(300).digest
     assert (report.snapshot.bars, report.loaded.rows_dropped) == (300, 0)
-    listed, broken = bootstrap.list_snapshots(home=tmp_path)
+    listed, broken = list_snapshots(blobs=place(tmp_path).store.blobs)
     assert [item.digest for item in listed] == [report.snapshot.digest]
     assert broken == []
 
 
 def test_a_snapshot_goes_out_and_in_again_unchanged(file: Path, tmp_path: Path) -> None:
-    digest = bootstrap.import_data(file, home=tmp_path).snapshot.digest
+    digest = import_data(file, blobs=place(tmp_path).store.blobs).snapshot.digest
     for name in ("out.csv", "out.parquet"):
-        bootstrap.read_snapshot(digest[:10], export=tmp_path / name, home=tmp_path)
-        assert bootstrap.import_data(tmp_path / name, home=tmp_path).snapshot.digest == digest
+        read_snapshot(digest[:10], blobs=place(tmp_path).store.blobs, export=tmp_path / name)
+        assert import_data(tmp_path / name, blobs=place(tmp_path).store.blobs).snapshot.digest == digest
 
 
 def test_candles_are_exported_to_known_suffixes_only(file: Path, tmp_path: Path) -> None:
-    digest = bootstrap.import_data(file, home=tmp_path).snapshot.digest
+    digest = import_data(file, blobs=place(tmp_path).store.blobs).snapshot.digest
     with pytest.raises(InputError, match=r"\.csv or \.parquet"):
-        bootstrap.read_snapshot(digest, export=tmp_path / "out.xlsx", home=tmp_path)
+        read_snapshot(digest, blobs=place(tmp_path).store.blobs, export=tmp_path / "out.xlsx")
 
 
 @pytest.mark.parametrize(("name", "said"), [("", "found a folder"), ("nowhere/out.csv", r"there is no .*nowhere")])
@@ -51,17 +51,17 @@ def test_an_export_is_refused_before_work_when_nothing_can_be_written_there(
     tmp_path: Path, name: str, said: str
 ) -> None:
     with pytest.raises(InputError, match=said):
-        bootstrap.read_snapshot("0123456789", export=tmp_path / name, home=tmp_path)
+        read_snapshot("0123456789", blobs=place(tmp_path).store.blobs, export=tmp_path / name)
 
 
 def test_a_damaged_snapshot_is_named_and_not_used(file: Path, tmp_path: Path) -> None:
-    info = bootstrap.import_data(file, home=tmp_path).snapshot
+    info = import_data(file, blobs=place(tmp_path).store.blobs).snapshot
     data = bytearray(info.path.read_bytes())
     data[len(data) // 2] ^= 1
     info.path.write_bytes(data)
     with pytest.raises(IntegrityError, match=info.digest):
-        bootstrap.read_snapshot(info.digest, home=tmp_path)
-    listed, broken = bootstrap.list_snapshots(home=tmp_path)
+        read_snapshot(info.digest, blobs=place(tmp_path).store.blobs)
+    listed, broken = list_snapshots(blobs=place(tmp_path).store.blobs)
     assert listed == []
     assert info.digest in broken[0]
 
@@ -78,7 +78,7 @@ def test_the_quality_of_a_file_that_could_not_be_trained_on_is_told(file: Path, 
     lines = file.read_text().splitlines()
     lines[7] = lines[7].rsplit(",", 2)[0] + ",nan,100"
     file.write_text("\n".join(lines) + "\n")
-    report = bootstrap.data_quality(str(file), home=tmp_path)
+    report = data_quality(str(file), blobs=place(tmp_path).store.blobs)
     assert not report.usable
     assert report.bad_rows == 1
 
@@ -88,13 +88,13 @@ def test_broken_rows_are_left_out_and_counted_where_asked(file: Path, tmp_path: 
     lines[7] = lines[7].rsplit(",", 2)[0] + ",nan,100"
     file.write_text("\n".join(lines) + "\n")
     with pytest.raises(DataError, match="close"):
-        bootstrap.import_data(file, home=tmp_path)
-    report = bootstrap.import_data(file, drop_bad=True, home=tmp_path).to_json()
+        import_data(file, blobs=place(tmp_path).store.blobs)
+    report = import_data(file, blobs=place(tmp_path).store.blobs, drop_bad=True).to_json()
     assert (report["rows_read"], report["rows_dropped"], report["bars"]) == (300, 1, 299)
     assert report["dropped"]
 
 
 def test_a_column_mapping_is_ours_equals_theirs(file: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="ours=theirs"):
-        bootstrap.import_data(file, columns=["timestamp"], home=tmp_path)
-    assert bootstrap.import_data(file, columns=["timestamp=Date"], home=tmp_path).snapshot.bars == 300
+        import_data(file, blobs=place(tmp_path).store.blobs, columns=["timestamp"])
+    assert import_data(file, blobs=place(tmp_path).store.blobs, columns=["timestamp=Date"]).snapshot.bars == 300

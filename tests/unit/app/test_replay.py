@@ -15,15 +15,18 @@ pytest.importorskip("torch")
 
 from safetensors.numpy import load_file
 
-from lockstep import bootstrap
+import lockstep as ls
 from lockstep.app.report import report_page
+from lockstep.app.runs_admin import check_run, import_run, tag_run
 from lockstep.app.timing import seconds_of_training
+from lockstep.bootstrap import place
 from lockstep.cli.main import run as command_line
 from lockstep.core.errors import InputError, Interrupted, RefusedError, UnknownNameError
 from lockstep.learning.gradients.record import SessionRecord
 from lockstep.runs import registry
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.folder import RunFolder
+from lockstep.runs.results import TrainResult
 from lockstep.testing import gradient_kind, toy_kind
 from lockstep.testing.contracts.training_kind import StopAfter
 
@@ -41,7 +44,7 @@ def kind() -> Iterator[None]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with one session, tagged `first`, recorded whole."""
     home = tmp_path_factory.mktemp("home")
-    bootstrap.train(SPEC, home=home, tag="first")
+    ls.train(SPEC, home=home, tag="first")
     return home
 
 
@@ -76,7 +79,7 @@ def said(capsys: pytest.CaptureFixture[str], home: Path) -> Said:
 
 
 def folder_of(home: Path, run: str = "first") -> RunFolder:
-    return bootstrap.run_folder(run, home=home)
+    return place(home).store.find(run)
 
 
 def flip(path: Path, at: int) -> None:
@@ -100,7 +103,7 @@ def test_stored_gradients_give_the_final_weights_and_the_time_is_compared_with_t
 def test_without_a_mode_gradients_are_taken_where_there_are_all_of_them_and_it_is_said(said: Said, home: Path) -> None:
     assert said("replay", "first").startswith("gradients: the record holds the gradient of every step\n")
     for level in ("norms", "none"):
-        bootstrap.train({**SPEC, "recording": {"level": level}}, home=home, tag=level)
+        ls.train({**SPEC, "recording": {"level": level}}, home=home, tag=level)
         assert said("replay", level).startswith(f'recompute: the record holds too little to apply (level = "{level}"')
     refused = said("replay", "norms", "--gradients", code=1)
     assert "Recompute it instead" in refused
@@ -138,7 +141,7 @@ def test_a_range_begins_at_the_stored_state_before_it(said: Said) -> None:
 def test_gradients_kept_up_to_a_limit_are_replayed_up_to_there(said: Said, home: Path) -> None:
     """A session that falls to norms keeps the gradients before; the cure names the last of them."""
     recording = {"max_bytes": 30_000, "at_limit": "norms"}
-    bootstrap.train({**SPEC, "recording": recording}, home=home, tag="fell")
+    ls.train({**SPEC, "recording": recording}, home=home, tag="fell")
     levels = [SessionRecord(folder_of(home, "fell")).content(step)["scalars"]["level"] for step in range(12)]
     last = levels.index("norms") - 1
     assert 0 < last < 11
@@ -160,7 +163,7 @@ def test_damage_in_a_shard_is_found_by_a_replay(said: Said, home: Path, damage: 
     elif damage == "cut":
         path.write_bytes(path.read_bytes()[:-1])
     else:
-        other = bootstrap.train({**SPEC, "seed": 7}, home=home)
+        other = ls.train({**SPEC, "seed": 7}, home=home)
         shutil.copy(other.folder / "segments" / path.name, path)
     text = said("replay", "first", "--gradients", code=1)
     assert "not equal" in text or "gradients.000000.seg" in text or "keeps gradients up to step 10" in text
@@ -182,7 +185,7 @@ def test_a_changed_or_missing_file_of_final_weights_is_damage_and_no_difference(
 def test_a_session_again_is_a_run_that_verifies_without_the_old_one(said: Said, home: Path, tmp_path: Path) -> None:
     """R9.32: same batches, same seed, so the same weights; the old run can go, and an export takes all along."""
     old = folder_of(home)
-    new = said.json("replay", "first", "--session", "--tag", "again")
+    new = said.json("retrain", "first", "--tag", "again")
     assert new["status"] == "complete"
     assert new["summary"]["state"] == old.result()["state"]
     assert new["summary"]["session"]["replayed_from"] == old.read("manifest")["journal_hash"]
@@ -195,15 +198,15 @@ def test_a_session_again_is_a_run_that_verifies_without_the_old_one(said: Said, 
     assert len(prepared["snapshots"]) == 1
     said("runs", "export", "again", str(tmp_path / "again.lockstep"))
     elsewhere = tmp_path / "elsewhere"
-    bootstrap.import_run(tmp_path / "again.lockstep", home=elsewhere)
-    assert bootstrap.replay(new["run_id"], mode="recompute", home=elsewhere).exit_code == 0
-    assert bootstrap.sessions(home=elsewhere).sessions[0].replayed_from == old.path.name
+    import_run(tmp_path / "again.lockstep", place(elsewhere).store)
+    assert ls.replay(new["run_id"], mode="recompute", home=elsewhere).exit_code == 0
+    assert ls.sessions(home=elsewhere).sessions[0].replayed_from == old.path.name
 
 
 def test_only_the_most_valuable_steps_and_another_model(said: Said, home: Path) -> None:
     """R9.32, R9.33: three steps by value, through a network of half the width."""
     first = SessionRecord(folder_of(home))
-    words = ("replay", "best", "--session", "--top", "3", "--set", "network.hidden=4", "--tag", "small")
+    words = ("retrain", "best", "--top", "3", "--set", "network.hidden=4", "--tag", "small")
     assert said.json(*words)["summary"]["steps"] == 3
     small = SessionRecord(folder_of(home, "small"))
     assert [small.step(place).samples.tolist() for place in range(3)] == [
@@ -213,40 +216,40 @@ def test_only_the_most_valuable_steps_and_another_model(said: Said, home: Path) 
     assert shapes["direction.weight"] == (3, 4)
 
 
-def test_a_replay_of_a_session_keeps_its_samples(said: Said) -> None:
-    refused = said("replay", "first", "--session", "--set", "data.samples=50", code=2)
+def test_retraining_keeps_the_samples(said: Said) -> None:
+    refused = said("retrain", "first", "--set", "data.samples=50", code=2)
     assert "so data stays as it is" in refused
     assert "Train a run of its own" in refused
 
 
-def test_a_stopped_replay_of_a_session_goes_on(home: Path) -> None:
+def test_a_stopped_retraining_goes_on(home: Path) -> None:
     """The new run is an ordinary one: interrupted after 5 steps and resumed it equals one that was not."""
-    whole = bootstrap.replay("first", mode="session", home=home)
+    whole = ls.retrain("first", home=home)
     cancel = Cancel()
     with pytest.raises(Interrupted):
-        bootstrap.replay("first", mode="session", home=home, cancel=cancel, observers=[StopAfter(cancel, 5)])
-    assert bootstrap.resume("last", home=home).journal_hash == whole.journal_hash  # type: ignore[union-attr]
+        ls.retrain("first", home=home, cancel=cancel, observers=[StopAfter(cancel, 5)])
+    assert ls.resume("last", home=home).journal_hash == whole.journal_hash
 
 
 def test_best_is_the_session_of_the_highest_value_unless_a_run_has_that_name(said: Said, home: Path) -> None:
     """R9.33."""
-    bootstrap.train({**SPEC, "epochs": 30}, home=home)
+    ls.train({**SPEC, "epochs": 30}, home=home)
     listed = said.json("sessions", "list")["sessions"]
     assert listed[0]["value"] == max(item["value"] for item in listed)
     assert said.json("replay", "best", "--gradients")["run_id"] == listed[0]["run_id"]
     assert said.json("replay", "--best")["run_id"] == listed[0]["run_id"]
-    bootstrap.tag_run(listed[-1]["run_id"], "best", home=home)
+    tag_run(listed[-1]["run_id"], "best", place(home).store)
     assert said.json("replay", "best")["run_id"] == listed[-1]["run_id"]
 
 
 def test_without_a_session_best_says_so(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="there is no session yet"):
-        bootstrap.replay("best", home=tmp_path)
+        ls.replay("best", home=tmp_path)
 
 
 def test_a_damaged_session_is_named_and_the_rest_listed(said: Said, home: Path) -> None:
     """R9.49: a cut file is seen by every listing, a flipped byte by a thorough one."""
-    bad = bootstrap.train({**SPEC, "seed": 5}, home=home)
+    bad = ls.train({**SPEC, "seed": 5}, home=home)
     path = bad.folder / "segments" / "gradients.000000.seg"
     flip(path, -300)
     assert said.json("sessions", "list")["problems"] == {}
@@ -262,7 +265,7 @@ def test_a_damaged_session_is_named_and_the_rest_listed(said: Said, home: Path) 
 def test_pruning_names_first_and_removes_when_told(said: Said, home: Path) -> None:
     """SPEC 9.7, keep_last_n: the oldest goes, and only on --yes."""
     old = folder_of(home).path.name
-    new = bootstrap.train({**SPEC, "seed": 5}, home=home).run_id
+    new = ls.train({**SPEC, "seed": 5}, home=home).run_id
     text = said("sessions", "prune", "--keep-last", "1")
     assert f"would remove {old}" in text
     assert "say --yes" in text
@@ -277,9 +280,9 @@ def test_pruning_names_first_and_removes_when_told(said: Said, home: Path) -> No
 def test_one_step_is_shown_and_its_tensors_saved(said: Said, home: Path, tmp_path: Path, level: str) -> None:
     """R9.16, SPEC 0.1 item 19: the model after step 5, where gradients are kept and where they are not."""
     if level == "none":
-        bootstrap.train({**SPEC, "recording": {"level": "none"}}, home=home, tag="none")
+        ls.train({**SPEC, "recording": {"level": "none"}}, home=home, tag="none")
     file = tmp_path / "step.safetensors"
-    found = said.json("replay", "first" if level == "full" else "none", "--step", "5", "--save", str(file))
+    found = said.json("step", "first" if level == "full" else "none", "5", "--save", str(file))
     record = SessionRecord(folder_of(home))
     expected = record.step(5)
     saved = load_file(file)
@@ -293,59 +296,110 @@ def test_one_step_is_shown_and_its_tensors_saved(said: Said, home: Path, tmp_pat
         assert saved["gradient/direction.bias"].tobytes() == expected.gradients["direction.bias"].tobytes()
         assert found["samples"] == expected.samples.tolist()
         assert found["state"] == "rebuilt from the state stored before step 4 and the gradients"
-        assert "direction.weight" in said("replay", "first", "--step", "-1")
+        assert "direction.weight" in said("step", "first", "-1")
     else:
         assert (found["samples"], found["norms"]) == (None, None)
         assert found["state"].startswith("computed again")
-    assert "has steps 0 to 11; found --step 12" in said("replay", "first", "--step", "12", code=2)
+    assert "has steps 0 to 11; found step 12" in said("step", "first", "12", code=2)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("first", "--gradients", "--recompute"), "one way at a time; found --gradients and --recompute"),
-        (("first", "--gradients", "--top", "3"), "--top goes with --session; found --gradients"),
-        (("first", "--save", "x"), "--save goes with --step; found neither"),
-        (("first", "--best"), "Leave one of them out"),
-        ((), "which run"),
-        (("first", "--session", "--top", "0"), "at least 1; found 0"),
-        (("nothing",), "no run in"),
+        (("replay", "first", "--gradients", "--recompute"), "one way at a time; found --gradients and --recompute"),
+        (("replay", "first", "--gradients", "--across"), "found --gradients, which computes nothing"),
+        (("replay", "first", "--gradients", "--top", "3"), "No such option: --top"),
+        (("replay", "first", "--best"), "Leave one of them out"),
+        (("replay",), "which run"),
+        (("replay", "nothing"), "no run in"),
+        (("retrain", "first", "--top", "0"), "at least 1; found 0"),
+        (("retrain", "first", "--gradients"), "No such option: --gradients"),
+        (("step", "first", "--top"), "should be a valid integer"),
+        (("step", "first", "1", "--tag", "x"), "unexpected extra argument(s) (--tag x)"),
     ],
 )
 def test_what_does_not_go_together_is_said(said: Said, words: Sequence[str], message: str) -> None:
-    assert message in said("replay", *words, code=2)
+    assert message in said(*words, code=2)
+
+
+def test_the_old_form_of_retraining_does_the_same_and_names_the_new_one(
+    said: Said, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = said.json("retrain", "first", "--top", "3", "--set", "network.hidden=4")
+    old = said.json("replay", "first", "--session", "--top", "3", "--set", "network.hidden=4")
+    assert old["journal_hash"] == new["journal_hash"]
+    assert command_line(["replay", "first", "--session", "--top", "0", "--home", str(home)]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == (
+        "note: `lockstep replay --session` is now `lockstep retrain RUN`; the old form goes with the next release"
+    )
+
+
+def test_the_old_form_of_looking_at_a_step_does_the_same_and_names_the_new_one(
+    said: Said, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said.json("replay", "first", "--step", "-2") == said.json("step", "first", "10"), "12 steps: -2 is 10"
+    assert said.json("replay", "first", "--step=3") == said.json("step", "first", "3")
+    assert command_line(["replay", "first", "--step", "12", "--home", str(home)]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == (
+        "note: `lockstep replay --step N` is now `lockstep step RUN N`; the old form goes with the next release"
+    )
+
+
+def test_the_old_mode_of_python_does_the_same_and_warns(home: Path) -> None:
+    new = ls.retrain("first", top=3, home=home)
+    with pytest.warns(DeprecationWarning, match=r"is now ls\.retrain"):
+        old = ls.replay("first", mode="session", top=3, home=home)
+    assert isinstance(old, TrainResult)
+    assert old.journal_hash == new.journal_hash
+
+
+def test_a_replay_has_no_options_of_retraining(home: Path) -> None:
+    with pytest.raises(TypeError, match=r"ls\.replay has no option top; ls\.retrain trains a new run"):
+        ls.replay("first", top=3, home=home)
+
+
+def test_one_step_in_python(home: Path, tmp_path: Path) -> None:
+    view = ls.step("first", -1, save=str(tmp_path / "last.safetensors"), home=home)
+    assert (view.step, view.steps) == (11, 12)
+    assert load_file(tmp_path / "last.safetensors").keys() == view.arrays.keys()
+
+
+def test_runs_that_learn_by_gradients_are_one_list_under_two_names(said: Said) -> None:
+    listed = said.json("runs", "list", "--gradients")
+    assert listed == said.json("sessions", "list")
+    assert len(listed["sessions"]) == 1
 
 
 def test_a_run_without_gradients_has_nothing_to_replay(tmp_path: Path) -> None:
     registry.register("toy", toy_kind.PATH)
-    bootstrap.train({"kind": "toy", "steps": 4}, home=tmp_path, tag="search")
+    ls.train({"kind": "toy", "steps": 4}, home=tmp_path, tag="search")
     for mode in ("gradients", "recompute"):
         with pytest.raises(RefusedError, match="no step of a gradient training"):
-            bootstrap.replay("search", mode=mode, home=tmp_path)  # type: ignore[arg-type]
-    with pytest.raises(RefusedError, match="cannot go through recorded batches"):
-        bootstrap.replay("search", mode="session", home=tmp_path)
-    assert bootstrap.sessions(home=tmp_path).sessions == ()
+            ls.replay("search", mode=mode, home=tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(RefusedError, match="cannot train on recorded batches"):
+        ls.retrain("search", home=tmp_path)
+    assert ls.sessions(home=tmp_path).sessions == ()
     registry.unregister("toy")
 
 
 def test_an_unknown_mode_is_refused(home: Path) -> None:
     with pytest.raises(InputError, match="found 'magic'"):
-        bootstrap.replay("first", mode="magic", home=home)  # type: ignore[arg-type]
+        ls.replay("first", mode="magic", home=home)  # type: ignore[arg-type]
 
 
 def test_the_time_of_training_is_beside_the_record_and_in_no_hash(home: Path) -> None:
     """A stopped and resumed run has two spans; the seals of the run do not know the file."""
     cancel = Cancel()
     with pytest.raises(Interrupted):
-        bootstrap.train(SPEC, home=home, cancel=cancel, observers=[StopAfter(cancel, 5)], tag="stopped")
-    bootstrap.resume("stopped", home=home)
+        ls.train(SPEC, home=home, cancel=cancel, observers=[StopAfter(cancel, 5)], tag="stopped")
+    ls.resume("stopped", home=home)
     folder = folder_of(home, "stopped")
     assert [(span["first"], span["stop"]) for span in folder.read("timing")["spans"]] == [(0, 5), (5, 12)]
     one, twelve = (seconds_of_training(folder, steps) for steps in (1, 12))
     assert one is not None
     assert twelve == pytest.approx(12 * one)
     assert "timing.json" not in folder.read("manifest")["files"]
-    assert bootstrap.check_run("stopped", home=home).report.ok
+    assert check_run("stopped", place(home).store).report.ok
     for spans in ({"spans": [{"first": 0, "stop": 5, "seconds": "long"}]}, {"spans": 3}, []):
         folder.write("timing", spans)  # whoever can write into a home can forge it: at worst no time is told
         assert seconds_of_training(folder, 1) is None

@@ -22,8 +22,9 @@ pytest.importorskip("matplotlib")
 import numpy as np
 from PIL import Image
 
-from lockstep import bootstrap
+import lockstep as ls
 from lockstep.app.report import ReportResult, report_page
+from lockstep.bootstrap import place
 from lockstep.cli.main import run as command_line
 from lockstep.core.errors import InputError, IntegrityError, Interrupted
 from lockstep.learning.gradients.overview import Overview, edges, layers
@@ -70,19 +71,19 @@ def kinds() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
-    bootstrap.train(SPEC, home=home, tag="first")
+    ls.train(SPEC, home=home, tag="first")
     return home
 
 
 @pytest.fixture(scope="module")
 def written(home: Path, tmp_path_factory: pytest.TempPathFactory) -> ReportResult:
     """The report of the first run."""
-    return bootstrap.report("first", out=tmp_path_factory.mktemp("report"), home=home)
+    return ls.report("first", out=tmp_path_factory.mktemp("report"), home=home)
 
 
 def page_of(home: Path, run: str) -> tuple[list[str], str]:
     """Names of the figures, and the text, of a page that nobody draws."""
-    page = report_page(bootstrap.run_folder(run, home=home))
+    page = report_page(place(home).store.find(run))
     return [figure.name for figure in page.figures], Page(page_html(page, {}).decode()).text
 
 
@@ -98,9 +99,9 @@ def test_a_gradient_training_is_shown_with_the_lines_that_repeat_it(home: Path, 
         with Image.open(path) as picture:
             assert picture.size[0] == 9 * 144, "nine inches at 144 dots"
     text, page = read(written)
-    again = reproduction(bootstrap.run_folder("first", home=home))
+    again = reproduction(place(home).store.find("first"))
     assert all(str(value) in page.text for value in again.values())
-    record = SessionRecord(bootstrap.run_folder("first", home=home))
+    record = SessionRecord(place(home).store.find("first"))
     assert f"{record.by_value()[0]}" in page.text
     assert "lockstep replay" in page.text
     assert '<html lang="en">' in text
@@ -125,7 +126,7 @@ def test_a_page_is_one_file_that_needs_neither_network_nor_script(written: Repor
 
 
 def test_the_same_run_gives_the_same_bytes(home: Path, tmp_path: Path, written: ReportResult) -> None:
-    again = bootstrap.report("first", out=tmp_path, home=home)
+    again = ls.report("first", out=tmp_path, home=home)
     for first, second in zip(written.files, again.files, strict=True):
         assert first.read_bytes() == second.read_bytes(), first.name
 
@@ -133,16 +134,16 @@ def test_the_same_run_gives_the_same_bytes(home: Path, tmp_path: Path, written: 
 def test_nothing_is_written_into_the_folder_of_a_run(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = bootstrap.train({"kind": "toy", "steps": 3}, home=home)
+    run = ls.train({"kind": "toy", "steps": 3}, home=home)
     before = sorted(run.folder.rglob("*"))
     monkeypatch.chdir(tmp_path)
-    assert bootstrap.report(run.run_id, home=home).folder == Path(f"report-{run.run_id}")
+    assert ls.report(run.run_id, home=home).folder == Path(f"report-{run.run_id}")
     with pytest.raises(InputError, match="which is sealed"):
-        bootstrap.report(run.run_id, out=run.folder / "artifacts" / "report", home=home)
+        ls.report(run.run_id, out=run.folder / "artifacts" / "report", home=home)
     assert sorted(run.folder.rglob("*")) == before
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="found a file"):
-        bootstrap.report(run.run_id, out=tmp_path / "file", home=home)
+        ls.report(run.run_id, out=tmp_path / "file", home=home)
 
 
 HOSTILE = "<script>alert(1)</script> \"'&amp; $x^{$ \\frac \u202etxt.exe \x07 \U0001f4a5 " + "n" * 200
@@ -150,8 +151,8 @@ HOSTILE = "<script>alert(1)</script> \"'&amp; $x^{$ \\frac \u202etxt.exe \x07 \U
 
 def test_hostile_names_are_shown_and_never_obeyed(home: Path) -> None:
     """Markup, mathematics, a change of direction, a bell, a letter that no font has, and length."""
-    run = bootstrap.train({**SPEC, "epochs": 1, "name": HOSTILE}, home=home)
-    text = page_html(report_page(bootstrap.run_folder(run.run_id, home=home)), {}).decode()
+    run = ls.train({**SPEC, "epochs": 1, "name": HOSTILE}, home=home)
+    text = page_html(report_page(place(home).store.find(run.run_id)), {}).decode()
     page = Page(text)
     assert "script" not in page.tags
     assert "alert(1)" in page.text, "it is shown"
@@ -180,7 +181,7 @@ def test_hostile_names_of_layers_are_drawn() -> None:
 
 @pytest.mark.parametrize("level", ["norms", "none"])
 def test_levels_that_keep_less_show_what_there_is(home: Path, level: str) -> None:
-    run = bootstrap.train({**SPEC, "recording": {"level": level}}, home=home)
+    run = ls.train({**SPEC, "recording": {"level": level}}, home=home)
     kept = [name for name in FIGURES if level == "norms" or name not in ("gradient-layers", "update-ratio")]
     figures, text = page_of(home, run.run_id)
     assert figures == kept
@@ -192,8 +193,8 @@ def test_an_agent_is_shown_beside_its_baselines_with_what_it_does_not_beat(home:
     """Its verdict comes first, in the words of `lockstep train`; its trades stand beside hold, flat and luck."""
     training = {"updates": 20, "learning_starts": 100, "batch_size": 16}
     spec = {"kind": "replay-agent", "data": {"last": 1500}, "training": training}
-    bootstrap.train(spec, home=home, tag="agent")
-    sentence = bootstrap.run_folder("agent", home=home).result()["sentence"]
+    ls.train(spec, home=home, tag="agent")
+    sentence = place(home).store.find("agent").result()["sentence"]
     _, text = page_of(home, "agent")
     assert text.index(sentence) < text.rindex("Out of sample") < text.index("session value")
     for told in ("buy and hold", "always flat", "draws of the same trades at random times", "won per unit lost"):
@@ -203,27 +204,27 @@ def test_an_agent_is_shown_beside_its_baselines_with_what_it_does_not_beat(home:
 def test_an_interrupted_run_is_shown_as_far_as_it_went(home: Path) -> None:
     cancel = Cancel()
     with pytest.raises(Interrupted):
-        bootstrap.train(SPEC, home=home, tag="stopped", cancel=cancel, observers=[StopAfter(cancel, 5)])
+        ls.train(SPEC, home=home, tag="stopped", cancel=cancel, observers=[StopAfter(cancel, 5)])
     figures, text = page_of(home, "stopped")
     assert figures == FIGURES
     assert "interrupted: what follows is as far as it went" in text
-    assert f"lockstep resume {bootstrap.run_folder('stopped', home=home).path.name}" in text
+    assert f"lockstep resume {place(home).store.find('stopped').path.name}" in text
 
 
 def test_a_damaged_run_is_not_shown(home: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(home, tmp_path / "home"))
-    path = bootstrap.run_folder("first", home=copy).segments / "norms.000000.seg"
+    path = place(copy).store.find("first").segments / "norms.000000.seg"
     data = bytearray(path.read_bytes())
     data[-200] ^= 1
     path.write_bytes(data)
     with pytest.raises(IntegrityError, match=r"norms\.000000\.seg"):
-        bootstrap.report("first", out=tmp_path / "out", home=copy)
+        ls.report("first", out=tmp_path / "out", home=copy)
     assert not (tmp_path / "out").exists(), "nothing half-written"
 
 
 def test_a_kind_that_no_section_knows_has_its_journal_drawn(home: Path, tmp_path: Path) -> None:
-    run = bootstrap.train({"kind": "toy", "steps": 6}, home=home)
-    written = bootstrap.report(run.run_id, out=tmp_path / "out", home=home)
+    run = ls.train({"kind": "toy", "steps": 6}, home=home)
+    written = ls.report(run.run_id, out=tmp_path / "out", home=home)
     assert [figure.name for figure in written.page.figures] == ["journal"]
     assert written.page.figures[0].alt.endswith("over 6 steps.")
 
@@ -262,7 +263,7 @@ def test_bins_keep_every_extreme_and_the_mean() -> None:
 
 
 def test_a_session_in_bins_agrees_with_its_columns(home: Path) -> None:
-    folder = bootstrap.run_folder("first", home=home)
+    folder = place(home).store.find("first")
     record, overview = SessionRecord(folder), Overview(folder)
     bins, best = overview.steps_and_best(5, 3)
     bounds = overview.edges(5)

@@ -84,7 +84,7 @@ def batches(run: Any) -> list[list[int]]:
 def test_what_the_recorded_batches_stand_in_for_cannot_be_set(here: Path, change: str) -> None:
     """R9.32: it would change the fingerprint and not one step. No run is made."""
     with pytest.raises(InputError, match=f"so {change.split('=')[0]} stays as it is"):
-        ls.replay("old", mode="session", overrides=[change], home="home")
+        ls.retrain("old", overrides=[change], home="home")
     assert len(ls.list_runs(home="home")) == 1
 
 
@@ -104,7 +104,7 @@ def test_another_model_learns_from_the_same_batches_and_travels_with_the_new_run
     """The old model's `hidden` says nothing to the new one; the new run needs neither old run nor file."""
     old = ls.list_runs(home="home")[0].row
     wanted = batches(old)
-    new = ls.replay("old", mode="session", home="home", **given)
+    new = ls.retrain("old", home="home", **given)
     assert isinstance(new, ls.TrainResult)
     assert (new.spec["network"]["name"], new.spec["network"]["parameters"]) == (name, {})
     assert batches(new) == wanted
@@ -121,7 +121,7 @@ def test_another_model_learns_from_the_same_batches_and_travels_with_the_new_run
 
 def test_the_file_as_it_is_now_is_another_model_and_keeps_its_parameters(here: Path) -> None:
     (here / "nets.py").write_text(NETS.replace("nn.ReLU()", "nn.Tanh()"))
-    new = ls.replay("old", mode="session", network="nets.py:Deep", home="home")
+    new = ls.retrain("old", network="nets.py:Deep", home="home")
     assert isinstance(new, ls.TrainResult)
     assert new.spec["network"]["parameters"] == {"hidden": 4}
     assert b"Tanh" in (Path(new.folder) / "code" / "nets.py").read_bytes()
@@ -140,5 +140,5 @@ def test_a_model_that_cannot_learn_from_the_batches_makes_no_run(
     here: Path, given: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        ls.replay("old", mode="session", home="home", **given)
+        ls.retrain("old", home="home", **given)
     assert len(ls.list_runs(home="home")) == 1

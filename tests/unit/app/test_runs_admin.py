@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lockstep import bootstrap
+import lockstep as ls
+from lockstep.app.runs_admin import export_run, import_run
+from lockstep.bootstrap import place
 from lockstep.core.errors import InputError
 
 SPEC = {
@@ -20,13 +22,13 @@ SPEC = {
 
 def test_an_export_that_is_not_there_is_bad_input_and_not_the_machine(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing\.lockstep: there is no such file"):
-        bootstrap.import_run(tmp_path / "nothing.lockstep", home=tmp_path / "home")
+        import_run(tmp_path / "nothing.lockstep", place(tmp_path / "home").store)
     with pytest.raises(InputError, match="found a folder"):
-        bootstrap.import_run(tmp_path, home=tmp_path / "home")
+        import_run(tmp_path, place(tmp_path / "home").store)
     assert not (tmp_path / "home").exists()
 
 
 def test_an_export_into_a_folder_that_is_not_there_names_the_folder(tmp_path: Path) -> None:
-    bootstrap.train(SPEC, home=tmp_path, tag="run")
+    ls.train(SPEC, home=tmp_path, tag="run")
     with pytest.raises(InputError, match=r"there is no .*nowhere"):
-        bootstrap.export_run("run", tmp_path / "nowhere" / "run.lockstep", home=tmp_path)
+        export_run("run", tmp_path / "nowhere" / "run.lockstep", place(tmp_path).store)

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from lockstep import bootstrap
+import lockstep as ls
 from lockstep.app.request import training_request
+from lockstep.app.runs_admin import remove_run, show_run
 from lockstep.app.train import kind_of
+from lockstep.bootstrap import place
 from lockstep.cli.output import show
 from lockstep.cli.summary import trained
 from lockstep.cli.tables import runs_table
@@ -56,11 +58,11 @@ class StopAt(Observer):
 
 def test_a_training_announces_itself_runs_and_is_found_again(home: Path) -> None:
     announced: list[Prepared] = []
-    result = bootstrap.train(SPEC, home=home, tag="base", announce=announced.append)
+    result = ls.train(SPEC, home=home, tag="base", announce=announced.append)
     assert (result.status, result.exit_code, result.tags) == ("complete", 0, ("base",))
     assert result.trial_counts["total"] == 24
     assert announced[0].estimate is not None
-    again = bootstrap.show_run("base", home=home)
+    again = show_run("base", place(home).store)
     assert again.to_json() == {**result.to_json(), "notes": []}
     assert len(result.trials()["index"]) == 24
     assert "spread" not in repr(result)
@@ -68,60 +70,60 @@ def test_a_training_announces_itself_runs_and_is_found_again(home: Path) -> None
 
 
 def test_a_stopped_training_is_resumed_to_the_same_journal(home: Path) -> None:
-    whole = bootstrap.show_run("base", home=home)
+    whole = show_run("base", place(home).store)
     cancel = Cancel()
     with pytest.raises(Interrupted, match="lockstep resume"):
-        bootstrap.train(SPEC, home=home, tag="cut", observers=[StopAt(cancel, 0)], cancel=cancel)
-    stopped = bootstrap.show_run("cut", home=home)
+        ls.train(SPEC, home=home, tag="cut", observers=[StopAt(cancel, 0)], cancel=cancel)
+    stopped = show_run("cut", place(home).store)
     assert (stopped.status, stopped.exit_code, stopped.best) == ("interrupted", 130, None)
     assert stopped.trial_counts["total"] == 8
     report = told(trained(stopped))
     assert "lockstep resume" in report
     assert "verdict" not in report
-    assert bootstrap.resume("cut", home=home).journal_hash == whole.journal_hash
+    assert ls.resume("cut", home=home).journal_hash == whole.journal_hash
 
 
 def test_resuming_a_complete_run_computes_nothing(home: Path) -> None:
-    before = (bootstrap.run_folder("base", home=home).path / "MANIFEST.json").read_bytes()
-    assert "nothing was computed" in bootstrap.resume("base", home=home).notes[0]
-    assert (bootstrap.run_folder("base", home=home).path / "MANIFEST.json").read_bytes() == before
+    before = (place(home).store.find("base").path / "MANIFEST.json").read_bytes()
+    assert "nothing was computed" in ls.resume("base", home=home).notes[0]
+    assert (place(home).store.find("base").path / "MANIFEST.json").read_bytes() == before
 
 
 def test_a_known_fingerprint_with_another_journal_raises_the_alarm(home: Path) -> None:
-    result = bootstrap.train(SPEC, home=home, tag="forged")
+    result = ls.train(SPEC, home=home, tag="forged")
     folder = RunFolder(result.folder)
     folder.write("manifest", {**folder.read("manifest"), "journal_hash": "0" * 64})
-    shown = bootstrap.show_run("forged", home=home)
+    shown = show_run("forged", place(home).store)
     assert shown.exit_code == 1
     assert "ALARM" in told(trained(shown))
     assert "ALARM" in repr(shown)
-    table = told(runs_table(bootstrap.list_runs(home=home)))
+    table = told(runs_table(ls.list_runs(home=home)))
     assert "!" in table
     assert "same fingerprint but another journal" in table
-    assert bootstrap.remove_run("forged", home=home) == result.run_id
-    assert bootstrap.show_run("base", home=home).alarm is None
+    assert remove_run("forged", place(home).store) == result.run_id
+    assert show_run("base", place(home).store).alarm is None
 
 
 def test_a_search_without_a_winner_fails_and_is_listed_as_failed(home: Path) -> None:
     spec = {**SPEC, "search": {**SPEC["search"], "min_trades": 10_000}}
     with pytest.raises(NoValidTrialError, match="24 too_few_trades"):
-        bootstrap.train(spec, home=home, tag="none")
-    failed = bootstrap.show_run("none", home=home)
+        ls.train(spec, home=home, tag="none")
+    failed = show_run("none", place(home).store)
     assert (failed.status, failed.exit_code) == ("failed", 1)
     assert "NoValidTrialError" in failed.notes[-1]
 
 
 def test_runs_are_listed_oldest_first_with_their_best_value(home: Path) -> None:
-    rows = bootstrap.list_runs(home=home)
+    rows = ls.list_runs(home=home)
     assert [row.row.run_id for row in rows] == sorted(row.row.run_id for row in rows)
     first = rows[0].to_json()
     assert (first["name"], first["trials"], first["objective"]) == ("small", 24, "sharpe_ratio")
-    assert first["best"] == bootstrap.show_run("base", home=home).summary["best"]["objective"]
+    assert first["best"] == show_run("base", place(home).store).summary["best"]["objective"]
 
 
 def test_a_refused_spec_leaves_no_home_behind(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="n_iterations"):
-        bootstrap.train({**SPEC, "search": {"n_iteration": 5}}, home=tmp_path / "home")
+        ls.train({**SPEC, "search": {"n_iteration": 5}}, home=tmp_path / "home")
     assert not (tmp_path / "home").exists()
 
 
@@ -136,6 +138,6 @@ def test_a_spec_without_a_kind_says_what_is_missing() -> None:
 
 
 def test_no_run_can_be_found_in_an_empty_home(tmp_path: Path) -> None:
-    assert bootstrap.list_runs(home=tmp_path) == []
+    assert ls.list_runs(home=tmp_path) == []
     with pytest.raises(UnknownNameError, match="there are no runs"):
-        bootstrap.show_run("last", home=tmp_path)
+        show_run("last", place(tmp_path).store)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lockstep import bootstrap
+from lockstep.app import runs_admin
 from lockstep.cli.main import run
 from lockstep.core.errors import DiskError
 
@@ -28,7 +28,7 @@ def raising(error: BaseException) -> Callable[..., None]:
 def test_an_error_below_becomes_its_exit_code(
     error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bootstrap, "list_runs", raising(error))
+    monkeypatch.setattr(runs_admin, "list_runs", raising(error))
     assert run(["runs", "list", "--json"]) == code
     assert json.loads(capsys.readouterr().out)["error"]["exit_code"] == code
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,3 +21,31 @@ def test_more_workers_than_cores_are_told_that_they_will_idle(
     assert capsys.readouterr().err == ""
     warn_of_idle_workers(99, Output())
     assert capsys.readouterr().err.startswith("note: 99 workers on 2 cores: no more than 2 can work at a time")
+
+
+COUNTED = """
+import sys
+opened = []
+sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" else None)
+from lockstep.cli.main import run
+code = run(sys.argv[1:])
+print("opened", sum(path.endswith(FILE) for path in opened), "times, exit", code)
+"""
+
+
+def times_opened(file: str, *words: str) -> str:
+    script = COUNTED.replace("FILE", repr(file))
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("more", [(), ("--estimate",)])
+def test_a_training_reads_its_spec_file_once(tmp_path: Path, more: tuple[str, ...]) -> None:
+    spec = tmp_path / "spec.toml"
+    spec.write_text(
+        'kind = "strategy"\n[data]\nsource = "sample"\nlast = 300\n[market]\nsymbol = "EUR/USD"\n'
+        '[strategy]\nname = "liquidity_sweep"\nspace = {pierce_depth = {low = 0.00005, high = 0.0005}}\n'
+        "[search]\nn_iterations = 2\nbatch_size = 2\nmin_trades = 1\n"
+    )
+    words = ("train", str(spec), "--home", str(tmp_path / "home"), *more)
+    assert times_opened("/spec.toml", *words) == "opened 1 times, exit 0"

@@ -20,8 +20,7 @@ from tests.unit.episodes.test_episode import NOW, episode, scored
 from tests.unit.three_heads import ThreeHeads
 
 import lockstep as ls
-from lockstep import bootstrap
-from lockstep.bootstrap import store_at
+from lockstep.bootstrap import place
 from lockstep.core.errors import DataError, InputError, IntegrityError, NetworkError
 from lockstep.episodes.book import EpisodeBook, changing
 from lockstep.episodes.collect import collect_episodes
@@ -231,7 +230,7 @@ def test_a_session_is_counted_once_and_collecting_goes_on_meanwhile(
     """R9.10: an episode that came during the training stays; a complete session taken over again counts no more."""
     folder = tmp_path / "episodes"
     collected(300, folder=folder)
-    trainer, real = CNNTrainer(small(), home=tmp_path, settings=FAST), bootstrap.train
+    trainer, real = CNNTrainer(small(), home=tmp_path, settings=FAST), ls.train
 
     def long(*given: Any, **options: Any) -> Any:
         result = real(*given, **options)
@@ -239,7 +238,7 @@ def test_a_session_is_counted_once_and_collecting_goes_on_meanwhile(
             book.add(episode("late", package=None, completeness=1.0))
         return result
 
-    monkeypatch.setattr(bootstrap, "train", long)
+    monkeypatch.setattr("lockstep.faces.cnn_trainer.train", long)
     told = trainer.train_on_profitable_episodes(SYMBOL, 0.7, 40)
     assert "late" in EpisodeBook.open(folder)
     assert trainer.resume(str(told.session_id)) == told
@@ -289,7 +288,7 @@ def test_a_session_is_listed_loaded_and_worth_something(tmp_path: Path) -> None:
     book = collected(300)
     trainer = trainer_of(small(), tmp_path, book)
     told = [trainer.train_on_profitable_episodes(SYMBOL, score, 40) for score in (0.9, 0.1)]
-    found = list_sessions(store_at(tmp_path))
+    found = list_sessions(place(tmp_path).store)
     assert {session.session_id for session in found} == {one.session_id for one in told}
     assert [session.value for session in found] == sorted((one.value for one in told), reverse=True)
     for session in found:
@@ -311,7 +310,7 @@ def test_a_damaged_session_is_reported_and_the_rest_is_listed(tmp_path: Path) ->
     shard.write_bytes(shard.read_bytes()[:-100])
     result = changed.folder / "result.json"
     result.write_bytes(result.read_bytes().replace(b'"value":0', b'"value":1'))
-    found = list_sessions(store_at(tmp_path))
+    found = list_sessions(place(tmp_path).store)
     assert [session.session_id for session in found] == [good.session_id]
     assert set(found.problems) == {cut.session_id, changed.session_id}
     weights = good.folder / "artifacts" / "weights.safetensors"
@@ -338,7 +337,7 @@ def test_a_second_session_keeps_the_scaling_of_the_first(tmp_path: Path) -> None
 def test_replaying_the_session_trains_again_and_says_from_what(tmp_path: Path) -> None:
     """R9.32: the packages of the session go through training again, as a session of its own."""
     told = trainer_of(small(), tmp_path, collected(300)).train_on_profitable_episodes(SYMBOL, 0.7, 40)
-    again = ls.replay(str(told.session_id), mode="session", home=tmp_path)
+    again = ls.retrain(str(told.session_id), home=tmp_path)
     assert again.summary["session"]["replayed_from"]
     assert again.summary["state"] == RunFolder(told.folder).result()["state"]
 

@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 from tests.contract.test_agents import LinearSarsa
 
 import lockstep as ls
-from lockstep import bootstrap
+from lockstep.bootstrap import place
 from lockstep.clusters.in_process import InProcessExecutor
 from lockstep.core.errors import InputError, Interrupted, RefusedError
 from lockstep.episodes.outcomes import TrainingOutcome
@@ -147,9 +147,9 @@ def test_a_session_is_a_run_with_a_value_that_replays_and_verifies(tmp_path: Pat
     assert session.value == told.value
     replayed = replay_gradients(SessionRecord(folder))
     assert replayed.state == trainer.agent.learner.digest()
-    assert bootstrap.verify("last", home=tmp_path).exit_code == 0
+    assert ls.verify("last", home=tmp_path).exit_code == 0
     trainer.train_profit_weighted(updates=2, batch_size=16)
-    assert len(list_sessions(bootstrap.store_at(tmp_path))) == 2
+    assert len(list_sessions(place(tmp_path).store)) == 2
 
 
 def test_without_a_known_profit_nothing_is_trained(tmp_path: Path) -> None:
@@ -169,13 +169,13 @@ def test_a_stopped_session_leaves_the_agent_as_it_was_and_resumes(tmp_path: Path
     whole.train_profit_weighted(updates=9, batch_size=16)
     trainer = RLTrainer(agent(), filled_buffer(), home=tmp_path / "stopped")
     before = trainer.agent.learner.digest()
-    train = bootstrap.train
+    train = ls.train
 
     def stopping(spec: Any, **options: Any) -> Any:
         cancel = Cancel()
         return train(spec, cancel=cancel, observers=[StopAfter(cancel, 4)], **options)
 
-    monkeypatch.setattr(bootstrap, "train", stopping)
+    monkeypatch.setattr("lockstep.faces.rl_trainer.train", stopping)
     with pytest.raises(Interrupted, match="stopped after 4 steps"):
         trainer.train_profit_weighted(updates=9, batch_size=16)
     assert trainer.agent.learner.digest() == before
@@ -190,7 +190,7 @@ def test_a_stopped_session_leaves_the_agent_as_it_was_and_resumes(tmp_path: Path
     assert np.array_equal(one.ids, two.ids)
     assert np.array_equal(one.states, two.states)
     monkeypatch.undo()
-    replayed = bootstrap.replay("last", mode="session", home=tmp_path / "stopped")
+    replayed = ls.retrain("last", home=tmp_path / "stopped")
     assert replayed.summary["state"] == whole.agent.learner.digest()
     with pytest.raises(RefusedError, match="goes on with what train_profit_weighted began"):
         trainer.resume(replayed.run_id)

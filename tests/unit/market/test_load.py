@@ -13,7 +13,8 @@ import pytest
 from tests.unit.market.bars import HOUR, MONDAY, candles, columns
 
 from lockstep.core.errors import DataError
-from lockstep.market.load import DroppedRowsWarning, load_candles, load_with_report, read_bars
+from lockstep.market.bars import read_bars
+from lockstep.market.load import DroppedRowsWarning, LoadOptions, load_candles, load_with_report
 
 EXPECTED = candles()
 
@@ -241,7 +242,7 @@ def test_bad_rows_are_dropped_only_on_request_and_reported() -> None:
     frame = pd.DataFrame(bars)
     with pytest.raises(DataError, match=r"duplicated: 1 row, first row 2(.|\n)*OHLC-inconsistent: 1 row, first row 4"):
         load_candles(frame)
-    loaded, report = load_with_report(frame, on_bad="drop", timeframe="1h")
+    loaded, report = load_with_report(frame, LoadOptions(on_bad="drop", timeframe="1h"))
     assert loaded.open.tolist() == [10, 11, 13, 15]
     assert (report.rows_read, report.rows_dropped, report.rows_returned) == (6, 2, 4)
     assert [(str(defect.rule), defect.row) for defect in report.dropped] == [
@@ -266,7 +267,7 @@ def test_of_two_rows_of_one_time_the_sound_one_stays() -> None:
     bars = columns(4)
     bars["timestamp"][2] = bars["timestamp"][1]
     bars["close"][1] = np.nan
-    loaded, _ = load_with_report(pa.table(bars), on_bad="drop", timeframe="1h")
+    loaded, _ = load_with_report(pa.table(bars), LoadOptions(on_bad="drop", timeframe="1h"))
     assert loaded.open.tolist() == [10, 12, 13]
 
 

@@ -6,10 +6,11 @@ import pytest
 from tests.unit.market.bars import HOUR, SHARED
 
 from lockstep.core.errors import DataError
+from lockstep.market.bars import read_bars
 from lockstep.market.candles import Candles
 from lockstep.market.checks import Rule, format_time
 from lockstep.market.gaps import find_gaps
-from lockstep.market.load import load_candles, load_with_report, read_bars
+from lockstep.market.load import LoadOptions, load_candles, load_with_report
 from lockstep.market.quality import quality_report
 from lockstep.market.quality_report import QualityReport
 from lockstep.market.resampling import resample
@@ -119,7 +120,7 @@ def test_the_defects_of_the_yahoo_file_are_named_exactly() -> None:
         ("2010-07-16", 1),
         ("2011-06-19", 6),
     ]
-    kept, dropped = load_with_report(path, on_bad="drop")
+    kept, dropped = load_with_report(path, LoadOptions(on_bad="drop"))
     assert {defect.rule for defect in dropped.dropped} == {Rule.DUPLICATED, Rule.OHLC_INCONSISTENT}
     assert len(kept) == 4_065 - dropped.rows_dropped
 

@@ -21,10 +21,11 @@ from lockstep.storage.blobs import FolderBlobStore
 from lockstep.strategies import evaluate
 from lockstep.strategies.base import Strategy
 from lockstep.strategies.batches import concatenate, empty_batch, limited, signals_of
-from lockstep.strategies.evaluate import Evaluator, backtest, decide, sweep
+from lockstep.strategies.evaluate import Evaluator, backtest, decide
 from lockstep.strategies.inputs import Events, EventSeries, HigherTimeframe, OwnCandles
 from lockstep.strategies.liquidity_sweep import LiquiditySweep
 from lockstep.strategies.registry import read_source
+from lockstep.strategies.sweeps import sweep
 from lockstep.strategies.task import sweep_task
 from lockstep.strategies.view import MarketView
 

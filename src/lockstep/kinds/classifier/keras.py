@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from lockstep.learning.supervised.keras_library import require_keras
 from lockstep.kinds.classifier.spec import KerasClassifierSpec
 from lockstep.kinds.shared.gradient_kind import GradientKind
+from lockstep.learning.supervised.keras_library import require_keras
 from lockstep.runs.kind import Kind
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from lockstep.core.units import format_timeframe, parse_timeframe
 from lockstep.kinds.shared.market_spec import DataTable, FileTable, MarketTable
 from lockstep.market.candles import Candles
 from lockstep.market.cleaning import DataCleaner, DataFilterConfig, FewCandlesWarning
-from lockstep.market.load import load_with_report
+from lockstep.market.load import LoadOptions, load_with_report
 from lockstep.market.quality import quality_report
 from lockstep.market.sample import SYMBOL, TIMEFRAME, sample_candles
 from lockstep.market.snapshot import SUFFIX, open_snapshot, write_snapshot
@@ -168,8 +168,7 @@ def _path(text: str, context: PrepareContext) -> Path:
 
 
 def _read(path: Path, table: FileTable, timeframe: str | None) -> tuple[Candles, list[str]]:
-    candles, report = load_with_report(
-        path,
+    options = LoadOptions(
         columns=table.columns,
         timeframe=timeframe,
         time_unit=table.time_unit,
@@ -181,6 +180,7 @@ def _read(path: Path, table: FileTable, timeframe: str | None) -> tuple[Candles,
         extra=table.extra,
         on_bad=table.on_bad,
     )
+    candles, report = load_with_report(path, options)
     return candles, [f"{path}: {report}"] if report.rows_dropped else []
 
 

@@ -300,7 +300,7 @@ def _values(overview: Overview, bins: Bins, x: NDArray[np.float64], best: list[d
     ]
     header = ("step", "value", "total loss", "gradient norm", "profitability", "profitable share")
     blocks.append(Table(caption="The most valuable steps", header=header, rows=rows))
-    again = f"lockstep replay {overview.folder.path.name} --session --top {min(100, overview.steps)}"
+    again = f"lockstep retrain {overview.folder.path.name} --top {min(100, overview.steps)}"
     if overview.level != "none" and hasattr(registry.get(kind), "sample_keys"):
         blocks.append(Text(text=f"To train on the most valuable steps again: {again}", tone="note"))
     return Section(title="What it was worth", blocks=blocks)

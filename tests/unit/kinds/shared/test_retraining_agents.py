@@ -15,7 +15,9 @@ pytest.importorskip("torch")
 from tests.contract.test_agents import LinearSarsa
 from tests.unit.kinds.agent_builders import SMALL, market, training_of
 
-from lockstep import bootstrap
+import lockstep as ls
+from lockstep.app.runs_admin import export_run, import_run, remove_run
+from lockstep.bootstrap import place
 from lockstep.core.errors import DataError, InputError, IntegrityError, RefusedError
 from lockstep.faces.rl_trainer import RLTrainer
 from lockstep.kinds.replay_agent.kind import KIND
@@ -58,7 +60,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a session of each form, by tag."""
     home = tmp_path_factory.mktemp("home")
     for form, tables in FORMS.items():
-        bootstrap.train(spec_of(**tables), candles=market(), home=home, tag=form.split(",")[0])
+        ls.train(spec_of(**tables), candles=market(), home=home, tag=form.split(",")[0])
     return home
 
 
@@ -68,11 +70,11 @@ def home(trained: Path, tmp_path: Path) -> Path:
 
 
 def record_of(home: Path, run: str) -> SessionRecord:
-    return SessionRecord(bootstrap.run_folder(run, home=home))
+    return SessionRecord(place(home).store.find(run))
 
 
 def again(home: Path, run: str, *overrides: str, **options: Any) -> Any:
-    return bootstrap.replay(run, mode="session", home=home, overrides=overrides, tag="again", **options)
+    return ls.retrain(run, home=home, overrides=overrides, tag="again", **options)
 
 
 @pytest.mark.parametrize("form", [form.split(",")[0] for form in FORMS])
@@ -80,7 +82,7 @@ def test_the_same_agent_learns_the_same_again_without_the_market_lived_in_or_the
     home: Path, tmp_path: Path, form: str
 ) -> None:
     """R9.32, R9.51: the same weights to the last bit, judged alike; verified elsewhere once the old run is gone."""
-    old = bootstrap.run_folder(form, home=home)
+    old = place(home).store.find(form)
     then, hash_ = old.result(), old.read("manifest")["journal_hash"]
     first, new = record_of(home, form), again(home, form)
     for name in ("state", "test", "validation", "verdict", "value", "first_loss", "last_loss", "agent"):
@@ -92,10 +94,10 @@ def test_the_same_agent_learns_the_same_again_without_the_market_lived_in_or_the
         one, two = first.frame("batches", step), second.frame("batches", step)
         assert one.keys() == two.keys()
         assert all(np.array_equal(one[name], two[name]) for name in one)
-    bootstrap.remove_run(form, home=home)
-    bootstrap.export_run("again", tmp_path / "again.lockstep", home=home)
-    bootstrap.import_run(tmp_path / "again.lockstep", home=tmp_path / "elsewhere")
-    assert bootstrap.replay("last", mode="recompute", home=tmp_path / "elsewhere").exit_code == 0
+    remove_run(form, place(home).store)
+    export_run("again", tmp_path / "again.lockstep", place(home).store)
+    import_run(tmp_path / "again.lockstep", place(tmp_path / "elsewhere").store)
+    assert ls.replay("last", mode="recompute", home=tmp_path / "elsewhere").exit_code == 0
 
 
 def test_another_agent_learns_from_the_same_batches(home: Path) -> None:
@@ -103,9 +105,7 @@ def test_another_agent_learns_from_the_same_batches(home: Path) -> None:
     first = record_of(home, "profit")
     wide = again(home, "profit", "agent.hidden=[16,16]")
     assert wide.summary["agent"]["shape"]["hidden"] == [16, 16]
-    critic = bootstrap.replay(
-        "again", mode="session", home=home, overrides=["agent.algorithm=actor_critic", "agent.tau=0.5"], tag="critic"
-    )
+    critic = ls.retrain("again", home=home, overrides=["agent.algorithm=actor_critic", "agent.tau=0.5"], tag="critic")
     settings = critic.summary["agent"]["settings"]
     assert (settings["tau"], settings["target_every"], settings["temperature"]) == (0.5, 1, 1.0)
     for run in ("again", "critic"):
@@ -138,23 +138,23 @@ def test_a_record_without_batches_or_whole_experiences_is_refused_and_a_damaged_
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """R9.49: with what to do instead; the snapshot's bytes are checked before anything is learned from them."""
-    bootstrap.train(spec_of(recording={"level": "none"}), candles=market(), home=home, tag="bare")
+    ls.train(spec_of(recording={"level": "none"}), candles=market(), home=home, tag="bare")
     with pytest.raises(RefusedError, match='recorded at level "none"'):
         again(home, "bare")
     monkeypatch.setattr(retraining_agents, "_SINGULAR", {**retraining_agents._SINGULAR, "rewards": "not recorded then"})
     with pytest.raises(RefusedError, match=r"keeps no whole experiences .* replay RUN --gradients"):
         again(home, "profit")
     monkeypatch.undo()
-    digest = bootstrap.run_folder(again(home, "profit").run_id, home=home).read("spec")["session"]["batches"]
+    digest = place(home).store.find(again(home, "profit").run_id).read("spec")["session"]["batches"]
     path = home / "snapshots" / f"{digest}.batches"
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(content)
     with pytest.raises(IntegrityError, match="not the bytes its name says"):
-        bootstrap.replay("again", mode="recompute", home=home)
+        ls.replay("again", mode="recompute", home=home)
     path.unlink()
     with pytest.raises(DataError, match="there is no such snapshot"):
-        bootstrap.replay("again", mode="recompute", home=home)
+        ls.replay("again", mode="recompute", home=home)
 
 
 class TestReplayOfPrioritized(TrainingContract):
@@ -187,7 +187,7 @@ def test_a_session_of_a_trainer_begins_again_where_it_began(tmp_path: Path) -> N
     trainer.train_profit_weighted(updates=2, batch_size=16)
     new = again(tmp_path, str(told.session_id))
     assert new.summary["state"] == state
-    assert bootstrap.replay("again", mode="recompute", home=tmp_path).exit_code == 0
+    assert ls.replay("again", mode="recompute", home=tmp_path).exit_code == 0
     again(tmp_path, "again", "agent.optimizer.learning_rate=0.01")
     slow, quick = SessionRecord(old), record_of(tmp_path, "last")
     assert quick.step(0).losses == slow.step(0).losses

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from lockstep import bootstrap
-from lockstep.app.room import Room
+import lockstep as ls
+from lockstep.app.headroom import Headroom
 from lockstep.runs.kind import Estimate, Prepared
 
 SPEC: dict[str, Any] = {
@@ -22,15 +22,15 @@ SPEC: dict[str, Any] = {
 
 
 def test_only_what_is_known_to_exceed_what_is_free_is_short() -> None:
-    room = Room(memory=100, disk=100)
-    assert room.shortages(Estimate(memory_bytes=100, disk_bytes=100)) == []
-    assert room.shortages(Estimate(memory_bytes=101, disk_bytes=101)) == ["memory", "disk"]
-    assert room.shortages(Estimate()) == []
-    assert Room(memory=None, disk=1).shortages(Estimate(memory_bytes=9)) == []
+    free = Headroom(memory=100, disk=100)
+    assert free.shortages(Estimate(memory_bytes=100, disk_bytes=100)) == []
+    assert free.shortages(Estimate(memory_bytes=101, disk_bytes=101)) == ["memory", "disk"]
+    assert free.shortages(Estimate()) == []
+    assert Headroom(memory=None, disk=1).shortages(Estimate(memory_bytes=9)) == []
 
 
 def test_the_disk_of_a_home_that_is_not_there_yet_is_that_of_its_parent(tmp_path: Path) -> None:
-    assert Room.at(tmp_path / "a" / "b").disk == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.01)
+    assert Headroom.at(tmp_path / "a" / "b").disk == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.01)
 
 
 @pytest.mark.parametrize(("free", "warned"), [(1 << 50, 0), (10, 1)])
@@ -38,9 +38,9 @@ def test_a_run_warns_where_the_disk_is_smaller_than_its_estimate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, warned: int
 ) -> None:
     """The run is announced with the warning, and made all the same."""
-    monkeypatch.setattr(Room, "at", classmethod(lambda cls, home: cls(memory=1 << 50, disk=free)))
+    monkeypatch.setattr(Headroom, "at", classmethod(lambda cls, home: cls(memory=1 << 50, disk=free)))
     announced: list[Prepared] = []
-    result = bootstrap.train(SPEC, home=tmp_path / "home", announce=announced.append)
+    result = ls.train(SPEC, home=tmp_path / "home", announce=announced.append)
     lines = [note for note in announced[0].notes if note.startswith("warning: ")]
     assert len(lines) == warned
     assert all("on disk, and 10 bytes are free" in line and "--home" in line for line in lines)

@@ -1,4 +1,4 @@
-"""Room: what this machine has free, beside what a training will take."""
+"""Headroom: what this machine has free, beside what a training will take."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Room:
+class Headroom:
     """Bytes that are free.
 
     memory   that this machine could hand out now, None where nobody can say
@@ -26,7 +26,7 @@ class Room:
     disk: int
 
     @classmethod
-    def at(cls, home: Path) -> Room:
+    def at(cls, home: Path) -> Headroom:
         """For runs in `home`, whether it is there or not."""
         there = next(folder for folder in (home.absolute(), *home.absolute().parents) if folder.is_dir())
         return cls(memory=_memory_free(), disk=shutil.disk_usage(there).free)
@@ -43,15 +43,15 @@ def with_warnings(prepared: Prepared, home: Path) -> Prepared:
     """The same, with a note for each thing that its estimate says there is too little of."""
     if prepared.estimate is None:
         return prepared
-    room, estimate = Room.at(home), prepared.estimate
+    free, estimate = Headroom.at(home), prepared.estimate
     memory, disk = (size(count or 0) for count in (estimate.memory_bytes, estimate.disk_bytes))
     said = {
-        "memory": f"warning: this run takes about {memory} of memory, and {size(room.memory or 0)} are free: the "
+        "memory": f"warning: this run takes about {memory} of memory, and {size(free.memory or 0)} are free: the "
         "system may end it. Close other programs, or train something smaller",
-        "disk": f"warning: this run takes about {disk} on disk, and {size(room.disk)} are free in {home}: it would "
+        "disk": f"warning: this run takes about {disk} on disk, and {size(free.disk)} are free in {home}: it would "
         "stop when the disk is full. Free some, name another --home, or record less",
     }
-    return replace(prepared, notes=(*prepared.notes, *(said[name] for name in room.shortages(estimate))))
+    return replace(prepared, notes=(*prepared.notes, *(said[name] for name in free.shortages(estimate))))
 
 
 def _memory_free() -> int | None:
