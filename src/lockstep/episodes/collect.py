@@ -43,6 +43,7 @@ from lockstep.episodes.shelf import HeldPackages
 from lockstep.episodes.store import INDEX, PACKAGES
 from lockstep.market.candles import Candles
 from lockstep.market.orderbook import DepthFeed, DepthMessage, Trades
+from lockstep.storage.lock import Words
 
 Int = NDArray[np.int64]
 Predictor = Callable[[PackageBatch], Mapping[str, ArrayLike]]
@@ -50,6 +51,8 @@ Predictor = Callable[[PackageBatch], Mapping[str, ArrayLike]]
 was known at the time, nothing else."""
 _HIGH, _NEITHER, _LOW = 0, 1, 2
 _LEAST_HORIZON_S: Final = 300.0
+_LOCK_WORDS: Final = Words("a book of episodes", "Wait for it to end, or choose another folder.")
+"""A collection holds the packages of its book; whoever comes second asked for the book."""
 
 
 def follow_trend(batch: PackageBatch) -> dict[str, NDArray[Any]]:
@@ -244,7 +247,9 @@ class _Intake:
             self.book.shelf = held
         else:
             self.book = EpisodeBook.open(folder) if (folder / INDEX).exists() else EpisodeBook()
-            self._sink = self._stack.enter_context(PackageWriter(folder / PACKAGES, layout, rules=self._rules))
+            self._sink = self._stack.enter_context(
+                PackageWriter(folder / PACKAGES, layout, rules=self._rules, words=_LOCK_WORDS)
+            )
         self._first, self._before = len(self.book), dict(self._sink.quarantine.counts())
         return self
 

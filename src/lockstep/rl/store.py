@@ -274,6 +274,31 @@ class ExperienceStore:
         return True, ""
 
 
+def columns_of_state(state: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """The experiences of a state of `get_state(observations=True)` as columns, ascending by id.
+
+    `ids` int64 (n,), and under the names of `ExperienceBatch`, one row each: states and next_states (n, *shape),
+    actions, rewards, dones, actual_profits, profitability_scores, optimal_actions, outcome_validated.
+    """
+    floats, ints, shape = state["floats"], state["ints"], tuple(state["state_shape"] or ())
+    ids = np.asarray(state["ids"], np.int64)
+    observations = np.asarray(state["observations"]).reshape(len(ids), 2, *shape)
+    columns = {
+        "ids": ids,
+        "states": observations[:, 0],
+        "actions": ints[:, ACTION],
+        "rewards": floats[:, REWARD],
+        "next_states": observations[:, 1],
+        "dones": ints[:, DONE] != 0,
+        "actual_profits": floats[:, PROFIT],
+        "profitability_scores": floats[:, SCORE],
+        "optimal_actions": ints[:, BEST],
+        "outcome_validated": ints[:, OUTCOME] == VALIDATED,
+    }
+    order = np.argsort(ids, kind="stable")
+    return {name: column[order] for name, column in columns.items()}
+
+
 # The rules of `RLExperience` and `check_outcome` as `broken_rule` numbers them, with the column each is about.
 _RULES: Final = (
     ("rewards are finite", "floats", REWARD),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import subprocess
 import sys
@@ -140,8 +141,26 @@ def test_a_writer_that_does_not_end_is_named(tmp_path: Path, monkeypatch: pytest
     collected(60, folder=tmp_path)
     monkeypatch.setattr(episodes_store, "_PATIENCE_S", 0.0)
     book = EpisodeBook.open(tmp_path)
-    with (
-        locked(tmp_path, Words("a book of episodes", "")),
-        pytest.raises(RefusedError, match="one process at a time writes a book"),
-    ):
+    place = re.escape(str(tmp_path))
+    message = (
+        rf"one process at a time writes a book of episodes; {place} is being written by process \d+ on .+\. Try ag"
+    )
+    with locked(tmp_path, Words("something", "Wait.")), pytest.raises(RefusedError, match=message):
         book.save(tmp_path)
+
+
+def test_a_second_collection_into_a_book_is_told_of_the_book(tmp_path: Path) -> None:
+    """Not of a run, and not of the packages that the first one holds on its behalf."""
+    first = EpisodeCollector(plan(), folder=tmp_path)
+    place = re.escape(str(tmp_path / "packages"))
+    message = (
+        rf"one process at a time writes a book of episodes; {place} is being written by process \d+ on .+\. "
+        r"Wait for it to end, or choose another folder\."
+    )
+    with pytest.raises(RefusedError, match=message) as told:
+        collected(60, folder=tmp_path)
+    assert "a run" not in str(told.value)
+    # Both cures work.
+    assert len(collected(60, folder=tmp_path / "another")) > 0
+    first.finish()
+    assert len(collected(60, folder=tmp_path)) > 0

@@ -140,3 +140,21 @@ def test_a_folder_whose_name_only_looks_like_a_run_id_is_no_run(tmp_path):
     store = FolderRunStore(tmp_path)
     (store.runs / "20260101T000099000-abcdef").mkdir(parents=True)  # the 99th second of a minute
     assert store.list() == []
+
+
+def test_data_that_runs_share_lie_in_the_folder_snapshots_of_the_home(tmp_path):
+    """Homes of earlier versions have them there, and a spec may name such a file as its data."""
+    digest = FolderRunStore(tmp_path).blobs.put(b"shared", ".toy")
+    assert (tmp_path / "snapshots" / f"{digest}.toy").read_bytes() == b"shared"
+
+
+def test_creating_a_run_clears_what_a_dead_writer_of_data_left(tmp_path):
+    store = FolderRunStore(tmp_path)
+    store.blobs.put(b"shared", ".toy")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = tmp_path / "snapshots" / f".half.toy.{dead.pid}.1.lockstep-tmp"
+    left.write_bytes(b"half")
+    create(store)
+    assert not left.exists()
+    assert len(store.blobs.digests(".toy")) == 1

@@ -325,3 +325,40 @@ def test_data_that_is_there_already_is_kept(exported, home, other_home):
     before = there.stat().st_ino
     import_run(exported.path, other_home.store)
     assert there.stat().st_ino == before
+
+
+def test_importing_again_brings_back_data_that_a_run_has_lost_and_nothing_else(exported, home, snapshot_of):
+    """The cure that the error of a missing snapshot names, tried: one file of the export, that of the data."""
+    run_id = home.store.find("last").path.name
+    (lost,) = home.store.blobs.folder.iterdir()
+    before = snapshot_of(home.path)
+    lost.unlink()
+    with pytest.raises(DataError, match=r"Import it \(lockstep runs import FILE for the data of a run"):
+        home.store.blobs.get(lost.name.partition(".")[0], ".toy")
+    taken = import_run(exported.path, home.store)
+    assert (taken.run_id, taken.files) == (run_id, 1)
+    assert snapshot_of(home.path) == before
+    with pytest.raises(RefusedError, match="this run is there already, and nothing is overwritten"):
+        import_run(exported.path, home.store)
+
+
+def test_damaged_data_is_cured_by_removing_it_and_importing_again(exported, home):
+    (path,) = home.store.blobs.folder.iterdir()
+    digest = path.name.partition(".")[0]
+    sound = path.read_bytes()
+    path.write_bytes(sound[:-1])
+    with pytest.raises(IntegrityError, match="restore it from a copy, or remove it and import it again"):
+        home.store.blobs.get(digest, ".toy")
+    path.unlink()
+    import_run(exported.path, home.store)
+    assert home.store.blobs.get(digest, ".toy") == sound
+
+
+def test_data_of_another_run_never_comes_in_beside_a_run_that_is_there(exported, home, tmp_path):
+    """An archive that lists more than the run names: only what it lacks is looked at."""
+    other = "snapshots/" + "a" * 64 + ".toy"
+    bad = forged(exported.path, tmp_path / "bad.zip", change={other: b"another's"})
+    (path,) = home.store.blobs.folder.iterdir()
+    path.unlink()
+    import_run(bad, home.store)
+    assert [left.name for left in home.store.blobs.folder.iterdir()] == [path.name]

@@ -53,6 +53,7 @@ class PackageWriter:
         layout: Of the packages; that of a store does not change.
         rules: What a package has to be.
         chunk: Packages in a frame.
+        words: How a second writer is told what is being written, where the store is a part of something larger.
 
     Raises:
         DataError: The store has another layout.
@@ -61,7 +62,13 @@ class PackageWriter:
     """
 
     def __init__(
-        self, folder: Path, layout: PackageLayout, *, rules: PackageRules = DEFAULT_RULES, chunk: int = CHUNK
+        self,
+        folder: Path,
+        layout: PackageLayout,
+        *,
+        rules: PackageRules = DEFAULT_RULES,
+        chunk: int = CHUNK,
+        words: Words = _LOCK_WORDS,
     ) -> None:
         if chunk < 1:
             raise DataError(f"a chunk is a whole number of packages >= 1; found {chunk!r}.")
@@ -71,7 +78,7 @@ class PackageWriter:
         self._flags: list[NDArray[np.bool_]] = []
         self._stack = ExitStack()
         files.make_folder(folder / "segments")
-        self._stack.enter_context(locked(folder, _LOCK_WORDS))
+        self._stack.enter_context(locked(folder, words))
         self._segments = SegmentWriter(folder / "segments", part_bytes=PART_BYTES)
         self._starts: list[int] = []
         self._stored, self._chain = 0, _EMPTY_CHAIN

@@ -118,7 +118,7 @@ def _book(spec: EpisodesSpec, context: PrepareContext) -> tuple[EpisodeBook, dic
     elif context.home is not None:
         path = context.home / BOOK_FOLDER
     else:
-        raise DataError("without a home there is no book of episodes of its own: name the folder of one, data.path.")
+        raise DataError("data.path names the folder of a book where no home has one of its own; found none. Set it.")
     return EpisodeBook.open(path), {"source": "folder", "path": str(path)}
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from lockstep.core.errors import RefusedError
 from lockstep.kinds.shared.retraining import SessionTable, read_batches, write_batches
 from lockstep.rl.recorded import FACTS, RecordedExperiences
+from lockstep.rl.store import columns_of_state
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,26 +107,7 @@ def _frames(record: SessionRecord, wanted: NDArray[np.int64]) -> Iterator[Mappin
 
 def of_state(store: Mapping[str, Any]) -> RecordedExperiences:
     """The experiences of a buffer's stored state, observations included."""
-    from lockstep.rl import store as rows
-
-    floats, ints, shape = store["floats"], store["ints"], tuple(store["state_shape"] or ())
-    order, count = np.argsort(store["ids"], kind="stable"), len(store["ids"])
-    observed = np.asarray(store["observations"]).reshape(count, 2, *shape)
-    facts = {
-        "states": observed[:, 0],
-        "actions": ints[:, rows.ACTION],
-        "rewards": floats[:, rows.REWARD],
-        "next_states": observed[:, 1],
-        "dones": ints[:, rows.DONE] != 0,
-        "actual_profits": floats[:, rows.PROFIT],
-        "profitability_scores": floats[:, rows.SCORE],
-        "optimal_actions": ints[:, rows.BEST],
-        "outcome_validated": ints[:, rows.OUTCOME] == rows.VALIDATED,
-    }
-    nothing = np.empty(0, np.int64)
+    columns, nothing = columns_of_state(store), np.empty(0, np.int64)
     return RecordedExperiences(
-        ids=np.asarray(store["ids"], np.int64)[order],
-        facts={name: facts[name][order] for name in FACTS},
-        samples=nothing,
-        stops=nothing,
+        ids=columns["ids"], facts={name: columns[name] for name in FACTS}, samples=nothing, stops=nothing
     )

@@ -17,9 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lockstep.core.errors import DataError, IntegrityError
 from lockstep.core.hashing import blake3_hex, digest_columns
@@ -27,7 +28,7 @@ from lockstep.storage.blobs import BlobStore, array_bytes, damaged
 
 CONTENT = bytes(range(256)) * 5
 NONE = "0" * 64
-ARRAYS = {
+ARRAYS: Final[dict[str, NDArray[Any]]] = {
     "windows": np.linspace(-1.0, 1.0, 24, dtype=np.float32).reshape(2, 3, 4),
     "classes": np.array([2, 0], np.int64),
     "count": np.array(7, np.int64),

@@ -56,6 +56,13 @@ class RunStoreContract:
     def test_an_empty_store_lists_nothing(self, tmp_path: Path) -> None:
         assert self.make(tmp_path).list() == []
 
+    def test_the_data_that_runs_share_outlive_them(self, tmp_path: Path) -> None:
+        store = self.make(tmp_path)
+        digest = store.blobs.put(b"shared", ".toy")
+        store.remove(create(store).path.name)
+        assert store.blobs.get(digest, ".toy") == b"shared"
+        assert store.home.is_dir()
+
     def test_a_new_run_holds_its_documents_and_the_users_code(self, tmp_path: Path) -> None:
         folder = create(self.make(tmp_path), seed=7, name="mine")
         assert folder.read("spec") == {"version": 1, "kind": "toy", "seed": 7, "numerics": "native"}

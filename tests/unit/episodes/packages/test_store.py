@@ -158,8 +158,16 @@ def test_what_a_crash_left_behind_the_index_is_cut(tmp_path: Path) -> None:
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
-    with PackageWriter(tmp_path, LAYOUT), pytest.raises(RefusedError, match="one process at a time"):
+    place = re.escape(str(tmp_path))
+    message = (
+        rf"one process at a time writes a store of packages; {place} is being written by process \d+ on .+\. "
+        r"Wait for it to end, or choose another folder\."
+    )
+    with PackageWriter(tmp_path, LAYOUT), pytest.raises(RefusedError, match=message) as told:
         PackageWriter(tmp_path, LAYOUT)
+    assert "a run" not in str(told.value)
+    with PackageWriter(tmp_path, LAYOUT):
+        pass
 
 
 def test_every_flipped_byte_of_a_frame_is_found_and_its_packages_are_not_used(tmp_path: Path) -> None:
