@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "requirements.md"
 ROW = re.compile(r"^\| (R\d+\.\d+) \| ([^|]+) \| ([^|]*) \| ([^|]*) \|$")
 CITATION = re.compile(r"\bR(\d+)\.(\d+)(?:(?: to |-)R(\d+)\.(\d+))?\b")
+# It has numbers of made-up pages in it.
+OWN_TEST = "test_requirements.py"
 SHOWN = 3
 """Files named in a row; the others are counted."""
 
@@ -32,6 +34,8 @@ def citations(tests: Path) -> dict[str, list[str]]:
     """Requirement -> the test files that cite it, as paths below `tests`, in order."""
     files: defaultdict[str, set[str]] = defaultdict(set)
     for path in sorted(tests.rglob("*.py")):
+        if path.name == OWN_TEST:
+            continue
         name = path.relative_to(tests).as_posix()
         for part, first, last_part, last in CITATION.findall(path.read_text(encoding="utf-8")):
             if last and last_part != part:

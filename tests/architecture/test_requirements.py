@@ -1,4 +1,4 @@
-"""Requirements are in the house: each has one line, its state and tests are generated, and what is cited can be opened."""
+"""Requirements are in the house: a line each, with a generated state, and whatever is cited can be opened."""
 
 from __future__ import annotations
 
@@ -56,7 +56,11 @@ def test_the_script_renews_state_and_tests_and_leaves_words_and_reasons(tmp_path
     for name in ("a", "b", "c", "d"):
         (tmp_path / "unit" / f"test_{name}.py").write_text('"""R7.1-R7.2."""\n' if name == "a" else '"""R7.1."""\n')
     cited = citations(tmp_path)
-    page = "# Title\n| R7.1 | One. | not yet |  |\n| R7.2 | Two. | partly: half of it |  |\n| R7.3 | Three. | met | `x` |\n"
+    page = """# Title
+| R7.1 | One. | not yet |  |
+| R7.2 | Two. | partly: half of it |  |
+| R7.3 | Three. | met | `x` |
+"""
     assert rendered(page, cited).splitlines() == [
         "# Title",
         "| R7.1 | One. | met | `unit/test_a.py`, `unit/test_b.py`, `unit/test_c.py` and 1 more |",
