@@ -70,7 +70,7 @@ class CNNTrainer:
     parameters   keyword arguments with which the model's class makes a model of this shape, beside channels, window
                  and classes; a `PatternCNN` brings its own
     seed         of the session; the model's own weights are what it starts from
-    settings     further tables of the spec: training, recording, episodes, numerics ... (`docs/learning.md`)
+    settings     further tables of the spec: training, recording, episodes, numerics ... (`docs/episodes.md`)
 
     The scaling of the first session is kept for the later ones: the weights were trained under it.
     """
