@@ -82,7 +82,7 @@ def run_in(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A fresh process whose `lockstep` is the copy."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSTEP_")}
     environment["PYTHONPATH"] = str(root / "src")
-    # Kernels are cached by the path of their file, so a copy would compile for a minute; as plain Python they do the same.
+    # Kernels are cached by the path of their file, so a copy would compile for a minute.
     environment["NUMBA_DISABLE_JIT"] = "1"
     return subprocess.run(
         [sys.executable, "-W", "error", *arguments],
