@@ -93,7 +93,9 @@ def test_decision_records_are_numbered_and_listed() -> None:
     index = (ROOT / "docs" / "decisions" / "README.md").read_text()
     for record in records:
         assert re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", record.name), record.name
-        assert record.name in index, f"{record.name} is not in docs/decisions/README.md"
+        assert record.read_text().startswith(f"# {record.name[:4]}. "), record.name
+    listed = re.findall(r"^\| \[(\d{4})\]\((\1-[a-z0-9-]+\.md)\) \|", index, re.MULTILINE)
+    assert [name for _, name in listed] == [record.name for record in records], "one row a record, in order of number"
 
 
 def test_no_fastmath_and_no_parallel_kernel() -> None:
