@@ -100,7 +100,7 @@ class Walked:
     """Output of the kernels for the k sets of one batch; rows and columns as named in `walk` and `statistics`.
 
     when int32 (6, T), money float64 (10, T), trade_offsets int64 (k + 1,), totals float64 (k, 7),
-    blocks float64 (k, B, 2): Σ r and Σ r² of each block, metrics float64 (k, 35).
+    blocks float64 (k, B, 2): Σ r and Σ r² of each block, metrics float64 (k, len(Metric)).
     """
 
     when: NDArray[np.int32]

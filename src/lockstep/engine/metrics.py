@@ -25,8 +25,6 @@ from numpy.typing import NDArray
 from lockstep.core.errors import UnknownNameError
 from lockstep.core.units import YEAR_MS
 
-MetricValues = Mapping["Metric", float | int | None]
-
 
 class Metric(StrEnum):
     """Every metric, in the order of the columns of a sweep. `unit`, `formula` and `reference` say what it is."""
@@ -174,3 +172,13 @@ def values_of(row: NDArray[np.float64]) -> dict[Metric, float | int | None]:
         else:
             values[metric] = int(number) if metric in COUNTS else number
     return values
+
+
+def best_row(score: NDArray[np.float64]) -> int | None:
+    """Row of the highest score (n,), the first of equals, NaN never; None when there is none.
+
+    The one rule of who wins among those that may, for sweeps and searches alike: no schedule of workers decides a tie.
+    """
+    if not np.any(np.isfinite(score)):
+        return None
+    return int(np.nanargmax(score))

@@ -7,51 +7,45 @@ block, so that a sweep and a single backtest give the same bits.
 from __future__ import annotations
 
 import math
-from typing import Final
+from collections import namedtuple
+from typing import Any, Final
 
 import numpy as np
 
 from lockstep.core.compiled import kernel
-from lockstep.engine import walk
-from lockstep.engine.metrics import COLUMN, Metric
-from lockstep.engine.walk import F8, I4, I8
+from lockstep.engine.metrics import Metric
+from lockstep.engine.walk import (
+    AMBIGUOUS,
+    DOWNSIDE,
+    DRAWDOWN,
+    EQUITY_BEFORE,
+    EXIT_BAR,
+    F8,
+    GAPS,
+    GROSS,
+    I4,
+    I8,
+    LIVED,
+    PNL,
+    PNL_OTHER,
+    PNL_PCT,
+    REFUSED,
+    RUINED,
+    SIDE,
+    SIGNAL_BAR,
+    SIZE,
+    UNFILLED,
+)
 
-# Kernels need plain integers, not members of an enum; that both have one order is checked when the module is imported.
-(
-    NET_PROFIT, NET_PROFIT_PCT, NET_PROFIT_WORST_PCT, NET_PROFIT_BEST_PCT,
-    SHARPE_RATIO, SHARPE_RATIO_PER_TRADE, SORTINO_RATIO, SORTINO_RATIO_PER_TRADE, CALMAR_RATIO,
-    MAX_DRAWDOWN_PCT, AVG_DRAWDOWN_PCT, MAX_DRAWDOWN_BAR_PCT,
-    TOTAL_TRADES, WINNING_TRADES, LOSING_TRADES, LONG_TRADES, SHORT_TRADES,
-    GROSS_WIN_RATE, PROFIT_FACTOR, EXPECTANCY, AVG_WIN_PCT, AVG_LOSS_PCT, LARGEST_WIN_PCT, LARGEST_LOSS_PCT,
-    CVAR_95_PCT, AVG_HOLDING_PERIODS, EXPOSURE, TOTAL_COSTS, COST_SHARE, BREAK_EVEN_COST,
-    AMBIGUOUS_TRADES, REFUSED_SIGNALS, UNFILLED_SIGNALS, GAP_TRADES, RUINED,
-) = range(35)  # fmt: skip
-METRICS: Final = 35
-
-# Rows and columns of the walk's output, as plain integers too.
-SIGNAL_BAR, EXIT_BAR, SIDE, AMBIGUOUS, GAPS = 0, 1, 2, 4, 5
-SIZE, PNL_PCT, PNL, PNL_OTHER, GROSS, EQUITY_BEFORE = 4, 5, 6, 7, 8, 9
-TOTAL_EQUITY, TOTAL_DOWNSIDE, TOTAL_DRAWDOWN, TOTAL_REFUSED, TOTAL_UNFILLED, TOTAL_LIVED, TOTAL_RUINED = range(7)
+# Kernels read `M.NET_PROFIT` as the plain integer it is; names and order are those of the enum, said once, there. Any,
+# because no type checker can know attributes that are made from an enum; numba refuses a name that is not there.
+M: Final[Any] = namedtuple("M", [metric.name for metric in Metric])(*range(len(Metric)))
+METRICS: Final = len(Metric)
 
 ROOT_252: Final = math.sqrt(252.0)
 # A return is a quotient of two prices or equities less 1, so its last bits are noise of this size or below. A deviation
 # that small is no risk: equal stops, or an exit at the price of the last mark, would give ratios of 1e16.
 NOISE: Final = 1e-14
-
-
-def _check_constants() -> None:
-    names = {name: value for name, value in globals().items() if name in Metric.__members__}
-    if names != {metric.name: column for metric, column in COLUMN.items()}:
-        raise RuntimeError("engine.statistics restates the order of Metric; the two differ")
-    rows = ("SIGNAL_BAR", "EXIT_BAR", "SIDE", "AMBIGUOUS", "GAPS", "SIZE", "PNL_PCT", "PNL", "PNL_OTHER", "GROSS")
-    wrong = [name for name in (*rows, "EQUITY_BEFORE") if globals()[name] != getattr(walk, name)]
-    totals = ("EQUITY", "DOWNSIDE", "DRAWDOWN", "REFUSED", "UNFILLED", "LIVED", "RUINED")
-    wrong += [name for name in totals if globals()[f"TOTAL_{name}"] != getattr(walk, name)]
-    if wrong:
-        raise RuntimeError(f"engine.statistics restates the rows of the walk; they differ in {', '.join(wrong)}")
-
-
-_check_constants()
 
 
 @kernel
@@ -168,36 +162,36 @@ def _trade_metrics(when: I4, money: F8, capital: float, compounding: bool, row: 
             depth = min(depth, fall)
             depths += fall
             under += 1
-    row[NET_PROFIT] = net
-    row[NET_PROFIT_PCT] = 100.0 * net / capital
+    row[M.NET_PROFIT] = net
+    row[M.NET_PROFIT_PCT] = 100.0 * net / capital
     # Without an ambiguous trade all three are one number, to the bit.
-    row[NET_PROFIT_WORST_PCT], row[NET_PROFIT_BEST_PCT] = row[NET_PROFIT_PCT], row[NET_PROFIT_PCT]
+    row[M.NET_PROFIT_WORST_PCT], row[M.NET_PROFIT_BEST_PCT] = row[M.NET_PROFIT_PCT], row[M.NET_PROFIT_PCT]
     if ambiguous > 0:
         low, high = _bounds(money, capital, compounding)
-        row[NET_PROFIT_WORST_PCT], row[NET_PROFIT_BEST_PCT] = 100.0 * low / capital, 100.0 * high / capital
-    row[MAX_DRAWDOWN_PCT] = 100.0 * depth
-    row[AVG_DRAWDOWN_PCT] = 100.0 * depths / under if under > 0 else 0.0
-    row[CALMAR_RATIO] = _ratio(row[NET_PROFIT_PCT], -row[MAX_DRAWDOWN_PCT])
-    row[TOTAL_TRADES], row[WINNING_TRADES], row[LOSING_TRADES] = trades, wins, losses
-    row[LONG_TRADES], row[SHORT_TRADES] = longs, trades - longs
-    row[GROSS_WIN_RATE] = _ratio(wins, trades)
-    row[PROFIT_FACTOR] = _ratio(won, -lost)
-    row[EXPECTANCY] = _ratio(100.0 * total_pct, trades)
-    row[AVG_WIN_PCT] = _ratio(100.0 * won_pct, wins)
-    row[AVG_LOSS_PCT] = _ratio(100.0 * lost_pct, losses)
-    row[LARGEST_WIN_PCT] = 100.0 * best if wins > 0 else np.nan
-    row[LARGEST_LOSS_PCT] = 100.0 * worst if losses > 0 else np.nan
-    row[AVG_HOLDING_PERIODS] = _ratio(held, trades)
-    row[TOTAL_COSTS] = gross - net
-    row[COST_SHARE] = _ratio(gross - net, gross)
-    row[BREAK_EVEN_COST] = _ratio(gross, turnover)
-    row[AMBIGUOUS_TRADES], row[GAP_TRADES] = ambiguous, over_gaps
-    row[SHARPE_RATIO_PER_TRADE], row[SORTINO_RATIO_PER_TRADE], row[CVAR_95_PCT] = np.nan, np.nan, np.nan
+        row[M.NET_PROFIT_WORST_PCT], row[M.NET_PROFIT_BEST_PCT] = 100.0 * low / capital, 100.0 * high / capital
+    row[M.MAX_DRAWDOWN_PCT] = 100.0 * depth
+    row[M.AVG_DRAWDOWN_PCT] = 100.0 * depths / under if under > 0 else 0.0
+    row[M.CALMAR_RATIO] = _ratio(row[M.NET_PROFIT_PCT], -row[M.MAX_DRAWDOWN_PCT])
+    row[M.TOTAL_TRADES], row[M.WINNING_TRADES], row[M.LOSING_TRADES] = trades, wins, losses
+    row[M.LONG_TRADES], row[M.SHORT_TRADES] = longs, trades - longs
+    row[M.GROSS_WIN_RATE] = _ratio(wins, trades)
+    row[M.PROFIT_FACTOR] = _ratio(won, -lost)
+    row[M.EXPECTANCY] = _ratio(100.0 * total_pct, trades)
+    row[M.AVG_WIN_PCT] = _ratio(100.0 * won_pct, wins)
+    row[M.AVG_LOSS_PCT] = _ratio(100.0 * lost_pct, losses)
+    row[M.LARGEST_WIN_PCT] = 100.0 * best if wins > 0 else np.nan
+    row[M.LARGEST_LOSS_PCT] = 100.0 * worst if losses > 0 else np.nan
+    row[M.AVG_HOLDING_PERIODS] = _ratio(held, trades)
+    row[M.TOTAL_COSTS] = gross - net
+    row[M.COST_SHARE] = _ratio(gross - net, gross)
+    row[M.BREAK_EVEN_COST] = _ratio(gross, turnover)
+    row[M.AMBIGUOUS_TRADES], row[M.GAP_TRADES] = ambiguous, over_gaps
+    row[M.SHARPE_RATIO_PER_TRADE], row[M.SORTINO_RATIO_PER_TRADE], row[M.CVAR_95_PCT] = np.nan, np.nan, np.nan
     if trades > 0:
         deviation, below = _deviations(money[PNL_PCT])
-        row[SHARPE_RATIO_PER_TRADE] = _ratio(total_pct / trades, deviation) * ROOT_252
-        row[SORTINO_RATIO_PER_TRADE] = _ratio(total_pct / trades, below) * ROOT_252
-        row[CVAR_95_PCT] = 100.0 * _tail_mean(money[PNL_PCT])
+        row[M.SHARPE_RATIO_PER_TRADE] = _ratio(total_pct / trades, deviation) * ROOT_252
+        row[M.SORTINO_RATIO_PER_TRADE] = _ratio(total_pct / trades, below) * ROOT_252
+        row[M.CVAR_95_PCT] = 100.0 * _tail_mean(money[PNL_PCT])
 
 
 @kernel
@@ -207,21 +201,21 @@ def _bar_metrics(totals: F8, blocks: F8, bars: int, annual: float, row: F8) -> N
     for k in range(blocks.shape[0]):
         total += blocks[k, 0]
         square += blocks[k, 1]
-    ruined = totals[TOTAL_RUINED] > 0.0
-    row[SHARPE_RATIO], row[SORTINO_RATIO] = np.nan, np.nan
+    ruined = totals[RUINED] > 0.0
+    row[M.SHARPE_RATIO], row[M.SORTINO_RATIO] = np.nan, np.nan
     if bars > 0 and not ruined:
         mean = total / bars
         variance = square / bars - mean * mean
         # Below this share of the raw second moment the difference is rounding, not variance.
         if variance > max(1e-12 * square / bars, NOISE * NOISE):
-            row[SHARPE_RATIO] = mean / math.sqrt(variance) * math.sqrt(annual)
-        downside = math.sqrt(totals[TOTAL_DOWNSIDE] / bars)
+            row[M.SHARPE_RATIO] = mean / math.sqrt(variance) * math.sqrt(annual)
+        downside = math.sqrt(totals[DOWNSIDE] / bars)
         if downside > NOISE:
-            row[SORTINO_RATIO] = mean / downside * math.sqrt(annual)
-    row[MAX_DRAWDOWN_BAR_PCT] = 0.0 - 100.0 * totals[TOTAL_DRAWDOWN]
-    row[EXPOSURE] = totals[TOTAL_LIVED] / bars if bars > 0 else 0.0
-    row[REFUSED_SIGNALS], row[UNFILLED_SIGNALS] = totals[TOTAL_REFUSED], totals[TOTAL_UNFILLED]
-    row[RUINED] = totals[TOTAL_RUINED]
+            row[M.SORTINO_RATIO] = mean / downside * math.sqrt(annual)
+    row[M.MAX_DRAWDOWN_BAR_PCT] = 0.0 - 100.0 * totals[DRAWDOWN]
+    row[M.EXPOSURE] = totals[LIVED] / bars if bars > 0 else 0.0
+    row[M.REFUSED_SIGNALS], row[M.UNFILLED_SIGNALS] = totals[REFUSED], totals[UNFILLED]
+    row[M.RUINED] = totals[RUINED]
     if ruined:
         # Returns through 0 mean nothing; a validator must not average them.
         blocks[:] = np.nan
@@ -240,7 +234,7 @@ def summarise(
     compounding: bool,
     metrics: F8,
 ) -> None:
-    """Fills metrics float64 (k, 35) from the output of `walk.walk_sets`; arguments as there.
+    """Fills metrics float64 (k, len(Metric)) from the output of `walk.walk_sets`; arguments as there.
 
     bars is n, annual the bars per year. The block sums of a ruined set become NaN.
     """

@@ -29,7 +29,7 @@ _LARGEST_BATCH: Final = 4096
 class SweepResult:
     """Metrics and return sums of k sets, in the order of the sets.
 
-    metrics     float64 (k, 35): columns in the order of `Metric`; NaN is undefined (None)
+    metrics     float64 (k, len(Metric)): columns in the order of `Metric`; NaN is undefined (None)
     blocks      float64 (k, B, 2): Σ r and Σ r² of the bars of each block; NaN where a set was ruined
     block_bars  int64 (B,): bars per block, the same for every set
     annual      bars per year used for annualised ratios

@@ -44,7 +44,7 @@ WHEN_ROWS: Final = 6
 # Rows of `money`, float64 (10, trades).
 ENTRY_RAW, ENTRY_PRICE, EXIT_RAW, EXIT_PRICE, SIZE, PNL_PCT, PNL, PNL_OTHER, GROSS, EQUITY_BEFORE = range(10)
 MONEY_ROWS: Final = 10
-# Columns of `totals`, float64 (sets, 8).
+# Columns of `totals`, float64 (sets, 7).
 EQUITY, DOWNSIDE, DRAWDOWN, REFUSED, UNFILLED, LIVED, RUINED = range(7)
 TOTAL_COLUMNS: Final = 7
 # Cells of the walk's scratch `z`: extremes of the marks of one position, peak and trough of the account.

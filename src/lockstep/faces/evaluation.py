@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -29,11 +29,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lockstep.runs.executor import Executor
-
-Rows: TypeAlias = "tuple[NDArray[np.float64], Mapping[int, str], NDArray[np.bool_] | None]"
-"""Metrics (n, M), messages of failures by row, rows that break the strategy's own constraints bool (n,)."""
+    from lockstep.search.loop import Evaluation
 
 CHUNK: Final = 256
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Rows:
+    """The evaluation (`search.loop.Evaluation`) of classes that have no constraints of their own: metrics (n, M)."""
+
+    metrics: NDArray[np.float64]
+    errors: Mapping[int, str]
+    not_evaluated: None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,7 +115,7 @@ def _known(strategy_class: Any) -> Strategy | None:
 
 
 @contextmanager
-def evaluation(setting: Setting, executor: Executor | None) -> Iterator[Callable[[Columns], Rows]]:
+def evaluation(setting: Setting, executor: Executor | None) -> Iterator[Callable[[Columns], Evaluation]]:
     """A function from parameter columns (n,) to rows of metrics, here or on the workers of `executor`."""
     strategy = setting.strategy
     if strategy is None:
@@ -117,25 +124,21 @@ def evaluation(setting: Setting, executor: Executor | None) -> Iterator[Callable
     options: dict[str, Any] = {"costs": setting.costs, "execution": setting.execution}
     if executor is None:
         evaluator = Evaluator(strategy, setting.candles, **options)
-        yield lambda columns: _rows(evaluator.batch(strategy.columns(columns), on_error="record"))
+        yield lambda columns: evaluator.batch(strategy.columns(columns), on_error="record")
         return
     with TemporaryDirectory(prefix="lockstep-search-") as folder:
         task = sweep_task(strategy, setting.candles, snapshots=Path(folder), **options)
 
-        def elsewhere(columns: Columns) -> Rows:
+        def elsewhere(columns: Columns) -> Evaluated:
             whole = strategy.columns(columns)
             count = len(next(iter(whole.values())))
             chunks = [{name: c[lo : lo + CHUNK] for name, c in whole.items()} for lo in range(0, count, CHUNK)]
-            return _rows(join(executor.map(task, chunks)))
+            return join(executor.map(task, chunks))
 
         yield elsewhere
 
 
-def _rows(done: Evaluated) -> Rows:
-    return done.result.metrics, done.errors, done.not_evaluated
-
-
-def _foreign(setting: Setting, columns: Columns) -> Rows:
+def _foreign(setting: Setting, columns: Columns) -> _Rows:
     """One set after the other through `run_backtest`, for classes that only know `generate_signals`."""
     count = len(next(iter(columns.values())))
     metrics = np.full((count, len(Metric)), np.nan)
@@ -151,4 +154,4 @@ def _foreign(setting: Setting, columns: Columns) -> Rows:
         else:
             values = [result.metrics.get(str(metric)) for metric in Metric]
             metrics[i] = [np.nan if value is None else float(value) for value in values]
-    return metrics, errors, None
+    return _Rows(metrics=metrics, errors=errors)

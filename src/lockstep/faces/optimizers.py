@@ -27,16 +27,16 @@ from lockstep.faces.evaluation import Setting, evaluation
 from lockstep.faces.importance import importance
 from lockstep.runs.seeds import DEFAULT_SEED
 from lockstep.search.grid import GridProposer
+from lockstep.search.loop import Evaluation, JudgedBatch, trials
 from lockstep.search.objective import (
     DEFAULT_MIN_TRADES,
     Cause,
     Judge,
-    Judged,
     ObjectiveFunction,
     Tally,
     no_valid_trial,
 )
-from lockstep.search.proposer import Batch, Proposer
+from lockstep.search.proposer import Proposer
 from lockstep.search.sampled import RandomProposer
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class ParameterOptimizer(ABC):
         executor: Executor | None,
         progress_callback: Progress | None,
     ) -> dict[str, Any]:
-        """Propose, evaluate, judge and tell until there is nothing more; the result of SPEC 4.2."""
+        """Search until there is nothing more to propose; the result that `RandomSearchOptimizer.optimize` describes."""
         for note in proposer.notes:
             warnings.warn(note, GridTooLargeWarning if self.name == "grid_search" else UserWarning, stacklevel=4)
         total = proposer.size or 0
@@ -105,12 +105,8 @@ class ParameterOptimizer(ABC):
             with evaluation(setting, pool) as evaluate:
                 if progress_callback is not None:
                     progress_callback(0, total, "optimization")
-                while len(batch := proposer.ask(BATCH)):
-                    metrics, errors, not_evaluated = evaluate(batch.columns)
-                    judged = judge.judge(metrics, errors=errors, not_evaluated=not_evaluated)
-                    proposer.tell(batch, judged.score)
-                    tally.add(batch.start, batch.columns, metrics, judged)
-                    table.add(batch, metrics, judged)
+                for done in trials(proposer, judge, evaluate, tally=tally, batch_size=BATCH):
+                    table.add(done)
                     if progress_callback is not None:
                         progress_callback(min(tally.total + proposer.duplicates, total), total, "optimization")
                     if self.verbose:
@@ -330,10 +326,12 @@ class _Table:
         self._space = space
         self._parts: dict[str, list[NDArray[Any]]] = {}
 
-    def add(self, batch: Batch, metrics: NDArray[np.float64], judged: Judged) -> None:
-        """A batch's rows."""
-        columns = {f"parameter.{name}": column for name, column in batch.columns.items()}
-        columns |= {"metrics": metrics, "value": judged.value, "score": judged.score, "cause": judged.cause}
+    def add(self, done: JudgedBatch[Evaluation]) -> None:
+        """Append the rows of a batch (n rows)."""
+        judged = done.judged
+        columns = {f"parameter.{name}": column for name, column in done.batch.columns.items()}
+        columns |= {"metrics": done.evaluation.metrics, "value": judged.value}
+        columns |= {"score": judged.score, "cause": judged.cause}
         for name, column in columns.items():
             self._parts.setdefault(name, []).append(column)
 

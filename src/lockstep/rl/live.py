@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.learning.gradients.learner import BUFFER, WEIGHTS
+from lockstep.learning.gradients.record import AgentLosses
 from lockstep.learning.gradients.values import StepValues
 from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
 from lockstep.rl.training import BatchFacts
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LiveStep:
-    """One update, as `gradients.record.RLTrainingStep` tells of a recorded one (R9.26). It belongs to no session.
+class LiveStep(AgentLosses):
+    """One update made in memory, under the names of a recorded one, `gradients.record.RLTrainingStep` (R9.26). It
+    belongs to no session.
 
     step_id            "live:17"
     session_id         None
@@ -56,21 +58,6 @@ class LiveStep:
     def step_id(self) -> str:
         """Its number among the updates made in memory."""
         return f"live:{self.index}"
-
-    @property
-    def total_loss(self) -> float:
-        """What was descended."""
-        return self.losses["total"]
-
-    @property
-    def q_loss(self) -> float:
-        """Loss of the action values."""
-        return self.losses["q"]
-
-    @property
-    def policy_loss(self) -> float | None:
-        """Loss of the policy; None for an agent that has none."""
-        return self.losses.get("policy")
 
 
 class LiveTrainer:

@@ -18,9 +18,10 @@ import numpy as np
 from safetensors.numpy import save as save_arrays
 
 from lockstep.core.errors import InputError
+from lockstep.core.means import mean_in_order
 from lockstep.learning.gradients.recorder import StepFacts
-from lockstep.learning.gradients.training import WEIGHTS_FILE, model_arrays, session_facts
-from lockstep.learning.gradients.values import StepValues
+from lockstep.learning.gradients.step_log import StepLog
+from lockstep.learning.gradients.training import WEIGHTS_FILE, model_arrays
 from lockstep.rl.prioritized import PrioritizedExperienceBuffer
 from lockstep.rl.recorded import RecordedBuffer, RecordedReplay
 from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
@@ -158,9 +159,9 @@ class BatchFacts:
     def of(cls, batch: ExperienceBatch) -> BatchFacts:
         """Measure a batch; all zero when it is empty."""
         return cls(
-            mean_score=_mean(batch.profitability_scores),
-            profitable_share=_mean(batch.is_profitable),
-            mean_reward=_mean(batch.rewards),
+            mean_score=mean_in_order(batch.profitability_scores),
+            profitable_share=mean_in_order(batch.is_profitable),
+            mean_reward=mean_in_order(batch.rewards),
         )
 
 
@@ -190,13 +191,11 @@ class ReplayTraining:
                 f"{replay.mode!r} and {type(buffer).__name__}"
             )
         self.agent, self.buffer = agent, buffer
-        self._recorder, self._replay, self._source = recorder, replay, source
+        self._log, self._replay, self._source = StepLog(recorder), replay, source
         self._watcher = watcher if watcher is not None else Watcher()
         self._rate = rate
         self._session = dict(session or {})
-        self._values = StepValues()
         self._next = 0
-        self._record: RunRecord | None = None
 
     @property
     def learner(self) -> Learner:
@@ -206,69 +205,50 @@ class ReplayTraining:
     @property
     def total_steps(self) -> int | None:
         """The updates, unless the byte limit could end the session before."""
-        return None if self._recorder.may_end_early(self._replay.updates) else self._replay.updates
+        return self._log.total_steps(self._replay.updates)
 
     def attach(self, record: RunRecord) -> None:
         """Keep the record: observations and the session's value are read back from it."""
-        self._record = record
+        self._log.attach(record)
 
     def steps(self) -> Iterator[Step]:
         """One step per update, from the present state on."""
-        while self._next < self._replay.updates and not self._ended_by_limit():
+        while self._next < self._replay.updates and not self._log.ends_before(self._next):
             yield self._step(self._next)
-
-    def _ended_by_limit(self) -> bool:
-        at_limit = self._recorder.description.recording.at_limit
-        return at_limit == "end" and not self._recorder.has_room(self._next)
 
     def _step(self, index: int) -> Step:
         added = self._source.before(index, self.agent, self.buffer)
         batch = self._replay.draw(self.buffer, index)
-        if not self._recorder.has_room(index):
-            self._recorder.fall()
-        before = self._recorder.begin(index)
-        made = self.agent.update(index, batch, None if self._rate is None else self._rate(index))
-        self.buffer.update_priorities(batch.ids, made.td_errors)
-        facts, value = self._facts(batch, made)
-        segments, digests = self._recorder.record(index, made.update, facts, before)
-        if added is not None:
-            segments[EXPERIENCES] = added
-            self._recorder.count(added)
-        scalars: dict[str, Any] = {
-            "loss": made.update.losses,
-            "learning_rate": made.update.learning_rate,
-            "gradient_norm": made.update.gradient_norm,
-            "value": value,
-            "samples": len(batch),
-            "profitable_share": facts.profitable,
-            "mean_score": facts.profitability,
-            **facts.scalars,
-            "level": self._recorder.level,
-            "buffer": len(self.buffer),
-            **self._source.scalars(),
-            **self._watcher.after(index, self.agent),
-        }
-        if index == 0:
-            scalars["record"] = self._recorder.description.to_json()
+        self._log.begin(index)
+        done = self.agent.update(index, batch, None if self._rate is None else self._rate(index))
+        self.buffer.update_priorities(batch.ids, done.td_errors)
+        facts = self._facts(batch, done)
+        step = self._log.step(
+            index,
+            done.update,
+            facts,
+            extra=lambda: {
+                "profitable_share": facts.profitable,
+                "mean_score": facts.profitability,
+                **facts.scalars,
+                "buffer": len(self.buffer),
+                **self._source.scalars(),
+                **self._watcher.after(index, self.agent),
+            },
+            further=None if added is None else {EXPERIENCES: added},
+        )
         self._next = index + 1
-        return Step(index=index, scalars=scalars, digests=digests, segments=segments)
+        return step
 
-    def _facts(self, batch: ExperienceBatch, made: AgentUpdate) -> tuple[StepFacts, float]:
-        found = BatchFacts.of(batch)
-        value = self._values.add(
-            loss=made.update.losses["total"],
-            gradient_norm=made.update.gradient_norm,
-            profitability=found.mean_score,
-        )
-        facts = StepFacts(
+    def _facts(self, batch: ExperienceBatch, done: AgentUpdate) -> StepFacts:
+        worth = BatchFacts.of(batch)
+        return StepFacts(
             batch=batch.ids,
-            value=value,
-            profitability=found.mean_score,
-            profitable=found.profitable_share,
-            scalars={"mean_reward": found.mean_reward},
-            samples={"td_error": made.td_errors, **({"weight": batch.weights} if self._replay.weighted else {})},
+            profitability=worth.mean_score,
+            profitable=worth.profitable_share,
+            scalars={"mean_reward": worth.mean_reward},
+            samples={"td_error": done.td_errors, **({"weight": batch.weights} if self._replay.weighted else {})},
         )
-        return facts, value
 
     def get_state(self) -> State:
         """Agent, buffer (its observations are in segments), source, recorder, watcher, counters."""
@@ -277,8 +257,7 @@ class ReplayTraining:
             "agent": self.agent.get_state(),
             "buffer": self.buffer.get_state(observations=False),
             "source": self._source.get_state(),
-            "recorder": self._recorder.get_state(),
-            "values": self._values.get_state(),
+            **self._log.get_state(),
             "watcher": self._watcher.get_state(),
         }
 
@@ -288,32 +267,26 @@ class ReplayTraining:
         self.agent.set_state(state["agent"])
         self.buffer.set_state(state["buffer"], recorded=self._recorded(state["buffer"]))
         self._source.set_state(state["source"])
-        self._recorder.set_state(state["recorder"])
-        self._values.set_state(state["values"])
+        self._log.set_state(state)
         self._watcher.set_state(state["watcher"])
 
     def _recorded(self, buffer: State) -> Mapping[str, NDArray[Any]] | None:
         """Observations of the experiences in a buffer's state: only those, whatever else was lived in between."""
         if isinstance(self._source, FixedExperiences):
             return self._source.recorded
-        if self._record is None:
-            raise RuntimeError("attach() comes before set_state()")
-        wanted, found = np.sort(buffer["store"]["ids"]), []
-        for frame in self._record.segments.frames(EXPERIENCES):
+        ids, pieces = np.sort(buffer["store"]["ids"]), []
+        for frame in self._log.record.segments.frames(EXPERIENCES):
             columns = frame.columns
-            here = np.isin(columns["id"], wanted, assume_unique=True)
+            here = np.isin(columns["id"], ids, assume_unique=True)
             if here.any():
-                found.append({name: columns[name][here] for name in ("id", "state", "next_state")})
-        if not found:
+                pieces.append({name: columns[name][here] for name in ("id", "state", "next_state")})
+        if not pieces:
             return None
-        return {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}
+        return {name: np.concatenate([columns[name] for columns in pieces]) for name in pieces[0]}
 
     def finish(self) -> Result:
         """Value and convergence of the session, what the watcher found, the weights as safetensors."""
-        if self._record is None:
-            raise RuntimeError("attach() comes before finish()")
-        limited = self._next < self._replay.updates
-        facts = session_facts(self._record, self.learner, self._recorder, steps=self._next, limited=limited)
+        facts = self._log.session_facts(self.learner, steps=self._next, limited=self._next < self._replay.updates)
         summary = {
             "session": self._session,
             **facts,
@@ -342,8 +315,3 @@ def _statistics(buffer: Buffer) -> dict[str, Any]:
         "unprofitable": found.unprofitable.size,
         "unprofitable_draws": found.unprofitable.draws,
     }
-
-
-def _mean(values: NDArray[Any]) -> float:
-    """In order: NumPy's pairwise sums depend on the CPU's vector width."""
-    return float(sum(values.tolist())) / len(values) if len(values) else 0.0

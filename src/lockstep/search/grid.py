@@ -23,6 +23,7 @@ class GridProposer:
     """
 
     adaptive: Final = False
+    remembers: Final = False
     duplicates: Final = 0
 
     def __init__(self, space: Space) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from lockstep.core.errors import InputError, NoValidTrialError, UnknownNameError
 from lockstep.core.space import Columns, row
-from lockstep.engine.metrics import COLUMN, Metric, as_metric, values_of
+from lockstep.engine.metrics import COLUMN, Metric, as_metric, best_row, values_of
 from lockstep.runs.user_modules import USER_FAILURES
 
 if TYPE_CHECKING:
@@ -119,13 +119,6 @@ class Judged:
     def best(self) -> int | None:
         """Row of the highest score, the first of equals; None when no trial is valid."""
         return best_row(self.score)
-
-
-def best_row(score: NDArray[np.float64]) -> int | None:
-    """Row of the highest score (n,), the first of equals, NaN never; None when there is none."""
-    if not np.any(np.isfinite(score)):
-        return None
-    return int(np.nanargmax(score))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,6 +70,11 @@ class Proposer(Protocol):
         ...
 
     @property
+    def remembers(self) -> bool:
+        """Whether it keeps something of every trial in memory, to drop equal ones or to learn from all of them."""
+        ...
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know before the start: a grid of a million sets, an unbalanced sequence."""
         ...
@@ -88,7 +93,12 @@ class Proposer(Protocol):
         ...
 
     def report(self, trial: int, step: int, value: float) -> bool:
-        """An intermediate value of a trial at `step` (a rung, a fold); False says that the trial may stop there."""
+        """An intermediate value of a trial at `step` (a rung, a fold); False says that the trial may stop there.
+
+        Nothing calls it yet outside the contract suite: the backtests of today have no step between start and end. It
+        stands here because pruning by synchronous rungs needs it of every proposer, and an answer that changed what
+        `ask` proposes later would change the numbers of proposers that exist.
+        """
         ...
 
     def get_state(self) -> Mapping[str, Any]:

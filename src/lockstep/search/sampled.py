@@ -42,6 +42,7 @@ class _Sampled(ABC):
     """
 
     adaptive: Final = False
+    remembers: Final = True
 
     def __init__(self, space: Space, *, n_iterations: int, seed: int = 42) -> None:
         if not space:

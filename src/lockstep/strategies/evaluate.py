@@ -23,7 +23,7 @@ from lockstep.core.space import Columns, row
 from lockstep.engine.arrays import MarketArrays, market_arrays
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch, compact
-from lockstep.engine.metrics import COLUMN, Metric, as_metric
+from lockstep.engine.metrics import COLUMN, Metric, as_metric, best_row
 from lockstep.engine.settings import Execution, settled
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import Simulation, simulate_entries
@@ -99,6 +99,11 @@ class Evaluated:
     not_evaluated: NDArray[np.bool_]
     errors: dict[int, str] = field(default_factory=dict)
 
+    @property
+    def metrics(self) -> NDArray[np.float64]:
+        """float64 (k, len(Metric)), NaN where undefined: what a search judges (`search.loop.Evaluation`)."""
+        return self.result.metrics
+
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
@@ -146,8 +151,8 @@ class Sweep(Evaluated):
         values = self.result.column(metric)
         trades = self.result.column(Metric.TOTAL_TRADES)
         enough = trades >= min_trades
-        valid = enough & np.isfinite(values)
-        if not valid.any():
+        index = best_row(np.where(enough & np.isfinite(values), values, np.nan))
+        if index is None:
             failed, excluded = len(self.errors), int(self.not_evaluated.sum())
             few = len(self) - failed - excluded - int(enough.sum())
             first = f"; the first error: {self.errors[min(self.errors)]}" if self.errors else ""
@@ -155,7 +160,6 @@ class Sweep(Evaluated):
                 f"no set may win: of {len(self)}, {failed} failed, {excluded} break a constraint, {few} have fewer "
                 f"than {min_trades} trades, {int(enough.sum())} have no {metric}{first}"
             )
-        index = int(np.argmax(np.where(valid, values, -np.inf)))
         return Best(index=index, parameters=self.parameters_of(index), metrics=self.metrics_of(index))
 
     def columns(self) -> dict[str, NDArray[Any]]:

@@ -5,13 +5,17 @@
     reasons    why, each a sentence or a phrase of its own
     evidence   the figures behind it, by name
 
-It stands in a run's summary under "verdict". `Verdict.of_summary` also reads the forms of older runs.
+It stands in a run's summary under "verdict"; a kind that judges nothing (a network trained on episodes, a classifier,
+whose scores stand for themselves) writes none. `Verdict.of_summary` also reads the forms of older runs.
+
+Where a result was compared with baselines, the evidence has the same four entries for every kind: `test`, what "beats"
+means there; `beats` and `does_not_beat`, names of baselines; `compared`, the figures of each.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,6 +29,24 @@ class Decision(enum.StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A result beside one baseline, on bars that neither was chosen on.
+
+    name     of the baseline, as the summary has it: buy_and_hold
+    words    for a person: buy and hold
+    beats    whether the result is better by the test that is stated with it
+    reason   by how much, and how sure that is, as a phrase
+    figures  the same as numbers, by name
+    """
+
+    name: str
+    words: str
+    beats: bool
+    reason: str
+    figures: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """See the module's docstring."""
 
@@ -32,6 +54,23 @@ class Verdict:
     decision: Decision | None = None
     reasons: tuple[str, ...] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_comparisons(
+        cls, comparisons: Sequence[Comparison], *, test: str, sentence: str, decision: Decision | None
+    ) -> Verdict:
+        """The verdict of a result that was compared with baselines; `test` says what "beats" means."""
+        return cls(
+            sentence=sentence,
+            decision=decision,
+            reasons=tuple(f"{item.words}: {item.reason}" for item in comparisons),
+            evidence={
+                "test": test,
+                "beats": [item.name for item in comparisons if item.beats],
+                "does_not_beat": [item.name for item in comparisons if not item.beats],
+                "compared": {item.name: dict(item.figures) for item in comparisons},
+            },
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As a summary holds it; the inverse of `from_json`."""
@@ -82,3 +121,8 @@ def beats_all(beats: bool) -> Decision:
 
 
 NOT_JUDGED: Final = Verdict(sentence="not judged yet (the best of many trials always looks good)")
+
+
+def listed(items: Sequence[str], last: str = "and") -> str:
+    """One or more items as a person lists them: "a", "a and b", "a, b and c"; `last` is the word before the last."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}"

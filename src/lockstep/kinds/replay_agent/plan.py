@@ -16,12 +16,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lockstep.core.errors import DataError
 from lockstep.engine.costs import Costs
 from lockstep.kinds.replay_agent.spec import ReplayAgentSpec
 from lockstep.kinds.shared.market_data import Pinned
 from lockstep.market.candles import Candles
 from lockstep.market.checks import format_time
+from lockstep.market.splits import cuts_from_end, purged
 from lockstep.rl.environment import SingleAssetEnvironment
 from lockstep.rl.outcomes import Hindsight, outcome_rules
 from lockstep.rl.prioritized import PrioritizedExperienceBuffer
@@ -51,17 +54,20 @@ class Parts:
         """Cut `bars` bars. Raises DataError when a part is too short."""
         purge, table, lookback = spec.purge_bars, spec.validation, spec.environment.lookback
         test, validation = math.floor(bars * table.test_share), math.floor(bars * table.validation_share)
-        third = (bars - test, bars)
-        second = (third[0] - purge - validation, third[0] - purge)
-        first = (0, second[0] - purge)
+        rows = np.arange(bars, dtype=np.int64)
+        # Outcomes end with their part: a bar's label needs no bar of the purge, which is all between two parts.
+        parts = purged(
+            rows, rows, cuts_from_end(bars, (validation + purge, test)), reach=lookback, embargo=purge - lookback
+        )
         least = lookback + 1 + spec.environment.episode_bars
-        if first[1] < least or validation < 2 or test < 2:
+        if len(parts[0]) < least or validation < 2 or test < 2:
             raise DataError(
-                f"the parts are too short: {max(first[1], 0)} bars to train on (an episode of "
+                f"the parts are too short: {len(parts[0])} bars to train on (an episode of "
                 f"{spec.environment.episode_bars} after a lookback of {lookback} needs {least}), {validation} to "
                 f"validate, {test} to test, {purge} between them; found {bars} bars in all. Load more, or shorten "
                 "environment.episode_bars."
             )
+        first, second, third = ((int(part[0]), int(part[-1]) + 1) for part in parts)
         return cls(training=first, validation=second, test=third)
 
 

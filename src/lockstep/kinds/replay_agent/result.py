@@ -27,6 +27,7 @@ from lockstep.engine.export import equity_csv, trades_csv
 from lockstep.engine.metrics import Metric
 from lockstep.rl.greedy import WHOLE, Walk, walk
 from lockstep.rl.training import Watcher
+from lockstep.validation.verdict import Comparison, Verdict, beats_all, listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 
 ERRORS: Final = 1.645
 PERCENTILE: Final = 95.0
+_TEST: Final = (
+    f"one-sided 5 %: an excess beats a baseline above {ERRORS} standard errors, bars taken as independent; random "
+    f"entries are beaten where at most {100.0 - PERCENTILE:.0f} % of the draws made more"
+)
 BEST_FILE: Final = "best_agent.safetensors"
 
 
@@ -68,14 +73,14 @@ class Examination(Watcher):
         return {"validation": {**_figures(found.simulation), "best": better}}
 
     def result(self, agent: Agent) -> Mapping[str, Any]:
-        """Both parts with their baselines, and the sentence."""
+        """Both parts with their baselines, and the verdict."""
         plan, walks = self._plan, self._walks(agent)
         parts = {name: _examined(found, plan, name) for name, found in walks.items()}
         return {
             "data": plan.facts(),
             "agent": {**agent.describe(), "best_step": None if self._best is None else self._best["step"]},
             **parts,
-            **judged(parts["test"]),
+            "verdict": judged(parts["test"]).to_json(),
         }
 
     def artifacts(self, agent: Agent) -> Mapping[str, bytes]:
@@ -156,43 +161,45 @@ def _excess(values: NDArray[np.float64]) -> dict[str, float | None]:
     return {"value_pct": 100.0 * total, "standard_error_pct": 100.0 * math.sqrt(n * variance) if n > 1 else None}
 
 
-def judged(test: Mapping[str, Any]) -> dict[str, Any]:
+def judged(test: Mapping[str, Any]) -> Verdict:
     """Whether the agent beat its baselines on the test part, and the sentence that says so.
 
     `test` is the table of the part. An agent that made no trade beats nothing.
     """
-    hold, flat = test["excess_over_hold"], test["excess_over_flat"]
-    luck = test["baselines"]["random_entries"]
-    percentile = None if luck is None else luck["net_profit_pct"]["percentile"]
-    told = {
-        "buy and hold": (_clear(hold), _told(hold)),
-        "staying flat": (_clear(flat), _told(flat)),
-        "random entries": (
-            percentile is not None and percentile >= PERCENTILE,
-            "no trade to compare" if percentile is None else f"above {percentile:.0f} % of the draws",
-        ),
-    }
-    missed = [f"{name} ({text})" for name, (clear, text) in told.items() if not clear]
-    if not missed:
-        reasons = ", ".join(f"{name} ({text})" for name, (_, text) in told.items())
-        sentence = (
-            f"On the test part it beats {reasons}. That is one stretch of one market: repeat it with other seeds and "
-            "other years before believing it."
-        )
+    comparisons = [
+        _beside("buy_and_hold", "buy and hold", test["excess_over_hold"]),
+        _beside("always_flat", "staying flat", test["excess_over_flat"]),
+        _beside_luck(test["baselines"]["random_entries"]),
+    ]
+    missed = [f"{item.words} ({item.reason})" for item in comparisons if not item.beats]
+    if missed:
+        sentence = f"On the test part it does not beat {listed(missed, 'or')}."
     else:
-        sentence = f"On the test part it does not beat {_listed(missed)}."
-    return {"beats_baselines": not missed, "sentence": sentence}
+        sentence = (
+            f"On the test part it beats {', '.join(f'{item.words} ({item.reason})' for item in comparisons)}. That is "
+            "one stretch of one market: repeat it with other seeds and other years before believing it."
+        )
+    return Verdict.of_comparisons(comparisons, test=_TEST, sentence=sentence, decision=beats_all(not missed))
 
 
-def _clear(excess: Mapping[str, float | None]) -> bool:
+def _beside(name: str, words: str, excess: Mapping[str, float | None]) -> Comparison:
+    """A comparison by equation (1): clear where the excess exceeds ERRORS standard errors."""
     value, error = excess["value_pct"], excess["standard_error_pct"]
-    return value is not None and error is not None and error > 0.0 and value > ERRORS * error
+    return Comparison(
+        name=name,
+        words=words,
+        beats=value is not None and error is not None and error > 0.0 and value > ERRORS * error,
+        reason=f"{value:+.2f} %" + ("" if error is None else f", standard error {error:.2f} %"),
+        figures={"excess_pct": value, "standard_error_pct": error},
+    )
 
 
-def _told(excess: Mapping[str, float | None]) -> str:
-    error = excess["standard_error_pct"]
-    return f"{excess['value_pct']:+.2f} %" + ("" if error is None else f", standard error {error:.2f} %")
-
-
-def _listed(items: list[str]) -> str:
-    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " or " + items[-1]
+def _beside_luck(luck: Mapping[str, Any] | None) -> Comparison:
+    percentile = None if luck is None else luck["net_profit_pct"]["percentile"]
+    return Comparison(
+        name="random_entries",
+        words="random entries",
+        beats=percentile is not None and percentile >= PERCENTILE,
+        reason="no trade to compare" if percentile is None else f"above {percentile:.0f} % of the draws",
+        figures={"percentile": percentile},
+    )

@@ -33,8 +33,6 @@ _CHECKED_SETS: Final = 7
 _TIMED_SETS: Final = 48
 # A set that takes this long is timed alone.
 _ENOUGH_SECONDS: Final = 0.05
-# Per trial on disk: 35 metrics, objective, index, cause; two sums per block; the parameters. All 8 bytes but the cause.
-_BYTES_PER_TRIAL: Final = 8 * 37 + 1
 _SEEN_BYTES: Final = 160
 
 
@@ -141,12 +139,13 @@ def _first_sets(plan: Plan, count: int) -> Columns:
 
 def _estimate(plan: Plan) -> Estimate:
     """Seconds on one core from a few timed sets, and bytes. For a person: nothing of it is ever hashed."""
-    trials = plan.proposer().size or 0
+    proposer = plan.proposer()
+    trials = proposer.size or 0
     batch = min(plan.spec.search.batch_size, trials)
-    per_trial = _BYTES_PER_TRIAL + 8 * (2 * plan.execution.blocks + len(plan.space))
+    per_trial = plan.trial_bytes
     candles = sum(int(array.nbytes) for array in plan.candles.columns().values())
     held = peak_bytes()
-    remembered = 0 if plan.spec.search.optimizer == "grid" else _SEEN_BYTES * trials
+    remembered = _SEEN_BYTES * trials if proposer.remembers else 0
     return Estimate(
         seconds=_seconds(plan, trials),
         disk_bytes=per_trial * trials,

@@ -9,17 +9,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from lockstep.core.errors import DataError, SpaceError, StrategyError
+from lockstep.core.errors import DataError, InputError, SpaceError, StrategyError
 from lockstep.core.space import Columns, Space
 from lockstep.engine.costs import Costs
+from lockstep.engine.metrics import Metric
 from lockstep.engine.settings import Execution
 from lockstep.kinds.shared.market_data import Pinned
 from lockstep.kinds.strategy.spec import StrategySpec
 from lockstep.market.candles import Candles
-from lockstep.search.grid import GridProposer
 from lockstep.search.objective import Judge
 from lockstep.search.proposer import Proposer
-from lockstep.search.sampled import RandomProposer, SobolProposer
+from lockstep.search.proposers import proposer_of
 from lockstep.strategies.base import Strategy
 from lockstep.strategies.compiled import CompiledStrategy
 from lockstep.strategies.evaluate import Evaluator
@@ -40,6 +40,7 @@ class Plan:
     strategy   built in, or loaded from the source that travels with the run
     space      what is searched, ordered by name
     fixed      values that are not searched
+    bars       rows [start, stop) of the candles, which are searched; the search sees no other
     snapshots  where workers find the candles
     """
 
@@ -51,21 +52,41 @@ class Plan:
     judge: Judge
     costs: Costs
     execution: Execution
+    bars: tuple[int, int]
     snapshots: Path
 
     def with_spec(self, spec: StrategySpec) -> Plan:
         """The same plan under its resolved spec."""
         return replace(self, spec=spec)
 
+    def window(self, start: int, stop: int) -> Plan:
+        """The same search over the bars [start, stop) of the pinned candles alone; warm-up falls into them.
+
+        How a set found here does on later bars, `strategies.window.trade_window` tells. Raises InputError.
+        """
+        if not 0 <= start < stop - 1 < len(self.pinned.candles):
+            raise InputError(
+                f"a window to search holds two bars of the {len(self.pinned.candles)} there are; found {start} to "
+                f"{stop}"
+            )
+        return replace(self, bars=(start, stop))
+
     @property
     def candles(self) -> Candles:
-        """The candles that are searched: all but the held-out ones."""
-        return self.pinned.candles.head(self.search_bars)
+        """The candles that are searched."""
+        return self.pinned.candles.slice(*self.bars)
 
     @property
     def search_bars(self) -> int:
         """Number of bars that are searched."""
-        return len(self.pinned.candles) - self.spec.validation.holdout_bars
+        start, stop = self.bars
+        return stop - start
+
+    @property
+    def trial_bytes(self) -> int:
+        """Bytes of a trial's row on disk: metrics, objective, index, two sums per block, the parameters, 8 each; the
+        cause, 1."""
+        return 8 * (len(Metric) + 2 + 2 * self.execution.blocks + len(self.space)) + 1
 
     @property
     def chunk(self) -> int:
@@ -75,10 +96,7 @@ class Plan:
     def proposer(self) -> Proposer:
         """A new proposer at its start. Raises SpaceError."""
         search = self.spec.search
-        if search.optimizer == "grid":
-            return GridProposer(self.space)
-        kind = RandomProposer if search.optimizer == "random" else SobolProposer
-        return kind(self.space, n_iterations=search.n_iterations, seed=self.spec.seed)
+        return proposer_of(search.optimizer, self.space, {**dict(search), "seed": self.spec.seed})
 
     def complete(self, columns: Columns) -> Columns:
         """Searched columns (n,) with fixed values and defaults added: every parameter of the strategy."""
@@ -129,6 +147,7 @@ def plan_of(
         judge=judge,
         costs=spec.costs_for(pinned.candles.symbol),
         execution=spec.execution_settings(),
+        bars=(0, len(pinned.candles) - holdout),
         snapshots=snapshots,
     )
     plan.proposer()  # refuses a grid over a continuous range before anything is written

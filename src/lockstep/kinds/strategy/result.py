@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lockstep.core import canonical
 from lockstep.core.errors import NotEqualError
 from lockstep.engine.arrays import market_arrays
 from lockstep.engine.baselines import buy_and_hold, random_entries
 from lockstep.engine.export import equity_csv, trades_csv
-from lockstep.engine.signals import Signals
-from lockstep.engine.simulate import Simulation, simulate
+from lockstep.engine.simulate import Simulation
 from lockstep.market.checks import format_time
 from lockstep.market.quality import quality_report
 from lockstep.runs.seeds import SeedTree
 from lockstep.runs.training import Result
 from lockstep.search.objective import Tally
 from lockstep.strategies.batches import limited
-from lockstep.strategies.evaluate import Backtest, Evaluator, decide, entries_of
+from lockstep.strategies.evaluate import Backtest, Evaluator, entries_of
+from lockstep.strategies.window import trade_window
+from lockstep.validation.verdict import NOT_JUDGED
 
 if TYPE_CHECKING:
     from lockstep.kinds.strategy.plan import Plan
-    from lockstep.market.candles import Candles
 
 
 def finish(plan: Plan, tally: Tally, duplicates: int) -> Result:
@@ -69,7 +67,7 @@ def finish(plan: Plan, tally: Tally, duplicates: int) -> Result:
         "baselines": _baselines(plan, evaluator, winner),
         "holdout": _holdout(plan, winner),
         "data": _facts(plan),
-        "verdict": None,
+        "verdict": NOT_JUDGED.to_json(),
     }
     artifacts = {
         "best_trades.csv": trades_csv(winner.simulation),
@@ -92,34 +90,19 @@ def require_same(stored: Mapping[str, Any], found: Mapping[str, Any], *, trial: 
             )
 
 
-def holdout_simulation(plan: Plan, parameters: Mapping[str, Any]) -> tuple[Candles, Simulation]:
-    """The held-out bars and the winner's trades in them.
-
-    Signals come from all candles, so that indicators are warm at the first held-out bar; only signals of held-out bars
-    are traded, with the capital as new.
-    """
-    start = plan.search_bars
-    whole = Evaluator(
-        plan.strategy, plan.pinned.candles, costs=plan.costs, execution=plan.execution, inputs=plan.pinned.inputs
-    )
-    signals = decide(plan.strategy, whole.view, plan.strategy.resolve(parameters))
-    bars = plan.pinned.candles.slice(start)
-    return bars, simulate(bars, _tail(signals, start), plan.costs, plan.execution)
-
-
-def _tail(signals: Signals, start: int) -> Signals:
-    parts = {
-        name: value[start:] if isinstance(value, np.ndarray) else value
-        for name in ("stop", "target", "time_limit", "exit", "trail")
-        if (value := getattr(signals, name)) is not None
-    }
-    return Signals(side=signals.side[start:], **parts)
-
-
 def _holdout(plan: Plan, winner: Backtest) -> dict[str, Any] | None:
-    if plan.spec.validation.holdout_bars == 0:
+    held_out = plan.spec.validation.holdout_bars
+    if held_out == 0:
         return None
-    bars, simulation = holdout_simulation(plan, winner.parameters)
+    bars, simulation = trade_window(
+        plan.strategy,
+        winner.parameters,
+        plan.pinned.candles,
+        len(plan.pinned.candles) - held_out,
+        costs=plan.costs,
+        execution=plan.execution,
+        inputs=plan.pinned.inputs,
+    )
     return {
         "bars": len(bars),
         "start": format_time(int(bars.timestamp[0])),

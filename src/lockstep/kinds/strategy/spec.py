@@ -6,7 +6,7 @@ candles themselves do, by digest. Keys of `[market]` are part of it, because a r
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
@@ -16,6 +16,13 @@ from lockstep.engine.settings import Execution
 from lockstep.kinds.shared.market_spec import _FRACTION, CostsTable, DataTable, MarketTable
 from lockstep.runs.spec import NOT_IDENTITY, RunSpec, SpecModel
 from lockstep.search.objective import Judge
+from lockstep.search.proposers import ALIASES, PROPOSERS
+
+if TYPE_CHECKING:
+    Optimizer: TypeAlias = str
+else:
+    # The names of the table: pydantic refuses others and lists these.
+    Optimizer = Literal[tuple(PROPOSERS)]
 
 DEFAULT_BATCH: Final = 1024
 
@@ -60,7 +67,8 @@ class ExecutionTable(SpecModel):
 class SearchTable(SpecModel):
     """`[search]`: which sets are tried, and which may win."""
 
-    optimizer: Literal["random", "grid", "sobol"] = "random"
+    optimizer: Optimizer = "random"
+    """A name of `search.proposers`."""
     n_iterations: int = Field(default=200, ge=1, le=2**30)
     """Draws of a random or Sobol search; a grid tries all its combinations."""
     objective: str = "sharpe_ratio"
@@ -74,9 +82,9 @@ class SearchTable(SpecModel):
 
     @field_validator("optimizer", mode="before")
     @classmethod
-    def _known_names(cls, value: Any) -> Any:
-        # The names of SPEC 4.2.
-        return {"grid_search": "grid", "random_search": "random"}.get(value, value) if isinstance(value, str) else value
+    def _one_name(cls, value: Any) -> Any:
+        # One name in the resolved spec: two ways to name one proposer are one fingerprint.
+        return ALIASES.get(value, value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _judge_reads(self) -> Self:

@@ -1,6 +1,6 @@
 """A parameter search as a `Training`: one step is one batch of trials.
 
-    ask the proposer -> evaluate in chunks through the executor -> judge -> tell -> yield what the batch was
+    the search loop (`search.loop`), evaluating in chunks through the executor -> one step for each batch
 
 The rows of a step go to the segment `trials`, once: index, cause, objective, each parameter, each metric, and per block
 of bars Σ r and Σ r² (the number of bars per block is the same for all trials and stands in the result). What is kept in
@@ -19,7 +19,8 @@ from lockstep.engine.metrics import COUNTS, Metric
 from lockstep.kinds.strategy.plan import Plan
 from lockstep.kinds.strategy.result import finish
 from lockstep.runs.training import Result, Step
-from lockstep.search.objective import Judged, Tally, no_valid_trial
+from lockstep.search.loop import JudgedBatch, trials
+from lockstep.search.objective import Tally, no_valid_trial
 from lockstep.strategies.evaluate import Evaluated, join
 from lockstep.strategies.task import SweepTask
 
@@ -51,18 +52,19 @@ class StrategyTraining:
     def steps(self) -> Iterator[Step]:
         """One step per batch, from the present state on."""
         task = self._plan.task()
-        while len(batch := self._proposer.ask(self._plan.spec.search.batch_size)):
-            evaluated = self._evaluate(task, batch)
-            judged = self._plan.judge.judge(
-                evaluated.result.metrics, errors=evaluated.errors, not_evaluated=evaluated.not_evaluated
-            )
-            self._proposer.tell(batch, judged.score)
-            self._tally.add(batch.start, batch.columns, evaluated.result.metrics, judged)
+        batches = trials(
+            self._proposer,
+            self._plan.judge,
+            lambda columns: self._evaluate(task, columns),
+            tally=self._tally,
+            batch_size=self._plan.spec.search.batch_size,
+        )
+        for done in batches:
             index, self._next = self._next, self._next + 1
             yield Step(
                 index=index,
-                scalars=self._scalars(batch),
-                segments={SEGMENT: trial_columns(self._plan.space, batch, evaluated, judged)},
+                scalars=self._scalars(done.batch),
+                segments={SEGMENT: trial_columns(self._plan.space, done)},
             )
 
     def get_state(self) -> Mapping[str, Any]:
@@ -82,13 +84,13 @@ class StrategyTraining:
             raise no_valid_trial(self._tally, self._plan.judge)
         return finish(self._plan, self._tally, self._proposer.duplicates)
 
-    def _evaluate(self, task: SweepTask, batch: Batch) -> Evaluated:
-        """The batch's metrics, chunk by chunk; the chunks are the same for any number of workers."""
+    def _evaluate(self, task: SweepTask, searched: Columns) -> Evaluated:
+        """The metrics of a batch, chunk by chunk; the chunks are the same for any number of workers."""
         size = self._plan.chunk
-        columns = self._plan.complete(batch.columns)
+        columns = self._plan.complete(searched)
+        count = len(next(iter(columns.values())))
         chunks = [
-            {name: column[start : start + size] for name, column in columns.items()}
-            for start in range(0, len(batch), size)
+            {name: column[start : start + size] for name, column in columns.items()} for start in range(0, count, size)
         ]
         return join(self._executor.map(task, chunks))
 
@@ -104,13 +106,14 @@ class StrategyTraining:
         }
 
 
-def trial_columns(space: Space, batch: Batch, evaluated: Evaluated, judged: Judged) -> dict[str, NDArray[Any]]:
+def trial_columns(space: Space, done: JudgedBatch[Evaluated]) -> dict[str, NDArray[Any]]:
     """The rows of a batch in the segment `trials` (n rows).
 
     index int64, cause int8 (`search.objective.Cause`), objective float64 (NaN where undefined); `parameter.NAME` (a
     text choice as the number of its place in the list of choices, int64); `metric.NAME` float64, counts int64 with -1
     for a trial that was not evaluated; block_r1, block_r2 float64 (n, blocks).
     """
+    batch, evaluated, judged = done.batch, done.evaluation, done.judged
     columns: dict[str, NDArray[Any]] = {
         "index": np.arange(batch.start, batch.stop, dtype=np.int64),
         "cause": judged.cause,

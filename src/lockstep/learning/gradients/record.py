@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch import nn
@@ -322,23 +322,32 @@ class CNNTrainingStep(TrainingStep):
         return self.losses["confidence"]
 
 
-class RLTrainingStep(TrainingStep):
-    """A step of an agent (SPEC 9.6): `samples` are the ids of the experiences it learned from."""
+class _HasLosses(Protocol):
+    @property
+    def losses(self) -> Mapping[str, float]: ...
+
+
+class AgentLosses:
+    """The losses of an agent's step by name, recorded or just made (`rl.live`)."""
 
     @property
-    def total_loss(self) -> float:
+    def total_loss(self: _HasLosses) -> float:
         """What was descended: the sum of the parts."""
         return self.losses["total"]
 
     @property
-    def q_loss(self) -> float:
+    def q_loss(self: _HasLosses) -> float:
         """Loss of the action values."""
         return self.losses["q"]
 
     @property
-    def policy_loss(self) -> float | None:
+    def policy_loss(self: _HasLosses) -> float | None:
         """Loss of the policy; None for an agent that acts by its action values and has none (a DQN)."""
         return self.losses.get("policy")
+
+
+class RLTrainingStep(AgentLosses, TrainingStep):
+    """A step of an agent: `samples` are the ids of the experiences it learned from."""
 
     @property
     def td_errors(self) -> NDArray[np.float64]:

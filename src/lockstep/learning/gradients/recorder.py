@@ -156,12 +156,14 @@ def selected_names(layout: Layout, select: Sequence[str]) -> tuple[str, ...]:
 class StepFacts:
     """What the training knows of a step beside the update.
 
-    `scalars` become columns of segment `steps`, `samples` (samples,) columns of segment `batches`: the same names at
-    every step.
+    batch          int64 (samples,), names of the samples it learned from
+    profitability  mean profitability score of the samples
+    profitable     share of them that made a profit
+    scalars        further columns of segment `steps`, the same names at every step
+    samples        further columns of segment `batches`, (samples,) each, the same names at every step
     """
 
     batch: NDArray[np.int64]
-    value: float
     profitability: float = 0.0
     profitable: float = 0.0
     scalars: Mapping[str, float] = field(default_factory=dict)
@@ -224,10 +226,14 @@ class Recorder:
         return {START: _one_row(self._copied())} if step == 0 and self.level == "full" else {}
 
     def record(
-        self, step: int, update: Update, facts: StepFacts, before: Mapping[str, Columns]
+        self, step: int, update: Update, facts: StepFacts, before: Mapping[str, Columns], *, value: float
     ) -> tuple[dict[str, Columns], dict[str, str]]:
-        """Segments and digests of a step that was just made; `before` is what `begin` returned."""
-        segments: dict[str, Columns] = {STEPS: _facts(update, facts), **before}
+        """Segments and digests of a step that was just made.
+
+        before  what `begin` returned
+        value   training value of the step (`values`, eq. 1)
+        """
+        segments: dict[str, Columns] = {STEPS: _facts(update, facts, value), **before}
         if self.level != "none":
             segments[BATCHES] = {"index": facts.batch, **facts.samples}
             segments[NORMS] = self._norms()
@@ -335,15 +341,15 @@ def _one_row(arrays: Mapping[str, NDArray[np.generic]]) -> Columns:
     return {name: array[None] for name, array in arrays.items()}
 
 
-def _facts(update: Update, facts: StepFacts) -> Columns:
+def _facts(update: Update, facts: StepFacts, value: float) -> Columns:
     row = {
-        **{f"loss.{name}": value for name, value in update.losses.items()},
+        **{f"loss.{name}": loss for name, loss in update.losses.items()},
         "learning_rate": update.learning_rate,
         "gradient_norm": update.gradient_norm,
         "clip": update.clip,
-        "value": facts.value,
+        "value": value,
         "profitability": facts.profitability,
         "profitable": facts.profitable,
         **facts.scalars,
     }
-    return {name: np.array([value]) for name, value in row.items()}
+    return {name: np.array([number]) for name, number in row.items()}

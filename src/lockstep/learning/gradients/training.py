@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 from safetensors.numpy import save as save_arrays
 
 from lockstep.core.errors import IntegrityError
 from lockstep.learning.gradients.epochs import Epochs as Epochs
-from lockstep.learning.gradients.recorder import STEPS, Recorder, StepFacts
-from lockstep.learning.gradients.values import StepValues, session_value
+from lockstep.learning.gradients.recorder import Recorder, StepFacts
+from lockstep.learning.gradients.step_log import StepLog
 from lockstep.runs.training import Result, RunRecord, State, Step
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from torch import nn
 
@@ -90,11 +90,9 @@ class GradientTraining:
     ) -> None:
         self._task = task
         self._learner = learner
-        self._recorder = recorder
+        self._log = StepLog(recorder)
         self._session = dict(session or {})
-        self._values = StepValues()
         self._next = 0
-        self._record: RunRecord | None = None
 
     @property
     def learner(self) -> Learner:
@@ -109,53 +107,31 @@ class GradientTraining:
     @property
     def total_steps(self) -> int | None:
         """The task's, unless the byte limit could end the session before."""
-        total = self._task.total_steps
-        return None if self._recorder.may_end_early(total) else total
+        return self._log.total_steps(self._task.total_steps)
 
     def attach(self, record: RunRecord) -> None:
         """Keep the record: the session's value is a function of all its steps."""
-        self._record = record
+        self._log.attach(record)
 
     def steps(self) -> Iterator[Step]:
         """One step per update, from the present state on."""
-        while not self._ended_by_limit() and (batch := self._task.batch(self._next)) is not None:
+        while not self._log.ends_before(self._next) and (batch := self._task.batch(self._next)) is not None:
             yield self._step(self._next, batch)
 
-    def _ended_by_limit(self) -> bool:
-        at_limit = self._recorder.description.recording.at_limit
-        return at_limit == "end" and not self._recorder.has_room(self._next)
-
     def _step(self, index: int, batch: Batch) -> Step:
-        if not self._recorder.has_room(index):
-            self._recorder.fall()
-        before = self._recorder.begin(index)
+        self._log.begin(index)
         update = self._learner.update(index, batch.compute, self._task.learning_rate(index))
-        value = self._values.add(
-            loss=update.losses["total"], gradient_norm=update.gradient_norm, profitability=batch.profitability
-        )
-        facts = StepFacts(batch=batch.ids, value=value, profitability=batch.profitability, profitable=batch.profitable)
-        segments, digests = self._recorder.record(index, update, facts, before)
-        scalars: dict[str, Any] = {
-            "loss": update.losses,
-            "learning_rate": update.learning_rate,
-            "gradient_norm": update.gradient_norm,
-            "value": value,
-            "samples": len(batch.ids),
-            "level": self._recorder.level,
-            **self._task.after(index, self._learner),
-        }
-        if index == 0:
-            scalars["record"] = self._recorder.description.to_json()
+        facts = StepFacts(batch=batch.ids, profitability=batch.profitability, profitable=batch.profitable)
+        step = self._log.step(index, update, facts, extra=lambda: self._task.after(index, self._learner))
         self._next = index + 1
-        return Step(index=index, scalars=scalars, digests=digests, segments=segments)
+        return step
 
     def get_state(self) -> State:
         """Weights, optimiser, buffers, counters, the task's own."""
         return {
             "next": self._next,
             "learner": self._learner.get_state(),
-            "recorder": self._recorder.get_state(),
-            "values": self._values.get_state(),
+            **self._log.get_state(),
             "task": self._task.get_state(),
         }
 
@@ -163,45 +139,16 @@ class GradientTraining:
         """Go to a state of `get_state`."""
         self._next = state["next"]
         self._learner.set_state(state["learner"])
-        self._recorder.set_state(state["recorder"])
-        self._values.set_state(state["values"])
+        self._log.set_state(state)
         self._task.set_state(state["task"])
 
     def finish(self) -> Result:
         """Value and convergence of the session, the digest of the last state, and the weights as safetensors."""
-        if self._record is None:
-            raise RuntimeError("attach() comes before finish()")
-        limited = self._ended_by_limit() and self._task.batch(self._next) is not None
-        facts = session_facts(self._record, self._learner, self._recorder, steps=self._next, limited=limited)
+        limited = self._log.ends_before(self._next) and self._task.batch(self._next) is not None
+        facts = self._log.session_facts(self._learner, steps=self._next, limited=limited)
         summary = {"session": self._session, **facts, **self._task.result(self._learner)}
         weights = save_arrays(model_arrays(self._learner))
         return Result(summary=summary, artifacts={WEIGHTS_FILE: weights, **self._task.artifacts(self._learner)})
-
-
-_NOTHING: Final = np.empty(0)
-
-
-def session_facts(
-    record: RunRecord, learner: Learner, recorder: Recorder, *, steps: int, limited: bool
-) -> dict[str, Any]:
-    """What the summary of every finished session says (`sessions` reads it): value, convergence, last state, losses.
-
-    `limited` says whether it was ended by `max_bytes`.
-    """
-    columns = record.segments.read(STEPS) or dict.fromkeys(("loss.total", "value", "profitable"), _NOTHING)
-    losses = columns["loss.total"]
-    return {
-        "steps": steps,
-        "ended": "max_bytes" if limited else "complete",
-        "level": recorder.level,
-        "segment_bytes": recorder.bytes,
-        "state": learner.digest(),
-        "first_loss": float(losses[0]) if len(losses) else None,
-        "last_loss": float(losses[-1]) if len(losses) else None,
-        "best_loss": float(losses.min()) if len(losses) else None,
-        "best_step": int(losses.argmin()) if len(losses) else None,
-        **session_value(losses, columns["value"], columns["profitable"]).to_json(),
-    }
 
 
 def model_arrays(learner: Learner) -> dict[str, NDArray[Any]]:

@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from lockstep.core.means import mean_in_order
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -82,7 +84,7 @@ class SessionValue:
 def session_value(losses: Series, values: Series, profitable: Series) -> SessionValue:
     """Eq. (2) to (4) for total losses L, step values v and shares s, each float64 (steps,)."""
     top = sorted(values.tolist(), reverse=True)[: -(-len(values) // 4)]
-    quarter, share, score = _mean(top), _mean(profitable.tolist()), convergence(losses)
+    quarter, share, score = mean_in_order(top), mean_in_order(profitable), convergence(losses)
     return SessionValue(
         value=0.5 * quarter + 0.3 * share + 0.2 * score,
         top_quarter=quarter,
@@ -94,7 +96,7 @@ def session_value(losses: Series, values: Series, profitable: Series) -> Session
 
 def convergence(losses: Series) -> float:
     """Eq. (3); 0 for a session that began without loss."""
-    first, last = _mean(losses[:SPAN].tolist()), _mean(losses[-SPAN:].tolist())
+    first, last = mean_in_order(losses[:SPAN]), mean_in_order(losses[-SPAN:])
     return min(max(1.0 - last / first, 0.0), 1.0) if first > 0.0 else 0.0
 
 
@@ -102,13 +104,5 @@ def converged(losses: Series) -> bool:
     """Eq. (4); never before 2 x 10 steps."""
     if len(losses) < 2 * SPAN:
         return False
-    before, last = _mean(losses[-2 * SPAN : -SPAN].tolist()), _mean(losses[-SPAN:].tolist())
+    before, last = mean_in_order(losses[-2 * SPAN : -SPAN]), mean_in_order(losses[-SPAN:])
     return abs(last - before) < _CONVERGED * abs(before)
-
-
-def _mean(values: list[float]) -> float:
-    """Summed one after the other: NumPy's pairwise sums depend on the CPU's vector width."""
-    total = 0.0
-    for value in values:
-        total += value
-    return total / len(values) if values else 0.0

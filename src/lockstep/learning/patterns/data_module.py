@@ -1,12 +1,9 @@
 """From candles to three parts of samples in order of time, purged: train, validation, test. No torch.
 
-A sample is a bar whose window and label are whole. The parts are cut by bar, the later part keeps its place, the end
-of the earlier one is purged: for every sample i of an earlier part and j of a later one
-
-    last(i) + embargo < j - reach                                                                                (1)
-
-where last(i) is the last bar that the label of i needs and the window of j reads bars j - reach ... j. So nothing that
-a training label was made of is seen by a window of a later part.
+A sample is a bar whose window and label are whole. The parts are cut by bar and purged by `market.splits`, eq. (1): for
+every sample i of an earlier part and j of a later one, last(i) + embargo < j - reach, where last(i) is the last bar
+that the label of i needs and the window of j reads bars j - reach ... j. So nothing that a training label was made of
+is seen by a window of a later part.
 
 Means and standard deviations of channels are those of the bars that training windows hold; scale of returns and class
 weights are those of training samples. No later row takes part. Sums are exact (`math.fsum`), hence in any order.
@@ -24,6 +21,7 @@ import numpy as np
 from lockstep.core.errors import DataError, InputError
 from lockstep.learning.patterns.labels import UNKNOWN, Labels, LabelSettings, labels_of
 from lockstep.learning.patterns.windows import WindowSettings, channel_series, covered_bars, require_finite, unbroken
+from lockstep.market.splits import cuts_from_end, purged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +52,7 @@ class SplitSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Decision bars of each part, int64, ascending; `purged` counts samples that eq. (1) took out."""
+    """Decision bars of each part, int64, ascending; `purged` counts samples that are in none."""
 
     train: Bars
     validation: Bars
@@ -63,7 +61,7 @@ class Parts:
 
 
 def split(bars: Bars, last: Bars, *, reach: int, settings: SplitSettings) -> Parts:
-    """Cut samples into parts and purge them by eq. (1).
+    """Cut samples into parts and purge them (`market.splits`, eq. 1).
 
     bars   int64 (samples,), decision bars, ascending
     last   int64 (samples,), the last bar that each label needs
@@ -71,28 +69,17 @@ def split(bars: Bars, last: Bars, *, reach: int, settings: SplitSettings) -> Par
     Raises DataError when a part is left empty.
     """
     n = len(bars)
-    first_test = n - math.floor(n * settings.test)
-    first_validation = first_test - math.floor(n * settings.validation)
-    cut = {
-        "train": slice(0, first_validation),
-        "validation": slice(first_validation, first_test),
-        "test": slice(first_test, n),
-    }
-    found: dict[str, Bars] = {}
-    begins: int | None = None  # the first bar that a window of the part after reads
-    for name in reversed(PARTS):
-        part, needs = bars[cut[name]], last[cut[name]]
-        if begins is not None:
-            part = part[needs + settings.embargo < begins]
-        if not len(part):
+    sizes = [math.floor(n * share) for share in (settings.validation, settings.test)]
+    parts = purged(bars, last, cuts_from_end(n, sizes), reach=reach, embargo=settings.embargo)
+    for name, rows in reversed(list(zip(PARTS, parts, strict=True))):
+        if not len(rows):
             raise DataError(
                 f"{n:,} samples leave none for {name} (shares {settings.validation} and {settings.test}; windows reach "
                 f"back {reach} bars, labels {int((last - bars).max())} ahead, embargo {settings.embargo}). Give more "
                 "candles, smaller windows or other shares; where data have gaps, allow them with max_gap."
             )
-        found[name], begins = part, int(part[0]) - reach
-    kept = sum(map(len, found.values()))
-    return Parts(**found, purged=n - kept)
+    train, validation, test = (bars[rows] for rows in parts)
+    return Parts(train=train, validation=validation, test=test, purged=n - sum(map(len, parts)))
 
 
 @dataclass(frozen=True, kw_only=True)

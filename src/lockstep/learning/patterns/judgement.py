@@ -1,8 +1,9 @@
 """What a network's predictions came to beside its baselines', and what may be said of that. No torch.
 
 Everything is chosen on validation rows; test rows are scored once, by the network that was chosen. A network beats a
-baseline where the whole 95 % interval of its advantage on test rows lies above 0 (`scores.difference`), and is worth
-something where it beats every baseline. The advantage is in log loss for the classes, in squared error for the return.
+baseline where the whole 95 % interval of its advantage on test rows lies above 0 (`validation.intervals`), and is worth
+a second look where it beats every baseline. The advantage is in log loss for the classes, in squared error for the
+return.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from lockstep.core.means import exact_mean
 from lockstep.learning.patterns.baselines import all_baselines
 from lockstep.learning.patterns.scores import (
-    Difference,
     Predictions,
     classification,
     confidence_scores,
-    difference,
     log_losses,
-    mean,
     regression,
     temperature_of,
 )
+from lockstep.validation.intervals import Difference, difference
+from lockstep.validation.verdict import Comparison, Verdict, beats_all, listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
 HELD_OUT: Final = ("validation", "test")
 _FITTED: Final = ("network", "logistic")
 """Predictors whose probabilities are calibrated; the others are frequencies of training rows."""
+_WORDS: Final = {"majority": "the majority class", "known_side": "the known side", "logistic": "logistic regression"}
+_TEST: Final = (
+    "the two-sided 95 % interval of the mean advantage in log loss per test row lies above 0; circular block "
+    "bootstrap, since labels of neighbours share bars"
+)
 
 
 def judge(
@@ -79,32 +85,50 @@ def judge(
         "advantage": {name: item.to_json() for name, item in advantages.items()},
         "confidence": {part: _confidence(network[part], labels[part]) for part in HELD_OUT},
         **returns,
-        "verdict": verdict(advantages),
+        "verdict": verdict(advantages).to_json(),
     }
 
 
-def verdict(advantages: Mapping[str, Difference]) -> dict[str, Any]:
-    """Which baselines the network beats out of sample, which it does not, and the one sentence about it."""
-    beaten = [name for name, item in advantages.items() if item.beats]
-    others = [name for name in advantages if name not in beaten]
-    if all(item.low is None for item in advantages.values()):
+def verdict(advantages: Mapping[str, Difference]) -> Verdict:
+    """Which baselines the network beats out of sample, which it does not, and the one sentence about it.
+
+    No decision where there are too few independent samples for any interval.
+    """
+    beaten = [_WORDS.get(name, name) for name, item in advantages.items() if item.beats]
+    others = [_WORDS.get(name, name) for name, item in advantages.items() if not item.beats]
+    undecided = all(item.low is None for item in advantages.values())
+    if undecided:
         sentence = "out of sample the network does not beat its baselines: too few independent samples to tell"
     elif others:
-        sentence = f"out of sample the network does not beat {_listed(others)}"
+        sentence = f"out of sample the network does not beat {listed(others)}"
     else:
-        sentence = f"out of sample the network beats {_listed(beaten)}"
-    return {"beats_all": not others, "beats": beaten, "does_not_beat": others, "sentence": sentence}
+        sentence = f"out of sample the network beats {listed(beaten)}"
+    return Verdict.of_comparisons(
+        [_comparison(name, item) for name, item in advantages.items()],
+        test=_TEST,
+        sentence=sentence,
+        decision=None if undecided else beats_all(not others),
+    )
 
 
-def _listed(names: list[str]) -> str:
-    words = {"majority": "the majority class", "known_side": "the known side", "logistic": "logistic regression"}
-    told = [words.get(name, name) for name in names]
-    return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
+def _comparison(name: str, item: Difference) -> Comparison:
+    interval = (
+        "too few independent samples for an interval"
+        if item.low is None
+        else f"95 % interval {item.low:+.4f} to {item.high:+.4f}"
+    )
+    return Comparison(
+        name=name,
+        words=_WORDS.get(name, name),
+        beats=item.beats,
+        reason=f"advantage {item.mean:+.4f} in log loss per test row, {interval}",
+        figures={"advantage": item.mean, "low": item.low, "high": item.high},
+    )
 
 
 def _returns(module: DataModule, network: Mapping[str, Predictions], span: int, seeds: SeedTree) -> dict[str, Any]:
     """Errors of the return head beside those of saying nothing and of saying the training rows' mean."""
-    centre = mean(module.labels.returns[module.parts.train]) or 0.0
+    centre = exact_mean(module.labels.returns[module.parts.train]) or 0.0
     scores: dict[str, Any] = {}
     advantages: dict[str, Any] = {}
     for part in HELD_OUT:

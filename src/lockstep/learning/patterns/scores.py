@@ -11,8 +11,8 @@ Notation
     AUC                 chance that a sample of the class has the higher score than one outside, ties a half     (6)
 
 Sources: Brier, Monthly Weather Review 78 (1950); Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural
-networks", ICML 2017 (ECE, temperature); Kuensch, Annals of Statistics 17 (1989), and Politis, Romano (1992), circular
-block bootstrap. Undefined scores are None.
+networks", ICML 2017 (ECE, temperature). Undefined scores are None. How sure a difference of scores is:
+`validation.intervals`.
 """
 
 from __future__ import annotations
@@ -23,19 +23,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from lockstep.core.means import exact_mean
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from lockstep.runs.seeds import SeedTree
 
     Float = NDArray[np.float64]
     Int = NDArray[np.int64]
 
 BINS: Final = 10
-DRAWS: Final = 2_000
-LEAST_BLOCKS: Final = 8
-"""With fewer independent blocks of samples an interval would say too little to claim anything by."""
-_SPANS: Final = 3
 _SMALLEST: Final = 1e-15
 _TEMPERATURES: Final = (0.05, 20.0)
 
@@ -70,11 +66,6 @@ def brier_scores(p: Float, y: Int) -> Float:
     return out
 
 
-def mean(values: Float) -> float | None:
-    """Exact sum over count; None of nothing."""
-    return math.fsum(values) / len(values) if len(values) else None
-
-
 def balanced_accuracy(q: Int, y: Int, classes: int) -> float | None:
     """Eq. (3)."""
     found = [float((q[y == k] == k).sum()) / float((y == k).sum()) for k in range(classes) if (y == k).any()]
@@ -101,8 +92,8 @@ def reliability(p: Float, y: Int, bins: int = BINS) -> list[dict[str, float | in
                 "from": k / bins,
                 "to": (k + 1) / bins,
                 "samples": int(inside.sum()),
-                "confidence": mean(top[inside]),
-                "accuracy": mean(right[inside].astype(np.float64)),
+                "confidence": exact_mean(top[inside]),
+                "accuracy": exact_mean(right[inside].astype(np.float64)),
             }
         )
     return rows
@@ -145,64 +136,6 @@ def temperature_of(logits: Float, y: Int, weights: NDArray[np.floating[Any]] | N
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
-    """Mean advantage over a baseline per sample, positive where better, with a block-bootstrap interval of 95 %.
-
-    low, high, standard_error are None where there are fewer than `LEAST_BLOCKS` blocks.
-    """
-
-    mean: float
-    standard_error: float | None
-    low: float | None
-    high: float | None
-    block: int
-
-    @property
-    def beats(self) -> bool:
-        """Whether the whole interval is above 0; the only ground on which anything is claimed."""
-        return self.low is not None and self.low > 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """As in result.json."""
-        return {
-            "mean": self.mean,
-            "standard_error": self.standard_error,
-            "low": self.low,
-            "high": self.high,
-            "block": self.block,
-            "beats": self.beats,
-        }
-
-
-def difference(advantage: Float, *, span: int, seeds: SeedTree, draws: int = DRAWS) -> Difference:
-    """The mean of per-sample advantages float64 (n,), in order of time, and how sure it is.
-
-    Labels of neighbours share bars, so whole blocks are drawn from a circle, max(3 span, n^(1/3)) samples long. Overlap
-    of `span` samples takes span / (3 block) off the variance that blocks show: a third where a block is one span long,
-    a ninth here. n / block blocks tell a variance as well as so many samples would, hence Student's t with one less.
-
-    span   samples whose labels share a bar: the label's horizon + 1
-    """
-    from scipy.special import stdtrit
-
-    n = len(advantage)
-    block = max(_SPANS * span, math.ceil(round(n ** (1 / 3), 9)), 1)
-    centre = math.fsum(advantage) / n
-    if n < LEAST_BLOCKS * block:
-        return Difference(mean=centre, standard_error=None, low=None, high=None, block=block)
-    pieces = -(-n // block)
-    # Sums of all circular blocks by one running sum; the last block of a draw is cut to make n samples in all.
-    running = np.concatenate(([0.0], np.cumsum(np.concatenate((advantage, advantage[: block - 1])))))
-    starts = seeds.generator().integers(0, n, size=(draws, pieces))
-    rest = n - block * (pieces - 1)
-    totals = (running[starts[:, :-1] + block] - running[starts[:, :-1]]).sum(axis=1)
-    totals += running[starts[:, -1] + rest] - running[starts[:, -1]]
-    error = float((totals / n).std(ddof=1))
-    reach = float(stdtrit(n / block - 1.0, 0.975)) * error
-    return Difference(mean=centre, standard_error=error, low=centre - reach, high=centre + reach, block=block)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Predictions:
     """What one predictor says of some samples: logits or log probabilities (n, K), decided classes (n,), `weights` of
     its training, expected returns as fractions (n,), logit of its confidence (n,); the last two None where it has
@@ -226,12 +159,12 @@ def classification(predictions: Predictions, y: Int, temperature: float) -> dict
     table = reliability(p, y)
     q, classes = predictions.decided, p.shape[1]
     return {
-        "accuracy": mean((q == y).astype(np.float64)),
+        "accuracy": exact_mean((q == y).astype(np.float64)),
         "balanced_accuracy": balanced_accuracy(q, y, classes),
         "macro_f1": macro_f1(q, y, classes),
-        "log_loss": mean(log_losses(p, y)),
-        "log_loss_uncalibrated": mean(log_losses(raw, y)),
-        "brier": mean(brier_scores(p, y)),
+        "log_loss": exact_mean(log_losses(p, y)),
+        "log_loss_uncalibrated": exact_mean(log_losses(raw, y)),
+        "brier": exact_mean(brier_scores(p, y)),
         "calibration_error": calibration_error(table),
         "temperature": temperature,
         "reliability": table,
@@ -240,7 +173,7 @@ def classification(predictions: Predictions, y: Int, temperature: float) -> dict
 
 def regression(predicted: Float, actual: Float) -> dict[str, float | None]:
     """Errors of expected returns, fractions: mean absolute and mean squared."""
-    return {"mae": mean(np.abs(predicted - actual)), "mse": mean((predicted - actual) ** 2)}
+    return {"mae": exact_mean(np.abs(predicted - actual)), "mse": exact_mean((predicted - actual) ** 2)}
 
 
 def confidence_scores(logit: Float, right: NDArray[np.bool_]) -> dict[str, float | None]:
@@ -248,7 +181,7 @@ def confidence_scores(logit: Float, right: NDArray[np.bool_]) -> dict[str, float
     p = 1.0 / (1.0 + np.exp(-np.clip(logit, -700.0, 700.0)))
     return {
         "auc": auc(logit, right),
-        "brier": mean((p - right) ** 2),
-        "mean": mean(p),
-        "right": mean(right.astype(np.float64)),
+        "brier": exact_mean((p - right) ** 2),
+        "mean": exact_mean(p),
+        "right": exact_mean(right.astype(np.float64)),
     }

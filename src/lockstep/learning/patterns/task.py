@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from lockstep.core.errors import DataError
+from lockstep.core.means import mean_in_order
 from lockstep.learning.gradients.learner import Losses
 from lockstep.learning.gradients.training import Batch, Task
 from lockstep.learning.patterns.networks import HeadWeights, heads_of, pattern_loss
@@ -214,11 +215,6 @@ class PatternTask(Task):
         return Batch(
             ids=ids,
             compute=compute,
-            profitability=_mean(self._samples.scores[ids]),
-            profitable=_mean(self._samples.profitable[ids]),
+            profitability=mean_in_order(self._samples.scores[ids]),
+            profitable=mean_in_order(self._samples.profitable[ids]),
         )
-
-
-def _mean(values: NDArray[np.generic]) -> float:
-    """In order: NumPy's pairwise sums depend on the CPU's vector width."""
-    return float(sum(values.tolist())) / len(values) if len(values) else 0.0

@@ -19,6 +19,7 @@ from blake3 import blake3
 from lockstep.core.errors import DataError, InputError
 from lockstep.core.hashing import digest_columns
 from lockstep.learning.supervised.patterns import Pattern, Windows, make_windows
+from lockstep.market.splits import cuts_from_end, purged
 from lockstep.runs.seeds import MAX_SEED, SeedTree
 
 if TYPE_CHECKING:
@@ -317,23 +318,24 @@ def parts_in_order(samples: Samples, *, test_size: float, val_size: float, purge
     """The same for samples in the order of time, which share bars with their neighbours: the last are the test part,
     those before it the validation part, and `purge` samples at each border belong to no part. Raises InputError.
 
-    purge   at least the bars of a window plus those that its label looks ahead, in samples
+    purge   at least the bars of a window plus those that its label looks ahead, in samples (`market.splits`, eq. 1)
     """
-    held = _share(len(samples), test_size)
-    validation = _share(len(samples) - held, val_size)
-    borders = [bool(size) * purge for size in (validation, held)]
-    train = len(samples) - held - validation - sum(borders)
-    if train < 1 or bool(test_size) > held or bool(val_size) > validation:
+    count = len(samples)
+    held = _share(count, test_size)
+    validation = _share(count - held, val_size)
+    # The purge before the test part is taken out of what lies before, so that each part has its size.
+    between = validation + purge if validation and held else validation
+    rows = np.arange(count, dtype=np.int64)
+    train, middle, last = purged(rows, rows, cuts_from_end(count, (between, held)), reach=purge)
+    if len(train) < 1 or bool(test_size) > held or bool(val_size) > validation:
         raise InputError(
             f"{len(samples)} samples in order, test_size = {test_size}, validation_split = {val_size} and purge = "
             f"{purge} leave a part empty; give more samples or other shares"
         )
-    rows = np.arange(len(samples), dtype=np.int64)
-    middle = train + borders[0]
     return Parts(
-        train=samples.take(rows[:train]),
-        validation=samples.take(rows[middle : middle + validation]) if validation else None,
-        test=samples.take(rows[len(rows) - held :]) if held else None,
+        train=samples.take(train),
+        validation=samples.take(middle) if len(middle) else None,
+        test=samples.take(last) if len(last) else None,
     )
 
 

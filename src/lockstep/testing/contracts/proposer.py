@@ -169,6 +169,12 @@ class ProposerContract(ABC):
         np.random.seed(2)  # noqa: NPY002
         assert play(self.make(42), self.batch_size) == first
 
+    def test_whoever_remembers_nothing_drops_nothing(self) -> None:
+        """Equal sets can be told from new ones by memory alone; estimates of memory rely on it."""
+        proposer = self.make(42)
+        play(proposer, self.batch_size)
+        assert proposer.remembers or proposer.duplicates == 0
+
     def test_an_intermediate_report_is_answered_yes_or_no(self) -> None:
         """Whoever does not prune says yes."""
         proposer = self.make(42)
