@@ -1,4 +1,4 @@
-"""From a file of candles to a trained network without Python: collect, train, verify (SPEC 9.5)."""
+"""From a file of candles to a trained network without Python: collect, train, verify (docs/episodes.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The house keeps its shape: sizes, package READMEs, imports, decision records (DESIGN.md sections 3 and 5)."""
+"""The house keeps its shape: sizes, package READMEs, imports, decision records (docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_decision_records_are_numbered_and_listed() -> None:
 
 
 def test_no_fastmath_and_no_parallel_kernel() -> None:
-    """DESIGN.md 2.4: both change the order of floating-point operations."""
+    """docs/architecture.md, rule 4: both change the order of floating-point operations."""
     for path in modules():
         text = path.read_text()
         assert not re.search(r"fastmath\s*=\s*True|parallel\s*=\s*True", text), path

@@ -13,7 +13,7 @@ from tools.requirements import PAGE, ROOT, ROW, citations, rendered
 # How many requirements each part has; a number is given once and for good.
 PARTS = {1: 25, 2: 21, 3: 20, 4: 40, 5: 20, 6: 25, 7: 25, 8: 29, 9: 51, 10: 69, 11: 30}
 CITATION = re.compile(r"\bR\d+\.\d+\b")
-DECISION = re.compile(r"\bdecision D(\d+)\b")
+DECISION = re.compile(r"\b[Dd]ecision D(\d+)\b")
 # Documents that stand in no checkout; an argument of the command line may be called SPEC.
 OUTSIDE = re.compile(r"\bSPEC(?:'s|,)? (?:\d|sections?\b|has\b|is silent|suggests|asks|leaves|wants|fixes)|\bDESIGN\b")
 PLACES = ("src", "tests", "docs", "examples", "bench", "tools", "README.md", "pyproject.toml")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lockstep.market.orderbook import Trades
 
 ENOUGH: Final = 0.7
-"""Score from which an episode teaches unless a spec says otherwise (SPEC 9.5)."""
+"""Score from which an episode teaches unless a spec says otherwise (R9.18)."""
 _BEST: Final = 5
 
 

@@ -1,7 +1,7 @@
 """One recorded step looked at: losses, rates, norms by parameter, samples, and the model as it was after it.
 
 The model's state is stored, or rebuilt from the nearest stored one and the gradients, or computed again where none are
-kept; it is checked against the digest that the journal has for it (SPEC 0.1 item 19).
+kept; it is checked against the digest that the journal has for it (decision D19).
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ NO_EPISODES: Final = "no_episodes"
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeTraining:
-    """What a call of `train_on_profitable_episodes` did (SPEC 9.5).
+    """What a call of `train_on_profitable_episodes` did (R9.18).
 
     status              "complete", or "no_episodes": then nothing was trained, and what follows is empty
     episodes_available  validated episodes of the symbol at or above the threshold

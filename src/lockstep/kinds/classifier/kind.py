@@ -1,4 +1,4 @@
-"""`kind = "classifier"` and `kind = "classifier-keras"`: supervised training as runs (SPEC 11).
+"""`kind = "classifier"` and `kind = "classifier-keras"`: supervised training as runs.
 
 The same training as `train_pytorch_model` and Keras' `train`: with the same settings and samples, the same numbers.
 With PyTorch it is a gradient training, recorded as `[recording]` says. Of a Keras training no gradients are kept: its

@@ -1,4 +1,4 @@
-"""`kind = "cnn"`: a network with three heads that predicts pivots or directions of one market (SPEC 9.5).
+"""`kind = "cnn"`: a network with three heads that predicts pivots or directions of one market.
 
 prepare   candles pinned, samples made, the network made and tried on a batch, disk and memory told
 restore   the same from a run's folder

@@ -1,4 +1,4 @@
-"""The spec of `kind = "cnn-episodes"`: a network of three heads, trained on what turned out profitable (SPEC 9.5)."""
+"""The spec of `kind = "cnn-episodes"`: a network of three heads, trained on what turned out profitable (R9.18)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ScalingTable(SpecModel):
 
 
 class WeightsTable(SpecModel):
-    """`[training.weights]`: the parts of the loss (SPEC 9.5)."""
+    """`[training.weights]`: the parts of the loss (R9.15)."""
 
     classification: float = Field(default=1.0, ge=0.0)
     regression: float = Field(default=0.5, ge=0.0)

@@ -1,4 +1,4 @@
-"""`kind = "replay-agent"`: an agent that trades one market, trained mainly on what turned out profitable (SPEC 9.6).
+"""`kind = "replay-agent"`: an agent that trades one market, trained mainly on what turned out profitable (R9.22).
 
 prepare   candles pinned and cut in time, device decided, estimate      restore   the same from a run's folder
 training  `rl.training.ReplayTraining`: a step is an optimiser update and the environment steps before it, or an update

@@ -1,7 +1,7 @@
 """The spec of `kind = "replay-agent"`: an agent that trades one market and learns from a replay buffer.
 
 Defaults are those of the literature where there are any: the network, batch and target settings of double DQN and
-discrete soft actor-critic as Stable-Baselines3 and CleanRL have them, the buffer's of SPEC 9.6 and of Schaul et al.
+discrete soft actor-critic as Stable-Baselines3 and CleanRL have them, the buffer's of agents.md and Schaul et al.
 2016.
 """
 

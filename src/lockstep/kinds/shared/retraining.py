@@ -46,7 +46,7 @@ class SessionTable(SpecModel):
 
     batches: str | None = Field(default=None, pattern=_HASH)
     """Digest of the snapshot that holds the samples of each step."""
-    # The journal's hash, not the run's id: ids are random and enter no hash (SPEC 0.1 item 22).
+    # The journal's hash, not the run's id: ids are random and enter no hash (decision D22).
     replayed_from: str | None = Field(default=None, pattern=_HASH)
     """Hash of the last line of the journal of the session that is gone through again."""
 
