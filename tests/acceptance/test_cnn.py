@@ -51,7 +51,8 @@ def test_the_report_stands_beside_its_baselines_and_claims_what_it_says(trained:
     summary = trained("runs", "show", "first", "--json").json["summary"]
     beats = {name: item["beats"] for name, item in summary["advantage"].items()}
     assert beats == {name: (item["low"] or 0.0) > 0.0 for name, item in summary["advantage"].items()}
-    assert summary["verdict"]["beats_all"] == all(beats.values())
+    assert summary["verdict"]["evidence"]["beats"] == [name for name, better in beats.items() if better]
+    assert summary["verdict"]["decision"] == ("CAUTION" if all(beats.values()) else "REJECT")
     assert f"verdict: {summary['verdict']['sentence']}" in shown.out
 
 

@@ -1,4 +1,4 @@
-"""Purging, as a property: nothing that a training label was made of is seen by a window of a later part."""
+"""Samples of real candles keep the rule of `market.splits` and cross no gap; the rule itself: test_splits.py."""
 
 from __future__ import annotations
 
@@ -8,38 +8,9 @@ from hypothesis import strategies as st
 from tests.unit.kinds.cnn_builders import candles_of
 
 from lockstep.core.errors import DataError
-from lockstep.learning.patterns.data_module import PARTS, SplitSettings, data_module, split
+from lockstep.learning.patterns.data_module import PARTS, SplitSettings, data_module
 from lockstep.learning.patterns.labels import LabelSettings
 from lockstep.learning.patterns.windows import WindowSettings
-
-
-@st.composite
-def cases(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int, SplitSettings]:
-    steps = draw(st.lists(st.integers(1, 12), min_size=5, max_size=80))
-    bars = np.cumsum(steps)
-    ahead = np.array(draw(st.lists(st.integers(0, 20), min_size=len(bars), max_size=len(bars))))
-    validation, test = draw(st.floats(0.05, 0.6)), draw(st.floats(0.05, 0.35))
-    settings = SplitSettings(validation=validation, test=test, embargo=draw(st.integers(0, 15)))
-    return bars, bars + ahead, draw(st.integers(0, 40)), settings
-
-
-@given(case=cases())
-def test_no_label_of_an_earlier_part_needs_a_bar_that_a_later_window_reads(
-    case: tuple[np.ndarray, np.ndarray, int, SplitSettings],
-) -> None:
-    bars, last, reach, settings = case
-    try:
-        parts = split(bars, last, reach=reach, settings=settings)
-    except DataError:
-        return  # a part was left empty: refused, never overlapped
-    needs = dict(zip(bars.tolist(), last.tolist(), strict=True))
-    found = [getattr(parts, name).tolist() for name in PARTS]
-    for earlier, later in ((0, 1), (0, 2), (1, 2)):
-        for i in found[earlier]:
-            assert all(needs[i] + settings.embargo < j - reach for j in found[later])
-    kept = [bar for part in found for bar in part]
-    assert kept == sorted(kept)
-    assert len(kept) + parts.purged == len(bars)
 
 
 @given(

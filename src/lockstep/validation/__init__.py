@@ -1,4 +1,4 @@
-"""Whether a result can be trusted: so far, whether a strategy reads the future. See README.md."""
+"""Whether a result can be trusted: look-ahead, intervals, verdicts. See README.md."""
 
 from __future__ import annotations
 

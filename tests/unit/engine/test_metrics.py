@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.copies import PackageCopy
 from tests.property.cases import MINUTE, candles_of
 
 from lockstep.core.errors import UnknownNameError
+from lockstep.engine import statistics, walk
 from lockstep.engine.costs import FREE, Costs
-from lockstep.engine.metrics import COLUMN, COUNTS, Metric, annual_bars, as_metric
+from lockstep.engine.metrics import COLUMN, COUNTS, Metric, annual_bars, as_metric, best_row
 from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import Simulation, simulate
@@ -174,6 +177,91 @@ def test_a_metric_knows_its_unit_formula_and_reference() -> None:
     assert list(COLUMN.values()) == list(range(len(Metric)))
     with pytest.raises(UnknownNameError, match="no metric is called 'sharp'; there are net_profit"):
         as_metric("sharp")
+
+
+def test_every_metric_has_a_formula_in_the_kernel() -> None:
+    """Columns are allocated and not cleared, so a metric without a formula would be whatever lay in memory."""
+    mark = -12345.678
+    metrics = np.full((2, len(Metric)), mark)
+    # Two sets over 4 bars: one trade of 1,000 that won 10, and none.
+    when, money = np.zeros((walk.WHEN_ROWS, 1), np.int32), np.zeros((walk.MONEY_ROWS, 1))
+    when[walk.SIDE], when[walk.EXIT_BAR] = 1, 2
+    money[walk.SIZE], money[walk.PNL_PCT] = 1_000.0, 0.01
+    money[[walk.PNL, walk.PNL_OTHER, walk.GROSS]] = 10.0
+    money[walk.EQUITY_BEFORE] = CAPITAL
+    statistics.summarise(
+        when,
+        money,
+        np.array([0, 1, 1]),
+        np.zeros((2, walk.TOTAL_COLUMNS)),
+        np.zeros((2, 3, 2)),
+        4,
+        100.0,
+        CAPITAL,
+        False,
+        metrics,
+    )
+    assert not (metrics == mark).any()
+    assert metrics[:, COLUMN[Metric.NET_PROFIT]].tolist() == [10.0, 0.0]
+
+
+def test_the_best_row_is_the_first_of_the_highest_and_never_undefined() -> None:
+    assert best_row(np.array([np.nan, 1.0, 3.0, 3.0])) == 2
+    assert best_row(np.array([np.nan, -2.0])) == 1
+    assert best_row(np.array([np.nan, np.nan])) is None
+    assert best_row(np.empty(0)) is None
+
+
+ADDED = """
+    PAYOFF = "payoff", "ratio", "avg_win_pct / |avg_loss_pct|; None without a loss", "own"
+"""
+OFTEN = """
+import numpy as np
+import lockstep as ls
+
+
+class Often(ls.Strategy):
+    parameters = {"every": [4, 5]}
+
+    def signals(self, view, params):
+        return ls.Signals(side=np.where(np.arange(len(view)) % params["every"] == 0, 1, 0), time_limit=2)
+"""
+TRAINED = """
+import json, sys
+from pathlib import Path
+import lockstep as ls
+
+home = Path(sys.argv[1])
+done = ls.train(
+    {
+        "kind": "strategy",
+        "data": {"source": "sample", "last": 100},
+        "strategy": {"name": str(home / "often.py") + ":Often"},
+        "costs": {"fee_rate": 0.0, "slippage_rate": 0.0},
+        "search": {"optimizer": "grid", "min_trades": 1, "objective": "payoff"},
+    },
+    home=home,
+)
+print(json.dumps({"metrics": done.summary["best"]["metrics"], "columns": sorted(done.trials())}))
+"""
+
+
+def test_a_new_metric_is_a_member_and_a_formula(tmp_path: Path) -> None:
+    """In a copy of the package: two files, and it is searched by, stored and told like every other."""
+    copy = PackageCopy(tmp_path / "copy")
+    copy.insert("engine/metrics.py", '    RUINED = "ruined"', ADDED.lstrip("\n"))
+    copy.insert(
+        "engine/statistics.py",
+        "    row[M.LARGEST_WIN_PCT] =",
+        "    row[M.PAYOFF] = _ratio(row[M.AVG_WIN_PCT], -row[M.AVG_LOSS_PCT])\n",
+    )
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "often.py").write_text(OFTEN)
+    result = copy.run(TRAINED, str(tmp_path / "home"))
+    metrics = result["metrics"]
+    assert metrics["payoff"] == metrics["avg_win_pct"] / -metrics["avg_loss_pct"]
+    assert "metric.payoff" in result["columns"]
+    assert copy.changed == {"engine/metrics.py", "engine/statistics.py"}
 
 
 def test_a_result_is_plain_json_with_its_metrics_trades_and_curve() -> None:

@@ -33,6 +33,7 @@ from lockstep.runs.loop import execute
 from lockstep.runs.spec import identity_body, load_spec, resolve
 from lockstep.runs.training import Step, Training
 from lockstep.testing.contracts.training_kind import TrainingContract, fingerprint, new_folder
+from lockstep.validation.verdict import Decision
 
 HOUR = 3_600_000
 SMALL: dict[str, Any] = {
@@ -288,18 +289,18 @@ def test_a_planted_trend_is_learned_better_than_every_baseline(tmp_path: Path) -
     """Bars drift by 0.15 %, for 20 bars on average: three quarters of the noise, so it can be seen and traded."""
     found = result_of(market(3_000, trend=0.0015), tmp_path, **TRAINED)
     test = found["test"]
-    assert found["beats_baselines"], found["sentence"]
+    assert found["verdict"]["decision"] == "CAUTION", found["verdict"]
     assert test["metrics"]["net_profit_pct"] > test["baselines"]["buy_and_hold"]["net_profit_pct"]
     assert test["baselines"]["random_entries"]["net_profit_pct"]["percentile"] >= 95.0
-    assert found["sentence"].startswith("On the test part it beats buy and hold (")
-    assert "before believing it" in found["sentence"]
+    assert found["verdict"]["sentence"].startswith("On the test part it beats buy and hold (")
+    assert "before believing it" in found["verdict"]["sentence"]
 
 
 def test_noise_is_not_claimed_to_be_beaten(tmp_path: Path) -> None:
     """A random walk: whatever was found in the training part, the sentence says what it does not beat."""
     found = result_of(market(3_000, seed=4), tmp_path, **TRAINED)
-    assert not found["beats_baselines"]
-    assert found["sentence"].startswith("On the test part it does not beat ")
+    assert found["verdict"]["decision"] == "REJECT"
+    assert found["verdict"]["sentence"].startswith("On the test part it does not beat ")
 
 
 def test_the_verdict_asks_for_every_baseline() -> None:
@@ -313,15 +314,22 @@ def test_the_verdict_asks_for_every_baseline() -> None:
             "baselines": {"random_entries": luck},
         }
 
-    assert judged(table(1.7, 1.7, 96.0))["beats_baselines"]
-    for values, named in (
-        ((1.6, 1.7, 96.0), "staying flat (+1.60 %, standard error 1.00 %)"),
-        ((1.7, -3.0, 96.0), "buy and hold (-3.00 %, standard error 1.00 %)"),
-        ((1.7, 1.7, 94.0), "random entries (above 94 % of the draws)"),
-        ((1.7, 1.7, None), "random entries (no trade to compare)"),
+    every = judged(table(1.7, 1.7, 96.0))
+    assert every.decision is Decision.CAUTION
+    assert every.evidence["beats"] == ["buy_and_hold", "always_flat", "random_entries"]
+    assert every.evidence["compared"]["always_flat"] == {"excess_pct": 1.7, "standard_error_pct": 1.0}
+    # Which test it was stands beside it: bars count as independent here, which blocks of a network's rows do not.
+    assert "1.645 standard errors, bars taken as independent" in every.evidence["test"]
+    for values, name, words in (
+        ((1.6, 1.7, 96.0), "always_flat", "staying flat (+1.60 %, standard error 1.00 %)"),
+        ((1.7, -3.0, 96.0), "buy_and_hold", "buy and hold (-3.00 %, standard error 1.00 %)"),
+        ((1.7, 1.7, 94.0), "random_entries", "random entries (above 94 % of the draws)"),
+        ((1.7, 1.7, None), "random_entries", "random entries (no trade to compare)"),
     ):
         verdict = judged(table(*values))
-        assert verdict == {"beats_baselines": False, "sentence": f"On the test part it does not beat {named}."}
+        assert verdict.decision is Decision.REJECT
+        assert verdict.sentence == f"On the test part it does not beat {words}."
+        assert verdict.evidence["does_not_beat"] == [name]
 
 
 def test_the_best_walk_decides_which_weights_are_tested_and_the_artifacts_hold_them(tmp_path: Path) -> None:

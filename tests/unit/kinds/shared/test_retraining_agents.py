@@ -81,7 +81,7 @@ def test_the_same_agent_learns_the_same_again_without_the_market_lived_in_or_the
     old = bootstrap.run_folder(form, home=home)
     then, hash_ = old.result(), old.read("manifest")["journal_hash"]
     first, new = record_of(home, form), again(home, form)
-    for name in ("state", "test", "validation", "sentence", "value", "first_loss", "last_loss", "agent"):
+    for name in ("state", "test", "validation", "verdict", "value", "first_loss", "last_loss", "agent"):
         assert new.summary[name] == then[name], name
     assert new.summary["session"]["replayed_from"] == hash_
     assert new.summary["replay"]["mode"] == "recorded"

@@ -12,18 +12,21 @@ from tests.unit.kinds.builders import finished, plan_from, spec_of, training_fro
 from tests.unit.kinds.strategy.test_code import EVERY
 
 import lockstep as ls
+from lockstep.clusters.in_process import InProcessExecutor
 from lockstep.core import canonical
-from lockstep.core.errors import NotEqualError, NoValidTrialError
+from lockstep.core.errors import InputError, NotEqualError, NoValidTrialError
 from lockstep.core.hashing import digest_columns
 from lockstep.engine.metrics import Metric
-from lockstep.kinds.strategy.result import holdout_simulation, require_same
+from lockstep.kinds.strategy.result import require_same
 from lockstep.kinds.strategy.training import StrategyTraining, decoded
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.loop import execute
 from lockstep.runs.training import Step, Training
 from lockstep.search.objective import Cause
 from lockstep.storage.segments import SegmentReader
+from lockstep.strategies.window import trade_window
 from lockstep.testing.contracts.training_kind import TrainingContract, fingerprint, new_folder
+from lockstep.validation.verdict import NOT_JUDGED
 
 
 def steps_of(training: StrategyTraining) -> list[Step]:
@@ -117,7 +120,7 @@ def test_text_choices_are_stored_as_their_place_and_read_back(tmp_path: Path) ->
 
 def test_the_summary_holds_what_a_result_is_to_be_seen_beside(tmp_path: Path) -> None:
     summary = finished(tmp_path, validation={"holdout_bars": 300})
-    assert summary["verdict"] is None
+    assert summary["verdict"] == NOT_JUDGED.to_json()
     assert summary["trials"]["total"] == 24
     assert summary["trials"]["valid"] + sum(summary["trials"]["invalid"].values()) == 24
     assert summary["baselines"]["buy_and_hold"]["total_trades"] == 1
@@ -177,14 +180,45 @@ def test_the_held_out_bars_cannot_reach_the_search(tmp_path: Path) -> None:
 
 
 def test_held_out_bars_are_traded_with_warm_indicators_from_their_first_bar_on(tmp_path: Path) -> None:
-    plan = plan_from(tmp_path, validation={"holdout_bars": 400})
-    parameters = {"pierce_depth": 0.0001, "volume_spike_threshold": 1.0, "reversal_candles": 1, "min_level_touches": 2}
-    bars, simulation = holdout_simulation(plan, parameters)
+    """The winner's trades in the last 400 bars, with all bars before them known, and costs and sizes of the spec."""
+    tables: dict[str, Any] = {"validation": {"holdout_bars": 400}, "execution": {"initial_capital": 500.0}}
+    summary, plan = finished(tmp_path, **tables), plan_from(tmp_path, **tables)
+    bars, simulation = trade_window(
+        "liquidity_sweep",
+        summary["best"]["parameters"],
+        ls.sample_candles().tail(1500),
+        1100,
+        costs=plan.costs,
+        execution=plan.execution,
+    )
     assert bars == ls.sample_candles().tail(400)
+    assert summary["holdout"]["bars"] == 400
+    assert summary["holdout"]["metrics"] == {str(metric): value for metric, value in simulation.metrics.items()}
     # The strategy's own warm-up is longer than a tenth of these bars; entries within it show that the past was known.
-    warm = plan.strategy.warmup(plan.strategy.resolve(parameters))
+    warm = plan.strategy.warmup(plan.strategy.resolve(summary["best"]["parameters"]))
     assert warm > 40
     assert simulation.trades.signal_bar.min() < warm
+
+
+def test_a_window_is_searched_as_if_there_were_no_other_bar(tmp_path: Path) -> None:
+    """Bars 300 to 1,200 of the plan's 1,500: the trials of a search over those candles alone, to the last bit."""
+    window = StrategyTraining(plan_from(tmp_path).window(300, 1200), InProcessExecutor())
+    context = PrepareContext(
+        home=tmp_path, python_objects={"data.candles": ls.sample_candles().tail(1500).slice(300, 1200)}
+    )
+    alone = training_from(
+        tmp_path, context, data={"source": "python", "last": None}, market={"symbol": "EUR/USD", "timeframe": "1h"}
+    )
+    assert digests(steps_of(window)) == digests(steps_of(alone))
+    assert digests(steps_of(window)) != digests(steps_of(training_from(tmp_path)))
+
+
+def test_a_window_to_search_lies_in_the_candles(tmp_path: Path) -> None:
+    plan = plan_from(tmp_path)
+    for start, stop in ((-1, 10), (5, 6), (10, 5), (0, 1501)):
+        with pytest.raises(InputError, match=f"holds two bars of the 1500 there are; found {start} to {stop}"):
+            plan.window(start, stop)
+    assert plan.window(5, 7).search_bars == 2
 
 
 def test_a_search_without_a_valid_trial_ends_in_an_error_with_counts_and_cure(tmp_path: Path) -> None:

@@ -1,11 +1,10 @@
-"""Scores against scikit-learn, closed forms, and intervals that keep their word."""
+"""Scores against scikit-learn and closed forms."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from lockstep.learning.patterns.judgement import verdict
 from lockstep.learning.patterns.scores import (
     Predictions,
     auc,
@@ -14,7 +13,6 @@ from lockstep.learning.patterns.scores import (
     calibration_error,
     classification,
     confidence_scores,
-    difference,
     log_losses,
     macro_f1,
     probabilities,
@@ -22,14 +20,12 @@ from lockstep.learning.patterns.scores import (
     reliability,
     temperature_of,
 )
-from lockstep.runs.seeds import SeedTree
 
 RNG = np.random.Generator(np.random.Philox(key=11))
 LOGITS = RNG.normal(size=(300, 3))
 Y = RNG.choice(3, p=[0.2, 0.5, 0.3], size=300)
 P = probabilities(LOGITS)
 Q = LOGITS.argmax(axis=1)
-SEEDS = SeedTree(3)
 
 
 def test_scores_are_scikit_learns() -> None:
@@ -91,62 +87,3 @@ def test_the_temperature_undoes_what_made_the_logits_too_sure() -> None:
     told = classification(sure, y, temperature_of(3.0 * z, y))
     assert told["log_loss"] < told["log_loss_uncalibrated"]
     assert told["calibration_error"] < 0.02
-
-
-def test_an_interval_of_independent_samples_is_that_of_the_normal_distribution() -> None:
-    values = RNG.normal(loc=0.1, size=4000)
-    found = difference(values, span=1, seeds=SEEDS)
-    error = values.std() / np.sqrt(4000)
-    assert found.mean == pytest.approx(values.mean())
-    assert found.standard_error == pytest.approx(error, rel=0.12)
-    assert (found.low, found.high) == (
-        pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error * 1.96),
-        pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error * 1.96),
-    )
-
-
-def test_overlapping_samples_widen_the_interval_as_their_overlap_says() -> None:
-    """Sums of 20 shared draws: the standard error is about sqrt(20) times that of as many independent samples."""
-    draws = RNG.normal(size=6019)
-    shared = np.convolve(draws, np.ones(20) / np.sqrt(20), mode="valid")
-    naive = shared.std() / np.sqrt(len(shared))
-    found = difference(shared, span=60, seeds=SEEDS)
-    assert found.standard_error == pytest.approx(np.sqrt(20) * naive, rel=0.25)
-
-
-@pytest.mark.parametrize("samples", [312, 900])
-def test_a_network_that_is_no_better_is_said_to_beat_in_about_one_case_of_forty(samples: int) -> None:
-    """Advantages of mean 0 whose labels overlap by 13 bars. 800 markets, 2.5 % of them wanted: 4.5 % is 3.6 standard
-    errors above. With blocks of one span and quantiles of the draws it was 6 % to 9 %."""
-    rng = np.random.Generator(np.random.Philox(key=12))
-    beats = 0
-    for market in range(800):
-        running = np.cumsum(rng.normal(size=samples + 13))
-        beats += difference(running[13:] - running[:-13], span=13, seeds=SEEDS.child(market), draws=200).beats
-    assert 0.01 < beats / 800 < 0.045
-
-
-def test_the_interval_is_a_function_of_the_seeds_address_alone() -> None:
-    values = RNG.normal(size=500)
-    one, two = (difference(values, span=4, seeds=SEEDS.child("a")) for _ in range(2))
-    assert one == two
-    assert one != difference(values, span=4, seeds=SEEDS.child("b"))
-
-
-def test_too_few_blocks_give_no_interval_and_no_claim() -> None:
-    found = difference(np.full(239, 1.0), span=10, seeds=SEEDS)
-    assert (found.mean, found.low, found.high, found.standard_error) == (1.0, None, None, None)
-    assert not found.beats
-    # 240 samples are eight blocks of three spans of ten.
-    assert difference(np.full(240, 1.0), span=10, seeds=SEEDS).beats
-    assert "too few independent samples" in verdict({"majority": found})["sentence"]
-
-
-def test_nothing_is_claimed_but_what_every_interval_says() -> None:
-    sure, unsure = (difference(RNG.normal(loc=m, size=900), span=2, seeds=SEEDS) for m in (1.0, 0.0))
-    both = verdict({"majority": sure, "logistic": sure})
-    assert both["beats_all"]
-    assert both["sentence"] == "out of sample the network beats the majority class and logistic regression"
-    one = verdict({"majority": sure, "logistic": unsure})
-    assert not one["beats_all"]
-    assert one["sentence"] == "out of sample the network does not beat logistic regression"
