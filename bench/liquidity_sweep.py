@@ -1,6 +1,6 @@
 """The nine-parameter liquidity sweep, end to end, beside vectorbt simulating the very same signals.
 
-Ours: from candles and random parameter sets (SPEC 2.2's space) to 35 metrics, bounds and block sums of every set; the
+Ours: from candles and random parameter sets (the family's space) to 35 metrics, bounds and block sums of every set; the
 search for levels and signals is inside the time. vectorbt: from ready signal matrices, which it is given for nothing,
 to trades, and to trades with six metrics. It checks no time limit here, which only makes it faster.
 Rates are bars x sets per second; only ratios are worth quoting. Target: 20 times (issue 2, figure B).

@@ -56,7 +56,7 @@ def test_the_same_spec_twice_gives_equal_journals_and_another_seed_differs(user:
 
 
 def test_a_random_seed_is_drawn_once_and_recorded(user: User) -> None:
-    """SPEC 0.1 item 9."""
+    """Decision D9."""
     result = user("train", str(EXAMPLE), *SMALL, "--seed", "random", "--json").json
     shown = user("runs", "show", "last", "--json").json
     assert isinstance(shown["seed"], int)
@@ -73,7 +73,7 @@ def test_seed_zero_is_a_seed(user: User) -> None:
 
 
 def test_the_report_for_people_says_what_how_good_and_how_to_repeat(user: User) -> None:
-    """SPEC 0.1 item 20: every report prints the line that reproduces it."""
+    """Decision D20: every report prints the line that reproduces it."""
     report = user("train", str(EXAMPLE), *SMALL).out
     for needed in ("EUR/USD", "buy and hold", "random entries", "net profit", "to repeat this", "not judged yet"):
         assert needed in report, f"{needed!r} is missing in\n{report}"

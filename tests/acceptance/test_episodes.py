@@ -1,4 +1,4 @@
-"""From a file of candles to a trained network without Python: collect, train, verify (SPEC 9.5)."""
+"""From a file of candles to a trained network without Python: collect, train, verify (docs/episodes.md)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.episodes.episode_markets import SYMBOL, trending
 from lockstep.app.data import export_candles
 from lockstep.episodes.book import EpisodeBook
 
-PAGE = (ROOT / "docs" / "learning.md").read_text()
+PAGE = (ROOT / "docs" / "episodes.md").read_text()
 SPEC = PAGE.split("with `episodes.toml`:\n\n```toml\n")[1].split("```")[0]
 
 

@@ -50,7 +50,7 @@ def test_an_imported_file_can_be_named_in_a_spec(user: User) -> None:
 
 
 def test_portable_numerics_are_arranged_before_anything_loads(user: User) -> None:
-    """DESIGN.md 2.5: a user says `numerics = "portable"` and nothing else."""
+    """docs/architecture.md, rule 5: a user says `numerics = "portable"` and nothing else."""
     portable = user("train", str(EXAMPLE), *SMALL, "--set", "numerics=portable", "--json").json
     native = user("train", str(EXAMPLE), *SMALL, "--json").json
     assert portable["fingerprint"] != native["fingerprint"]
@@ -59,7 +59,7 @@ def test_portable_numerics_are_arranged_before_anything_loads(user: User) -> Non
 
 
 def test_a_portable_run_is_the_same_on_a_machine_without_avx_512(user: User) -> None:
-    """DESIGN.md 2.5: the C library is told that the CPU ends at AVX2; NumPy, BLAS and numba are by the mode itself."""
+    """Rule 5 of docs/architecture.md: the C library is told that the CPU ends at AVX2; the mode tells the others."""
     portable = ("train", str(EXAMPLE), *SMALL, "--set", "numerics=portable", "--json")
     older = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX512CD"}
     here, there = user(*portable).json, user(*portable, env=older).json

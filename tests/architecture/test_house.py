@@ -1,4 +1,4 @@
-"""The house keeps its shape: sizes, package READMEs, imports, decision records (DESIGN.md sections 3 and 5)."""
+"""The house keeps its shape: sizes, package READMEs, imports, decision records (docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -93,11 +93,13 @@ def test_decision_records_are_numbered_and_listed() -> None:
     index = (ROOT / "docs" / "decisions" / "README.md").read_text()
     for record in records:
         assert re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", record.name), record.name
-        assert record.name in index, f"{record.name} is not in docs/decisions/README.md"
+        assert record.read_text().startswith(f"# {record.name[:4]}. "), record.name
+    listed = re.findall(r"^\| \[(\d{4})\]\((\1-[a-z0-9-]+\.md)\) \|", index, re.MULTILINE)
+    assert [name for _, name in listed] == [record.name for record in records], "one row a record, in order of number"
 
 
 def test_no_fastmath_and_no_parallel_kernel() -> None:
-    """DESIGN.md 2.4: both change the order of floating-point operations."""
+    """docs/architecture.md, rule 4: both change the order of floating-point operations."""
     for path in modules():
         text = path.read_text()
         assert not re.search(r"fastmath\s*=\s*True|parallel\s*=\s*True", text), path

@@ -36,7 +36,7 @@ def test_the_table_of_homes_and_the_imports_for_editors_say_the_same() -> None:
 
 
 def test_the_public_names_are_those_that_docs_api_describes() -> None:
-    """DESIGN.md section 3: a test compares `__all__` with the docs."""
+    """A test compares `__all__` with the docs."""
     described = re.findall(r"^### `ls\.(\w+)", (ROOT / "docs/api.md").read_text(), flags=re.MULTILINE)
     assert sorted(described) == sorted(lockstep.__all__)
 

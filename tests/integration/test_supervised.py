@@ -132,7 +132,7 @@ def test_without_torch_the_module_says_what_to_install(checkout: Path) -> None:
 
 
 def test_both_names_of_a_checkout_can_be_imported(checkout: Path) -> None:
-    """SPEC 0.1 item 1."""
+    """Decision D1."""
     script = """
 from src.train import train
 from src.train_pytorch import CheckpointManager, set_seeds, setup_logging, train_pytorch_model
@@ -143,7 +143,7 @@ print(train is keras.train, train_pytorch_model is torch.train_pytorch_model)
 
 
 def test_the_wheel_leaves_the_names_of_the_checkout_out() -> None:
-    """SPEC 0.1 item 1: the wheel takes src/lockstep and nothing else of src; src is no package."""
+    """Decision D1: the wheel takes src/lockstep and nothing else of src; src is no package."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": ["src/lockstep"]}
     assert not (ROOT / "src" / "__init__.py").exists()

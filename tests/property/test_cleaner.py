@@ -51,7 +51,7 @@ def clean(bars: Any, config: DataFilterConfig) -> tuple[Any, dict[str, Any]]:
 
 
 def by_the_book(row: dict[str, float], config: DataFilterConfig) -> Reason:
-    """SPEC 1.5, one bar at a time, as written there."""
+    """R1.16, one bar at a time, as written there."""
     if row["volume"] == 0:
         return Reason.ZERO_VOLUME
     if row["volume"] < config.min_volume_threshold:

@@ -1,4 +1,4 @@
-"""Packages against a slow second reading of SPEC 9.1 and 9.3, in plain Python: no kernel, no pool, no shared code.
+"""Packages against a slow second reading of docs/packages.md, in plain Python: no kernel, no pool, no shared code.
 
 For each moment it looks at everything that had been sent by then, one event at a time; the book is a dictionary, the
 hashes are those of bytes put together here.
@@ -76,7 +76,7 @@ def book_known(messages: list[Any], sent_by: int, levels: int, max_age: int) -> 
 
 
 def rapid_known(times: list[int], prices: list[float], rules: RapidChangeRules) -> list[int]:
-    """Times of the observations at which something triggered, by the sentences of SPEC 9.3."""
+    """Times of the observations at which something triggered, by the sentences of docs/packages.md."""
     found: list[int] = []
     baseline, warm = None, 0
     for k, (time, price) in enumerate(zip(times, prices, strict=True)):

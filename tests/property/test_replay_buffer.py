@@ -67,7 +67,7 @@ class Modelled:
 
 
 class ProfitWeighted(RuleBasedStateMachine):
-    """A dict by id, and the rules of SPEC 9.6 written down the short and slow way."""
+    """A dict by id, and the rules of docs/agents.md written down the short and slow way."""
 
     @initialize(capacity=st.integers(1, 20), seed=st.integers(0, 5))
     def begin(self, capacity: int, seed: int) -> None:

@@ -1,6 +1,6 @@
 """How every kernel of Lockstep is compiled: one set of switches, and a cache on disk that cannot go stale.
 
-Switches (DESIGN.md 2.4): no fastmath and no parallel loops, both of which change the order of floating-point
+Switches (architecture, rule 4): no fastmath and no parallel loops, both of which change the order of floating-point
 operations; `error_model="numpy"`, so that x / 0 is inf or NaN as it is in the twin; the interpreter lock is released.
 
 numba notices a change of the file that holds a cached function, but not of another file whose kernels or constants

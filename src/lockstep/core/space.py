@@ -1,6 +1,6 @@
 """Parameter spaces: which values each parameter of a search may take.
 
-Notation of one parameter (SPEC 4.1), in Python:
+Notation of one parameter (R4.5), in Python:
 
     [1, 2, 3]  or  ["a", "b"]          a list names choices
     (10, 50)                           two whole numbers: every integer from 10 to 50, both included

@@ -10,7 +10,7 @@ Notation
 
 Every metric is always present (R3.16). A ratio or a mean that is undefined is None; counts and sums are 0. A deviation
 of rounding errors (`statistics.NOISE`) counts as 0, since a ratio to it says nothing.
-Nothing is rounded. `_pct` is percent, rates and shares are fractions (SPEC 0).
+Nothing is rounded. `_pct` is percent, rates and shares are fractions.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Metric(StrEnum):
         member.reference = reference
         return member
 
-    NET_PROFIT = "net_profit", "quote currency", "Σ P_i = E_{n-1} - C", "SPEC 3.2; R3.20"
-    NET_PROFIT_PCT = "net_profit_pct", "%", "100 · Σ P_i / C", "SPEC 3.2"
+    NET_PROFIT = "net_profit", "quote currency", "Σ P_i = E_{n-1} - C", "docs/engine.md, rule 8"
+    NET_PROFIT_PCT = "net_profit_pct", "%", "100 · Σ P_i / C", "docs/engine.md, rule 11"
     NET_PROFIT_WORST_PCT = (
         "net_profit_worst_pct",
         "%",
@@ -60,13 +60,13 @@ class Metric(StrEnum):
         "sharpe_ratio",
         "per √year",
         "mean(r) / std(r, ddof=0) · √Y; None when std is 0 or the account is ruined",
-        "Sharpe (1994), The Sharpe Ratio, J. Portfolio Management 21(1); SPEC 0.1 item 4",
+        "Sharpe (1994), The Sharpe Ratio, J. Portfolio Management 21(1); docs/engine.md, rule 8",
     )
     SHARPE_RATIO_PER_TRADE = (
         "sharpe_ratio_per_trade",
         "per √252 trades",
         "mean(q) / std(q, ddof=0) · √252; None below 2 trades or when std is 0",
-        "SPEC 3.2",
+        "docs/engine.md, rule 11",
     )
     SORTINO_RATIO = (
         "sortino_ratio",
@@ -78,20 +78,20 @@ class Metric(StrEnum):
         "sortino_ratio_per_trade",
         "per √252 trades",
         "mean(q) / std(q_i < 0, ddof=0) · √252; None when that std is undefined or 0",
-        "SPEC 3.2",
+        "docs/engine.md, rule 11",
     )
     CALMAR_RATIO = (
         "calmar_ratio",
         "ratio",
         "net_profit_pct / |max_drawdown_pct|; None without a drawdown",
-        "SPEC 3.2; Young (1991), Calmar Ratio: A Smoother Tool, Futures 20(1), there annualised",
+        "Young (1991), Calmar Ratio: A Smoother Tool, Futures 20(1), there annualised",
     )
-    MAX_DRAWDOWN_PCT = "max_drawdown_pct", "% (≤ 0)", "100 · min_i (T_i / max_{k≤i} T_k - 1)", "SPEC 3.2"
+    MAX_DRAWDOWN_PCT = "max_drawdown_pct", "% (≤ 0)", "100 · min_i (T_i / max_{k≤i} T_k - 1)", "docs/engine.md, rule 11"
     AVG_DRAWDOWN_PCT = (
         "avg_drawdown_pct",
         "% (≤ 0)",
         "100 · mean of T_i / max_{k≤i} T_k - 1 over the trades after which it is below 0; 0 when there are none",
-        "SPEC 3.2",
+        "docs/engine.md, rule 11",
     )
     MAX_DRAWDOWN_BAR_PCT = (
         "max_drawdown_bar_pct",
@@ -99,25 +99,55 @@ class Metric(StrEnum):
         "100 · min_j (E_j / max_{k≤j} E_k - 1), k from -1: losses inside trades count",
         "docs/engine.md, rule 8",
     )
-    TOTAL_TRADES = "total_trades", "count", "N", "SPEC 3.2"
-    WINNING_TRADES = "winning_trades", "count", "#{P_i > 0}", "SPEC 3.2"
-    LOSING_TRADES = "losing_trades", "count", "#{P_i < 0}; a trade of exactly 0 is neither", "SPEC 3.2"
+    TOTAL_TRADES = "total_trades", "count", "N", "docs/engine.md, rule 11"
+    WINNING_TRADES = "winning_trades", "count", "#{P_i > 0}", "docs/engine.md, rule 11"
+    LOSING_TRADES = "losing_trades", "count", "#{P_i < 0}; a trade of exactly 0 is neither", "docs/engine.md, rule 11"
     LONG_TRADES = "long_trades", "count", "#{long}", "own"
     SHORT_TRADES = "short_trades", "count", "#{short}", "own"
-    GROSS_WIN_RATE = "gross_win_rate", "fraction", "winning_trades / N; None without trades", "SPEC 3.2"
-    PROFIT_FACTOR = "profit_factor", "ratio", "Σ_{P_i>0} P_i / |Σ_{P_i<0} P_i|; None without a loss", "SPEC 3.2"
-    EXPECTANCY = "expectancy", "% of size", "100 · mean(q); None without trades", "SPEC 3.2"
-    AVG_WIN_PCT = "avg_win_pct", "% of size", "100 · mean(q_i of winners); None without winners", "SPEC 3.2"
-    AVG_LOSS_PCT = "avg_loss_pct", "% of size", "100 · mean(q_i of losers); None without losers", "SPEC 3.2"
-    LARGEST_WIN_PCT = "largest_win_pct", "% of size", "100 · max(q_i of winners); None without winners", "SPEC 3.2"
-    LARGEST_LOSS_PCT = "largest_loss_pct", "% of size", "100 · min(q_i of losers); None without losers", "SPEC 3.2"
+    GROSS_WIN_RATE = "gross_win_rate", "fraction", "winning_trades / N; None without trades", "docs/engine.md, rule 11"
+    PROFIT_FACTOR = (
+        "profit_factor",
+        "ratio",
+        "Σ_{P_i>0} P_i / |Σ_{P_i<0} P_i|; None without a loss",
+        "docs/engine.md, rule 11",
+    )
+    EXPECTANCY = "expectancy", "% of size", "100 · mean(q); None without trades", "docs/engine.md, rule 11"
+    AVG_WIN_PCT = (
+        "avg_win_pct",
+        "% of size",
+        "100 · mean(q_i of winners); None without winners",
+        "docs/engine.md, rule 11",
+    )
+    AVG_LOSS_PCT = (
+        "avg_loss_pct",
+        "% of size",
+        "100 · mean(q_i of losers); None without losers",
+        "docs/engine.md, rule 11",
+    )
+    LARGEST_WIN_PCT = (
+        "largest_win_pct",
+        "% of size",
+        "100 · max(q_i of winners); None without winners",
+        "docs/engine.md, rule 11",
+    )
+    LARGEST_LOSS_PCT = (
+        "largest_loss_pct",
+        "% of size",
+        "100 · min(q_i of losers); None without losers",
+        "docs/engine.md, rule 11",
+    )
     CVAR_95_PCT = (
         "cvar_95_pct",
         "% of size",
         "100 · mean of the ⌈N / 20⌉ smallest q_i; None without trades",
         "Rockafellar and Uryasev (2000), Optimization of Conditional Value-at-Risk, J. Risk 2(3); whole trades",
     )
-    AVG_HOLDING_PERIODS = "avg_holding_periods", "bars", "mean(exit_bar - signal_bar); None without trades", "SPEC 3.2"
+    AVG_HOLDING_PERIODS = (
+        "avg_holding_periods",
+        "bars",
+        "mean(exit_bar - signal_bar); None without trades",
+        "docs/engine.md, rule 11",
+    )
     EXPOSURE = "exposure", "fraction", "bars lived through in a position / n", "own"
     TOTAL_COSTS = "total_costs", "quote currency", "Σ (G_i - P_i)", "docs/engine.md, rule 7"
     COST_SHARE = "cost_share", "ratio", "total_costs / Σ G_i; None unless Σ G_i > 0", "docs/engine.md, rule 7"

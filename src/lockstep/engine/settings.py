@@ -11,7 +11,7 @@ from typing import Any
 from lockstep.core.errors import InputError
 from lockstep.engine.costs import Costs
 
-#: Distance from entry to stop, as a share of the entry price, that sizes a trade without any stop (SPEC 3.1).
+#: Distance from entry to stop, as a share of the entry price, that sizes a trade without any stop (rule 6).
 DEFAULT_STOP_DISTANCE = 0.02
 
 

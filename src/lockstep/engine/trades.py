@@ -98,7 +98,7 @@ class Trades:
         return [REASON_OF_CODE[code] for code in self.reason.tolist()]
 
     def to_dicts(self, timestamp: NDArray[np.int64] | None = None) -> list[dict[str, Any]]:
-        """One dict of plain Python values per trade, with names for side and reason (SPEC 3.1).
+        """One dict of plain Python values per trade, with names for side and reason.
 
         With `timestamp` (int64 (n,), ms UTC at bar open) each also holds entry_time and exit_time: the open time of
         the bar in which the fill falls.

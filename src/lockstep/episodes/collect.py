@@ -1,4 +1,4 @@
-"""From a market to a book of episodes: packages, validation, predictions, outcomes, premium marks (SPEC 9.1-9.4).
+"""From a market to a book of episodes: packages, validation, predictions, outcomes, premium marks (R9.1 to R9.13).
 
     book = collect_episodes(candles)                                    everything at once
     collector = EpisodeCollector(plan); collector.add_candle(...); collector.decide(moment); collector.finish()
@@ -66,7 +66,7 @@ def follow_trend(batch: PackageBatch) -> dict[str, NDArray[Any]]:
 
 
 def outcome_rules_for(timeframe_ms: int) -> OutcomeRules:
-    """The rules of SPEC 9.2; a horizon below one bar would have no price at its end, so it is one bar at least."""
+    """The rules of R9.7 and R9.8; a horizon below one bar would have no price at its end, so it is one bar at least."""
     span = max(_LEAST_HORIZON_S, timeframe_ms / 1_000.0)
     return OutcomeRules(horizon_s=span, max_delay_s=span)
 
@@ -94,7 +94,7 @@ def collect_episodes(
         depth: Its depth feed, likewise.
         moments: When decisions are made, int64 (n,); by default whenever a bar of the base timeframe is known.
         predict: What is predicted from each package; `follow_trend` by default.
-        outcomes: Horizon, costs, target; by default those of SPEC 9.2, with a horizon of one bar at least.
+        outcomes: Horizon, costs, target; by default those of `OutcomeRules`, with a horizon of one bar at least.
         rules: What a package has to be before it may teach.
         folder: Where packages and book are kept, so that memory stays bounded; in memory by default. A book that is
             there already goes on, with other moments or another symbol of its plan's `symbols`.

@@ -1,4 +1,4 @@
-"""Episodes: what was seen, what was predicted, what became of it, and in which order they teach (SPEC 9.4).
+"""Episodes: what was seen, what was predicted, what became of it, and in which order they teach (R9.9, R9.10).
 
     priority = .5 score + .2 rapid + .15 completeness + .15 / (1 + training_count)
 

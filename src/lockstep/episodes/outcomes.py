@@ -1,4 +1,4 @@
-"""What became of a prediction: profit from prices strictly after it, pending until its horizon has passed (SPEC 9.2).
+"""What became of a prediction: profit from prices strictly after it, pending until its horizon has passed (R9.7, R9.8).
 
     t, h        time of the prediction (milliseconds), horizon
     entry       first price strictly after t: nobody trades at the price that a decision was made with
@@ -149,7 +149,7 @@ def outcome_of(
 def _measured(
     action: Int, entry: Float, leave: Float, rules: OutcomeRules
 ) -> tuple[Float, Float, NDArray[np.int8], Float]:
-    """Profit, score, optimal action and the market's move: the formulas of SPEC 9.2, for the single and batch form."""
+    """Profit, score, optimal action and the market's move: the module's formulas, for the single and batch form."""
     move = leave / entry - 1.0
     buy, sell = move - rules.round_trip_cost, -move - rules.round_trip_cost
     profit = np.where(action == Action.BUY, buy, np.where(action == Action.SELL, sell, 0.0))

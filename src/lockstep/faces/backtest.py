@@ -1,4 +1,4 @@
-"""The names of SPEC sections 2.1 and 3.1 over the same code: frames in, frames out. pandas is imported when used.
+"""Names that users know, over the same code: frames in, frames out. pandas is imported when used.
 
     strategy = LiquiditySweepStrategy({"pierce_depth": 0.001})
     frame = strategy.generate_signals(df)                        # timestamp, signal, stop_loss, take_profit
@@ -39,12 +39,12 @@ Progress = Callable[[int, int, str], None]
 SIGNAL_COLUMNS: Final = ("timestamp", "open", "high", "low", "close", "volume")
 BACKTEST_COLUMNS: Final = (*SIGNAL_COLUMNS, "atr")
 DEFAULT_HOLDING: Final = 50
-"""Bars after which the engine of SPEC 3.1 closes a trade of a strategy that names no max_holding_periods."""
+"""Bars after which `BacktestEngine` closes a trade of a strategy that names no max_holding_periods."""
 _SIDE_OF: Final = {"BUY": 1, "SELL": -1, "HOLD": 0}
 
 
 class StrategyFace:
-    """A built-in strategy with its parameters bound, as SPEC 2.1 describes it. Subclasses name the strategy."""
+    """A built-in strategy with its parameters bound (R2.7). Subclasses name the strategy."""
 
     strategy_name: ClassVar[str] = ""
 
@@ -90,7 +90,7 @@ class StrategyFace:
 
 
 class LiquiditySweepStrategy(StrategyFace):
-    """The liquidity sweep of SPEC 2.2; see `liquidity_sweep` for the rule."""
+    """The liquidity sweep (R2.1); see `liquidity_sweep` for the rule."""
 
     strategy_name = "LIQUIDITY_SWEEP"
 
@@ -123,7 +123,7 @@ class BacktestResult:
 
 @dataclass(frozen=True)
 class BacktestEngine:
-    """The engine under SPEC 3.1's names. Fills at the next open; `fill="close"` for comparison (SPEC 0.1 item 4)."""
+    """The engine under names that users know. Fills at the next open; `fill="close"` for comparison (decision D4)."""
 
     initial_capital: float = 10_000.0
     fee_rate: float = 0.001
@@ -204,7 +204,7 @@ def _foreign_signals(
     generate = getattr(strategy, "generate_signals", None)
     if generate is None:
         raise StrategyError(f"{name} is no strategy: it has no generate_signals(data)")
-    # Asked before the call: catching a TypeError would also swallow one from inside the strategy (SPEC 3.3).
+    # Asked before the call: catching a TypeError would also swallow one from inside the strategy (R3.18).
     takes_progress = "progress_callback" in inspect.signature(generate).parameters
     try:
         frame = generate(data, progress_callback=progress) if takes_progress else generate(data)

@@ -34,7 +34,7 @@ NO_EPISODES: Final = "no_episodes"
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeTraining:
-    """What a call of `train_on_profitable_episodes` did (SPEC 9.5).
+    """What a call of `train_on_profitable_episodes` did (R9.18).
 
     status              "complete", or "no_episodes": then nothing was trained, and what follows is empty
     episodes_available  validated episodes of the symbol at or above the threshold
@@ -72,7 +72,7 @@ class CNNTrainer:
     parameters   keyword arguments with which the model's class makes a model of this shape, beside channels, window
                  and classes; a `PatternCNN` brings its own
     seed         of the session; the model's own weights are what it starts from
-    settings     further tables of the spec: training, recording, episodes, numerics ... (`docs/learning.md`)
+    settings     further tables of the spec: training, recording, episodes, numerics ... (`docs/episodes.md`)
 
     The scaling of the first session is kept for the later ones: the weights were trained under it.
     """

@@ -277,7 +277,7 @@ class RandomSearchOptimizer(ParameterOptimizer):
         data               a frame of candles, or ls.Candles (n bars)
         strategy_class     a built-in name, an ls.Strategy, a face such as LiquiditySweepStrategy, or any class made
                            from a dict of parameters that has `generate_signals(data)`
-        parameter_space    notation of SPEC 4.1 or an ls.Space; None takes the strategy's own
+        parameter_space    notation of `Space.parse` or an ls.Space; None takes the strategy's own
         objective          a metric's name, or a function of a trial's metrics (name -> number or None)
         min_trades         trials with fewer trades are counted, but never best
         progress_callback  called with (trials done, trials in all, "optimization")
@@ -286,7 +286,7 @@ class RandomSearchOptimizer(ParameterOptimizer):
         direction, constraints   "maximize" or "minimize"; bounds such as "max_drawdown_pct >= -20"
         executor           workers to use instead of own ones
 
-        Returns the dict of SPEC 4.2: best_parameters, best_score, best_metrics, all_results (a frame with one row per
+        Returns the dict of R4.33: best_parameters, best_score, best_metrics, all_results (a frame with one row per
         trial: parameters, metric_*, objective_value, score, cause), search_stats, optimizer, total_evaluations,
         valid_evaluations. Raises NoValidTrialError (a ValueError) with counts by cause, SpaceError, StrategyError.
         """

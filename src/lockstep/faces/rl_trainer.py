@@ -86,7 +86,7 @@ class RLTrainer(LiveTrainer):
         self._recording = dict(recording or {})
 
     def train_profit_weighted(self, updates: int = 100, batch_size: int = 64) -> ProfitWeightedTraining:
-        """A session of `updates` updates on batches of mostly profitable experiences (SPEC 9.6), recorded as a run.
+        """A session of `updates` updates on batches of mostly profitable experiences (R9.22), recorded as a run.
 
         Before the first update the buffer and the agent's state are pinned by digest. Raises the whole error tree;
         after Interrupted, or an error, agent and buffer are as they were before (`resume` goes on).

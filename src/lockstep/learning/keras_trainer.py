@@ -1,4 +1,4 @@
-"""`train` with Keras, under the name that SPEC 0.1 gives it; the code is in `learning.supervised.keras_trainer`."""
+"""`train` with Keras, under the name that users know; the code is in `learning.supervised.keras_trainer`."""
 
 from lockstep.learning.supervised.keras_trainer import set_seeds, setup_logging, train
 

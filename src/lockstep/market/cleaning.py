@@ -1,4 +1,4 @@
-"""DataCleaner: leaves out bars in which nothing was traded, and says which and why (SPEC 1.5).
+"""DataCleaner: leaves out bars in which nothing was traded, and says which and why (R1.16).
 
 One classification in NumPy; the faces take `Candles` or a pandas frame and give back the same kind. What is
 removed becomes a gap: nothing is filled.

@@ -1,4 +1,4 @@
-"""DataCollector: the candles of a training job, with ATR and moving averages beside them (SPEC 1.4)."""
+"""DataCollector: the candles of a training job, with ATR and moving averages beside them (R1.9)."""
 
 from __future__ import annotations
 

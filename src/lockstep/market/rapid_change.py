@@ -1,4 +1,4 @@
-"""Rapid changes of a price: velocity, and volatility spikes against a baseline that adapts (SPEC 9.3).
+"""Rapid changes of a price: velocity, and volatility spikes against a baseline that adapts (R9.11, R9.12).
 
     t_k, p_k    time (milliseconds) and price of observation k, a trade or a bar's close
     j           last observation at or before t_k - window: the price as it was when the window began
@@ -71,7 +71,7 @@ class RapidChangeRules:
         alpha: Weight of the newest sigma in the baseline, in (0, 1].
         warmup: Sigmas in the baseline before it can trigger, >= 1.
         max_frozen: Observations after which a frozen baseline adapts all the same, so that a market which has become
-            livelier for good is not called rapid for ever; None never does (SPEC 9.3).
+            livelier for good is not called rapid for ever; None never does (R9.12).
 
     Raises:
         InputError: A value is outside of its range.
@@ -397,7 +397,7 @@ def detect_rapid_changes(
 
 
 class RapidChangeMonitor:
-    """Detectors for many symbols: one set of rules, and others for the symbols named (SPEC 9.3)."""
+    """Detectors for many symbols: one set of rules, and others for the symbols named."""
 
     def __init__(
         self, rules: RapidChangeRules = DEFAULT_RULES, *, by_symbol: Mapping[str, RapidChangeRules] | None = None

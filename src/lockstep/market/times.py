@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lockstep.core.errors import DataError
 
 # How many of a unit make a second, and the magnitude below which a bare number is taken for that unit:
-# 1e11 seconds is the year 5138, 1e11 milliseconds is 1973 (SPEC 1.1: smaller values are seconds).
+# 1e11 seconds is the year 5138, 1e11 milliseconds is 1973 (R1.24: smaller values are seconds).
 UNITS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _LIMITS: Final = np.array([10**11, 10**14, 10**17], dtype=np.int64)
 _NAMES: Final = ("s", "ms", "us", "ns")

@@ -81,7 +81,7 @@ METRICS: Final[Mapping[str, tuple[str, Callable[[Any], str]]]] = {
     "sharpe_ratio": ("Sharpe ratio, bar by bar, per year", number),
     "sortino_ratio": ("Sortino ratio, bar by bar, per year", number),
     "max_drawdown_bar_pct": ("deepest fall from a peak, inside trades too", _percent),
-    # Over the fall of equity from trade to trade, as SPEC 3.2 has it: not over the deeper one in the line above.
+    # Over the fall of equity from trade to trade, as is usual: not over the deeper one in the line above.
     "calmar_ratio": ("net profit per fall between trades (Calmar)", number),
     "total_trades": ("trades", _plain),
     "gross_win_rate": ("winning trades", _share),

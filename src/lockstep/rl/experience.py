@@ -1,6 +1,6 @@
 """What an agent lived through: `RLExperience`, and batches of experiences as arrays.
 
-Notation (SPEC 9.2, 9.6)
+Notation (R9.7, R9.21)
     p        actual profit, a fraction of the price paid, costs taken off
     score    profitability score, clip(p / target, 0, 1): losses and unknown outcomes score 0
     delta    temporal-difference error of the last update that used the experience

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def outcome_rules(candles: Candles, costs: Costs, *, horizon_bars: int, target_profit: float) -> OutcomeRules:
-    """The rules of SPEC 9.2 for bars: a horizon of `horizon_bars`, the costs of entering and leaving as a fraction.
+    """The rules of R9.8 for bars: a horizon of `horizon_bars`, the costs of entering and leaving as a fraction.
 
     A spread in price units counts by the mean close of `candles`. An exit may come a bar late; over a longer gap
     there is no outcome.

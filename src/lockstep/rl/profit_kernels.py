@@ -1,6 +1,6 @@
 """The compiled loops of the profit-weighted buffer, on the arrays of its store, its trees and its eviction keys.
 
-Notation (SPEC 9.6; defaults of `replay_buffer.ReplayRules` in brackets)
+Notation (R9.22 to R9.24; defaults of `replay_buffer.ReplayRules` in brackets)
     b_s    base of slot s, (floor + score)^exponent          [floor .05, exponent .6]
     c_s    its training count
     w_s    weight, b_s / (1 + penalty c_s)                   [penalty .1]

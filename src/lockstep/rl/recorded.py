@@ -1,4 +1,4 @@
-"""Batches of a recorded session dealt again in their order, for the same agent or another (SPEC 9.7, R9.32).
+"""Batches of a recorded session dealt again in their order, for the same agent or another (R9.32).
 
     RecordedExperiences    what was learned from: experiences by id, and the ids of each step's batch
     RecordedBuffer         deals them; holds nothing but training counts and td errors, which are those of the new agent

@@ -1,6 +1,6 @@
 """`ProfitWeightedExperienceBuffer`: what turned out profitable is trained on most, and never again and again.
 
-Sampling (SPEC 9.6, R9.22 to R9.25, R9.27), n = min(batch size, content):
+Sampling (R9.22 to R9.25, R9.27), n = min(batch size, content):
     1. m = max(round(0.7 n), floor(n P / N) + 1) draws from the profitable account, P of all N (at most P),
     2. n - m draws from all that is left of both accounts,
 each proportional to w = (.05 + score)^.6 / (1 + .1 training count), without replacement, one after the other. A batch
@@ -65,7 +65,7 @@ _OUTCOME_RULES: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayRules:
-    """The numbers of SPEC 9.6.
+    """The numbers of `docs/agents.md`, [buffer].
 
     profitable_share  share of a batch drawn from the profitable account, as far as it reaches, and never less than
                       one more than the account's share of the buffer; 0 .. 1
@@ -138,7 +138,7 @@ class ProfitWeightedExperienceBuffer:
         capacity: Experiences kept at most.
         state_shape: Shape of a state; None takes that of the first experience.
         seed: A number, or the node of the seed tree that this buffer may use.
-        rules: The numbers of SPEC 9.6.
+        rules: The numbers of `docs/agents.md`, [buffer].
     """
 
     def __init__(

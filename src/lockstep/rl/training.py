@@ -109,7 +109,7 @@ class Watcher:
 class Replay:
     """How a buffer is learned from: how many updates, of batches how large, drawn how.
 
-    mode    profit        SPEC 9.6: most of a batch turned out profitable
+    mode    profit        R9.22: most of a batch turned out profitable
             uniform       every experience alike
             prioritized   by td error, the loss weighted against it; beta rises to 1 over the updates
     """

@@ -61,7 +61,7 @@ class RunSpec(SpecModel):
     kind: str = Field(min_length=1)
     name: str | None = Field(default=None, json_schema_extra=NOT_IDENTITY)
     """A label for lists."""
-    # "random" is drawn here, hence before any fingerprint, and is an ordinary seed from then on (SPEC 0.1 item 9).
+    # "random" is drawn here, hence before any fingerprint, and is an ordinary seed from then on (decision D9).
     seed: Annotated[int, BeforeValidator(_draw)] = Field(default=DEFAULT_SEED, ge=0, le=MAX_SEED)
     numerics: Literal["native", "portable"] = "native"
     """"portable": a fixed CPU feature level, so that machines of different age agree (`runs.numerics`)."""

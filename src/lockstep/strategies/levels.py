@@ -1,4 +1,4 @@
-"""Support and resistance: the levels that nearby swing extrema form (SPEC 2.2).
+"""Support and resistance: the levels that nearby swing extrema form (R2.1).
 
 Notation: x_1 <= x_2 <= ... swing prices in ascending order, d the clustering distance (fraction).
 

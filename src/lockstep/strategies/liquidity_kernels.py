@@ -1,6 +1,6 @@
 """Compiled candidate search of the liquidity sweep. `liquidity_sweep.LiquiditySweep.signals` is its plain twin.
 
-Notation (SPEC 2.2), per bar t and window W = t - r .. t with r = reversal_candles:
+Notation (R2.1), per bar t and window W = t - r .. t with r = reversal_candles:
 
     c        close[t]                             e        min low over W (long), max high over W (short)
     v        max over W of volume / mean volume   reach    3 x median ATR, price units

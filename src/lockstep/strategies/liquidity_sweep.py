@@ -1,4 +1,4 @@
-"""Liquidity sweep: price pierces a level that many stops rest behind, on high volume, and comes back (SPEC 2.2).
+"""Liquidity sweep: price pierces a level that many stops rest behind, on high volume, and comes back (R2.1).
 
 At bar t, with the window W of the last reversal_candles + 1 bars:
 
@@ -14,9 +14,9 @@ At bar t, with the window W of the last reversal_candles + 1 bars:
 Supports are clusters (`levels.cluster_levels`) of at least min_level_touches swing lows among the last
 key_level_lookback bars; a swing is used once the two bars after it have closed, so no signal knows the future.
 
-Choices where SPEC is silent: ATR is the rolling mean of 14 true ranges, its median is taken over the last
+Choices of our own: ATR is the rolling mean of 14 true ranges, its median is taken over the last
 MEDIAN_WINDOW bars; a bar without volume is never a spike; without ATR there is no signal; when both sides fire at one
-bar neither is traded, because the market has said nothing. SPEC's guard against quiet markets (ATR below 0.2 % of
+bar neither is traded, because the market has said nothing. The guard against quiet markets (ATR below 0.2 % of
 price) is `min_atr_fraction`, off by default: hourly EUR/USD has an ATR of about 0.1 % and would never trade.
 """
 

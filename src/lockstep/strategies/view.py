@@ -160,7 +160,7 @@ class MarketView:
     # Indicators of the base candles, float64 (n,), NaN where not yet defined; see market.indicators.
 
     def atr(self, period: int = 14) -> NDArray[np.float64]:
-        """Average true range as a rolling mean (SPEC 1.4), price units."""
+        """Average true range as a rolling mean (R1.9), price units."""
         return self.once(("atr", period), lambda: indicators.rolling_atr(self.high, self.low, self.close, period))
 
     def sma(self, period: int) -> NDArray[np.float64]:

@@ -263,7 +263,7 @@ def test_a_damaged_session_is_named_and_the_rest_listed(said: Said, home: Path) 
 
 
 def test_pruning_names_first_and_removes_when_told(said: Said, home: Path) -> None:
-    """SPEC 9.7, keep_last_n: the oldest goes, and only on --yes."""
+    """keep_last_n: the oldest goes, and only on --yes."""
     old = folder_of(home).path.name
     new = ls.train({**SPEC, "seed": 5}, home=home).run_id
     text = said("sessions", "prune", "--keep-last", "1")
@@ -278,7 +278,7 @@ def test_pruning_names_first_and_removes_when_told(said: Said, home: Path) -> No
 
 @pytest.mark.parametrize("level", ["full", "none"])
 def test_one_step_is_shown_and_its_tensors_saved(said: Said, home: Path, tmp_path: Path, level: str) -> None:
-    """R9.16, SPEC 0.1 item 19: the model after step 5, where gradients are kept and where they are not."""
+    """R9.16, decision D19: the model after step 5, where gradients are kept and where they are not."""
     if level == "none":
         ls.train({**SPEC, "recording": {"level": "none"}}, home=home, tag="none")
     file = tmp_path / "step.safetensors"

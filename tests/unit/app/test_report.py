@@ -93,7 +93,7 @@ def read(written: Any) -> tuple[str, Page]:
 
 
 def test_a_gradient_training_is_shown_with_the_lines_that_repeat_it(home: Path, written: ReportResult) -> None:
-    """Issue 3's viewer; SPEC 0.1 item 20: seed, fingerprint, data hash and command are on the page."""
+    """Decision D20: seed, fingerprint, data hash and command are on the page."""
     assert [path.name for path in written.files] == ["report.html", *(f"{name}.png" for name in FIGURES)]
     for path in written.files[1:]:
         with Image.open(path) as picture:

@@ -30,12 +30,33 @@ def described() -> dict[str, set[str]]:
     }
 
 
-def test_every_command_and_option_is_described_and_no_other() -> None:
-    real = {
+def shared(commands: set[str]) -> dict[str, set[str]]:
+    """Option -> the commands that share it, as the table at the top of the page has them."""
+    section = PAGE.read_text().partition("## Options that commands share\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(--[a-z-]+)[^|]* \| ([^|]+) \|", section, flags=re.MULTILINE)
+    names = {option: set(re.findall(r"`([a-z ]+)`", cell)) for option, cell in rows}
+    return {option: commands - names[option] if cell.startswith("all") else names[option] for option, cell in rows}
+
+
+def options() -> dict[str, set[str]]:
+    """Command -> the options that the program really has."""
+    return {
         name: {option for item in leaf.params for option in item.opts if option.startswith("--") and option != "--help"}
         for name, leaf in leaves(command())
     }
-    assert described() == real
+
+
+def test_every_command_and_option_is_described_and_no_other() -> None:
+    real = options()
+    common = shared(set(real))
+    assert set(common) == {"--json", "--home", "--verbose", "--workers"}
+    assert described() == {name: own - set(common) for name, own in real.items()}
+
+
+def test_shared_options_are_said_once_with_the_commands_that_have_them() -> None:
+    real = options()
+    common = shared(set(real))
+    assert common == {option: {name for name, own in real.items() if option in own} for option in common}
 
 
 def test_every_command_says_what_it_does_and_every_option_too() -> None:

@@ -34,7 +34,7 @@ def shown(result: ls.TrainResult) -> str:
 
 @pytest.mark.parametrize("mode", ["profit", "prioritized"])
 def test_the_report_says_what_was_trained_and_what_it_does_not_beat(tmp_path: Path, mode: str) -> None:
-    """SPEC 0.1 item 20: with the line that reproduces it."""
+    """Decision D20: with the line that reproduces it."""
     result = ls.train(EXAMPLE, overrides=(*SHORT, f"buffer.mode={mode}"), home=tmp_path)
     text = shown(result)
     lines = [" ".join(line.split()) for line in text.splitlines()]

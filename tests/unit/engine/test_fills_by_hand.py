@@ -148,7 +148,7 @@ def test_a_gap_beyond_the_stop_fills_at_the_open_and_is_not_ambiguous() -> None:
 
 
 def test_a_gap_beyond_the_target_still_fills_at_the_target() -> None:
-    """SPEC 3.1: no gift from a gap; bar 2 opens at 110, the target is 105."""
+    """Rule 4: no gift from a gap; bar 2 opens at 110, the target is 105."""
     candles = market(FLAT, FLAT, (110, 112, 109, 111), FLAT)
     assert one(simulate(candles, signals(4, {0: 1}, target=105), FREE))["exit_level"] == 105
 
@@ -201,7 +201,7 @@ def test_a_reversal_bar_has_one_return() -> None:
 
 
 def test_after_a_stop_the_same_bar_may_decide_the_next_trade() -> None:
-    """SPEC 3.1: stopped in bar 1, a signal at the close of bar 1 enters at the open of bar 2."""
+    """Rule 2: stopped in bar 1, a signal at the close of bar 1 enters at the open of bar 2."""
     candles = market(FLAT, (100, 100, 90, 92), (92, 93, 91, 92), FLAT)
     result = simulate(candles, signals(4, {0: 1, 1: 1}, stop={0: 95, 1: 80}), FREE)
     assert result.trades.entry_bar.tolist() == [1, 2]

@@ -213,7 +213,7 @@ def test_a_gap_lets_predictions_lapse_and_they_teach_nothing() -> None:
 
 
 def test_with_bars_longer_than_the_horizon_it_is_one_bar() -> None:
-    """SPEC 9.2's 300 s have no price in hourly bars."""
+    """The default 300 s have no price in hourly bars."""
     assert outcome_rules_for(MINUTE) == OutcomeRules()
     assert outcome_rules_for(HOUR).horizon_s == 3600.0
     book = collect_episodes(walk(100, 1), symbol="X/Y", plan=PackagePlan(symbol="X/Y", timeframes=("1h",), window=8))

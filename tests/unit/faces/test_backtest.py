@@ -1,4 +1,4 @@
-"""The names of SPEC 2.1 and 3.1: frames in, frames out."""
+"""Names that users know: frames in, frames out."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class EveryTenth:
 
 
 def test_a_foreign_strategy_trades_with_its_own_time_limit(frame: pd.DataFrame) -> None:
-    """R3.11; SPEC 3.3: a strategy without the progress argument is no error."""
+    """R3.11: a strategy without the progress argument is no error."""
     result = BacktestEngine().run_backtest(frame.head(200), EveryTenth())
     # Decisions at bars 9, 19 ... 199; that of the last bar finds no next open.
     assert len(result.trades) == 19
@@ -135,7 +135,7 @@ def test_a_foreign_strategy_that_breaks_the_contract_is_told_how(
 
 
 def test_a_type_error_inside_a_foreign_strategy_is_not_swallowed(frame: pd.DataFrame) -> None:
-    """R3.18; SPEC 3.3."""
+    """R3.18."""
 
     class Fails(EveryTenth):
         def generate_signals(self, data: pd.DataFrame) -> pd.DataFrame:

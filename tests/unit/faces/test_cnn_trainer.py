@@ -1,4 +1,4 @@
-"""CNNTrainer: which episodes, what is stored of each step, what the model and the book hold afterwards (SPEC 9.5)."""
+"""CNNTrainer: which episodes, what is stored of each step, what the model and the book hold afterwards."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_it_takes_the_symbols_best_episodes_and_no_other(tmp_path: Path) -> None
 
 
 def test_what_is_learned_is_the_optimal_action_and_what_the_market_did(tmp_path: Path) -> None:
-    """SPEC 9.5: the windows are the packages' own, the class the optimal action, the return the market's."""
+    """docs/episodes.md: the windows are the packages' own, the class the optimal action, the return the market's."""
     book = collected(300)
     told = trainer_of(small(), tmp_path, book).train_on_profitable_episodes(SYMBOL, 0.7, 30)
     arrays = data_of(told, tmp_path).arrays
@@ -196,7 +196,7 @@ def test_weights_of_another_type_are_refused_not_rounded(tmp_path: Path, kind: t
 
 
 def test_without_an_episode_nothing_happens_to_the_model(tmp_path: Path) -> None:
-    """SPEC 9.5: status no_episodes, the model untouched, no run; likewise in a home where nothing was collected."""
+    """Status no_episodes, the model untouched, no run; likewise in a home where nothing was collected."""
     model = small(4)
     before = state(model)
     for trainer in (trainer_of(model, tmp_path, collected(200)), CNNTrainer(model, home=tmp_path)):

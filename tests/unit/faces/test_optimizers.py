@@ -1,4 +1,4 @@
-"""The optimizer classes of SPEC 4.2, over the bundled sample."""
+"""The optimizer classes (R4.1), over the bundled sample."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def test_a_session_is_a_run_with_a_value_that_replays_and_verifies(tmp_path: Pat
 
 
 def test_without_a_known_profit_nothing_is_trained(tmp_path: Path) -> None:
-    """As SPEC 9.5 has it for episodes: a status, and the agent untouched."""
+    """As it is for episodes: a status, and the agent untouched."""
     trainer = RLTrainer(agent(), home=tmp_path)
     trainer.add_experience(experience(1))
     before = trainer.agent.learner.digest()

@@ -114,7 +114,7 @@ def test_disabled_filtering_returns_an_equal_copy_and_says_so() -> None:
 
 
 def test_flat_bars_stay_when_filtering_them_is_off() -> None:
-    """SPEC 1.5: the earlier implementation removed them all the same; here the switch counts."""
+    """An earlier implementation removed them all the same; here the switch counts."""
     found = reasons({"filter_flat_candles": False})
     assert found[3:6] == ["valid_single_price", "valid", "valid"]
 

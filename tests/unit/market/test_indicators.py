@@ -89,7 +89,7 @@ def test_rolling_atr_is_the_mean_of_true_ranges() -> None:
     ],
 )
 def test_the_nan_head_has_its_documented_length(name: str, length: int, values: Callable[[], Any]) -> None:
-    """SPEC 1.4: NaN heads are left, never back-filled."""
+    """NaN heads are left, never back-filled."""
     assert head(values()) == length, name
 
 

@@ -24,7 +24,7 @@ def test_seconds_to_nanoseconds_become_milliseconds(factor: int) -> None:
 
 
 def test_the_border_between_seconds_and_milliseconds_is_1e11() -> None:
-    """R1.24, SPEC 1.1: values < 10^11 are seconds."""
+    """R1.24: values < 10^11 are seconds."""
     assert numbers([10**11 - 1]) == [(10**11 - 1) * 1_000]
     assert numbers([10**11]) == [10**11]
 

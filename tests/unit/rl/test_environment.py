@@ -111,7 +111,7 @@ def test_a_market_that_stands_still_without_volume_is_seen_as_zeros() -> None:
 
 
 def test_an_observation_does_not_change_when_later_bars_do() -> None:
-    """Causality, SPEC 0.1 item 3: everything after the decision bar is replaced, bar by bar."""
+    """Causality, decision D3: everything after the decision bar is replaced, bar by bar."""
     market = sample_candles().head(40)
     whole = SingleAssetEnvironment(market, lookback=5)
     seen = [whole.reset()]

@@ -59,7 +59,7 @@ def test_the_value_lies_between_0_and_1_and_both_forms_agree(score: float, error
 
 
 def test_anything_with_the_five_fields_is_an_outcome() -> None:
-    """That of SPEC 9.2 foremost: 100 to 100.5 less a cost of .001 is a profit of .004, of a target of .01."""
+    """That of R9.21 foremost: 100 to 100.5 less a cost of .001 is a profit of .004, of a target of .01."""
     assert isinstance(Known(), Outcome)
     measured = outcome_of(Action.BUY, 100.0, 100.5)
     found = made(action=int(Action.BUY)).with_outcome(measured)
@@ -78,7 +78,7 @@ def test_arrays_of_an_experience_cannot_be_changed_and_are_its_own() -> None:
 
 
 def test_a_validated_outcome_does_not_change() -> None:
-    """SPEC 9.2: validated outcomes are immutable; one that was not validated may be corrected."""
+    """Validated outcomes are immutable; one that was not validated may be corrected."""
     early = made().with_outcome(Known(outcome_validated=False))
     final = early.with_outcome(Known(actual_profit=0.008, profitability_score=0.8))
     assert final.profitability_score == 0.8

@@ -87,7 +87,7 @@ def test_the_rest_is_drawn_from_profitable_ones_too() -> None:
 @pytest.mark.parametrize("prioritize", [True, False])
 @pytest.mark.parametrize("batch_size", [6, 7, 1000])
 def test_a_batch_not_smaller_than_the_content_is_all_of_it(prioritize: bool, batch_size: int) -> None:
-    """SPEC 9.6; every count rises by one, and no random number is used."""
+    """Every count rises by one, and no random number is used."""
     buffer = filled([0.004, -0.004, None, 0.02, None, 0.001])
     before = repr(buffer.get_state()["generator"])
     batch = buffer.sample_batch(batch_size, prioritize)
@@ -124,7 +124,7 @@ def test_the_profitable_share_of_every_batch_exceeds_that_of_the_buffer(
 
 
 def test_uniform_batches_have_the_share_of_the_buffer() -> None:
-    """SPEC 9.6, prioritize_profitable=False: 4 standard deviations of 10,000 draws are 4 sqrt(.09 / 10,000) = .012."""
+    """prioritize_profitable=False: 4 standard deviations of 10,000 draws are 4 sqrt(.09 / 10,000) = .012."""
     buffer = filled(([0.006] + [-0.004] * 9) * 20, capacity=256)
     drawn = sum(int(buffer.sample_batch(20, False).is_profitable.sum()) for _ in range(500))
     assert drawn / 10_000 == pytest.approx(0.1, abs=0.012)
@@ -227,7 +227,7 @@ def test_weights_that_few_hold_are_drawn_right_and_in_time() -> None:
 
 @pytest.mark.parametrize("rounds", [0, 1, 1000])
 def test_uniform_batches_have_equal_probabilities(rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SPEC 9.6: 6 * 5 * 4 = 120 ordered batches of three."""
+    """6 * 5 * 4 = 120 ordered batches of three."""
     monkeypatch.setattr(replay_buffer, "_ROUNDS", rounds)
     buffer = filled(PROFITS)
     seen = Counter(slots(buffer, 3, False) for _ in range(6000))
@@ -266,7 +266,7 @@ def test_what_was_trained_often_is_drawn_less() -> None:
 
 
 def test_the_lowest_value_goes_first_and_unprofitable_ones_before_all_profitable_ones() -> None:
-    """SPEC 9.6: values .4 |d| / (1 + |d|) of d = 3, 1, 9 are .3, .2, .36, none of them a mistake (action 1 of 2,
+    """Values .4 |d| / (1 + |d|) of d = 3, 1, 9 are .3, .2, .36, none of them a mistake (action 1 of 2,
     best 1); the profitable one has less, and stays."""
     buffer = Buffer(4)
     ids = [buffer.add(lost(number)) for number in range(4)]
@@ -402,7 +402,7 @@ def test_an_outcome_can_take_an_experience_out_of_the_profitable_account() -> No
 
 
 def test_a_validated_outcome_is_final_and_nothing_of_the_call_is_done() -> None:
-    """SPEC 9.2."""
+    """R9.27: of two outcomes in one call neither is taken where one of them is final."""
     buffer = filled([None, None, None])
     first, second, _ = ids(buffer)
     assert buffer.update_outcome(second, Known())

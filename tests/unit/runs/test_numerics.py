@@ -44,7 +44,7 @@ def toy(env):
 
 
 def test_portable_results_are_the_same_with_avx512_switched_off():
-    """DESIGN 2.5: a toy of NumPy loops, BLAS and numba in portable mode, with and without AVX-512 in reach."""
+    """Architecture, rule 5: NumPy loops, BLAS and numba in portable mode, with and without AVX-512 in reach."""
     portable = toy(environment("portable"))
     without = toy({**environment("portable"), "GLIBC_TUNABLES": AVX512_OFF["GLIBC_TUNABLES"]})
     assert portable == without

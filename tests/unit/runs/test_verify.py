@@ -53,7 +53,7 @@ def test_a_run_without_a_single_step_is_verified_too(home):
 
 
 def test_worker_processes_give_the_same(home):
-    """DESIGN 2.2: the number of workers never changes a result."""
+    """docs/architecture.md, rule 2: the number of workers never changes a result."""
     assert again(home, home.train(steps=4), executor=ExecutorChoice("lockstep.clusters.loky:LokyExecutor", (2,))).equal
 
 

@@ -171,7 +171,7 @@ def tally_of(judge: Judge, *batches: NDArray[np.float64], errors: dict[int, str]
 
 
 def test_of_equal_scores_the_lowest_index_wins_within_and_across_batches() -> None:
-    """SPEC 4.2: ties are broken by index, so that best does not depend on scheduling."""
+    """Ties are broken by index, so that best does not depend on scheduling."""
     judge = Judge.make()
     tally = tally_of(judge, table(sharpe_ratio=[0.0, 1.0, 1.0]), table(sharpe_ratio=[1.0, 0.5]))
     assert tally.best is not None

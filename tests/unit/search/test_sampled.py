@@ -58,7 +58,7 @@ def test_the_sequence_is_the_same_today_as_when_it_was_written_down() -> None:
 
 
 def test_equal_draws_are_tried_once_and_counted() -> None:
-    """SPEC 4.2: random search de-duplicates; the first occurrence is kept."""
+    """Random search de-duplicates; the first occurrence is kept."""
     space = Space.parse({"a": (1, 3), "b": [True, False]})
     proposer = RandomProposer(space, n_iterations=500, seed=0)
     rows = everything(proposer)

@@ -63,7 +63,7 @@ def test_defaults_fill_in_and_values_become_plain_python_of_the_right_kind() -> 
 
 
 def test_values_outside_the_searched_range_are_allowed() -> None:
-    """SPEC 2.3: defaults of some families lie outside their search space."""
+    """Defaults of some families lie outside their search space."""
     assert Crossing().resolve({"fast": 3, "width": 9.5})["fast"] == 3
 
 

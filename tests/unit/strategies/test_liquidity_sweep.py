@@ -1,4 +1,4 @@
-"""The liquidity sweep, bar by bar and as kernels (SPEC 2.2)."""
+"""The liquidity sweep, bar by bar and as kernels (R2.1)."""
 
 from __future__ import annotations
 

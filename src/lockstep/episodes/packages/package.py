@@ -1,6 +1,6 @@
 """Packages: everything a model may see at one moment, with its hashes, its completeness and its validation flags.
 
-A `ModelInputPackage` has ten fields (SPEC 9.1). Two hashes name its content, both over one canonical form:
+A `ModelInputPackage` has ten fields (R9.2). Two hashes name its content, both over one canonical form:
 
     tag      "lockstep-package-1" and a zero byte
     length   of the head, unsigned 64 bits, little-endian
@@ -109,7 +109,7 @@ class ModelInputPackage:
     """What was known about one market at one moment: ten fields, read-only; any of them may be None.
 
     Hashes are computed at birth unless they are given, as they are for a package that was stored: then the flag
-    `integrity` says whether both still fit (the BLAKE3 `digest` is the one that decides, DESIGN's hash; MD5 is kept
+    `integrity` says whether both still fit (the BLAKE3 `digest` is the one that decides; MD5 is kept
     for readers of the older format). Content that breaks a rule makes a flag false; a package is never repaired.
 
     Attributes:

@@ -14,7 +14,7 @@ from lockstep.episodes.packages.batch import PackageBatch
 from lockstep.episodes.packages.package import FIELDS, FLAGS, MANDATORY, ModelInputPackage, PackageRules
 
 REASONS: Final = ("completeness", *MANDATORY)
-"""Why a package is kept out: too few fields, or a mandatory flag that is false (R9.4, SPEC 9.1)."""
+"""Why a package is kept out: too few fields, or a mandatory flag that is false (R9.3, R9.4)."""
 _EXAMPLES: Final = 100
 
 

@@ -112,7 +112,7 @@ def numerics_entries(device: str = "cpu") -> dict[str, str]:
 
 
 def _cuda_entries() -> dict[str, str]:
-    # The promise on CUDA is for the same card model and versions (DESIGN.md rule 2.4).
+    # The promise on CUDA is for the same card model and versions (docs/architecture.md, rule 4).
     major, minor = torch.cuda.get_device_capability()
     return {
         "device": f"cuda {torch.cuda.get_device_name()} sm_{major}{minor}",

@@ -299,7 +299,7 @@ class TrainingStep:
 
 
 class CNNTrainingStep(TrainingStep):
-    """A step of a network with three heads (SPEC 9.5)."""
+    """A step of a network with three heads (R9.14 to R9.16)."""
 
     @property
     def total_loss(self) -> float:

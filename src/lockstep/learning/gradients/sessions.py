@@ -1,4 +1,4 @@
-"""Sessions: the gradient trainings of a home, by value; loading, choosing and keeping them (SPEC 9.5 and 9.7).
+"""Sessions: the gradient trainings of a home, by value; loading, choosing and keeping them (R9.30, R9.33).
 
 A session is a run, so it is written as it goes, on its end and on a stop, without anybody asking. What a list shows
 comes from `result.json`, or from the record where a session has not ended. A damaged session is reported and skipped.
@@ -98,7 +98,7 @@ class TrainingSession:
 
 
 class CNNTrainingSession(TrainingSession):
-    """A session of a network with three heads (SPEC 9.5): its steps are `CNNTrainingStep`s."""
+    """A session of a network with three heads (R9.17): its steps are `CNNTrainingStep`s."""
 
 
 @dataclass(frozen=True, kw_only=True)

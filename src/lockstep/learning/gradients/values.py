@@ -1,4 +1,4 @@
-"""What a step and a session are worth for learning again from them (SPEC 9.5 and 9.7).
+"""What a step and a session are worth for learning again from them (R9.28, R9.33).
 
 Notation
     L_i     total loss of step i                        g_i     gradient norm of step i, before clipping

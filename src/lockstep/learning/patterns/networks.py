@@ -6,7 +6,7 @@ Notation
     r       expected return over the horizon, a fraction (batch,)
     c       confidence that the class is right, logit (batch,)
 
-Loss (SPEC 9.5)   L = w_1 CE(z, class) + w_2 smooth-L1(r, return) + w_3 BCE(c, [argmax z = class]),  w = 1, .5, .3  (1)
+Loss (R9.15)      L = w_1 CE(z, class) + w_2 smooth-L1(r, return) + w_3 BCE(c, [argmax z = class]),  w = 1, .5, .3  (1)
 """
 
 from __future__ import annotations

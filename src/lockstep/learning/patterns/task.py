@@ -63,7 +63,7 @@ def _check(samples: Samples, rows: int) -> None:
     if not np.isfinite(samples.returns).all():
         raise DataError("windows and returns are finite; found NaN or infinity. Skip warm-up rows, mend gaps.")
     if len(samples) and (samples.scores.min() < 0.0 or samples.scores.max() > 1.0):
-        raise DataError("profitability scores lie between 0 and 1 (SPEC 9.2); found one outside")
+        raise DataError("profitability scores lie between 0 and 1; found one outside")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,7 @@ class PatternPlan:
     rate       learning rate of a step of so many
     per_epoch  steps after which the network is validated
     patience   epochs without a lower validation loss after which the session ends, or None
-    cost, target_profit   of a sample's profitability, fractions (SPEC 9.2)
+    cost, target_profit   of a sample's profitability, fractions (R9.9)
     """
 
     rate: Callable[[int, int], float]

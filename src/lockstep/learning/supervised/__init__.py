@@ -1,1 +1,1 @@
-"""Reproducible supervised training: a data set, a network, one call (SPEC 11)."""
+"""Reproducible supervised training: a data set, a network, one call."""

@@ -1,6 +1,6 @@
 """Labelled samples: what every trainer here learns from, whoever made them.
 
-    pattern_samples(50, seed=42)      six patterns as windows and eight figures       -> PyTorch (SPEC 11)
+    pattern_samples(50, seed=42)      six patterns as windows and eight figures       -> PyTorch
     pattern_images(200, seed=42)      four of them as 128 x 128 x 1 images            -> Keras
     samples_of((x, y))                arrays, named arrays, or a PyTorch Dataset of (input, ..., label)
 
@@ -303,7 +303,7 @@ def _stacked(name: str, column: tuple[NDArray[Any], ...]) -> NDArray[Any]:
 def three_parts(
     samples: Samples, *, test_size: float, val_size: float, seed: int
 ) -> tuple[Samples, Samples | None, Samples | None]:
-    """Training, validation and test samples (SPEC 11.4): the test part is drawn with `seed`, then, from what is left,
+    """Training, validation and test samples (R11.4): the test part is drawn with `seed`, then, from what is left,
     the validation part with seed + 1. A size of 0 makes no such part. Raises InputError.
     """
     train, validation, test = samples, None, None

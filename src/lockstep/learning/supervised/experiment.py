@@ -1,4 +1,4 @@
-"""A whole experiment (SPEC 11.4): data, training, evaluation, figures, in one folder named after it.
+"""A whole experiment (R11.23): data, training, evaluation, figures, in one folder named after it.
 
     results/NAME_YYYYMMDD_HHMMSS/   (with _2, _3 ... where another experiment of the name began in the same second)
         config.json                 the configuration with every default filled in

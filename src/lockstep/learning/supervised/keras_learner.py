@@ -132,7 +132,7 @@ class KerasLearner:
 
 
 def build_model(shape: tuple[int, ...], classes: int, seeds: SeedTree) -> Any:
-    """conv 32 - pool - conv 64 - pool - dense 128 - softmax (SPEC 11.3), every weight from a seed of its own.
+    """conv 32 - pool - conv 64 - pool - dense 128 - softmax, every weight from a seed of its own.
 
     Raises DataError for images that the two poolings would leave nothing of.
     """

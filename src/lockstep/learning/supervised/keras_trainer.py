@@ -1,4 +1,4 @@
-"""The reproducible Keras trainer (SPEC 11.3): one call, and a folder that says what was trained and how it went.
+"""The reproducible Keras trainer (R11.18): one call, and a folder that says what was trained and how it went.
 
     model, x_test, y_test, history = train(epochs=10, output_dir="results", seed=42)
 

@@ -44,7 +44,7 @@ def loss_png(history: Mapping[str, Any], *, title: str = "Training loss") -> byt
 
 
 def history_png(history: Mapping[str, Any]) -> bytes:
-    """Accuracy and loss side by side; 12 x 5 inches, 300 dpi (SPEC 11.3)."""
+    """Accuracy and loss side by side; 12 x 5 inches, 300 dpi (R11.20)."""
 
     def draw(axes: Any) -> None:
         for axis, name in zip(axes, ("accuracy", "loss"), strict=True):

@@ -1,4 +1,4 @@
-"""The reproducible PyTorch trainer (SPEC 11.2): one call, and a folder that says what was trained and how it went.
+"""The reproducible PyTorch trainer (R11.12): one call, and a folder that says what was trained and how it went.
 
     model, history = train_pytorch_model(epochs=10, output_dir="results", seed=42)
     model = train_pytorch_model()              # the older form still gives something that is used as the model
@@ -195,7 +195,7 @@ def _run(fitted: Classifier, manager: CheckpointManager, logger: logging.Logger)
 
 
 def _device(name: str | None, logger: logging.Logger) -> str:
-    """Where to compute. SPEC 11.2: "cuda" without a card falls back with a warning instead of failing."""
+    """Where to compute. R11.21: "cuda" without a card falls back with a warning instead of failing."""
     if name == "cuda" and not torch.cuda.is_available():
         logger.warning("device 'cuda' was asked for, but torch sees no card here: training on the CPU")
         return "cpu"

@@ -1,4 +1,4 @@
-"""The log of a supervised training: where it goes and what it says (SPEC 11.1).
+"""The log of a supervised training: where it goes and what it says (R11.5 to R11.7).
 
     2026-11-21 09:30:00 - train_pytorch - INFO - Epoch [  1/10] | Loss: 1.7812 | BEST
 
@@ -115,7 +115,7 @@ def log_epochs_begin(logger: logging.Logger) -> None:
 def log_epoch(logger: logging.Logger, epoch: Epoch, epochs: int, *, keeps_best: bool) -> None:
     """One line per epoch. Where `keeps_best`, one whose loss is the lowest so far is marked: it is saved as the best.
 
-    Mark and saved model go together (SPEC 11.1), so a trainer that saves the last one only marks nothing.
+    Mark and saved model go together, so a trainer that saves the last one only marks nothing.
     """
     parts = [f"Epoch [{epoch.number:3d}/{epochs}] | Loss: {epoch.loss:.4f}"]
     if epoch.val_loss is not None:

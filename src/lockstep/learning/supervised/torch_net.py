@@ -1,4 +1,4 @@
-"""The default PyTorch classifier: one branch per input, fused (SPEC 11.2: conv 32 and 64, dropout .3, MLP, fusion).
+"""The default PyTorch classifier: one branch per input, fused (conv 32 and 64, dropout .3, MLP, fusion).
 
     (C, L)     series     conv 32 - pool - dropout - conv 64 - pool to about 4 places
     (C, H, W)  maps       the same in two dimensions

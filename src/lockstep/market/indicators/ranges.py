@@ -50,7 +50,7 @@ log_returns = kernel(log_returns_python)
 def rolling_atr(high: Float, low: Float, close: Float, window: int = 14) -> Float:
     """Average true range as the plain mean of the last `window` true ranges; NaN head window.
 
-    A function of the last window + 1 bars only. SPEC 1.4's form, and the one of `DataCollector`.
+    A function of the last window + 1 bars only. The form of `DataCollector` (R1.9).
     """
     return rolling_mean(true_range(high, low, close), window)
 

@@ -143,7 +143,7 @@ def _artifacts(folder: RunFolder) -> list[tuple[str, str]]:
 
 
 def repetition(folder: RunFolder, result: TrainResult) -> list[Section]:
-    """The lines that reproduce the run (SPEC 0.1 item 20), its spec, and the versions that decide its numbers.
+    """The lines that reproduce the run (decision D20), its spec, and the versions that decide its numbers.
 
     Hosts, paths and the working tree's diff stay at home: a page is made to be passed on.
     """

@@ -37,7 +37,7 @@ class TestKerasTraining(TrainingContract):
 
 
 def test_the_keras_kind_has_the_defaults_of_the_keras_trainer() -> None:
-    """SPEC 11.3: 4 x 200 samples, batches of 32, a fifth tested, a fifth of the rest validated."""
+    """4 x 200 samples, batches of 32, a fifth tested, a fifth of the rest validated."""
     spec = resolve(KerasClassifierSpec, {"kind": "classifier-keras"})
     table = spec.training
     assert (table.epochs, table.batch_size, table.test_size, table.validation_split) == (10, 32, 0.2, 0.2)

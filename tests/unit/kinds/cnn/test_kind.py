@@ -259,7 +259,7 @@ def test_pure_noise_is_reported_as_not_beating(tmp_path: Path) -> None:
     assert not any(item["beats"] for item in result["return_advantage"].values())
 
 
-PAGE = (Path(__file__).parents[4] / "docs" / "learning.md").read_text()
+PAGE = (Path(__file__).parents[4] / "docs" / "networks.md").read_text()
 
 
 def blocks(language: str) -> list[str]:

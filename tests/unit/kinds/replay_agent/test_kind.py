@@ -65,7 +65,7 @@ def test_parts_lie_in_time_with_a_purge_between_them() -> None:
 
 
 def test_nothing_of_the_training_depends_on_later_parts(tmp_path: Path) -> None:
-    """R9.8, SPEC 0.1 item 3: with other prices from the end of the training part on, every update is the same."""
+    """R9.8, decision D3: with other prices from the end of the training part on, every update is the same."""
     whole = market()
     other = market(seed=2)
     columns = {

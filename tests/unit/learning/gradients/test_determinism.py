@@ -85,7 +85,7 @@ def test_devices_are_resolved_before_the_run() -> None:
 
 
 def test_portable_numerics_take_torch_to_avx2_in_a_fresh_process() -> None:
-    """DESIGN rule 2.5: set before torch computes, though `runs` knows nothing of torch."""
+    """docs/architecture.md, rule 2: set before torch computes, though `runs` knows nothing of torch."""
     ask = """
 import json
 from lockstep.learning.gradients import determinism

@@ -67,7 +67,7 @@ def test_the_recorded_gradient_is_autograds_own_scaled_by_the_clipping(tmp_path:
 
 @pytest.mark.parametrize("every", [1, 4, 100])
 def test_the_model_state_of_every_step_is_stored_or_rebuilt_and_has_its_digest(tmp_path: Path, every: int) -> None:
-    """R9.16, SPEC 0.1 item 19: whatever the distance of the snapshots, the same states."""
+    """R9.16, decision D19: whatever the distance of the snapshots, the same states."""
     record = Small(recording=Recording(snapshot_every=every)).record(tmp_path / "run")
     reference = Small(recording=Recording(snapshot_every=1)).record(tmp_path / "reference")
     for step in range(STEPS):

@@ -99,7 +99,7 @@ def test_recomputing_gives_every_step_again_from_the_start_and_from_every_checkp
 
 @pytest.mark.parametrize("level", ["full", "norms", "none"])
 def test_the_state_after_any_step_comes_back_at_every_level(tmp_path: Path, level: str) -> None:
-    """SPEC 0.1 item 19 where no gradient is kept: from a checkpoint at the step, before it, and from none."""
+    """Decision D19 where no gradient is kept: from a checkpoint at the step, before it, and from none."""
     reference = Small().record(tmp_path / "reference")
     small = Small(recording=Recording(level=level))
     record = SessionRecord(small.run(tmp_path / "run"))

@@ -1,4 +1,4 @@
-"""Step and session values by their formulas, by hand (SPEC 9.5 and 9.7)."""
+"""Step and session values by their formulas, by hand (docs/replay.md)."""
 
 from __future__ import annotations
 

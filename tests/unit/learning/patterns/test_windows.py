@@ -27,7 +27,7 @@ def scaled(candles: Candles, price: float, volume: float) -> Candles:
 
 @pytest.mark.parametrize("name", CHANNELS)
 def test_a_channel_at_bar_t_is_the_same_to_the_last_bit_whether_later_bars_exist_or_not(name: str) -> None:
-    """SPEC 0.1 item 3: causal, always. Features end at the decision bar."""
+    """Decision D3: causal, always. Features end at the decision bar."""
     candles = candles_of(140)
     whole = channel_series(candles, (name,))[0]
     for t in (0, 1, 13, 19, 20, 21, 60, 138):

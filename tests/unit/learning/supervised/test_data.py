@@ -50,7 +50,7 @@ def test_a_split_takes_the_same_share_of_every_class_and_loses_nothing() -> None
 
 
 def test_three_parts_use_the_seed_and_the_next_one() -> None:
-    """SPEC 11.4: split generators seed and seed + 1."""
+    """Split generators seed and seed + 1."""
     train, validation, test = three_parts(numbered(), test_size=0.2, val_size=0.25, seed=5)
     rest, same_test = train_test_split(numbered(), test_size=0.2, random_state=5)
     same_train, same_validation = train_test_split(rest, test_size=0.25, random_state=6)

@@ -80,7 +80,7 @@ def test_the_training_step_passes_on_values_seed_device_and_folder(
 
 
 def test_the_defaults_are_those_of_the_full_configuration() -> None:
-    """SPEC 11.4; device auto is None, which train_pytorch_model decides."""
+    """Device auto is None, which train_pytorch_model decides."""
     runner = ExperimentRunner({})
     table = runner.config.training
     assert (table.epochs, table.batch_size, table.learning_rate, table.val_split) == (20, 16, 0.001, 0.1)
@@ -147,7 +147,7 @@ def test_the_model_judged_is_the_best_checkpoint_loaded_again(tmp_path: Path) ->
 
 
 def test_validation_data_really_change_what_is_reported(tmp_path: Path) -> None:
-    """SPEC 11.4: the sources' sample ignores train_data and val_data."""
+    """An earlier program's sample ignored train_data and val_data."""
     runner = ExperimentRunner({"training": {"epochs": 1}})
     samples, other = pattern_samples(6, seed=1), pattern_samples(6, seed=2)
     one = runner._train_model(runner.config, samples, samples, tmp_path / "a")[1]

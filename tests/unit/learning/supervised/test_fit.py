@@ -70,7 +70,7 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_samples() -> None:
 
 
 def test_only_a_strictly_lower_loss_is_the_best() -> None:
-    """SPEC 11.2: strictly lower loss wins, so of equal epochs the first stays the best."""
+    """Strictly lower loss wins, so of equal epochs the first stays the best."""
     learner = Descends(losses=[3.0, 2.0, 2.0, 2.5, 1.0])
     fit = fit_of(learner, epochs=5)
     list(fit.steps())

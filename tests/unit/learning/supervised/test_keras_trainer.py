@@ -130,7 +130,7 @@ def test_it_really_learns(tmp_path: Path) -> None:
 
 
 def test_the_model_opens_with_keras_and_rebuilds_from_code(tmp_path: Path) -> None:
-    """SPEC 0.1 item 14: architecture and weights are in the file; Lockstep itself loads only the weights."""
+    """Decision D14: architecture and weights are in the file; Lockstep itself loads only the weights."""
     keras = need_keras()
     model, x_test, *_ = small(tmp_path)
     from lockstep.learning.supervised.keras_learner import load_weights, probabilities
@@ -151,7 +151,7 @@ def test_without_a_validation_split_the_lists_are_null(tmp_path: Path) -> None:
 def test_the_default_data_set_is_four_patterns_of_200_images(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """SPEC 11.3: 800 images of 128 x 128 x 1; 160 tested, 128 of the 640 left validated, 512 = 4 x 128 trained on."""
+    """800 images of 128 x 128 x 1; 160 tested, 128 of the 640 left validated, 512 = 4 x 128 trained on."""
     need_keras()
     _, x_test, y_test, history = keras_trainer.train(epochs=1, batch_size=128, output_dir=tmp_path)
     assert x_test.shape == (160, 128, 128, 1)
@@ -204,7 +204,7 @@ def test_a_data_set_that_is_no_images_is_refused(tmp_path: Path, dataset: Any, m
 
 
 def test_tensorflow_trains_the_same_way_where_it_is_installed(tmp_path: Path) -> None:
-    """SPEC 0.1 item 14: one run uses TensorFlow. In a process of its own: a backend is chosen once per process."""
+    """Decision D14: one run uses TensorFlow. In a process of its own: a backend is chosen once per process."""
     need_keras()
     if importlib.util.find_spec("tensorflow") is None:
         pytest.skip("TensorFlow is not installed")

@@ -257,7 +257,7 @@ def test_the_device_is_found_and_a_missing_card_is_a_warning(tmp_path: Path, mon
 
 
 def test_a_data_set_of_the_users_adds_accuracy_and_validation(tmp_path: Path) -> None:
-    """SPEC 11.2: optional dataset and val_dataset add val_loss, accuracy, val_accuracy."""
+    """Optional dataset and val_dataset add val_loss, accuracy, val_accuracy."""
     rng = np.random.Generator(np.random.Philox(key=1))
     labels = np.repeat(np.arange(3), 30)
     x = rng.normal(size=(90, 5)) + 3.0 * np.eye(5)[labels]
