@@ -64,7 +64,7 @@ class FitTable(_Passes, OptimizerTable):
 
 
 class KerasFitTable(_Passes):
-    """`[training]` of the Keras kind, with the defaults of Keras' `train`; the optimiser is Keras' Adam."""
+    """`[training]` of the Keras kind, with the defaults of R11.18; the optimiser is Keras' Adam."""
 
     batch_size: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=0.001, gt=0.0)

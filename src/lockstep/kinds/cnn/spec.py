@@ -53,7 +53,7 @@ class LabelsTable(SpecModel):
     cost: float = Field(default=0.001, ge=0.0, lt=1.0, json_schema_extra=_FRACTION)
     """Round trip, fraction: a sample was profitable where the return, either way, is more."""
     target_profit: float = Field(default=0.01, gt=0.0, json_schema_extra=_FRACTION)
-    """Net return that scores 1."""
+    """Net return that scores 1 (R9.9)."""
 
     def settings(self) -> LabelSettings:
         """As the data module takes them."""

@@ -1,4 +1,4 @@
-"""`kind = "cnn-episodes"`: a network with three heads trained on profitable episodes, as a run.
+"""`kind = "cnn-episodes"`: a network with three heads trained on profitable episodes, as a run (R9.18).
 
 `CNNTrainer` trains through this kind too: with the same episodes, network and settings, the same numbers.
 """

@@ -1,4 +1,4 @@
-"""The spec of `kind = "cnn-episodes"`: a network of three heads, trained on what turned out profitable."""
+"""The spec of `kind = "cnn-episodes"`: a network of three heads, trained on what turned out profitable (R9.18)."""
 
 from __future__ import annotations
 

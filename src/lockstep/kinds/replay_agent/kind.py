@@ -1,4 +1,4 @@
-"""`kind = "replay-agent"`: an agent that trades one market, trained mainly on what turned out profitable."""
+"""`kind = "replay-agent"`: an agent that trades one market, trained mainly on what turned out profitable (R9.22)."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ class OptimizerTable(SpecModel):
 
 
 class HeadWeightsTable(SpecModel):
-    """Weights of the three parts of a pattern network's loss (`learning.patterns.networks`, eq. (1))."""
+    """Weights of the three parts of a pattern network's loss (R9.15; `learning.patterns.networks`, eq. (1))."""
 
     classification: float = Field(default=1.0, ge=0.0)
     regression: float = Field(default=0.5, ge=0.0)

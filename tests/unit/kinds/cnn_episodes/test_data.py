@@ -10,7 +10,6 @@ from tests.unit.episodes.episode_markets import SYMBOL, collected
 from lockstep.core.errors import DataError, IntegrityError
 from lockstep.core.hashing import digest_columns
 from lockstep.kinds.cnn_episodes import data as episodes_data
-from lockstep.kinds.cnn_episodes.kind import _book
 from lockstep.kinds.cnn_episodes.spec import EpisodesSpec, EpisodesTable
 from lockstep.runs.kind import PrepareContext
 from lockstep.storage.blobs import FolderBlobStore
@@ -42,11 +41,11 @@ def test_a_spec_without_a_book_takes_that_of_the_home_and_says_so_where_there_is
     book = collected(100, folder=tmp_path / "home" / "episodes")
     spec = EpisodesSpec.model_validate({"seed": 1, "episodes": {"symbol": SYMBOL}})
     blobs = FolderBlobStore(tmp_path)
-    there, origin = _book(spec, PrepareContext(blobs=blobs, home=tmp_path / "home"))
+    there, origin = episodes_data.book_of(spec.data, PrepareContext(blobs=blobs, home=tmp_path / "home"))
     assert len(there) == len(book) > 0
     assert origin == {"source": "folder", "path": str(tmp_path / "home" / "episodes")}
     with pytest.raises(DataError, match=r"data.path names the folder of a book where no home has one of its own"):
-        _book(spec, PrepareContext(blobs=blobs))
+        episodes_data.book_of(spec.data, PrepareContext(blobs=blobs))
     # The cure works: relative paths start where the spec lies.
     named = spec.model_copy(update={"data": spec.data.model_copy(update={"path": "episodes"})})
-    assert len(_book(named, PrepareContext(blobs=blobs, base=tmp_path / "home"))[0]) == len(book)
+    assert len(episodes_data.book_of(named.data, PrepareContext(blobs=blobs, base=tmp_path / "home"))[0]) == len(book)
