@@ -157,6 +157,7 @@ def _of_request(request: TrainingRequest, home: Path, given: Mapping[str, Any]) 
 
 
 def _of_run(folder: RunFolder, home: Path, given: Mapping[str, Any], trial: int | None) -> BacktestReport:
+    _require_trials(folder)
     rebuilt = rebuild(folder, home)
     plan: Plan = rebuilt.prepared.payload
     index, params, stored = _best(folder) if trial is None else _trial(folder, plan, trial)
@@ -172,6 +173,17 @@ def _of_run(folder: RunFolder, home: Path, given: Mapping[str, Any], trial: int 
         return replace(report, trial=None, notes=(note,))
     require_same(stored, report.metrics, trial=index)
     return report
+
+
+def _require_trials(folder: RunFolder) -> None:
+    """Raises InputError for a run without trials of a strategy, by what its record says, before anything is loaded."""
+    if not {"strategy", "search"} <= folder.read("spec").keys():
+        run_id = folder.path.name
+        raise InputError(
+            f"a backtest takes the strategy and the parameters of a run's trial; run {run_id} has no trials: its spec "
+            f"has no [strategy] and no [search]. Name a run of a search, a spec, or --strategy and --data. What this "
+            f"run came to: lockstep runs show {run_id}"
+        )
 
 
 def _best(folder: RunFolder) -> tuple[int, Mapping[str, Any], Mapping[str, Any]]:

@@ -11,8 +11,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from lockstep.cli.pieces import facts
-from lockstep.cli.words import NOTHING, count, instant, number, size
+from lockstep.cli.page import facts
+from lockstep.reports.words import NOTHING, count, instant, size
 
 if TYPE_CHECKING:
     from lockstep.app.collect import CollectedBook
@@ -67,11 +67,12 @@ def runs_table(rows: Iterable[ListedRun]) -> RenderableType:
     table = Fitting(
         rows=[_run(item) for item in listed],
         forms=(
-            ("", "run", "tags", "status", "what", "seed", "trials", "best", "fingerprint"),
-            ("", "run", "tags", "status", "trials", "best"),
-            ("", "run", "status", "best"),
+            ("", "run", "tags", "status", "what", "seed", "headline", "verdict", "fingerprint"),
+            ("", "run", "tags", "status", "headline", "verdict"),
+            ("", "run", "status", "headline", "verdict"),
+            ("", "run", "status", "headline"),
         ),
-        right=("seed", "trials"),
+        right=("seed",),
     )
     return Group(table, *(Text(f"! {run_id}: {text}", style="bold red") for run_id, text in marks))
 
@@ -85,8 +86,8 @@ def _run(item: ListedRun) -> Mapping[str, str]:
         "status": str(row.status),
         "what": row.name or row.kind or NOTHING,
         "seed": NOTHING if row.seed is None else str(row.seed),
-        "trials": NOTHING if item.trials is None else count(item.trials),
-        "best": NOTHING if item.best is None else f"{item.objective} {number(item.best)}",
+        "headline": (None if item.headline is None else item.headline.text) or NOTHING,
+        "verdict": item.decision or NOTHING,
         "fingerprint": (row.fingerprint or NOTHING)[:12],
     }
 

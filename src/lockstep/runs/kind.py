@@ -31,6 +31,18 @@ class Estimate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gauge:
+    """How to read the numbers of a step while a run goes on; it is in no hash.
+
+    objective   what the value in a step's "best" is, such as "sharpe_ratio"
+    work        units of work in one trial, by the unit's name, such as {"bars x sets": 5025}
+    """
+
+    objective: str = "score"
+    work: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrepareContext:
     """Where a run is prepared: the home folder, and where relative paths of the spec start."""
 
@@ -75,6 +87,7 @@ class Prepared:
     notes: tuple[str, ...] = ()
     """Lines for a person, printed before the start."""
     estimate: Estimate | None = None
+    gauge: Gauge = Gauge()
 
 
 class Kind(Protocol):
