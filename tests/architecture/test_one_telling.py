@@ -22,7 +22,8 @@ def is_kind(node: ast.expr) -> bool:
     if isinstance(node, ast.Name):
         return node.id == "kind"
     if isinstance(node, ast.Attribute):
-        return node.attr == "kind"
+        # `column.dtype.kind` is NumPy's letter for a type of number.
+        return node.attr == "kind" and not ast.unparse(node.value).endswith("dtype")
     if isinstance(node, ast.Subscript):
         return isinstance(node.slice, ast.Constant) and node.slice.value == "kind"
     if isinstance(node, ast.Call):
@@ -72,6 +73,7 @@ def test_nothing_above_kinds_asks_for_a_kind_by_its_name(path: Path) -> None:
         ("registry.get(spec.kind)", False),
         ('"scores" in summary', False),
         ("kind is None", False),
+        ('column.dtype.kind in "iuf"', False),
     ],
 )
 def test_the_question_is_noticed_in_every_form(code: str, asks: bool) -> None:

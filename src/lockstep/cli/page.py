@@ -58,7 +58,8 @@ def facts(rows: Iterable[tuple[str, str]]) -> RenderableType:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for label, value in rows:
-        grid.add_row(f"{' ' * _INDENT}{label}", value)
+        # Texts, not strings: a console reads markup in strings, and these may be a user's.
+        grid.add_row(Line(f"{' ' * _INDENT}{label}"), Line(value))
     return grid
 
 
@@ -96,8 +97,8 @@ class Columns:
         for place in places:
             right = self.block.numbers and place > 0
             grid.add_column(
-                self.block.header[place], justify="right" if right else "left", no_wrap=right, overflow="fold"
+                Line(self.block.header[place]), justify="right" if right else "left", no_wrap=right, overflow="fold"
             )
         for row in self.block.rows:
-            grid.add_row(*(row[place] for place in places))
+            grid.add_row(*(Line(row[place]) for place in places))
         return grid

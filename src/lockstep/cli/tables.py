@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -33,11 +33,13 @@ class Fitting:
     rows   one mapping from column to text per row
     forms  column names, from the widest choice to the narrowest, which wraps where even that is too wide
     right  columns of numbers
+    whole  columns that are never broken, such as what a person has to type again
     """
 
     rows: Sequence[Mapping[str, str]]
     forms: Sequence[Sequence[str]]
     right: Collection[str] = ()
+    whole: Collection[str] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for columns in self.forms[:-1]:
@@ -50,7 +52,8 @@ class Fitting:
     def _table(self, columns: Sequence[str]) -> Table:
         table = Table(box=None, padding=(0, 1), show_edge=False, header_style="bold")
         for name in columns:
-            table.add_column(name, justify="right" if name in self.right else "left", overflow="fold")
+            justify: JustifyMethod = "right" if name in self.right else "left"
+            table.add_column(name, justify=justify, overflow="fold", no_wrap=name in self.whole)
         for row in self.rows:
             table.add_row(*(row[name] for name in columns))
         return table
@@ -73,6 +76,7 @@ def runs_table(rows: Iterable[ListedRun]) -> RenderableType:
             ("", "run", "status", "headline"),
         ),
         right=("seed",),
+        whole=("run", "status"),
     )
     return Group(table, *(Text(f"! {run_id}: {text}", style="bold red") for run_id, text in marks))
 

@@ -41,7 +41,7 @@ def test_a_run_without_trials_has_no_best_one_and_refuses_to_count_them() -> Non
     one = result(headline=Headline(name="log_loss", value=0.488, text="log loss 0.4880 on test samples"))
     assert one.search is None
     assert one.best is None
-    with pytest.raises(RefusedError, match=r"run r1 has no trials: only a search .* lockstep report r1"):
+    with pytest.raises(RefusedError, match=r"run r1 has no trials: only a search .* `lockstep report r1`"):
         _ = one.trial_counts
     with pytest.raises(RefusedError, match="run r1 has no trials"):
         one.trials()

@@ -166,8 +166,8 @@ def _predictor(name: str) -> str:
 
 def _in_order(names: Sequence[str] | Mapping[str, Any]) -> list[str]:
     """What was trained, then what it is compared with."""
-    known = list(_PREDICTORS)
-    return sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))
+    order = list(_PREDICTORS)
+    return sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name))
 
 
 def _score_table(

@@ -23,9 +23,9 @@ _DETAILS: Final = frozenset({"agent", "baselines", "history", "model", "network"
 
 def summary(folder: RunFolder, result: TrainResult) -> list[Section]:
     """Figures that no other section shows, and the files that the run left."""
-    untold = _untold(result.summary)
-    plain = _flat_words({name: value for name, value in untold.items() if name not in _DETAILS})
-    details = _flat_words({name: value for name, value in untold.items() if name in _DETAILS})
+    others = _others(result.summary)
+    plain = _flat_words({name: value for name, value in others.items() if name not in _DETAILS})
+    details = _flat_words({name: value for name, value in others.items() if name in _DETAILS})
     blocks: list[Block] = [Facts(rows=plain[:_BRIEF])] if plain else []
     rest = [*plain[_BRIEF:], *details]
     if rest[:_SHOWN]:
@@ -37,7 +37,7 @@ def summary(folder: RunFolder, result: TrainResult) -> list[Section]:
     return [Section(title="Summary", blocks=blocks)] if blocks else []
 
 
-def _untold(summary: Mapping[str, Any]) -> dict[str, Any]:
+def _others(summary: Mapping[str, Any]) -> dict[str, Any]:
     sections = (search.keys(summary), predictions.keys(summary), agent.keys(summary), gradients.keys(summary))
     keys = {"data", "verdict", "sentence", "beats_baselines"}.union(*sections)
     return {name: value for name, value in summary.items() if name not in keys}
