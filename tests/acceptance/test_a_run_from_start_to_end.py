@@ -86,7 +86,7 @@ def test_seed_zero_is_a_seed(user: User) -> None:
 def test_the_report_for_people_says_what_how_good_and_how_to_repeat(user: User) -> None:
     """SPEC 0.1 item 20: every report prints the line that reproduces it."""
     report = user("train", str(EXAMPLE), *SMALL).out
-    for needed in ("EUR/USD", "buy and hold", "Random entries", "net profit", "to repeat this", "not judged yet"):
+    for needed in ("EUR/USD", "buy and hold", "Random entries", "net profit", "to repeat this", "Not judged yet"):
         assert needed in report, f"{needed!r} is missing in\n{report}"
 
 
