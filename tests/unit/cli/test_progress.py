@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+import lockstep as ls
 from lockstep.cli.progress import (
     PREPARING,
     AnnouncedCancel,
@@ -21,11 +22,11 @@ from lockstep.cli.progress import (
     verify_progress,
     watch,
 )
-from lockstep.kinds.strategy.kind import KIND
+from lockstep.core.errors import NoValidTrialError
 from lockstep.runs.identity import CodeIdentity
-from lockstep.runs.kind import Estimate, Gauge, PrepareContext, Prepared
+from lockstep.runs.kind import Estimate, Gauge, Prepared
 from lockstep.runs.observer import RunInfo
-from lockstep.runs.spec import RunSpec, resolve
+from lockstep.runs.spec import RunSpec
 from lockstep.runs.training import Step
 
 
@@ -162,13 +163,13 @@ def test_bars_that_are_held_out_do_not_count_as_speed(tmp_path: Path) -> None:
         "kind": "strategy",
         "data": {"source": "sample", "last": 500},
         "strategy": {"name": "liquidity_sweep", "space": {"pierce_depth": {"low": 0.00005, "high": 0.0005}}},
-        "search": {"n_iterations": 2, "objective": "calmar_ratio"},
+        "search": {"n_iterations": 2, "objective": "calmar_ratio", "min_trades": 1_000},
         "validation": {"holdout_bars": 100},
     }
-    spec = resolve(KIND.spec_model, values, source="a test")
-    assert KIND.prepare(spec, PrepareContext(home=tmp_path)).gauge == Gauge(
-        objective="calmar_ratio", work={"bars x sets": 400}
-    )
+    announced: list[Prepared] = []
+    with pytest.raises(NoValidTrialError):
+        ls.train(values, home=tmp_path, announce=announced.append)
+    assert announced[0].gauge == Gauge(objective="calmar_ratio", work={"bars x sets": 400})
 
 
 def test_an_estimate_leaves_out_what_nobody_knows() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from typing import Any
 
 import pytest
@@ -21,10 +22,17 @@ def text(report: RenderableType) -> str:
 
 @pytest.fixture(scope="module")
 def backtest(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    from lockstep import bootstrap
+    """The report behind a real `lockstep backtest`, taken on its way to the terminal."""
+    from lockstep.cli import summary
+    from lockstep.cli.main import run as command_line
 
-    options: dict[str, Any] = {"strategy": "liquidity_sweep", "data": "sample", "params": ["min_level_touches=2"]}
-    return bootstrap.backtest_once(None, home=tmp_path_factory.mktemp("home"), **options)
+    reports: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(summary, "backtested", lambda report: reports.append(report) or report)
+        patch.setattr(sys, "stdout", io.StringIO())
+        options = ["--strategy", "liquidity_sweep", "--data", "sample", "--param", "min_level_touches=2", "--json"]
+        assert command_line(["backtest", *options, "--home", str(tmp_path_factory.mktemp("home"))]) == 0
+    return reports[0]
 
 
 def test_a_backtest_stands_beside_holding_and_luck_and_is_not_called_the_best(backtest: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lockstep import bootstrap
+import lockstep as ls
 from lockstep.runs import registry
 from lockstep.testing import toy_kind
 
@@ -26,5 +26,5 @@ def kinds() -> Iterator[None]:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("torch")
     folder = tmp_path_factory.mktemp("home")
-    bootstrap.train({"kind": "toy-gradients", "epochs": 4}, home=folder, tag="first")  # 12 steps
+    ls.train({"kind": "toy-gradients", "epochs": 4}, home=folder, tag="first")  # 12 steps
     return folder

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from lockstep import bootstrap
+import lockstep as ls
 from lockstep.core.errors import IntegrityError, Interrupted
 from lockstep.reports import gather
 from lockstep.reports.headline import read_run
 from lockstep.reports.page import Facts, Figure, Folded, Page, Section, Table, Text
 from lockstep.runs.cancel import Cancel
+from lockstep.runs.store import FolderRunStore
 from lockstep.testing.contracts.training_kind import StopAfter
 
 GRADIENTS: dict[str, Any] = {"kind": "toy-gradients", "epochs": 4}  # 12 steps
@@ -29,12 +30,12 @@ SEARCH: dict[str, Any] = {
 
 
 def full(home: Path, run: str) -> Page:
-    folder = bootstrap.run_folder(run, home=home)
+    folder = FolderRunStore(home).find(run)
     return gather.page(folder, read_run(folder))
 
 
 def brief(home: Path, run: str) -> Page:
-    folder = bootstrap.run_folder(run, home=home)
+    folder = FolderRunStore(home).find(run)
     return gather.brief(folder, read_run(folder))
 
 
@@ -56,7 +57,7 @@ def words(page: Page) -> str:
 
 
 def test_a_search_is_told_by_its_trials_beside_what_they_had_to_beat(tmp_path: Path) -> None:
-    bootstrap.train(SEARCH, home=tmp_path, tag="search")
+    ls.train(SEARCH, home=tmp_path, tag="search")
     short, whole = brief(tmp_path, "search"), full(tmp_path, "search")
     assert titles(short) == ["What was trained", "The best trial", "To repeat this", "Verdict"]
     assert titles(whole)[:4] == ["Verdict", "What was trained", "The best trial", "Trials"]
@@ -88,7 +89,7 @@ def test_a_stopped_search_says_how_many_trials_there_are_and_how_to_go_on(tmp_pa
     cancel = Cancel()
     spec = {**SEARCH, "search": {**SEARCH["search"], "n_iterations": 16}}
     with pytest.raises(Interrupted):
-        bootstrap.train(spec, home=tmp_path, tag="cut", cancel=cancel, observers=[StopAfter(cancel, 1)])
+        ls.train(spec, home=tmp_path, tag="cut", cancel=cancel, observers=[StopAfter(cancel, 1)])
     page = brief(tmp_path, "cut")
     assert titles(page) == ["What was trained", "To repeat this"]
     assert "trials 8, of which" in words(page)
@@ -96,7 +97,7 @@ def test_a_stopped_search_says_how_many_trials_there_are_and_how_to_go_on(tmp_pa
 
 
 def test_a_kind_that_no_section_knows_is_told_by_its_summary_and_its_journal(tmp_path: Path) -> None:
-    bootstrap.train({"kind": "toy", "steps": 6, "name": "mine"}, home=tmp_path, tag="toy")
+    ls.train({"kind": "toy", "steps": 6, "name": "mine"}, home=tmp_path, tag="toy")
     page = full(tmp_path, "toy")
     assert titles(page) == ["What was trained", "Course", "Summary", "To repeat this"]
     assert [figure.name for figure in page.figures] == ["journal"]
@@ -115,7 +116,7 @@ def test_a_gradient_training_has_its_worth_in_brief_and_its_course_in_full(home:
     expected = ["What was trained", "Session", "Learning", "Gradients", "What it was worth", "Summary"]
     assert titles(page) == [*expected, "To repeat this"]
     assert [figure.name for figure in page.figures] == FIGURES
-    value = bootstrap.show_run("first", home=home).summary["value"]
+    value = read_run(FolderRunStore(home).find("first")).summary["value"]
     assert f"session value {value:.3f}" in words(page)
     assert f"session value {value:.3f}, not converged" in words(brief(home, "first"))
 
@@ -128,7 +129,7 @@ def test_a_short_report_holds_no_figure_and_nothing_folded(home: Path) -> None:
 
 def test_a_short_report_reads_documents_alone_and_a_full_one_every_byte(home: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(home, tmp_path / "home"))
-    path = bootstrap.run_folder("first", home=copy).segments / "norms.000000.seg"
+    path = FolderRunStore(copy).find("first").segments / "norms.000000.seg"
     data = bytearray(path.read_bytes())
     data[-200] ^= 1
     path.write_bytes(data)
@@ -139,7 +140,7 @@ def test_a_short_report_reads_documents_alone_and_a_full_one_every_byte(home: Pa
 
 @pytest.mark.parametrize("level", ["norms", "none"])
 def test_levels_that_keep_less_show_what_there_is(home: Path, level: str) -> None:
-    run = bootstrap.train({**GRADIENTS, "recording": {"level": level}}, home=home)
+    run = ls.train({**GRADIENTS, "recording": {"level": level}}, home=home)
     kept = [name for name in FIGURES if level == "norms" or name not in ("gradient-layers", "update-ratio")]
     page = full(home, run.run_id)
     assert [figure.name for figure in page.figures] == kept
@@ -150,11 +151,11 @@ def test_levels_that_keep_less_show_what_there_is(home: Path, level: str) -> Non
 def test_an_interrupted_training_is_shown_as_far_as_it_went(home: Path) -> None:
     cancel = Cancel()
     with pytest.raises(Interrupted):
-        bootstrap.train(GRADIENTS, home=home, tag="stopped", cancel=cancel, observers=[StopAfter(cancel, 5)])
+        ls.train(GRADIENTS, home=home, tag="stopped", cancel=cancel, observers=[StopAfter(cancel, 5)])
     page = full(home, "stopped")
     assert [figure.name for figure in page.figures] == FIGURES
     assert "interrupted: what follows is as far as it went" in page.subtitle
-    assert f"lockstep resume {bootstrap.run_folder('stopped', home=home).path.name}" in words(page)
+    assert f"lockstep resume {FolderRunStore(home).find('stopped').path.name}" in words(page)
 
 
 def test_words_and_figures_of_one_title_become_one_section() -> None:

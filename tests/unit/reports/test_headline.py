@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lockstep import bootstrap
+import lockstep as ls
 from lockstep.reports.headline import headline, read_run
 from lockstep.runs.folder import RunFolder
 
@@ -78,6 +78,6 @@ def test_the_verdict_of_every_release_has_one_form(
 
 
 def test_a_run_is_read_with_its_headline(tmp_path: Path) -> None:
-    run = bootstrap.train({"kind": "toy", "steps": 2}, home=tmp_path)
+    run = ls.train({"kind": "toy", "steps": 2}, home=tmp_path)
     result = read_run(RunFolder(run.folder), alarm="beware", notes=("slow",))
     assert (result.headline, result.verdict, result.alarm, result.notes) == (None, None, "beware", ("slow",))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tests.unit.reports.pages import HOSTILE, Page
 
-from lockstep import bootstrap
+import lockstep as ls
 from lockstep.reports import gather, page
 from lockstep.reports.charts import Matrix
 from lockstep.reports.html import page_html
@@ -17,7 +17,7 @@ from lockstep.runs.folder import RunFolder
 
 def test_hostile_names_are_shown_and_never_obeyed(tmp_path: Path) -> None:
     """Markup, mathematics, a change of direction, a bell, a letter that no font has, and length."""
-    run = bootstrap.train({"kind": "toy", "steps": 2, "name": HOSTILE}, home=tmp_path)
+    run = ls.train({"kind": "toy", "steps": 2, "name": HOSTILE}, home=tmp_path)
     text = page_html(gather.page(RunFolder(run.folder), run), {}).decode()
     seen = Page(text)
     assert "script" not in seen.tags

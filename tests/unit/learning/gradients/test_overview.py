@@ -12,10 +12,11 @@ pytest.importorskip("torch")
 
 import numpy as np
 
-from lockstep import bootstrap
+import lockstep as ls
 from lockstep.learning.gradients.overview import Overview, edges, layers
 from lockstep.learning.gradients.record import SessionRecord
 from lockstep.runs import registry
+from lockstep.runs.store import FolderRunStore
 from lockstep.testing import gradient_kind
 
 
@@ -34,8 +35,8 @@ def test_bins_keep_every_extreme_and_the_mean() -> None:
 
 
 def test_a_session_in_bins_agrees_with_its_columns(tmp_path: Path) -> None:
-    bootstrap.train({"kind": "toy-gradients", "epochs": 4}, home=tmp_path, tag="first")  # 12 steps
-    folder = bootstrap.run_folder("first", home=tmp_path)
+    ls.train({"kind": "toy-gradients", "epochs": 4}, home=tmp_path, tag="first")  # 12 steps
+    folder = FolderRunStore(tmp_path).find("first")
     record, overview = SessionRecord(folder), Overview(folder)
     bins, best = overview.steps_and_best(5, 3)
     bounds = overview.edges(5)
