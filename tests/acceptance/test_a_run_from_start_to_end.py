@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 from tests.acceptance.user import EXAMPLE, SMALL, User
 
-KEYS = {"run_id", "status", "fingerprint", "journal_hash", "data_hash", "best", "trials", "verdict", "folder"}
+KEYS = {
+    "run_id",
+    "status",
+    "fingerprint",
+    "journal_hash",
+    "data_hash",
+    "headline",
+    "best",
+    "trials",
+    "verdict",
+    "folder",
+}
 
 
 def test_train_list_show_check_verify_export_import_verify_remove(user: User, tmp_path: Path) -> None:
@@ -16,7 +27,7 @@ def test_train_list_show_check_verify_export_import_verify_remove(user: User, tm
     result = trained.json
     assert set(result) >= KEYS
     assert result["status"] == "complete"
-    assert result["verdict"] is None
+    assert result["verdict"]["decision"] is None
     assert result["trials"]["total"] == 96
     assert set(result["best"]) == {"index", "parameters", "metrics"}
     assert "step" in trained.err, "progress goes to stderr"
@@ -75,7 +86,7 @@ def test_seed_zero_is_a_seed(user: User) -> None:
 def test_the_report_for_people_says_what_how_good_and_how_to_repeat(user: User) -> None:
     """Decision D20: every report prints the line that reproduces it."""
     report = user("train", str(EXAMPLE), *SMALL).out
-    for needed in ("EUR/USD", "buy and hold", "random entries", "net profit", "to repeat this", "not judged yet"):
+    for needed in ("EUR/USD", "buy and hold", "Random entries", "net profit", "to repeat this", "Not judged yet"):
         assert needed in report, f"{needed!r} is missing in\n{report}"
 
 

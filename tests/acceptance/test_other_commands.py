@@ -25,7 +25,7 @@ def test_the_best_trial_of_a_run_backtests_to_the_same_metrics(user: User) -> No
 
 def test_a_strategy_can_be_tried_without_a_spec(user: User) -> None:
     report = user("backtest", "--strategy", "liquidity_sweep", "--data", "sample", "--set", "costs.fee_rate=0.0")
-    for needed in ("EUR/USD", "buy and hold", "random entries"):
+    for needed in ("EUR/USD", "buy and hold", "Random entries"):
         assert needed in report.out
 
 

@@ -157,8 +157,11 @@ def _of_request(request: TrainingRequest, blobs: BlobStore, given: Mapping[str, 
 
 
 def _of_run(folder: RunFolder, blobs: BlobStore, given: Mapping[str, Any], trial: int | None) -> BacktestReport:
+    _require_trials(folder)
     rebuilt = rebuild(folder, blobs)
-    plan: Plan = rebuilt.prepared.payload
+    plan = rebuilt.prepared.payload
+    if not isinstance(plan, Plan):
+        raise _no_trials(folder)
     index, params, stored = _best(folder) if trial is None else _trial(folder, plan, trial)
     evaluator = plan.evaluator()
     chosen = {**plan.fixed, **params, **given}
@@ -174,16 +177,33 @@ def _of_run(folder: RunFolder, blobs: BlobStore, given: Mapping[str, Any], trial
     return report
 
 
+def _require_trials(folder: RunFolder) -> None:
+    """Raises InputError for a run without trials of a strategy, by what its spec says, before anything is loaded."""
+    if not {"strategy", "search"} <= folder.read("spec").keys():
+        raise _no_trials(folder)
+
+
+def _no_trials(folder: RunFolder) -> InputError:
+    run_id = folder.path.name
+    return InputError(
+        f"a backtest takes the strategy and the parameters of a run's trial; run {run_id} searched no strategy, so it "
+        "has no trials. Name a run of a search, a spec, or --strategy and --data. What this run came to: "
+        f"lockstep runs show {run_id}"
+    )
+
+
 def _best(folder: RunFolder) -> tuple[int, Mapping[str, Any], Mapping[str, Any]]:
-    if not folder.has("result"):
+    best = folder.result().get("best") if folder.has("result") else None
+    if best is None:
         raise InputError(f"run {folder.path.name} has no best trial yet: resume it, or give --trial N")
-    best = folder.result()["best"]
     return int(best["index"]), best["parameters"], best["metrics"]
 
 
 def _trial(folder: RunFolder, plan: Plan, index: int) -> tuple[int, Mapping[str, Any], Mapping[str, Any]]:
     columns = SegmentReader(folder.segments).read(SEGMENT)
     count = len(columns["index"]) if columns else 0
+    if not count:
+        raise InputError(f"run {folder.path.name} has recorded no trial yet; found --trial {index}. Resume it first.")
     if index >= count:
         raise InputError(f"run {folder.path.name} has trials 0 to {count - 1}; found --trial {index}")
     params = {

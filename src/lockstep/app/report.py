@@ -1,45 +1,23 @@
-"""Report: a run's figures as PNGs, and one HTML page that shows and says everything, and how to repeat it.
-
-Which sections a page has follows from what the run holds, never from its kind: a new kind whose summary has scores, or
-whose record has gradients, gets their figures without a line here.
-"""
+"""Report: a run's figures as PNGs, and one HTML page that shows and says everything, and how to repeat it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lockstep.core import files
 from lockstep.core.errors import InputError, MissingLibraryError
+from lockstep.reports import gather
 from lockstep.reports.draw import THEMES, WIDTHS, draw
+from lockstep.reports.headline import read_run
 from lockstep.reports.html import page_html
-from lockstep.reports.page import Page, Section
-from lockstep.reports.sections import agent as report_walk
-from lockstep.reports.sections import common as report_common
-from lockstep.reports.sections import gradients as report_learning
-from lockstep.reports.sections import predictions as report_judgement
-from lockstep.reports.sections import search as report_strategy
-from lockstep.runs.results import TrainResult, read_result
+from lockstep.reports.page import Page, Pictures
 
 if TYPE_CHECKING:
-    from lockstep.runs.folder import RunFolder
     from lockstep.runs.store import RunStore
 
 PAGE: Final = "report.html"
-Part = Callable[["RunFolder", TrainResult], list[Section]]
-PARTS: Final[tuple[Part, ...]] = (
-    report_common.outcome,
-    report_strategy.sections,
-    report_judgement.sections,
-    report_walk.sections,
-    report_learning.sections,
-    report_common.journal_figures,
-    report_common.summary,
-    report_common.repetition,
-)
-"""What a page is put together from, in its order; a part gives no section where the run holds nothing for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,19 +56,10 @@ def report(run: str, store: RunStore, *, out: Path | None = None) -> ReportResul
     folder = store.find(run)
     target = (Path(f"report-{folder.path.name}") if out is None else out).expanduser()
     _require_outside(target)
-    page = report_page(folder, alarm=store.alarm(folder.path.name))
-    pictures: dict[str, dict[tuple[str, str], bytes]] = {}
-    notes: list[str] = []
-    try:
-        for figure in page.figures:
-            pictures[figure.name] = {
-                (width, theme): draw(figure.chart, theme=theme, width=width) for width in WIDTHS for theme in THEMES
-            }
-    except MissingLibraryError as error:
-        pictures = {}
-        notes.append(f"the page has tables and words, no figures: {error}")
+    page = gather.page(folder, read_run(folder, alarm=store.alarm(folder.path.name)))
+    pictures, notes = _drawn(page)
     contents = {PAGE: page_html(page, pictures)}
-    contents |= {f"{name}.png": drawn["wide", "light"] for name, drawn in pictures.items()}
+    contents |= {f"{name}.png": pictures[name]["wide", "light"] for name in pictures}
     files.make_folder(target)
     for name, content in contents.items():
         files.write_atomic(target / name, content)
@@ -99,28 +68,22 @@ def report(run: str, store: RunStore, *, out: Path | None = None) -> ReportResul
         folder=target,
         files=tuple(target / name for name in contents),
         page=page,
-        notes=tuple(notes),
+        notes=notes,
     )
 
 
-def report_page(folder: RunFolder, *, alarm: str | None = None) -> Page:
-    """What the report of a run says and shows, before anything is drawn. Raises IntegrityError for damage."""
-    result = read_result(folder, alarm=alarm)
-    name = result.environment.get("spec", {}).get("name")
-    kind = str(result.spec.get("kind"))
-    return Page(
-        title=f"{name or kind}: run {result.run_id}",
-        subtitle=", ".join(
-            [
-                kind,
-                report_common.status_in_words(result),
-                report_common.born(result),
-                *(f"tag {tag}" for tag in result.tags),
-            ]
-        ),
-        sections=[section for part in PARTS for section in part(folder, result)],
-        alarm=result.alarm,
-    )
+def _drawn(page: Page) -> tuple[Pictures, tuple[str, ...]]:
+    """Every figure for each width and theme; none, and a note, where the drawing library is missing."""
+    try:
+        pictures = {
+            figure.name: {
+                (width, theme): draw(figure.chart, theme=theme, width=width) for width in WIDTHS for theme in THEMES
+            }
+            for figure in page.figures
+        }
+    except MissingLibraryError as error:
+        return {}, (f"the page has tables and words, no figures: {error}",)
+    return pictures, ()
 
 
 def _require_outside(target: Path) -> None:

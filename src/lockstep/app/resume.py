@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from lockstep.app.ports import Ports
 from lockstep.app.train import run_to_its_end
+from lockstep.reports.headline import read_run
 from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.runs.rebuild import rebuild, require_same
-from lockstep.runs.results import TrainResult, read_result
+from lockstep.runs.results import TrainResult
 
 
 def resume(folder: RunFolder, ports: Ports) -> TrainResult:
@@ -17,7 +18,7 @@ def resume(folder: RunFolder, ports: Ports) -> TrainResult:
     """
     if folder.status() is RunStatus.COMPLETE:
         note = "the run was complete already; nothing was computed"
-        return read_result(folder, alarm=ports.store.alarm(folder.path.name), notes=(note,))
+        return read_run(folder, alarm=ports.store.alarm(folder.path.name), notes=(note,))
     # Spec, data and code come from the run's own record; where they came from first plays no part any more.
     rebuilt = rebuild(folder, ports.blobs)
     require_same(folder, rebuilt)

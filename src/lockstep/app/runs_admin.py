@@ -9,26 +9,32 @@ from typing import Any
 
 from lockstep.app.paths import require_file, require_writable_name
 from lockstep.core.errors import IntegrityError, LockstepError
+from lockstep.reports.headline import headline, read_run
 from lockstep.runs import transfer
 from lockstep.runs.check import CheckReport, check
 from lockstep.runs.folder import RunFolder, RunStatus
-from lockstep.runs.results import TrainResult, read_result
+from lockstep.runs.results import Headline, TrainResult
 from lockstep.runs.store import FolderRunStore, RunRow, RunStore
 from lockstep.runs.transfer import Transfer
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListedRun:
-    """A run in the list, with the best value found where it is complete."""
+    """A run in the list; `headline` and `trials` where it is complete and has them."""
 
     row: RunRow
+    headline: Headline | None = None
     trials: int | None = None
-    objective: str | None = None
-    best: float | None = None
+
+    @property
+    def decision(self) -> str | None:
+        """Of its verdict: ACCEPT, CAUTION or REJECT; None where nothing was judged."""
+        verdict = None if self.headline is None else self.headline.verdict
+        return None if verdict is None else verdict["decision"]
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`. `created` is UTC."""
-        row = self.row
+        """As in `--json`. `created` is UTC. `trials`, `objective` and `best` are null for a run without trials."""
+        row, line = self.row, self.headline
         return {
             "run_id": row.run_id,
             "status": str(row.status),
@@ -40,9 +46,11 @@ class ListedRun:
             "fingerprint": row.fingerprint,
             "journal_hash": row.journal_hash,
             "steps": row.steps,
+            "headline": None if line is None else line.to_json(),
+            "decision": self.decision,
             "trials": self.trials,
-            "objective": self.objective,
-            "best": self.best,
+            "objective": line.name if line and self.trials is not None else None,
+            "best": line.value if line and self.trials is not None else None,
             "alarm": row.alarm,
             "problem": row.problem,
             "folder": str(row.folder),
@@ -61,19 +69,13 @@ def _listed(row: RunRow) -> ListedRun:
         summary = RunFolder(row.folder).result()
     except LockstepError:
         return ListedRun(row=row)  # `runs check` names the damage
-    best, objective = summary.get("best") or {}, summary.get("objective") or {}
-    return ListedRun(
-        row=row,
-        trials=(summary.get("trials") or {}).get("total"),
-        objective=objective.get("name"),
-        best=best.get("objective"),
-    )
+    return ListedRun(row=row, headline=headline(summary), trials=(summary.get("trials") or {}).get("total"))
 
 
 def show_run(run: str, store: RunStore) -> TrainResult:
     """What the record of a run says. Raises UnknownNameError, IntegrityError."""
     folder = store.find(run)
-    return read_result(folder, alarm=store.alarm(folder.path.name))
+    return read_run(folder, alarm=store.alarm(folder.path.name))
 
 
 @dataclass(frozen=True, kw_only=True)

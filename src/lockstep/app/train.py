@@ -7,13 +7,14 @@ from lockstep.app.ports import Ports
 from lockstep.app.request import TrainingRequest
 from lockstep.app.timing import timed
 from lockstep.core.errors import SpecError
+from lockstep.reports.headline import read_run
 from lockstep.runs import registry
 from lockstep.runs.environment import capture_environment
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.identity import NumericsIdentity, fingerprint
 from lockstep.runs.kind import Kind, PrepareContext
 from lockstep.runs.loop import execute
-from lockstep.runs.results import TrainResult, read_result
+from lockstep.runs.results import TrainResult
 from lockstep.runs.spec import resolve
 from lockstep.runs.store import require_tag
 from lockstep.runs.training import Training
@@ -56,7 +57,7 @@ def run_to_its_end(training: Training, folder: RunFolder, ports: Ports) -> Train
             cancel=ports.cancel,
             clock=ports.clock,
         )
-    return read_result(folder, alarm=ports.store.alarm(folder.path.name), notes=outcome.notes)
+    return read_run(folder, alarm=ports.store.alarm(folder.path.name), notes=outcome.notes)
 
 
 def kind_of(request: TrainingRequest) -> Kind:

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from lockstep.cli.words import count, counted, duration, number, size
+from lockstep.reports.words import count, counted, duration, number, size
 from lockstep.runs.cancel import Cancel
+from lockstep.runs.kind import Gauge
 from lockstep.runs.observer import Observer, RunInfo
 
 if TYPE_CHECKING:
@@ -56,15 +57,22 @@ class AnnouncedCancel(Cancel):
 
 @dataclass(kw_only=True)
 class Tally:
-    """What is known of a run in progress: `bars` and `objective` from its announcement, the rest from its steps."""
+    """What the steps of a run in progress say of it, and how fast it goes.
+
+    total_steps   where the run says how many it will have
+    gauge         how to read the steps' numbers
+
+    Each form of a step's scalars adds words of its own: "total" and "valid" count trials, "best" holds the best value
+    so far, "invalid" counts causes, "loss" is a number or holds a "total".
+    """
 
     total_steps: int | None = None
+    gauge: Gauge = field(default_factory=Gauge)
     steps: int = 0
-    trials: int = 0
+    trials: int | None = None
     valid: int = 0
-    bars: int = 0
-    objective: str = "score"
     best: float | None = None
+    loss: float | None = None
     failures: dict[str, int] = field(default_factory=dict)
     _times: list[tuple[float, int, int]] = field(default_factory=list)
 
@@ -72,15 +80,19 @@ class Tally:
         """Count one step that ended at `now` (monotonic seconds)."""
         scalars: Mapping[str, Any] = step.scalars
         self.steps = step.index + 1
-        self.trials = int(scalars.get("total", self.trials))
-        self.valid = int(scalars.get("valid", self.valid))
+        if {"total", "valid"} <= scalars.keys():
+            self.trials, self.valid = int(scalars["total"]), int(scalars["valid"])
         best = scalars.get("best")
         if isinstance(best, Mapping):
             self.best = float(best["objective"])
         failures = scalars.get("invalid")
         if isinstance(failures, Mapping):
-            self.failures = {str(cause): int(found) for cause, found in failures.items() if found}
-        self._times.append((now, self.steps, self.trials))
+            self.failures = {str(cause): int(trials) for cause, trials in failures.items() if trials}
+        loss = scalars.get("loss")
+        loss = loss.get("total") if isinstance(loss, Mapping) else loss
+        if isinstance(loss, int | float):
+            self.loss = float(loss)
+        self._times.append((now, self.steps, self.trials or 0))
         # Only the recent past says how fast it goes now; the first step also compiled kernels.
         while len(self._times) > 2 and now - self._times[0][0] > _RATE_WINDOW_S:
             self._times.pop(0)
@@ -101,24 +113,35 @@ class Tally:
         return (self.total_steps - self.steps) / rates[0]
 
     def text(self) -> str:
-        """One line: trials, best so far, failures by cause, speed, time left."""
-        parts = [counted(self.trials, "trial") if self.trials else counted(self.steps, "step")]
+        """One line: how far, how good, what failed, how fast, time left."""
+        parts = [counted(self.steps, "step") if self.trials is None else counted(self.trials, "trial")]
         if self.best is not None:
-            parts.append(f"best {self.objective} {number(self.best)}")
-        if self.trials:
-            named = [(cause.replace("_", " "), found) for cause, found in self.failures.items()]
-            causes = named[0][0] if len(named) == 1 else ", ".join(f"{count(found)} {cause}" for cause, found in named)
-            parts.append(f"{count(self.trials - self.valid)} invalid" + (f" ({causes})" if causes else ""))
+            parts.append(f"best {self.gauge.objective} {number(self.best)}")
+        if self.loss is not None:
+            parts.append(f"loss {number(self.loss)}")
+        if self.trials is not None:
+            parts.append(self._invalid(self.trials - self.valid))
         rates = self.rates()
-        if rates is not None and self.trials:
-            speed = f"{number(rates[1])} trials/s"
-            if self.bars:
-                speed += f", {number(rates[1] * self.bars)} bars x sets/s"
-            parts.append(speed)
+        if rates is not None:
+            parts.append(self._speed(*rates))
         left = self.seconds_left()
         if left is not None and left > 0:
             parts.append(f"{duration(left)} left")
         return "; ".join(parts)
+
+    def _invalid(self, trials: int) -> str:
+        names = [(cause.replace("_", " "), failures) for cause, failures in self.failures.items()]
+        causes = (
+            names[0][0] if len(names) == 1 else ", ".join(f"{count(failures)} {cause}" for cause, failures in names)
+        )
+        return f"{count(trials)} invalid" + (f" ({causes})" if causes else "")
+
+    def _speed(self, steps: float, trials: float) -> str:
+        """Steps or trials per second, and the work in them."""
+        if self.trials is None:
+            return f"{number(steps)} steps/s"
+        work = [f"{number(trials * amount)} {unit}/s" for unit, amount in self.gauge.work.items()]
+        return ", ".join([f"{number(trials)} trials/s", *work])
 
 
 class Watcher(Observer):
@@ -128,7 +151,7 @@ class Watcher(Observer):
         self.run_id: str | None = None
         self.tally = Tally()
         self._stream, self._clock = stream, clock
-        self._bars, self._objective = 0, "score"
+        self._gauge = Gauge()
         self._preparing: threading.Timer | None = None
 
     def preparing(self, after_s: float = PREPARING_AFTER_S) -> None:
@@ -149,10 +172,7 @@ class Watcher(Observer):
     def announce(self, prepared: Prepared) -> None:
         """Say what is about to be trained, and what it will roughly cost."""
         self.prepared()
-        held_out = getattr(getattr(prepared.spec, "validation", None), "holdout_bars", 0)
-        self._bars = int(prepared.data.get("bars", 0)) - held_out
-        search = getattr(prepared.spec, "search", None)
-        self._objective = str(getattr(search, "objective", self._objective))
+        self._gauge = prepared.gauge
         for line in prepared.notes:
             self.say(line)
         text = estimate_text(prepared.estimate)
@@ -162,7 +182,7 @@ class Watcher(Observer):
     def started(self, info: RunInfo) -> None:
         """Say which run this is."""
         self.run_id = info.folder.name
-        self.tally = Tally(total_steps=info.total_steps, bars=self._bars, objective=self._objective)
+        self.tally = Tally(total_steps=info.total_steps, gauge=self._gauge)
         after = f", resuming after {counted(info.first_step, 'step')}" if info.first_step else ""
         self.say(f"run {self.run_id}{after}, fingerprint {info.fingerprint[:16]}")
 

@@ -149,8 +149,8 @@ def _step(view: StepView) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    from lockstep.cli.pieces import facts
-    from lockstep.cli.words import NOTHING, count, number
+    from lockstep.cli.page import facts
+    from lockstep.reports.words import NOTHING, count, number
 
     losses = ", ".join(f"{name} {number(value)}" for name, value in view.losses.items())
     clipped = "not clipped" if view.clip == 1.0 else f"scaled by {number(view.clip)} to clip it"

@@ -49,7 +49,7 @@ def report(
 
 
 def _written(done: ReportResult) -> str:
-    from lockstep.cli.words import counted, size
+    from lockstep.reports.words import counted, size
 
     figures = len(done.files) - 1
     total = sum(path.stat().st_size for path in done.files[:1])

@@ -10,7 +10,7 @@ import typer
 from lockstep.cli import sessions
 from lockstep.cli.options import Home, Json, Run, Verbose
 from lockstep.cli.output import Output
-from lockstep.cli.words import size
+from lockstep.reports.words import size
 
 
 def group() -> typer.Typer:

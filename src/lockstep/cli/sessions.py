@@ -66,7 +66,7 @@ def prune(
 def _pruned(done: Pruning) -> RenderableType:
     from rich.text import Text
 
-    from lockstep.cli.words import counted, size
+    from lockstep.reports.words import counted, size
 
     kept = f"{counted(done.kept, 'session')} stay" + ("s" if done.kept == 1 else "")
     if not done.doomed:
@@ -102,7 +102,7 @@ def _table(found: Sessions) -> RenderableType:
 
 
 def _row(session: TrainingSession) -> dict[str, str]:
-    from lockstep.cli.words import NOTHING, count, number, size
+    from lockstep.reports.words import NOTHING, count, number, size
 
     first, last, best = session.losses or (None, None, None)
     loss = NOTHING if first is None or last is None else f"{number(first)} to {number(last)}"

@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from lockstep.cli.pieces import facts
-from lockstep.cli.words import NOTHING, count, instant, number, size
+from lockstep.cli.page import facts
+from lockstep.reports.words import NOTHING, count, instant, size
 
 if TYPE_CHECKING:
     from lockstep.app.collect import CollectedBook
@@ -33,11 +33,13 @@ class Fitting:
     rows   one mapping from column to text per row
     forms  column names, from the widest choice to the narrowest, which wraps where even that is too wide
     right  columns of numbers
+    whole  columns that are never broken, such as what a person has to type again
     """
 
     rows: Sequence[Mapping[str, str]]
     forms: Sequence[Sequence[str]]
     right: Collection[str] = ()
+    whole: Collection[str] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for columns in self.forms[:-1]:
@@ -50,7 +52,8 @@ class Fitting:
     def _table(self, columns: Sequence[str]) -> Table:
         table = Table(box=None, padding=(0, 1), show_edge=False, header_style="bold")
         for name in columns:
-            table.add_column(name, justify="right" if name in self.right else "left", overflow="fold")
+            justify: JustifyMethod = "right" if name in self.right else "left"
+            table.add_column(name, justify=justify, overflow="fold", no_wrap=name in self.whole)
         for row in self.rows:
             table.add_row(*(row[name] for name in columns))
         return table
@@ -67,11 +70,13 @@ def runs_table(rows: Iterable[ListedRun]) -> RenderableType:
     table = Fitting(
         rows=[_run(item) for item in listed],
         forms=(
-            ("", "run", "tags", "status", "what", "seed", "trials", "best", "fingerprint"),
-            ("", "run", "tags", "status", "trials", "best"),
-            ("", "run", "status", "best"),
+            ("", "run", "tags", "status", "what", "seed", "headline", "verdict", "fingerprint"),
+            ("", "run", "tags", "status", "headline", "verdict"),
+            ("", "run", "status", "headline", "verdict"),
+            ("", "run", "status", "headline"),
         ),
-        right=("seed", "trials"),
+        right=("seed",),
+        whole=("run", "status"),
     )
     return Group(table, *(Text(f"! {run_id}: {text}", style="bold red") for run_id, text in marks))
 
@@ -85,8 +90,8 @@ def _run(item: ListedRun) -> Mapping[str, str]:
         "status": str(row.status),
         "what": row.name or row.kind or NOTHING,
         "seed": NOTHING if row.seed is None else str(row.seed),
-        "trials": NOTHING if item.trials is None else count(item.trials),
-        "best": NOTHING if item.best is None else f"{item.objective} {number(item.best)}",
+        "headline": (None if item.headline is None else item.headline.text) or NOTHING,
+        "verdict": item.decision or NOTHING,
         "fingerprint": (row.fingerprint or NOTHING)[:12],
     }
 

@@ -11,8 +11,8 @@ import typer
 
 from lockstep.cli.options import Home, Json, Run, Set, Tag, Verbose, Workers
 from lockstep.cli.output import Output
-from lockstep.cli.words import counted
 from lockstep.core.errors import Interrupted
+from lockstep.reports.words import counted
 
 if TYPE_CHECKING:
     from lockstep.app.ports import Ports

@@ -1,15 +1,17 @@
-"""What a page is made of, before it is drawn or written: sections of facts, tables, figures and text.
+"""What a report is made of, before it is drawn or written: sections of facts, tables, figures and text.
 
-Everything here is plain text, never markup: `html` escapes all of it.
+Everything here is plain text, never markup: who renders a block escapes it. `Page.to_json` is what a program reads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from lockstep.reports.charts import Chart
+
+Tone: TypeAlias = Literal["plain", "note", "good", "bad"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +19,13 @@ class Text:
     """A paragraph."""
 
     text: str
-    tone: str = "plain"
-    """plain, note, good or bad."""
+    tone: Tone = "plain"
+    brief: bool = True
+    """Whether a short report, such as a terminal's, shows the block too; the same in `Facts` and `Table`."""
 
     def to_json(self) -> dict[str, Any]:
         """As in `--json`."""
-        return {"text": self.text}
+        return {"text": self.text, "tone": self.tone}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,7 @@ class Facts:
 
     rows: Sequence[tuple[str, str]]
     code: bool = False
+    brief: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """As in `--json`."""
@@ -45,6 +49,7 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     numbers: bool = True
+    brief: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """As in `--json`."""
@@ -53,7 +58,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A picture: `name` is its file's, `alt` says in words what it shows, `text` how to read it."""
+    """A picture: `name` is its file's, `alt` says in words what it shows, `text` how to read it. Never in brief."""
 
     name: str
     title: str
@@ -62,13 +67,13 @@ class Figure:
     text: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
-        return {"figure": self.name, "title": self.title, "alt": self.alt}
+        """As in `--json`; its picture is the file `name`.png."""
+        return {"figure": self.name, "title": self.title, "alt": self.alt, "text": self.text}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Folded:
-    """A table of facts that opens on demand: what hardly anybody reads, and some have to."""
+    """A table of facts that opens on demand: what hardly anybody reads, and some have to. Never in brief."""
 
     title: str
     facts: Facts
@@ -88,6 +93,11 @@ class Section:
     title: str
     blocks: Sequence[Block]
 
+    def brief(self) -> Section:
+        """What a short report shows of it, perhaps no block at all."""
+        blocks = [block for block in self.blocks if not isinstance(block, Figure | Folded) and block.brief]
+        return Section(title=self.title, blocks=blocks)
+
     def to_json(self) -> dict[str, Any]:
         """As in `--json`."""
         return {"title": self.title, "blocks": [block.to_json() for block in self.blocks]}
@@ -95,7 +105,7 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A report. `alarm` stands above everything else."""
+    """A report. `alarm` says why nothing in it is to be trusted."""
 
     title: str
     subtitle: str

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 NOTHING: Final = "-"
+TRAINED: Final = "network"
+"""The key under which a summary has what was trained, beside the baselines it is compared with."""
 
 
 def count(value: int) -> str:
@@ -63,8 +65,19 @@ def _percent(value: float) -> str:
     return f"{value:+,.2f} %"
 
 
-def _share(value: float) -> str:
-    return f"{100 * value:.1f} %"
+def share(value: float | None) -> str:
+    """A share of one as 87.5 %."""
+    return NOTHING if value is None else f"{100 * value:.1f} %"
+
+
+def four_places(value: float | None) -> str:
+    """A score as 0.4880: scores stand below each other and are compared digit by digit."""
+    return NOTHING if value is None else f"{value:.4f}"
+
+
+def signed(value: float | None) -> str:
+    """A difference of scores as +0.0199."""
+    return NOTHING if value is None else f"{value:+.4f}"
 
 
 def _fine_share(value: float) -> str:
@@ -75,23 +88,25 @@ def _plain(value: float) -> str:
     return count(value) if isinstance(value, int) else number(value)
 
 
-# What a person asks of a backtest, in the order they ask it. The other metrics are in `--json` and in the trials.
+# What a person asks of a backtest, in the order they ask it. The other metrics are in `--json` and in the trials;
+# `engine.metrics.Metric` has the formula of each.
 METRICS: Final[Mapping[str, tuple[str, Callable[[Any], str]]]] = {
-    "net_profit_pct": ("net profit, on the starting capital", _percent),
-    "sharpe_ratio": ("Sharpe ratio, bar by bar, per year", number),
-    "sortino_ratio": ("Sortino ratio, bar by bar, per year", number),
-    "max_drawdown_bar_pct": ("deepest fall from a peak, inside trades too", _percent),
-    # Over the fall of equity from trade to trade, as is usual: not over the deeper one in the line above.
-    "calmar_ratio": ("net profit per fall between trades (Calmar)", number),
+    "net_profit_pct": ("net profit on capital", _percent),
+    "sharpe_ratio": ("Sharpe ratio, yearly", number),
+    "sortino_ratio": ("Sortino ratio, yearly", number),
+    # Of equity at each bar: losses inside trades count.
+    "max_drawdown_bar_pct": ("max drawdown, by bars", _percent),
+    # Over the drawdown of equity from trade to trade, not over the deeper one in the line above.
+    "calmar_ratio": ("Calmar, by trades", number),
     "total_trades": ("trades", _plain),
-    "gross_win_rate": ("winning trades", _share),
-    "profit_factor": ("won per unit lost (profit factor)", number),
-    "expectancy": ("mean result of a trade, on its size", _percent),
-    "cvar_95_pct": ("mean of the worst twentieth of trades", _percent),
-    "avg_holding_periods": ("bars in a trade, mean", number),
-    "exposure": ("time in the market", _share),
-    "cost_share": ("costs, as share of the profit before costs", _share),
-    "break_even_cost": ("cost per side at which profit is zero", _fine_share),
+    "gross_win_rate": ("win rate", share),
+    "profit_factor": ("profit factor", number),
+    "expectancy": ("expectancy of a trade", _percent),
+    "cvar_95_pct": ("CVaR 95 % of trades", _percent),
+    "avg_holding_periods": ("mean holding, bars", number),
+    "exposure": ("time in the market", share),
+    "cost_share": ("costs of gross profit", share),
+    "break_even_cost": ("break-even cost/side", _fine_share),
 }
 
 
@@ -101,6 +116,33 @@ def metric(name: str, value: Any) -> str:
         return NOTHING
     _, render = METRICS.get(name, (name, _plain))
     return render(value)
+
+
+def plain_name(name: str) -> str:
+    """A key as a person reads it: first_loss as first loss."""
+    return name.replace("_", " ")
+
+
+def capital(text: str) -> str:
+    """`text` with its first letter large."""
+    return text[:1].upper() + text[1:]
+
+
+def value_in_words(value: Any) -> str | None:
+    """A value of a summary for display; None for what is no single value."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return count(value)
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and len(value) <= 12 and all(isinstance(item, str | int | float) for item in value):
+        return ", ".join(value_in_words(item) or "" for item in value) or "none"
+    return None
 
 
 def parameter(value: Any) -> str:

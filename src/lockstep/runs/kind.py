@@ -38,6 +38,18 @@ class Estimate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gauge:
+    """How to read the numbers of a step while a run goes on; it is in no hash.
+
+    objective   what the value in a step's "best" is, such as "sharpe_ratio"
+    work        units of work in one trial, by the unit's name, such as {"bars x sets": 5025}
+    """
+
+    objective: str = "score"
+    work: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrepareContext:
     """Where a run is prepared: where data are pinned, and where relative paths of the spec start."""
 
@@ -79,6 +91,7 @@ class Prepared:
     """Lines for a person, printed before the start."""
     estimate: Estimate | None = None
     """Set by `train` for its announcement; a kind leaves it None and answers `Kind.estimate`."""
+    gauge: Gauge = Gauge()
 
     def with_estimate(self, estimate: Estimate) -> Prepared:
         """As a training is announced: with what it will take, and the notes on that after its own."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lockstep.core.errors import Interrupted, NotEqualError, RefusedError
 from lockstep.runs.folder import RunFolder, RunStatus
@@ -16,6 +16,31 @@ from lockstep.runs.store import read_tags
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+TRIALS: Final = "trials"
+"""The segment of a search: a row per trial."""
+_TALLY: Final = frozenset({"trials", "total", "valid"})
+"""Scalars of a search's steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """A run in one line: the figure that it is known by, and what may be said of it.
+
+    name      what was measured, such as "sharpe_ratio" or "log_loss"; "" where there is no such figure
+    value     the figure, not rounded
+    text      name and value in words, with what they were measured on
+    verdict   decision, sentence, reasons and evidence, as `validation.verdict` writes them; None where nothing judges
+    """
+
+    name: str = ""
+    value: float | int | None = None
+    text: str = ""
+    verdict: Mapping[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `--json`; the verdict stands beside it there."""
+        return {"name": self.name, "value": self.value, "text": self.text}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +56,29 @@ class Best:
         return {"index": self.index, "parameters": dict(self.parameters), "metrics": dict(self.metrics)}
 
 
+@dataclass(frozen=True, kw_only=True)
+class SearchView:
+    """What a search has beside what every run has.
+
+    best     the winning trial; None while there is none
+    counts   trials so far: "total", and "valid", which may win
+    """
+
+    folder: Path
+    best: Best | None
+    counts: Mapping[str, int]
+
+    def trials(self) -> dict[str, NDArray[np.generic]]:
+        """Every trial recorded so far, as columns (n_trials,): index, parameters, metrics, cause and block sums.
+
+        Read from the run's segments, checked against their hashes. Raises IntegrityError when a byte changed.
+        """
+        # Imported here: it loads NumPy, which a list of runs never needs.
+        from lockstep.storage.segments import SegmentReader
+
+        return dict(SegmentReader(RunFolder(self.folder).segments).read(TRIALS))
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class TrainResult:
     """A run, as its record tells it. The same facts as `lockstep runs show RUN --json`.
@@ -39,10 +87,10 @@ class TrainResult:
     status              complete, interrupted, failed or running
     fingerprint         names spec, data, code and numerics together
     journal_hash        of the last line of the journal so far: equal runs have equal ones; None before the first
-    data_hash           digest of the candles used
+    data_hash           digest of the candles or samples used
     seed                the root seed, drawn already when the spec said "random"
-    best                the winning trial; None while there is none
-    trial_counts        total and valid
+    headline            the run in one line, and its verdict; None until complete, or where a summary has no figure
+    search              trials and the best of them; None where no trial is recorded
     summary             everything the kind of training reports, as in result.json; empty until complete
     spec, data          the resolved spec and data.json
     alarm               why this result must not be trusted, or None
@@ -56,8 +104,8 @@ class TrainResult:
     journal_hash: str | None
     data_hash: str | None
     seed: int
-    best: Best | None
-    trial_counts: Mapping[str, int]
+    headline: Headline | None = None
+    search: SearchView | None = None
     summary: Mapping[str, Any] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -75,17 +123,35 @@ class TrainResult:
             return RefusedError.exit_code
         return 0 if self.alarm is None else NotEqualError.exit_code
 
+    @property
+    def verdict(self) -> Mapping[str, Any] | None:
+        """Decision, sentence, reasons and evidence; None until complete, or where nothing judges this kind of run."""
+        return None if self.headline is None else self.headline.verdict
+
+    @property
+    def best(self) -> Best | None:
+        """The winning trial of a search; None while there is none, and for a run without trials."""
+        return None if self.search is None else self.search.best
+
+    @property
+    def trial_counts(self) -> Mapping[str, int]:
+        """Trials of a search, "total" and "valid". Raises RefusedError for a run without trials."""
+        return self._require_search().counts
+
     def trials(self) -> dict[str, NDArray[np.generic]]:
-        """Every trial recorded so far, as columns (n_trials,): index, parameters, metrics, cause and block sums.
+        """See `SearchView.trials`. Raises RefusedError for a run without trials."""
+        return self._require_search().trials()
 
-        Read from the run's segments, checked against their hashes. Raises IntegrityError when a byte changed.
-        """
-        from lockstep.storage.segments import SegmentReader
-
-        return dict(SegmentReader(RunFolder(self.folder).segments).read("trials"))
+    def _require_search(self) -> SearchView:
+        if self.search is None:
+            raise RefusedError(
+                f"run {self.run_id} has no trials: only a search records them, from its first batch on. What any "
+                f"complete run came to is in .headline and .summary, and in `lockstep report {self.run_id}`."
+            )
+        return self.search
 
     def to_json(self) -> dict[str, Any]:
-        """What `train --json` prints as its last line. `verdict` is null until validation exists."""
+        """What `train --json` prints as its last line. `best` and `trials` are null for a run without trials."""
         return {
             "run_id": self.run_id,
             "status": self.status,
@@ -93,9 +159,10 @@ class TrainResult:
             "journal_hash": self.journal_hash,
             "data_hash": self.data_hash,
             "seed": self.seed,
+            "headline": None if self.headline is None else self.headline.to_json(),
+            "verdict": None if self.verdict is None else dict(self.verdict),
             "best": self.best.to_json() if self.best is not None else None,
-            "trials": dict(self.trial_counts),
-            "verdict": None,
+            "trials": None if self.search is None else dict(self.search.counts),
             "folder": str(self.folder),
             "alarm": self.alarm,
             "tags": list(self.tags),
@@ -104,31 +171,36 @@ class TrainResult:
         }
 
     def __repr__(self) -> str:
-        lines = [f"run {self.run_id}: {self.status}, {self.trial_counts['total']:,} trials"]
+        lines = [f"run {self.run_id}: {', '.join(filter(None, [self.status, self._in_a_line()]))}"]
         if self.alarm is not None:
             lines.append(f"  ALARM: {self.alarm}")
         if self.best is not None:
             parameters = ", ".join(f"{name}={value!r}" for name, value in self.best.parameters.items())
             lines.append(f"  best trial {self.best.index}: {parameters}")
+        if self.verdict is not None:
+            lines.append(f"  verdict: {': '.join(filter(None, [self.verdict['decision'], self.verdict['sentence']]))}")
         lines.append(
             f"  fingerprint {self.fingerprint[:16]}, journal {(self.journal_hash or 'none')[:16]}, seed {self.seed}"
         )
         lines.append(f"  {self.folder}")
         return "\n".join(lines)
 
+    def _in_a_line(self) -> str:
+        if self.headline is not None:
+            return self.headline.text
+        return "" if self.search is None else f"{self.search.counts['total']:,} trials"
+
 
 def read_result(folder: RunFolder, *, alarm: str | None = None, notes: tuple[str, ...] = ()) -> TrainResult:
     """What a run's folder says, complete or not. Raises IntegrityError when a document is damaged.
 
-    `alarm` is what the store found by comparing runs (`RunStore.alarm`).
+    Without a headline: `reports.headline.read_run` adds it, since what figures mean is known further up.
     """
     status = folder.status()
     spec, data = folder.read("spec"), folder.read("data")
     summary: Mapping[str, Any] = folder.result() if status is RunStatus.COMPLETE else {}
     journal_hash, last_step = _end_of_journal(folder)
     failure = folder.read("failure") if status is RunStatus.FAILED else None
-    trials = summary.get("trials") or {"total": last_step.get("total", 0), "valid": last_step.get("valid", 0)}
-    best = summary.get("best")
     return TrainResult(
         run_id=folder.path.name,
         folder=folder.path.absolute(),
@@ -137,8 +209,7 @@ def read_result(folder: RunFolder, *, alarm: str | None = None, notes: tuple[str
         journal_hash=journal_hash,
         data_hash=data.get("digest"),
         seed=int(spec["seed"]),
-        best=Best(**{name: best[name] for name in ("index", "parameters", "metrics")}) if best is not None else None,
-        trial_counts={"total": int(trials["total"]), "valid": int(trials["valid"])},
+        search=_search_of(folder, summary, last_step),
         summary=summary,
         spec=spec,
         data=data,
@@ -146,6 +217,21 @@ def read_result(folder: RunFolder, *, alarm: str | None = None, notes: tuple[str
         alarm=alarm,
         tags=read_tags(folder),
         notes=notes if failure is None else (*notes, f"{failure['error']}: {failure['message']}"),
+    )
+
+
+def _search_of(folder: RunFolder, summary: Mapping[str, Any], last_step: Mapping[str, Any]) -> SearchView | None:
+    """Trials by what the record holds: a complete run's summary counts them, and so does a search's last step."""
+    counts = summary.get("trials")
+    if counts is None and last_step.keys() >= _TALLY:
+        counts = last_step
+    if counts is None:
+        return None
+    best = summary.get("best")
+    return SearchView(
+        folder=folder.path.absolute(),
+        best=None if best is None else Best(**{name: best[name] for name in ("index", "parameters", "metrics")}),
+        counts={name: int(counts[name]) for name in ("total", "valid")},
     )
 
 

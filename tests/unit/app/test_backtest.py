@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ import lockstep as ls
 from lockstep.app.backtest import backtest_once
 from lockstep.app.runs_admin import show_run
 from lockstep.bootstrap import place
-from lockstep.core.errors import InputError, NotEqualError, SpaceError
+from lockstep.core.errors import InputError, Interrupted, NotEqualError, SpaceError
 from lockstep.engine.metrics import Metric
+from lockstep.runs import registry
+from lockstep.runs.cancel import Cancel
+from lockstep.testing import toy_kind
+from lockstep.testing.contracts.training_kind import StopAfter
 
 SPEC: dict[str, Any] = {
     "kind": "strategy",
@@ -104,3 +109,54 @@ def test_what_does_not_fit_together_is_refused(
 def test_an_unknown_parameter_names_its_neighbour(home: Path) -> None:
     with pytest.raises(SpaceError, match="pierce_depth"):
         backtest_once("run", place(home).store, params=["pierce_deph=0.0001"])
+
+
+WITHOUT_TRIALS: list[dict[str, Any]] = [
+    {"kind": "toy", "steps": 3},
+    {"kind": "classifier", "data": {"samples_per_class": 4}, "training": {"epochs": 1}},
+    {
+        "kind": "cnn",
+        "data": {"source": "sample", "last": 900},
+        "training": {"epochs": 1, "batch_size": 256},
+        "recording": {"level": "none"},
+    },
+    {
+        "kind": "replay-agent",
+        "data": {"last": 900},
+        "training": {"updates": 4, "learning_starts": 40, "batch_size": 16},
+        "environment": {"episode_bars": 60},
+    },
+]
+
+
+@pytest.mark.parametrize("spec", WITHOUT_TRIALS, ids=lambda spec: spec["kind"])
+@pytest.mark.parametrize("trial", [None, 0])
+def test_a_run_without_trials_is_bad_input_and_no_defect(
+    runs_without_trials: Path, spec: dict[str, Any], trial: int | None
+) -> None:
+    with pytest.raises(InputError, match=r"run \S+ searched no strategy, so it has no trials.*lockstep runs show"):
+        backtest_once(spec["kind"], place(runs_without_trials).store, trial=trial)
+
+
+@pytest.fixture(scope="module")
+def runs_without_trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run of each kind of training that searches nothing, named by its kind."""
+    pytest.importorskip("torch")
+    registry.register("toy", toy_kind.PATH)
+    folder = tmp_path_factory.mktemp("without-trials")
+    for spec in WITHOUT_TRIALS:
+        ls.train(spec, home=folder, tag=spec["kind"])
+    yield folder
+    registry.unregister("toy")
+
+
+def test_a_search_that_has_not_ended_has_no_best_trial_but_its_trials(tmp_path: Path) -> None:
+    cancel = Cancel()
+    spec = {**SPEC, "search": {**SPEC["search"], "batch_size": 8}}
+    with pytest.raises(Interrupted):
+        ls.train(spec, home=tmp_path, tag="cut", cancel=cancel, observers=[StopAfter(cancel, 1)])
+    with pytest.raises(InputError, match="no best trial yet: resume it, or give --trial N"):
+        backtest_once("cut", place(tmp_path).store)
+    assert backtest_once("cut", place(tmp_path).store, trial=3).trial == 3
+    with pytest.raises(InputError, match="trials 0 to 7"):
+        backtest_once("cut", place(tmp_path).store, trial=8)

@@ -16,13 +16,14 @@ pytest.importorskip("torch")
 from safetensors.numpy import load_file
 
 import lockstep as ls
-from lockstep.app.report import report_page
 from lockstep.app.runs_admin import check_run, import_run, tag_run
 from lockstep.app.timing import seconds_of_training
 from lockstep.bootstrap import place
 from lockstep.cli.main import run as command_line
 from lockstep.core.errors import InputError, Interrupted, RefusedError, UnknownNameError
 from lockstep.learning.gradients.record import SessionRecord
+from lockstep.reports import gather
+from lockstep.reports.headline import read_run
 from lockstep.runs import registry
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.folder import RunFolder
@@ -146,7 +147,8 @@ def test_gradients_kept_up_to_a_limit_are_replayed_up_to_there(said: Said, home:
     last = levels.index("norms") - 1
     assert 0 < last < 11
     assert said("replay", "fell").startswith('recompute: the record fell to level = "norms" at max_bytes')
-    told = report_page(folder_of(home, "fell")).to_json()
+    folder = folder_of(home, "fell")
+    told = gather.page(folder, read_run(folder)).to_json()
     (kept,) = re.findall(r'"recorded": "([^"]*)"', json.dumps(told))
     assert "at max_bytes it fell to level norms" in kept
     refused = said("replay", "fell", "--gradients", code=1)

@@ -10,6 +10,8 @@ import lockstep as ls
 from lockstep.app.runs_admin import export_run, import_run
 from lockstep.bootstrap import place
 from lockstep.core.errors import InputError
+from lockstep.runs import registry
+from lockstep.testing import toy_kind
 
 SPEC = {
     "kind": "strategy",
@@ -32,3 +34,22 @@ def test_an_export_into_a_folder_that_is_not_there_names_the_folder(tmp_path: Pa
     ls.train(SPEC, home=tmp_path, tag="run")
     with pytest.raises(InputError, match=r"there is no .*nowhere"):
         export_run("run", tmp_path / "nowhere" / "run.lockstep", place(tmp_path).store)
+
+
+def test_a_list_gives_every_run_its_headline_and_trials_to_searches_alone(tmp_path: Path) -> None:
+    registry.register("toy", toy_kind.PATH)
+    try:
+        searched = ls.train(SPEC, home=tmp_path)
+        ls.train({"kind": "toy", "steps": 2}, home=tmp_path)
+    finally:
+        registry.unregister("toy")
+    search, toy = (item.to_json() for item in ls.list_runs(home=tmp_path))
+    assert searched.headline is not None
+    assert search["headline"] == searched.headline.to_json()
+    assert (search["trials"], search["objective"], search["best"]) == (
+        4,
+        "net_profit_pct",
+        searched.summary["best"]["objective"],
+    )
+    assert search["decision"] is None
+    assert [toy[name] for name in ("headline", "decision", "trials", "objective", "best")] == [None] * 5

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import time
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+import lockstep as ls
 from lockstep.cli.progress import (
     PREPARING,
     AnnouncedCancel,
@@ -20,8 +22,9 @@ from lockstep.cli.progress import (
     verify_progress,
     watch,
 )
+from lockstep.core.errors import NoValidTrialError
 from lockstep.runs.identity import CodeIdentity
-from lockstep.runs.kind import Estimate, Prepared
+from lockstep.runs.kind import Estimate, Gauge, Prepared
 from lockstep.runs.observer import RunInfo
 from lockstep.runs.spec import RunSpec
 from lockstep.runs.training import Step
@@ -56,7 +59,7 @@ class Clock:
 
 
 def test_the_tally_says_speed_in_trials_and_bars_and_the_time_left() -> None:
-    tally = Tally(total_steps=10, bars=5_000, objective="sharpe_ratio")
+    tally = Tally(total_steps=10, gauge=Gauge(objective="sharpe_ratio", work={"bars x sets": 5_000}))
     tally.take(batch(0), now=10.0)
     tally.take(batch(1, few=20), now=12.0)
     # 100 trials in 2 s; 8 steps left at half a step per second.
@@ -92,10 +95,21 @@ def test_a_run_of_open_length_has_no_time_left() -> None:
     assert tally.seconds_left() is None
 
 
-def test_a_kind_without_trials_counts_steps() -> None:
+@pytest.mark.parametrize("loss", [0.5, {"total": 0.5, "return": 0.1}])
+def test_a_kind_without_trials_counts_steps_and_says_its_loss(loss: Any) -> None:
     tally = Tally(total_steps=4)
-    tally.take(Step(index=0, scalars={"loss": 0.5}), now=1.0)
-    assert tally.text() == "1 step"
+    tally.take(Step(index=0, scalars={"loss": loss}), now=1.0)
+    assert tally.text() == "1 step; loss 0.5"
+    tally.take(Step(index=1, scalars={"loss": loss}), now=1.5)
+    # 1 step in half a second; 2 of 4 are left.
+    assert tally.text() == "2 steps; loss 0.5; 2 steps/s; 1.0 s left"
+
+
+def test_numbers_of_a_step_that_are_no_trials_are_not_counted_as_trials() -> None:
+    """An agent's "valid" or "total" alone is a number of its own."""
+    tally = Tally(total_steps=4)
+    tally.take(Step(index=0, scalars={"total": 7, "buffer": 3}), now=1.0)
+    assert (tally.trials, tally.text()) == (None, "1 step")
 
 
 def test_plain_progress_speaks_at_the_first_step_then_occasionally_then_at_the_last() -> None:
@@ -135,16 +149,27 @@ def test_the_announcement_tells_the_data_and_the_estimate_before_the_start() -> 
     ]
 
 
-def test_bars_that_are_held_out_do_not_count_as_speed() -> None:
+def test_the_announcement_says_how_to_read_the_steps() -> None:
     watcher = PlainProgress(io.StringIO())
-    spec = SimpleNamespace(
-        validation=SimpleNamespace(holdout_bars=100), search=SimpleNamespace(objective="calmar_ratio")
-    )
-    given = prepared(None)
-    object.__setattr__(given, "spec", spec)
-    watcher.announce(given)
+    gauge = Gauge(objective="calmar_ratio", work={"bars x sets": 400})
+    watcher.announce(replace(prepared(None), gauge=gauge))
     watcher.started(info())
-    assert (watcher.tally.bars, watcher.tally.objective) == (400, "calmar_ratio")
+    assert watcher.tally.gauge == gauge
+
+
+def test_bars_that_are_held_out_do_not_count_as_speed(tmp_path: Path) -> None:
+    """500 bars, of which 100 are held out."""
+    values = {
+        "kind": "strategy",
+        "data": {"source": "sample", "last": 500},
+        "strategy": {"name": "liquidity_sweep", "space": {"pierce_depth": {"low": 0.00005, "high": 0.0005}}},
+        "search": {"n_iterations": 2, "objective": "calmar_ratio", "min_trades": 1_000},
+        "validation": {"holdout_bars": 100},
+    }
+    announced: list[Prepared] = []
+    with pytest.raises(NoValidTrialError):
+        ls.train(values, home=tmp_path, announce=announced.append)
+    assert announced[0].gauge == Gauge(objective="calmar_ratio", work={"bars x sets": 400})
 
 
 def test_an_estimate_leaves_out_what_nobody_knows() -> None:

@@ -1,29 +1,58 @@
-"""Reports keep their numbers whatever the width, and call things what they are."""
+"""What is no run is reported in words of its own: a backtest, an estimate."""
 
 from __future__ import annotations
 
 import io
+import sys
 from typing import Any
 
 import pytest
-from rich.console import Console
+from rich.console import Console, RenderableType
 
-from lockstep.cli.pieces import metrics_table
-from lockstep.engine.metrics import Metric
+from lockstep.app.estimate import EstimateReport
+from lockstep.cli.summary import backtested, estimated
+from lockstep.runs.kind import Estimate
 
-METRICS: dict[str, Any] = {str(metric): 12.345 for metric in Metric} | {"total_trades": 1234}
 
-
-@pytest.mark.parametrize("width", [100, 60, 50])
-def test_a_narrow_terminal_wraps_words_and_cuts_no_number(width: int) -> None:
+def text(report: RenderableType) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=width).print(metrics_table("best", METRICS, {"buy and hold": METRICS}))
-    printed = stream.getvalue()
-    assert "…" not in printed
-    assert printed.count("+12.35 %") == 2 * 4, "net profit, fall, mean and worst trades, in both columns"
-    assert "1,234" in printed
+    Console(file=stream, width=100).print(report)
+    return stream.getvalue()
 
 
-def test_a_backtest_is_not_called_the_best() -> None:
-    table = metrics_table("value", METRICS, {"buy and hold": METRICS})
-    assert [column.header for column in table.columns] == ["  result", "value", "buy and hold"]
+@pytest.fixture(scope="module")
+def backtest(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The report behind a real `lockstep backtest`, taken on its way to the terminal."""
+    from lockstep.cli import summary
+    from lockstep.cli.main import run as command_line
+
+    reports: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(summary, "backtested", lambda report: reports.append(report) or report)
+        patch.setattr(sys, "stdout", io.StringIO())
+        options = ["--strategy", "liquidity_sweep", "--data", "sample", "--param", "min_level_touches=2", "--json"]
+        assert command_line(["backtest", *options, "--home", str(tmp_path_factory.mktemp("home"))]) == 0
+    return reports[0]
+
+
+def test_a_backtest_stands_beside_holding_and_luck_and_is_not_called_the_best(backtest: Any) -> None:
+    shown = text(backtested(backtest))
+    header = next(line.split() for line in shown.splitlines() if "buy and hold" in line)
+    assert header == ["backtest", "buy", "and", "hold"]
+    assert "Random entries: 200 draws of the same trades at other times" in shown
+    assert "touched stop and target in one bar" in shown
+
+
+def test_an_estimate_stands_beside_what_is_free_and_says_what_is_too_little() -> None:
+    need = Estimate(seconds=90.0, memory_bytes=2_000_000_000, disk_bytes=500, steps=3)
+    report = EstimateReport(kind="cnn", notes=("500 bars",), estimate=need, memory_free=1_000_000_000, disk_free=10**9)
+    rows = [" ".join(line.split()) for line in text(estimated(report)).splitlines()]
+    assert rows == [
+        "500 bars",
+        "kind cnn",
+        "steps 3",
+        "time about 1 min 30 s on one core",
+        "memory 2.0 GB (1.0 GB free here), TOO LITTLE",
+        "disk 500 bytes (1.0 GB free here)",
+        "no run was made",
+    ]

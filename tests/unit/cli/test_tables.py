@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from lockstep.app.data import SnapshotInfo
 from lockstep.app.runs_admin import ListedRun
 from lockstep.cli.tables import runs_table, snapshots_table
 from lockstep.runs.folder import RunStatus
+from lockstep.runs.results import Headline
 from lockstep.runs.store import RunRow
 
 RUN_ID = "20261121T014105009-531d8f"
@@ -33,7 +35,13 @@ def listed(alarm: str | None = None) -> ListedRun:
         alarm=alarm,
         problem=None,
     )
-    return ListedRun(row=row, trials=1_000, objective="sharpe_ratio", best=4.5427)
+    line = Headline(
+        name="sharpe_ratio",
+        value=4.5427,
+        text="sharpe_ratio 4.543 of 1,000 trials",
+        verdict={"decision": "REJECT", "sentence": "it is luck", "reasons": [], "evidence": {}},
+    )
+    return ListedRun(row=row, headline=line, trials=1_000)
 
 
 def printed(table: RenderableType, width: int) -> str:
@@ -43,7 +51,7 @@ def printed(table: RenderableType, width: int) -> str:
 
 
 @pytest.mark.parametrize("width", [160, 80, 64])
-def test_a_run_is_listed_with_its_whole_id_status_and_best_value(width: int) -> None:
+def test_a_run_is_listed_with_its_whole_id_status_and_headline(width: int) -> None:
     text = printed(runs_table([listed()]), width)
     for needed in (RUN_ID, "interrupted", "sharpe_ratio 4.543"):
         assert needed in text
@@ -53,6 +61,13 @@ def test_a_run_is_listed_with_its_whole_id_status_and_best_value(width: int) -> 
 def test_a_wide_terminal_shows_every_column_and_a_narrow_one_fewer() -> None:
     assert "ffffffffffff" in printed(runs_table([listed()]), 160)
     assert "ffff" not in printed(runs_table([listed()]), 80)
+
+
+def test_columns_suit_every_kind_of_run() -> None:
+    header, first, second = printed(runs_table([listed(), replace(listed(), headline=None)]), 160).splitlines()
+    assert header.split() == ["run", "tags", "status", "what", "seed", "headline", "verdict", "fingerprint"]
+    assert "REJECT" in first
+    assert second.split()[-3:] == ["-", "-", "f" * 12]
 
 
 def test_an_alarm_is_a_mark_and_a_line_below() -> None:

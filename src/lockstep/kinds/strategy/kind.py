@@ -19,7 +19,7 @@ from lockstep.kinds.strategy import code as strategy_code
 from lockstep.kinds.strategy.plan import Plan, plan_of
 from lockstep.kinds.strategy.spec import StrategySpec
 from lockstep.kinds.strategy.training import StrategyTraining
-from lockstep.runs.kind import Estimate, Kind, PrepareContext, Prepared, RunContext
+from lockstep.runs.kind import Estimate, Gauge, Kind, PrepareContext, Prepared, RunContext
 from lockstep.runs.seeds import SeedTree
 from lockstep.validation.causality import quick_look_ahead_check
 
@@ -103,6 +103,7 @@ def _prepared(
         payload=plan,
         origin={} if origin is None else origin,
         notes=notes,
+        gauge=Gauge(objective=plan.judge.objective_name, work={"bars x sets": plan.search_bars}),
     )
 
 

@@ -1,33 +1,82 @@
-"""The section of an agent that walked through bars it never trained on: its trades beside doing nothing clever."""
+"""What an agent came to that walked through bars it never trained on: its trades beside doing nothing clever."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from lockstep.reports.page import Block, Section, Table, Text
-from lockstep.reports.sections.search import luck
-from lockstep.reports.words import METRICS, counted, metric
+from lockstep.reports.page import Block, Section
+from lockstep.reports.sections.search import luck, metrics_table
+from lockstep.reports.words import count, counted, plain_name
 
 if TYPE_CHECKING:
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.results import TrainResult
 
+_AGENTS: Final = {"double_dqn": "double DQN", "actor_critic": "discrete soft actor-critic"}
+_MODES: Final = {
+    "profit": "mainly from what turned out profitable",
+    "uniform": "from all experiences alike",
+    "prioritized": "by how far predictions were off",
+    "recorded": "from the batches of a recorded run",
+}
+_PARTS: Final = {
+    "test": "never trained on, walked through once",
+    "validation": "walked through to choose what is tested",
+}
+_BASELINES: Final = ("buy_and_hold", "always_flat")
+
+
+def agent_facts(result: TrainResult) -> list[tuple[str, str]]:
+    """Which agent, what it learned from, and which of its states was tested."""
+    agent, replay = result.summary.get("agent"), result.summary.get("replay")
+    if not isinstance(agent, Mapping) or "algorithm" not in agent:
+        return []
+    name = _AGENTS.get(agent["algorithm"], plain_name(agent["algorithm"]))
+    words = [name]
+    if hidden := agent.get("shape", {}).get("hidden"):
+        words.append(f"hidden layers {' x '.join(map(str, hidden))}")
+    if isinstance(replay, Mapping) and "mode" in replay:
+        words.append(f"learns {_MODES.get(replay['mode'], plain_name(replay['mode']))}")
+    rows = [("agent", ", ".join(words))]
+    if (best := agent.get("best_step")) is not None:
+        rows.append(("chosen", f"after update {count(best + 1)}, best on validation, which is tested"))
+    return rows
+
+
+def experience_facts(result: TrainResult) -> list[tuple[str, str]]:
+    """How many experiences the buffer holds at the end; where it knows profits, how many brought one."""
+    replay = result.summary.get("replay")
+    if not isinstance(replay, Mapping) or "experiences" not in replay:
+        return []
+    words = [f"{count(replay['experiences'])} in the buffer"]
+    if "profitable" in replay and replay["experiences"]:
+        share = 100 * replay["profitable"] / replay["experiences"]
+        draws = replay["profitable_draws"] + replay["unprofitable_draws"]
+        draw_share = 100 * replay["profitable_draws"] / draws if draws else 0.0
+        words.append(f"{share:.0f} % of them profitable, {draw_share:.0f} % of what was drawn")
+    return [("experiences", ", ".join(words))]
+
+
+def keys(summary: Mapping[str, Any]) -> set[str]:
+    """Keys of a summary that the section here tells."""
+    return {part for part in _PARTS if _walk(summary, part)}
+
 
 def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
-    """Nothing for a run whose summary has no test part with trades."""
-    found = result.summary.get("test")
-    if not isinstance(found, Mapping) or not {"metrics", "baselines"} <= found.keys():
-        return []
-    baselines = found["baselines"]
-    columns: dict[str, Mapping[str, Any]] = {"agent": found["metrics"]}
-    columns |= {name.replace("_", " "): baselines[name] for name in ("buy_and_hold", "always_flat") if baselines[name]}
-    rows = [
-        (label, *(metric(name, values[name]) if name in values else "" for values in columns.values()))
-        for name, (label, _) in METRICS.items()
-        if name in found["metrics"]
-    ]
-    caption = f"The test part, {counted(found['bars'], 'bar')}: never trained on, walked through once"
-    blocks: list[Block] = [Table(caption=caption, header=("", *columns), rows=rows)]
-    blocks += [Text(text=line) for line in luck(baselines.get("random_entries"))]
-    return [Section(title="Out of sample", blocks=blocks)]
+    """Nothing for a run whose summary has no test part with trades; a short report leaves validation out."""
+    blocks: list[Block] = []
+    for part, history in _PARTS.items():
+        if walk := _walk(result.summary, part):
+            baselines = walk["baselines"]
+            columns = {"agent": walk["metrics"]} | {plain_name(name): baselines.get(name) for name in _BASELINES}
+            caption = f"The {part} part, {counted(walk['bars'], 'bar')}: {history}"
+            blocks.append(metrics_table(caption, columns, brief=part == "test"))
+            blocks += luck(baselines.get("random_entries")) if part == "test" else []
+    return [Section(title="Out of sample", blocks=blocks)] if blocks else []
+
+
+def _walk(summary: Mapping[str, Any], part: str) -> Mapping[str, Any]:
+    """What one walk through a part came to; empty where the summary has none of this form."""
+    walk = summary.get(part)
+    return walk if isinstance(walk, Mapping) and {"bars", "metrics", "baselines"} <= walk.keys() else {}

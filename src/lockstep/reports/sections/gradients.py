@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from lockstep.core.errors import RefusedError
@@ -28,6 +28,23 @@ _BEST: Final = 10
 _FEW_LAYERS: Final = 7
 USUAL_RATIO: Final = 1e-3
 """Update to weight ratio that usually goes with good progress: CS231n notes, "Babysitting the learning process"."""
+_KEYS: Final = (
+    "session",
+    "steps",
+    "ended",
+    "level",
+    "segment_bytes",
+    "state",
+    "first_loss",
+    "last_loss",
+    "best_loss",
+    "best_step",
+    "value",
+    "top_quarter",
+    "profitable",
+    "convergence",
+    "converged",
+)
 _BAND: Final = "Where many steps share a point, the line is their mean and the band their range."
 
 
@@ -51,6 +68,36 @@ def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
     ]
 
 
+def keys(summary: Mapping[str, Any]) -> set[str]:
+    """Keys of a summary that the sections here tell: those of `learning.gradients.training.session_facts`."""
+    return set(_KEYS) if "session" in summary else set()
+
+
+def worth(folder: RunFolder, result: TrainResult) -> list[Section]:
+    """A short report's part of the session, from the summary alone; nothing before the end."""
+    summary = result.summary
+    if not {"session", "steps", "value", "converged"} <= summary.keys():
+        return []
+    value = f"{summary['value']:.3f}, {'' if summary['converged'] else 'not '}converged"
+    losses = [summary.get(f"{name}_loss") for name in ("first", "last", "best")]
+    rows = [_steps(summary), ("total loss", _loss(losses, summary)), ("session value", value)]
+    return [Section(title="Session", blocks=[Facts(rows=rows)])]
+
+
+def _steps(summary: Mapping[str, Any]) -> tuple[str, str]:
+    limited = summary.get("ended") == "max_bytes"
+    return ("steps", count(summary["steps"]) + (" (ended at max_bytes)" if limited else ""))
+
+
+def _loss(losses: Sequence[float | None], summary: Mapping[str, Any]) -> str:
+    first, last, best = losses
+    if first is None or last is None or best is None:
+        return NOTHING
+    step = summary.get("best_step")
+    place = "" if step is None else f" (step {count(step)})"
+    return f"{number(first)} at first, {number(last)} at last, {number(best)} at best{place}"
+
+
 def _middles(overview: Overview) -> NDArray[np.float64]:
     """The middle step of each bin; steps are counted from 0."""
     edges = overview.edges(BINS)
@@ -63,16 +110,9 @@ def _session(overview: Overview, session: TrainingSession) -> Section:
     optimizer = overview.description["optimizer"]
     recording = overview.description["recording"]
     parameters = sum(stop - start for _, _, start, stop in overview.description["layout"]["parameters"])
-    first, last, best = session.losses or (None, None, None)
-    loss = (
-        NOTHING
-        if first is None or last is None or best is None
-        else f"{number(first)} at first, {number(last)} at last, {number(best)} at best{_at(session)}"
-    )
-    limited = session.summary.get("ended") == "max_bytes"
     rows = [
-        ("steps", count(session.steps) + (" (ended at max_bytes)" if limited else "")),
-        ("total loss", loss),
+        _steps({**session.summary, "steps": session.steps}),
+        ("total loss", _loss(session.losses or (None, None, None), session.summary)),
         ("session value", f"{worth.value:.3f}"),
         ("made of", f"half the mean value of its best quarter of steps ({worth.top_quarter:.3f}), .3 of the profitable "
          f"share ({worth.profitable:.3f}), .2 of the convergence ({worth.convergence:.3f})"),
@@ -87,11 +127,6 @@ def _session(overview: Overview, session: TrainingSession) -> Section:
     if session.replayed_from is not None:
         rows.insert(1, ("goes through again", f"the batches of {session.replayed_from}"))
     return Section(title="Session", blocks=[Facts(rows=rows)])
-
-
-def _at(session: TrainingSession) -> str:
-    step = session.summary.get("best_step")
-    return "" if step is None else f" (step {count(step)})"
 
 
 def _kept(session: TrainingSession, recording: Mapping[str, Any]) -> str:

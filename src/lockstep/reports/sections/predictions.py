@@ -1,75 +1,302 @@
-"""Sections of what predictions came to out of sample: scores beside baselines, advantage, calibration.
+"""What predictions came to on samples that were never trained on: scores beside baselines, advantage, calibration.
 
-Shown for every run whose summary has them under the keys that `learning.patterns.judgement` writes.
+Shown for every run whose summary has them under the keys that `learning.patterns.judgement` writes, or a classifier's
+{"test": {"accuracy", ...}}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from lockstep.reports.page import Block, Figure, Section, Table
-from lockstep.reports.sections.common import in_words, plain_name
-from lockstep.reports.words import NOTHING, number
+import numpy as np
+
+from lockstep.reports.charts import Intervals, Matrix, Panel, Panels, Series
+from lockstep.reports.page import Block, Figure, Section, Table, Text
+from lockstep.reports.words import (
+    NOTHING,
+    TRAINED,
+    count,
+    counted,
+    four_places,
+    number,
+    plain_name,
+    share,
+    signed,
+    value_in_words,
+)
 
 if TYPE_CHECKING:
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.results import TrainResult
 
-_PARTS: Final = ("test", "validation")
+TITLE: Final = "Out of sample"
+_HELD_OUT: Final = ("test", "validation")
+_PARTS: Final = ("train", "training", "validation", "test")
 _CONFUSION: Final = "confusion"
-_OWN: Final = "network"
+_PREDICTORS: Final = {
+    TRAINED: "network",
+    "majority": "majority class",
+    "known_side": "known side",
+    "logistic": "logistic regression",
+}
+_SCORES: Final = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "calibration_error": "calibration error",
+}
+_BESIDE_SCORES: Final = frozenset({"log_loss_uncalibrated", "temperature", "reliability"})
+"""Told in the words about calibration."""
+_RETURNS: Final = {"zero": "saying zero", "mean": "saying the mean of training rows"}
+
+
+def network_facts(result: TrainResult) -> list[tuple[str, str]]:
+    """Which network, what it predicts, and which of its states was chosen."""
+    summary, spec = result.summary, result.spec
+    model, library = _table(summary, "model"), _table(summary, "network")
+    name = _table(summary, "session").get("model") or "network"
+    rows = []
+    if "parameters" in model:
+        rows.append(("network", f"{name}, {count(model['parameters'])} parameters"))
+    elif {"library", "weights"} <= library.keys():
+        rows.append(("network", f"{name}, {count(library['weights'])} weights, by {library['library']}"))
+    labels, features = _table(spec, "labels"), _table(spec, "features")
+    if "task" in labels and {"window", "channels"} <= features.keys():
+        channels = counted(len(features["channels"]), "channel")
+        rows.append(("predicts", f"{_task(labels)}, from {counted(features['window'], 'bar')} of {channels}"))
+    if {"best_epoch", "epochs"} <= model.keys():
+        best = model["best_epoch"]
+        chosen = f"epoch {best + 1} of {model['epochs']}, by validation loss" if best is not None else "no epoch ended"
+        rows.append(("chosen", chosen))
+    return rows
+
+
+def _task(labels: Mapping[str, Any]) -> str:
+    if labels["task"] == "pivot":
+        return f"pivots of {counted(labels['pivot_bars'], 'bar')} on each side"
+    return f"direction over {counted(labels['horizon'], 'bar')}"
+
+
+def sample_facts(result: TrainResult) -> list[tuple[str, str]]:
+    """How many samples each part has, by class where the summary counts them so."""
+    samples = _table(result.summary, "samples")
+    order = list(_table(result.summary, "model").get("classes", ()))
+    rows = []
+    for part in (name for name in _PARTS if name in samples):
+        value = samples[part]
+        if isinstance(value, Mapping):
+            names = [name for name in order if name in value] or list(value)
+            classes = ", ".join(f"{name} {count(value[name])}" for name in names)
+            rows.append((part, f"{counted(sum(value.values()), 'sample')} ({classes})"))
+        elif isinstance(value, int):
+            rows.append((part, counted(value, "sample")))
+    if isinstance(classes_count := samples.get("classes"), int):
+        rows.append(("classes", count(classes_count)))
+    if isinstance(purged := samples.get("purged"), int):
+        rows.append(("purged", f"{counted(purged, 'sample')} between the parts"))
+    return rows
+
+
+def keys(summary: Mapping[str, Any]) -> set[str]:
+    """Keys of a summary that the sections and facts here tell."""
+    names = set()
+    if _scores_of(summary):
+        names |= {"scores", "advantage", "returns", "return_advantage", "confidence"}
+    if "accuracy" in _table(summary, "test"):
+        names.add("test")
+    if set(_table(summary, "samples")) <= {*_PARTS, "purged", "classes"}:
+        names.add("samples")
+    if _table(summary, "model").keys() <= {"parameters", "classes", "best_epoch", "epochs"}:
+        names.add("model")
+    if _table(summary, "network").keys() == {"library", "weights"}:
+        names.add("network")
+    return names
 
 
 def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
-    """Nothing where the summary has neither scores nor a confusion matrix."""
+    """Nothing where the summary has neither scores nor an accuracy on test samples."""
     summary = result.summary
     blocks: list[Block] = []
-    scores = summary.get("scores")
-    if isinstance(scores, Mapping):
-        for part in _PARTS:
-            found = scores.get(part)
-            if isinstance(found, Mapping) and all(isinstance(item, Mapping) for item in found.values()):
-                blocks.append(_scores(part, found))
-        blocks += _advantage(summary.get("advantage"))
+    if scores := _scores_of(summary):
+        blocks += [
+            _score_table(part, scores[part], summary, brief=part == "test") for part in _HELD_OUT if part in scores
+        ]
+        blocks += _advantage_table(_table(summary, "advantage"))
+        blocks += _return_words(summary)
+        if own := _table(_table(scores, "test"), TRAINED):
+            blocks += _calibration(own)
+        blocks += _confidence_words(_table(_table(summary, "confidence"), "test"))
+    blocks += _accuracy(_table(summary, "test"))
+    return [Section(title=TITLE, blocks=blocks)] if blocks else []
+
+
+def figures(folder: RunFolder, result: TrainResult) -> list[Section]:
+    """Advantage and calibration as pictures, and confusion matrices."""
+    summary = result.summary
+    blocks: list[Block] = []
+    if scores := _scores_of(summary):
+        blocks += _advantage_figure(_table(summary, "advantage"))
         blocks += _reliability(scores)
     blocks += _confusion(summary)
-    return [Section(title="Out of sample", blocks=blocks)] if blocks else []
+    return [Section(title=TITLE, blocks=blocks)] if blocks else []
 
 
-def _scores(part: str, found: Mapping[str, Mapping[str, Any]]) -> Table:
-    who = _own_first(found)
-    names = [name for name, value in found[who[0]].items() if not isinstance(value, list | Mapping)]
-    rows = [(plain_name(name), *(in_words(found[item].get(name)) or NOTHING for item in who)) for name in names]
-    seen = "never looked at before" if part == "test" else "used to choose"
-    header = ("", *(plain_name(item) for item in who))
-    return Table(caption=f"Scores on {part} samples, {seen}", header=header, rows=rows)
+def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = values.get(name)
+    return table if isinstance(table, Mapping) else {}
 
 
-def _own_first(found: Mapping[str, Any]) -> list[str]:
+def _scores_of(summary: Mapping[str, Any]) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    """Part -> predictor -> score -> value; empty where the summary's scores have another form."""
+    return {
+        part: predictors
+        for part, predictors in _table(summary, "scores").items()
+        if isinstance(predictors, Mapping)
+        and predictors
+        and all(isinstance(item, Mapping) for item in predictors.values())
+    }
+
+
+def _predictor(name: str) -> str:
+    return _PREDICTORS.get(name, plain_name(name))
+
+
+def _in_order(names: Sequence[str] | Mapping[str, Any]) -> list[str]:
     """What was trained, then what it is compared with."""
-    return sorted(found, key=lambda name: name != _OWN)
+    order = list(_PREDICTORS)
+    return sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name))
 
 
-def _advantage(found: Any) -> list[Block]:
-    from lockstep.reports.charts import Intervals
+def _score_table(
+    part: str, scores: Mapping[str, Mapping[str, Any]], summary: Mapping[str, Any], *, brief: bool
+) -> Table:
+    predictors = _in_order(scores)
+    others = [
+        name
+        for name, value in scores[predictors[0]].items()
+        if name not in _SCORES and name not in _BESIDE_SCORES and not isinstance(value, list | Mapping)
+    ]
+    names = [name for name in _SCORES if name in scores[predictors[0]]]
+    rows = [(_SCORES[name], *(four_places(scores[item].get(name)) for item in predictors)) for name in names]
+    rows += [
+        (plain_name(name), *(value_in_words(scores[item].get(name)) or NOTHING for item in predictors))
+        for name in others
+    ]
+    samples = _table(summary, "samples").get(part)
+    size = f"{counted(sum(samples.values()), part + ' sample')}" if isinstance(samples, Mapping) else f"{part} samples"
+    seen = "seen once, after training" if part == "test" else "used to choose"
+    header = ("", *(_predictor(item) for item in predictors))
+    return Table(caption=f"Scores on {size}, {seen}", header=header, rows=rows, brief=brief)
 
-    if not isinstance(found, Mapping) or not found:
+
+def _advantage_table(advantage: Mapping[str, Any]) -> list[Block]:
+    if not advantage:
         return []
-    names = list(found)
-    told = [
-        f"over {plain_name(name)} {number(item['mean'])} ({_span(item)}): {'beaten' if item['beats'] else 'not beaten'}"
-        for name, item in found.items()
+    rows = [
+        (_predictor(name), signed(item["mean"]), _interval(item), _beats(item))
+        for name, item in ((name, advantage[name]) for name in _in_order(advantage))
+    ]
+    caption = "Better than a baseline by: log loss per test sample, 95 % interval by block bootstrap"
+    header = ("baseline", "better by", "interval", "the network")
+    return [Table(caption=caption, header=header, rows=rows, numbers=False)]
+
+
+def _interval(item: Mapping[str, Any]) -> str:
+    if item["low"] is None or item["high"] is None:
+        return "none: too few independent samples"
+    return f"{signed(item['low'])} to {signed(item['high'])}"
+
+
+def _beats(item: Mapping[str, Any]) -> str:
+    return "beats it" if item["beats"] else "does not beat it"
+
+
+def _return_words(summary: Mapping[str, Any]) -> list[Block]:
+    errors, advantage = _table(_table(summary, "returns"), "test"), _table(summary, "return_advantage")
+    if not {TRAINED, *_RETURNS} <= errors.keys() or not _RETURNS.keys() <= advantage.keys():
+        return []
+    means = ", ".join(
+        f"{_RETURNS.get(name, name)} {_fine_percent(errors[name]['mae'])}" for name in (TRAINED, *_RETURNS)
+    )
+    claims = ", ".join(
+        f"{'beats' if advantage[name]['beats'] else 'does not beat'} {words}" for name, words in _RETURNS.items()
+    )
+    text = f"Expected return, mean absolute error: {means}. By squared error the network {claims}."
+    return [Text(text=text)]
+
+
+def _fine_percent(value: float | None) -> str:
+    return NOTHING if value is None else f"{100.0 * value:.4f} %"
+
+
+def _calibration(scores: Mapping[str, Any]) -> list[Block]:
+    blocks: list[Block] = []
+    if {"temperature", "log_loss_uncalibrated", "log_loss"} <= scores.keys():
+        text = (
+            f"Calibration: temperature {number(scores['temperature'])}, from validation samples; log loss "
+            f"{four_places(scores['log_loss_uncalibrated'])} without it, {four_places(scores['log_loss'])} with it."
+        )
+        blocks.append(Text(text=text))
+    rows = [
+        (
+            f"{row['from']:.1f} to {row['to']:.1f}",
+            count(row["samples"]),
+            share(row["confidence"]),
+            share(row["accuracy"]),
+        )
+        for row in scores.get("reliability") or ()
+        if row["samples"]
+    ]
+    if rows:
+        header = ("highest probability", "samples", "mean of it", "right")
+        blocks.append(Table(caption="How often the network is right by how sure it is", header=header, rows=rows))
+    return blocks
+
+
+def _confidence_words(confidence: Mapping[str, Any]) -> list[Block]:
+    if not {"auc", "brier", "mean", "right"} <= confidence.keys():
+        return []
+    text = (
+        f"Confidence head: AUC {four_places(confidence['auc'])} for telling right from wrong, Brier score "
+        f"{four_places(confidence['brier'])}; mean {share(confidence['mean'])} where {share(confidence['right'])} "
+        "are right."
+    )
+    return [Text(text=text)]
+
+
+def _accuracy(test: Mapping[str, Any]) -> list[Block]:
+    """A classifier's one figure, beside always saying the most frequent class."""
+    if "accuracy" not in test:
+        return []
+    columns = {"network": test["accuracy"]}
+    if "majority_class_accuracy" in test:
+        columns["majority class"] = test["majority_class_accuracy"]
+    size = counted(test["samples"], "test sample") if "samples" in test else "test samples"
+    rows = [("accuracy", *(share(value) for value in columns.values()))]
+    return [Table(caption=f"Scores on {size}, seen once, after training", header=("", *columns), rows=rows)]
+
+
+def _advantage_figure(advantage: Mapping[str, Any]) -> list[Block]:
+    if not advantage:
+        return []
+    names = _in_order(advantage)
+    words = [
+        f"over {_predictor(name)} {signed(item['mean'])} ({_interval(item)}): "
+        f"{'beaten' if item['beats'] else 'not beaten'}"
+        for name, item in ((name, advantage[name]) for name in names)
     ]
     figure = Figure(
         name="advantage",
         title="Advantage over the baselines",
-        alt=f"Mean advantage in log loss per test sample: {'; '.join(told)}.",
+        alt=f"Mean advantage in log loss per test sample: {'; '.join(words)}.",
         chart=Intervals(
-            names=[plain_name(name) for name in names],
-            centre=[float(found[name]["mean"]) for name in names],
-            low=[found[name]["low"] for name in names],
-            high=[found[name]["high"] for name in names],
+            names=[_predictor(name) for name in names],
+            centre=[float(advantage[name]["mean"]) for name in names],
+            low=[advantage[name]["low"] for name in names],
+            high=[advantage[name]["high"] for name in names],
             x_label="advantage in log loss (right is better)",
         ),
         text=(
@@ -80,32 +307,22 @@ def _advantage(found: Any) -> list[Block]:
     return [figure]
 
 
-def _span(item: Mapping[str, Any]) -> str:
-    if item["low"] is None or item["high"] is None:
-        return "too few independent samples for an interval"
-    return f"{number(item['low'])} to {number(item['high'])}"
-
-
-def _reliability(scores: Mapping[str, Any]) -> list[Block]:
-    import numpy as np
-
-    from lockstep.reports.charts import Panel, Panels, Series
-
-    part = next((name for name in _PARTS if isinstance(scores.get(name), Mapping)), None)
+def _reliability(scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Block]:
+    part = next((name for name in _HELD_OUT if name in scores), None)
     if part is None:
         return []
     series: list[Series] = []
-    told = []
-    for who in _own_first(scores[part]):
-        values = scores[part][who]
+    errors = []
+    for name in _in_order(scores[part]):
+        values = scores[part][name]
         rows = [row for row in values.get("reliability") or () if row["samples"]]
         # A predictor that always says the same has a point, not a curve.
         if len(rows) < 2:
             continue
         x = np.array([row["confidence"] for row in rows])
         y = np.array([row["accuracy"] for row in rows])
-        series.append(Series(name=plain_name(who), x=x, y=y, dashed=who != _OWN))
-        told.append(f"{plain_name(who)} {in_words(values.get('calibration_error'))}")
+        series.append(Series(name=_predictor(name), x=x, y=y, dashed=name != TRAINED))
+        errors.append(f"{_predictor(name)} {four_places(values.get('calibration_error'))}")
     if not series:
         return []
     panel = Panel(
@@ -119,7 +336,7 @@ def _reliability(scores: Mapping[str, Any]) -> list[Block]:
         Figure(
             name="calibration",
             title="Calibration",
-            alt=f"Reliability curves on {part} samples. Calibration error: {', '.join(told)}.",
+            alt=f"Reliability curves on {part} samples. Calibration error: {', '.join(errors)}.",
             chart=Panels(panels=[panel]),
             text="On the diagonal a probability means what it says; below it the predictor is too sure of itself.",
         )
@@ -128,10 +345,6 @@ def _reliability(scores: Mapping[str, Any]) -> list[Block]:
 
 def _confusion(summary: Mapping[str, Any]) -> list[Block]:
     """A confusion matrix at the top of the summary or one level below: {"classes": [...], "confusion": [[...]]}."""
-    import numpy as np
-
-    from lockstep.reports.charts import Matrix
-
     places = [("", summary), *((name, value) for name, value in summary.items() if isinstance(value, Mapping))]
     blocks: list[Block] = []
     for name, value in places:

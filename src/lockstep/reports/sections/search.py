@@ -5,96 +5,147 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from lockstep.core import files
 from lockstep.core.errors import IntegrityError
+from lockstep.reports.charts import Panel, Panels, Series
 from lockstep.reports.draw import times
 from lockstep.reports.page import Block, Facts, Figure, Section, Table, Text
-from lockstep.reports.words import METRICS, count, counted, instant, metric, number, parameter
+from lockstep.reports.words import METRICS, count, counted, instant, metric, number, parameter, plain_name
+from lockstep.runs.results import TRIALS
 from lockstep.storage.segments import SegmentReader
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    from lockstep.reports.charts import Series
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.results import TrainResult
 
     Array = NDArray[np.float64]
 
 BINS: Final = 400
+TITLE: Final = "The best trial"
 _EQUITY: Final = "best_equity.csv"
-_TRIALS: Final = "trials"
+
+
+def strategy_facts(result: TrainResult) -> list[tuple[str, str]]:
+    """Which strategy was searched, how, and for what."""
+    strategy, objective = result.summary.get("strategy"), result.summary.get("objective")
+    rows = []
+    if isinstance(strategy, Mapping) and "name" in strategy:
+        optimizer = result.spec.get("search", {}).get("optimizer")
+        rows.append(("strategy", strategy["name"] + (f", searched by {optimizer}" if optimizer else "")))
+    if isinstance(objective, Mapping) and "name" in objective:
+        rules = [f"{objective.get('direction', '')} {objective['name']}".strip(), *objective.get("constraints", ())]
+        if objective.get("min_trades"):
+            rules.append(f"at least {counted(objective['min_trades'], 'trade')}")
+        rows.append(("objective", "; ".join(rules)))
+    return rows
+
+
+def trial_facts(result: TrainResult) -> list[tuple[str, str]]:
+    """How many trials there are, how many may win, and why the others may not."""
+    if result.search is None:
+        return []
+    total, valid = result.search.counts["total"], result.search.counts["valid"]
+    causes = result.summary.get("trials", {}).get("invalid", {})
+    names = ", ".join(f"{count(trials)} {plain_name(cause)}" for cause, trials in causes.items() if trials)
+    return [("trials", f"{count(total)}, of which {count(valid)} valid" + (f" ({names})" if names else ""))]
+
+
+def keys(summary: Mapping[str, Any]) -> set[str]:
+    """Keys of a summary that the sections and facts here tell."""
+    if "best" not in summary:
+        return set()
+    return {"best", "baselines", "holdout", "blocks", "bounds", "objective", "trials"}
 
 
 def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
-    """Nothing for a run without trials."""
-    blocks: list[Block] = []
-    if result.best is not None:
-        blocks += _best(result)
-    equity = folder.artifacts / _EQUITY
-    if equity.is_file():
-        blocks.append(_equity(equity.name, files.read_bytes(equity)))
-    found = [Section(title="The best trial", blocks=blocks)] if blocks else []
-    if _TRIALS in SegmentReader(folder.segments).names():
-        found.append(_trials(folder, result))
-    return found
-
-
-def _best(result: TrainResult) -> list[Block]:
+    """The winner's parameters and metrics beside what had to be beaten; nothing for a run without a best trial."""
     best = result.best
     if best is None:
         return []
-    searched = result.summary.get("best", {}).get("searched", best.parameters)
-    rows = [
+    summary = result.summary
+    searched = summary.get("best", {}).get("searched", best.parameters)
+    parameters = [
         (name, parameter(value) + ("" if name in searched else " (fixed)")) for name, value in best.parameters.items()
     ]
-    baselines = result.summary.get("baselines") or {}
-    holdout = result.summary.get("holdout") or {}
-    columns: dict[str, Mapping[str, Any]] = {"best trial": best.metrics}
-    if baselines.get("buy_and_hold"):
-        columns["buy and hold"] = baselines["buy_and_hold"]
+    baselines, holdout = summary.get("baselines") or {}, summary.get("holdout") or {}
+    columns = {"best trial": best.metrics, "buy and hold": baselines.get("buy_and_hold")}
     if holdout:
-        columns["held-out bars"] = holdout["metrics"]
-        columns["hold, held-out"] = holdout["buy_and_hold"]
-    metrics = [
-        (label, *(metric(name, values[name]) if name in values else "" for values in columns.values()))
-        for name, (label, _) in METRICS.items()
-        if name in best.metrics
-    ]
+        columns |= {"held-out bars": holdout["metrics"], "hold, held-out": holdout["buy_and_hold"]}
     blocks: list[Block] = [
-        Table(caption=f"Parameters of trial {count(best.index)}", header=("parameter", "value"), rows=rows),
-        Table(caption="Result, beside what had to be beaten", header=("", *columns), rows=metrics),
+        Table(
+            caption=f"Parameters of trial {count(best.index)}",
+            header=("parameter", "value"),
+            rows=parameters,
+            numbers=False,
+        ),
+        metrics_table("Result, beside what had to be beaten", columns),
+        *luck(baselines.get("random_entries")),
+        *order_in_a_bar(summary.get("bounds") or {}),
     ]
-    blocks += [Text(text=line) for line in luck(baselines.get("random_entries"))]
     if holdout:
         text = f"Held out: {counted(holdout['bars'], 'bar')} from {holdout['start']}, which the search never saw."
         blocks.append(Text(text=text, tone="note"))
-    return blocks
+    return [Section(title=TITLE, blocks=blocks)]
 
 
-def luck(luck: Any) -> list[str]:
-    """Where the result stands among the same trades made at random times."""
-    if not isinstance(luck, Mapping):
+def metrics_table(caption: str, columns: Mapping[str, Mapping[str, Any] | None], *, brief: bool = True) -> Table:
+    """Metrics in words, a column for each mapping of metrics that there is; the first says which rows."""
+    shown = {name: values for name, values in columns.items() if values}
+    first = next(iter(shown.values()), {})
+    rows = [
+        (label, *(metric(name, values[name]) if name in values else "" for values in shown.values()))
+        for name, (label, _) in METRICS.items()
+        if name in first
+    ]
+    return Table(caption=caption, header=("", *shown), rows=rows, brief=brief)
+
+
+def luck(random_entries: Mapping[str, Any] | None) -> list[Block]:
+    """Where a result stands among the same trades made at random times; nothing without a trade."""
+    if not random_entries:
         return []
-    told = []
-    for name, label in (("net_profit_pct", "Net profit"), ("sharpe_ratio", "Sharpe ratio")):
-        found = luck[name]
-        if found["percentile"] is not None:
-            span = f"{metric(name, found['p05'])} to {metric(name, found['p95'])}"
-            told.append(
-                f"{label} is above that of {found['percentile']:.1f} % of {count(luck['draws'])} draws of the same "
-                f"trades at random times (nine in ten: {span})."
-            )
-    return told
+    rows = []
+    for name, label in (("net_profit_pct", "net profit"), ("sharpe_ratio", "Sharpe ratio")):
+        values = random_entries[name]
+        if values["percentile"] is not None:
+            span = f"{metric(name, values['p05'])} to {metric(name, values['p95'])}"
+            rows.append((label, f"{values['percentile']:.1f} % of them", span))
+    if not rows:
+        return []
+    draws = counted(random_entries["draws"], "draw")
+    caption = f"Random entries: {draws} of the same trades at other times"
+    return [Table(caption=caption, header=("", "is above", "nine in ten of them"), rows=rows)]
+
+
+def order_in_a_bar(bounds: Mapping[str, Any]) -> list[Block]:
+    """What the order of stop and target inside a bar could change."""
+    if "ambiguous_trades" not in bounds:
+        return []
+    if not bounds["ambiguous_trades"]:
+        return [Text(text="No trade touched stop and target in one bar: their order changes nothing.")]
+    worst, best = (metric("net_profit_pct", bounds[f"net_profit_{end}_pct"]) for end in ("worst", "best"))
+    trades = counted(bounds["ambiguous_trades"], "trade")
+    text = f"{trades} touched stop and target in one bar: net profit is {worst} to {best}, by which came first."
+    return [Text(text=text)]
+
+
+def figures(folder: RunFolder, result: TrainResult) -> list[Section]:
+    """Equity of the best trial, and the objective over trials; each where the run left what it shows."""
+    equity = folder.artifacts / _EQUITY
+    parts = []
+    if equity.is_file():
+        parts.append(Section(title=TITLE, blocks=[_equity(equity.name, files.read_bytes(equity))]))
+    if TRIALS in SegmentReader(folder.segments).names():
+        parts.append(_trials(folder, result))
+    return parts
 
 
 def _equity(name: str, data: bytes) -> Figure:
     """Equity at each bar's close, and how far it lies below its last peak."""
-    import numpy as np
-
-    from lockstep.reports.charts import Panel, Panels
-
     lines = data.decode().splitlines()
     if not lines or lines[0] != "timestamp,equity":
         raise IntegrityError(
@@ -122,10 +173,6 @@ def _equity(name: str, data: bytes) -> Figure:
 
 
 def _binned(name: str, timestamp: Array, values: Array) -> Series:
-    import numpy as np
-
-    from lockstep.reports.charts import Series
-
     count_ = min(len(values), BINS)
     starts = np.arange(count_) * len(values) // count_
     ends = np.append(starts[1:], len(values)) - 1
@@ -139,41 +186,37 @@ def _binned(name: str, timestamp: Array, values: Array) -> Series:
 
 
 def _trials(folder: RunFolder, result: TrainResult) -> Section:
-    import numpy as np
-
-    from lockstep.reports.charts import Panel, Panels, Series
-
     objective = result.summary.get("objective", {})
     name = objective.get("name") or result.spec.get("search", {}).get("objective") or "objective"
     sign = -1.0 if objective.get("direction") == "minimize" else 1.0
-    values = SegmentReader(folder.segments).read(_TRIALS, ["objective"])["objective"].astype(np.float64)
-    known = np.isfinite(values)
-    facts = Facts(rows=[("trials", count(len(values))), ("with a value", count(int(known.sum())))])
-    if not known.any():
+    values = SegmentReader(folder.segments).read(TRIALS, ["objective"])["objective"].astype(np.float64)
+    defined = np.isfinite(values)
+    facts = Facts(rows=[("trials", count(len(values))), ("with a value", count(int(defined.sum())))])
+    if not defined.any():
         return Section(title="Trials", blocks=[facts])
-    place, found = np.flatnonzero(known).astype(np.float64), values[known]
-    best = sign * np.maximum.accumulate(sign * found)
-    bins = min(len(found), BINS)
-    starts = np.arange(bins) * len(found) // bins
-    ends = np.append(starts[1:], len(found)) - 1
-    middle = np.add.reduceat(found, starts) / np.diff(np.append(starts, len(found)))
-    shared = len(found) > bins
+    place, scores = np.flatnonzero(defined).astype(np.float64), values[defined]
+    best = sign * np.maximum.accumulate(sign * scores)
+    bins = min(len(scores), BINS)
+    starts = np.arange(bins) * len(scores) // bins
+    ends = np.append(starts[1:], len(scores)) - 1
+    middle = np.add.reduceat(scores, starts) / np.diff(np.append(starts, len(scores)))
+    shared = len(scores) > bins
     each = Series(
         name="mean of neighbouring trials" if shared else "trial",
         x=place[(starts + ends) // 2],
         y=middle,
-        low=np.minimum.reduceat(found, starts) if shared else None,
-        high=np.maximum.reduceat(found, starts) if shared else None,
+        low=np.minimum.reduceat(scores, starts) if shared else None,
+        high=np.maximum.reduceat(scores, starts) if shared else None,
         marks=not shared,
     )
     so_far = Series(name="best so far", x=place[ends], y=best[ends])
-    label = str(name).replace("_", " ")
+    label = plain_name(str(name))
     figure = Figure(
         name="trials",
         title="Objective over trials",
         alt=(
-            f"{label} of {counted(len(found), 'trial')}: best {number(float(best[-1]))}, mean "
-            f"{number(float(found.mean()))}."
+            f"{label} of {counted(len(scores), 'trial')}: best {number(float(best[-1]))}, mean "
+            f"{number(float(scores.mean()))}."
         ),
         chart=Panels(panels=[Panel(series=[each, so_far], y_label=label, x_label="trial")]),
         text="Trials whose objective is undefined, or that a rule made invalid, are not drawn.",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
-from lockstep.cli import words
 from lockstep.engine.metrics import Metric
+from lockstep.reports import words
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,34 @@ def test_an_instant_is_told_in_utc() -> None:
 )
 def test_a_metric_is_shown_in_its_unit(name: str, value: float | None, text: str) -> None:
     assert words.metric(name, value) == text
+
+
+def test_scores_stand_below_each_other_digit_by_digit() -> None:
+    assert [words.four_places(value) for value in (0.488, 12.0, None)] == ["0.4880", "12.0000", "-"]
+    assert [words.signed(value) for value in (0.01988, -0.1083, None)] == ["+0.0199", "-0.1083", "-"]
+    assert [words.share(value) for value in (0.875, None)] == ["87.5 %", "-"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "yes"),
+        (1_234, "1,234"),
+        (0.00123456, "0.001235"),
+        (["a", 2, 0.5], "a, 2, 0.5"),
+        ([], "none"),
+        (None, "-"),
+        ([[1]], None),
+        (list(range(13)), None),
+    ],
+)
+def test_a_value_of_a_summary_is_said_where_it_is_a_single_one(value: Any, text: str | None) -> None:
+    assert words.value_in_words(value) == text
+
+
+def test_a_table_of_metrics_beside_three_others_fits_eighty_letters() -> None:
+    """80 letters less the indent of 2 and four columns of numbers, 14 letters each with their gap, leave 22."""
+    assert max(len(label) for label, _ in words.METRICS.values()) <= 22
 
 
 def test_every_metric_with_words_exists() -> None:

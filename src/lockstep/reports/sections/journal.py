@@ -1,0 +1,79 @@
+"""Series of a run's journal: numbers of each step over steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from lockstep.reports.charts import Panel, Panels, Series
+from lockstep.reports.page import Figure, Section
+from lockstep.reports.words import counted, plain_name
+from lockstep.runs.journal import read_lines
+from lockstep.storage.segments import SegmentReader
+
+if TYPE_CHECKING:
+    from lockstep.runs.folder import RunFolder
+    from lockstep.runs.results import TrainResult
+
+BINS: Final = 400
+"""Points of a line: more than a screen shows beside each other."""
+_SERIES: Final = 6
+"""Series of a journal that a page shows."""
+
+
+def course(folder: RunFolder, result: TrainResult) -> list[Section]:
+    """Numbers of each step's line over steps, for kinds whose segments no other section knows."""
+    if not folder.journal.exists() or {"steps", "trials"} & set(SegmentReader(folder.segments).names()):
+        return []
+    scalars = _scalars_in_bins(folder)
+    if scalars is None:
+        return []
+    steps, series = scalars
+    panels = [
+        Panel(series=[Series(name=plain_name(name), x=x, y=mean, low=low, high=high)], y_label=plain_name(name))
+        for name, (x, low, mean, high) in series.items()
+    ]
+    names = ", ".join(plain_name(name) for name in series)
+    figure = Figure(
+        name="journal",
+        title="Each step's numbers",
+        alt=f"{names} over {counted(steps, 'step')}.",
+        chart=Panels(panels=panels),
+        text="From the journal. Where many steps share a point, the line is their mean and the band their range.",
+    )
+    return [Section(title="Course", blocks=[figure])]
+
+
+def _scalars_in_bins(folder: RunFolder) -> tuple[int, dict[str, Any]] | None:
+    """The numbers that every line has, binned while the journal is read: memory for the bins alone."""
+    steps = sum(line.type == "step" for line in read_lines(folder.journal))
+    bins = min(steps, BINS)
+    names: list[str] = []
+    sums = low = high = np.empty((0, 0))
+    counts = np.zeros(bins)
+    for line in read_lines(folder.journal):
+        if line.type != "step":
+            continue
+        scalars, index = line.content["scalars"], line.content["index"]
+        if index == 0:
+            names = [
+                name
+                for name, value in scalars.items()
+                if isinstance(value, int | float) and not isinstance(value, bool)
+            ][:_SERIES]
+            sums, low, high = (
+                np.zeros((len(names), bins)),
+                np.full((len(names), bins), np.inf),
+                -np.full((len(names), bins), np.inf),
+            )
+        place = index * bins // steps
+        values = np.array([value if isinstance(value := scalars.get(name), int | float) else np.nan for name in names])
+        sums[:, place] += values
+        low[:, place] = np.fmin(low[:, place], values)
+        high[:, place] = np.fmax(high[:, place], values)
+        counts[place] += 1
+    if not names:
+        return None
+    x = (np.arange(bins) + 0.5) * steps / bins - 0.5
+    return steps, {name: (x, low[row], sums[row] / counts, high[row]) for row, name in enumerate(names)}
