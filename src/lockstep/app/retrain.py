@@ -81,7 +81,7 @@ def replay_session(
     new = ports.store.create(
         spec=prepared.spec,
         data=prepared.data,
-        code=prepared.code,
+        code=prepared.code.for_kind(kind),
         numerics=NumericsIdentity.collect(prepared.numerics),
         environment={
             **capture_environment(base),

@@ -33,7 +33,7 @@ def train(request: TrainingRequest, ports: Ports, *, tag: str | None = None) -> 
     folder = ports.store.create(
         spec=prepared.spec,
         data=prepared.data,
-        code=prepared.code,
+        code=prepared.code.for_kind(kind),
         numerics=NumericsIdentity.collect(prepared.numerics),
         environment={**capture_environment(request.base), "origin": dict(prepared.origin)},
     )

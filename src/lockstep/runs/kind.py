@@ -62,8 +62,9 @@ class Prepared:
 
     `data` is the body of data.json, hashed: `digest` (of the columns used) and `snapshots` (the digests of the files
     in `PrepareContext.snapshots` that hold them, for export), plus whatever else the kind pins. `origin` tells where
-    the data came from and is not hashed. `numerics` are entries a kind adds to the numerics identity (torch, device).
-    `payload` is the kind's own, handed back to `training` untouched.
+    the data came from and is not hashed. `code` is the user's part of the identity of the code; what a run of this kind
+    can load of Lockstep is added where the run begins (`CodeIdentity.for_kind`). `numerics` are entries a kind adds to
+    the numerics identity (torch, device). `payload` is the kind's own, handed back to `training` untouched.
     """
 
     spec: RunSpec

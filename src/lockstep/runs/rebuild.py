@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ def rebuild(folder: RunFolder, home: Path) -> Rebuilt:
     except SpecError as error:
         raise IntegrityError(f"{error}. The run was made by a release with another spec; use that one.") from error
     prepared = kind.restore(spec, folder, PrepareContext(home=home))
+    prepared = replace(prepared, code=prepared.code.for_kind(kind))
     return Rebuilt(kind=kind, prepared=prepared, numerics=NumericsIdentity.collect(prepared.numerics))
 
 

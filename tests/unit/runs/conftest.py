@@ -43,7 +43,7 @@ class Home:
         folder = self.store.create(
             spec=spec,
             data=prepared.data,
-            code=prepared.code,
+            code=prepared.code.for_kind(kind),
             numerics=identity or NumericsIdentity.collect(prepared.numerics),
             environment=capture_environment(self.path),
         )
