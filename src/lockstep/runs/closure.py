@@ -136,10 +136,7 @@ class SourceFile:
     @classmethod
     def of_user(cls, content: bytes) -> SourceFile:
         """Read a file of the user; one that is not Python loads nothing, and says so when a run loads it."""
-        try:
-            body = [node for node in ast.parse(content).body if not _is_main_guard(node)]
-        except (SyntaxError, ValueError):
-            body = []
+        body = _loaded_body(content)
         # One such file is loaded by itself; of a package of the user's that is read here, every file is.
         absolute = [item for item in _imports(body) if not item.module.startswith(".")]
         return cls("", "", content, (*absolute, *_named(body, whole=True)), {})
@@ -160,18 +157,23 @@ class SourceFile:
         package = self.module if self.key.endswith(_INIT) else self.module.rpartition(".")[0]
         return resolve_name(item.module, package) if item.module.startswith(".") else item.module
 
-    def names_of(self, local: str | None) -> frozenset[str] | None:
-        """Every name that this file could read off the module it calls `local`; None where that cannot be told.
+    def names_of(self, local: str | None, *, through: bool = False) -> frozenset[str] | None:
+        """The names that this file can read off the module it calls `local`; None where that cannot be told.
 
-        Any attribute and any string of the file is such a name; a module that is handed around can be asked for all.
+        `through`: off a module within that one, `a.b.name`, so that any attribute of the file may be such a name. A
+        module that is handed around, or looked up in by string, can be asked for all.
         """
-        nodes = list(ast.walk(ast.parse(self.content)))
-        asked = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+        body = ast.parse(self.content).body if self.key else _loaded_body(self.content)
+        nodes = [node for statement in body for node in ast.walk(statement)]
+        attributes = [node for node in nodes if isinstance(node, ast.Attribute)]
+        own = [node for node in attributes if isinstance(node.value, ast.Name) and node.value.id == local]
+        asked = {id(node.value) for node in own}
         if local is None or any(
             isinstance(node, ast.Name) and node.id == local and id(node) not in asked for node in nodes
         ):
             return None
-        return frozenset(node.attr for node in nodes if isinstance(node, ast.Attribute))
+        names = frozenset(node.attr for node in (attributes if through else own))
+        return None if names & {"__dict__", "__getattr__", "__getattribute__"} else names
 
 
 class _Walk:
@@ -211,7 +213,8 @@ class _Walk:
             # `import a.b.c` binds a, through which the file can ask a and a.b for names as well as a.b.c.
             parts = item.module.split(".")
             for count in range(1 if item.local == parts[0] else len(parts), len(parts) + 1):
-                self._ask(file, ".".join(parts[:count]), item.local)
+                through = item.local == parts[0] and count > 1
+                self._ask(file, ".".join(parts[:count]), item.local, through=through)
         elif self._tree.file(module := f"{item.module}.{item.name}") is not None:
             self.load(module)
             self._ask(file, module, item.local)
@@ -221,15 +224,23 @@ class _Walk:
                 if home is not None:
                     self._take(package, home)
 
-    def _ask(self, file: SourceFile, module: str, local: str | None) -> None:
+    def _ask(self, file: SourceFile, module: str, local: str | None, *, through: bool = False) -> None:
         """Names that a package loads at first use, where a file holds that package under a local name."""
         package = self._tree.file(module)
         if package is None or not package.lazy:
             return
-        names = file.names_of(local)
+        names = file.names_of(local, through=through)
         for name, home in package.lazy.items():
             if names is None or name in names:
                 self._take(package, home)
+
+
+def _loaded_body(content: bytes) -> list[ast.stmt]:
+    """What runs of a user's file when it is loaded; nothing of what is not Python."""
+    try:
+        return [node for node in ast.parse(content).body if not _is_main_guard(node)]
+    except (SyntaxError, ValueError):
+        return []
 
 
 def _imports(body: Iterable[ast.stmt]) -> Iterator[Import]:

@@ -36,9 +36,10 @@ class Home:
         self.path = path
         self.store = FolderRunStore(path, clock=StepClock())
 
-    def train(self, base=None, checkpoint_every=0.0, identity=None, cancel=None, **values):
-        kind = registry.get("toy")
-        spec = resolve(kind.spec_model, load_spec({"kind": "toy", **values}))
+    def train(self, base=None, checkpoint_every=0.0, identity=None, cancel=None, kind="toy", **values):
+        spec = {"kind": kind, **values}
+        kind = registry.get(kind)
+        spec = resolve(kind.spec_model, load_spec(spec))
         prepared = kind.prepare(spec, PrepareContext(home=self.path, base=base or self.path))
         folder = self.store.create(
             spec=spec,
