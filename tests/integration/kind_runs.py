@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lockstep.runs.folder import RunFolder
 
 SYMBOL = "BTC/USDT"
+IN_PROCESS = "lockstep.clusters.in_process:InProcessExecutor"
 SAMPLE = {"source": "sample", "last": 400}
 NETWORK = {"parameters": {"filters": [4, 4, 4], "hidden": 6}}
 SPECS: dict[str, dict[str, Any]] = {
@@ -162,7 +163,16 @@ def go_on(folder: RunFolder, home: Path, executor: Executor, *, steps: int | Non
         assert steps is None
 
 
-def verify_here(folder: RunFolder, home: Path, name: str, path: str, executor: str, arguments: Iterable[Any]) -> Any:
+def verify_here(
+    folder: RunFolder,
+    home: Path,
+    name: str,
+    path: str,
+    executor: str,
+    arguments: Iterable[Any],
+    *,
+    across: bool = False,
+) -> Any:
     """The report of the program that `verify` starts, run in this process."""
     job = {
         "folder": str(folder.path),
@@ -171,7 +181,7 @@ def verify_here(folder: RunFolder, home: Path, name: str, path: str, executor: s
         "kind_path": path,
         "executor": executor,
         "executor_arguments": list(arguments),
-        "across": False,
+        "across": across,
         "sample": None,
         "sample_seed": None,
         "sys_path": [],
