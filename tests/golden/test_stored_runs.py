@@ -19,7 +19,8 @@ from lockstep.testing.contracts.training_kind import hashed_files
 from lockstep.testing.toy_training import ToySpec
 
 RUNS = Path(__file__).parent / "runs"
-RELEASES = sorted(path.name for path in RUNS.iterdir() if path.name.startswith("v"))
+RELEASES = sorted(path.parent.name for path in RUNS.glob("v*/complete"))
+"""Folders of the toy's runs; those of archives, `v*-kinds`, are tested by `test_stored_kinds`."""
 JOURNAL_HASHES = {"v0.1.0": "b542cdfb1e59afebbac5943904d706f1bc0cf13b95c4f79aa6c88914a13234b7"}
 
 

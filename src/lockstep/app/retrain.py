@@ -21,6 +21,7 @@ from lockstep.runs.environment import capture_environment
 from lockstep.runs.identity import NumericsIdentity
 from lockstep.runs.journal import read_lines
 from lockstep.runs.kind import PrepareContext
+from lockstep.runs.kind_code import whole_code
 from lockstep.runs.results import TrainResult
 from lockstep.runs.spec import full_body, resolve
 from lockstep.runs.spec_files import load_spec
@@ -78,7 +79,7 @@ def retrain(
     new = ports.store.create(
         spec=prepared.spec,
         data=prepared.data,
-        code=prepared.code,
+        code=whole_code(prepared.code, kind),
         numerics=NumericsIdentity.collect(prepared.numerics),
         environment={
             **capture_environment(base),

@@ -13,6 +13,7 @@ from lockstep.runs.environment import capture_environment
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.identity import NumericsIdentity, fingerprint
 from lockstep.runs.kind import Kind, PrepareContext
+from lockstep.runs.kind_code import whole_code
 from lockstep.runs.loop import execute
 from lockstep.runs.results import TrainResult
 from lockstep.runs.spec import resolve
@@ -37,7 +38,7 @@ def train(request: TrainingRequest, ports: Ports, *, tag: str | None = None) -> 
     folder = ports.store.create(
         spec=prepared.spec,
         data=prepared.data,
-        code=prepared.code,
+        code=whole_code(prepared.code, kind),
         numerics=NumericsIdentity.collect(prepared.numerics),
         environment={**capture_environment(request.base), "origin": dict(prepared.origin)},
     )

@@ -8,42 +8,63 @@ of the hashes of the four documents' bodies (`runs.folder`). Same fingerprint, b
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from lockstep.core import canonical
-from lockstep.core.errors import NotComparableError
+from lockstep.core.errors import InputError, NotComparableError
 from lockstep.core.hashing import blake3_hex
+from lockstep.runs.closure import PACKAGE, SourceTree
 from lockstep.runs.folder import IDENTITY_DOCUMENTS
 from lockstep.runs.numerics import NumericsIdentity, entry_differences
-from lockstep.runs.sources import UserSource
+from lockstep.runs.sources import UserSource, files_behind, versions
 from lockstep.storage.documents import document_hash
 
 __all__ = ["CodeIdentity", "NumericsIdentity", "code_differences", "fingerprint", "package_files", "require_comparable"]
 
-DELIVERY: Final = frozenset({"cli", "api", "web", "worker", "reports", "testing"})
-"""Parts of the package that show results, or test them, and cannot change one. Everything else counts."""
+HERE: Final = Path(__file__).parents[1]
+"""The folder of this package."""
+ROOTS_OF_EVERY_RUN: Final = tuple(
+    f"{PACKAGE}.{module}"
+    for module in ("runs.loop", "runs.rebuild", "runs.verify_child", "clusters.in_process", "clusters.loky")
+)
+"""What drives and repeats a run, whatever its kind. Both executors: the number of workers is in no identity."""
+_NAMED_FILES: Final = 10
+
+
+def package_files(roots: Iterable[str], texts: Iterable[bytes] = (), *, root: Path = HERE) -> Mapping[str, str]:
+    """BLAKE3 of each file of Lockstep that a run can load, by its path within the package, sorted.
+
+    roots   modules to begin with, such as "lockstep.kinds.cnn.kind"; those of every run are added
+    texts   files of the user, which may import modules of Lockstep
+    root    the folder of the package: this one, or a copy
+
+    See `runs.closure`. Files are read at most once in a process: what runs here is what was there at first.
+    """
+    return _digests(_tree(root), [*ROOTS_OF_EVERY_RUN, *roots], texts)
 
 
 @functools.cache
-def package_files() -> Mapping[str, str]:
-    """BLAKE3 of each source file of Lockstep that can change a result, by path relative to the package, sorted."""
-    root = Path(__file__).parents[1]
-    found = {}
-    for path in sorted(root.rglob("*.py")):
-        relative = path.relative_to(root)
-        if relative.parts[0] not in DELIVERY:
-            found[relative.as_posix()] = blake3_hex(path.read_bytes())
-    return dict(sorted(found.items()))
+def _tree(root: Path) -> SourceTree:
+    return SourceTree({PACKAGE: root})
+
+
+def _digests(tree: SourceTree, roots: Iterable[str], texts: Iterable[bytes]) -> dict[str, str]:
+    return {key: file.digest for key, file in tree.closure(roots, texts).items()}
 
 
 @dataclass(frozen=True)
 class CodeIdentity:
-    """Which code makes the result: Lockstep's files and the user's own, whose bytes travel with the run."""
+    """Which code makes the result: Lockstep's files and the user's own, whose bytes travel with the run.
 
-    package: Mapping[str, str] = field(default_factory=package_files)
+    A kind of training supplies the user's part; `runs.kind_code` adds `package`, without which no run is begun.
+    """
+
+    package: Mapping[str, str] | None = None
     sources: Mapping[str, bytes] = field(default_factory=dict)
     entry: str | None = None
     """`file.py:Name` within `sources`."""
@@ -51,15 +72,33 @@ class CodeIdentity:
 
     @classmethod
     def of(cls, source: UserSource | None = None) -> CodeIdentity:
-        """Lockstep's code here, with the user's where there is some."""
+        """The user's part, empty where there is no code of the user."""
         if source is None:
             return cls()
         return cls(sources=source.files, entry=f"{source.main}:{source.attribute}", requires=source.requires)
 
+    def with_modules(self, modules: Sequence[str]) -> CodeIdentity:
+        """This identity with the files that a run of a kind in `modules` can load: theirs, the loop's, the executors'.
+
+        A kind of another package is counted by the files of that package that it can load, under keys that begin with
+        the package's name and a colon; what those import from elsewhere stands in `requires`, as for the user's files.
+        Raises InputError for a module whose source lies in no file.
+        """
+        foreign = dict(_package_of(module) for module in modules if module.partition(".")[0] != PACKAGE)
+        tree = SourceTree({PACKAGE: HERE, **foreign}) if foreign else _tree(HERE)
+        roots = [*ROOTS_OF_EVERY_RUN, *modules]
+        requires = dict(self.requires)
+        if foreign:
+            files = tree.closure(roots, self.sources.values()).values()
+            names = {name for file in files if ":" in file.key for name in file.top_names if not tree.owns(name)}
+            requires |= versions(names)
+        texts = [*self.sources.values(), *(path.read_bytes() for path in files_behind(requires))]
+        return replace(self, package=_digests(tree, roots, texts), requires=dict(sorted(requires.items())))
+
     def body(self) -> dict[str, Any]:
         """The body of code.json."""
         return {
-            "package": dict(self.package),
+            "package": dict(self.package or {}),
             "user": {name: blake3_hex(content) for name, content in sorted(self.sources.items())},
             "entry": self.entry,
             "requires": dict(self.requires),
@@ -84,19 +123,58 @@ def fingerprint_of(*, spec: Any, data: Any, code: Any, numerics: Any) -> str:
 def code_differences(
     then: Mapping[str, Any], now: Mapping[str, Any], sides: tuple[str, str] = ("then", "now")
 ) -> list[str]:
-    """How two bodies of code.json differ, file by file, in words; `sides` says which body is which."""
-    lines = []
-    for part, owner in (("package", "lockstep/"), ("user", "code/")):
-        before, after = then.get(part, {}), now.get(part, {})
-        for name in sorted(before.keys() | after.keys()):
-            if before.get(name) != after.get(name):
-                change = "added" if name not in before else "removed" if name not in after else "changed"
-                lines.append(f"{owner}{name} {change}")
+    """How two bodies of code.json differ, in words; `sides` says which body is which.
+
+    Files are named one by one, but more than ten of Lockstep that were added, removed or changed are counted by room:
+    another release may count hundreds.
+    """
+    lines = _file_lines(then.get("package", {}), now.get("package", {}), PACKAGE, _NAMED_FILES)
+    lines += _file_lines(then.get("user", {}), now.get("user", {}), "code", None)
     requires = entry_differences(then.get("requires", {}), now.get("requires", {}), sides)
     lines += [f"package {line}" for line in requires]
     if then.get("entry") != now.get("entry"):
         lines.append(f"entry: {then.get('entry')} {sides[0]}, {now.get('entry')} {sides[1]}")
     return lines
+
+
+def _file_lines(then: Mapping[str, str], now: Mapping[str, str], owner: str, named: int | None) -> list[str]:
+    """Files of one owner that differ; by room where more than `named` of them differ in the same way."""
+    groups = {
+        "changed": sorted(name for name in then.keys() & now.keys() if then[name] != now[name]),
+        "added": sorted(now.keys() - then.keys()),
+        "removed": sorted(then.keys() - now.keys()),
+    }
+    phrases = {"changed": "changed", "added": "counted only now", "removed": "no longer counted"}
+    single, summed = [], []
+    for change, names in groups.items():
+        if named is None or len(names) <= named:
+            single += [(_path_of(name, owner), change) for name in names]
+        else:
+            rooms = Counter(name.partition("/")[0] for name in names)
+            by_room = ", ".join(f"{room} {count}" for room, count in sorted(rooms.items()))
+            summed.append(f"{owner}/: {len(names)} files {phrases[change]} ({by_room})")
+    return [f"{path} {change}" for path, change in sorted(single)] + summed
+
+
+def _path_of(name: str, owner: str) -> str:
+    return name.replace(":", "/", 1) if ":" in name else f"{owner}/{name}"
+
+
+def _package_of(module: str) -> tuple[str, Path]:
+    """The package at the top of a loaded module's name, and its folder; the module's file where it is in none."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None or not Path(file).is_file():
+        raise InputError(
+            f"a kind of training in {module!r}, whose source lies in no file, so that no run of it could be repeated. "
+            "Write the kind into a module and register it from there."
+        )
+    parts = module.split(".")
+    place = Path(file).parent if Path(file).name == "__init__.py" else Path(file).with_suffix("")
+    if list(place.parts[-len(parts) :]) != parts:
+        return parts[0], Path(file)
+    if len(parts) == 1:
+        return parts[0], place if place.is_dir() and place == Path(file).parent else Path(file)
+    return parts[0], place.parents[len(parts) - 2]
 
 
 def require_comparable(then: Mapping[str, Any], now: Mapping[str, Any], *, what: str = "the run") -> None:

@@ -77,8 +77,9 @@ class Prepared:
 
     `data` is the body of data.json, hashed: `digest` (of the columns used) and `snapshots` (the digests of the blobs
     in `PrepareContext.blobs` that hold them, for export), plus whatever else the kind pins. `origin` tells where
-    the data came from and is not hashed. `numerics` are entries a kind adds to the numerics identity (torch, device).
-    `payload` is the kind's own, handed back to `training` untouched.
+    the data came from and is not hashed. `code` is the user's part of the identity of the code; what a run of this kind
+    can load of Lockstep is added where the run begins (`kind_code.whole_code`). `numerics` are entries a kind adds to
+    the numerics identity (torch, device). `payload` is the kind's own, handed back to `training` untouched.
     """
 
     spec: RunSpec

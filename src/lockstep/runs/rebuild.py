@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lockstep.core.errors import IntegrityError, SpecError
@@ -10,6 +10,7 @@ from lockstep.runs import registry
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.identity import NumericsIdentity, fingerprint_of, require_comparable
 from lockstep.runs.kind import Kind, PrepareContext, Prepared
+from lockstep.runs.kind_code import whole_code
 from lockstep.runs.spec import resolve
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def rebuild(folder: RunFolder, blobs: BlobStore) -> Rebuilt:
     except SpecError as error:
         raise IntegrityError(f"{error}. The run was made by a release with another spec; use that one.") from error
     prepared = kind.restore(spec, folder, PrepareContext(blobs=blobs))
+    prepared = replace(prepared, code=whole_code(prepared.code, kind))
     return Rebuilt(kind=kind, prepared=prepared, numerics=NumericsIdentity.collect(prepared.numerics))
 
 

@@ -17,6 +17,7 @@ import inspect
 import json
 import linecache
 import math
+import re
 import sys
 import textwrap
 import types
@@ -32,6 +33,8 @@ from lockstep.core.hashing import digest_file
 from lockstep.runs.folder import flat_name
 
 SESSION_FILE: Final = "session.py"
+_SOURCE_MARK: Final = " (source)"
+_LOCKSTEP: Final = re.compile(r"lockstep[-_.]trading(?![\w.-])", re.IGNORECASE)
 _CONSTANTS: Final = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -127,7 +130,7 @@ def versions(modules: Iterable[str]) -> dict[str, str]:
         if packages and not any(map(_is_editable, packages.values())):
             continue
         files = _files_of(name)
-        entries[f"{name} (source)"] = _digest_of(files) if files else "absent"
+        entries[f"{name}{_SOURCE_MARK}"] = _digest_of(files) if files else "absent"
         for file in files:
             if file.suffix == ".py":
                 try:
@@ -135,6 +138,29 @@ def versions(modules: Iterable[str]) -> dict[str, str]:
                 except (OSError, SyntaxError, ValueError):
                     continue  # importing it will say so, if it is ever imported
     return dict(sorted(entries.items()))
+
+
+def files_behind(requires: Mapping[str, str]) -> list[Path]:
+    """The sources among what `versions` returned that may themselves import Lockstep, sorted.
+
+    Those are modules whose source is digested, and the files of installed packages that depend on Lockstep.
+    """
+    files: set[Path] = set()
+    for name in requires:
+        module, mark, _ = name.partition(_SOURCE_MARK)
+        if mark:
+            files.update(_files_of(module))
+        elif any(_LOCKSTEP.match(line) for line in _needs(name)):
+            package = importlib.metadata.distribution(name)
+            files.update(Path(str(package.locate_file(file))) for file in package.files or ())
+    return sorted(file for file in files if file.suffix == ".py" and file.is_file())
+
+
+def _needs(package: str) -> list[str]:
+    try:
+        return importlib.metadata.requires(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
 
 
 def _is_editable(package: importlib.metadata.Distribution) -> bool:

@@ -86,7 +86,10 @@ class RunStore(Protocol):
         numerics: NumericsIdentity,
         environment: Mapping[str, Any],
     ) -> RunFolder:
-        """The folder of a new run, whole or not at all, with an id that no other has. Raises DiskError."""
+        """The folder of a new run, whole or not at all, with an id that no other has.
+
+        Raises DiskError, and ValueError for an identity of the code without Lockstep's files.
+        """
         ...
 
     def list(self) -> list[RunRow]:
@@ -146,6 +149,10 @@ class FolderRunStore:
         """See `RunStore.create`. The folder is built under another name and appears when it is whole."""
         from lockstep.runs.spec import full_body, identity_body
 
+        if code.package is None:
+            raise ValueError(
+                "the identity of the code lacks Lockstep's files; complete it with runs.kind_code.whole_code"
+            )
         files.make_folder(self.runs)
         self._clear_unfinished()
         created = self._clock.utc_ms()

@@ -10,6 +10,7 @@ from lockstep.runs.checkpoint import CheckpointPolicy
 from lockstep.runs.environment import capture_environment
 from lockstep.runs.identity import NumericsIdentity, fingerprint
 from lockstep.runs.kind import PrepareContext, RunContext
+from lockstep.runs.kind_code import whole_code
 from lockstep.runs.loop import execute
 from lockstep.runs.spec import load_spec, resolve
 from lockstep.runs.store import FolderRunStore
@@ -36,14 +37,15 @@ class Home:
         self.path = path
         self.store = FolderRunStore(path, clock=StepClock())
 
-    def train(self, base=None, checkpoint_every=0.0, identity=None, cancel=None, **values):
-        kind = registry.get("toy")
-        spec = resolve(kind.spec_model, load_spec({"kind": "toy", **values}))
+    def train(self, base=None, checkpoint_every=0.0, identity=None, cancel=None, kind="toy", **values):
+        spec = {"kind": kind, **values}
+        kind = registry.get(kind)
+        spec = resolve(kind.spec_model, load_spec(spec))
         prepared = kind.prepare(spec, PrepareContext(blobs=self.store.blobs, base=base or self.path))
         folder = self.store.create(
             spec=spec,
             data=prepared.data,
-            code=prepared.code,
+            code=whole_code(prepared.code, kind),
             numerics=identity or NumericsIdentity.collect(prepared.numerics),
             environment=capture_environment(self.path),
         )

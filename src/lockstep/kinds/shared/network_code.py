@@ -68,7 +68,7 @@ class NetworkCode:
     _place: str | Source
 
     def identity(self) -> CodeIdentity:
-        """The identity of Lockstep's code and the user's."""
+        """The user's part of the identity of the code."""
         return self.travelling.identity(self.name)
 
     def resolved(self, table: NetworkTable) -> NetworkTable:

@@ -44,7 +44,7 @@ class Travelling:
         return cls(files=files, requires=requires)
 
     def identity(self, name: str) -> CodeIdentity:
-        """Lockstep's code and the user's; `name` is the entry where it names a file."""
+        """The user's part of the identity of the code; `name` is the entry where it names a file."""
         entry = name if ".py:" in name else None
         return CodeIdentity(sources=dict(sorted(self.files.items())), entry=entry, requires=dict(self.requires))
 

@@ -45,7 +45,7 @@ class UserCode:
     requires: Mapping[str, str] = field(default_factory=dict)
 
     def identity(self) -> CodeIdentity:
-        """The identity of Lockstep's code and the user's."""
+        """The user's part of the identity of the code."""
         return Travelling(files=self.files, requires=self.requires).identity(self.strategy_name)
 
 

@@ -72,6 +72,13 @@ class RunStoreContract:
         assert folder.read("environment")["spec"]["name"] == "mine"
         assert folder.read("environment")["host"] == "here"
 
+    def test_an_identity_of_the_code_that_lacks_locksteps_files_is_refused(self, tmp_path: Path) -> None:
+        store = self.make(tmp_path)
+        spec = RunSpec(kind="toy")
+        begin = partial(store.create, spec=spec, data={}, code=CodeIdentity(), numerics=NUMERICS, environment={})
+        _raises(ValueError, "whole_code", begin)
+        assert store.list() == []
+
     def test_runs_are_listed_oldest_first_with_what_is_known_of_them(self, tmp_path: Path) -> None:
         store = self.make(tmp_path)
         done, begun = complete(store, seed=1, drawn=1, name="mine"), create(store, seed=2)
