@@ -14,7 +14,7 @@ class BufferTable(SpecModel):
 
     capacity: int = Field(default=100_000, ge=1)
     mode: Literal["profit", "prioritized", "uniform"] = "profit"
-    """"profit": by what an experience turned out to earn (R9.22); "prioritized": by td error; "uniform": all alike."""
+    """"profit": by what it turned out to earn (R9.22); "prioritized": by td error alone; "uniform": all alike."""
     profitable_share: float = Field(default=0.7, ge=0.0, le=1.0)
     """Share of a batch drawn from what turned out profitable; profit."""
     floor: float = Field(default=0.05, gt=0.0)
