@@ -8,28 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.episodes.package_cases import NOW, package
+from tests.unit.episodes.episode_cases import book, episode, scored
+from tests.unit.episodes.package_cases import package
 
 from lockstep.core.errors import DataError, InputError, RefusedError, UnknownNameError
 from lockstep.episodes.book import EpisodeBook
-from lockstep.episodes.episode import TrainingEpisode, episode_priority, ranking
+from lockstep.episodes.episode import episode_priority, ranking
 from lockstep.episodes.outcomes import Action, TrainingOutcome, outcome_of
-
-
-def scored(score: float) -> TrainingOutcome:
-    """A validated outcome of this score: .001 of costs are earned back first."""
-    return TrainingOutcome(
-        actual_profit=0.01 * score,
-        profitability_score=score,
-        optimal_action=int(Action.BUY),
-        is_profitable=score > 0,
-        outcome_validated=True,
-    )
-
-
-def episode(episode_id: str = "e", **changes: Any) -> TrainingEpisode:
-    fields: dict[str, Any] = {"symbol": "BTC/USDT", "package": package(), "created_at": NOW, **changes}
-    return TrainingEpisode(episode_id=episode_id, **fields)
 
 
 def test_priority_by_hand() -> None:
@@ -81,15 +66,6 @@ def test_ranking_is_the_order_of_sorted_tuples(rows: list[tuple[float, int]]) ->
     ids = [f"id{index * 7 % 12}" for index in range(len(rows))]
     expected = sorted(range(len(rows)), key=lambda i: (-rows[i][0], -rows[i][1], ids[i]))
     assert ranking([p for p, _ in rows], [t for _, t in rows], ids).tolist() == expected
-
-
-def book() -> EpisodeBook:
-    scores = {"low": 0.69, "edge": 0.7, "high": 0.9, "loss": 0.0}
-    episodes = [episode(name, outcome=scored(score)) for name, score in scores.items()]
-    episodes.append(episode("open", outcome=TrainingOutcome(profitability_score=1.0)))
-    episodes.append(episode("other", symbol="ETH/USDT", package=package(symbol="ETH/USDT"), outcome=scored(1.0)))
-    episodes.append(episode("trained", outcome=scored(0.9), training_count=3))
-    return EpisodeBook(episodes)
 
 
 def test_all_episodes_are_ranked_by_what_they_can_teach() -> None:

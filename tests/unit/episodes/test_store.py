@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.unit.episodes.episode_cases import book as some_book
+from tests.unit.episodes.episode_cases import episode, scored
 from tests.unit.episodes.episode_markets import collected, plan, trending
-from tests.unit.episodes.test_episode import book as some_book
-from tests.unit.episodes.test_episode import episode, scored
 
 from lockstep.core.errors import DataError, DiskError, IntegrityError, RefusedError
 from lockstep.episodes import columns as episodes_columns

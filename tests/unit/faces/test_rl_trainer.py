@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.contract.test_agents import LinearSarsa
+from tests.contract.linear_sarsa import LinearSarsa
 
 import lockstep as ls
 from lockstep import bootstrap

@@ -114,20 +114,25 @@ def test_a_second_writer_is_refused_naming_the_first(tmp_path: Path) -> None:
 def test_asking_for_the_status_never_keeps_a_writer_out(tmp_path: Path) -> None:
     folder = new(tmp_path / "run")
     done = threading.Event()
+    answers = []
 
     def ask() -> None:
         while not done.is_set():
-            folder.status()
+            answers.append(folder.status())
 
     asker = threading.Thread(target=ask)
     asker.start()
+    locked = 0
     try:
         for _ in range(50):
             with folder.lock():
-                pass
+                locked += 1
     finally:
         done.set()
         asker.join()
+    assert locked == 50
+    assert set(answers) <= {RunStatus.RUNNING, RunStatus.INTERRUPTED}
+    assert answers
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

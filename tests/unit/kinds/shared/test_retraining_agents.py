@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.contract.test_agents import LinearSarsa
+from tests.contract.linear_sarsa import LinearSarsa
 from tests.unit.kinds.replay_agent.test_kind import SMALL, market, training_of
 
 from lockstep import bootstrap

@@ -170,7 +170,7 @@ def test_a_missing_keras_is_a_message_with_a_cure(tmp_path: Path) -> None:
     ask = f"""
 import sys
 sys.modules["keras"] = None
-from lockstep.learning.keras_trainer import train
+from lockstep.learning.supervised.keras_trainer import train
 try:
     train(output_dir={str(tmp_path / "none")!r})
 except ImportError as error:
