@@ -106,7 +106,8 @@ def test_the_power_fails_at_every_call_and_the_resumed_run_equals_an_uninterrupt
             with contextlib.suppress(Crash), faults(PowerCutAt(n, survives)) as disk:
                 go(folder, policy)
             if not disk.struck:
-                print("N", policy, n)
+                # 117 calls with a checkpoint at every step, 87 with the last one only.
+                assert n > (80 if policy is rare else 100)
                 break
             disk.cut()
             go(folder)
