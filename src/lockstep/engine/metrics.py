@@ -25,8 +25,6 @@ from numpy.typing import NDArray
 from lockstep.core.errors import UnknownNameError
 from lockstep.core.units import YEAR_MS
 
-MetricValues = Mapping["Metric", float | int | None]
-
 
 class Metric(StrEnum):
     """Every metric, in the order of the columns of a sweep. `unit`, `formula` and `reference` say what it is."""

@@ -1,7 +1,7 @@
 """EpisodeBook: episodes in columns, by id and in ranking; objects are made of the rows asked for only.
 
-Their packages lie on a shelf (`episodes_packages`), in memory or on disk. `save` and `open` keep a book in a folder
-(`episodes_store` has the format); `episodes_collect` makes one from a market.
+Their packages lie on a shelf (`shelf`), in memory or on disk. `save` and `open` keep a book in a folder
+(`store` has the format); `collect` makes one from a market.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class EpisodeBook:
     """Episodes by id, in the order in which they were added; about 160 bytes each beside their packages.
 
     Attributes:
-        report: What the collection that filled the book counted (`episodes_collect`), or None.
+        report: What the collection that filled the book counted (`collect`), or None.
         sessions: Ids of the sessions whose use of episodes has been counted.
-        kept: What the book's folder held when it was opened or saved last (`episodes_store`), or None.
+        kept: What the book's folder held when it was opened or saved last (`store`), or None.
     """
 
     def __init__(self, episodes: Iterable[TrainingEpisode] = (), *, shelf: PackageShelf | None = None) -> None:
@@ -79,7 +79,7 @@ class EpisodeBook:
         return self._numbers.nbytes + self._ids.nbytes + self._predictions.nbytes + self._rows.nbytes
 
     def column(self, name: str) -> NDArray[Any]:
-        """One of the columns (`episodes_columns.DTYPES`), (n,), read-only, as it is now. Raises UnknownNameError."""
+        """One of the columns (`columns.DTYPES`), (n,), read-only, as it is now. Raises UnknownNameError."""
         if name not in DTYPES:
             raise UnknownNameError(f"a book has the columns {', '.join(DTYPES)}; found {name!r}.")
         view = self._numbers[name].view()
@@ -164,12 +164,11 @@ class EpisodeBook:
         """Enter what the decision bars of some rows became: 0, 1, 2, or -1 while that is unknown."""
         self._numbers["pivot_class"][np.asarray(rows, np.int64)] = classes
 
-    def count_training(self, episode_ids: Iterable[str]) -> None:
-        """Note that these were trained on, once for each time that they are named. Raises UnknownNameError."""
-        self.count_rows([self._row(episode_id) for episode_id in episode_ids])
-
     def count_rows(self, rows: ArrayLike, times: int = 1) -> None:
-        """The same by row, `times` for each time that it is named."""
+        """Note that a trainer of the user's own taught these rows, `times` for each time that a row is named.
+
+        Sessions of `CNNTrainer` are counted by `count_session`.
+        """
         np.add.at(self._numbers["training_count"], np.asarray(rows, np.int64), times)
 
     def count_session(self, session_id: str, times: Mapping[str, int]) -> None:
@@ -258,14 +257,14 @@ class EpisodeBook:
         return self._loose
 
     def save(self, folder: Path | str) -> None:
-        """Keep the book in a folder, atomically; see `episodes_store.save_book`."""
+        """Keep the book in a folder, atomically; see `store.save_book`."""
         from lockstep.episodes.store import save_book
 
         save_book(self, Path(folder))
 
     @classmethod
     def open(cls, folder: Path | str) -> EpisodeBook:
-        """The book of a folder, every byte of its columns checked; see `episodes_store.open_book`."""
+        """The book of a folder, every byte of its columns checked; see `store.open_book`."""
         from lockstep.episodes.store import open_book
 
         return open_book(Path(folder))
@@ -296,7 +295,7 @@ class EpisodeBook:
         self._numbers.extend(columns, len(ids))
 
     def parts(self) -> tuple[Numbers, Texts, Texts]:
-        """The columns of numbers, ids and predictions, for `episodes_store`."""
+        """The columns of numbers, ids and predictions, for `store`."""
         return self._numbers, self._ids, self._predictions
 
     def _episode(self, row: int, package: ModelInputPackage | None) -> TrainingEpisode:

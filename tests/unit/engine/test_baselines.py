@@ -10,13 +10,14 @@ from tests.property.cases import candles_of, random_candles
 
 from lockstep.engine.arrays import market_arrays
 from lockstep.engine.baselines import buy_and_hold, random_entries
-from lockstep.engine.costs import FREE, Costs
+from lockstep.engine.costs import Costs
 from lockstep.engine.entries import compact
 from lockstep.engine.metrics import Metric
 from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import simulate
 from lockstep.runs.seeds import SeedTree
+from lockstep.testing.costs import FREE
 
 SEEDS = SeedTree(42).child("baseline")
 

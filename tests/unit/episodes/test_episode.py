@@ -89,7 +89,7 @@ def test_profitable_episodes_are_those_at_or_above_the_threshold_best_first() ->
 def test_training_lowers_priority_and_an_outcome_moves_it() -> None:
     """R9.10: counts and outcomes change the ranking; the book keeps what is newest."""
     both = EpisodeBook([episode("a"), episode("b")])
-    both.count_training(["a", "a"])
+    both.count_rows([0, 0])
     assert both["a"].training_count == 2
     assert [one.episode_id for one in both.ranked()] == ["b", "a"]
     both.settle("a", outcome_of(Action.BUY, 100.0, 105.0))

@@ -234,8 +234,6 @@ def test_trades_are_sampled_by_the_last_price_of_each_step_known_at_its_end() ->
     time, price = trades.sampled(1_000)
     assert time.tolist() == [2_000, 3_000, 5_000]
     assert price.tolist() == [2.0, 3.0, 4.0]
-    assert trades.known_before(1_999) == 2
-    assert trades.known_before(1_999, latency_ms=1) == 1
 
 
 def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:

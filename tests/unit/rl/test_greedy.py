@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from tests.property.cases import candles_of
 
-from lockstep.engine.costs import Costs
 from lockstep.engine.metrics import Metric
 from lockstep.engine.trades import ExitReason
 from lockstep.rl.greedy import simulated
+from lockstep.testing.costs import FREE
 
-FREE = Costs(fee_rate=0.0, slippage_rate=0.0)
 PRICE = np.array([100.0, 110.0, 120.0, 130.0, 140.0, 50.0])
 CANDLES = candles_of(PRICE, PRICE, PRICE, PRICE)
 

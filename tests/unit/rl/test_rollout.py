@@ -9,16 +9,15 @@ import pytest
 from numpy.typing import NDArray
 
 from lockstep.core.errors import InputError
-from lockstep.engine.costs import Costs
 from lockstep.market.sample import sample_candles
 from lockstep.rl.environment import SingleAssetEnvironment
 from lockstep.rl.outcomes import Hindsight, outcome_rules
 from lockstep.rl.rollout import Rollout
 from lockstep.runs.checkpoint import through_storage
 from lockstep.runs.seeds import SeedTree
+from lockstep.testing.costs import FREE
 
 HORIZON = 5
-COSTS = Costs(fee_rate=0.0, slippage_rate=0.0)
 # Up to the first weekend: no gap keeps an outcome from being known.
 CANDLES = sample_candles().head(100)
 
@@ -43,8 +42,8 @@ class Buffer:
 
 
 def rollout_of(*, episode_bars: int | None = None, steps_per_update: int = 1, learning_starts: int = 6) -> Rollout:
-    environment = SingleAssetEnvironment(CANDLES, lookback=4, costs=COSTS, episode_bars=episode_bars, seed=1)
-    hindsight = Hindsight(CANDLES, outcome_rules(CANDLES, COSTS, horizon_bars=HORIZON, target_profit=0.001))
+    environment = SingleAssetEnvironment(CANDLES, lookback=4, costs=FREE, episode_bars=episode_bars, seed=1)
+    hindsight = Hindsight(CANDLES, outcome_rules(CANDLES, FREE, horizon_bars=HORIZON, target_profit=0.001))
     return Rollout(
         environment,
         hindsight,

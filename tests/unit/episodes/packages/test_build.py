@@ -92,7 +92,7 @@ def test_the_last_price_is_that_of_the_newer_of_trade_and_bar() -> None:
         assert isinstance(one.timestamp, int)
         sent_by = one.timestamp - PLAN.latency_ms
         row = int(np.searchsorted(base.close_time, sent_by, side="right")) - 1
-        trade = trades.known_before(sent_by) - 1
+        trade = int(np.searchsorted(trades.timestamp, sent_by, side="right")) - 1
         newer = trades.timestamp[trade] >= base.close_time[row]
         assert one.current_price == (trades.price[trade] if newer else base.close[row])
 
