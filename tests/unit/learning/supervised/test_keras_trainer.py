@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
-import json.util
+import json
 import random
 import subprocess
 import sys
