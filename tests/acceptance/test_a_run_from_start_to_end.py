@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.acceptance.user import EXAMPLE, SMALL, User
@@ -51,9 +52,9 @@ def test_train_list_show_check_verify_export_import_verify_remove(user: User, tm
     assert user("runs", "list", "--json").json == []
 
 
-def test_the_same_spec_twice_gives_equal_journals_and_another_seed_differs(user: User) -> None:
+def test_the_same_spec_twice_gives_equal_journals_and_another_seed_differs(user: User, trained: dict[str, Any]) -> None:
     """R4.13, R4.14, R4.15, R4.16: without --seed the seed is 42; the same seed repeats, another explores elsewhere."""
-    first = user("train", str(EXAMPLE), *SMALL, "--json").json
+    first = trained
     again = user("train", str(EXAMPLE), *SMALL, "--seed", "42", "--workers", "2", "--json").json
     other = user("train", str(EXAMPLE), *SMALL, "--seed", "99", "--json").json
     assert again["journal_hash"] == first["journal_hash"]
@@ -75,11 +76,10 @@ def test_a_random_seed_is_drawn_once_and_recorded(user: User) -> None:
     assert repeated["journal_hash"] == result["journal_hash"]
 
 
-def test_seed_zero_is_a_seed(user: User) -> None:
+def test_seed_zero_is_a_seed(user: User, trained: dict[str, Any]) -> None:
     """R4.28: 0 is honoured, never taken for "none"."""
     zero = user("train", str(EXAMPLE), *SMALL, "--seed", "0", "--json").json
-    default = user("train", str(EXAMPLE), *SMALL, "--json").json
-    assert zero["fingerprint"] != default["fingerprint"]
+    assert zero["fingerprint"] != trained["fingerprint"]
     assert user("runs", "show", zero["run_id"], "--json").json["seed"] == 0
 
 

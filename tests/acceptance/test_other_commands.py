@@ -7,14 +7,15 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from tests.acceptance.user import EXAMPLE, LONG, SMALL, User
 
 
-def test_the_best_trial_of_a_run_backtests_to_the_same_metrics(user: User) -> None:
-    best = user("train", str(EXAMPLE), *SMALL, "--json").json["best"]
+def test_the_best_trial_of_a_run_backtests_to_the_same_metrics(user: User, trained: dict[str, Any]) -> None:
+    best = trained["best"]
     report = user("backtest", "last", "--trades", "trades.csv", "--json").json
     assert report["metrics"] == best["metrics"]
     assert report["trial"] == best["index"]
@@ -29,8 +30,8 @@ def test_a_strategy_can_be_tried_without_a_spec(user: User) -> None:
         assert needed in report.out
 
 
+@pytest.mark.usefixtures("trained")
 def test_data_come_in_are_listed_judged_and_go_out(user: User) -> None:
-    user("train", str(EXAMPLE), *SMALL)
     rows = user("data", "list", "--json").json
     assert {row["bars"] for row in rows} == {2000, 1800}, "all candles, and those that are searched"
     digest = rows[0]["digest"]
@@ -40,20 +41,18 @@ def test_data_come_in_are_listed_judged_and_go_out(user: User) -> None:
     assert "closed hours" in user("data", "quality", "sample").out
 
 
-def test_an_imported_file_can_be_named_in_a_spec(user: User) -> None:
-    first = user("train", str(EXAMPLE), *SMALL, "--json").json
+def test_an_imported_file_can_be_named_in_a_spec(user: User, trained: dict[str, Any]) -> None:
     (path,) = (Path(row["path"]) for row in user("data", "list", "--json").json if row["bars"] == 2000)
     pinned = ("--set", "data.source=file", "--set", f"data.path={(user.folder / path).resolve()}")
     again = user("train", str(EXAMPLE), *SMALL, *pinned, "--json").json
-    assert again["fingerprint"] == first["fingerprint"], "where data came from is no part of a run's identity"
-    assert again["journal_hash"] == first["journal_hash"]
+    assert again["fingerprint"] == trained["fingerprint"], "where data came from is no part of a run's identity"
+    assert again["journal_hash"] == trained["journal_hash"]
 
 
-def test_portable_numerics_are_arranged_before_anything_loads(user: User) -> None:
+def test_portable_numerics_are_arranged_before_anything_loads(user: User, trained: dict[str, Any]) -> None:
     """docs/architecture.md, rule 5: a user says `numerics = "portable"` and nothing else."""
     portable = user("train", str(EXAMPLE), *SMALL, "--set", "numerics=portable", "--json").json
-    native = user("train", str(EXAMPLE), *SMALL, "--json").json
-    assert portable["fingerprint"] != native["fingerprint"]
+    assert portable["fingerprint"] != trained["fingerprint"]
     assert user("verify", portable["run_id"], "--json").json["equal"] is True
     assert user("backtest", portable["run_id"], "--json").json["trial"] == portable["best"]["index"]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,15 @@ ROOT = Path(__file__).parents[2]
 HEAVY = ("numpy", "numba", "pydantic", "pyarrow", "pandas", "scipy", "joblib", "rich", "llvmlite")
 
 
-def test_every_public_name_loads_and_is_itself() -> None:
-    for name in lockstep.__all__:
-        assert getattr(lockstep, name) is getattr(lockstep, name), name
+@pytest.mark.parametrize("name", lockstep.__all__)
+def test_every_public_name_is_the_object_of_its_home(name: str) -> None:
+    """Loaded lazily by name: the very class or function that stands in the module, not a second one."""
+    value = getattr(lockstep, name)
+    if name == "__version__":
+        assert value == metadata.version("lockstep-trading")
+    else:
+        assert value is getattr(importlib.import_module(lockstep._HOMES[name]), name)
+        assert (value.__module__, value.__name__) == (lockstep._HOMES[name], name)
 
 
 def test_the_table_of_homes_and_the_imports_for_editors_say_the_same() -> None:

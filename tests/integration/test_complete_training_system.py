@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 
 
 from tests.unit.episodes.episode_markets import SYMBOL, plan, trending
-from tests.unit.faces.test_cnn_trainer import small, state
+from tests.unit.faces.networks import small, state
 
 import lockstep as ls
 from lockstep.bootstrap import remove_run

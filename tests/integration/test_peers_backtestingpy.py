@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from tests.integration.peers import RULES, SERIES, column, compare, series, signals_for
 
-from lockstep.engine.costs import FREE
 from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import simulate
 from lockstep.market.candles import Candles
+from lockstep.testing.costs import FREE
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -129,7 +129,7 @@ def test_episodes_are_ranked_by_what_they_can_teach() -> None:
         assert one.priority == pytest.approx(weight)
     best = book.profitable(SYMBOL, max_episodes=25)
     assert [one.score for one in best] == sorted((one.score for one in best), reverse=True)
-    book.count_training([best[0].episode_id] * 9)
+    book.count_session("s", {best[0].episode_id: 9})
     assert book.ranked()[0].episode_id != best[0].episode_id
 
 
@@ -150,7 +150,8 @@ def test_outcomes_of_episodes_feed_a_buffer_that_prefers_the_profitable() -> Non
         number = buffer.add(experience)
         assert buffer.update_outcome(number, one.outcome)
     profitable = sum(one.outcome.is_profitable for one in settled[:-1])
-    assert (buffer.profitable_size, buffer.unprofitable_size) == (profitable, len(settled) - 1 - profitable)
+    accounts = buffer.statistics()
+    assert (accounts.profitable.size, accounts.unprofitable.size) == (profitable, len(settled) - 1 - profitable)
     assert buffer.check_valid() == (True, "")
     batch = buffer.sample_batch(100)
     assert batch.is_profitable.mean() >= profitable / (len(settled) - 1)

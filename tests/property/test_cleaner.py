@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -95,10 +95,11 @@ def test_removed_and_kept_rows_make_up_the_input(bars: Candles, config: DataFilt
 @given(bars=candles(), config=configs)
 def test_cleaning_what_is_clean_changes_nothing(bars: Candles, config: DataFilterConfig) -> None:
     kept, _ = clean(bars, config)
-    if len(kept):
-        again, statistics = clean(kept, config)
-        assert again == kept
-        assert statistics["removed_count"] == 0
+    # Hypothesis fails the test where too few of its bars leave anything.
+    assume(len(kept))
+    again, statistics = clean(kept, config)
+    assert again == kept
+    assert statistics["removed_count"] == 0
 
 
 @given(bars=candles(), config=configs)

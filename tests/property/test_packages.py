@@ -9,10 +9,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from tests.unit.episodes.package_builders import streamed
 from tests.unit.episodes.package_cases import LAYOUT, NOW, PLAN, market, package
-from tests.unit.episodes.packages.test_build import streamed
 from tests.unit.market.bars import HOUR, MONDAY
-from tests.unit.market.test_orderbook import feed
+from tests.unit.market.depth_feeds import feed
 
 from lockstep.episodes.packages.batch import PackageBatch, concatenated
 from lockstep.episodes.packages.build import build_packages

@@ -17,8 +17,8 @@ import pytest
 from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.episodes.package_builders import built, streamed
 from tests.unit.episodes.package_cases import PLAN, market
-from tests.unit.episodes.packages.test_build import built, streamed
 from tests.unit.market.bars import DAY, HOUR, MONDAY
 
 from lockstep.episodes.packages.build import PackagePlan

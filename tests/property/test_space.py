@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lockstep.core import canonical
@@ -105,3 +105,21 @@ def test_cells_never_overflow_and_are_monotonic(count: int, position: int) -> No
     cell = IntRange(0, count).decode(np.array([unit]))[0]
     assert 0 <= cell <= count
     assert cell == min(int(unit * (count + 1)), count)
+
+
+@given(st.integers(-(2**53), 2**53 - 1), st.integers(1, 2**54), st.sampled_from([BELOW_ONE, 1.0 - 2.0**-52, 0.5]))
+def test_the_largest_ranges_of_whole_numbers_keep_their_ends_without_a_clip(low: int, width: int, unit: float) -> None:
+    high = min(low + width, 2**53)
+    assert low <= IntRange(low, high).decode(np.array([unit]))[0] <= high
+
+
+@given(
+    st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False)),
+    st.one_of(st.just(BELOW_ONE), st.floats(0, BELOW_ONE)),
+)
+@settings(max_examples=500)
+def test_no_sum_rounds_above_the_end_of_a_continuous_range(ends: tuple[float, float], unit: float) -> None:
+    """Of any size: subnormal widths, and ends so far apart that their difference is rounded."""
+    low, high = sorted(ends)
+    assume(low < high and math.isfinite(high - low))
+    assert low <= FloatRange(low, high).decode(np.array([unit]))[0] <= high

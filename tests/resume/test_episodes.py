@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("torch")
 
 from tests.unit.episodes.episode_markets import SYMBOL, collected
-from tests.unit.faces.test_cnn_trainer import mine
+from tests.unit.faces.networks import mine
 
 from lockstep.episodes.book import EpisodeBook
 from lockstep.faces.cnn_trainer import CNNTrainer

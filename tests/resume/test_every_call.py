@@ -106,7 +106,8 @@ def test_the_power_fails_at_every_call_and_the_resumed_run_equals_an_uninterrupt
             with contextlib.suppress(Crash), faults(PowerCutAt(n, survives)) as disk:
                 go(folder, policy)
             if not disk.struck:
-                assert policy is rare or n > 100
+                # 117 calls with a checkpoint at every step, 87 with the last one only.
+                assert n > (80 if policy is rare else 100)
                 break
             disk.cut()
             go(folder)
@@ -116,6 +117,7 @@ def test_the_power_fails_at_every_call_and_the_resumed_run_equals_an_uninterrupt
 
 
 def test_a_manifest_that_survives_a_power_cut_is_right(tmp_path: Path) -> None:
+    survived = 0
     for n in itertools.count(90):
         folder = new_folder(tmp_path / str(n), 7)
         with contextlib.suppress(Crash), faults(PowerCutAt(n)) as disk:
@@ -123,8 +125,10 @@ def test_a_manifest_that_survives_a_power_cut_is_right(tmp_path: Path) -> None:
         disk.cut()
         if folder.status() is RunStatus.COMPLETE:
             assert check(folder.path).problems == ()
+            survived += 1
         if not disk.struck:
             break
+    assert survived > 0
 
 
 @pytest.mark.parametrize("share", [0.4, 0.75, 0.97], ids=lambda share: f"first killed after {share:.0%} of its calls")

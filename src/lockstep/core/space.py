@@ -235,8 +235,9 @@ class FloatRange:
             return self._table[_cells(unit, len(self._table))]
         if self.log:
             return _log_positions(unit, self.low, self.high)
-        # The sum may round to just above high.
-        return np.minimum(self.low + unit * (self.high - self.low), self.high)
+        # Never above high: u is at most 1 - 2^-53, so that u times the rounded width is below the true width (or the
+        # width is subnormal, and then exact), and rounding keeps the order of the sum and high.
+        return self.low + unit * (self.high - self.low)
 
     def at(self, index: NDArray[np.int64]) -> NDArray[Any]:
         """Values (n,) number `index` (n,) of the grid; a continuous range has none."""
@@ -457,8 +458,8 @@ def _check_order(low: float, high: float) -> None:
 
 def _cells(unit: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     """Which of `count` equal cells of [0, 1) each position falls into."""
-    # u just below 1 times a large count may round up to the count itself.
-    return np.minimum((unit * count).astype(np.int64), count - 1)
+    # Below count without a clip: u is at most 1 - 2^-53, and (1 - 2^-53) c rounds to the double before c, or below it.
+    return (unit * count).astype(np.int64)
 
 
 def _log_positions(unit: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:

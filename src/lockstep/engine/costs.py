@@ -62,7 +62,3 @@ def _check_range(name: str, value: Any, *, low: float, high: float) -> None:
             f"costs: {name} lies in [{low:g}, {high:g}); found {value!r}. "
             "Rates are fractions (0.1 % is 0.001), the spread is in price units."
         )
-
-
-#: A market without friction, for tests and for measuring what costs take.
-FREE = Costs(fee_rate=0.0, slippage_rate=0.0)

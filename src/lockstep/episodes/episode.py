@@ -3,7 +3,7 @@
     priority = .5 score + .2 rapid + .15 completeness + .15 / (1 + training_count)
 
 in [0, 1]: profitable, rapid, complete and little used examples come first (R9.10). Ranking is by priority, falling,
-then newer first, then by id, so that equal episodes have one order. `episodes_book` keeps very many of them.
+then newer first, then by id, so that equal episodes have one order. `book` keeps very many of them.
 """
 
 from __future__ import annotations

@@ -175,12 +175,8 @@ class EpisodeTable:
         """Enter what the decision bars of some rows became: 0, 1, 2, or -1 while that is unknown."""
         self._numbers["pivot_class"][np.asarray(rows, np.int64)] = classes
 
-    def count_training(self, episode_ids: Iterable[str]) -> None:
-        """Note that these were trained on, once for each time that they are named. Raises UnknownNameError."""
-        self.count_rows([self._row(episode_id) for episode_id in episode_ids])
-
     def count_rows(self, rows: ArrayLike, times: int = 1) -> None:
-        """The same by row, `times` for each time that it is named."""
+        """Note that these rows were trained on, `times` for each time that a row is named."""
         np.add.at(self._numbers["training_count"], np.asarray(rows, np.int64), times)
 
     def count_session(self, session_id: str, times: Mapping[str, int]) -> None:

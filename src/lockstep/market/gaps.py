@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core.units import DAY_MS
-from lockstep.market.candles import Candles
 from lockstep.market.checks import HOUR_MS, format_time
 
 WEEK_MS: Final = 7 * DAY_MS
@@ -100,21 +99,6 @@ def find_gaps(timestamp: NDArray[np.int64], timeframe_ms: int) -> tuple[Gap, ...
                 kind, expected = GapKind.SESSION, 0
         gaps.append(Gap(row=row, start=start, stop=stop, bars_missing=count, bars_expected=expected, kind=kind))
     return tuple(gaps)
-
-
-def gap_before(candles: Candles, *, sessions: bool = False) -> NDArray[np.bool_]:
-    """Rows before which bars are missing: bool (n,). A position held over such a row spans the gap.
-
-    Args:
-        candles: Any.
-        sessions: True marks the closed hours of a market that closes (weekends, nights) too. Which those are is
-            learned from all rows, so this is a remark on data, not something a strategy may decide by.
-    """
-    out = np.zeros(len(candles), dtype=np.bool_)
-    for gap in find_gaps(candles.timestamp, candles.timeframe_ms):
-        if sessions or gap.kind is GapKind.HOLE:
-            out[gap.row] = True
-    return out
 
 
 def _slot(time: NDArray[np.int64], width: int) -> NDArray[np.int64]:

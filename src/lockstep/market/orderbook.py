@@ -75,10 +75,6 @@ class Trades:
     def __len__(self) -> int:
         return int(self.trade_id.shape[0])
 
-    def known_before(self, moment_ms: int, *, latency_ms: int = 0) -> int:
-        """How many trades are known at a moment: those stamped at or before it, less the latency."""
-        return int(np.searchsorted(self.timestamp, moment_ms - latency_ms, side="right"))
-
     def sampled(self, step_ms: int) -> tuple[Int, Float]:
         """The last price of every step in which there was a trade, and the step's end, when it is known.
 

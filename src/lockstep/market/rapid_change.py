@@ -251,48 +251,48 @@ def scan_python(
         row = k - begin
         bits = 0
         velocity, before, sigma, ratio = np.nan, np.nan, np.nan, np.nan
-        j = state[0]
+        j = state[_POINTER]
         while j + 1 < k and time[j + 1] <= time[k] - window_ms:
             j += 1
-        state[0] = j
+        state[_POINTER] = j
         if j >= 0:
             before = price[j]
             velocity = 100.0 * (price[k] - before) / before / ((time[k] - time[j]) / 60000.0)
             if abs(velocity) >= threshold:
-                bits |= 1
+                bits |= _VELOCITY_BIT
         out[row, 3] = baseline[0]
         if k > 0:
-            ring[state[1] % length] = price[k] / price[k - 1] - 1.0
-            state[1] += 1
-        if state[1] >= length and k > 0:
+            ring[state[_RETURNS] % length] = price[k] / price[k - 1] - 1.0
+            state[_RETURNS] += 1
+        if state[_RETURNS] >= length and k > 0:
             if j < 0:
                 before = price[k - length]
             # Oldest first, and as differences from the oldest: equal returns have a deviation of exactly 0.
-            oldest = ring[state[1] % length]
+            oldest = ring[state[_RETURNS] % length]
             mean = 0.0
             for i in range(1, length):
-                mean += ring[(state[1] + i) % length] - oldest
+                mean += ring[(state[_RETURNS] + i) % length] - oldest
             mean = oldest + mean / length
             total = 0.0
             for i in range(length):
-                distance = ring[(state[1] + i) % length] - mean
+                distance = ring[(state[_RETURNS] + i) % length] - mean
                 total += distance * distance
             sigma = np.sqrt(total / length)
             spiking = False
             if baseline[0] > 0.0:
                 ratio = sigma / baseline[0]
-                spiking = state[2] >= warmup and sigma >= multiplier * baseline[0]
+                spiking = state[_SIGMAS] >= warmup and sigma >= multiplier * baseline[0]
             if spiking:
-                bits |= 2
-                state[3] += 1
-            if not spiking or (max_frozen > 0 and state[3] > max_frozen):
-                if state[2] == 0:
+                bits |= _VOLATILITY_BIT
+                state[_FROZEN] += 1
+            if not spiking or (max_frozen > 0 and state[_FROZEN] > max_frozen):
+                if state[_SIGMAS] == 0:
                     baseline[0] = sigma
                 else:
                     baseline[0] += alpha * (sigma - baseline[0])
-                state[2] += 1
+                state[_SIGMAS] += 1
             if not spiking:
-                state[3] = 0
+                state[_FROZEN] = 0
         out[row, 0] = velocity
         out[row, 1] = before
         out[row, 2] = sigma

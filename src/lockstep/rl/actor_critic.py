@@ -165,14 +165,6 @@ class ActorCritic(LearningAgent):
         """log pi(. | s): the most likely action is the best one."""
         return torch.log_softmax(self._module(states), dim=1)
 
-    def q_values(self, states: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The lower of both critics, float64 (n, actions)."""
-        determinism.settle()
-        with torch.no_grad():
-            features = self._features(states)
-            found = torch.minimum(*(critic(features) for critic in self._module.critics))
-        return found.cpu().numpy().astype(np.float64)
-
     def explore(self, state: NDArray[np.float32], step: int, rng: np.random.Generator) -> int:
         """An action drawn from the policy."""
         determinism.settle()

@@ -79,7 +79,6 @@ class DoubleDQN(LearningAgent):
     """See the module's docstring."""
 
     name: Final = "double_dqn"
-    loss_names: Final = (Q_LOSS,)
     settings: DoubleDQNSettings
 
     def __init__(

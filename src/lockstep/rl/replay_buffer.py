@@ -168,11 +168,6 @@ class ProfitWeightedExperienceBuffer:
         """Experiences in the buffer that are known to have made a profit."""
         return int(self._counters[kernels.PROFITABLE])
 
-    @property
-    def unprofitable_size(self) -> int:
-        """The others: losses, and outcomes not known yet."""
-        return len(self) - self.profitable_size
-
     def __len__(self) -> int:
         return self._store.size
 

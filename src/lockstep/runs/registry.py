@@ -31,7 +31,7 @@ def register(name: str, kind: Kind | str) -> None:
 
 
 def unregister(name: str) -> None:
-    """Forget a kind, for tests that registered one."""
+    """Forget a kind: `register` refuses a second meaning, and a cell of a notebook that is run again has one."""
     _PATHS.pop(name, None)
     _KINDS.pop(name, None)
 

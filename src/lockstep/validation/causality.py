@@ -305,10 +305,12 @@ def _other_future(candles: Candles, first: int, generator: np.random.Generator) 
 
 def _other_values(values: NDArray[np.float64], first: int, generator: np.random.Generator) -> NDArray[np.float64]:
     known = values[np.isfinite(values)]
-    spread = float(known.std()) if known.size else 0.0
+    # The standard deviation of equal values is rounding noise (0.01 two hundred times: 1.7e-18), which changes nothing.
+    moving = known.size > 0 and bool(known.min() < known.max())
+    spread = float(known.std()) if moving else 1.0
     middle = float(known.mean()) if known.size else 0.0
     changed = np.array(values, dtype=np.float64)
-    changed[first:] = middle + 2.0 * (spread or 1.0) * generator.standard_normal(values.size - first)
+    changed[first:] = middle + 2.0 * spread * generator.standard_normal(values.size - first)
     return changed
 
 

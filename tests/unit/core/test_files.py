@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 import threading
@@ -112,6 +113,28 @@ def test_every_folder_on_the_way_is_forced_into_the_one_above_it(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("real_fs")
+def test_a_removed_file_is_gone_on_the_device_too(tmp_path: Path) -> None:
+    """Else a power cut brings it back: a failure that was mended, a checkpoint that was found damaged."""
+    calls = []
+
+    class Watched(files.FileSystem):
+        def unlink(self, path: Path) -> None:
+            super().unlink(path)
+            calls.append(("unlink", path))
+
+        def fsync_folder(self, folder: Path) -> None:
+            super().fsync_folder(folder)
+            calls.append(("fsync_folder", folder))
+
+    (tmp_path / "failure.json").write_bytes(b"{}")
+    files.fs = Watched()
+    files.remove(tmp_path / "failure.json")
+    assert calls == [("unlink", tmp_path / "failure.json"), ("fsync_folder", tmp_path)]
+    files.remove(tmp_path / "failure.json")  # a missing one changes nothing
+    assert len(calls) == 2
+
+
+@pytest.mark.usefixtures("real_fs")
 def test_two_threads_that_write_one_path_do_not_meet(tmp_path: Path) -> None:
     target = tmp_path / "snapshot"
 
@@ -141,6 +164,17 @@ def test_what_dead_processes_left_is_removed_and_what_living_ones_write_is_not(t
         path.write_bytes(b"half")
     files.remove_abandoned(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([kept, tmp_path / "a.arrow", odd])
+
+
+def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel refuses to signal it (EPERM), which it does only for a process that is there (kill(2))."""
+
+    def refuse(pid: int, signal: int) -> None:
+        assert (pid, signal) == (4321, 0)
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert files.is_alive(4321)
 
 
 def test_what_a_crash_left_half_written_is_removed(tmp_path: Path) -> None:

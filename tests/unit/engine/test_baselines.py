@@ -10,13 +10,14 @@ from tests.property.cases import candles_of, random_candles
 
 from lockstep.engine.arrays import market_arrays
 from lockstep.engine.baselines import buy_and_hold, random_entries
-from lockstep.engine.costs import FREE, Costs
+from lockstep.engine.costs import Costs
 from lockstep.engine.entries import compact
 from lockstep.engine.metrics import Metric
 from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import simulate
 from lockstep.runs.seeds import SeedTree
+from lockstep.testing.costs import FREE
 
 SEEDS = SeedTree(42).child("baseline")
 
@@ -28,6 +29,16 @@ def test_buy_and_hold_invests_everything_and_pays_the_same_costs() -> None:
     assert result[Metric.NET_PROFIT_PCT] == pytest.approx(48)
     close = buy_and_hold(candles, market_arrays(candles), FREE, Execution(fill="close", risk_per_trade=0.001))
     assert close[Metric.NET_PROFIT_PCT] == pytest.approx(100 * (150 / 95 - 1))
+
+
+def test_buy_and_hold_is_held_to_the_end_whatever_time_limit_the_strategy_has() -> None:
+    """Bought at the open of bar 1, sold at the close of bar 9 (109), though trades of the strategy last 2 bars."""
+    price = 100.0 + np.arange(10.0)
+    candles = candles_of(price, price, price, price)
+    held = buy_and_hold(candles, market_arrays(candles), FREE, Execution(max_holding=2))
+    assert (held.trades.entry_bar.tolist(), held.trades.exit_bar.tolist()) == ([1], [9])
+    assert held[Metric.NET_PROFIT_PCT] == pytest.approx(100 * (109 / 101 - 1))
+    assert held.execution.max_holding is None, "the result names the rules that it was made by"
 
 
 @pytest.mark.parametrize("bars", [0, 1])
@@ -72,6 +83,29 @@ def test_a_strategy_that_knows_the_future_beats_all_random_ones_and_its_opposite
         assert ranked is not None
         assert ranked.draws == 200
         assert ranked.net_profit_pct.percentile == percentile
+
+
+def test_a_draw_that_earned_the_same_counts_half() -> None:
+    """Where prices never move, the strategy and all 200 draws earn 0: none is below, all are ties, 0.5 * 200 / 200."""
+    candles = candles_of(*[[100.0] * 300] * 4)
+    given = entry_on_every(20, 300)
+    ranked = random_entries(market_arrays(candles), compact(given), simulate(candles, given, FREE), SEEDS)
+    assert ranked is not None
+    assert (ranked.net_profit_pct.p05, ranked.net_profit_pct.p95) == (0.0, 0.0)
+    assert ranked.net_profit_pct.percentile == 50.0
+
+
+def test_a_random_entry_may_stand_at_every_free_bar_the_last_one_too() -> None:
+    """Three bars, one trade of one bar: it can be decided at bar 0 and at bar 1. Only bar 2 rises, from 100 to 110."""
+    candles = candles_of([100, 100, 100], [100, 100, 110], [100, 100, 100], [100, 100, 110])
+    given = Signals(side=np.array([1, 0, 0], np.int8), time_limit=1)
+    strategy = simulate(candles, given, FREE, Execution(risk_per_trade=1.0))
+    assert (strategy.trades.entry_bar.tolist(), strategy[Metric.NET_PROFIT_PCT]) == ([1], 0.0)
+    ranked = random_entries(market_arrays(candles), compact(given), strategy, SEEDS)
+    assert ranked is not None
+    assert (ranked.net_profit_pct.p05, ranked.net_profit_pct.p95) == (0.0, pytest.approx(10.0))
+    # About one half of 200 draws; five standard deviations are 5 * sqrt(200 / 4) = 35.
+    assert ranked.net_profit_pct.mean == pytest.approx(5.0, abs=10.0 * 35 / 200)
 
 
 def test_stops_and_targets_keep_their_distance_from_the_price() -> None:

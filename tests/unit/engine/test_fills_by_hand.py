@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from tests.property.cases import MINUTE, candles_of
 
-from lockstep.engine.costs import FREE, Costs
+from lockstep.engine.costs import Costs
 from lockstep.engine.metrics import Metric
 from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import Simulation, simulate
 from lockstep.market.candles import Candles
+from lockstep.testing.costs import FREE
 
 NEXT_OPEN, CLOSE = Execution(), Execution(fill="close")
 

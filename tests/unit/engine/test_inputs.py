@@ -85,6 +85,14 @@ def test_a_spread_in_pips_instead_of_price_units_is_noticed() -> None:
         simulate(candles, Signals(side=SIDE), Costs(spread=3.0))
 
 
+def test_a_sale_has_to_yield_something_after_slippage_and_half_the_spread() -> None:
+    """Half a spread of 1.9 is 0.95: below a price of 1, but not below 1 * (1 - 0.1)."""
+    candles = candles_of(*[[1.0] * 4] * 4)
+    assert len(simulate(candles, Signals(side=SIDE), Costs(spread=1.9, slippage_rate=0.0, fee_rate=0.0)).trades) > 0
+    with pytest.raises(InputError, match="half the spread stays below every price"):
+        simulate(candles, Signals(side=SIDE), Costs(spread=1.9, slippage_rate=0.1, fee_rate=0.0))
+
+
 @pytest.mark.parametrize(
     ("given", "text"),
     [

@@ -13,11 +13,12 @@ from tests.property.cases import MINUTE, candles_of
 
 from lockstep.core.errors import UnknownNameError
 from lockstep.engine import statistics, walk
-from lockstep.engine.costs import FREE, Costs
+from lockstep.engine.costs import Costs
 from lockstep.engine.metrics import COLUMN, COUNTS, Metric, annual_bars, as_metric, best_row
 from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import Simulation, simulate
+from lockstep.testing.costs import FREE
 
 # Four trades of one bar each, all of size 10 000 at an entry of 100 (fill at the open, exit at the close):
 # closes 110, 95, 104, 98 give +10 %, −5 %, +4 %, −2 %; between them flat bars at 100.

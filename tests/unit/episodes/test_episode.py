@@ -8,28 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.episodes.package_cases import NOW, package
+from tests.unit.episodes.episode_cases import book, episode, scored
+from tests.unit.episodes.package_cases import package
 
 from lockstep.core.errors import DataError, InputError, RefusedError, UnknownNameError
 from lockstep.episodes.book import EpisodeBook
-from lockstep.episodes.episode import TrainingEpisode, episode_priority, ranking
+from lockstep.episodes.episode import episode_priority, ranking
 from lockstep.episodes.outcomes import Action, TrainingOutcome, outcome_of
-
-
-def scored(score: float) -> TrainingOutcome:
-    """A validated outcome of this score: .001 of costs are earned back first."""
-    return TrainingOutcome(
-        actual_profit=0.01 * score,
-        profitability_score=score,
-        optimal_action=int(Action.BUY),
-        is_profitable=score > 0,
-        outcome_validated=True,
-    )
-
-
-def episode(episode_id: str = "e", **changes: Any) -> TrainingEpisode:
-    fields: dict[str, Any] = {"symbol": "BTC/USDT", "package": package(), "created_at": NOW, **changes}
-    return TrainingEpisode(episode_id=episode_id, **fields)
 
 
 def test_priority_by_hand() -> None:
@@ -83,15 +68,6 @@ def test_ranking_is_the_order_of_sorted_tuples(rows: list[tuple[float, int]]) ->
     assert ranking([p for p, _ in rows], [t for _, t in rows], ids).tolist() == expected
 
 
-def book() -> EpisodeBook:
-    scores = {"low": 0.69, "edge": 0.7, "high": 0.9, "loss": 0.0}
-    episodes = [episode(name, outcome=scored(score)) for name, score in scores.items()]
-    episodes.append(episode("open", outcome=TrainingOutcome(profitability_score=1.0)))
-    episodes.append(episode("other", symbol="ETH/USDT", package=package(symbol="ETH/USDT"), outcome=scored(1.0)))
-    episodes.append(episode("trained", outcome=scored(0.9), training_count=3))
-    return EpisodeBook(episodes)
-
-
 def test_all_episodes_are_ranked_by_what_they_can_teach() -> None:
     """R9.9, R9.10: .3 for being complete and new, .5 score on top; trained three times costs .15 - .15 / 4 = .1125."""
     ranked = [one.episode_id for one in book().ranked()]
@@ -113,7 +89,7 @@ def test_profitable_episodes_are_those_at_or_above_the_threshold_best_first() ->
 def test_training_lowers_priority_and_an_outcome_moves_it() -> None:
     """R9.10: counts and outcomes change the ranking; the book keeps what is newest."""
     both = EpisodeBook([episode("a"), episode("b")])
-    both.count_training(["a", "a"])
+    both.count_rows([0, 0])
     assert both["a"].training_count == 2
     assert [one.episode_id for one in both.ranked()] == ["b", "a"]
     both.settle("a", outcome_of(Action.BUY, 100.0, 105.0))

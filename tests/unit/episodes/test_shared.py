@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.unit.episodes.episode_cases import scored
 from tests.unit.episodes.episode_markets import collected, plan, trending
-from tests.unit.episodes.test_episode import scored
 
 from lockstep.core.errors import DataError, IntegrityError, RefusedError
 from lockstep.episodes import store as episodes_store

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.unit.episodes.episode_cases import book as some_book
+from tests.unit.episodes.episode_cases import episode, scored
 from tests.unit.episodes.episode_markets import collected, plan, trending
-from tests.unit.episodes.test_episode import book as some_book
-from tests.unit.episodes.test_episode import episode, scored
 
 from lockstep.core.errors import DataError, DiskError, IntegrityError, RefusedError
 from lockstep.episodes import columns as episodes_columns
@@ -35,7 +35,7 @@ def test_a_book_comes_back_as_it_was_packages_predictions_and_report_too(tmp_pat
     mine = collected(200)
     (open_row,) = np.flatnonzero(~mine.column("outcome_validated"))[-1:]
     mine.settle(mine.ids([open_row])[0], outcome_of(Action.BUY, 100.0, 105.0), market_return=0.05)
-    mine.count_training(mine.ids([3, 3, 7]))
+    mine.count_rows([3, 3, 7])
     expected = list(mine)
     mine.save(tmp_path / "book")
     again = EpisodeBook.open(tmp_path / "book")
@@ -61,7 +61,7 @@ def test_episodes_that_brought_their_packages_are_kept_with_them(tmp_path: Path)
 def test_saving_twice_leaves_one_generation_and_what_is_new(tmp_path: Path) -> None:
     mine = collected(120, folder=tmp_path)
     first = mine.ids([0])[0]
-    mine.count_training([first])
+    mine.count_rows([0])
     mine.save(tmp_path)
     assert len(list((tmp_path / "columns").iterdir())) == 1
     assert EpisodeBook.open(tmp_path)[first].training_count == 1
@@ -113,7 +113,7 @@ def test_killed_at_any_call_to_the_file_system_the_folder_holds_the_old_book_or_
         folder = tmp_path / str(n)
         shutil.copytree(tmp_path / "old", folder)
         mine = EpisodeBook.open(folder)
-        mine.count_training(mine.ids([5]))
+        mine.count_rows([5])
         with contextlib.suppress(Crash), faults(CrashAt(n)) as disk:
             mine.save(folder)
         found = EpisodeBook.open(folder)

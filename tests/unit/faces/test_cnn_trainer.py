@@ -14,10 +14,10 @@ pytest.importorskip("torch")
 
 import torch
 from safetensors.numpy import load
+from tests.unit.episodes.episode_cases import episode, scored
 from tests.unit.episodes.episode_markets import SYMBOL, WINDOW, collected, plan, trending
-from tests.unit.episodes.package_cases import package
-from tests.unit.episodes.test_episode import NOW, episode, scored
-from tests.unit.three_heads import ThreeHeads
+from tests.unit.episodes.package_cases import NOW, package
+from tests.unit.faces.networks import mine, small, state
 
 import lockstep as ls
 from lockstep.bootstrap import place
@@ -30,25 +30,10 @@ from lockstep.kinds.cnn_episodes import data as episodes_data
 from lockstep.learning.gradients.record import CNNTrainingStep, SessionRecord
 from lockstep.learning.gradients.replay import replay_gradients
 from lockstep.learning.gradients.sessions import CNNTrainingSession, list_sessions
-from lockstep.learning.patterns.networks import PatternCNN, PatternShape
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.store import FolderRunStore
 
 FAST = {"training": {"epochs": 2, "batch_size": 16}, "recording": {"snapshot_every": 3}}
-
-
-def small(seed: int = 0) -> PatternCNN:
-    torch.manual_seed(seed)
-    return PatternCNN(PatternShape(window=WINDOW, filters=(4, 4, 4), hidden=6, batch_norm=True))
-
-
-def mine(seed: int = 0, **parameters: Any) -> ThreeHeads:
-    torch.manual_seed(seed)
-    return ThreeHeads(8, WINDOW, 3, **parameters)
-
-
-def state(module: torch.nn.Module) -> dict[str, bytes]:
-    return {name: value.numpy().tobytes() for name, value in module.state_dict().items()}
 
 
 def trainer_of(model: torch.nn.Module, home: Path, book: EpisodeBook, **options: Any) -> CNNTrainer:

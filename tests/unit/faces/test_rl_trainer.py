@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.contract.test_agents import LinearSarsa
+from tests.contract.linear_sarsa import LinearSarsa
 
 import lockstep as ls
 from lockstep.bootstrap import place
@@ -85,7 +85,8 @@ def test_an_outcome_that_follows_moves_an_experience_to_the_profitable_and_raise
     before = trainer.buffer.weight(ids[3])
     assert trainer.update_outcome(ids[3], outcome(0.008))
     assert trainer.buffer.weight(ids[3]) > before
-    assert (trainer.buffer.profitable_size, trainer.buffer.unprofitable_size) == (1, 9)
+    accounts = trainer.buffer.statistics()
+    assert (accounts.profitable.size, accounts.unprofitable.size) == (1, 9)
     found = trainer.buffer.experience(ids[3])
     assert found is not None
     assert (found.actual_profit, found.optimal_action, found.is_profitable) == (0.008, 2, True)

@@ -166,6 +166,25 @@ def test_the_grid_has_a_free_phase_and_follows_summer_time_for_long_bars() -> No
     assert len(Candles.from_arrays(**days, timeframe="1d")) == 4
 
 
+@pytest.mark.parametrize(
+    ("hours", "accepted"),
+    [
+        # Four-hour bars that begin at 17:00 in New York: 21:00 UTC, then 20:00 UTC from 2024-03-10 on.
+        (4, True),
+        # Bars of three hours follow the hours; two of them 2 hours apart are a mistake.
+        (3, False),
+    ],
+)
+def test_summer_time_may_move_bars_of_four_hours_and_no_shorter_ones(hours: int, accepted: bool) -> None:
+    bars = columns(6, step=hours * HOUR)
+    bars["timestamp"] = bars["timestamp"] - HOUR * np.array([0, 0, 0, 1, 1, 1])
+    if accepted:
+        assert Candles(**bars, timeframe_ms=hours * HOUR).timestamp.tolist() == bars["timestamp"].tolist()
+    else:
+        with pytest.raises(DataError, match="off-grid"):
+            Candles(**bars, timeframe_ms=hours * HOUR)
+
+
 def test_the_digest_is_of_columns_alone_and_any_bit_changes_it() -> None:
     first = candles(symbol="BTC/USDT", source="a")
     assert first.digest == candles(symbol="ETH/USDT", source="b").digest

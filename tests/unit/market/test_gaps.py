@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-from tests.unit.market.bars import DAY, HOUR, MONDAY, candles
+from tests.unit.market.bars import DAY, HOUR, MONDAY
 
 from lockstep.market.candles import Candles
-from lockstep.market.gaps import GapKind, find_gaps, gap_before, missing_before
+from lockstep.market.gaps import GapKind, find_gaps, missing_before
 
 WEEK = 7 * DAY
 
@@ -105,12 +105,3 @@ def test_months_without_bars_are_a_hole_however_short_the_bars() -> None:
     time = np.concatenate((always_open(1, 60_000), always_open(1, 60_000) + 30 * WEEK))
     (gap,) = find_gaps(time, 60_000)
     assert (gap.kind, gap.bars_missing) == (GapKind.HOLE, 29 * WEEK // 60_000)
-
-
-def test_the_mask_marks_the_bar_after_a_gap() -> None:
-    assert gap_before(candles()).tolist() == [False] * 5
-    time = MONDAY + HOUR * np.array([0, 1, 4, 5])
-    assert gap_before(like(time)).tolist() == [False, False, True, False]
-    weekend = like(currency(8))
-    assert not gap_before(weekend).any()
-    assert gap_before(weekend, sessions=True).sum() == 8

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.episodes.package_cases import message, snapshot
 from tests.unit.market.bars import MONDAY, SHARED
+from tests.unit.market.depth_feeds import feed
 
 from lockstep.core.errors import DataError
 from lockstep.market.orderbook import (
@@ -31,21 +32,6 @@ from lockstep.market.orderbook import (
 FOLDER = SHARED / "orderbook" / "binance"
 recorded = pytest.mark.skipif(not FOLDER.is_dir(), reason="../shared/data is not here")
 BOOK = [(1, 99.0, 1.0), (1, 98.0, 2.0), (-1, 101.0, 3.0), (-1, 102.0, 4.0)]
-
-
-def feed(messages: list[DepthMessage]) -> DepthFeed:
-    """The messages as a recorded feed."""
-    rows = [(m, i) for m in messages for i in range(m.price.shape[0])]
-    return DepthFeed(
-        local_ns=np.array([m.local_ns for m, _ in rows]),
-        exchange_ms=np.array([m.exchange_ms for m, _ in rows]),
-        is_snapshot=np.array([m.is_snapshot for m, _ in rows]),
-        first_update_id=np.array([m.first_update_id for m, _ in rows]),
-        final_update_id=np.array([m.final_update_id for m, _ in rows]),
-        side=np.array([m.side[i] for m, i in rows], np.int8),
-        price=np.array([m.price[i] for m, i in rows]),
-        quantity=np.array([m.quantity[i] for m, i in rows]),
-    )
 
 
 def applied(*messages: DepthMessage) -> OrderBook:
@@ -248,8 +234,6 @@ def test_trades_are_sampled_by_the_last_price_of_each_step_known_at_its_end() ->
     time, price = trades.sampled(1_000)
     assert time.tolist() == [2_000, 3_000, 5_000]
     assert price.tolist() == [2.0, 3.0, 4.0]
-    assert trades.known_before(1_999) == 2
-    assert trades.known_before(1_999, latency_ms=1) == 1
 
 
 def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:

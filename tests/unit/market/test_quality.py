@@ -88,6 +88,25 @@ def test_a_bad_print_is_a_spike_and_a_crash_is_not() -> None:
     assert report.score == 100.0
 
 
+@pytest.mark.parametrize(("move", "z"), [(0.295, None), (0.298, 0.298 / 0.014826)])
+def test_jumps_are_measured_in_standard_deviations_of_a_normal_distribution(move: float, z: float | None) -> None:
+    """Returns of -2, -1, 0, 1, 2 % in turn: median 0, median distance from it (MAD) 1 %, so that the standard deviation
+    of a normal distribution with this MAD is 1.4826 %, and 20 of them are 29.652 %.
+
+    A move of 29.5 % is thus no jump, though it is 29.5 MADs; one of 29.8 % is one.
+    """
+    returns = np.tile([-0.02, -0.01, 1e-7, 0.01, 0.02], 80)  # 1e-7 stands for 0, which is left out
+    returns[202] = move
+    close = 100.0 * np.exp(np.cumsum(returns))
+    bars = {
+        "timestamp": MONDAY + HOUR * np.arange(400, dtype=np.int64),
+        **{name: close.copy() for name in ("open", "high", "low", "close")},
+        "volume": np.ones(400),
+    }
+    found = [(jump.row, jump.z) for jump in quality_report(bars).jumps]
+    assert found == ([] if z is None else [(202, pytest.approx(z, rel=1e-4))])
+
+
 def test_a_tenfold_price_after_a_day_without_bars_is_perhaps_another_asset() -> None:
     bars = raw()
     bars["timestamp"][500:] += 2 * DAY

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from lockstep.core.errors import InputError, RefusedError
-from lockstep.engine.costs import FREE, Costs
+from lockstep.engine.costs import Costs
 from lockstep.market.candles import Candles
 from lockstep.market.sample import sample_candles
 from lockstep.rl import Action, SingleAssetEnvironment
 from lockstep.runs.checkpoint import through_storage
+from lockstep.testing.costs import FREE
 
 HOUR = 3_600_000
 

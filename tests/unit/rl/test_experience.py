@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.unit.rl.buffer_cases import Known
 
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.episodes.outcomes import outcome_of
 from lockstep.rl import Action, Outcome, RLExperience
 from lockstep.rl.experience import experience_value, experience_value_python
-
-
-@dataclass(frozen=True)
-class Known:
-    actual_profit: float = 0.004
-    profitability_score: float = 0.4
-    optimal_action: int = 2
-    is_profitable: bool = True
-    outcome_validated: bool = True
 
 
 def made(**fields: Any) -> RLExperience:

@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from tests.unit.rl.test_replay_buffer import statistic
+from tests.unit.rl.buffer_cases import statistic
 
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.episodes.outcomes import TrainingOutcome

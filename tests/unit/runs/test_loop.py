@@ -354,6 +354,19 @@ def test_a_run_that_lacks_only_its_manifest_is_sealed_by_a_resume(tmp_path: Path
     assert folder.document("manifest").read_bytes() == manifest
 
 
+def test_an_artifact_of_an_earlier_attempt_does_not_stay_in_a_finished_run(tmp_path: Path) -> None:
+    """A process that died while it ended may have written files that the result does not list."""
+    folder = new_folder(tmp_path / "run", 1)
+    stop(ToyTraining(SPEC), folder, after=2)
+    folder.artifacts.mkdir(exist_ok=True)
+    (folder.artifacts / "of_an_earlier_attempt.csv").write_bytes(b"1,2\n")
+    run(ToyTraining(SPEC), folder)
+    listed = folder.read("result")["artifacts"]
+    assert {path.name for path in folder.artifacts.iterdir()} == set(listed)
+    assert "artifacts/of_an_earlier_attempt.csv" not in folder.read("manifest")["files"]
+    assert check(folder.path).ok
+
+
 def test_other_code_or_numerics_do_not_continue_a_run(tmp_path: Path) -> None:
     folder = new_folder(tmp_path / "run", 1)
     stop(ToyTraining(SPEC), folder, after=2)

@@ -17,6 +17,7 @@ from lockstep.runs.numerics import (
     enter,
     entry_differences,
     environment,
+    pin_environment,
     pinned_threads,
     portable_variables,
     shortfalls,
@@ -98,6 +99,27 @@ def test_differences_are_named_entry_by_entry():
 def test_the_environment_for_a_native_child_of_a_portable_parent_is_native():
     portable = environment("portable", {"PATH": "/bin"})
     assert environment("native", portable) == {"PATH": "/bin", **THREAD_VARIABLES}
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "OMP_NUM_THREADS",  # OpenMP: scikit-learn, torch
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",  # NumPy of conda, torch
+        "BLIS_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+    ],
+)
+def test_every_library_that_brings_threads_is_held_to_one_whatever_the_user_set(variable, monkeypatch):
+    assert environment("native", {variable: "8"})[variable] == "1"
+    assert environment("portable", {variable: "8"})[variable] == "1"
+    monkeypatch.setenv(variable, "8")
+    for other in THREAD_VARIABLES:
+        monkeypatch.setenv(other, "8")
+    pin_environment()
+    assert os.environ[variable] == "1"
 
 
 def test_variables_that_the_user_set_survive_in_native_mode():

@@ -2,23 +2,18 @@
 
 import os
 import random
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lockstep.core.errors import InputError
-from lockstep.runs.seeds import (
-    DEFAULT_SEED,
-    MAX_SEED,
-    RESEARCH_SEEDS,
-    ROBUSTNESS_SEEDS,
-    TESTING_SEEDS,
-    SeedTree,
-    draw_seed,
-    set_seeds,
-)
+from lockstep.runs import seeds
+from lockstep.runs.seeds import MAX_SEED, SeedTree, draw_seed, set_seeds
+from lockstep.runs.spec import RunSpec, load_spec, resolve
 
 # Made by this code on its first day; a change of any of these numbers changes every run ever recorded.
 GOLDEN_KEY = 270810280622436642964587027547755533543
@@ -66,7 +61,7 @@ def test_different_names_are_different_streams(one, other):
 def test_seed_zero_is_a_seed_of_its_own():
     """R4.28: 0 is honoured, never taken for "none"."""
     assert SeedTree(0).child("x").key() == SeedTree(0).child("x").key()
-    assert SeedTree(0).child("x").key() != SeedTree(DEFAULT_SEED).child("x").key()
+    assert SeedTree(0).child("x").key() != SeedTree(seeds.DEFAULT_SEED).child("x").key()
 
 
 @pytest.mark.parametrize("root", [-1, MAX_SEED + 1, True, 1.0, "42", None])
@@ -121,18 +116,27 @@ def test_set_seeds_makes_third_party_draws_repeatable():
     assert first[1] != other[1]
 
 
-def test_the_documented_seed_conventions_are_constants():
-    """R4.27: development 42, testing 42/123/456, robustness five seeds, research 1..100."""
-    assert DEFAULT_SEED == 42
-    assert TESTING_SEEDS == (42, 123, 456)
-    assert ROBUSTNESS_SEEDS == (42, 123, 456, 789, 999)
-    assert tuple(range(1, 101)) == RESEARCH_SEEDS
+def test_the_seed_conventions_that_the_guide_lists_are_constants():
+    """R4.27: a reader of docs/runs.md who imports a name gets the seeds of its row."""
+    page = (Path(__file__).parents[3] / "docs" / "runs.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+_SEEDS?)` \| ([\d,. ]+) \|", page, re.MULTILINE))
+    assert rows.keys() == {name for name in vars(seeds) if name.endswith(("_SEED", "_SEEDS"))} - {"MAX_SEED"}
+    for name, text in rows.items():
+        value = getattr(seeds, name)
+        if "..." in text:
+            first, second, last = (int(number) for number in re.findall(r"\d+", text))
+            assert value == tuple(range(first, last + 1, second - first))
+        elif "," in text:
+            assert value == tuple(int(number) for number in text.split(", "))
+        else:
+            assert value == int(text)
+    assert resolve(RunSpec, load_spec({"kind": "toy"})).seed == seeds.DEFAULT_SEED  # a spec that names none
 
 
 def test_drawn_seeds_differ_and_fit_a_database_integer():
-    seeds = {draw_seed() for _ in range(20)}
-    assert len(seeds) > 1
-    assert all(0 <= seed < 2**31 for seed in seeds)
+    drawn = {draw_seed() for _ in range(20)}
+    assert len(drawn) > 1
+    assert all(0 <= seed < 2**31 for seed in drawn)
 
 
 def test_neighbouring_streams_are_uncorrelated():

@@ -310,6 +310,21 @@ def test_a_record_that_was_edited_and_listed_anew_is_still_found(exported, other
     assert nothing_left(other_home)
 
 
+def test_a_file_that_is_not_the_one_of_the_index_is_refused_though_it_is_as_long(exported, other_home, tmp_path):
+    """Data are no part of the journal: nothing but the digest tells these bytes from those that were exported."""
+    with zipfile.ZipFile(exported.path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    (snapshot,) = [name for name in content if name.startswith("snapshots/")]
+    data = content[snapshot]
+    content[snapshot] = data[:-1] + bytes([data[-1] ^ 1])
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
+        for name, whole in content.items():
+            archive.writestr(name, whole)
+    with pytest.raises(IntegrityError, match=rf"{snapshot} is not the file that the index lists"):
+        import_run(tmp_path / "bad.zip", other_home.store)
+    assert nothing_left(other_home)
+
+
 def test_an_export_without_its_data_is_refused(exported, other_home, tmp_path):
     with zipfile.ZipFile(exported.path) as archive:
         (snapshot,) = [name for name in archive.namelist() if name.startswith("snapshots/")]

@@ -135,6 +135,16 @@ def test_max_holding_limits_entries_that_carry_no_limit_and_no_others() -> None:
     assert int(free.trades.holding_periods.max()) > 3
 
 
+def test_max_holding_limits_the_trades_of_a_sweep_as_those_of_a_backtest() -> None:
+    candles = CANDLES.head(1_500)
+    sets = sampled(Crossing(), 20)
+    free, held = (sweep(candles, Crossing(), sets, execution=Execution(max_holding=bars)) for bars in (None, 3))
+    for index in range(20):
+        again = backtest(candles, Crossing, held.parameters_of(index), execution=Execution(max_holding=3))
+        assert repr(again.metrics) == repr(held.metrics_of(index))
+    assert free.result.metrics.tobytes() != held.result.metrics.tobytes()
+
+
 def test_neither_chunks_nor_neighbours_change_a_row() -> None:
     strategy = LiquiditySweep()
     sets = sampled(strategy, 300)

@@ -338,6 +338,81 @@ def test_a_perturbed_future_leaves_the_past_and_changes_everything_after() -> No
                 assert np.mean(changed[point + 1 :] == values[point + 1 :]) < 0.01, name
 
 
-def test_one_bar_and_no_bar_are_too_short_to_accuse_anyone() -> None:
-    for bars in (1, 2, 3):
-        assert check(Higher(), sample_candles().head(bars)).comparisons >= 0
+@pytest.mark.parametrize(
+    ("bars", "asked"),
+    [
+        # Nothing comes after the only bar, so there is nothing to take away or replace.
+        (1, 0),
+        # Only the first of two bars has a future. It is asked twice, in its window and in all of the data, and two
+        # questions are put each time.
+        (2, 2 * 2),
+    ],
+)
+def test_one_bar_and_two_are_too_short_to_accuse_anyone(bars: int, asked: int) -> None:
+    report = check(Higher(), sample_candles().head(bars))
+    assert (report.parameter_sets, report.comparisons, report.decisions) == (1, asked, 0)
+
+
+class CalmMarket:
+    """A market in which each bar opens at the close of the bar before, with a funding rate that never changes."""
+
+    def __init__(self, bars: int = 600) -> None:
+        rng = np.random.Generator(np.random.Philox(11))
+        close = 100.0 + np.cumsum(rng.choice([-0.5, 0.5], bars))
+        opens = np.append(100.0, close[:-1])
+        self.candles = Candles(
+            timestamp=3_600_000 * np.arange(bars, dtype=np.int64),
+            open=opens,
+            high=np.maximum(opens, close),
+            low=np.minimum(opens, close),
+            close=close,
+            volume=np.full(bars, 10.0),
+            timeframe_ms=3_600_000,
+            extra={"funding": np.full(bars, 0.01)},
+        )
+
+
+class AvoidsTheComingJump(Rule):
+    """Does not enter before a bar that opens away from this close; where no bar comes, there is no jump to avoid.
+
+    Taking the future away changes none of its answers in a market without jumps: only another future shows the leak.
+    """
+
+    def rule(self, view: MarketView) -> Signals:
+        coming = np.append(view.open[1:], view.close[-1:])
+        return long_where(coming == view.close)
+
+
+def test_a_leak_that_no_missing_bar_shows_is_caught_because_another_future_is_put_there() -> None:
+    with pytest.raises(LookAheadError, match=r"is 1, but 0 once the bars after it are replaced by others"):
+        check(AvoidsTheComingJump(), CalmMarket().candles)
+
+
+class AvoidsTheComingFunding(Rule):
+    """Does not enter before the funding rate changes; where no bar comes, it does not change."""
+
+    def rule(self, view: MarketView) -> Signals:
+        funding = view.extra["funding"]
+        return long_where(np.append(funding[1:], funding[-1:]) == funding)
+
+
+def test_a_leak_of_an_extra_column_is_caught_because_the_other_future_has_other_extras() -> None:
+    with pytest.raises(LookAheadError, match=r"Funding reads the future: side at bar .* are replaced by others"):
+        check(AvoidsTheComingFunding(), CalmMarket().candles)
+
+
+def test_a_perturbed_future_changes_extras_events_and_other_candles_from_the_moment_they_are_known() -> None:
+    candles = CalmMarket(200).candles
+    other = CalmMarket(200).candles
+    news = Events(timestamp=candles.timestamp + 60_000, columns={"surprise": np.zeros(200)})
+    inputs = {"other": OwnCandles(), "news": EventSeries("surprise")}
+    perturbed = perturb_future(MarketView(candles, inputs, {"other": other, "news": news}), 99, SeedTree(5).generator())
+    # Bar 99 closes when bar 100 opens; the event of minute 1 of bar 99 is known then, that of bar 100 is not.
+    for values, before in (
+        (perturbed.candles.extra["funding"], candles.extra["funding"]),
+        (perturbed["other"].bars.extra["funding"], other.extra["funding"]),
+        (perturbed["other"].bars.close, other.close),
+        (perturbed["news"].events.columns["surprise"], news.columns["surprise"]),
+    ):
+        assert np.array_equal(values[:100], before[:100])
+        assert not np.any(values[100:] == before[100:])

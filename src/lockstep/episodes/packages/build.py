@@ -1,7 +1,7 @@
 """Packages from stored candles, trades and order books: all at once, in bounded memory.
 
 A package at moment t holds what was known at t by the exchange's clock, nothing else: bars that had closed, trades and
-book messages stamped at or before t, each less the latency of its way here. `packages_stream.PackageBuilder` makes the
+book messages stamped at or before t, each less the latency of its way here. `stream.PackageBuilder` makes the
 same packages from events as they come.
 """
 

@@ -8,7 +8,7 @@ A `ModelInputPackage` has ten fields (R9.2). Two hashes name its content, both o
     bodies   the little-endian bytes of those numbers and arrays, in the order in which the head names them
 
 so that no two payloads share a form and any changed byte changes both hashes. What is derived (hashes, completeness,
-flags) is not part of the form. `packages_batch` computes the same bytes and flags for many packages at once.
+flags) is not part of the form. `batch` computes the same bytes and flags for many packages at once.
 """
 
 from __future__ import annotations

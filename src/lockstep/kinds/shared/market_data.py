@@ -136,11 +136,6 @@ def _base(spec: OnCandles, context: PrepareContext) -> tuple[Candles, dict[str, 
         path = _path(str(data.path), context)
         candles, notes = _read(path, data, market.timeframe)
         origin = {"source": "file", "path": str(path)}
-    elif data.source == "database":
-        raise InputError(
-            'data.source = "database": databases come with a later version. Export the candles to a Parquet or CSV '
-            'file and use source = "file"'
-        )
     else:
         raise InputError(
             'data.source = "python" stands for candles that were given in Python: give them again, '

@@ -56,13 +56,23 @@ class InputTable(FileTable):
 class DataTable(FileTable):
     """`[data]`: where the candles come from. No part of the fingerprint."""
 
-    source: Literal["sample", "file", "database", "python"] = "sample"
+    source: Literal["sample", "file", "python"] = "sample"
     """"python": candles that `ls.train(..., candles=...)` was given."""
     last: int | None = Field(default=None, ge=1)
     """At most this many most recent bars."""
     filter: dict[str, Any] | str | None = None
     """Cleaning before the search: a `data_filter_config` table or the name of a preset (`market.cleaning`)."""
     inputs: dict[str, InputTable] = Field(default_factory=dict)
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _no_database_yet(cls, value: Any) -> Any:
+        if value == "database":
+            raise ValueError(
+                "databases come with a later version. Export the candles to a Parquet or CSV file and use "
+                'source = "file"'
+            )
+        return value
 
     @model_validator(mode="after")
     def _path_fits(self) -> Self:

@@ -32,9 +32,6 @@ os.environ.setdefault(*_WORKSPACE)
 import torch  # noqa: E402 - after its variables
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from lockstep.runs.seeds import SeedTree
 
 DEVICES: Final = ("cpu", "cuda", "auto")
@@ -152,23 +149,3 @@ def noise(seeds: SeedTree, device: str = "cpu") -> Iterator[None]:
         torch.default_generator.set_state(before)
         if before_cuda is not None:
             torch.cuda.set_rng_state(before_cuda)
-
-
-def torch_generator(seeds: SeedTree, device: str = "cpu") -> torch.Generator:
-    """A generator of its own at the start of the stream of `seeds`, for code that takes one."""
-    return torch.Generator(device=device).manual_seed(seeds.integer())
-
-
-def generator_state(generator: torch.Generator) -> NDArray[np.uint8]:
-    """The state of a generator, for `get_state`: uint8 (n,)."""
-    return _array(generator.get_state())
-
-
-def set_generator_state(generator: torch.Generator, state: NDArray[np.uint8]) -> None:
-    """The inverse of `generator_state`."""
-    generator.set_state(torch.from_numpy(state.copy()))
-
-
-def _array(tensor: torch.Tensor) -> NDArray[Any]:
-    array: NDArray[Any] = tensor.numpy().copy()
-    return array

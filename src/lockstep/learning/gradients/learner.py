@@ -2,8 +2,9 @@
 
     noise of the step -> forward -> loss -> gradient -> clip -> update
 
-What the update needs is the gradient as clipped and the learning rate; `apply` does the last arrow alone, so stored
-gradients lead to the same weights. `state` and `set_state` carry everything that later steps depend on.
+What the update needs is the gradient as clipped and the learning rate, so stored gradients lead to the same weights
+(`replay` applies them by the optimiser's own equations). `get_state` and `set_state` carry everything that later steps
+depend on.
 """
 
 from __future__ import annotations
@@ -114,20 +115,9 @@ class Learner:
         if self.clip_norm is not None and norm > self.clip_norm:
             clip = self.clip_norm / (norm + _CLIP_EPS)
             self.flat.gradient.mul_(clip)
-        self._step(rate)
-        return Update(losses=losses, gradient_norm=norm, clip=clip, learning_rate=rate)
-
-    def apply(self, gradient: NDArray[np.generic], learning_rate: float) -> None:
-        """The update with a stored gradient (size,), as applied: no forward pass, no backward pass."""
-        if self.device == "cpu":
-            np.copyto(self.flat.gradient.numpy(), gradient, casting="no")
-        else:
-            self.flat.gradient.copy_(torch.from_numpy(gradient.copy()))
-        self._step(learning_rate)
-
-    def _step(self, learning_rate: float) -> None:
-        set_learning_rate(self.optimizer, learning_rate)
+        set_learning_rate(self.optimizer, rate)
         self.optimizer.step()
+        return Update(losses=losses, gradient_norm=norm, clip=clip, learning_rate=rate)
 
     def gradient(self) -> NDArray[np.generic]:
         """The gradient of the last update as applied (size,); a view on the CPU, good until the next update."""

@@ -1,7 +1,8 @@
 """A session read for lists and figures, without torch: its steps as columns, and as bins when there are many.
 
     session = Overview(folder)
-    session.steps_in_bins(400)["loss.total"].mean        at most 400 numbers, however many steps there were
+    steps, best = session.steps_and_best(400, 10)
+    steps["loss.total"].mean                             at most 400 numbers, however many steps there were
     session.norms_in_bins(400).ratio["trunk.0"].high
 
 Works on a run of any status, up to the last whole line of its journal, and at every level: what a level does not keep
@@ -96,10 +97,6 @@ class Overview:
     def edges(self, bins: int) -> NDArray[np.int64]:
         """Where bins begin and end, int64 (bins + 1,): at most `bins`, none of them empty."""
         return edges(self.steps, bins)
-
-    def steps_in_bins(self, bins: int) -> dict[str, Binned]:
-        """Each column of the segment `steps` in bins."""
-        return self.steps_and_best(bins, 0)[0]
 
     def steps_and_best(self, bins: int, best: int) -> tuple[dict[str, Binned], list[dict[str, float]]]:
         """Each column in bins, and the `best` most valuable steps as rows with their "step", read in one go."""

@@ -216,14 +216,6 @@ def surplus(
     return doomed
 
 
-def prune(store: RunStore, *, keep_last: int | None = None, max_bytes: int | None = None) -> list[str]:
-    """Remove `surplus` sessions from a home; returns their ids. Damaged ones stay: a person looks at them first."""
-    doomed = surplus(list_sessions(store).sessions, keep_last=keep_last, max_bytes=max_bytes)
-    for session in doomed:
-        store.remove(session.session_id)
-    return [session.session_id for session in doomed]
-
-
 def order_of(record: SessionRecord, steps: Sequence[int] | None = None) -> RecordedOrder:
     """The batches of a recorded session, for a task that trains on them again (R9.32).
 

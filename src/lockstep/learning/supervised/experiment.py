@@ -71,7 +71,10 @@ class TrainingTable(SpecModel):
 
 
 class EvaluationTable(SpecModel):
-    """`evaluation`. A forward pass has a fixed size here, so that a figure does not depend on this; kept for others."""
+    """`evaluation`: accepted, because files of this form have it, and without effect.
+
+    Forward passes have a size of their own, so that no figure depends on it.
+    """
 
     batch_size: int = Field(default=32, ge=1)
 

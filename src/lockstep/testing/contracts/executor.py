@@ -167,7 +167,7 @@ class ExecutorContract:
 
     def test_closing_twice_does_nothing(self) -> None:
         executor = self.make()
-        executor.map(Square(), [1])
+        assert executor.map(Square(), [3]) == [9]
         executor.close()
         executor.close()
 

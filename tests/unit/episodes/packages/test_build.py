@@ -2,61 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.unit.episodes.package_builders import OHLCV, built, streamed
 from tests.unit.episodes.package_cases import PLAN, market, message, snapshot
 from tests.unit.market.bars import HOUR, MONDAY, SHARED
-from tests.unit.market.test_orderbook import feed
 
 from lockstep.core.errors import DataError, InputError, LookAheadError
 from lockstep.core.units import parse_timeframe
-from lockstep.episodes.packages.batch import PackageBatch, concatenated
+from lockstep.episodes.packages.batch import concatenated
 from lockstep.episodes.packages.build import PackagePlan, build_packages
 from lockstep.episodes.packages.features import FEATURES, INDICATORS, LOOKBACK, STATE, bar_values
-from lockstep.episodes.packages.package import ModelInputPackage
 from lockstep.episodes.packages.stream import PackageBuilder
 from lockstep.market.orderbook import load_depth, load_trades
 from lockstep.market.resampling import resample
-
-OHLCV = ("open", "high", "low", "close", "volume")
-
-
-def streamed(plan: PackagePlan, given: dict[str, Any], moments: Any, *, with_feeds: bool) -> list[ModelInputPackage]:
-    """The packages of a builder that is given every event when it is known, and none before."""
-    builder = PackageBuilder(plan, trades=with_feeds, depth=with_feeds)
-    bars = {
-        name: deque(zip(*(getattr(table, key).tolist() for key in ("timestamp", *OHLCV)), strict=True))
-        for name, table in given["candles"].items()
-    }
-    trades, waiting = deque(), deque()
-    if with_feeds:
-        t = given["trades"]
-        columns = (t.trade_id, t.timestamp, t.price, t.quantity, t.side)
-        trades = deque(zip(*(column.tolist() for column in columns), strict=True))
-        waiting = deque(given["messages"])
-    made = []
-    for moment in np.asarray(moments).tolist():
-        sent_by = moment - plan.latency_ms
-        for name, rows in bars.items():
-            while rows and rows[0][0] + parse_timeframe(name) <= sent_by:
-                builder.add_candle(name, *rows.popleft())
-        while trades and trades[0][1] <= sent_by:
-            builder.add_trade(*trades.popleft())
-        while waiting and waiting[0].exchange_ms <= sent_by:
-            builder.add_depth(waiting.popleft())
-        made.append(builder.package(moment))
-    return made
-
-
-def built(
-    plan: PackagePlan, given: dict[str, Any], moments: Any = None, *, with_feeds: bool, **options: Any
-) -> PackageBatch:
-    feeds = {"trades": given["trades"], "depth": feed(given["messages"])} if with_feeds else {}
-    return concatenated(list(build_packages(plan, given["candles"], moments=moments, **feeds, **options)))
 
 
 @pytest.mark.parametrize("with_feeds", [False, True], ids=["candles", "trades and book"])
@@ -82,6 +44,7 @@ def test_the_chunk_changes_nothing(chunk: int) -> None:
 def test_what_is_known_is_there_and_nothing_later() -> None:
     """No look-ahead: every bar had closed, every trade and message was sent, less the latency of 40 ms."""
     given = market(120, 5)
+    with_trades = with_pivots = 0
     for one in built(PLAN, given, with_feeds=True).packages():
         assert isinstance(one.timestamp, int)
         sent_by = one.timestamp - PLAN.latency_ms
@@ -89,8 +52,12 @@ def test_what_is_known_is_there_and_nothing_later() -> None:
             assert table[-1, 0] + parse_timeframe(name) <= sent_by
         if one.tick_data is not None:
             assert one.tick_data[-1, 1] <= sent_by
+            with_trades += 1
         if one.pivot_points is not None:
             assert one.pivot_points[-1, 0] + (PLAN.pivot_side + 1) * HOUR <= sent_by
+            with_pivots += 1
+    assert with_trades > 50
+    assert with_pivots > 50
 
 
 def test_a_moment_just_before_a_close_does_not_know_the_bar() -> None:
@@ -125,7 +92,7 @@ def test_the_last_price_is_that_of_the_newer_of_trade_and_bar() -> None:
         assert isinstance(one.timestamp, int)
         sent_by = one.timestamp - PLAN.latency_ms
         row = int(np.searchsorted(base.close_time, sent_by, side="right")) - 1
-        trade = trades.known_before(sent_by) - 1
+        trade = int(np.searchsorted(trades.timestamp, sent_by, side="right")) - 1
         newer = trades.timestamp[trade] >= base.close_time[row]
         assert one.current_price == (trades.price[trade] if newer else base.close[row])
 

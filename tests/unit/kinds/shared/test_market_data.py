@@ -66,7 +66,7 @@ def test_cleaning_happens_before_pinning_and_is_told(tmp_path: Path) -> None:
 
 
 def test_a_database_is_refused_with_a_way_out(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"databases come with a later version.*Export the candles"):
+    with pytest.raises(InputError, match=r"data\.source = 'database': databases come with a later version\."):
         pinned(tmp_path, source="database")
 
 

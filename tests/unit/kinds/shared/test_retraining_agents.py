@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.contract.test_agents import LinearSarsa
+from tests.contract.linear_sarsa import LinearSarsa
 from tests.unit.kinds.agent_builders import SMALL, market, training_of
 
 import lockstep as ls

@@ -1,4 +1,4 @@
-"""Deterministic torch: noise by address, generators, device, what the numerics name."""
+"""Deterministic torch: noise by address, device, what the numerics name."""
 
 from __future__ import annotations
 
@@ -31,16 +31,6 @@ def test_noise_belongs_to_its_address_and_leaves_torchs_generator_as_it_was() ->
             draws.append(torch.rand(4).tolist())
     assert draws[0] == draws[2] != draws[1]
     assert torch.equal(torch.rand(3), expected)
-
-
-def test_a_generators_state_comes_back() -> None:
-    generator = determinism.torch_generator(SEEDS.child("own"))
-    torch.rand(5, generator=generator)
-    state = determinism.generator_state(generator)
-    expected = torch.rand(5, generator=generator)
-    other = determinism.torch_generator(SEEDS.child("other"))
-    determinism.set_generator_state(other, state)
-    assert torch.equal(torch.rand(5, generator=other), expected)
 
 
 def test_numerics_name_what_changes_last_bits() -> None:

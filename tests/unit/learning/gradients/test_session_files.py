@@ -60,7 +60,7 @@ READ: dict[str, Callable[[Path], Any]] = {
     "state": lambda home: sorted((n, a.tobytes()) for n, a in SessionRecord(the_run(home)).step(4).model_state.items()),
     "samples": lambda home: SessionRecord(the_run(home)).step(5).samples.tolist(),
     "best": lambda home: SessionRecord(the_run(home)).by_value(),
-    "losses": lambda home: Overview(the_run(home)).steps_in_bins(3)["loss.total"].mean.tolist(),
+    "losses": lambda home: Overview(the_run(home)).steps_and_best(3, 0)[0]["loss.total"].mean.tolist(),
     "norms": lambda home: next(iter(Overview(the_run(home)).norms_in_bins(3).gradient.values())).mean.tolist(),
     "list": lambda home: [(s.value, s.steps, s.losses) for s in listed(home)],
 }

@@ -81,6 +81,21 @@ def test_counts_add_up() -> None:
     assert module.parts.purged > 0
 
 
+@pytest.mark.parametrize("embargo", [0, 1, 6])
+def test_the_last_label_of_a_part_ends_on_the_bar_before_the_next_parts_first_window(embargo: int) -> None:
+    """Bars without gaps: the purged samples are those that have to go, to the bar, and the embargo's bars more.
+
+    A window of 8 bars with an RSI of 14 before it reads 21 bars back, a label 3 ahead.
+    """
+    module = module_of(candles_of(420), SplitSettings(embargo=embargo))
+    parts = module.parts
+    for earlier, later in ((parts.train, parts.validation), (parts.validation, parts.test)):
+        first_read = int(later[0]) - 21
+        assert int(earlier[-1]) + 3 == first_read - 1 - embargo
+    # Behind each of two borders go the samples whose label lies in the 21 bars, and those of label and embargo.
+    assert parts.purged == 2 * (21 + 3 + embargo)
+
+
 def test_balanced_weights_make_every_class_count_the_same() -> None:
     classes = np.array([0] * 2 + [1] * 6 + [2] * 4)
     names = ("low", "none", "high")

@@ -75,6 +75,24 @@ def test_the_forward_return_is_what_the_engine_fills() -> None:
         assert trade.exit_price[0] / trade.entry_price[0] - 1.0 == pytest.approx(found.returns[t], rel=1e-12)
 
 
+def test_the_forward_return_begins_at_the_next_open_and_not_at_the_close_of_the_decision() -> None:
+    """Every bar opens 5 % above the close before it: 110 -> 115.5. What a decision at the close earns begins there."""
+    close = 100.0 + 10.0 * np.arange(30)
+    opens = np.append(100.0, 1.05 * close[:-1])
+    candles = Candles.from_arrays(
+        timestamp=3_600_000 * np.arange(30),
+        open=opens,
+        high=np.maximum(opens, close),
+        low=np.minimum(opens, close),
+        close=close,
+        volume=np.ones(30),
+    )
+    found = labels_of(candles, LabelSettings(task="direction", horizon=2, volatility_bars=2))
+    # Decided at bar 3 (close 130): in at the open of bar 4, 136.5; out at the close of bar 5, 150.
+    assert found.returns[3] == pytest.approx(150.0 / 136.5 - 1.0)
+    assert found.returns[10] == pytest.approx(220.0 / (1.05 * 200.0) - 1.0)
+
+
 @pytest.mark.parametrize("settings", [PIVOT, DIRECTION, LabelSettings(horizon=2, pivot_bars=5)])
 def test_no_bar_after_the_last_one_needed_changes_a_label(settings: LabelSettings) -> None:
     """What purging rests on; and the last one needed is needed."""

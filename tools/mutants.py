@@ -1,0 +1,370 @@
+"""Puts small faults into the code, one at a time, and asks whether the tests notice: `make mutants`.
+
+    python -m tools.mutants --seed 1 --count 200 --jobs 2          draws, runs, prints what survived
+    python -m tools.mutants --seed 1 --count 200 --jobs 2 --resume goes on where an earlier call stopped
+    python -m tools.mutants --seed 1 --count 200 --show            prints the faults that are drawn, runs nothing
+    python -m tools.mutants --seed 1 --rooms engine search         draws from these rooms only
+
+Each worker has a copy of the checkout of its own. For each fault it runs the tests of the fault's room (`ROOMS`), the
+test file that mirrors the module first, and stops at the first failure. Where all pass, it runs the wider tests
+(`WIDER`). A fault is `killed` by a failure or by taking four times as long as the sound code, `killed wider` by the
+wider tests, and has `survived` otherwise. Results are appended to .mutants/results.jsonl, one line each.
+
+Kernels are compiled as a user has them, never interpreted: a fault in one has to be compiled to be seen. A fault in a
+file that no kernel can read leaves the compiled code as it was, so its cache begins as a copy of the sound one; numba
+would compile for a minute otherwise, because caches are named after a digest of all sources (`core/compiled.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import difflib
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tools.mutant_sites import Fault, draw
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+RESULTS: Final = ROOT / ".mutants" / "results.jsonl"
+LEAST_SHARE: Final = 0.9
+_SLOWER: Final = 4.0
+_START_UP_S: Final = 90.0
+"""Beside the factor: other work on the machine, and kernels that are compiled."""
+
+ROOMS: Final[dict[str, tuple[str, ...]]] = {
+    "core": ("tests/unit/core", "tests/property/test_space.py"),
+    "storage": ("tests/unit/storage", "tests/property/test_segments_properties.py"),
+    "runs": (
+        "tests/unit/runs",
+        "tests/property/test_journal_properties.py",
+        "tests/property/test_spec_properties.py",
+        "tests/contract/test_toy_training.py",
+        "tests/contract/test_run_stores.py",
+    ),
+    "market": (
+        "tests/unit/market",
+        "tests/property/test_candles.py",
+        "tests/property/test_cleaner.py",
+        "tests/property/test_indicators.py",
+        "tests/property/test_loading.py",
+        "tests/property/test_packages_rapid_change.py",
+    ),
+    "engine": ("tests/unit/engine", "tests/property/test_fills.py"),
+    "strategies": ("tests/unit/strategies", "tests/property/test_causality_properties.py"),
+    "search": ("tests/unit/search", "tests/contract/test_proposers.py"),
+    "validation": ("tests/unit/validation", "tests/property/test_causality_properties.py"),
+}
+"""Rooms that faults are drawn from, and the tests of each: unit, property, and contracts of its ports."""
+WIDER: Final = (
+    "tests/contract",
+    "tests/golden",
+    "tests/resume/test_every_call.py",
+    "tests/unit/kinds/strategy",
+    "tests/acceptance/test_a_run_from_start_to_end.py",
+)
+_ASK_FOLDERS: Final = (
+    "from lockstep.core.compiled import ROOMS_WITH_KERNELS as rooms, cache_folder\n"
+    "print('\\n'.join(str(cache_folder(room)) for room in rooms))"
+)
+
+
+def modules(rooms: list[str]) -> list[str]:
+    """Source files of rooms, relative to the checkout."""
+    found = [path for room in rooms for path in (ROOT / "src" / "lockstep" / room).rglob("*.py")]
+    return sorted(str(path.relative_to(ROOT)) for path in found)
+
+
+def room_of(module: str) -> str:
+    """src/lockstep/engine/walk.py -> engine."""
+    return Path(module).parts[2]
+
+
+def compiled_modules() -> frozenset[str]:
+    """Files that compiled code is made of: those with kernels, and all that these import from our rooms, directly or
+    not, because numba compiles a constant into the code."""
+    source = ROOT / "src"
+    imports: dict[str, set[str]] = {}
+    kernels = set()
+    for path in sorted((source / "lockstep").rglob("*.py")):
+        name = str(path.relative_to(ROOT))
+        imports[name] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lockstep"):
+                for alias in (node.module, *(f"{node.module}.{item.name}" for item in node.names)):
+                    target = source.joinpath(*str(alias).split("."))
+                    for file in (target.with_suffix(".py"), target / "__init__.py"):
+                        if file.exists():
+                            imports[name].add(str(file.relative_to(ROOT)))
+                if any(item.name == "kernel" for item in node.names):
+                    kernels.add(name)
+    reached: set[str] = set()
+    waiting = sorted(kernels)
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += sorted(imports[name])
+    return frozenset(reached)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a fault: `killed`, `killed wider` or `survived`; the test that noticed; seconds."""
+
+    outcome: str
+    by: str
+    seconds: float
+
+
+class Copy:
+    """A checkout of its own for one worker."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        ).stdout.splitlines()  # fmt: skip
+        for name in listed:
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        # Candles that some tests read where they are there.
+        if (ROOT.parent / "shared").exists():
+            (folder.parent / "shared").unlink(missing_ok=True)
+            (folder.parent / "shared").symlink_to((ROOT.parent / "shared").resolve())
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("LOCKSTEP_")},
+            "PYTHONPATH": str(folder / "src"),
+            "NUMBA_CACHE_DIR": str(folder / ".kernels"),
+            "TMPDIR": str(folder / ".tmp"),
+            # Bytecode is taken for fresh by its time and length, and a fault may leave both as they were.
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        self.seconds: dict[str, float] = {}
+        self.caches: list[Path] = []
+
+    def warm(self, rooms: list[str]) -> None:
+        """Run the tests on sound code, so that kernels are compiled and times known. Raises SystemExit at a failure."""
+        for name, tests in {**{room: ROOMS[room] for room in rooms}, "wider": WIDER}.items():
+            began = time.monotonic()
+            failed = self.tests(tests, limit=3_600.0)
+            if failed is not None:
+                raise SystemExit(f"the tests of {name} fail without any fault ({failed}): mend them first")
+            self.seconds[name] = time.monotonic() - began
+        self.caches = self._cache_folders()
+
+    def judge(self, fault: Fault, mutated: str, *, shares_kernels: bool) -> Verdict:
+        """Put the fault in, run the tests, take it out."""
+        place = self.folder / fault.module
+        sound, times = place.read_bytes(), place.stat()
+        began = time.monotonic()
+        mine: list[Path] = []
+        try:
+            place.write_text(mutated)
+            if shares_kernels:
+                mine = self._share_kernels()
+            room = room_of(fault.module)
+            for name, tests, outcome in ((room, self._ordered(fault), "killed"), ("wider", WIDER, "killed wider")):
+                failed = self.tests(tests, limit=_SLOWER * self.seconds[name] + _START_UP_S)
+                if failed is not None:
+                    return Verdict(outcome, failed, time.monotonic() - began)
+            return Verdict("survived", "", time.monotonic() - began)
+        finally:
+            place.write_bytes(sound)
+            os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns))
+            for folder in set(self.folder.joinpath(".kernels", "lockstep", "kernels").glob("*")) - set(self.caches):
+                shutil.rmtree(folder, ignore_errors=True)
+            for folder in mine:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def tests(self, tests: tuple[str, ...], *, limit: float) -> str | None:
+        """The first test that failed, `time` for too slow, or None where all passed."""
+        shutil.rmtree(self.folder / ".tmp", ignore_errors=True)
+        (self.folder / ".tmp").mkdir()
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not long", *tests]
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=self.environment, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            said, _ = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            said = ""
+        finally:
+            # Workers and children that a fault left behind go with it.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if not said:
+            return "time"
+        if process.returncode == 0:
+            return None
+        failed = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        return failed[0].split(" - ")[0] if failed else f"pytest ended with {process.returncode}"
+
+    def _ordered(self, fault: Fault) -> tuple[str, ...]:
+        """The tests of the fault's room; those of its own module first."""
+        room, *rest = Path(fault.module).parts[2:]
+        own = Path("tests", "unit", room, *rest[:-1], f"test_{rest[-1]}")
+        first = (str(own),) if (self.folder / own).exists() else ()
+        return (*first, *ROOMS[room])
+
+    def _cache_folders(self) -> list[Path]:
+        done = subprocess.run(
+            [sys.executable, "-c", _ASK_FOLDERS],
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return [Path(line) for line in done.stdout.split()]
+
+    def _share_kernels(self) -> list[Path]:
+        """Give the faulty code the compiled kernels of the sound code; the folders that were made for that."""
+        made = []
+        # A fault that keeps `compiled` from loading has no folders, and no kernels either.
+        for sound, own in zip(self.caches, self._cache_folders(), strict=False):
+            if own != sound and sound.exists():
+                shutil.rmtree(own, ignore_errors=True)
+                shutil.copytree(sound, own, copy_function=os.link)
+                made.append(own)
+        return made
+
+
+def difference(fault: Fault, mutated: str) -> list[str]:
+    """The lines that the fault changes."""
+    lines = difflib.unified_diff((ROOT / fault.module).read_text().splitlines(), mutated.splitlines(), n=0, lineterm="")
+    return [line for line in lines if line[:1] in "+-" and not line.startswith(("+++", "---"))]
+
+
+def stored(seed: int, rooms: list[str]) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Results of an earlier call by fault and changed lines; those of other code do not count."""
+    if not RESULTS.exists():
+        return {}
+    rows = [json.loads(line) for line in RESULTS.read_text().splitlines()]
+    return {key_of(row): row for row in rows if row["seed"] == seed and row["rooms"] == rooms}
+
+
+def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What makes two rows one: the place, the fault and the lines."""
+    return row["module"], row["line"], row["column"], row["operator"], tuple(row["difference"])
+
+
+def run(drawn: list[tuple[Fault, str]], arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Judge all that have no result yet; the rows of all, in the order of the draw."""
+    rows = [
+        {
+            "seed": arguments.seed, "rooms": arguments.rooms, "module": fault.module, "line": fault.line,
+            "column": fault.column, "operator": fault.operator, "difference": difference(fault, mutated),
+        }
+        for fault, mutated in drawn
+    ]  # fmt: skip
+    known = stored(arguments.seed, arguments.rooms) if arguments.resume else {}
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number, row in enumerate(rows):
+        if key_of(row) in known:
+            rows[number] = known[key_of(row)]
+        else:
+            waiting.put(number)
+    compiled = compiled_modules()
+    used = [room for room in arguments.rooms if any(room_of(fault.module) == room for fault, _ in drawn)]
+    RESULTS.parent.mkdir(exist_ok=True)
+    if not arguments.resume:
+        RESULTS.unlink(missing_ok=True)
+    lock = threading.Lock()
+    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) and "TMPDIR" not in os.environ else None
+
+    def work(folder: Path) -> None:
+        copy = Copy(folder)
+        copy.warm(used)
+        while not waiting.empty():
+            try:
+                number = waiting.get_nowait()
+            except queue.Empty:
+                return
+            fault, mutated = drawn[number]
+            verdict = copy.judge(fault, mutated, shares_kernels=fault.module not in compiled)
+            with lock, RESULTS.open("a") as handle:
+                rows[number] |= {"outcome": verdict.outcome, "by": verdict.by, "seconds": round(verdict.seconds, 1)}
+                handle.write(json.dumps(rows[number]) + "\n")
+                done = sum("outcome" in row for row in rows)
+                print(f"{done}/{len(rows)} {verdict.outcome}: {fault.module}:{fault.line} {verdict.by}", flush=True)
+
+    if not waiting.empty():
+        with tempfile.TemporaryDirectory(prefix="lockstep-mutants-", dir=base) as folder:
+            errors: list[BaseException] = []
+
+            def guarded(place: Path) -> None:
+                try:
+                    work(place)
+                except BaseException as error:  # noqa: BLE001 - told in the main thread
+                    errors.append(error)
+
+            threads = []
+            for number in range(arguments.jobs):
+                place = Path(folder, str(number), "checkout")
+                place.mkdir(parents=True)
+                threads.append(threading.Thread(target=guarded, args=(place,)))
+                threads[-1].start()
+            for thread in threads:
+                thread.join()
+            if errors:
+                raise errors[0]
+    return rows
+
+
+def report(rows: list[dict[str, Any]], seed: int) -> Iterator[str]:
+    """What was noticed, by room, and what was not."""
+    yield f"seed {seed}, {len(rows)} faults"
+    outcomes: dict[str, Counter[str]] = {}
+    for row in rows:
+        outcomes.setdefault(room_of(row["module"]), Counter())[row["outcome"]] += 1
+    yield "| Room | Faults | Killed by the room's tests | By wider tests | Survived |"
+    yield "|---|---|---|---|---|"
+    total: Counter[str] = sum(outcomes.values(), Counter())
+    for room, counts in [*sorted(outcomes.items()), ("all", total)]:
+        columns = [counts[name] for name in ("killed", "killed wider", "survived")]
+        yield f"| {room} | {sum(columns)} | {' | '.join(map(str, columns))} |"
+    for row in rows:
+        if row["outcome"] == "survived":
+            yield f"\n{row['module']}:{row['line']} {row['operator']}"
+            yield from (f"    {line}" for line in row["difference"])
+
+
+def main() -> None:
+    """Exit 0 when at least nine of ten faults were noticed, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m tools.mutants", description="Do the tests notice small faults?")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--rooms", nargs="+", choices=sorted(ROOMS), default=sorted(ROOMS))
+    parser.add_argument("--resume", action="store_true", help="keep the results of an earlier call")
+    parser.add_argument("--show", action="store_true", help="print the faults and run nothing")
+    arguments = parser.parse_args()
+    drawn = draw(ROOT, modules(arguments.rooms), seed=arguments.seed, count=arguments.count)
+    if arguments.show:
+        for fault, mutated in drawn:
+            print(f"{fault.module}:{fault.line} {fault.operator}", *difference(fault, mutated), sep="\n    ")
+        return
+    rows = run(drawn, arguments)
+    print(*report(rows, arguments.seed), sep="\n")
+    noticed = sum(row["outcome"] != "survived" for row in rows)
+    print(f"\n{noticed} of {len(rows)} were noticed ({noticed / len(rows):.1%}); at least {LEAST_SHARE:.0%} are needed")
+    sys.exit(noticed < LEAST_SHARE * len(rows))
+
+
+if __name__ == "__main__":
+    main()
