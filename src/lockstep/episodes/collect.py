@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lockstep.core.errors import DataError
+from lockstep.core.types import Int
 from lockstep.episodes.book import EpisodeBook
 from lockstep.episodes.outcomes import (
     Action,
@@ -45,7 +46,6 @@ from lockstep.market.candles import Candles
 from lockstep.market.orderbook import DepthFeed, DepthMessage, Trades
 from lockstep.storage.lock import Words
 
-Int = NDArray[np.int64]
 Predictor = Callable[[PackageBatch], Mapping[str, ArrayLike]]
 """What a model says to each package of a batch: columns (n,) by name, `action` (`Action`) among them. It is given what
 was known at the time, nothing else."""

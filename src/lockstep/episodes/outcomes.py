@@ -26,12 +26,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from lockstep.core import files
 from lockstep.core.errors import DataError, InputError, RefusedError
+from lockstep.core.types import Float, Int
 from lockstep.market.candles import Candles
 from lockstep.market.orderbook import Trades
 from lockstep.storage.documents import document_bytes, parse_document
 
-Float = NDArray[np.float64]
-Int = NDArray[np.int64]
 _DOCUMENT: Final = "outcomes"
 
 

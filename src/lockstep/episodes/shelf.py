@@ -9,12 +9,12 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lockstep.core.types import Int
 from lockstep.episodes.packages.batch import PackageBatch, concatenated
 from lockstep.episodes.packages.layout import PackageLayout
 from lockstep.episodes.packages.package import DEFAULT_RULES, PackageRules
 from lockstep.episodes.packages.quarantine import Quarantine, admitted
 
-Int = NDArray[np.int64]
 _PIECE: Final = 4_096
 
 

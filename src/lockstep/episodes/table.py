@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lockstep.core import canonical
 from lockstep.core.errors import DataError, InputError, IntegrityError, RefusedError, UnknownNameError
+from lockstep.core.types import Int
 from lockstep.episodes.columns import DTYPES, Numbers, RowsById, Texts
 from lockstep.episodes.episode import TrainingEpisode, episode_priority, ranking
 from lockstep.episodes.outcomes import TrainingOutcome
@@ -24,7 +25,6 @@ from lockstep.episodes.packages.package import DIGEST_PREFIX, ModelInputPackage
 from lockstep.episodes.report import CollectionReport
 from lockstep.episodes.shelf import PackageShelf
 
-Int = NDArray[np.int64]
 _OUTCOME: Final = ("actual_profit", "profitability_score", "optimal_action", "is_profitable", "outcome_validated")
 _PIECE: Final = 4_096
 _MARK_BYTES: Final = 8

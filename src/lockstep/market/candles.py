@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lockstep.core.errors import DataError, InputError
 from lockstep.core.hashing import digest_columns
+from lockstep.core.types import Float
 from lockstep.core.units import format_timeframe, parse_timeframe
 from lockstep.market.bars import DroppedRowsWarning, LoadOptions, RawBars, read_checked
 from lockstep.market.checks import COLUMNS, describe_defects, find_defects, format_time, grid_slack
@@ -24,7 +25,6 @@ from lockstep.market.checks import COLUMNS, describe_defects, find_defects, form
 if TYPE_CHECKING:
     import pandas as pd
 
-Float = NDArray[np.float64]
 _NAMED: Final = ("symbol", "exchange", "source")
 
 

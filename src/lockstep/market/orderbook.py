@@ -32,9 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lockstep.core.compiled import kernel
 from lockstep.core.errors import DataError
-
-Float = NDArray[np.float64]
-Int = NDArray[np.int64]
+from lockstep.core.types import Float, Int
 
 BID: Final = 1
 ASK: Final = -1

@@ -30,9 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lockstep.core.compiled import kernel
 from lockstep.core.errors import DataError, InputError
-
-Float = NDArray[np.float64]
-Int = NDArray[np.int64]
+from lockstep.core.types import Float, Int
 
 _VELOCITY_BIT: Final = 1
 _VOLATILITY_BIT: Final = 2

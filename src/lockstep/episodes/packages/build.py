@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lockstep.core.errors import DataError, InputError
+from lockstep.core.types import Float, Int
 from lockstep.core.units import parse_timeframe
 from lockstep.episodes.packages.batch import PackageBatch
 from lockstep.episodes.packages.features import FEATURES, INDICATORS, LOOKBACK, STATE, bar_values, pivots
@@ -26,8 +27,6 @@ from lockstep.market.orderbook import DepthFeed, DepthMessage, OrderBook, Trades
 from lockstep.market.rapid_change import RapidChangeRules, RapidChanges, detect_rapid_changes
 
 CHUNK: Final = 4_096
-Float = NDArray[np.float64]
-Int = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.core.types import Float
 from lockstep.market.indicators import rolling_atr, rolling_max, rolling_mean, rolling_min, rolling_std, shift
 from lockstep.market.indicators.swings import swing_highs, swing_lows
-
-Float = NDArray[np.float64]
 
 WINDOW: Final = 20
 LOOKBACK: Final = WINDOW + 1

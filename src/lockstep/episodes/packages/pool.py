@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from lockstep.core.compiled import kernel
 from lockstep.core.errors import DataError
-
-Int = NDArray[np.int64]
+from lockstep.core.types import Int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

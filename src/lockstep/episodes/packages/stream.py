@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core.errors import DataError, LookAheadError
+from lockstep.core.types import Float
 from lockstep.core.units import parse_timeframe
 from lockstep.episodes.packages.build import PackagePlan
 from lockstep.episodes.packages.features import INDICATORS, LOOKBACK, bar_values, pivots
@@ -22,8 +23,6 @@ from lockstep.episodes.packages.package import ModelInputPackage
 from lockstep.market.checks import find_defects, grid_slack
 from lockstep.market.orderbook import DepthMessage, OrderBook, advance_book
 from lockstep.market.rapid_change import RapidChangeDetector
-
-Float = NDArray[np.float64]
 
 
 class PackageBuilder:

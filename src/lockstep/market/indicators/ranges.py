@@ -6,14 +6,12 @@ Arrays are float64 (n,), oldest bar first; prices > 0. A NaN price makes NaN wha
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lockstep.core.scalar_math import log
+from lockstep.core.types import Float
 from lockstep.market.indicators._kernel import kernel
 from lockstep.market.indicators.recursive import wilder_mean
 from lockstep.market.indicators.rolling import rolling_mean
-
-Float = NDArray[np.float64]
 
 
 def true_range_python(high: Float, low: Float, close: Float) -> Float:

@@ -18,13 +18,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lockstep.core.compiled import kernel as compile_kernel
 from lockstep.core.errors import InputError
+from lockstep.core.types import Float
 from lockstep.market.indicators._kernel import kernel
-
-Float = NDArray[np.float64]
 
 _SPLIT: Final = 134217729.0  # 2^27 + 1
 

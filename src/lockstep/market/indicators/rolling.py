@@ -9,11 +9,9 @@ Arrays are float64 (n,), oldest bar first; infinities are not supported.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.core.types import Float
 from lockstep.market.indicators._kernel import kernel
-
-Float = NDArray[np.float64]
 
 
 def rolling_mean_python(values: Float, window: int) -> Float:

@@ -8,11 +8,9 @@ t - side. Arrays are float64 (n,), oldest bar first. A NaN on either side means 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.core.types import Float
 from lockstep.market.indicators._kernel import kernel
-
-Float = NDArray[np.float64]
 
 
 def swing_highs_python(high: Float, side: int = 2) -> Float:
