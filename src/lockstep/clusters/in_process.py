@@ -1,4 +1,4 @@
-"""The executor that is no other process: items one after the other, here."""
+"""The executor without other processes: items one after the other, here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class InProcessExecutor:
 
     @property
     def workers(self) -> int:
-        """Always 1."""
+        """Always 1: items are never worked on at once."""
         return 1
 
     def map(self, task: Task[ItemT, ResultT], items: Sequence[ItemT]) -> list[ResultT]:
@@ -23,7 +23,7 @@ class InProcessExecutor:
             return [task(item) for item in items]
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing: there is no process to end."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,7 +1,7 @@
 """Worker processes of this machine, by joblib's loky: started afresh (never forked), replaced when they die.
 
-loky ends a whole call when one worker dies (joblib#1249). Here the items that were in flight are done again, each
-alone, so that an item that kills its worker is told from those that were only near it.
+loky ends a whole call when one worker dies (joblib#1249). Here the items that were in flight are computed again, each
+alone, so that the item that kills its worker is told from those that only ran beside it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 
 class LokyExecutor:
-    """`workers` processes. They start at the first `map` and end at `close`, or when this process ends, however.
+    """`workers` processes. They start at the first `map` and end at `close`, or when this process ends, for any reason.
 
-    `numerics` are the entries that `NumericsIdentity.collect` has to give in every worker: this process's unless given.
+    numerics   entries that `NumericsIdentity.collect` has to return in every worker; None for those of this process
+
     The thread that calls `map` first has to live as long as the executor: the kernel ends workers with it.
     """
 
@@ -37,7 +38,7 @@ class LokyExecutor:
 
     @property
     def workers(self) -> int:
-        """Number of worker processes."""
+        """Number of worker processes, at least 1."""
         return self._workers
 
     def map(self, task: Task[ItemT, ResultT], items: Sequence[ItemT]) -> list[ResultT]:
@@ -47,13 +48,13 @@ class LokyExecutor:
             while rounds.open():
                 self._round(task, items, rounds)
         except BaseException:
-            # Ctrl-C or an error of ours: nobody waits for what is still running.
+            # After Ctrl-C or an error nobody takes the results of what is still running.
             self._end()
             raise
         return rounds.results()
 
     def close(self) -> None:
-        """End the workers."""
+        """Kill the workers. Closing twice does nothing; a later `map` starts new ones."""
         self._end()
 
     def __enter__(self) -> Self:
@@ -72,12 +73,13 @@ class LokyExecutor:
         try:
             pool = self._started()
             while True:
+                # Twice the workers: none waits for its next item, and few items are lost with a worker.
                 while (index := rounds.take(limit=2 * self._workers)) is not None:
                     flying[pool.submit(worker.run, task, items[index])] = index
                 if not flying:
                     return
                 done, _ = wait(flying, return_when=FIRST_COMPLETED)
-                # A broken pool fails many at once; results that came before it broke are kept.
+                # A broken pool fails all its futures at once; results that came before go first, and are not lost.
                 for future in sorted(done, key=lambda future: future.exception() is not None):
                     result = future.result()
                     rounds.done(flying.pop(future), result)
@@ -103,10 +105,10 @@ class LokyExecutor:
         return self._pool
 
     def _end(self) -> None:
-        """Kill the workers; between two calls of `map`, and after a failed one, nobody needs what they do.
+        """Kill the workers. Between two calls of `map`, and after a failed one, nobody needs their work.
 
-        Asking them to end could wait for ever: an idle worker holds the lock of the queue it listens to, and one
-        that was killed in that moment never gives it back.
+        Asking them to end could block for ever: an idle worker holds the lock of its queue, and one that was killed at
+        that moment never releases it.
         """
         if self._pool is not None:
             pool, self._pool = self._pool, None
@@ -117,7 +119,10 @@ class LokyExecutor:
 
 
 class _Rounds:
-    """Which items are done, in flight, still fresh, or suspected of killing their worker."""
+    """Which items are done, in flight, fresh, or suspected of killing their worker.
+
+    A suspect flies alone: when its worker dies again, no other item can be to blame.
+    """
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -130,13 +135,13 @@ class _Rounds:
         self._failed: int | None = None
 
     def open(self) -> bool:
-        """Whether something is left to do. Raises the failure of the first failing item once all before it are done."""
+        """Whether items are left. Raises the failure of the first failing item once all items before it are done."""
         if self._failed is not None and not self._suspects:
             worker.raise_failure(self._results[self._failed], self._failed)
         return len(self._results) < self._count
 
     def take(self, *, limit: int) -> int | None:
-        """The next item to hand out, None while there is none. A suspect flies alone."""
+        """The next item to hand out; None while there is none."""
         if self._alone or (self._suspects and self._flying):
             return None
         self._alone = bool(self._suspects)
@@ -148,7 +153,10 @@ class _Rounds:
         return index
 
     def done(self, index: int, result: Any) -> None:
-        """Take a result or a failure. Items go out in order: all before a failing one are done, flying or suspects."""
+        """Store a result or a failure.
+
+        Items go out in order, so all items before a failing one are done, in flight or suspects; none of them is fresh.
+        """
         self._flying.remove(index)
         self._alone = False
         self._results[index] = result
@@ -157,7 +165,7 @@ class _Rounds:
         self._drop_needless_suspects()
 
     def lost(self, error: BaseException) -> None:
-        """Take note that a worker died while the items in flight were. Raises WorkerLostError after the last retry."""
+        """Record that a worker died, and suspect every item in flight. Raises WorkerLostError after the last retry."""
         indexes = sorted(self._flying)
         self._flying.clear()
         self._alone = False
@@ -175,6 +183,7 @@ class _Rounds:
         self._drop_needless_suspects()
 
     def _drop_needless_suspects(self) -> None:
+        # Of several errors the first item's is raised, so what comes after a failing item decides nothing.
         if self._failed is not None:
             self._suspects = deque(index for index in self._suspects if index < self._failed)
 

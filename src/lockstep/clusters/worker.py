@@ -1,4 +1,4 @@
-"""What runs in a worker process: the start, and one item at a time."""
+"""The worker process: its start, and one item at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _refusal: str | None = None
 
 @dataclass(frozen=True)
 class Failure:
-    """A task's exception on its way to the parent. `error` is None when it does not survive the journey."""
+    """A task's exception on its way to the parent. `error` is None when it cannot be rebuilt there."""
 
     error: BaseException | None
     text: str
@@ -31,7 +31,7 @@ class Failure:
 
 
 def start(parent: int, numerics: Mapping[str, str]) -> None:
-    """Prepare a new worker: it dies with `parent`, leaves Ctrl-C to it, and checks that it computes alike."""
+    """Prepare a new worker: it dies with `parent`, ignores Ctrl-C, and compares its numerics with the parent's."""
     global _refusal
     die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -47,12 +47,12 @@ def run(task: Task[Any, Any], item: Any) -> Any:
     """The result of one item, or a `Failure`."""
     if _refusal is not None:
         return Failure(NotComparableError(_refusal), _refusal, "")
-    known = _tasks.setdefault(task.key, task)
+    ready = _tasks.setdefault(task.key, task)
     _tasks.move_to_end(task.key)
     while len(_tasks) > KEPT_TASKS:
         _tasks.popitem(last=False)
     try:
-        return known(item)
+        return ready(item)
     except Exception as error:  # noqa: BLE001 - whatever a task raises is told to the parent
         return _failure(error)
 

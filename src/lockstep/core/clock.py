@@ -1,4 +1,4 @@
-"""Time as an argument: whoever needs it is given a `Clock`, so that tests can hold it still.
+"""Time as an argument: code that needs the time takes a `Clock`, so that a test can pass one that stands still.
 
 No time ever enters hashed content.
 """
@@ -13,7 +13,7 @@ class Clock(Protocol):
     """A source of wall-clock and of monotonic time."""
 
     def utc_ms(self) -> int:
-        """Milliseconds since 1970-01-01 UTC."""
+        """Milliseconds since 1970-01-01 UTC; may jump, as a wall clock does."""
         ...
 
     def monotonic(self) -> float:
@@ -22,10 +22,10 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The clock of the operating system."""
 
     def utc_ms(self) -> int:
-        """Milliseconds since 1970-01-01 UTC."""
+        """Milliseconds since 1970-01-01 UTC; from integer nanoseconds, so no float rounds them."""
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:

@@ -30,9 +30,9 @@ ROOMS_WITH_KERNELS: Final = ("core", "market", "episodes", "engine", "strategies
 
 @cache
 def cache_folder(room: str) -> Path | None:
-    """Where the compiled kernels of a room are kept, or None where nothing can be written.
+    """The folder of a room's compiled kernels, or None where no folder can be written.
 
-    Below NUMBA_CACHE_DIR, else XDG_CACHE_HOME, else ~/.cache. A room that is not Lockstep's stands above all of them.
+    Below NUMBA_CACHE_DIR, else XDG_CACHE_HOME, else ~/.cache. A room outside Lockstep may use kernels of all our rooms.
     """
     package = Path(__file__).parents[1]
     reach = ROOMS_WITH_KERNELS.index(room) + 1 if room in ROOMS_WITH_KERNELS else len(ROOMS_WITH_KERNELS)
@@ -51,7 +51,7 @@ def cache_folder(room: str) -> Path | None:
 
 @contextmanager
 def _own_cache(folder: Path | None) -> Iterator[None]:
-    """numba reads its cache folder when a function is decorated; the user's own functions keep theirs."""
+    """Set numba's cache folder while one function is decorated, and leave the user's own functions theirs."""
     before = _config.CACHE_DIR
     if folder is not None:
         _config.CACHE_DIR = str(folder)
@@ -62,7 +62,7 @@ def _own_cache(folder: Path | None) -> Iterator[None]:
 
 
 def kernel(python: Callable[..., Any]) -> Any:
-    """`python` compiled at its first call for each combination of argument types, from the cache where it is there."""
+    """Compile `python` at its first call for each combination of argument types, or load it from the disk cache."""
     parts = python.__module__.split(".")
     folder = cache_folder(parts[1] if parts[0] == "lockstep" and len(parts) > 1 else "")
     with _own_cache(folder):

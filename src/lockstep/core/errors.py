@@ -1,7 +1,7 @@
 """The one error tree of Lockstep.
 
     LockstepError                     exit code
-    ├── InputError (ValueError)           2     what the user gave cannot be used
+    ├── InputError (ValueError)           2     input that cannot be used
     │   ├── SpecError                           a spec file or an override
     │   ├── DataError                           candles or another data set
     │   ├── SpaceError                          a parameter space or a parameter value
@@ -36,7 +36,7 @@ class LockstepError(Exception):
 
 
 class InputError(LockstepError, ValueError):
-    """What the user gave cannot be used."""
+    """Input of the user that cannot be used."""
 
     exit_code: ClassVar[int] = 2
 
@@ -106,7 +106,7 @@ class WorkerLostError(MachineError):
 
 
 class MissingLibraryError(MachineError, ImportError):
-    """What was asked for needs an optional library that is not installed here."""
+    """A feature needs an optional library that is not installed here."""
 
 
 class Interrupted(LockstepError):  # noqa: N818 - an interruption is a wish, not an error

@@ -66,7 +66,7 @@ class FileSystem:
         os.fsync(descriptor)
 
     def close(self, descriptor: int) -> None:
-        """Close a descriptor."""
+        """Close a descriptor without forcing its data to the device."""
         os.close(descriptor)
 
     def rename(self, source: Path, target: Path) -> None:
@@ -78,7 +78,7 @@ class FileSystem:
         os.truncate(path, length)
 
     def unlink(self, path: Path) -> None:
-        """Remove a file."""
+        """Remove a file. Raises FileNotFoundError where there is none."""
         path.unlink()
 
     def mkdir(self, path: Path) -> None:
@@ -102,6 +102,7 @@ fs: FileSystem = FileSystem()
 
 
 def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    # write(2) may take less than it is given: on a nearly full disk, after a signal, above 2 GiB.
     rest = memoryview(data).cast("B")
     while rest:
         rest = rest[fs.write(descriptor, rest) :]
@@ -122,7 +123,7 @@ def make_folder(path: Path) -> None:
 
 
 def make_new_folder(path: Path) -> Path:
-    """Create a folder that nobody else has, durably: `path`, or that with _2, _3 ... where it is taken; returns it.
+    """Create a folder of our own, durably: `path`, or `path` with _2, _3 ... where that name is taken; returns it.
 
     Raises DiskError.
     """
@@ -141,7 +142,7 @@ def make_new_folder(path: Path) -> Path:
 
 
 def temporary_path(path: Path) -> Path:
-    """Where this thread writes what is to become `path`: two writers never meet there, the last rename wins."""
+    """The file where this process and thread write the next `path`: no two writers share one, the last rename wins."""
     return path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}{TEMPORARY_SUFFIX}")
 
 
@@ -152,6 +153,7 @@ def write_atomic(path: Path, data: bytes | bytearray | memoryview) -> None:
     """
     temporary = temporary_path(path)
     try:
+        # A process that died may have had this very id and left its temporary file.
         with contextlib.suppress(FileNotFoundError):
             fs.unlink(temporary)
         descriptor = fs.open_new(temporary)
@@ -166,6 +168,7 @@ def write_atomic(path: Path, data: bytes | bytearray | memoryview) -> None:
         with contextlib.suppress(OSError):
             fs.unlink(temporary)
         raise disk_error("write", path, error) from error
+    # Ctrl-C too: otherwise a temporary file would stay for each interruption of a long write.
     except BaseException:
         with contextlib.suppress(OSError):
             fs.unlink(temporary)
@@ -233,6 +236,7 @@ def truncate(path: Path, length: int) -> None:
     """Cut `path` to `length` bytes, durably. Raises DiskError."""
     try:
         fs.truncate(path, length)
+        # Truncation alone does not reach the device: a power cut could bring the old tail back.
         descriptor = fs.open_append(path)
         try:
             fs.fsync(descriptor)
@@ -258,7 +262,7 @@ def temporary_files(folder: Path) -> Iterator[Path]:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file of this name is one that `write_atomic` had not finished."""
+    """Whether a file of this name is an unfinished one of `write_atomic`."""
     return name.startswith(".") and name.endswith(TEMPORARY_SUFFIX)
 
 
@@ -269,7 +273,7 @@ def remove_temporary(folder: Path) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what processes that no longer live left half-written directly in `folder`, which others may be using."""
+    """Remove temporary files directly in `folder` whose process has ended; living processes may still write theirs."""
     for path in list(folder.glob(f".*{TEMPORARY_SUFFIX}")):
         writer = path.name.removesuffix(TEMPORARY_SUFFIX).split(".")[-2]
         if writer.isdecimal() and not is_alive(int(writer)):
@@ -283,7 +287,7 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        return True  # it runs, as another user
     return True
 
 

@@ -31,6 +31,7 @@ def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
 
     if array.dtype.hasobject:
         raise TypeError(f"only numeric arrays have a digest, found dtype {array.dtype}: code text as integers first")
+    # One-byte types have "|" here: no order, so nothing to swap.
     if array.flags.c_contiguous and array.dtype.str[0] != ">":
         return array
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))

@@ -1,4 +1,4 @@
-"""Optional libraries: loaded when they are needed, and asked for by name when they are missing."""
+"""Optional libraries: loaded at first use; a missing one is an error that names the extra to install."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def log_python(x: float) -> float:
     if x == _INF:
         return _INF
     m, k = _reduce(x)
-    f = m - 1.0
+    f = m - 1.0  # exact: m lies within a factor of 2 of 1 (Sterbenz)
     s = f / (2.0 + f)
     z = s * s
     series = 0.0
@@ -144,6 +144,7 @@ def _exp_sum_python(x: float, low: float) -> float:
     series = 0.0
     for coefficient in _EXP_COEFFICIENTS:
         series = series * r + coefficient
+    # 1 + r rounds; r - (near - 1) is what it lost, and is added back with the small terms.
     near = 1.0 + r
     return _scale(near + ((r - (near - 1.0)) + (r * r * series + (lost + lost * r))), k)  # type: ignore[no-any-return]
 
@@ -191,6 +192,7 @@ def _log_double_python(x: float) -> tuple[float, float]:
     divisor = 2.0 + f
     divisor_lo = (2.0 - divisor) + f
     s = f / divisor
+    # What the division rounded away: the exact remainder f - s (divisor + divisor_lo), over the divisor.
     product, product_lo = _two_product(s, divisor)
     s_lo = (((f - product) - product_lo) - s * divisor_lo) / divisor
     z, z_lo = _two_product(s, s)
@@ -241,6 +243,7 @@ def power_python(x: float, y: float) -> float:
     if size == 1.0:
         return sign  # also keeps 0 * (a huge y) out of Dekker's product
     hi, lo = _log_double(size)
+    # Far beyond both ends of exp: decided here, because Dekker's product would overflow for a huge y.
     if abs(hi * y) > 800.0:
         return sign * (_INF if hi * y > 0.0 else 0.0)
     product, product_lo = _two_product(hi, y)

@@ -94,12 +94,13 @@ class Choice:
         """`value` as one of the choices. Raises SpaceError."""
         plain = _plain(value)
         for choice in self.values:
+            # In Python True == 1, in a spec they are different values.
             if choice == plain and isinstance(choice, bool) == isinstance(plain, bool):
                 return choice
         raise SpaceError(f"the value is one of {list(self.values)!r}; found {value!r}")
 
     def to_spec(self) -> Any:
-        """The notation that reads back as this."""
+        """The list of the values, as a spec file writes choices."""
         return list(self.values)
 
 
@@ -145,6 +146,7 @@ class IntRange:
         """Values (n,) at positions `unit` (n,) in [0, 1)."""
         if not self.log:
             return self.at(_cells(unit, self.size))
+        # Each integer has a cell of width 1; a position rounded to the very end would fall into the next one.
         values = np.floor(_log_positions(unit, self.low - 0.5, self.high + 0.5) + 0.5)
         return np.clip(values, self.low, self.high).astype(np.int64)
 
@@ -165,7 +167,7 @@ class IntRange:
         return plain
 
     def to_spec(self) -> Any:
-        """The notation that reads back as this."""
+        """The table {low, high, step, log}, defaults left out, as a spec file writes a range."""
         spec: dict[str, Any] = {"low": self.low, "high": self.high}
         return spec | ({"step": self.step} if self.step != 1 else {}) | ({"log": True} if self.log else {})
 
@@ -205,6 +207,7 @@ class FloatRange:
     def _check_step(self, step: float) -> None:
         if step <= 0.0:
             raise SpaceError(f"the step of a range is above 0; found {step!r}")
+        # In decimals of what was written: in binary, 0.1 to 0.5 by 0.1 would not be a whole number of steps.
         ratio = (Decimal(repr(self.high)) - Decimal(repr(self.low))) / Decimal(repr(step))
         count = round(ratio)
         if count > MOST_STEPS:
@@ -226,7 +229,7 @@ class FloatRange:
         low, step = Decimal(repr(self.low)), Decimal(repr(self.step))
         count = round((Decimal(repr(self.high)) - low) / step)
         values = np.fromiter((float(low + i * step) for i in range(count + 1)), np.float64, count + 1)
-        values[-1] = self.high
+        values[-1] = self.high  # the check allows 1e-9 of a step
         return values
 
     def decode(self, unit: NDArray[np.float64]) -> NDArray[Any]:
@@ -264,7 +267,7 @@ class FloatRange:
         return number
 
     def to_spec(self) -> Any:
-        """The notation that reads back as this."""
+        """The table {low, high, step, log}, defaults left out, as a spec file writes a range."""
         spec: dict[str, Any] = {"low": self.low, "high": self.high}
         return spec | ({"step": self.step} if self.step is not None else {}) | ({"log": True} if self.log else {})
 
@@ -360,13 +363,14 @@ class Space(Mapping[str, Dimension]):
     def grid_rows(self, start: int, stop: int) -> Columns:
         """Combinations number `start` to `stop` - 1 of the grid, the last parameter varying fastest.
 
-        Only the rows asked for are made: a grid never stands in memory as a whole.
+        Builds these rows only: a grid may have more combinations than memory holds.
         """
         size = self.grid_size()
         if not 0 <= start <= stop <= size:
             raise SpaceError(f"grid rows lie in 0 to {size}; found {start} to {stop}")
         if size > 2**62:
             raise SpaceError(f"a grid has at most 2^62 combinations; found {size}: widen the steps")
+        # A row number is a number of mixed base: the last parameter is its lowest digit.
         rest = np.arange(start, stop, dtype=np.int64)
         columns: Columns = {}
         for name, dimension in reversed(self._dimensions.items()):

@@ -1,4 +1,4 @@
-"""Array types by their element, for annotations: shapes stand in the docstrings of those who use them."""
+"""Array types by element, for annotations. The shape stands in the docstring of each function that takes one."""
 
 from __future__ import annotations
 

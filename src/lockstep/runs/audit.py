@@ -1,4 +1,4 @@
-"""Reading a run's journal and segments together, once, front to back: what is whole, what is damaged, what is a tail.
+"""Read a run's journal and segments together, once, front to back: what is whole, what is damaged, what is a tail.
 
 Resume, sealing and `check` all begin with this pass. It holds one frame in memory at a time.
 """
@@ -32,7 +32,7 @@ from lockstep.storage.segments import START, Position
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is not as it was written. `file` is relative to the run's folder."""
+    """Something in a run that is not as it was written. `file` is relative to the run's folder."""
 
     file: str
     message: str
@@ -40,7 +40,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Mark:
-    """How things stood after the journal's first so many bytes."""
+    """What journal and segments held at one length of the journal in bytes."""
 
     steps: int
     journal_hash: str
@@ -49,7 +49,17 @@ class Mark:
 
 @dataclass
 class Audit:
-    """What the pass found. `lines` beyond the point to stop at are kept, others are not."""
+    """What one pass learned.
+
+    problems         damage, the first per segment
+    notes            tails that a resume cuts
+    genesis, end     first and last line of the journal; None where missing
+    steps            step lines up to the point to stop at
+    journal_hash     hash of the last line read, and `journal_length` the bytes up to its end
+    marks            by journal length, for the lengths that the caller named
+    digests          length and BLAKE3 of each segment file, by its name in the run's folder
+    tail             journal lines beyond the point to stop at
+    """
 
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -82,7 +92,7 @@ class _Cursor:
         self.digests: dict[str, tuple[int, str]] = {}
 
     def file(self) -> str:
-        """The present part, relative to the run's folder."""
+        """Name of the present part, relative to the run's folder."""
         path = part_path(self._folder.segments, self.name, self.position.part)
         return path.relative_to(self._folder.path).as_posix()
 
@@ -160,10 +170,11 @@ class _Cursor:
 
 
 class Auditor:
-    """One pass over journal and segments. `marks` are journal lengths whose standing is wanted.
+    """One pass over journal and segments; `run` makes it.
 
-    With `stop` only the first `stop` bytes of the journal, and the frames they name, are read and checked against
-    each other; later lines are checked among themselves and returned as `tail`.
+    marks   journal lengths, in bytes, at which to record where journal and segments stand
+    stop    journal length up to which lines, and the frames they name, are read and checked against each other; later
+            lines are checked among themselves only and returned as `tail`. None: the whole journal
     """
 
     def __init__(self, folder: RunFolder, *, marks: AbstractSet[int] = frozenset(), stop: int | None = None) -> None:
@@ -175,7 +186,7 @@ class Auditor:
         self.audit = Audit()
 
     def run(self) -> Audit:
-        """Do it. Raises DiskError; damage is in `problems`."""
+        """Make the pass. Raises DiskError; damage is in `problems`."""
         audit = self.audit
         try:
             if self._folder.journal.exists():
@@ -208,9 +219,9 @@ class Auditor:
             audit.marks[line.stop] = Mark(audit.steps, line.hash, positions)
 
     def _frame(self, line: Line, name: str, digest: str) -> None:
-        """The frame that a journal line promises."""
+        """Compare the next frame of a segment with what a journal line promises of it."""
         if name in self._broken:
-            return
+            return  # one message per segment: after the first break every later frame would be one more
         cursor = self._cursors.get(name)
         if cursor is None:
             cursor = self._cursors[name] = _Cursor(self._folder, name, [])
@@ -234,6 +245,7 @@ class Auditor:
 
     def _close(self) -> None:
         for name, cursor in sorted(self._cursors.items()):
+            # With a point to stop at, frames beyond it belong to the lines of `tail` and are no business of this pass.
             if self._stop is None and name not in self._broken:
                 self._tail(name, cursor)
             left = cursor.close()

@@ -1,4 +1,4 @@
-"""Cancel: a wish to stop, heard by the loop between two steps."""
+"""Cancel: a request to stop, which the loop obeys between two steps."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _AGAIN_S: Final = 0.005
 
 
 def _drops_exceptions(frame: FrameType) -> bool:
-    """Compiled code that makes Python objects of its results runs these frames, and loses what they raise."""
+    """Whether a frame belongs to code that loses exceptions: numba makes Python objects of results in such frames."""
     return frame.f_globals.get("__name__", "").partition(".")[0] in ("numba", "llvmlite")
 
 
 class Cancel:
-    """Set by a signal, a thread or an observer; the loop checkpoints and stops at the next step."""
+    """A request to stop, made by a signal, a thread or an observer; the loop checkpoints and stops at the next step."""
 
     def __init__(self) -> None:
         self._reason: str | None = None
@@ -42,8 +42,8 @@ class Cancel:
     def on_signals(self) -> Iterator[Cancel]:
         """Within the block Ctrl-C and SIGTERM ask to stop; a second Ctrl-C raises KeyboardInterrupt at once.
 
-        Nothing is lost by the impatient way: the run resumes from its last checkpoint. Outside the main thread,
-        where Python takes no signal handlers, the block changes nothing.
+        Even then nothing is lost: the run resumes from its last checkpoint. Outside the main thread, where Python takes
+        no signal handlers, the block changes nothing.
         """
         if threading.current_thread() is not threading.main_thread():
             yield self

@@ -1,4 +1,4 @@
-"""Is every byte of a run's folder the byte that was written? Complete runs and interrupted ones alike.
+"""Compare every byte of a run's folder with the byte that was written. Complete runs and interrupted ones alike.
 
 A complete run is compared with its manifest. An interrupted one has none: its inputs are compared with `inputs.json`,
 its checkpoints with their index, journal and segments with each other and with the checkpoints. What a crash may
@@ -25,7 +25,7 @@ from lockstep.storage.documents import document_hash
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
-    """What `check` found. `files` is how many files were read."""
+    """The outcome of `check`. `files` is how many files were read."""
 
     status: RunStatus
     problems: tuple[Problem, ...]
@@ -34,7 +34,7 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether everything is as it was written."""
+        """Whether every byte is as it was written; notes may remain."""
         return not self.problems
 
     def raise_for_problems(self) -> None:
@@ -63,7 +63,7 @@ class _Check:
         self._store = CheckpointStore(folder.checkpoints)
 
     def run(self) -> CheckReport:
-        """The files one by one first, then what they say about each other."""
+        """Check the files one by one, then against each other."""
         self._regular()
         checkpoints = self._checkpoints()
         audit = Auditor(self._folder, marks={item.journal_length for item in checkpoints}).run()
@@ -88,7 +88,7 @@ class _Check:
         self._problems.append(Problem(name, f"{self._folder.path / name}: {message}"))
 
     def _try(self, name: str, read: Callable[..., Any], *args: Any) -> Any:
-        """What `read(*args)` returns, or None and a problem."""
+        """What `read(*args)` returns; None, and a problem recorded, when it raises."""
         try:
             return read(*args)
         except LockstepError as error:
@@ -103,7 +103,7 @@ class _Check:
                 self._problem(name, "not the regular file that was written. Restore it from a copy.")
 
     def _complete(self, audit: Audit, fits: bool) -> None:
-        """Against the manifest."""
+        """Compare a complete run with its manifest, and the manifest with the journal."""
         body = self._try("MANIFEST.json", self._folder.read, "manifest")
         if body is not None:
             listing = {name: path for name, path in self._listing.items() if name != "MANIFEST.json"}
@@ -118,7 +118,7 @@ class _Check:
             self._outputs(audit.end.content)
 
     def _interrupted(self, audit: Audit) -> None:
-        """Against inputs.json, the index, and what else may be there."""
+        """Compare an interrupted run with inputs.json, and name files that do not belong to it."""
         begun = audit.genesis is not None or bool(self._store.stored_steps())
         if begun or self._folder.has("inputs"):
             for problem in self._try("inputs.json", input_problems, self._folder) or []:
@@ -160,7 +160,7 @@ class _Check:
             self._problem(name, message)
 
     def _genesis(self, audit: Audit) -> bool:
-        """The four documents are those that the journal's first line names. Returns whether the journal fits them."""
+        """Compare the four documents with the journal's first line. Returns whether the journal is this run's."""
         if audit.genesis is None:
             return False
         fits = True
@@ -168,7 +168,7 @@ class _Check:
             name = f"{kind}.json"
             digest = self._try(name, self._hash, kind)
             if digest is not None and digest != audit.genesis.content[kind]:
-                # Of two that disagree, the one that inputs.json vouches for is right.
+                # Of two that disagree, the one whose digest inputs.json holds is right.
                 fits = fits and not self._as_listed(name)
                 if self._as_listed(name):
                     self._problem("journal.jsonl", f"its first line names another {name}: it belongs to another run.")
@@ -177,7 +177,7 @@ class _Check:
         return fits
 
     def _as_begun(self, name: str, audit: Audit) -> bool:
-        """Whether the journal's first line vouches for a document."""
+        """Whether a document is the one that the journal's first line names."""
         kind = name.removesuffix(".json")
         if audit.genesis is None or kind not in IDENTITY_DOCUMENTS:
             return False
@@ -196,7 +196,7 @@ class _Check:
         return document_hash(self._folder.read(kind))
 
     def _checkpoints(self) -> list[Checkpoint]:
-        """All checkpoints that are good in themselves; problems for the others."""
+        """All checkpoints that are whole in themselves; problems for the others."""
         good = []
         for steps in self._store.stored_steps():
             checkpoint = self._try(self._name(steps), self._store.load, steps)
@@ -208,7 +208,10 @@ class _Check:
         return f"checkpoints/{self._store.path(steps).name}"
 
     def _ties(self, audit: Audit, checkpoints: list[Checkpoint]) -> set[int]:
-        """Steps of the checkpoints that stand where journal and segments say; problems for the others."""
+        """Check that each checkpoint stands where journal and segments say; problems for those that do not.
+
+        Returns the steps of those that do.
+        """
         tied = set()
         for checkpoint in checkpoints:
             for path in missing_parts(checkpoint, self._folder.segments):
@@ -228,7 +231,7 @@ class _Check:
         return tied
 
     def _index(self, tied: set[int]) -> None:
-        """The index lists the checkpoints that are there, and whether there is a journal.cut."""
+        """Compare the index with the checkpoints and the journal.cut that are there."""
         stored = self._store.stored_steps()
         if not stored and not self._folder.journal.exists() and not self._store.index_path.exists():
             return  # killed before the first line
@@ -240,7 +243,7 @@ class _Check:
             if steps not in stored:
                 self._problem(self._name(steps), "missing. Restore it from a copy, or resume from an older checkpoint.")
             elif blake3_hex(self._store.path(steps).read_bytes()) != entry.blake3:
-                # A checkpoint that journal and segments vouch for is right, so the index is not.
+                # A checkpoint that agrees with journal and segments is right, so the index is not.
                 name = "checkpoints/index.json" if steps in tied else self._name(steps)
                 self._problem(name, f"the index lists another checkpoint after {steps} steps. Restore it from a copy.")
         newest = max(listed, default=-1)

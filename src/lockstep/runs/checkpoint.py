@@ -48,11 +48,14 @@ _FILE: Final = re.compile(r"([0-9]{12})\.ckpt")
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointPolicy:
-    """When a checkpoint is due and how many are kept.
+    """When a checkpoint is due, and how many stay.
 
-    `interval_s` seconds after the last one; longer where writing takes more than `max_share` of the time. Of those
-    written `keep` are kept (at least 4), spread over the run, fewer when they exceed `keep_bytes`; the first and the
-    newest two stay always.
+    interval_s   seconds from one checkpoint to the next
+    max_share    largest share of the time that writing may take; the interval grows where writing is slow
+    keep         how many stay, at least 4, spread over the run
+    keep_bytes   bytes that they may take together
+
+    The first and the newest two stay always.
     """
 
     interval_s: float = 30.0
@@ -61,7 +64,7 @@ class CheckpointPolicy:
     keep_bytes: int = 4 << 30
 
     def disk_bytes(self, each: int, seconds: float | None) -> int:
-        """What the checkpoints of a run of `seconds` (None: a long one) take at most in the end, of `each` bytes."""
+        """Most bytes that checkpoints of `each` bytes take in the end, in a run of `seconds` (None: a long one)."""
         due = self.keep if seconds is None else 1 + int(seconds / self.interval_s)
         return min(due, self.keep, max(_LEAST_CHECKPOINTS, self.keep_bytes // max(each, 1))) * each
 
@@ -74,11 +77,11 @@ class Schedule:
         self._next = now + policy.interval_s
 
     def due(self, now: float) -> bool:
-        """Whether it is time."""
+        """Whether `now` is the time for a checkpoint or later."""
         return now >= self._next
 
     def written(self, began: float, now: float) -> None:
-        """A checkpoint took from `began` to `now`."""
+        """Plan the next checkpoint after one that was written from `began` to `now`."""
         self._next = now + max(self._policy.interval_s, (now - began) / self._policy.max_share)
 
 
@@ -174,14 +177,14 @@ def _with_arrays(value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
 
 
 def through_storage(state: State) -> State:
-    """`state` as it comes back from a checkpoint file: what a resumed training is given."""
+    """`state` as a resumed training receives it: written to the bytes of a checkpoint and read back."""
     stored = Checkpoint(steps=0, journal_hash="", journal_length=0, segments={}, state=state).encode()
     return Checkpoint.decode(stored, Path("memory")).state
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A line of the index."""
+    """One checkpoint in the index: its steps, its file's length in bytes and digest."""
 
     steps: int
     length: int
@@ -190,14 +193,19 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
-    """What `index.json` says: the files kept, the steps of files about to be removed, whether journal.cut is in use."""
+    """The content of `index.json`.
+
+    entries     the checkpoints that stay
+    removed     steps of files that are about to be removed
+    cut_lines   whether journal.cut is in use
+    """
 
     entries: tuple[Entry, ...] = ()
     removed: tuple[int, ...] = ()
     cut_lines: bool = False
 
     def body(self) -> dict[str, Any]:
-        """As canonical JSON."""
+        """The body of index.json, as canonical JSON holds it."""
         entries = [{"steps": entry.steps, "length": entry.length, "blake3": entry.blake3} for entry in self.entries]
         return {"kept": entries, "removed": self.removed, "cut_lines": self.cut_lines}
 
@@ -211,7 +219,7 @@ class CheckpointStore:
 
     @property
     def index_path(self) -> Path:
-        """index.json."""
+        """The path of index.json, in the folder of the checkpoints."""
         return self._folder / "index.json"
 
     def path(self, steps: int) -> Path:
@@ -297,6 +305,7 @@ class CheckpointStore:
 
     def _keep(self, index: Index, drop: Sequence[int]) -> None:
         entries = tuple(entry for entry in index.entries if entry.steps not in drop)
+        # Index first: a crash between the two leaves files that `removed` explains, never an entry without its file.
         self._write_index(Index(entries=entries, removed=tuple(drop), cut_lines=index.cut_lines))
         for steps in drop:
             files.remove(self.path(steps))

@@ -60,7 +60,7 @@ class Import(NamedTuple):
 class SourceTree:
     """The source files of some packages, each read at most once.
 
-    `packages` gives the folder of a package, or the file of a module that is none, by its name.
+    packages   by name, the folder of a package; for a module outside any package, its file
     """
 
     def __init__(self, packages: Mapping[str, Path]) -> None:
@@ -72,8 +72,9 @@ class SourceTree:
     def closure(self, roots: Iterable[str], texts: Iterable[bytes] = ()) -> dict[str, SourceFile]:
         """Each file that the modules `roots` and the user's files `texts` can load, by key, sorted.
 
-        The key of a file of ours is its path within the package; that of another package's begins with the name of
-        that package and a colon. A name that is no module of these packages is passed over: importing it will say so.
+        The key of a file of ours is its path within the package; that of another package's file begins with the name of
+        that package and a colon. A name that is no module of these packages is ignored: importing it fails with its own
+        message.
         """
         walk = _Walk(self)
         for text in texts:
@@ -83,16 +84,17 @@ class SourceTree:
         return walk.files()
 
     def file(self, module: str) -> SourceFile | None:
-        """The file of a module; None for what is no module of these packages."""
+        """The file of a module; None for a module outside these packages."""
         if module not in self._files and module in self._places:
             key, path = self._places[module]
             content = path.read_bytes()
+            # Walking all strings of a file is slow, and few files hold one that begins with a package's name.
             strings = any(quoted in content for quoted in self._quoted)
             self._files[module] = SourceFile.of(key, module, content, strings=strings)
         return self._files.get(module)
 
     def owns(self, module: str) -> bool:
-        """Whether `module` is, or would be, one of these packages."""
+        """Whether `module` is in one of these packages, or would be if it existed."""
         return module.partition(".")[0] in self._packages
 
 
@@ -110,12 +112,12 @@ def _places(package: str, root: Path) -> Iterator[tuple[str, tuple[str, Path]]]:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """What one file loads.
+    """One source file and the modules that it loads.
 
-    key       names the file in a record; empty for a file of the user
-    module    the module that it is; empty for a file of the user
+    key       name of the file in a record; empty for a file of the user
+    module    name of its module; empty for a file of the user
     imports   each import that may run, and each string that could name a module
-    lazy      where the names live that a package loads at first use, by name
+    lazy      of a package that loads names at first use: for each name, the import that brings it
     """
 
     key: str
@@ -126,7 +128,7 @@ class SourceFile:
 
     @classmethod
     def of(cls, key: str, module: str, content: bytes, *, strings: bool = True) -> SourceFile:
-        """Read a file of a package; `strings`: its strings too. Raises SyntaxError for what is not Python."""
+        """Read a file of a package, its strings too where `strings`. Raises SyntaxError when it is not Python."""
         body = ast.parse(content).body
         lazy = _lazy(body) if key.endswith(_INIT) else {}
         # The strings of a package that loads its names at first use are the table of those names.
@@ -135,15 +137,16 @@ class SourceFile:
 
     @classmethod
     def of_user(cls, content: bytes) -> SourceFile:
-        """Read a file of the user; one that is not Python loads nothing, and says so when a run loads it."""
+        """Read a file of the user. One that is not Python loads nothing here; loading it in a run raises the error."""
         body = _loaded_body(content)
-        # One such file is loaded by itself; of a package of the user's that is read here, every file is.
+        # A user's file is loaded alone, so a relative import in it cannot work; where it belongs to a package
+        # (`sources.files_behind`), every file of that package is read anyway.
         absolute = [item for item in _imports(body) if not item.module.startswith(".")]
         return cls("", "", content, (*absolute, *_named(body, whole=True)), {})
 
     @cached_property
     def digest(self) -> str:
-        """BLAKE3 of the file."""
+        """BLAKE3 of the content, 64 hex digits."""
         return blake3_hex(self.content)
 
     @property
@@ -153,15 +156,15 @@ class SourceFile:
         return {module.partition(".")[0] for module in named if not module.startswith(".")}
 
     def absolute(self, item: Import) -> str:
-        """The module that an import of this file means."""
+        """The absolute name of the module that an import in this file means."""
         package = self.module if self.key.endswith(_INIT) else self.module.rpartition(".")[0]
         return resolve_name(item.module, package) if item.module.startswith(".") else item.module
 
     def names_of(self, local: str | None, *, through: bool = False) -> frozenset[str] | None:
-        """The names that this file can read off the module it calls `local`; None where that cannot be told.
+        """The names that this file can read from the module it calls `local`; None for possibly all of them.
 
-        `through`: off a module within that one, `a.b.name`, so that any attribute of the file may be such a name. A
-        module that is handed around, or looked up in by string, can be asked for all.
+        All, when the module is passed on or searched by a string. With `through`, names of a module inside that one
+        (`a.b.name`): any attribute in the file may then be such a name.
         """
         body = ast.parse(self.content).body if self.key else _loaded_body(self.content)
         nodes = [node for statement in body for node in ast.walk(statement)]
@@ -177,7 +180,7 @@ class SourceFile:
 
 
 class _Walk:
-    """One walk over a tree, from module to module."""
+    """One walk over a tree, from module to module. `_open` are files whose imports are still to follow."""
 
     def __init__(self, tree: SourceTree) -> None:
         self._tree = tree
@@ -185,14 +188,14 @@ class _Walk:
         self._open: list[SourceFile] = []
 
     def files(self) -> dict[str, SourceFile]:
-        """All files that were reached, by key, sorted; the entrance is none of them."""
+        """All files that the walk reached, by key, sorted, without the entrance `lockstep/__init__.py`."""
         while self._open:
             self.follow(self._open.pop())
-        found = {file.key: file for module, file in self._seen.items() if module != PACKAGE}
-        return dict(sorted(found.items()))
+        files = {file.key: file for module, file in self._seen.items() if module != PACKAGE}
+        return dict(sorted(files.items()))
 
     def load(self, module: str) -> None:
-        """A module is loaded, and with it each package on the way."""
+        """Load a module, and each package above it, as importing it does."""
         parts = module.split(".")
         for count in range(1, len(parts) + 1):
             name = ".".join(parts[:count])
@@ -201,7 +204,7 @@ class _Walk:
                 self._open.append(file)
 
     def follow(self, file: SourceFile) -> None:
-        """Everything that a file imports is loaded."""
+        """Load everything that a file imports."""
         for item in file.imports:
             module = file.absolute(item)
             if self._tree.owns(module):
@@ -225,7 +228,7 @@ class _Walk:
                     self._take(package, home)
 
     def _ask(self, file: SourceFile, module: str, local: str | None, *, through: bool = False) -> None:
-        """Names that a package loads at first use, where a file holds that package under a local name."""
+        """Load what a package loads at first use, for the names that a file reads from it under a local name."""
         package = self._tree.file(module)
         if package is None or not package.lazy:
             return
@@ -236,7 +239,7 @@ class _Walk:
 
 
 def _loaded_body(content: bytes) -> list[ast.stmt]:
-    """What runs of a user's file when it is loaded; nothing of what is not Python."""
+    """The statements of a user's file that run when it is loaded; none when it is not Python."""
     try:
         return [node for node in ast.parse(content).body if not _is_main_guard(node)]
     except (SyntaxError, ValueError):
@@ -244,7 +247,7 @@ def _loaded_body(content: bytes) -> list[ast.stmt]:
 
 
 def _imports(body: Iterable[ast.stmt]) -> Iterator[Import]:
-    """The imports of a body, those in functions and classes too, but none that only type checkers read."""
+    """The imports in a body, also those in functions and classes, but not those for type checkers only."""
     waiting = list(body)
     while waiting:
         node = waiting.pop()
@@ -267,7 +270,7 @@ def _imports(body: Iterable[ast.stmt]) -> Iterator[Import]:
 
 
 def _named(body: Iterable[ast.stmt], *, whole: bool = False) -> Iterator[Import]:
-    """String constants that could name a module: "a.b", "a.b:Name", with `whole` also "a"."""
+    """String constants that could name a module: "a.b" or "a.b:Name", with `whole` also "a"."""
     for statement in body:
         for node in ast.walk(statement):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -277,7 +280,7 @@ def _named(body: Iterable[ast.stmt], *, whole: bool = False) -> Iterator[Import]
 
 
 def _lazy(body: Iterable[ast.stmt]) -> dict[str, Import]:
-    """Of a package that has a `__getattr__`: the names that it shows type checkers, and where they live."""
+    """The names that a package with a `__getattr__` loads at first use, each with the import under TYPE_CHECKING."""
     nodes = list(body)
     if not any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in nodes):
         return {}

@@ -1,4 +1,4 @@
-"""Where two runs part: in what they are functions of, and then at the first step and field of their journals."""
+"""Find where two runs part: first in spec, data, code and numerics, then at a step and field of their journals."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ _SIDES: Final = ("in the first", "in the second")
 class Difference:
     """The first place where two journals differ.
 
-    `where` is "step 12", "the end" or "the length"; `field` a path into the line such as "scalars.best". For a segment,
-    `column` and `row` (counted within the step) are the first that differ. `first`, `second`: the values there.
+    where            "step 12", "the end" or "the length"
+    step             number of the step; None at the end
+    field            path into the line, such as "scalars.best"
+    column, row      for a segment, the first column and row (counted within the step) that differ
+    first, second    the two values
     """
 
     where: str
@@ -42,7 +45,7 @@ class Difference:
         return f"{self.where}: {place} is {self.first!r:.200} in the first and {self.second!r:.200} in the second"
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The fields as a table, for `--json` and for the report of a fresh process."""
         return {
             "where": self.where,
             "step": self.step,
@@ -56,7 +59,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Diff:
-    """How two runs differ, in words; empty where they do not. `equal` means equal journals to the last hash."""
+    """How two runs differ, in words; empty where they agree. `equal`: equal journals to the last hash."""
 
     equal: bool
     data: tuple[str, ...]
@@ -66,7 +69,7 @@ class Diff:
     first: Difference | None
 
     def lines(self) -> list[str]:
-        """For a person, one difference each."""
+        """One sentence per difference, for a person."""
         parts = {"data": self.data, "spec": self.spec, "code": self.code, "numerics": self.numerics}
         text = [f"{part}: {line}" for part, lines in parts.items() for line in lines]
         if self.first is not None:
@@ -74,7 +77,7 @@ class Diff:
         return text or ["equal: the journals are the same, line by line"]
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The fields as a table, for `--json`."""
         return {
             "equal": self.equal,
             "data": list(self.data),
@@ -86,7 +89,7 @@ class Diff:
 
 
 def diff(first: RunFolder, second: RunFolder) -> Diff:
-    """Compare two runs, complete or not; of an interrupted one, what is there. Raises IntegrityError, DiskError."""
+    """Compare two runs. An interrupted one is compared as far as it goes. Raises IntegrityError, DiskError."""
     documents = {kind: (first.read(kind), second.read(kind)) for kind in ("data", "spec", "code", "numerics")}
     difference, equal = _first_part(first, second)
     return Diff(
@@ -133,7 +136,7 @@ def _first_part(first: RunFolder, second: RunFolder) -> tuple[Difference | None,
     while True:
         one, two = next(ours, None), next(theirs, None)
         if one is None and two is None:
-            # Equal steps of runs with, say, other code: nothing parts, but the runs are not equal.
+            # With other code, say, all steps may agree while the first lines differ: the runs are not equal.
             return None, last is not None and last[0].hash == last[1].hash
         if one is None or two is None:
             return _longer(one, two, steps), False
@@ -189,6 +192,7 @@ def column_difference(
     first: tuple[int, str] | None = None
     for name in here:
         row = _first_row(here[name], there[name])
+        # The earliest row names the moment at which a run went wrong; later columns may only follow from it.
         if row is not None and (first is None or row < first[0]):
             first = (row, name)
     if first is None:

@@ -34,7 +34,7 @@ _SECRET_FILE: Final = re.compile(r"(?i)(\.env.*|.*\.(pem|key|p12|pfx|kdbx|keysto
 
 
 def capture_environment(where: Path, *, argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """The body of environment.json, but for what the caller adds. `where` is the folder whose git state counts."""
+    """The body of environment.json, apart from what the caller adds. `where` is the folder whose git state counts."""
     return {
         "host": socket.gethostname(),
         "platform": platform.platform(),
@@ -67,7 +67,7 @@ def redact(diff: str) -> str:
 
 
 def redact_line(line: str) -> str:
-    """A line of a diff, masked but for its first character when it looks like it holds a secret."""
+    """A line of a diff; masked, except for its first character, when it may hold a secret."""
     if line.startswith("index "):
         return line
     if line.startswith("@@"):

@@ -1,11 +1,11 @@
-"""Executor: does independent work, here or in worker processes, so that nobody can tell where it was done.
+"""Executor: does independent work, here or in worker processes, with the same results in both.
 
 The contract, checked by `lockstep.testing.contracts.executor` on every adapter (`lockstep.clusters`):
 
 - Results come in item order, whatever finished first; a task's exception is raised with its own type and message,
   and of several the one of the first item in order.
-- A lost worker (killed, crashed, out of memory) costs time, never a result: the items it held are done again. An
-  item that loses its worker `RETRIES` + 1 times ends the call with WorkerLostError, which names it.
+- A lost worker (killed, crashed, out of memory) costs time, never a result: its items are computed again. An item
+  that loses its worker `RETRIES` + 1 times ends the call with WorkerLostError, which names it.
 - Workers compute with the parent's numerics (NotComparableError otherwise), on one native thread, ignore Ctrl-C
   (the parent decides), and die with the parent.
 """
@@ -25,17 +25,17 @@ RETRIES: Final = 3
 
 @runtime_checkable
 class Task(Protocol[ItemT_contra, ResultT_co]):
-    """What is done to each item.
+    """Work to do on one item.
 
-    It is pickled for each item, so it holds references (a snapshot's path, parameters), not arrays. A worker keeps
-    the first instance it met per `key` and calls that one: costly set-up (mapping candles, compiling) belongs into
-    the first call, stored on the instance under a name that `__getstate__` leaves out. Two tasks with one key must
+    A task is pickled for each item, so it holds references (a snapshot's path, parameters), not arrays. A worker keeps
+    the first instance per `key` and calls that one. Costly set-up (mapping candles, compiling) therefore belongs in the
+    first call, and is stored on the instance under a name that `__getstate__` leaves out. Two tasks with one key must
     be interchangeable.
     """
 
     @property
     def key(self) -> str:
-        """Names everything the result depends on but the item."""
+        """A name for everything that the result depends on, except the item."""
         ...
 
     def __call__(self, item: ItemT_contra, /) -> ResultT_co:
@@ -44,7 +44,7 @@ class Task(Protocol[ItemT_contra, ResultT_co]):
 
 
 class Executor(Protocol):
-    """Something that maps tasks over items. Use it as a context manager, or `close` it."""
+    """Maps tasks over items. Use it as a context manager, or `close` it."""
 
     @property
     def workers(self) -> int:

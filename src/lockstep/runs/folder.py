@@ -36,7 +36,7 @@ _LOCK_WORDS: Final = Words("a run", "Wait for it, or stop it and resume.")
 
 
 class RunStatus(enum.StrEnum):
-    """What the files of a run's folder say about it."""
+    """The state of a run, as the files of its folder tell it."""
 
     RUNNING = "running"
     INTERRUPTED = "interrupted"
@@ -46,7 +46,7 @@ class RunStatus(enum.StrEnum):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of one run. Holds no state: everything is read from the files."""
+    """The folder of one run. Holds no state: every answer is read from the files."""
 
     path: Path
 
@@ -81,32 +81,32 @@ class RunFolder:
 
     @property
     def journal(self) -> Path:
-        """journal.jsonl, see `runs.journal`."""
+        """Path of journal.jsonl, the steps; see `runs.journal`."""
         return self.path / "journal.jsonl"
 
     @property
     def cut_lines(self) -> Path:
-        """journal.cut, see `runs.resume`."""
+        """Path of journal.cut, lines that a resume has to meet again; see `runs.resume`."""
         return self.path / "journal.cut"
 
     @property
     def segments(self) -> Path:
-        """segments/, see `storage.segments`."""
+        """Path of segments/, the columns of the steps; see `storage.segments`."""
         return self.path / "segments"
 
     @property
     def checkpoints(self) -> Path:
-        """checkpoints/, see `runs.checkpoint`."""
+        """Path of checkpoints/, the states; see `runs.checkpoint`."""
         return self.path / "checkpoints"
 
     @property
     def artifacts(self) -> Path:
-        """artifacts/: the files of `Result.artifacts`."""
+        """Path of artifacts/, the files of `Result.artifacts`."""
         return self.path / "artifacts"
 
     @property
     def sources(self) -> Path:
-        """code/: the user's source files."""
+        """Path of code/, the user's source files."""
         return self.path / "code"
 
     def document(self, kind: str) -> Path:
@@ -123,7 +123,7 @@ class RunFolder:
         files.write_atomic(self.document(kind), document_bytes(kind, body))
 
     def has(self, kind: str) -> bool:
-        """Whether a document is there, good or not."""
+        """Whether a document exists, damaged or not."""
         return self.document(kind).exists()
 
     def identity_hashes(self) -> dict[str, str]:
@@ -132,7 +132,7 @@ class RunFolder:
 
     @property
     def numerics(self) -> str:
-        """The numerics that the run asked for: "native" or "portable"."""
+        """The numerics that the spec asks for: "native" or "portable"."""
         return str(self.read("spec").get("numerics", "native"))
 
     def result(self) -> Any:
@@ -140,7 +140,7 @@ class RunFolder:
         return self.read("result")["summary"]
 
     def status(self) -> RunStatus:
-        """Running, interrupted, complete or failed: from the lock and from which files are there, nothing else."""
+        """The status, from the lock and from which files exist, nothing else."""
         if is_locked(self.path):
             return RunStatus.RUNNING
         if self.has("manifest"):
@@ -167,7 +167,7 @@ class RunFolder:
 
 
 def flat_name(name: str) -> str:
-    """`name`, when it can be a file directly in a folder. Raises ValueError otherwise."""
+    """`name`, when it can name a file directly in a folder. Raises ValueError otherwise."""
     letters = name.replace("-", "").replace("_", "").replace(".", "")
     if not (letters.isascii() and letters.isalnum()) or name.startswith(".") or len(name) > 120:
         raise ValueError(

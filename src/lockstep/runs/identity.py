@@ -1,8 +1,9 @@
-"""Identity: what a run's result is a function of, as hashes; and the one that stands for all four.
+"""Identity: what a run's result is a function of, as hashes, and the one hash over all four.
 
     fingerprint = BLAKE3(canonical JSON {"code": ..., "data": ..., "numerics": ..., "spec": ...})
 
-of the hashes of the four documents' bodies (`runs.folder`). Same fingerprint, both complete, other journal: an alarm.
+of the hashes of the four documents' bodies (`runs.folder`). Two complete runs of one fingerprint whose journals differ
+raise an alarm.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def package_files(roots: Iterable[str], texts: Iterable[bytes] = (), *, root: Pa
     texts   files of the user, which may import modules of Lockstep
     root    the folder of the package: this one, or a copy
 
-    See `runs.closure`. Files are read at most once in a process: what runs here is what was there at first.
+    See `runs.closure`. A process reads each file once: a file edited later is not the code that this process runs.
     """
     return _digests(_tree(root), [*ROOTS_OF_EVERY_RUN, *roots], texts)
 
@@ -59,9 +60,9 @@ def _digests(tree: SourceTree, roots: Iterable[str], texts: Iterable[bytes]) -> 
 
 @dataclass(frozen=True)
 class CodeIdentity:
-    """Which code makes the result: Lockstep's files and the user's own, whose bytes travel with the run.
+    """The code that makes a result: files of Lockstep, and files of the user, whose bytes travel with the run.
 
-    A kind of training supplies the user's part; `runs.kind_code` adds `package`, without which no run is begun.
+    A kind of training supplies the user's part; `runs.kind_code` adds `package`, without which no run begins.
     """
 
     package: Mapping[str, str] | None = None
@@ -80,9 +81,9 @@ class CodeIdentity:
     def with_modules(self, modules: Sequence[str]) -> CodeIdentity:
         """This identity with the files that a run of a kind in `modules` can load: theirs, the loop's, the executors'.
 
-        A kind of another package is counted by the files of that package that it can load, under keys that begin with
-        the package's name and a colon; what those import from elsewhere stands in `requires`, as for the user's files.
-        Raises InputError for a module whose source lies in no file.
+        A kind of another package counts with the files of that package that it can load, under keys that begin with the
+        package's name and a colon. What those import from elsewhere is in `requires`, as it is for the user's files.
+        Raises InputError for a module whose source is in no file.
         """
         foreign = dict(_package_of(module) for module in modules if module.partition(".")[0] != PACKAGE)
         tree = SourceTree({PACKAGE: HERE, **foreign}) if foreign else _tree(HERE)
@@ -96,7 +97,7 @@ class CodeIdentity:
         return replace(self, package=_digests(tree, roots, texts), requires=dict(sorted(requires.items())))
 
     def body(self) -> dict[str, Any]:
-        """The body of code.json."""
+        """The body of code.json: digests, names and versions, no source text."""
         return {
             "package": dict(self.package or {}),
             "user": {name: blake3_hex(content) for name, content in sorted(self.sources.items())},
@@ -138,7 +139,7 @@ def code_differences(
 
 
 def _file_lines(then: Mapping[str, str], now: Mapping[str, str], owner: str, named: int | None) -> list[str]:
-    """Files of one owner that differ; by room where more than `named` of them differ in the same way."""
+    """Differing files of one owner, one line each; counted by room when more than `named` differ in the same way."""
     groups = {
         "changed": sorted(name for name in then.keys() & now.keys() if then[name] != now[name]),
         "added": sorted(now.keys() - then.keys()),
@@ -161,7 +162,7 @@ def _path_of(name: str, owner: str) -> str:
 
 
 def _package_of(module: str) -> tuple[str, Path]:
-    """The package at the top of a loaded module's name, and its folder; the module's file where it is in none."""
+    """The top-level package of a loaded module and its folder; for a module outside any package, its file."""
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None or not Path(file).is_file():
         raise InputError(

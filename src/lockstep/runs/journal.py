@@ -73,7 +73,7 @@ def end_content(steps: int, result: str, artifacts: Mapping[str, str]) -> dict[s
 
 @dataclass(frozen=True)
 class Line:
-    """One line: its place in the file (bytes), its content and its hash. `number` counts from 1."""
+    """One line of a journal: its place in the file (bytes), content and hash. `number` counts from 1."""
 
     number: int
     start: int
@@ -85,17 +85,17 @@ class Line:
 
     @property
     def type(self) -> str:
-        """genesis, step or end."""
+        """The kind of line: "genesis", "step" or "end"."""
         return str(self.content["type"])
 
     @property
     def body(self) -> bytes:
-        """The bytes of the content, to compare by: in Python 0.0 equals -0.0 and 1 equals 1.0, in a journal not."""
+        """The bytes of the content, to compare by: Python holds 0.0 equal to -0.0 and 1 to 1.0, a journal does not."""
         return canonical.dumps(self.content)
 
 
 def line_hash(prev: str, content: bytes) -> str:
-    """H = BLAKE3(P || content)."""
+    """H = BLAKE3(P || content), 64 hex digits; `prev` is P in hex."""
     return str(blake3(bytes.fromhex(prev) + content).hexdigest())
 
 
@@ -103,7 +103,7 @@ def encode_line(content: Mapping[str, Any], prev: str) -> tuple[bytes, str]:
     """The bytes of a line, and its hash. Raises TypeError for content that canonical JSON does not hold."""
     body = canonical.dumps(content)
     digest = line_hash(prev, body)
-    # Spliced rather than dumped twice; the keys are in canonical order.
+    # Joined by hand rather than dumped twice: the keys are in canonical order.
     return b'{"content":' + body + b',"hash":"' + digest.encode() + b'","prev":"' + prev.encode() + b'"}\n', digest
 
 
@@ -143,7 +143,7 @@ def _checked_lines(handle: Iterator[bytes], path: Path) -> Iterator[Line]:
         if not data.endswith(b"\n"):
             return
         line = decode_line(data, number, start, prev, path)
-        # The chain proves what was written; this proves that a journal was written.
+        # The hashes prove that the lines are as written; this proves that the file is a journal.
         in_order = {"genesis": number == 1, "step": number > 1, "end": number > 1}[line.type] and not ended
         if line.type == "step" and line.content.get("index") != steps:
             in_order = False
@@ -182,7 +182,7 @@ def torn_bytes(path: Path) -> int:
 
 
 class JournalWriter:
-    """Appends lines to a journal whose end is known."""
+    """Appends lines to a journal whose last hash the caller has checked."""
 
     def __init__(self, path: Path, *, last_hash: str) -> None:
         self._file = files.AppendFile(path)
@@ -190,7 +190,7 @@ class JournalWriter:
 
     @property
     def length(self) -> int:
-        """Bytes so far."""
+        """Bytes of the file, all lines included."""
         return self._file.length
 
     def append(self, content: Mapping[str, Any]) -> str:
@@ -200,7 +200,7 @@ class JournalWriter:
         return digest
 
     def append_line(self, data: bytes, digest: str) -> None:
-        """Append an encoded line that follows the last one."""
+        """Append an encoded line that follows the last one. Raises DiskError."""
         append_whole(self._file, [data])
         self.hash = digest
 
@@ -209,5 +209,5 @@ class JournalWriter:
         self._file.sync()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. Closing twice does nothing."""
         self._file.close()

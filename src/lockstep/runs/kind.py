@@ -5,8 +5,8 @@
     estimate   Prepared -> Estimate: may time a few steps of a training that is thrown away
     training   Prepared -> Training, at its start
 
-`train` asks for all four but `restore`. What prepares many trainings inside one (a study, a walk-forward) leaves
-`estimate` out, and pays for no rehearsal.
+`train` calls all but `restore`. A study or a walk-forward prepares many trainings inside one, and does not call
+`estimate` for each: it would pay for a rehearsal every time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a run will roughly take; None where nobody can say. For a person: nothing of it is ever hashed."""
+    """What a run will roughly take; None where nobody can say. For a person only: it enters no hash."""
 
     seconds: float | None = None
     disk_bytes: int | None = None
@@ -39,7 +39,7 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Gauge:
-    """How to read the numbers of a step while a run goes on; it is in no hash.
+    """How to read the numbers of a step while a run goes on; it enters no hash.
 
     objective   what the value in a step's "best" is, such as "sharpe_ratio"
     work        units of work in one trial, by the unit's name, such as {"bars x sets": 5025}
@@ -56,11 +56,11 @@ class PrepareContext:
     blobs: BlobStore
     """Data snapshots, which all runs of a home share."""
     home: Path | None = None
-    """Where a spec that names no book of episodes looks for the home's own. A run is restored without it."""
+    """Folder of the home, whose own book of episodes serves a spec that names none. None when a run is restored."""
     base: Path = field(default_factory=Path)
     """Folder of the spec file; paths in it are relative to it."""
     python_objects: Mapping[str, Any] = field(default_factory=dict)
-    """Objects that `ls.train` was given where a file can only name them: a strategy class, candles. By spec key."""
+    """By spec key, the objects passed to `ls.train` for what a file can only name: a strategy class, candles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +75,12 @@ class RunContext:
 class Prepared:
     """A run that could start: everything its result depends on is pinned.
 
-    `data` is the body of data.json, hashed: `digest` (of the columns used) and `snapshots` (the digests of the blobs
-    in `PrepareContext.blobs` that hold them, for export), plus whatever else the kind pins. `origin` tells where
-    the data came from and is not hashed. `code` is the user's part of the identity of the code; what a run of this kind
-    can load of Lockstep is added where the run begins (`kind_code.whole_code`). `numerics` are entries a kind adds to
-    the numerics identity (torch, device). `payload` is the kind's own, handed back to `training` untouched.
+    data       body of data.json, hashed: `digest` of the columns used, `snapshots` (digests of the blobs in
+               `PrepareContext.blobs` that hold them, for export), and whatever else the kind pins
+    code       the user's part of the code identity; `kind_code.whole_code` adds Lockstep's files where the run begins
+    payload    the kind's own value, handed back to `training` untouched
+    origin     where the data came from; not hashed
+    numerics   entries that a kind adds to the numerics identity (torch, device)
     """
 
     spec: RunSpec
@@ -95,7 +96,7 @@ class Prepared:
     gauge: Gauge = Gauge()
 
     def with_estimate(self, estimate: Estimate) -> Prepared:
-        """As a training is announced: with what it will take, and the notes on that after its own."""
+        """This run with its estimate, and the notes of that after its own, for the announcement before the start."""
         return replace(self, estimate=estimate, notes=(*self.notes, *estimate.notes))
 
 
@@ -104,7 +105,7 @@ class Kind(Protocol):
 
     @property
     def name(self) -> str:
-        """The spec's `kind`."""
+        """The value of the key `kind` in a spec."""
         ...
 
     @property
@@ -115,23 +116,23 @@ class Kind(Protocol):
     def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:
         """Load and pin the data, identify the code, check what can be checked. Raises the InputError tree.
 
-        Makes no step of the training. What cannot be trained fails here, so that no run is made of it.
+        Makes no step of the training. A spec that cannot be trained fails here, before there is a run.
         """
         ...
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
         """The `Prepared` of an existing run: data by the digests in data.json, the user's code from `code/`.
 
-        Never looks at where the data came from. Raises IntegrityError when stored bytes differ, DataError when a
-        snapshot is missing.
+        Never reads from where the data came. Raises IntegrityError when stored bytes differ, DataError when a snapshot
+        is missing.
         """
         ...
 
     def estimate(self, prepared: Prepared, context: PrepareContext, *, time_large: bool = True) -> Estimate:
         """What the training of `prepared` will take. Leaves `prepared` as it is, and writes nothing.
 
-        With `time_large` False, a network so large that making it would itself cost minutes and gigabytes is counted
-        and not timed. `train` does time it: it is about to make that network anyway.
+        time_large   False: count the parameters of a network so large that building it takes minutes and gigabytes,
+                     instead of timing it. `train` passes True, because it builds that network anyway
         """
         ...
 

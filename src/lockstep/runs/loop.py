@@ -3,7 +3,7 @@
     lock the folder -> cut the record to the newest good checkpoint -> for each step: frames, journal line,
     checkpoint when due, stop when asked -> final checkpoint -> artifacts, result.json, last line, MANIFEST.json
 
-The work per step depends on that step alone, never on how many there were before.
+The work per step depends on that step alone, never on how many came before.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A complete run. `first_step` is where this process took it up; `notes` are for a person."""
+    """A complete run. `first_step` is the step at which this process began; `notes` are for a person."""
 
     result: Mapping[str, Any]
     journal_hash: str
@@ -58,27 +58,28 @@ def execute(
 ) -> Outcome:
     """Run `training` in `folder`, from its first step or from where an earlier process left it, to its end.
 
-    The folder holds the documents already (`RunFolder.create`). A complete run is not touched; its outcome is
+    The folder holds the documents already (`RunFolder.create`). A complete run stays as it is, and its outcome is
     returned. `part_bytes` sets where segment files roll over and has to be the same for a resumed run.
 
     Raises Interrupted after a stop on request, DiskError when the disk refuses (the run can be resumed after both),
-    RefusedError while another process writes the run, IntegrityError for damage, NotComparableError when the run was
-    begun under another fingerprint, NotEqualError when a step computed again comes out different, and whatever the
-    training raises, after recording it in failure.json.
+    RefusedError while another process writes the run, IntegrityError for damage, NotComparableError when the run began
+    under another fingerprint, NotEqualError when a step computed again comes out different, and whatever the training
+    raises, after recording it in failure.json.
     """
     clock = clock if clock is not None else SystemClock()
     watch = Observers(observers)
     if folder.has("manifest"):  # also in a folder that cannot be written to
         return _stored_outcome(folder)
     with folder.lock():
+        # Again: another process may have finished the run while this one waited for the lock.
         if folder.has("manifest"):
             return _stored_outcome(folder)
         files.remove(folder.document("failure"))
-        recorder = _Recorder(folder, policy if policy is not None else CheckpointPolicy(), clock, watch, part_bytes)
+        writer = RecordWriter(folder, policy if policy is not None else CheckpointPolicy(), clock, watch, part_bytes)
         try:
-            recorder.open(fingerprint)
-            result = _drive(training, recorder, cancel if cancel is not None else Cancel())
-            manifest = recorder.finish(result)
+            writer.open(fingerprint)
+            result = _drive(training, writer, cancel if cancel is not None else Cancel())
+            manifest = writer.finish(result)
         except Interrupted as stop:
             watch.stopped(str(stop))
             raise
@@ -90,19 +91,19 @@ def execute(
             raise
         except Exception as error:
             with contextlib.suppress(DiskError):
-                body = {"error": type(error).__name__, "message": str(error), "steps": recorder.steps}
+                body = {"error": type(error).__name__, "message": str(error), "steps": writer.steps}
                 folder.write("failure", body)
             watch.stopped(f"{type(error).__name__}: {error}")
             raise
         finally:
-            recorder.close()
+            writer.close()
         watch.finished(result.summary, manifest["journal_hash"])
         return Outcome(
             result=result.summary,
             journal_hash=manifest["journal_hash"],
             fingerprint=fingerprint,
             steps=manifest["steps"],
-            first_step=recorder.first_step,
+            first_step=writer.first_step,
             notes=tuple(watch.notes),
         )
 
@@ -119,46 +120,46 @@ def _stored_outcome(folder: RunFolder) -> Outcome:
     )
 
 
-def _drive(training: Training, recorder: _Recorder, cancel: Cancel) -> Result:
-    """Steps until there are no more or somebody asks to stop; then the result."""
+def _drive(training: Training, writer: RecordWriter, cancel: Cancel) -> Result:
+    """Record steps until there are no more or somebody asks to stop; then the result."""
     if isinstance(training, ReadsRecord):
-        training.attach(RunRecord(segments=SegmentReader(recorder.folder.segments)))
-    if recorder.start.checkpoint is not None:
-        training.set_state(recorder.start.checkpoint.state)
-    recorder.announce(training.total_steps)
+        training.attach(RunRecord(segments=SegmentReader(writer.folder.segments)))
+    if writer.start.checkpoint is not None:
+        training.set_state(writer.start.checkpoint.state)
+    writer.announce(training.total_steps)
     steps = training.steps()
     while True:
         if cancel.requested:
-            recorder.checkpoint(training)
+            writer.checkpoint(training)
             raise Interrupted(
-                f"stopped after {recorder.steps} steps on {cancel.reason}; everything up to there is kept. "
-                f"Go on with: lockstep resume {recorder.folder.path.name}"
+                f"stopped after {writer.steps} steps on {cancel.reason}; everything up to there is kept. "
+                f"Go on with: lockstep resume {writer.folder.path.name}"
             )
         step = _computed(lambda: next(steps, None))
         if step is None:
             break
-        recorder.record(step)
-        if recorder.checkpoint_due():
-            recorder.checkpoint(training)
-    recorder.checkpoint(training)
+        writer.record(step)
+        if writer.checkpoint_due():
+            writer.checkpoint(training)
+    writer.checkpoint(training)
     return _computed(training.finish)
 
 
 def _computed(compute: Callable[[], T]) -> T:
-    """What a training computes here: on one native thread, as its numerics say and as workers and verify compute it."""
+    """The value of `compute()`, on one native thread, as the numerics say and as workers and verify compute it."""
     try:
         with pinned_threads():
             return compute()
     except SystemExit as error:
-        # It would end the command with exit code 0, or any other, and without a word.
+        # Let through, it would end the command with exit code 0, or any other, and no message.
         raise InputError(
             f"code that this training runs ended the process (SystemExit: {error.code}). Have it raise an exception "
             "that says what is wrong, or return."
         ) from error
 
 
-class _Recorder:
-    """Writes a run's record. Open from `open` to `close`, with the folder's lock held."""
+class RecordWriter:
+    """Writes the record of one run. In use from `open` to `close`, while the caller holds the folder's lock."""
 
     start: StartingPoint
 
@@ -179,7 +180,7 @@ class _Recorder:
         self._fingerprint = ""
 
     def open(self, fingerprint: str) -> None:
-        """Cut the record to where the run goes on; write the first line of a new one."""
+        """Cut the record to the step where the run goes on; write the first line of a new one."""
         genesis = genesis_of(self.folder, fingerprint)
         self.start = open_record(self.folder, genesis, self._store, self._segments, self._watch.note)
         self.steps = self.first_step = self.start.steps
@@ -193,7 +194,7 @@ class _Recorder:
             self._checkpointed = self.start.checkpoint.steps
 
     def announce(self, total_steps: int | None) -> None:
-        """Tell the observers that it begins."""
+        """Tell the observers that the run starts."""
         self._watch.started(
             RunInfo(
                 folder=self.folder.path,
@@ -206,22 +207,23 @@ class _Recorder:
     def record(self, step: Step) -> None:
         """Append a step: its frames, then its line."""
         _check_order(step, self.steps)
+        # Frames first: a line promises its frames, while frames without a line are a tail that resume cuts.
         digests = {name: self._segments.append(step.index, name, columns) for name, columns in step.segments.items()}
         self._append(step_content(step, digests))
         self.steps += 1
         self._watch.step(step, self._open_journal.hash)
 
     def checkpoint_due(self) -> bool:
-        """Whether it is time for one."""
+        """Whether the schedule asks for a checkpoint now."""
         return self._schedule.due(self._clock.monotonic())
 
     def checkpoint(self, training: Training) -> None:
-        """Put everything on the device and the state beside it, unless this very state is there already."""
+        """Force the record to the device, then write the state; does nothing when this state is stored already."""
         if self._checkpointed == self.steps:
             return
         began = self._clock.monotonic()
         journal = self._open_journal
-        # Never a checkpoint of a journal or segment that a power cut could still shorten.
+        # Record first: a power cut must not shorten a journal or segment below what a checkpoint says.
         self._segments.sync()
         journal.sync()
         self._store.write(
@@ -239,9 +241,13 @@ class _Recorder:
         self._watch.checkpoint(self.steps)
 
     def finish(self, result: Result) -> dict[str, Any]:
-        """Artifacts, result.json, the last line, the manifest: in this order, each whole before the next begins."""
+        """Write artifacts, result.json, the last line and the manifest; returns the manifest's body.
+
+        In this order, each whole before the next begins: the manifest says that all the others are.
+        """
         files.make_folder(self.folder.artifacts)
         names = {flat_name(name) for name in result.artifacts}
+        # A killed process may have written files here that this finish does not have.
         for path in sorted(self.folder.artifacts.iterdir()):
             if path.name not in names:
                 files.remove(path)
@@ -257,7 +263,7 @@ class _Recorder:
         return seal(self.folder)
 
     def close(self) -> None:
-        """Close all files."""
+        """Close segments and journal. What was appended stays."""
         self._segments.close()
         if self._journal is not None:
             self._journal.close()
@@ -265,7 +271,7 @@ class _Recorder:
     @property
     def _open_journal(self) -> JournalWriter:
         if self._journal is None:
-            raise RuntimeError("the recorder is not open")
+            raise RuntimeError("the record is not open")
         return self._journal
 
     def _append(self, content: dict[str, Any]) -> None:
@@ -293,8 +299,8 @@ def recompute(
 ) -> Generator[tuple[bytes, Step], None, None]:
     """Compute steps again from a checkpoint of a run (None: from the first) without writing anything.
 
-    Yields, for each step, the journal line that it gives and the step itself; the caller compares with the lines
-    stored and stops where it likes. What the training reads back of its segments comes from the run's own record.
+    Yields, for each step, the journal line that it gives and the step itself; the caller compares with the lines stored
+    and stops where it likes. A training that reads its segments back reads those of the run's own record.
     """
     first = next(read_lines(folder.journal))
     prev, index = (first.hash, 0) if start is None else (start.journal_hash, start.steps)
@@ -308,5 +314,6 @@ def recompute(
         digests = {name: digest_columns(checked_columns(name, columns)) for name, columns in step.segments.items()}
         line, prev = encode_line(step_content(step, digests), prev)
         index += 1
+        # The record holds the whole run; the training may see only what it had written at this point.
         reader.stop_step = index
         yield line, step

@@ -42,7 +42,7 @@ def _check_outputs(folder: RunFolder, end: dict[str, Any], listed: dict[str, Any
 
 
 def output_differences(end: dict[str, Any], digests: dict[str, str]) -> list[tuple[str, str]]:
-    """Where result.json and artifacts, by their digests, are not those that the journal's last line names."""
+    """Files of the result (name, message) whose digests differ from those in the journal's last line."""
     promised = {f"artifacts/{name}": digest for name, digest in end["artifacts"].items()}
     promised["result.json"] = end["result"]
     wrong = [

@@ -69,7 +69,7 @@ def portable_variables() -> dict[str, str]:
 def environment(mode: str, base: Mapping[str, str] | None = None) -> dict[str, str]:
     """The whole environment for a child process that is to compute in `mode`, on one native thread.
 
-    `base` is this process's environment unless given. Going back from "portable" to "native" takes its variables out.
+    base   variables to begin with; None for those of this process. Those of "portable" are taken out for "native"
     """
     _check_mode(mode)
     variables = dict(os.environ if base is None else base)
@@ -84,12 +84,12 @@ def environment(mode: str, base: Mapping[str, str] | None = None) -> dict[str, s
 
 
 def pin_environment() -> None:
-    """Have native libraries that load from now on use one thread, here and in child processes."""
+    """Make native libraries that load from now on use one thread, here and in child processes."""
     os.environ.update(THREAD_VARIABLES)
 
 
 def shortfalls(mode: str) -> list[str]:
-    """What keeps this process from computing in `mode`, in words; empty when nothing does."""
+    """Reasons, in words, why this process does not compute in `mode`; empty when it does."""
     _check_mode(mode)
     if mode == "native":
         return []
@@ -113,9 +113,10 @@ def shortfalls(mode: str) -> list[str]:
 def enter(mode: str, *, may_restart: bool) -> None:
     """Make this process compute in `mode`.
 
-    Where libraries have loaded otherwise already, and `may_restart` says that this process is a command line that
-    can begin again, it is replaced by itself with the right environment: the call does not return. Raises
-    RefusedError when a restart would be needed but is not allowed, MachineError when the machine cannot do it.
+    may_restart   whether this process is a command line that can begin again. Where libraries loaded with other
+                  settings already, it is then replaced by itself with the right environment: no return
+
+    Raises RefusedError when only a restart would help and none is allowed, MachineError when the machine cannot do it.
     """
     if not shortfalls(mode):
         return
@@ -220,13 +221,13 @@ def _blas_entries() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class NumericsIdentity:
-    """Named entries; two processes whose entries are equal compute the same bits."""
+    """Named entries. Two processes with equal entries compute the same bits."""
 
     entries: Mapping[str, str]
 
     @classmethod
     def collect(cls, extra: Mapping[str, str] | None = None) -> NumericsIdentity:
-        """What is in force in this process, on one native thread. `extra` holds what a kind adds (torch, device)."""
+        """The entries of this process, on one native thread, with those that a kind adds (torch, device)."""
         with pinned_threads():
             targets, _ = _numpy_dispatch()
             config = _numba_config()
@@ -246,7 +247,7 @@ class NumericsIdentity:
         return cls({**entries, **dict(extra or {})})
 
     def body(self) -> dict[str, str]:
-        """The body of numerics.json."""
+        """The body of numerics.json: the entries, sorted by name."""
         return dict(sorted(self.entries.items()))
 
     def hash(self) -> str:
@@ -260,7 +261,7 @@ class NumericsIdentity:
 def entry_differences(
     then: Mapping[str, Any], now: Mapping[str, Any], sides: tuple[str, str] = ("then", "now")
 ) -> list[str]:
-    """Each entry in which two flat tables differ, in words, sorted by name; `sides` says which table is which."""
+    """A sentence for each entry in which two flat tables differ, sorted by name; `sides` are the tables' names."""
     lines = []
     for name in sorted(then.keys() | now.keys()):
         if then.get(name) != now.get(name):

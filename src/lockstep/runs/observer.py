@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo:
-    """What is known when the loop starts: `first_step` is 0 for a new run, the resumed step otherwise."""
+    """Facts of a run as its loop starts: `first_step` is 0 for a new run, the step resumed at otherwise."""
 
     folder: Path
     fingerprint: str
@@ -24,8 +24,8 @@ class RunInfo:
 class Observer:
     """Base of all observers; each method does nothing until overridden.
 
-    Calls come from the thread of the loop, in order, after the fact they tell was recorded. They should return
-    quickly. An exception raised in one is reported once (`note` of the others) and that observer is dropped.
+    Calls come from the thread of the loop, in order, each after its fact was recorded. They should return quickly. An
+    observer that raises is dropped, and the others get one `note` of it.
     """
 
     def started(self, info: RunInfo) -> None:
@@ -44,7 +44,7 @@ class Observer:
         """The run ended before its last step, on request or by an error."""
 
     def note(self, message: str) -> None:
-        """Something a person should know: a damaged checkpoint skipped, an observer dropped."""
+        """A message for a person: a damaged checkpoint skipped, an observer dropped."""
 
 
 class Observers:
@@ -55,28 +55,28 @@ class Observers:
         self.notes: list[str] = []
 
     def started(self, info: RunInfo) -> None:
-        """See `Observer.started`."""
+        """Pass `Observer.started` on to every observer."""
         self._tell(lambda observer: observer.started(info))
 
     def step(self, step: Step, journal_hash: str) -> None:
-        """See `Observer.step`."""
+        """Pass `Observer.step` on to every observer."""
         if self._observers:
             self._tell(lambda observer: observer.step(step, journal_hash))
 
     def checkpoint(self, steps: int) -> None:
-        """See `Observer.checkpoint`."""
+        """Pass `Observer.checkpoint` on to every observer."""
         self._tell(lambda observer: observer.checkpoint(steps))
 
     def finished(self, result: Mapping[str, Any], journal_hash: str) -> None:
-        """See `Observer.finished`."""
+        """Pass `Observer.finished` on to every observer."""
         self._tell(lambda observer: observer.finished(result, journal_hash))
 
     def stopped(self, reason: str) -> None:
-        """See `Observer.stopped`."""
+        """Pass `Observer.stopped` on to every observer."""
         self._tell(lambda observer: observer.stopped(reason))
 
     def note(self, message: str) -> None:
-        """Keep a note for the outcome and tell it to every observer."""
+        """Keep a note for the outcome and pass it on to every observer."""
         self.notes.append(message)
         self._tell(lambda observer: observer.note(message))
 

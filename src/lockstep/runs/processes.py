@@ -11,7 +11,7 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill this process when the thread of `parent` that started it ends.
+    """Make the kernel kill this process when the thread of `parent` that started it ends.
 
     Linux only (prctl(2), PR_SET_PDEATHSIG); elsewhere without effect.
     """

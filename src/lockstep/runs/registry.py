@@ -1,4 +1,4 @@
-"""Kinds by name. A kind registers as an import path, so that listing names imports nothing heavy."""
+"""Kinds by name. A kind may register as an import path, so that a list of names imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KINDS: dict[str, Kind] = {}
 
 
 def register(name: str, kind: Kind | str) -> None:
-    """Make `name` known. `kind` is the kind itself or where it lives: "package.module:ATTRIBUTE".
+    """Register a kind: the object itself, or where it lives, "package.module:ATTRIBUTE".
 
     The same registration again changes nothing. Raises ValueError when the name means something else already.
     """
@@ -31,13 +31,13 @@ def register(name: str, kind: Kind | str) -> None:
 
 
 def unregister(name: str) -> None:
-    """Forget a kind: `register` refuses a second meaning, and a cell of a notebook that is run again has one."""
+    """Forget a kind, so that a notebook's cell that runs again can register its new object; `register` would refuse."""
     _PATHS.pop(name, None)
     _KINDS.pop(name, None)
 
 
 def names() -> list[str]:
-    """All names, sorted."""
+    """All names, sorted; loads no kind."""
     return sorted(_PATHS.keys() | _KINDS.keys())
 
 
@@ -52,8 +52,8 @@ def get(name: str) -> Kind:
         if name not in _PATHS:
             close = difflib.get_close_matches(name, names(), n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
-            known = ", ".join(names()) or "none"
-            raise UnknownNameError(f"kind = {name!r}: no such kind of training.{hint} Known kinds: {known}.")
+            listing = ", ".join(names()) or "none"
+            raise UnknownNameError(f"kind = {name!r}: no such kind of training.{hint} Known kinds: {listing}.")
         module, attribute = _PATHS[name].split(":")
         _KINDS[name] = cast("Kind", getattr(importlib.import_module(module), attribute))
     return _KINDS[name]

@@ -1,4 +1,4 @@
-"""What comes back from a training, now or read later from its folder."""
+"""Results: what a training returns, now or read later from its folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TALLY: Final = frozenset({"trials", "total", "valid"})
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """A run in one line: the figure that it is known by, and what may be said of it.
+    """A run in one line: its main figure, and the verdict.
 
     name      what was measured, such as "sharpe_ratio" or "log_loss"; "" where there is no such figure
     value     the figure, not rounded
@@ -39,7 +39,7 @@ class Headline:
     verdict: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`; the verdict stands beside it there."""
+        """The fields as a table, for `--json`; without the verdict, which `--json` has as a key of its own."""
         return {"name": self.name, "value": self.value, "text": self.text}
 
 
@@ -52,13 +52,13 @@ class Best:
     metrics: Mapping[str, float | int | None]
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The fields as a table, for `--json`."""
         return {"index": self.index, "parameters": dict(self.parameters), "metrics": dict(self.metrics)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchView:
-    """What a search has beside what every run has.
+    """What a search reports besides the fields of every run.
 
     best     the winning trial; None while there is none
     counts   trials so far: "total", and "valid", which may win
@@ -194,7 +194,7 @@ class TrainResult:
 def read_result(folder: RunFolder, *, alarm: str | None = None, notes: tuple[str, ...] = ()) -> TrainResult:
     """What a run's folder says, complete or not. Raises IntegrityError when a document is damaged.
 
-    Without a headline: `reports.headline.read_run` adds it, since what figures mean is known further up.
+    Without a headline, which `reports.headline.read_run` adds: only rooms above this one know what the figures mean.
     """
     status = folder.status()
     spec, data = folder.read("spec"), folder.read("data")
@@ -221,7 +221,7 @@ def read_result(folder: RunFolder, *, alarm: str | None = None, notes: tuple[str
 
 
 def _search_of(folder: RunFolder, summary: Mapping[str, Any], last_step: Mapping[str, Any]) -> SearchView | None:
-    """Trials by what the record holds: a complete run's summary counts them, and so does a search's last step."""
+    """Trials as the record has them: from the summary of a complete run, else from a search's last step."""
     counts = summary.get("trials")
     if counts is None and last_step.keys() >= _TALLY:
         counts = last_step

@@ -1,8 +1,8 @@
-"""Finding the point from which an interrupted run goes on, and cutting its record back to it.
+"""Find the point from which an interrupted run goes on, and cut its record back to it.
 
-The newest good checkpoint decides; a damaged one is skipped. Journal lines after it are cut, but kept in `journal.cut`
-until they have been computed again: each has to come out the same. `journal.cut` is one line of canonical JSON with
-length and digest of the rest, and the journal lines themselves.
+The newest good checkpoint decides; a damaged one is skipped. Journal lines after it are cut, but kept in
+`journal.cut` until they have been computed again: each has to come out the same. `journal.cut` is one line of
+canonical JSON with length and digest of the rest, and then the journal lines themselves.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def open_record(
 ) -> StartingPoint:
     """Make the record end at the newest good checkpoint, or at nothing for a new run. The caller holds the lock.
 
-    Can be interrupted anywhere and done again. Raises IntegrityError for damage before that point, and for a damaged
-    line after it; NotComparableError when the run was begun with other code or numerics; DiskError.
+    May be interrupted anywhere and called again. Raises IntegrityError for damage before that point, and for a damaged
+    line after it; NotComparableError when the run began with other code or numerics; DiskError.
     """
     files.remove_temporary(folder.path)
     first = next(read_lines(folder.journal), None) if folder.journal.exists() else None
@@ -77,7 +77,7 @@ def open_record(
 
 
 def _begin(folder: RunFolder, store: CheckpointStore, segments: SegmentWriter) -> StartingPoint:
-    """A run without a whole first line. Nothing of worth can be there yet, or the journal was lost."""
+    """Begin a new run: one without a whole first line. Raises IntegrityError when it has files of later steps."""
     if store.stored_steps() or folder.has("result"):
         raise IntegrityError(
             f"{folder.journal}: missing or empty, though the run has checkpoints. "
@@ -90,7 +90,7 @@ def _begin(folder: RunFolder, store: CheckpointStore, segments: SegmentWriter) -
         write_inputs(folder)
     store.create()
     if folder.journal.exists():
-        files.truncate(folder.journal, 0)
+        files.truncate(folder.journal, 0)  # a torn first line
     segments.continue_from({})
     return StartingPoint(steps=0, journal_hash=NO_HASH, segments={}, checkpoint=None, expected=())
 
@@ -118,6 +118,7 @@ def _newest_good(
     folder: RunFolder, store: CheckpointStore, first: Line, note: Callable[[str], None]
 ) -> tuple[Checkpoint | None, list[Line]]:
     """The checkpoint to go on from (None: the first step), and the journal lines after it."""
+    # By the files, not by the index: a crash may come between a checkpoint and its entry.
     for steps in reversed(store.stored_steps()):
         try:
             checkpoint = store.load(steps)
@@ -143,7 +144,7 @@ def _newest_good(
 
 
 def _with_earlier_cut(folder: RunFolder, tail: Sequence[Line], steps: int) -> list[Line]:
-    """The lines just cut, and those that an earlier resume cut and had not computed again."""
+    """The lines just cut, after those that an earlier resume cut and had not yet computed again."""
     if not folder.cut_lines.exists():
         if _index_expects_cut(folder):
             raise IntegrityError(
@@ -171,7 +172,7 @@ def _index_expects_cut(folder: RunFolder) -> bool:
 
 
 def write_cut_lines(path: Path, lines: Sequence[Line]) -> None:
-    """Write journal.cut. Raises DiskError."""
+    """Write journal.cut: at least one line, numbered without a gap. Raises DiskError."""
     body = b"".join(line.data for line in lines)
     head = {"blake3": blake3_hex(body), "first": lines[0].number, "length": len(body)}
     files.write_atomic(path, canonical.dumps(head) + b"\n" + body)
@@ -198,7 +199,7 @@ def read_cut_lines(path: Path) -> list[Line]:
 
 
 class ExpectedLines:
-    """Lines that have to be met again. An alarm is left in the folder when one is not."""
+    """Lines of journal.cut, which steps computed again have to meet. Writes alarm.json when one does not."""
 
     def __init__(self, folder: RunFolder, lines: Iterable[bytes]) -> None:
         self._folder = folder
@@ -209,7 +210,7 @@ class ExpectedLines:
         return len(self._lines)
 
     def meet(self, content: dict[str, Any], prev: str) -> None:
-        """Compare the next line, about to be written, with the one cut. Raises NotEqualError, DiskError."""
+        """Compare the next line, about to be written, with the line cut. Raises NotEqualError, DiskError."""
         if not self._lines:
             return
         then = self._lines.pop()

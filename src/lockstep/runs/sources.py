@@ -1,9 +1,8 @@
-"""The user's own source, as it travels with a run: files as they are, or what a notebook's class needs.
+"""The user's own source, as it travels with a run: whole files, or the text that a class of a notebook needs.
 
-A file takes along the modules next to it that it imports. A class that lives in a script, notebook or console has no
-file of its own; its source is taken from the session, and every global it uses is added: imports as imports, constants
-by value, functions and classes of the session by their own source. What cannot be written down that way is refused by
-name.
+A file takes along the modules next to it that it imports. A class in a script, notebook or console has no file of its
+own: its source is read from the interactive Python, and every global that it uses is added: imports as imports,
+constants by value, functions and classes by their own source. A global that has no such text is refused by name.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from lockstep.core.errors import StrategyError
 from lockstep.core.hashing import digest_file
 from lockstep.runs.folder import flat_name
 
-SESSION_FILE: Final = "session.py"
+INTERACTIVE_FILE: Final = "session.py"
 _SOURCE_MARK: Final = " (source)"
 _LOCKSTEP: Final = re.compile(r"lockstep[-_.]trading(?![\w.-])", re.IGNORECASE)
 _CONSTANTS: Final = (bool, int, float, complex, str, bytes, type(None))
@@ -40,7 +39,13 @@ _CONSTANTS: Final = (bool, int, float, complex, str, bytes, type(None))
 
 @dataclass(frozen=True)
 class UserSource:
-    """Files by flat name, the one that matters, and the name in it. `requires`: what else they import (`versions`)."""
+    """Code of the user that travels with a run.
+
+    files       content by flat name
+    main        name of the file that defines `attribute`
+    attribute   name of the class or function
+    requires    what the files import from elsewhere (`versions`)
+    """
 
     files: Mapping[str, bytes]
     main: str
@@ -84,7 +89,7 @@ def source_of_file(path: Path, attribute: str) -> UserSource:
 
 
 def source_of_text(text: bytes, file_name: str, attribute: str) -> UserSource:
-    """A file in hand, without neighbours."""
+    """The source of one file whose content is at hand; it brings no other files along."""
     return UserSource({file_name: text}, file_name, attribute, versions(_imports(ast.parse(text))))
 
 
@@ -109,11 +114,11 @@ def _imports(tree: ast.AST) -> set[str]:
 
 
 def versions(modules: Iterable[str]) -> dict[str, str]:
-    """What stands for imported modules in a run's identity, by name; not the standard library, not Lockstep.
+    """The identity of imported modules, by name; without the standard library and Lockstep.
 
-    Of an installed package its version. Of a module that no installed package owns (found by PYTHONPATH or in the
-    working directory), or of one that can be edited where it lies, a digest of its source, and the same of what it
-    imports; "absent" of one that is not there, because code may ask.
+    An installed package counts by its version. A module that no installed package owns (from PYTHONPATH or the working
+    directory), or one installed as editable, counts by a digest of its source, and so does what it imports. "absent"
+    stands for a module that does not exist, because code may ask for it.
     """
     entries: dict[str, str] = {}
     queue, seen = list(modules), {"lockstep", *sys.stdlib_module_names}
@@ -141,7 +146,7 @@ def versions(modules: Iterable[str]) -> dict[str, str]:
 
 
 def files_behind(requires: Mapping[str, str]) -> list[Path]:
-    """The sources among what `versions` returned that may themselves import Lockstep, sorted.
+    """Sources behind the entries of `versions` that may themselves import Lockstep, sorted.
 
     Those are modules whose source is digested, and the files of installed packages that depend on Lockstep.
     """
@@ -164,7 +169,7 @@ def _needs(package: str) -> list[str]:
 
 
 def _is_editable(package: importlib.metadata.Distribution) -> bool:
-    """PEP 610: `pip install -e` leaves a note."""
+    """Whether a package was installed by `pip install -e`, which records it (PEP 610)."""
     note = json.loads(package.read_text("direct_url.json") or "{}")
     return bool(note.get("dir_info", {}).get("editable"))
 
@@ -193,7 +198,7 @@ def _digest_of(files: Iterable[Path]) -> str:
 
 
 def source_of_class(cls: type | types.FunctionType) -> UserSource:
-    """The file that defines a class or function, or its source out of a script, notebook or console.
+    """The file that defines a class or function; for a script, notebook or console, the text that it needs.
 
     Raises StrategyError naming what cannot travel.
     """
@@ -206,9 +211,9 @@ def source_of_class(cls: type | types.FunctionType) -> UserSource:
         )
     if file is not None and Path(file).suffix == ".py":
         return source_of_file(Path(file), cls.__name__)
-    # A script is a session too: loaded as a file it would do again what it does at its top level, training included.
-    text, imported = _session_source(cls, vars(module) if module is not None else {})
-    return UserSource({SESSION_FILE: text.encode()}, SESSION_FILE, cls.__name__, versions(imported))
+    # A script counts as interactive: loading its file would run its top level again, training included.
+    text, imported = _interactive_source(cls, vars(module) if module is not None else {})
+    return UserSource({INTERACTIVE_FILE: text.encode()}, INTERACTIVE_FILE, cls.__name__, versions(imported))
 
 
 def _text_of(thing: Any, name: str) -> str:
@@ -224,7 +229,7 @@ def _text_of(thing: Any, name: str) -> str:
 
 
 def _text_of_cell(cls: type) -> str | None:
-    """A class as a notebook's cell has it. Before Python 3.13 only its methods know which cell that was."""
+    """The text of a class in a notebook's cell. Before Python 3.13 only its methods know which cell that was."""
     for member in vars(cls).values():
         code = getattr(inspect.unwrap(getattr(member, "__func__", member)), "__code__", None)
         if code is None:
@@ -239,8 +244,8 @@ def _text_of_cell(cls: type) -> str | None:
     return None
 
 
-def _session_source(root: type | types.FunctionType, session: Mapping[str, Any]) -> tuple[str, set[str]]:
-    """The text of a module that defines `root`, and the top-level modules it imports."""
+def _interactive_source(root: type | types.FunctionType, namespace: Mapping[str, Any]) -> tuple[str, set[str]]:
+    """The text of a module that defines `root` (its globals: `namespace`), and the top-level modules it imports."""
     imports: dict[str, str] = {}
     constants: dict[str, str] = {}
     parts: list[str] = []
@@ -262,13 +267,13 @@ def _session_source(root: type | types.FunctionType, session: Mapping[str, Any])
         elif getattr(written := _written(thing), "__name__", None) == name:
             text = _text_of(written, name)
             for used in sorted(_global_names(text)):
-                if used in session and used != name:
-                    add(used, session[used])
+                if used in namespace and used != name:
+                    add(used, namespace[used])
             parts.append(text)
         else:
             raise StrategyError(
-                f"{root.__name__} uses {name} of the session, a {type(thing).__name__}, which cannot be written into "
-                "its source. Make it a class attribute, a constant or a parameter, or write the class into a file."
+                f"{root.__name__} uses {name}, a {type(thing).__name__} of this interactive Python that cannot be "
+                "written into its source. Make it a class attribute, a constant or a parameter, or write the class into a file."
             )
 
     add(root.__name__, root)
@@ -278,7 +283,7 @@ def _session_source(root: type | types.FunctionType, session: Mapping[str, Any])
 
 
 def _written(thing: Any) -> Any:
-    """The class or function that somebody wrote, beneath what decorators made of it (numba's keep it as `py_func`)."""
+    """The class or function as written in source, below its decorators (numba keeps it as `py_func`)."""
     inner = getattr(thing, "py_func", None)
     inner = inner if inner is not None else inspect.unwrap(thing) if callable(thing) else thing
     return inner if isinstance(inner, type | types.FunctionType) else None
@@ -294,7 +299,7 @@ def _is_constant(thing: Any) -> bool:
 
 
 def _literal(thing: Any) -> str:
-    """Python text of a constant: its `repr`, but for the numbers whose `repr` is a name that nobody defined."""
+    """Python text of a constant: its `repr`, except for NaN and infinities, whose `repr` is no literal."""
     if isinstance(thing, float) and not math.isfinite(thing):
         return f'float("{thing}")'
     if isinstance(thing, complex):
@@ -309,7 +314,7 @@ def _literal(thing: Any) -> str:
 
 
 def _importable(thing: Any) -> tuple[str, str] | None:
-    """Module and name from which exactly `thing` can be imported, unless that is the session itself."""
+    """Module and name from which exactly `thing` can be imported; None for what only this interactive Python has."""
     home, name = (
         getattr(thing, "__module__", None),
         getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None),
@@ -317,14 +322,17 @@ def _importable(thing: Any) -> tuple[str, str] | None:
     if not isinstance(home, str) or not isinstance(name, str) or home == "__main__" or "." in name:
         return None
     module = sys.modules.get(home)
-    # A module without a file behind it (another notebook, exec) is a session too.
+    # A module without a spec (of another notebook, of exec) exists in this process only.
     if module is None or (getattr(module, "__spec__", None) is None and home != "builtins"):
         return None
     return (home, name) if getattr(module, name, None) is thing else None
 
 
 def _global_names(text: str) -> set[str]:
-    """Names that the code reads. Those the session has are taken as its globals; a local of that name costs a line."""
+    """Names that the code reads, builtins left out.
+
+    Locals are not told from globals: a local that shares its name with a global only adds one line to the text.
+    """
     loaded = {
         node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     }

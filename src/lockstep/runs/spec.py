@@ -55,12 +55,12 @@ def _draw(value: Any) -> Any:
 
 
 class RunSpec(SpecModel):
-    """What every kind's spec begins with."""
+    """Keys that every spec has, whatever its kind."""
 
     version: Literal[1] = 1
     kind: str = Field(min_length=1)
     name: str | None = Field(default=None, json_schema_extra=NOT_IDENTITY)
-    """A label for lists."""
+    """A label of the run in lists."""
     # "random" is drawn here, hence before any fingerprint, and is an ordinary seed from then on (decision D9).
     seed: Annotated[int, BeforeValidator(_draw)] = Field(default=DEFAULT_SEED, ge=0, le=MAX_SEED)
     numerics: Literal["native", "portable"] = "native"
@@ -70,7 +70,7 @@ class RunSpec(SpecModel):
 def resolve(model: type[ModelT], values: Mapping[str, Any], *, source: str = "the spec") -> ModelT:
     """The spec of `values` with all defaults filled in. `random_seed` is read as `seed`.
 
-    Raises SpecError listing every breach; `source` names the file in it.
+    Raises SpecError listing every breach; `source` is the name in its message.
     """
     plain = dict(values)
     if "random_seed" in plain and "seed" in model.model_fields:

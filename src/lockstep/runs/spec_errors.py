@@ -1,4 +1,4 @@
-"""Says what is wrong with a spec: one line per key, with the value found, the rule, and a cure."""
+"""Explain what is wrong with a spec: one line per key, with the value found, the rule, and a cure."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _UNFINISHED: Final = re.compile(r"\.(?:new|remove)-.+-([0-9]+)")
 
 
 def default_home() -> Path:
-    """LOCKSTEP_HOME, or `./lockstep-home`."""
+    """The folder in LOCKSTEP_HOME, else `lockstep-home` in the working directory."""
     return Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME)
 
 
@@ -69,12 +69,12 @@ class RunStore(Protocol):
 
     @property
     def home(self) -> Path:
-        """A local folder for what goes with the runs: the book of episodes, scratch. Perhaps not there yet."""
+        """A local folder for the book of episodes and for scratch files. It may not exist yet."""
         ...
 
     @property
     def blobs(self) -> BlobStore:
-        """The data that runs share."""
+        """The data snapshots that all runs share."""
         ...
 
     def create(
@@ -116,7 +116,7 @@ class RunStore(Protocol):
         ...
 
     def alarm(self, name: str) -> str | None:
-        """Why the result of this run contradicts another, in words; None when it does not."""
+        """In words, why the result of this run contradicts another; None when it does not."""
         ...
 
 
@@ -146,7 +146,7 @@ class FolderRunStore:
         numerics: NumericsIdentity,
         environment: Mapping[str, Any],
     ) -> RunFolder:
-        """See `RunStore.create`. The folder is built under another name and appears when it is whole."""
+        """As `RunStore.create`. The folder is built under another name and renamed when it is whole."""
         from lockstep.runs.spec import full_body, identity_body
 
         if code.package is None:
@@ -175,7 +175,7 @@ class FolderRunStore:
         return RunFolder(self.runs / run_id)
 
     def admit(self, folder: Path, run_id: str) -> None:
-        """Give a folder that is whole its place. Raises RefusedError when that id is taken: nothing is overwritten."""
+        """Move a whole folder to its place. Raises RefusedError when that id exists: nothing is overwritten."""
         target = self.runs / run_id
         if not _ID.fullmatch(run_id):
             raise InputError(f"a run id looks like 20261121T094502123-3fa9c1; found {run_id!r}")
@@ -195,7 +195,7 @@ class FolderRunStore:
         return with_alarms([self._row(path) for path in self._folders()])
 
     def find(self, name: str) -> RunFolder:
-        """See `RunStore.find`."""
+        """As `RunStore.find`. An exact id wins over a tag, a tag over the beginning of an id."""
         if "/" in name or name in (".", ".."):
             folder = require_folder(Path(name))
             if not folder.has("spec"):
@@ -222,7 +222,7 @@ class FolderRunStore:
         raise UnknownNameError(f"{name!r}: no run in {self.runs} has this id or tag. Did you mean {close[0]}?")
 
     def tag(self, name: str, tag: str) -> None:
-        """See `RunStore.tag`."""
+        """As `RunStore.tag`. Tags are in tags.json, which no manifest lists."""
         require_tag(tag)
         folder = self.find(name)
         for path in self._folders():
@@ -231,7 +231,7 @@ class FolderRunStore:
         folder.write("tags", {"tags": sorted({*read_tags(folder), tag})})
 
     def untag(self, name: str, tag: str) -> None:
-        """See `RunStore.untag`."""
+        """As `RunStore.untag`; the message of the error lists the tags that the run has."""
         folder = self.find(name)
         tags = read_tags(folder)
         if tag not in tags:
@@ -240,7 +240,7 @@ class FolderRunStore:
         folder.write("tags", {"tags": sorted(set(tags) - {tag})})
 
     def remove(self, name: str) -> None:
-        """See `RunStore.remove`. Out of sight by one rename first, so that a crash leaves no half run."""
+        """As `RunStore.remove`. One rename hides the run first, so that a crash leaves no half run."""
         folder = self.find(name)
         with folder.lock():
             doomed = folder.path.with_name(f".remove-{folder.path.name}-{os.getpid()}")
@@ -252,7 +252,7 @@ class FolderRunStore:
         shutil.rmtree(doomed, ignore_errors=True)
 
     def alarm(self, name: str) -> str | None:
-        """See `RunStore.alarm`."""
+        """As `RunStore.alarm`; reads the small files of all runs, since any other run may contradict this one."""
         run_id = self.find(name).path.name
         return next((row.alarm for row in self.list() if row.run_id == run_id), None)
 
@@ -309,7 +309,7 @@ class FolderRunStore:
 
 
 def new_run_id(created_ms: int) -> str:
-    """A run id for a birth at `created_ms` (UTC)."""
+    """A run id for a run created at `created_ms` (UTC): the time, and six random hex digits."""
     moment = datetime.datetime.fromtimestamp(created_ms // 1000, tz=datetime.UTC)
     return f"{moment:%Y%m%dT%H%M%S}{created_ms % 1000:03d}-{secrets.token_hex(3)}"
 
@@ -328,7 +328,7 @@ def _birth_ms(run_id: str) -> int:
 
 
 def require_tag(tag: str) -> None:
-    """Raises InputError for what cannot be a tag, or would be taken for runs."""
+    """Raises InputError for a tag that is malformed, or that could be read as a run id or "last"."""
     if not _TAG.fullmatch(tag) or tag == "last":
         raise InputError(f"a tag is 1 to 64 letters, digits, '.', '_' or '-', and not \"last\"; found {tag!r}")
     if _ID_BEGUN.fullmatch(tag):
@@ -349,19 +349,19 @@ def read_tags(folder: RunFolder) -> tuple[str, ...]:
 
 
 def with_alarms(rows: Sequence[RunRow]) -> list[RunRow]:
-    """`rows`, with an alarm on each complete run whose fingerprint another complete run has with another journal.
+    """`rows`, with an alarm on each complete run that shares its fingerprint with one of another journal.
 
     Same spec, data, code and numerics must give the same journal; where they do not, one of the two is wrong.
     """
-    known: dict[str, dict[str, str]] = {}
+    journals: dict[str, dict[str, str]] = {}
     for row in rows:
         if row.status is RunStatus.COMPLETE and row.fingerprint and row.journal_hash:
-            known.setdefault(row.fingerprint, {}).setdefault(row.journal_hash, row.run_id)
+            journals.setdefault(row.fingerprint, {}).setdefault(row.journal_hash, row.run_id)
     result = []
     for row in rows:
         others = {
             journal: run_id
-            for journal, run_id in known.get(row.fingerprint or "", {}).items()
+            for journal, run_id in journals.get(row.fingerprint or "", {}).items()
             if row.journal_hash is not None and journal != row.journal_hash
         }
         if others:

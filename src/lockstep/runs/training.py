@@ -1,4 +1,4 @@
-"""What a kind of training supplies to the loop: `Training`, and the values it exchanges.
+"""What a kind of training supplies to the loop: `Training`, and the values that the two exchange.
 
 Everything that Lockstep trains is a sequence of steps. A kind yields them; `runs.loop.execute` records them,
 checkpoints, stops, resumes and seals, once for all kinds.
@@ -27,10 +27,12 @@ It has to stay small: what grows with the run belongs into a segment.
 class Step:
     """One step of a training, as the journal keeps it.
 
-    `scalars` holds anything canonical JSON can (a few numbers and short texts), `digests` named BLAKE3 digests of
-    whatever the step computed but does not store, `segments` the columns this step appends to append-only
-    segments: equally long numeric arrays (rows first), the same names, dtypes and trailing shapes at every step.
-    The loop has finished with the arrays before it asks for the next step; they may be reused.
+    scalars    a few numbers and short texts; anything that canonical JSON holds
+    digests    by name, BLAKE3 of whatever the step computed but does not store
+    segments   by name, the columns that this step appends to append-only segments: equally long numeric arrays (rows
+               first), the same names, dtypes and trailing shapes at every step
+
+    The loop has finished with the arrays before it asks for the next step, so a training may reuse them.
     """
 
     index: int
@@ -41,7 +43,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a finished training leaves: a summary (canonical JSON) and files by flat name. Deterministic, both."""
+    """What a finished training leaves, both deterministic: a summary (canonical JSON) and files by flat name."""
 
     summary: Mapping[str, Any]
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
@@ -49,7 +51,7 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What a training may read back of its own run: the segments appended so far, and nothing after."""
+    """What a training may read back of its own run: the segments appended so far, and nothing later."""
 
     segments: SegmentReader
 
@@ -92,5 +94,5 @@ class ReadsRecord(Protocol):
     """A training that reads its own segments back. `attach` is called once, before `set_state` and `steps()`."""
 
     def attach(self, record: RunRecord) -> None:
-        """Take the record from which segments written so far can be read at any time."""
+        """Receive the record, from which segments written so far can be read at any time."""
         ...

@@ -64,7 +64,7 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
-    """What was exported or imported."""
+    """The run that was exported or imported."""
 
     run_id: str
     path: Path
@@ -94,7 +94,7 @@ def export_run(folder: RunFolder, target: Path, *, blobs: BlobStore) -> Transfer
     }
     partial = files.temporary_path(target)
     try:
-        # Process ids come again, in containers soon: nothing is appended to what a killed process left.
+        # Process ids repeat, in containers soon, and a sink appends: a killed process may have left this very file.
         files.remove(partial)
         with _Sink(partial) as sink, zipfile.ZipFile(sink, "w", allowZip64=True) as archive:
             _add(archive, INDEX, [document_bytes("export", index)], 0)
@@ -139,7 +139,7 @@ def _add(archive: zipfile.ZipFile, name: str, pieces: Any, length: int) -> None:
     info = zipfile.ZipInfo(name, date_time=_DATE)
     info.compress_type = zipfile.ZIP_DEFLATED
     info.external_attr = (stat.S_IFREG | 0o644) << 16
-    info.create_system = 3
+    info.create_system = 3  # Unix, on whatever machine: the same run gives the same bytes
     # An entry of the archive, not a file: its bytes reach the disk by the archive's `_Sink`.
     into = functools.partial(archive.open, mode="w", force_zip64=length > (1 << 30))
     with into(info) as entry:
@@ -154,12 +154,12 @@ class _Sink:
         self._file = files.AppendFile(path)
 
     def write(self, data: bytes | memoryview) -> int:
-        """Append."""
+        """Append `data`; returns its bytes, as `zipfile` expects of a file."""
         self._file.append(data)
         return memoryview(data).nbytes
 
     def flush(self) -> None:
-        """Appended bytes are with the operating system already."""
+        """Do nothing: appended bytes are with the operating system already."""
 
     def __enter__(self) -> Any:
         return self
@@ -175,10 +175,11 @@ class _Sink:
 def import_run(source: Path, store: FolderRunStore, *, max_bytes: int = MAX_BYTES) -> Transfer:
     """Take the run in `source` into `store`, under its own id, when every byte of it checks out.
 
-    Of a run that is there already, data that it lacks are taken, and nothing else: that cures a missing snapshot.
+    Where the run exists already, only the data that the store lacks are taken: that restores a missing snapshot.
 
     Raises InputError for a file that is no export, IntegrityError for a damaged or forged one, RefusedError when run
-    and data are there already or the file is larger than `max_bytes` or the disk, DiskError. Then nothing is left.
+    and data exist already or the file is larger than `max_bytes` or the disk, DiskError. None of them leaves
+    a file behind.
     """
     files.make_folder(store.runs)
     try:
@@ -202,7 +203,7 @@ def import_run(source: Path, store: FolderRunStore, *, max_bytes: int = MAX_BYTE
             if not present:
                 _check_staged(staging, index, source)
             for path in _snapshots_in(staging):
-                # One that is there is kept: runs rely on it, and its digest is checked whenever it is opened.
+                # A blob that exists stays: runs rely on it, and its digest is checked whenever it is opened.
                 store.blobs.adopt(path, *_digest_and_suffix(path.name))
             if not present:
                 store.admit(staging / "run", run_id)
@@ -248,8 +249,8 @@ def _read_index(archive: zipfile.ZipFile, source: Path) -> dict[str, Any]:
         raise IntegrityError(f"{source}: holds other files than its index lists; it is not used.")
     for entry in entries:
         mode = entry.external_attr >> 16
-        known = entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-        if entry.is_dir() or stat.S_IFMT(mode) not in (0, stat.S_IFREG) or entry.flag_bits & 1 or not known:
+        readable = entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+        if entry.is_dir() or stat.S_IFMT(mode) not in (0, stat.S_IFREG) or entry.flag_bits & 1 or not readable:
             raise IntegrityError(
                 f"{source}: {entry.filename!r} is a link, a folder, encrypted or packed oddly; it is not used."
             )
@@ -302,6 +303,7 @@ def _extract(archive: zipfile.ZipFile, name: str, entry: Mapping[str, Any], targ
     files.make_folder(target.parent)
     hasher, left = blake3(), entry["length"]
     with archive.open(name) as handle, files.AppendFile(target) as out:
+        # One byte more than promised shows a file that is too long, without unpacking a bomb.
         while piece := handle.read(min(_PIECE, left + 1)):
             left -= len(piece)
             if left < 0:
@@ -314,7 +316,7 @@ def _extract(archive: zipfile.ZipFile, name: str, entry: Mapping[str, Any], targ
 
 
 def _lacking(folder: RunFolder, listed: Mapping[str, Any], blobs: BlobStore) -> dict[str, Any]:
-    """The entries of an archive's snapshots that the run in `folder` names and that are not in `blobs`."""
+    """Entries of snapshots in an archive that the run in `folder` names and `blobs` lacks."""
     digests = set(folder.read("data").get("snapshots", []))
     entries = {}
     for name, entry in listed.items():
@@ -343,6 +345,6 @@ def _check_staged(staging: Path, index: Mapping[str, Any], source: Path) -> None
     report.raise_for_problems()
     if report.status is not RunStatus(index["status"]):
         raise IntegrityError(f"{source}: its index says the run is {index['status']}, but it is {report.status}.")
-    wanted = set(folder.read("data").get("snapshots", []))
-    if wanted != {path.name.partition(".")[0] for path in _snapshots_in(staging)}:
+    snapshots = set(folder.read("data").get("snapshots", []))
+    if snapshots != {path.name.partition(".")[0] for path in _snapshots_in(staging)}:
         raise IntegrityError(f"{source}: does not hold exactly the data that the run names. Export it again.")

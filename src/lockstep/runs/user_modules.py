@@ -1,7 +1,7 @@
 """A user's file as a module: read once and compiled from those very bytes, under a name made from their digest.
 
-So the copy that travels in a run's folder is the same module, two files of one name never meet, and a stale `.pyc` or
-a file that changed meanwhile cannot get in between. A `Role` says what the file is for, in words and in errors.
+So the copy in a run's folder is the same module, two files of one name never clash, and neither a stale `.pyc` nor an
+edit in between can change the code. A `Role` says what the file is for, in words and in errors.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Final, NamedTuple
 from lockstep.core.errors import InputError, NetworkError, StrategyError
 from lockstep.core.hashing import blake3_hex
 
-# Whatever a user's code may raise and still be told apart from Ctrl-C. sys.exit() counts: it would end the command
-# with a success that nobody had.
+# Whatever a user's code may raise, without Ctrl-C. sys.exit() counts: it would end the command with exit code 0, as if
+# the command had succeeded.
 USER_FAILURES: Final = (Exception, SystemExit)
 
 
 class Role(NamedTuple):
-    """What a user's file holds: the word for it, and the error that is raised about it."""
+    """What a user's file holds: its word in messages, and the class of errors about it."""
 
     noun: str
     error: type[InputError]
@@ -50,7 +50,7 @@ class Source:
 
     @property
     def digest(self) -> str:
-        """BLAKE3 of the text."""
+        """BLAKE3 of the text, 64 hex digits."""
         return blake3_hex(self.text)
 
 

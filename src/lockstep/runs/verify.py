@@ -36,7 +36,7 @@ from lockstep.storage.blobs import BlobStore
 
 @dataclass(frozen=True)
 class ExecutorChoice:
-    """How the fresh process makes its executor: "package.module:NAME" and its arguments (canonical JSON)."""
+    """How the fresh process builds its executor: "package.module:NAME" and arguments (canonical JSON)."""
 
     path: str
     arguments: tuple[Any, ...] = ()
@@ -44,13 +44,13 @@ class ExecutorChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What computing again showed.
+    """The outcome of computing a run again.
 
-    equal         every line computed again is the line recorded
+    equal         whether every line computed again is the line recorded
     steps         steps of the run; `computed` of them were computed again
     sampled       whether only a sample was computed
     first         the first difference: its first value is the record's, its second the new one
-    differences   how code and numerics differ from the record; only with `across`, as a label on the rest
+    differences   how code and numerics differ from the record; only with `across`, to be shown beside the outcome
     """
 
     run_id: str
@@ -63,7 +63,7 @@ class Verification:
     differences: tuple[str, ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The fields as a table, for `--json`."""
         return {
             "run_id": self.run_id,
             "equal": self.equal,
@@ -90,12 +90,16 @@ def verify(
 ) -> Verification:
     """Compute the run in `path` again and compare. Never writes into the run's folder.
 
-    `home` is where the fresh process may write for a while; it reads the run's data from `blobs`.
-    `sample` is the share of steps to compute, in (0, 1]; which ones is drawn anew each time unless `sample_seed`
-    is given. `kind` is an import path for kinds that are not registered by one. `on_step` is told steps done and to do.
+    home          folder where the fresh process may write meanwhile
+    blobs         where it reads the run's data
+    across        compare although code or numerics differ
+    sample        share of the steps to compute, in (0, 1]; None for all
+    sample_seed   decides which steps; None draws other ones each time
+    kind          import path for a kind that is registered as an object
+    on_step       called with the steps done and the steps to do
 
-    Raises IntegrityError for damage, RefusedError for a run that is not complete, NotComparableError for other code
-    or numerics unless `across`, WorkerLostError, MachineError when the fresh process dies, Interrupted on Ctrl-C.
+    Raises IntegrityError for damage, RefusedError for a run that is not complete, NotComparableError for other code or
+    numerics unless `across`, WorkerLostError, MachineError when the fresh process dies, Interrupted on Ctrl-C.
     """
     if sample is not None and not 0.0 < sample <= 1.0:
         raise InputError(f"a sample is a share of the steps, more than 0 and at most 1; found {sample!r}. 0.02 is 2 %.")
@@ -155,7 +159,7 @@ def _in_fresh_process(
     job: Mapping[str, Any], numerics: str, on_step: Callable[[int, int], None] | None
 ) -> dict[str, Any]:
     """Run `lockstep.runs.verify_child` and return its report, or raise the error it reports."""
-    # Another hash seed than this process's: nothing may depend on it.
+    # Another hash seed than this process's: a result that depends on the order of a set would show.
     variables = {**environment(numerics), "PYTHONHASHSEED": "random"}
     process = subprocess.Popen(
         [sys.executable, "-m", "lockstep.runs.verify_child"],
@@ -171,7 +175,7 @@ def _in_fresh_process(
         raise Interrupted("verify was stopped; the run is untouched. Start it again at any time.") from None
     finally:
         if process.poll() is None:
-            # The session holds the child and its workers.
+            # The whole process group: the child and its workers.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -211,7 +215,7 @@ def _talk(
 
 
 def _error_of(name: str, message: str) -> LockstepError:
-    """The error of our tree with this name, or one that tells the name of another's."""
+    """The error of our tree with this name; for any other, a LockstepError that says the name."""
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, LockstepError):
         return kind(message)

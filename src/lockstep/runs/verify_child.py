@@ -40,7 +40,7 @@ _NO_CHECKPOINTS: Final = CheckpointPolicy(interval_s=float("inf"))
 
 
 class _Comparer(Observer):
-    """Compares each line written to the scratch journal with the record's, and stops the run at the first other one."""
+    """Compares each line of the scratch journal with the record's, and stops the run at the first that differs."""
 
     def __init__(self, record: RunFolder, scratch: RunFolder, cancel: Cancel, tell: Callable[[int], None]) -> None:
         self._record = record
@@ -53,7 +53,7 @@ class _Comparer(Observer):
         self.steps = 0
 
     def step(self, step: object, journal_hash: str) -> None:
-        """A line was written: it is whole, so reading it back sees it."""
+        """Compare the line just written: it is whole, so reading it back sees it."""
         self.steps += 1
         self._tell(self.steps)
         if self.first is None:
@@ -72,7 +72,7 @@ class _Comparer(Observer):
             self._cancel.request("the first difference")
 
     def end(self) -> None:
-        """The last line, after the run is complete."""
+        """Compare the last line, after the run is complete."""
         if self.first is None:
             self._compare()
 
@@ -120,7 +120,7 @@ class _Strict(Observer):
         self._comparer = comparer
 
     def step(self, step: object, journal_hash: str) -> None:
-        """Pass it on."""
+        """Pass the step on; carry any error past the guard that would drop this observer."""
         try:
             self._comparer.step(step, journal_hash)
         except BaseException as error:
@@ -128,11 +128,11 @@ class _Strict(Observer):
 
 
 class _ComparisonFailed(BaseException):
-    """Carries an error past the guard around observers."""
+    """Carries an error past the guard around observers, which catches Exception only."""
 
 
 def main() -> int:
-    """Do the job on standard input."""
+    """Do the job on standard input; the report, or the error, goes to the parent. Always returns 0."""
     job = json.loads(sys.stdin.buffer.read())
     die_with(job["parent"])
     # The report has its own descriptor; prints of a strategy must not look like one.
@@ -235,7 +235,7 @@ def compute_sample(
     seed: int,
     say: Callable[[Mapping[str, Any]], None],
 ) -> tuple[Difference | None, int]:
-    """Compute pieces again from checkpoints, and the result from the last one; returns first difference and steps."""
+    """Compute pieces again from checkpoints, and the result from the last; returns first difference and steps."""
     store = CheckpointStore(folder.checkpoints)
     total = int(folder.read("manifest")["steps"])
     stored = store.stored_steps()
@@ -267,7 +267,7 @@ def compute_sample(
 
 
 def _explain(recorded: Line, now: Mapping[str, Any], segments: Mapping[str, Any], folder: RunFolder) -> Difference:
-    """The difference in words; a segment's columns are at hand in memory."""
+    """The difference in words. The columns of a step just computed are in memory, the record's are read."""
     from lockstep.runs.diff import column_difference, stored_frame
 
     plain = line_difference(recorded.content, now, folder, folder)
@@ -288,7 +288,7 @@ def _explain(recorded: Line, now: Mapping[str, Any], segments: Mapping[str, Any]
 def _result_difference(
     folder: RunFolder, rebuilt: Rebuilt, context: RunContext, last: Checkpoint | None, lines: Iterator[Line]
 ) -> Difference | None:
-    """How `finish` from the last checkpoint differs from the record; None also where that checkpoint is gone."""
+    """How `finish` from the last checkpoint differs from the record; None also when there is no such checkpoint."""
     from lockstep.core.hashing import blake3_hex
     from lockstep.runs.training import ReadsRecord, RunRecord
     from lockstep.storage.segments import SegmentReader

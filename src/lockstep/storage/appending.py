@@ -1,4 +1,4 @@
-"""All or nothing, as far as a disk allows: one record appended to a file."""
+"""Append one record to a file whole, or leave the file as it was, as far as a disk allows."""
 
 from __future__ import annotations
 

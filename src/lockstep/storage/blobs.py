@@ -1,7 +1,7 @@
 """Content-addressed bytes: data that runs share, each blob named by a digest of what it holds.
 
 A blob has a digest of 64 hexadecimal digits and a suffix, such as `.arrow`, that says what it holds. There are three
-ways to come by the digest, and a suffix keeps to one of them:
+ways to take the digest, and all blobs of one suffix take it the same way:
 
     put          BLAKE3 of the bytes
     put_arrays   `core.hashing.digest_columns` of arrays, which are stored as safetensors
@@ -113,7 +113,7 @@ class BlobStore(Protocol):
         ...
 
     def clear_abandoned(self) -> None:
-        """Remove what writers that no longer live left half-written."""
+        """Remove half-written blobs of processes that have ended."""
         ...
 
 
@@ -125,7 +125,7 @@ class FolderBlobStore:
 
     @property
     def address(self) -> StoreAddress:
-        """See `BlobStore.address`. The folder's path is absolute there."""
+        """The class and the absolute path of the folder: another process may have another working directory."""
         return StoreAddress(path=f"{__name__}:FolderBlobStore", arguments=(str(self.folder.absolute()),))
 
     @classmethod
@@ -134,7 +134,7 @@ class FolderBlobStore:
         return cls(Path(folder))
 
     def put(self, data: bytes, suffix: str) -> str:
-        """See `BlobStore.put`."""
+        """As `BlobStore.put`; a file that is there already is compared with its digest, and replaced when damaged."""
         digest = blake3_hex(data)
         self.put_named(
             digest, suffix, lambda: data, lambda path: sound_bytes(files.read_bytes(path), digest, str(path))
@@ -142,12 +142,12 @@ class FolderBlobStore:
         return digest
 
     def get(self, digest: str, suffix: str) -> bytes:
-        """See `BlobStore.get`."""
+        """As `BlobStore.get`; reads the whole file into memory."""
         path = self.path(digest, suffix)
         return sound_bytes(files.read_bytes(path), digest, str(path))
 
     def put_arrays(self, arrays: Mapping[str, NDArray[Any]], suffix: str) -> str:
-        """See `BlobStore.put_arrays`."""
+        """As `BlobStore.put_arrays`, in one safetensors file."""
         digest = digest_columns(arrays)
         names = tuple(arrays)
         self.put_named(
@@ -159,14 +159,15 @@ class FolderBlobStore:
         return digest
 
     def get_arrays(self, digest: str, suffix: str, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
-        """See `BlobStore.get_arrays`."""
+        """As `BlobStore.get_arrays`; reads the whole file into memory."""
         path = self.path(digest, suffix)
         return sound_arrays(files.read_bytes(path), digest, str(path), names)
 
     def put_named(self, digest: str, suffix: str, encode: Callable[[], bytes], check: Callable[[Path], object]) -> None:
-        """See `BlobStore.put_named`."""
+        """As `BlobStore.put_named`; the file appears whole, by a rename."""
         path = self._path(digest, suffix)
         if path.exists():
+            # Damage is not the caller's problem here: sound bytes are at hand, and replace it.
             with contextlib.suppress(IntegrityError):
                 check(path)
                 return
@@ -174,7 +175,7 @@ class FolderBlobStore:
         files.write_atomic(path, encode())
 
     def adopt(self, file: Path, digest: str, suffix: str) -> bool:
-        """See `BlobStore.adopt`. One rename."""
+        """As `BlobStore.adopt`; one rename, so no byte is copied."""
         path = self._path(digest, suffix)
         if path.exists():
             return False
@@ -187,36 +188,36 @@ class FolderBlobStore:
         return True
 
     def path(self, digest: str, suffix: str) -> Path:
-        """See `BlobStore.path`: the file itself."""
+        """As `BlobStore.path`: the file itself, not a copy."""
         path = self._path(digest, suffix)
         if not path.exists():
             raise missing(str(path))
         return path
 
     def place(self, digest: str | None = None, suffix: str | None = None) -> str:
-        """See `BlobStore.place`: the path of the file, or of the folder."""
+        """As `BlobStore.place`: the path of the file, or of the folder."""
         if digest is None:
             return str(self.folder)
         return f"{self.folder / require_digest(digest)}.*" if suffix is None else str(self._path(digest, suffix))
 
     def has(self, digest: str, suffix: str) -> bool:
-        """See `BlobStore.has`."""
+        """Whether the file exists; its bytes are not read."""
         return self._path(digest, suffix).exists()
 
     def digests(self, suffix: str) -> tuple[str, ...]:
-        """See `BlobStore.digests`. Files of other names are passed over."""
+        """The digests of all files of that suffix, sorted; files of other names are ignored."""
         end = require_suffix(suffix)
         stems = (name.removesuffix(end) for name in self._names() if name.endswith(end))
         return tuple(sorted(stem for stem in stems if _DIGEST.fullmatch(stem)))
 
     def suffixes(self, digest: str) -> tuple[str, ...]:
-        """See `BlobStore.suffixes`."""
+        """The suffixes of all files of that digest, sorted; files of other names are ignored."""
         head = require_digest(digest)
         ends = (name.removeprefix(head) for name in self._names() if name.startswith(head))
         return tuple(sorted(end for end in ends if _SUFFIX.fullmatch(end)))
 
     def clear_abandoned(self) -> None:
-        """See `BlobStore.clear_abandoned`."""
+        """Remove temporary files of processes that have ended; other processes may be writing to the folder now."""
         files.remove_abandoned(self.folder)
 
     def _path(self, digest: str, suffix: str) -> Path:
@@ -252,7 +253,7 @@ def require_suffix(suffix: str) -> str:
 
 
 def missing(place: str) -> DataError:
-    """The one error for a blob that is not at `place`."""
+    """The one error for a blob that is missing at `place`."""
     return DataError(
         f"{place}: there is no such snapshot. Import it (lockstep runs import FILE for the data of a run, "
         "lockstep data import FILE for candles), or copy the file there."
@@ -260,7 +261,7 @@ def missing(place: str) -> DataError:
 
 
 def damaged(place: str, problem: str) -> IntegrityError:
-    """The one error for a blob whose bytes at `place` are not those that were stored."""
+    """The one error for a blob at `place` whose bytes are not the bytes stored."""
     return IntegrityError(
         f"{place}: {problem}. It is not used; restore it from a copy, or remove it and import it again."
     )

@@ -1,4 +1,4 @@
-"""Columns: the form in which segments take and give arrays."""
+"""Columns: the arrays of one step, as segments take them and give them back."""
 
 from __future__ import annotations
 

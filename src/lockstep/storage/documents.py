@@ -16,8 +16,6 @@ from lockstep.core.errors import IntegrityError
 from lockstep.core.hashing import blake3_hex
 
 DOCUMENT_VERSION: Final = 1
-
-
 _SEAL_BYTES: Final = len('{"blake3":"') + 64 + len('",')
 
 
@@ -27,7 +25,7 @@ def document_hash(body: Any) -> str:
 
 
 def document_bytes(kind: str, body: Any) -> bytes:
-    """The bytes of a self-checking document."""
+    """The bytes of a document: one line of canonical JSON, digest first, and a line feed."""
     content = {"body": body, "document": kind, "version": DOCUMENT_VERSION}
     digest = blake3_hex(canonical.dumps(content))
     return canonical.dumps({**content, "blake3": digest}) + b"\n"
@@ -47,7 +45,7 @@ def parse_document(data: bytes, kind: str, place: Path) -> Any:
     try:
         value = canonical.loads(data)
         version = value["version"] if isinstance(value, dict) and value.get("document") == kind else None
-    except (ValueError, KeyError, RecursionError):
+    except (ValueError, KeyError, RecursionError):  # damage can also nest brackets without end
         version = None
     if version is not None and version != DOCUMENT_VERSION and isinstance(version, int):
         raise IntegrityError(

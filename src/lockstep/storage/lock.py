@@ -1,7 +1,7 @@
-"""One writer at a time: the lock of a folder, which the operating system gives up when its holder dies.
+"""One writer at a time: the lock of a folder, which the operating system releases when its holder dies.
 
-The folder may be a run's, a book's or a store's: whoever takes the lock says in `Words` what is written and what a
-second writer can do, so that a refusal speaks of the thing that the user has before them.
+The folder may be a run's, a book's or a store's. The caller passes `Words`, so that a refusal names the thing that is
+being written and what the user can do.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def locked(folder: Path, words: Words, *, patience_s: float = _PATIENCE_S) -> It
     try:
         _take(descriptor, path, words, patience_s)
         try:
+            # Only for the message of a refusal: the lock is the kernel's, and what the file holds decides nothing.
             files.fs.truncate(path, 0)
             files.fs.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         except OSError as error:
@@ -64,6 +65,7 @@ def is_locked(folder: Path) -> bool:
     """Whether a process holds the folder now. Raises DiskError."""
     path = folder / LOCK_FILE
     try:
+        # Shared, so that two who only look do not refuse each other.
         with path.open("rb") as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:

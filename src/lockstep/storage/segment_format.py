@@ -68,7 +68,7 @@ class Schema:
 
     @classmethod
     def of(cls, columns: Columns) -> Schema:
-        """The schema of a frame."""
+        """The schema of a frame with these columns, which fixes that of the whole segment."""
         return cls(
             tuple((name, _little(array).str, tuple(int(n) for n in array.shape[1:])) for name, array in columns.items())
         )
@@ -89,6 +89,7 @@ class Schema:
             array = np.frombuffer(body, dtype=dtype, count=count, offset=offset) if count else np.empty(0, dtype)
             result[name] = array.reshape((rows, *shape))
             result[name].flags.writeable = False
+            # The seal covers the columns' digest, not the padding: without this a changed byte there would go unseen.
             if any(body[offset + size : offset + padded(size)]):
                 raise ValueError("padding is not zero")
             offset += padded(size)
@@ -96,7 +97,7 @@ class Schema:
 
 
 def part_path(folder: Path, name: str, part: int) -> Path:
-    """The file of one part of a segment."""
+    """The file of one part: `<name>.<part, six digits>.seg`."""
     return folder / f"{name}.{part:06d}.seg"
 
 
@@ -156,7 +157,7 @@ def frame_seal(head: bytes, digest: str) -> bytes:
 
 
 def schema_record(schema: Schema, name: str, part: int) -> bytes:
-    """The record that begins a part."""
+    """The bytes of the record that begins a part: head, body, seal."""
     body = canonical.dumps({"columns": schema.columns, "segment": name})
     body += b" " * (padded(len(body)) - len(body))
     head = HEAD.pack(SCHEMA_TAG, part, 0, len(body))
@@ -164,7 +165,7 @@ def schema_record(schema: Schema, name: str, part: int) -> bytes:
 
 
 def damaged(path: Path, offset: int, what: str) -> IntegrityError:
-    """The error for bytes that are not those written."""
+    """The error for bytes at `offset` of `path` that are not the bytes written."""
     return IntegrityError(f"{path}: {what} at byte {offset}. It is not used; restore the file from a copy.")
 
 
@@ -181,6 +182,7 @@ def read_record(handle: BinaryIO, path: Path, stop: int) -> Record | None:
         return None
     body = memoryview(handle.read(length))
     seal = handle.read(SEAL_BYTES)
+    # `stop` is the size measured before: a resume in another process may have cut the file since.
     if len(body) != length or len(seal) != SEAL_BYTES:
         raise damaged(path, offset, "the file became shorter while it was read")
     return head, body, seal

@@ -1,4 +1,4 @@
-"""Writing segments step by step, and reading them back verified. The format is told in `storage.segment_format`."""
+"""Write segments step by step, and read them back verified. `storage.segment_format` describes the bytes."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class Position:
     rows: int
 
     def to_json(self) -> list[int]:
-        """As canonical JSON."""
+        """[part, length, frames, rows], as a checkpoint stores a position."""
         return [self.part, self.length, self.frames, self.rows]
 
     @classmethod
     def from_json(cls, value: Sequence[int]) -> Position:
-        """The inverse of `to_json`."""
+        """The position that `to_json` wrote. Raises ValueError unless there are four numbers."""
         part, length, frames, rows = value
         return cls(part, length, frames, rows)
 
@@ -163,6 +163,7 @@ class SegmentWriter:
         if handle is None:
             files.make_folder(self._folder)
             handle = self._open[name] = files.AppendFile(part_path(self._folder, name, position.part))
+        # Every part has the schema, so that a part can be read without the ones before it.
         if handle.length == 0:
             append_whole(handle, [schema_record(schema, name, position.part)])
         return handle, position
@@ -185,7 +186,7 @@ def _pieces(head: bytes, arrays: Mapping[str, NDArray[Any]], seal: bytes) -> Ite
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """Where a frame is: for the reader's index."""
+    """Where one frame lies, for the reader's index."""
 
     step: int
     rows: int
@@ -194,11 +195,13 @@ class _Entry:
 
 
 class SegmentReader:
-    """Reads segments back, verified frame by frame. Can be used while the run goes on: new frames are found at
-    each call without reading old ones again. A torn tail (a frame not yet whole) is not there yet.
+    """Reads segments back, verified frame by frame, also while the run goes on.
 
-    With `stop_step` set, frames of that step and later are invisible: so a record of a finished run can be shown to
-    a training that is computed again from its middle.
+    Each call finds frames that were appended since the last one, without reading old ones again. A torn tail (a frame
+    that is not yet whole) does not count.
+
+    stop_step   frames of this step and later are invisible, so that a training computed again from the middle of a
+                finished run sees the record as it was then; None for all
     """
 
     def __init__(self, folder: Path, *, stop_step: int | None = None) -> None:
@@ -286,6 +289,7 @@ class SegmentReader:
                 with open_part(path) as handle:
                     offset = self._scan_part(handle, path, name, part, offset, size)
             self._next[name] = (part, offset)
+            # A torn frame ends the segment: the writer cuts it before it begins another part.
             if offset != size or offset == 0 or not part_path(self._folder, name, part + 1).exists():
                 return
             part, offset = part + 1, 0
@@ -306,7 +310,7 @@ class SegmentReader:
             if tag != FRAME_TAG or length != self._schemas[name].body_length(rows):
                 raise damaged(path, offset, "no frame of this segment begins")
             if size - offset < HEAD.size + length + SEAL_BYTES:
-                break
+                break  # being written now, or torn by a crash; the next scan looks again
             if entries and step <= entries[-1].step:
                 # Either head may be the damaged one; the frame before is asked first, since it may lie in another file.
                 self._require_whole(name, entries[-1])
@@ -316,6 +320,7 @@ class SegmentReader:
         return offset
 
     def _require_whole(self, name: str, entry: _Entry) -> None:
+        """Raise IntegrityError when the frame of `entry` is damaged."""
         path = part_path(self._folder, name, entry.part)
         with open_part(path) as handle:
             handle.seek(entry.offset)

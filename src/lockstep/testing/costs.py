@@ -1,4 +1,4 @@
-"""A market without friction."""
+"""Costs of a market without friction, for tests."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A whole kind that learns by gradients, small and without a market: to test replays, sessions and reports with.
+"""A whole kind that learns by gradients, small and without a market, for tests of replay, retraining and reports.
 
-Its samples are windows whose class is the sign of their drift, made from `data.seed`. The environment variable
+Its samples are windows whose class is the sign of their drift, drawn from `data.seed`. The environment variable
 LOCKSTEP_TOY_DRIFT = "weight:<step>" flips a bit of one weight before that step, as a faulty machine would.
 """
 
@@ -33,21 +33,21 @@ DRIFT: Final = "LOCKSTEP_TOY_DRIFT"
 
 
 class DataTable(SpecModel):
-    """Which samples."""
+    """How many samples to draw, and from which seed."""
 
     samples: int = Field(default=40, ge=1)
     seed: int = 3
 
 
 class NetworkTable(SpecModel):
-    """The model."""
+    """Size of the network: neurons of its hidden layer, and whether it normalises batches."""
 
     hidden: int = Field(default=8, ge=1)
     batch_norm: bool = True
 
 
 class RecordingTable(SpecModel):
-    """What the session keeps."""
+    """What the run records; fields as in `learning.gradients.Recording`."""
 
     level: Literal["full", "norms", "none"] = "full"
     every: int = 1
@@ -58,7 +58,7 @@ class RecordingTable(SpecModel):
 
 
 class GradientSpec(RunSpec):
-    """The spec of the kind."""
+    """The spec of this kind: epochs, samples per batch, optimiser, and its tables."""
 
     epochs: int = Field(default=2, ge=0)
     batch: int = Field(default=16, ge=1)
@@ -80,14 +80,14 @@ class DriftingTask(PatternTask):
         self._step = int(step) if what == "weight" else -1
 
     def batch(self, step: int) -> Batch | None:
-        """The batch; at the step of the drift one weight is another before it."""
+        """The batch of a step. At the step of the drift, one bit of one weight flips first."""
         if step == self._step:
             self._learner.flat.weights.detach().numpy().view(np.uint32)[0] ^= 1 << 12
         return super().batch(step)
 
 
 def made_samples(table: DataTable, shape: PatternShape) -> PatternSamples:
-    """Windows around a drift; the class says whether that is below, about or above zero."""
+    """Windows (n, channels, window) of noise around a drift each; class 0, 1, 2: drift below, about or above zero."""
     rng = np.random.Generator(np.random.Philox(key=table.seed))
     drift = rng.normal(size=table.samples)
     windows = rng.normal(size=(table.samples, shape.channels, shape.window)) + drift[:, None, None]
@@ -101,18 +101,18 @@ def made_samples(table: DataTable, shape: PatternShape) -> PatternSamples:
 
 
 class GradientKind:
-    """See the module's docstring."""
+    """A kind whose samples come from a seed, so that a run needs no data; see the module."""
 
     name = "toy-gradients"
     spec_model: type[RunSpec] = GradientSpec
     sample_keys: Final = ("data",)
 
     def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:
-        """The samples are made, so there is nothing to pin but their digest."""
+        """Draw the samples. A seed gives them again, so only their digest is pinned."""
         return self._prepared(cast("GradientSpec", spec), context)
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
-        """The same; what a session goes through again comes from the home's snapshots."""
+        """As `prepare`; a retrained run reads its recorded batches from the blobs. Raises DataError without them."""
         prepared = self._prepared(cast("GradientSpec", spec), context)
         recorded_order(cast("GradientSpec", spec).session, context.blobs)
         return prepared
@@ -126,17 +126,17 @@ class GradientKind:
         )
 
     def estimate(self, prepared: Prepared, context: PrepareContext, *, time_large: bool = True) -> Estimate:
-        """Its steps, which nobody has to time."""
+        """Number of steps, counted and not timed."""
         spec = cast("GradientSpec", prepared.spec)
         order = recorded_order(spec.session, context.blobs)
         steps = spec.epochs * -(-spec.data.samples // spec.batch)
         return Estimate(steps=steps if order is None else order.steps)
 
     def try_network(self, prepared: Prepared) -> None:
-        """Its network is always the same, of any size."""
+        """Do nothing: one network fits every size of batch."""
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
-        """At its start."""
+        """The training at its start; on recorded batches where the spec's table `session` names some."""
         spec = cast("GradientSpec", prepared.spec)
         seeds = SeedTree(spec.seed)
         with determinism.noise(seeds.child("init")):

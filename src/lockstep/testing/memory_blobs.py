@@ -1,6 +1,6 @@
-"""A store of blobs in memory: the port without a folder, as a store on another machine would keep it.
+"""A blob store in memory: an adapter of the port without a folder, as a store on another machine would be.
 
-What has to be a local file is written to `cache` whenever it is asked for. It cannot be opened in another process.
+A blob is written to a file in `cache` whenever somebody asks for a local file. No other process can open the store.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MemoryBlobStore:
-    """Blobs by digest and suffix in `content`; tests change them there to see what a damaged one does."""
+    """Blobs by digest and suffix in `content`, where a test may change bytes to damage a blob."""
 
     cache: Path
     content: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -41,17 +41,17 @@ class MemoryBlobStore:
         raise RefusedError("a store in memory cannot be opened in another process. Use a FolderBlobStore.")
 
     def put(self, data: bytes, suffix: str) -> str:
-        """See `BlobStore.put`."""
+        """As `BlobStore.put`; bytes that are there already are compared, and replaced when damaged."""
         digest = blake3_hex(data)
         self._put(digest, suffix, lambda: data, lambda old, place: sound_bytes(old, digest, place))
         return digest
 
     def get(self, digest: str, suffix: str) -> bytes:
-        """See `BlobStore.get`."""
+        """As `BlobStore.get`, from `content`. Raises DataError, IntegrityError."""
         return sound_bytes(self._bytes(digest, suffix), digest, self.place(digest, suffix))
 
     def put_arrays(self, arrays: Mapping[str, NDArray[Any]], suffix: str) -> str:
-        """See `BlobStore.put_arrays`."""
+        """As `BlobStore.put_arrays`, as the bytes of a safetensors file."""
         digest, names = digest_columns(arrays), tuple(arrays)
         self._put(
             digest,
@@ -62,15 +62,15 @@ class MemoryBlobStore:
         return digest
 
     def get_arrays(self, digest: str, suffix: str, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
-        """See `BlobStore.get_arrays`."""
+        """As `BlobStore.get_arrays`; decodes the blob at each call."""
         return sound_arrays(self._bytes(digest, suffix), digest, self.place(digest, suffix), names)
 
     def put_named(self, digest: str, suffix: str, encode: Callable[[], bytes], check: Callable[[Path], object]) -> None:
-        """See `BlobStore.put_named`."""
+        """As `BlobStore.put_named`; `check` sees a copy in the cache."""
         self._put(digest, suffix, encode, lambda _old, _place: check(self.path(digest, suffix)))
 
     def adopt(self, file: Path, digest: str, suffix: str) -> bool:
-        """See `BlobStore.adopt`."""
+        """As `BlobStore.adopt`; copies the bytes and removes the file."""
         if self.has(digest, suffix):
             return False
         self.content[digest, suffix] = files.read_bytes(file)
@@ -78,7 +78,7 @@ class MemoryBlobStore:
         return True
 
     def path(self, digest: str, suffix: str) -> Path:
-        """See `BlobStore.path`: a copy in the cache."""
+        """As `BlobStore.path`: a copy in the cache, written anew at each call."""
         data = self._bytes(digest, suffix)
         files.make_folder(self.cache)
         path = self.cache / f"{digest}{suffix}"
@@ -86,27 +86,27 @@ class MemoryBlobStore:
         return path
 
     def place(self, digest: str | None = None, suffix: str | None = None) -> str:
-        """See `BlobStore.place`."""
+        """As `BlobStore.place`: "memory/", the digest and the suffix."""
         if digest is None:
             return "memory"
         return f"memory/{require_digest(digest)}{'.*' if suffix is None else require_suffix(suffix)}"
 
     def has(self, digest: str, suffix: str) -> bool:
-        """See `BlobStore.has`."""
+        """Whether `content` has the blob, sound or not."""
         return (require_digest(digest), require_suffix(suffix)) in self.content
 
     def digests(self, suffix: str) -> tuple[str, ...]:
-        """See `BlobStore.digests`."""
+        """The digests of all blobs of that suffix, sorted."""
         end = require_suffix(suffix)
         return tuple(sorted(digest for digest, other in self.content if other == end))
 
     def suffixes(self, digest: str) -> tuple[str, ...]:
-        """See `BlobStore.suffixes`."""
+        """The suffixes of all blobs of that digest, sorted."""
         head = require_digest(digest)
         return tuple(sorted(end for other, end in self.content if other == head))
 
     def clear_abandoned(self) -> None:
-        """Nothing is ever half-written here."""
+        """Do nothing: a blob in memory is whole or absent."""
 
     def _put(
         self, digest: str, suffix: str, encode: Callable[[], bytes], check: Callable[[bytes, str], object]

@@ -1,8 +1,8 @@
-"""A whole kind of training that is small and knows no market: to test runs, verify, diff and transfer with.
+"""A whole kind of training that is small and knows no market, for tests of runs, verify, diff and transfer.
 
 Its data is a file of bytes, pinned as a snapshot `<digest>.toy`; its user's code a file `offset.py` that defines
-OFFSET. The environment variable LOCKSTEP_TOY_DRIFT = "<what>:<step>" makes it come out different, as a faulty machine
-would: what is `scalar`, `sign` (of a zero, at step 0), `segment`, `result` or `crash`.
+OFFSET. The environment variable LOCKSTEP_TOY_DRIFT = "<what>:<step>" changes one value, as a faulty machine would:
+<what> is `scalar`, `sign` (of a zero, at step 0), `segment`, `result` or `crash`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Half:
     key: str = "half"
 
     def __call__(self, item: int) -> float:
-        """Half of it."""
+        """`item` / 2, exact in binary."""
         return item / 2
 
 
@@ -68,20 +68,20 @@ class ToyKindTraining:
 
     @property
     def total_steps(self) -> int | None:
-        """Known from the start."""
+        """Number of steps, fixed by the spec."""
         return self._toy.total_steps
 
     def attach(self, record: RunRecord) -> None:
-        """Hand the record on."""
+        """Pass the record on to the inner training."""
         self._toy.attach(record)
 
     def steps(self) -> Iterator[Step]:
-        """The toy's steps, and what the executor adds."""
+        """The inner training's steps, each with a sum from the executor and the user's offset."""
         for step in self._toy.steps():
             halves = self._executor.map(Half(), range(step.index + 1))
             scalars = {**step.scalars, "halves": sum(halves) + self._offset}
-            made = replace(step, scalars=scalars)
-            yield self._drifted(made) if step.index == self._drift_step else made
+            extended = replace(step, scalars=scalars)
+            yield self._drifted(extended) if step.index == self._drift_step else extended
 
     def _drifted(self, step: Step) -> Step:
         if self._drift == "crash":
@@ -98,15 +98,15 @@ class ToyKindTraining:
         return step
 
     def get_state(self) -> State:
-        """The toy's."""
+        """The inner training's state: this one adds none."""
         return self._toy.get_state()
 
     def set_state(self, state: State) -> None:
-        """The toy's."""
+        """Set the inner training's state."""
         self._toy.set_state(state)
 
     def finish(self) -> Result:
-        """The toy's, drifted on request."""
+        """The inner training's result, changed when the drift says `result`."""
         result = self._toy.finish()
         if self._drift == "result":
             return replace(result, summary={**result.summary, "observations": -1})
@@ -114,7 +114,7 @@ class ToyKindTraining:
 
 
 class ToyKind:
-    """See the module's docstring."""
+    """A kind with data, user code and an executor, but without a market; see the module."""
 
     name = "toy"
     spec_model: type[RunSpec] = ToyRunSpec
@@ -131,7 +131,7 @@ class ToyKind:
         return _prepared(spec, digest, CodeIdentity.of(source))
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
-        """From the snapshot and from `code/`."""
+        """Read the data's digest from data.json, check the snapshot, and take the user's code from `code/`."""
         digest = folder.read("data")["digest"]
         context.blobs.get(digest, ".toy")
         file = folder.sources / "offset.py"
@@ -141,11 +141,11 @@ class ToyKind:
         return _prepared(_toy(spec), digest, CodeIdentity.of(source))
 
     def estimate(self, prepared: Prepared, context: PrepareContext, *, time_large: bool = True) -> Estimate:
-        """Its steps; it takes no time that anybody would notice."""
+        """Number of steps; they take no time worth naming."""
         return Estimate(steps=_toy(prepared.spec).steps)
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
-        """At its start."""
+        """The training at its start, with the executor of `context`."""
         spec = _toy(prepared.spec)
         return ToyKindTraining(spec, prepared.data["digest"], prepared.payload, context.executor)
 

@@ -38,17 +38,17 @@ class ToySpec:
     levels: tuple[float, ...] = (0.1, 0.5, 0.9)
 
     def document(self) -> dict[str, Any]:
-        """As the body of spec.json."""
+        """The fields as the body of spec.json."""
         return {"kind": "toy", "seed": self.seed, "steps": self.steps, "batch": self.batch, "levels": self.levels}
 
     @classmethod
     def from_document(cls, body: Mapping[str, Any]) -> ToySpec:
-        """The inverse of `document`."""
+        """The spec that `document` wrote. Raises KeyError when one of its keys is missing."""
         return cls(seed=body["seed"], steps=body["steps"], batch=body["batch"], levels=tuple(body["levels"]))
 
 
 class ToyTraining:
-    """See the module's docstring."""
+    """Quantiles by eq. (1); reads its own record back for eq. (2)."""
 
     def __init__(self, spec: ToySpec) -> None:
         self._spec = spec
@@ -60,7 +60,7 @@ class ToyTraining:
 
     @property
     def total_steps(self) -> int:
-        """Known from the start."""
+        """Number of steps, fixed by the spec."""
         return self._spec.steps
 
     def attach(self, record: RunRecord) -> None:
@@ -98,11 +98,11 @@ class ToyTraining:
         return self._index * self._spec.batch
 
     def get_state(self) -> State:
-        """Cursor, estimates, generator."""
+        """Steps done, estimates (m,), and the generator's state."""
         return {"index": self._index, "estimates": self._estimates, "generator": self._rng.bit_generator.state}
 
     def set_state(self, state: State) -> None:
-        """Go to a state of `get_state`."""
+        """Continue from a state of `get_state`."""
         self._index = state["index"]
         self._estimates = np.array(state["estimates"])
         self._rng.bit_generator.state = state["generator"]

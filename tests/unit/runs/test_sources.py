@@ -188,7 +188,7 @@ def test_nan_comes_back_too(monkeypatch):
 def test_a_named_tuple_is_no_plain_constant(monkeypatch):
     text = "from collections import namedtuple\nAt = namedtuple('At', 'x')\nAT = At(1)\n"
     notebook = session(monkeypatch, text + "class Mine:\n    def f(self):\n        return AT.x\n")
-    with pytest.raises(StrategyError, match="Mine uses AT of the session, a At, which cannot be written"):
+    with pytest.raises(StrategyError, match="Mine uses AT, a At of this interactive Python that cannot be written"):
         source_of_class(notebook.Mine)
 
 
@@ -205,7 +205,7 @@ def test_a_class_typed_into_a_console_is_refused_with_the_way_out():
 
 def test_an_object_of_the_session_cannot_travel(monkeypatch):
     notebook = session(monkeypatch, "model = object()\nclass Mine:\n    def f(self):\n        return model\n")
-    with pytest.raises(StrategyError, match="Mine uses model of the session, a object, which cannot be written"):
+    with pytest.raises(StrategyError, match="Mine uses model, a object of this interactive Python"):
         source_of_class(notebook.Mine)
 
 

@@ -55,7 +55,7 @@ def filled_buffer(seed: int = 1, experiences: int = 60) -> ProfitWeightedExperie
 
 
 def batch(seed: int = 1, size: int = 16) -> ExperienceBatch:
-    """A batch of `filled_buffer`."""
+    """`size` experiences drawn from `filled_buffer`, columns (size, ...)."""
     return filled_buffer(seed).sample_batch(size)
 
 
@@ -69,7 +69,7 @@ def play(agent: Agent, start: int, updates: int) -> list[str]:
 
 
 class AgentContract(ABC):
-    """Tests of one agent; `make` is all a subclass has to say."""
+    """Tests of one agent; a subclass defines `make` only."""
 
     @abstractmethod
     def make(self, seed: int) -> Agent:
@@ -90,15 +90,15 @@ class AgentContract(ABC):
 
     def test_an_update_changes_the_weights_and_tells_losses_and_errors(self) -> None:
         """R9.26: a loss of action values, one finite td error for each experience."""
-        agent, given = self.make(1), batch()
+        agent, experiences = self.make(1), batch()
         before = agent.learner.digest()
-        made = agent.update(0, given)
+        outcome = agent.update(0, experiences)
         assert agent.learner.digest() != before
-        assert {"total", Q_LOSS} <= made.update.losses.keys()
-        assert made.q_loss == made.update.losses[Q_LOSS]
-        assert made.td_errors.shape == (len(given),)
-        assert made.td_errors.dtype == np.float64
-        assert bool(np.isfinite(made.td_errors).all())
+        assert {"total", Q_LOSS} <= outcome.update.losses.keys()
+        assert outcome.q_loss == outcome.update.losses[Q_LOSS]
+        assert outcome.td_errors.shape == (len(experiences),)
+        assert outcome.td_errors.dtype == np.float64
+        assert bool(np.isfinite(outcome.td_errors).all())
 
     def test_interrupted_after_any_update_it_goes_on_as_if_it_had_not_been(self) -> None:
         """R9.51: a state as a checkpoint stores it, set in an agent of another seed."""
@@ -167,7 +167,7 @@ class AgentContract(ABC):
 
 
 def explored(agent: Agent, step: int = 0) -> list[int]:
-    """Actions in made-up states."""
+    """60 actions that the agent takes while exploring, in one state of zeros."""
     rng = np.random.Generator(np.random.Philox(key=5))
     states: Any = np.zeros((1, INPUTS), np.float32)
     return [agent.explore(states[0], step, rng) for _ in range(60)]

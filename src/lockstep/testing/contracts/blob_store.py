@@ -40,7 +40,7 @@ class BlobStoreContract:
     """Every test opens its own store by `make`."""
 
     def make(self, tmp_path: Path) -> BlobStore:
-        """A new, empty store."""
+        """A new, empty store, which may write below `tmp_path`."""
         raise NotImplementedError
 
     def damage(self, store: BlobStore, digest: str, suffix: str, data: bytes) -> None:

@@ -32,7 +32,7 @@ class Square:
     slowest: float = 0.0
 
     def __call__(self, item: int) -> int:
-        """The square."""
+        """`item` squared, after a wait."""
         time.sleep(self.slowest / (1 + item))
         return item * item
 
@@ -46,7 +46,7 @@ class Failing:
     key: str = "failing"
 
     def __call__(self, item: int) -> int:
-        """The item, or an error of the wanted kind."""
+        """`item`, or an error for an item in `bad`."""
         if item in self.bad:
             time.sleep(0.3 / (1 + item))
             if self.error == "odd":
@@ -72,11 +72,11 @@ class SetUpOnce:
     _ready: bool = field(default=False, init=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Set-up does not travel."""
+        """The state without what set-up stored: each process has to set up anew."""
         return {**self.__dict__, "_ready": False}
 
     def __call__(self, item: int) -> int:
-        """The item, after set-up."""
+        """`item`, setting up at the first call in this process."""
         if not self._ready:
             with (self.folder / f"{self.key}-{os.getpid()}").open("a") as handle:
                 handle.write("x")
@@ -136,7 +136,7 @@ class Numbers:
     key: str = "numbers"
 
     def __call__(self, item: int) -> str:
-        """The hash."""
+        """Hash of the numbers, so that one changed bit shows."""
         from lockstep.runs.seeds import SeedTree
 
         matrix = SeedTree(42).child("item", item).generator().normal(size=(120, 120))
@@ -149,7 +149,7 @@ class ExecutorContract:
     worker_processes = False
 
     def make(self) -> Executor:
-        """A new executor."""
+        """A new executor, which the test closes."""
         raise NotImplementedError
 
     def test_results_come_in_item_order_whatever_finished_first(self) -> None:

@@ -67,7 +67,7 @@ def play(proposer: Proposer, batch_size: int, limit: int | None = None) -> list[
 
 
 class ProposerContract(ABC):
-    """Tests of one proposer; `make` is all a subclass has to say."""
+    """Tests of one proposer; a subclass defines `make` only."""
 
     batch_size: ClassVar[int] = 5
     needs_seed: ClassVar[bool] = True
@@ -137,8 +137,8 @@ class ProposerContract(ABC):
     def test_a_batch_asked_and_never_told_is_asked_again(self) -> None:
         """A state describes what was told: workers that died with a batch lose nothing."""
         first = self.make(42)
-        told = first.ask(self.batch_size)
-        first.tell(told, scores_of(told))
+        finished = first.ask(self.batch_size)
+        first.tell(finished, scores_of(finished))
         lost = first.ask(self.batch_size)
         second = self.make(42)
         second.set_state(first.get_state())
@@ -176,7 +176,7 @@ class ProposerContract(ABC):
         assert proposer.remembers or proposer.duplicates == 0
 
     def test_an_intermediate_report_is_answered_yes_or_no(self) -> None:
-        """Whoever does not prune says yes."""
+        """A proposer that does not prune says yes."""
         proposer = self.make(42)
         batch = proposer.ask(self.batch_size)
         assert proposer.report(batch.start, 0, 0.5) in (True, False)

@@ -25,24 +25,24 @@ from lockstep.runs.training import State
 
 
 class ReplayBuffer(Protocol):
-    """What a training needs of a buffer."""
+    """The methods that a training calls on a buffer."""
 
     def __len__(self) -> int: ...
 
     def add(self, experience: RLExperience) -> int:
-        """Store; returns the id."""
+        """Store an experience; returns its id."""
         ...
 
     def sample_batch(self, batch_size: int) -> ExperienceBatch:
-        """Draw."""
+        """At most `batch_size` experiences, drawn from the buffer's own generator."""
         ...
 
     def update_priorities(self, ids: Any, td_errors: Any) -> int:
-        """Learn how far off the predictions were."""
+        """Take td errors (n,) of the experiences `ids` (n,); returns how many ids were still there."""
         ...
 
     def experience(self, id: int) -> RLExperience | None:
-        """What is stored under an id."""
+        """The experience of an id; None when it was evicted."""
         ...
 
     def observed(self, ids: Any) -> dict[str, Any]:
@@ -50,21 +50,21 @@ class ReplayBuffer(Protocol):
         ...
 
     def get_state(self, *, observations: bool = True) -> State:
-        """Everything later draws depend on."""
+        """Everything that later draws depend on."""
         ...
 
     def set_state(self, state: State, *, recorded: Any = None) -> None:
-        """Go there."""
+        """Continue from a state; `recorded` holds the observations that it may lack."""
         ...
 
     def check_valid(self) -> tuple[bool, str]:
-        """Whether all parts agree."""
+        """Whether all internal parts agree, and if not, which do not."""
         ...
 
 
 def experience(number: int, *, profit: float | None = None) -> RLExperience:
     """A made-up experience, told from others by its number; with an outcome where `profit` is given."""
-    known = profit is not None
+    has_outcome = profit is not None
     return RLExperience(
         state=np.array([number, number % 7, 1.0], np.float32),
         action=number % 3,
@@ -73,8 +73,8 @@ def experience(number: int, *, profit: float | None = None) -> RLExperience:
         done=number % 5 == 0,
         actual_profit=profit,
         profitability_score=min(max(profit / 0.01, 0.0), 1.0) if profit is not None else 0.0,
-        optimal_action=(number // 2) % 3 if known else None,
-        outcome_validated=known,
+        optimal_action=(number // 2) % 3 if has_outcome else None,
+        outcome_validated=has_outcome,
     )
 
 
@@ -98,11 +98,11 @@ def play(buffer: ReplayBuffer, seed: int, rounds: int) -> list[str]:
 
 
 class ReplayBufferContract(ABC):
-    """Tests of one buffer; `make` is all a subclass has to say."""
+    """Tests of one buffer; a subclass defines `make` only."""
 
     @abstractmethod
     def make(self, seed: int, capacity: int) -> ReplayBuffer:
-        """A new, empty buffer."""
+        """A new, empty buffer for `capacity` experiences."""
 
     def test_the_same_seed_draws_the_same_batches(self) -> None:
         """R9.51: also seed 0, also twice in one process."""
@@ -156,22 +156,22 @@ class ReplayBufferContract(ABC):
     def test_an_experience_comes_back_as_it_was_added(self) -> None:
         """R9.21: by its id, as long as it is there."""
         buffer = self.make(42, 20)
-        given = experience(13, profit=0.004)
-        found = buffer.experience(buffer.add(given))
-        assert found is not None
-        for name, value in vars(given).items():
-            assert np.array_equal(getattr(found, name), value), name
+        original = experience(13, profit=0.004)
+        copy = buffer.experience(buffer.add(original))
+        assert copy is not None
+        for name, value in vars(original).items():
+            assert np.array_equal(getattr(copy, name), value), name
 
     def test_every_row_of_a_batch_is_one_experience(self) -> None:
         """Columns are not mixed up: state, next state, reward and action belong together."""
         buffer = self.make(42, 20)
         ids = {buffer.add(experience(number)): number for number in range(20)}
         batch = buffer.sample_batch(8)
-        for k, found in enumerate(batch):
-            wanted = experience(ids[int(batch.ids[k])])
-            assert np.array_equal(found.state, wanted.state)
-            assert np.array_equal(found.next_state, wanted.next_state)
-            assert (found.action, found.reward, found.done) == (wanted.action, wanted.reward, wanted.done)
+        for k, row in enumerate(batch):
+            original = experience(ids[int(batch.ids[k])])
+            assert np.array_equal(row.state, original.state)
+            assert np.array_equal(row.next_state, original.next_state)
+            assert (row.action, row.reward, row.done) == (original.action, original.reward, original.done)
 
     def test_it_never_holds_more_than_its_capacity_and_forgets_ids_that_are_gone(self) -> None:
         """An update of something evicted is passed over, not put somewhere else."""
@@ -192,7 +192,7 @@ class ReplayBufferContract(ABC):
         assert buffer.check_valid() == (True, "")
 
     def test_an_empty_buffer_gives_an_empty_batch(self) -> None:
-        """And draws no number."""
+        """It draws no random number for it."""
         buffer = self.make(42, 4)
         before = canonical.dumps(plain_generator(buffer.get_state()))
         assert len(buffer.sample_batch(8)) == 0

@@ -50,7 +50,7 @@ class RunStoreContract:
     """Every test opens its own store by `make`."""
 
     def make(self, tmp_path: Path) -> RunStore:
-        """A new, empty store."""
+        """A new, empty store below `tmp_path`."""
         raise NotImplementedError
 
     def test_an_empty_store_lists_nothing(self, tmp_path: Path) -> None:

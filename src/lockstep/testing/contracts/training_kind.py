@@ -70,21 +70,21 @@ class StopAfter(Observer):
         self._left = steps
 
     def step(self, step: Step, journal_hash: str) -> None:
-        """Count down."""
+        """Count a step; ask to stop after the last."""
         self._left -= 1
         if self._left == 0:
             self._cancel.request("a test")
 
 
 class TrainingContract:
-    """Subclass and implement `make`."""
+    """Tests of one training; a subclass defines `make` only."""
 
     def make(self, seed: int) -> Training:
         """A fresh training, small, without state shared with another."""
         raise NotImplementedError
 
     def run(self, path: Path, seed: int = 1, policy: CheckpointPolicy = EVERY_STEP) -> tuple[RunFolder, Outcome]:
-        """An uninterrupted run."""
+        """Folder and outcome of an uninterrupted run."""
         folder = new_folder(path, seed)
         return folder, execute(self.make(seed), folder, fingerprint=fingerprint(seed), policy=policy)
 
@@ -168,7 +168,7 @@ class TrainingContract:
         assert results[0].artifacts == results[1].artifacts == results[2].artifacts
         assert canonical.loads(canonical.dumps(outcome.result)) == folder.result()
 
-    def test_total_steps_is_right_where_it_is_given(self, tmp_path: Path) -> None:
+    def test_a_training_that_tells_its_total_steps_tells_the_right_number(self, tmp_path: Path) -> None:
         """A progress bar that overshoots is a wrong promise."""
         _, outcome = self.run(tmp_path / "run")
         assert self.make(1).total_steps in (None, outcome.steps)
@@ -195,7 +195,7 @@ def store_bytes(checkpoint: Checkpoint) -> bytes:
 
 
 class KindContract:
-    """Subclass, set `kind` and implement `values`; `objects` where the data come from Python."""
+    """Tests of one kind; a subclass sets `kind` and `values`, and `objects` where data come from Python."""
 
     kind: Kind
 
