@@ -144,7 +144,7 @@ def go_on(folder: RunFolder, home: Path, executor: Executor, *, steps: int | Non
     from lockstep.runs.kind import RunContext
     from lockstep.runs.loop import execute
     from lockstep.runs.observer import Observer
-    from lockstep.runs.rebuild import rebuild, require_same
+    from lockstep.runs.restored_run import require_same_code, restore_run
     from lockstep.runs.store import FolderRunStore
 
     cancel = Cancel()
@@ -158,9 +158,9 @@ def go_on(folder: RunFolder, home: Path, executor: Executor, *, steps: int | Non
                 cancel.request("the test")
 
     blobs = FolderRunStore(home).blobs
-    rebuilt = rebuild(folder, blobs)
-    fingerprint = require_same(folder, rebuilt)
-    training = rebuilt.kind.training(rebuilt.prepared, RunContext(executor=executor, blobs=blobs))
+    restored = restore_run(folder, blobs)
+    fingerprint = require_same_code(folder, restored)
+    training = restored.kind.training(restored.prepared, RunContext(executor=executor, blobs=blobs))
     try:
         execute(training, folder, fingerprint=fingerprint, observers=[Stop()], cancel=cancel)
     except Interrupted:

@@ -16,7 +16,7 @@ from lockstep.core.files import temporary_files
 from lockstep.runs.check import check
 from lockstep.runs.checkpoint import CheckpointPolicy
 from lockstep.runs.folder import RunFolder, RunStatus
-from lockstep.runs.loop import Outcome, execute
+from lockstep.runs.loop import CompleteRun, execute
 from lockstep.testing.contracts.training_kind import EVERY_STEP, fingerprint, hashed_files, new_folder
 from lockstep.testing.faults import CountingFileSystem, Crash, CrashAt, FailAt, PowerCutAt, faults
 from lockstep.testing.toy_training import ToySpec, ToyTraining
@@ -25,7 +25,7 @@ SPEC = ToySpec(seed=7, steps=3, batch=2)
 PART_BYTES = 400  # a segment of this run rolls over twice
 
 
-def go(folder: RunFolder, policy: CheckpointPolicy = EVERY_STEP) -> Outcome:
+def go(folder: RunFolder, policy: CheckpointPolicy = EVERY_STEP) -> CompleteRun:
     return execute(ToyTraining(SPEC), folder, fingerprint=fingerprint(7), policy=policy, part_bytes=PART_BYTES)
 
 

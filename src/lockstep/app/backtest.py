@@ -25,8 +25,7 @@ from lockstep.kinds.strategy.spec import StrategySpec
 from lockstep.kinds.strategy.training import SEGMENT, decoded
 from lockstep.market.checks import format_time
 from lockstep.runs.kind import PrepareContext
-from lockstep.runs.rebuild import rebuild
-from lockstep.runs.rebuild import require_same as require_same_code
+from lockstep.runs.restored_run import require_same_code, restore_run
 from lockstep.runs.seeds import SeedTree
 from lockstep.runs.spec import resolve
 from lockstep.runs.spec_files import parse_override
@@ -158,8 +157,8 @@ def _of_request(request: TrainingRequest, blobs: BlobStore, given: Mapping[str, 
 
 def _of_run(folder: RunFolder, blobs: BlobStore, given: Mapping[str, Any], trial: int | None) -> BacktestReport:
     _require_trials(folder)
-    rebuilt = rebuild(folder, blobs)
-    plan = rebuilt.prepared.payload
+    restored = restore_run(folder, blobs)
+    plan = restored.prepared.payload
     if not isinstance(plan, Plan):
         raise _no_trials(folder)
     index, params, stored = _best(folder) if trial is None else _trial(folder, plan, trial)
@@ -169,7 +168,7 @@ def _of_run(folder: RunFolder, blobs: BlobStore, given: Mapping[str, Any], trial
         return _report(evaluator, chosen, seed=plan.spec.seed, run_id=folder.path.name)
     report = _report(evaluator, chosen, seed=plan.spec.seed, run_id=folder.path.name, trial=index)
     try:
-        require_same_code(folder, rebuilt)
+        require_same_code(folder, restored)
     except NotComparableError:
         note = "the run was made with other code or numerics, so this is not compared with its trial"
         return replace(report, trial=None, notes=(note,))

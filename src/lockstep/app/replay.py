@@ -21,7 +21,7 @@ from lockstep.runs.checkpoint import Checkpoint, CheckpointStore
 from lockstep.runs.identity import NumericsIdentity
 from lockstep.runs.kind import RunContext
 from lockstep.runs.numerics import entry_differences, pinned_threads
-from lockstep.runs.rebuild import rebuild, require_same
+from lockstep.runs.restored_run import require_same_code, restore_run
 
 if TYPE_CHECKING:
     from lockstep.learning.gradients.record import SessionRecord
@@ -302,10 +302,10 @@ def _compute(
     from lockstep.learning.gradients.replay import recompute_session
 
     folder = record.folder
-    rebuilt = rebuild(folder, context.blobs)
+    restored = restore_run(folder, context.blobs)
     notes: list[str] = []
     if not across:
-        require_same(folder, rebuilt)
+        require_same_code(folder, restored)
     start = checkpoint_before(folder, first)
     begin = 0 if start is None else start.steps
     if begin < first:
@@ -315,7 +315,7 @@ def _compute(
         if on_step is not None:
             on_step(done, stop - begin)
 
-    training = rebuilt.kind.training(rebuilt.prepared, context)
+    training = restored.kind.training(restored.prepared, context)
     found = recompute_session(training, record, start=start, stop=stop, on_step=told)
     return _Found(
         first_step=begin,

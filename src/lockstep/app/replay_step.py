@@ -20,7 +20,7 @@ from lockstep.core import files
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.runs.kind import RunContext
 from lockstep.runs.numerics import pinned_threads
-from lockstep.runs.rebuild import rebuild, require_same
+from lockstep.runs.restored_run import require_same_code, restore_run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -143,10 +143,10 @@ def _state(record: SessionRecord, index: int, context: RunContext, across: bool)
 def _computed(record: SessionRecord, index: int, context: RunContext, across: bool) -> Any:
     from lockstep.learning.gradients.replay import recompute_state
 
-    rebuilt = rebuild(record.folder, context.blobs)
+    restored = restore_run(record.folder, context.blobs)
     if not across:
-        require_same(record.folder, rebuilt)
-    training = rebuilt.kind.training(rebuilt.prepared, context)
+        require_same_code(record.folder, restored)
+    training = restored.kind.training(restored.prepared, context)
     return recompute_state(cast("GradientTraining", training), record, index)
 
 

@@ -6,7 +6,7 @@ from lockstep.app.ports import Ports
 from lockstep.app.train import run_to_its_end
 from lockstep.reports.headline import read_run
 from lockstep.runs.folder import RunFolder, RunStatus
-from lockstep.runs.rebuild import rebuild, require_same
+from lockstep.runs.restored_run import require_same_code, restore_run
 from lockstep.runs.results import TrainResult
 
 
@@ -20,7 +20,7 @@ def resume(folder: RunFolder, ports: Ports) -> TrainResult:
         note = "the run was complete already; nothing was computed"
         return read_run(folder, alarm=ports.store.alarm(folder.path.name), notes=(note,))
     # Spec, data and code come from the run's own record; where they came from first plays no part any more.
-    rebuilt = rebuild(folder, ports.blobs)
-    require_same(folder, rebuilt)
-    ports.announce(rebuilt.prepared)
-    return run_to_its_end(rebuilt.kind.training(rebuilt.prepared, ports.context), folder, ports)
+    restored = restore_run(folder, ports.blobs)
+    require_same_code(folder, restored)
+    ports.announce(restored.prepared)
+    return run_to_its_end(restored.kind.training(restored.prepared, ports.context), folder, ports)

@@ -160,7 +160,7 @@ class _Rounds:
         self._flying.remove(index)
         self._alone = False
         self._results[index] = result
-        if isinstance(result, worker.Failure) and (self._failed is None or index < self._failed):
+        if isinstance(result, worker.TaskFailure) and (self._failed is None or index < self._failed):
             self._failed = index
         self._drop_needless_suspects()
 

@@ -22,7 +22,7 @@ _refusal: str | None = None
 
 
 @dataclass(frozen=True)
-class Failure:
+class TaskFailure:
     """A task's exception on its way to the parent. `error` is None when it cannot be rebuilt there."""
 
     error: BaseException | None
@@ -44,9 +44,9 @@ def start(parent: int, numerics: Mapping[str, str]) -> None:
 
 
 def run(task: Task[Any, Any], item: Any) -> Any:
-    """The result of one item, or a `Failure`."""
+    """The result of one item, or a `TaskFailure`."""
     if _refusal is not None:
-        return Failure(NotComparableError(_refusal), _refusal, "")
+        return TaskFailure(NotComparableError(_refusal), _refusal, "")
     ready = _tasks.setdefault(task.key, task)
     _tasks.move_to_end(task.key)
     while len(_tasks) > KEPT_TASKS:
@@ -57,21 +57,21 @@ def run(task: Task[Any, Any], item: Any) -> Any:
         return _failure(error)
 
 
-def _failure(error: Exception) -> Failure:
+def _failure(error: Exception) -> TaskFailure:
     text = f"{type(error).__name__}: {error}"
     trace = "".join(traceback.format_exception(error))
     # An exception whose constructor wants other things than its arguments, or that holds what cannot be pickled, would
     # break on the other side and look like a lost worker. So only type and plain arguments travel.
     if not all(arg is None or isinstance(arg, str | int | float) for arg in error.args):
-        return Failure(None, text, trace)
+        return TaskFailure(None, text, trace)
     try:
         again = type(error)(*error.args)
     except Exception:  # noqa: BLE001 - whatever a constructor raises, the text travels instead
-        return Failure(None, text, trace)
-    return Failure(again if str(again) == str(error) else None, text, trace)
+        return TaskFailure(None, text, trace)
+    return TaskFailure(again if str(again) == str(error) else None, text, trace)
 
 
-def raise_failure(failure: Failure, item: int) -> None:
+def raise_failure(failure: TaskFailure, item: int) -> None:
     """Raise what a task raised in a worker, with the worker's traceback as a note."""
     error = failure.error
     if error is None:

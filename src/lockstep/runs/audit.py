@@ -78,7 +78,7 @@ class Audit:
             raise IntegrityError(self.problems[0].message)
 
 
-class _Cursor:
+class _SegmentCursor:
     """The frames of one segment in order, over all parts, hashing every byte of every file on the way."""
 
     def __init__(self, folder: RunFolder, name: str, parts: list[int]) -> None:
@@ -181,7 +181,9 @@ class Auditor:
         self._folder = folder
         self._marks = marks
         self._stop = stop
-        self._cursors = {name: _Cursor(folder, name, parts) for name, parts in segment_parts(folder.segments).items()}
+        self._cursors = {
+            name: _SegmentCursor(folder, name, parts) for name, parts in segment_parts(folder.segments).items()
+        }
         self._broken: set[str] = set()
         self.audit = Audit()
 
@@ -224,7 +226,7 @@ class Auditor:
             return  # one message per segment: after the first break every later frame would be one more
         cursor = self._cursors.get(name)
         if cursor is None:
-            cursor = self._cursors[name] = _Cursor(self._folder, name, [])
+            cursor = self._cursors[name] = _SegmentCursor(self._folder, name, [])
         step = line.content["index"]
         try:
             frame = cursor.next()
@@ -255,7 +257,7 @@ class Auditor:
                     f"{cursor.file()} ends in {left} bytes of an unfinished frame; resume cuts them"
                 )
 
-    def _tail(self, name: str, cursor: _Cursor) -> None:
+    def _tail(self, name: str, cursor: _SegmentCursor) -> None:
         """Frames beyond the journal: a crash leaves the frames of the step it interrupted, a cut more of them."""
         last, extra = self.audit.steps - 1, 0
         try:

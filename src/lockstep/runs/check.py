@@ -17,7 +17,7 @@ from lockstep.core.hashing import blake3_hex
 from lockstep.runs.audit import Audit, Auditor, Mark, Problem
 from lockstep.runs.checkpoint import Checkpoint, CheckpointStore, Index, missing_parts
 from lockstep.runs.folder import IDENTITY_DOCUMENTS, RunFolder, RunStatus, require_folder
-from lockstep.runs.inputs import file_entry, input_problems, is_input, list_problems
+from lockstep.runs.input_manifest import file_entry, input_problems, is_input, list_problems
 from lockstep.runs.manifest import output_differences
 from lockstep.runs.resume import read_cut_lines
 from lockstep.storage.documents import document_hash

@@ -183,7 +183,7 @@ def through_storage(state: State) -> State:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class IndexEntry:
     """One checkpoint in the index: its steps, its file's length in bytes and digest."""
 
     steps: int
@@ -200,7 +200,7 @@ class Index:
     cut_lines   whether journal.cut is in use
     """
 
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[IndexEntry, ...] = ()
     removed: tuple[int, ...] = ()
     cut_lines: bool = False
 
@@ -239,7 +239,7 @@ class CheckpointStore:
             raise IntegrityError(f"{self.index_path}: missing. Restore it from a copy, or resume the run.") from None
         body = parse_document(data, "index", self.index_path)
         return Index(
-            entries=tuple(Entry(**entry) for entry in body["kept"]),
+            entries=tuple(IndexEntry(**entry) for entry in body["kept"]),
             removed=tuple(body["removed"]),
             cut_lines=body["cut_lines"],
         )
@@ -264,7 +264,7 @@ class CheckpointStore:
         data = checkpoint.encode()
         files.write_atomic(self.path(checkpoint.steps), data)
         index = self.index()
-        entry = Entry(steps=checkpoint.steps, length=len(data), blake3=blake3_hex(data))
+        entry = IndexEntry(steps=checkpoint.steps, length=len(data), blake3=blake3_hex(data))
         entries = [other for other in index.entries if other.steps != checkpoint.steps] + [entry]
         entries.sort(key=lambda other: other.steps)
         drop = thin([(other.steps, other.length) for other in entries], self._policy.keep, self._policy.keep_bytes)
@@ -282,7 +282,7 @@ class CheckpointStore:
                 drop.append(number)
                 continue
             data = files.read_bytes(self.path(number))
-            entry = Entry(steps=number, length=len(data), blake3=blake3_hex(data))
+            entry = IndexEntry(steps=number, length=len(data), blake3=blake3_hex(data))
             # The index may lack a good file: a crash came between the two, or the index was damaged.
             if entries.get(number) == entry or (number not in entries and self._is_good(number)):
                 remaining.append(entry)

@@ -76,7 +76,7 @@ class SourceTree:
         that package and a colon. A name that is no module of these packages is ignored: importing it fails with its own
         message.
         """
-        walk = _Walk(self)
+        walk = _ImportWalk(self)
         for text in texts:
             walk.follow(SourceFile.of_user(text))
         for root in roots:
@@ -179,7 +179,7 @@ class SourceFile:
         return None if names & {"__dict__", "__getattr__", "__getattribute__"} else names
 
 
-class _Walk:
+class _ImportWalk:
     """One walk over a tree, from module to module. `_open` are files whose imports are still to follow."""
 
     def __init__(self, tree: SourceTree) -> None:

@@ -31,7 +31,7 @@ HERE: Final = Path(__file__).parents[1]
 """The folder of this package."""
 ROOTS_OF_EVERY_RUN: Final = tuple(
     f"{PACKAGE}.{module}"
-    for module in ("runs.loop", "runs.rebuild", "runs.verify_child", "clusters.in_process", "clusters.loky")
+    for module in ("runs.loop", "runs.restored_run", "runs.verify_child", "clusters.in_process", "clusters.loky")
 )
 """What drives and repeats a run, whatever its kind. Both executors: the number of workers is in no identity."""
 _NAMED_FILES: Final = 10

@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class CompleteRun:
     """A complete run. `first_step` is the step at which this process began; `notes` are for a person."""
 
     result: Mapping[str, Any]
@@ -55,7 +55,7 @@ def execute(
     policy: CheckpointPolicy | None = None,
     clock: Clock | None = None,
     part_bytes: int = PART_BYTES,
-) -> Outcome:
+) -> CompleteRun:
     """Run `training` in `folder`, from its first step or from where an earlier process left it, to its end.
 
     The folder holds the documents already (`RunFolder.create`). A complete run stays as it is, and its outcome is
@@ -69,11 +69,11 @@ def execute(
     clock = clock if clock is not None else SystemClock()
     watch = Observers(observers)
     if folder.has("manifest"):  # also in a folder that cannot be written to
-        return _stored_outcome(folder)
+        return _stored_run(folder)
     with folder.lock():
         # Again: another process may have finished the run while this one waited for the lock.
         if folder.has("manifest"):
-            return _stored_outcome(folder)
+            return _stored_run(folder)
         files.remove(folder.document("failure"))
         writer = RecordWriter(folder, policy if policy is not None else CheckpointPolicy(), clock, watch, part_bytes)
         try:
@@ -98,7 +98,7 @@ def execute(
         finally:
             writer.close()
         watch.finished(result.summary, manifest["journal_hash"])
-        return Outcome(
+        return CompleteRun(
             result=result.summary,
             journal_hash=manifest["journal_hash"],
             fingerprint=fingerprint,
@@ -108,9 +108,9 @@ def execute(
         )
 
 
-def _stored_outcome(folder: RunFolder) -> Outcome:
+def _stored_run(folder: RunFolder) -> CompleteRun:
     manifest = folder.read("manifest")
-    return Outcome(
+    return CompleteRun(
         result=folder.result(),
         journal_hash=manifest["journal_hash"],
         fingerprint=manifest["fingerprint"],

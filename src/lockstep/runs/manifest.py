@@ -7,7 +7,7 @@ from typing import Any
 from lockstep.core.errors import IntegrityError
 from lockstep.runs.audit import Auditor
 from lockstep.runs.folder import RunFolder
-from lockstep.runs.inputs import file_entry
+from lockstep.runs.input_manifest import file_entry
 
 
 def seal(folder: RunFolder) -> dict[str, Any]:

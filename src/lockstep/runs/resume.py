@@ -18,7 +18,7 @@ from lockstep.core.hashing import blake3_hex
 from lockstep.runs.audit import Auditor, Mark
 from lockstep.runs.checkpoint import Checkpoint, CheckpointStore, missing_parts
 from lockstep.runs.folder import IDENTITY_DOCUMENTS, RunFolder
-from lockstep.runs.inputs import input_problems, write_inputs
+from lockstep.runs.input_manifest import input_problems, write_inputs
 from lockstep.runs.journal import NO_HASH, Genesis, Line, decode_line, encode_line, read_lines
 from lockstep.storage.segments import Position, SegmentWriter
 

@@ -273,7 +273,8 @@ def _interactive_source(root: type | types.FunctionType, namespace: Mapping[str,
         else:
             raise StrategyError(
                 f"{root.__name__} uses {name}, a {type(thing).__name__} of this interactive Python that cannot be "
-                "written into its source. Make it a class attribute, a constant or a parameter, or write the class into a file."
+                "written into its source. Make it a class attribute, a constant or a parameter, or write the class into"
+                " a file."
             )
 
     add(root.__name__, root)

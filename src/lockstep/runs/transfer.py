@@ -34,7 +34,7 @@ from lockstep.core import files
 from lockstep.core.errors import InputError, IntegrityError, LockstepError, RefusedError
 from lockstep.runs.check import check
 from lockstep.runs.folder import UNSEALED, RunFolder, RunStatus, require_folder
-from lockstep.runs.inputs import file_entry
+from lockstep.runs.input_manifest import file_entry
 from lockstep.runs.store import FolderRunStore
 from lockstep.storage.blobs import BlobStore, missing
 from lockstep.storage.documents import document_bytes, parse_document

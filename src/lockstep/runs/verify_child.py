@@ -29,7 +29,7 @@ from lockstep.runs.loop import execute, recompute
 from lockstep.runs.numerics import entry_differences
 from lockstep.runs.observer import Observer
 from lockstep.runs.processes import die_with
-from lockstep.runs.rebuild import Rebuilt, rebuild, recorded_bodies
+from lockstep.runs.restored_run import RestoredRun, recorded_bodies, restore_run
 from lockstep.runs.seeds import SeedTree, draw_seed
 from lockstep.runs.training import Training
 from lockstep.storage.blobs import StoreAddress, open_store
@@ -78,12 +78,12 @@ class _Comparer(Observer):
 
 
 def compute_all(
-    folder: RunFolder, rebuilt: Rebuilt, context: RunContext, scratch: Path, tell: Callable[[int], None]
+    folder: RunFolder, restored: RestoredRun, context: RunContext, scratch: Path, tell: Callable[[int], None]
 ) -> Any:
     """Compute the whole run into `scratch`; returns the comparer."""
     from lockstep.core.errors import Interrupted
 
-    bodies = rebuilt.bodies()
+    bodies = restored.bodies()
     again = RunFolder.create(
         scratch / "run",
         spec=folder.read("spec"),
@@ -91,11 +91,11 @@ def compute_all(
         code=bodies["code"],
         numerics=bodies["numerics"],
         environment={},
-        sources=rebuilt.prepared.code.sources,
+        sources=restored.prepared.code.sources,
     )
     cancel = Cancel()
     comparer = _Comparer(folder, again, cancel, tell)
-    training = rebuilt.kind.training(rebuilt.prepared, context)
+    training = restored.kind.training(restored.prepared, context)
     try:
         execute(
             training,
@@ -162,8 +162,8 @@ def _verify(job: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None]) ->
     blobs = open_store(StoreAddress(path=job["blobs"], arguments=tuple(job["blobs_arguments"])))
     if job["kind_path"] is not None and job["kind"] not in registry.names():
         registry.register(job["kind"], job["kind_path"])
-    rebuilt = rebuild(folder, blobs)
-    then, now = recorded_bodies(folder), rebuilt.bodies()
+    restored = restore_run(folder, blobs)
+    then, now = recorded_bodies(folder), restored.bodies()
     if not job["across"]:
         require_comparable(then, now, what=f"run {folder.path.name}")
     manifest = folder.read("manifest")
@@ -171,11 +171,11 @@ def _verify(job: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None]) ->
         context = RunContext(executor=executor, blobs=blobs)
         if job["sample"] is None:
             tell = _throttled(say, manifest["steps"])
-            comparer = compute_all(folder, rebuilt, context, Path(job["scratch"]), tell)
+            comparer = compute_all(folder, restored, context, Path(job["scratch"]), tell)
             first, computed = comparer.first, comparer.steps
         else:
             seed = job["sample_seed"] if job["sample_seed"] is not None else draw_seed()
-            first, computed = compute_sample(folder, rebuilt, context, job["sample"], seed, say)
+            first, computed = compute_sample(folder, restored, context, job["sample"], seed, say)
     return {
         "equal": first is None,
         "steps": manifest["steps"],
@@ -229,7 +229,7 @@ def plan_sample(boundaries: list[int], total: int, share: float, seed: int) -> l
 
 def compute_sample(
     folder: RunFolder,
-    rebuilt: Rebuilt,
+    restored: RestoredRun,
     context: RunContext,
     share: float,
     seed: int,
@@ -246,7 +246,7 @@ def compute_sample(
     computed = 0
     for start, stop in pieces:
         checkpoint = store.load(start) if start in stored else None
-        training = rebuilt.kind.training(rebuilt.prepared, context)
+        training = restored.kind.training(restored.prepared, context)
         again = recompute(training, folder, checkpoint)
         for recorded in lines:
             index = recorded.content["index"]
@@ -263,7 +263,8 @@ def compute_sample(
                 return _explain(recorded, now, step.segments, folder), computed
             if index == stop - 1:
                 break
-    return _result_difference(folder, rebuilt, context, store.load(total) if total in stored else None, lines), computed
+    last = store.load(total) if total in stored else None
+    return _result_difference(folder, restored, context, last, lines), computed
 
 
 def _explain(recorded: Line, now: Mapping[str, Any], segments: Mapping[str, Any], folder: RunFolder) -> Difference:
@@ -286,7 +287,7 @@ def _explain(recorded: Line, now: Mapping[str, Any], segments: Mapping[str, Any]
 
 
 def _result_difference(
-    folder: RunFolder, rebuilt: Rebuilt, context: RunContext, last: Checkpoint | None, lines: Iterator[Line]
+    folder: RunFolder, restored: RestoredRun, context: RunContext, last: Checkpoint | None, lines: Iterator[Line]
 ) -> Difference | None:
     """How `finish` from the last checkpoint differs from the record; None also when there is no such checkpoint."""
     from lockstep.core.hashing import blake3_hex
@@ -295,7 +296,7 @@ def _result_difference(
 
     if last is None:
         return None
-    training: Training = rebuilt.kind.training(rebuilt.prepared, context)
+    training: Training = restored.kind.training(restored.prepared, context)
     if isinstance(training, ReadsRecord):
         training.attach(RunRecord(segments=SegmentReader(folder.segments)))
     training.set_state(last.state)

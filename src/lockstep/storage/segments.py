@@ -185,7 +185,7 @@ def _pieces(head: bytes, arrays: Mapping[str, NDArray[Any]], seal: bytes) -> Ite
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _FramePlace:
     """Where one frame lies, for the reader's index."""
 
     step: int
@@ -207,7 +207,7 @@ class SegmentReader:
     def __init__(self, folder: Path, *, stop_step: int | None = None) -> None:
         self._folder = folder
         self.stop_step = stop_step
-        self._index: dict[str, list[_Entry]] = {}
+        self._index: dict[str, list[_FramePlace]] = {}
         self._next: dict[str, tuple[int, int]] = {}
         self._schemas: dict[str, Schema] = {}
 
@@ -268,7 +268,7 @@ class SegmentReader:
         entries = self._visible(name, None, step + 1)
         return self.read(name, start=entries[-1].step, stop=step + 1) if entries else {}
 
-    def _visible(self, name: str, start: int | None, stop: int | None) -> list[_Entry]:
+    def _visible(self, name: str, start: int | None, stop: int | None) -> list[_FramePlace]:
         self._scan(name)
         entries = self._index.get(name, [])
         if stop is None or (self.stop_step is not None and self.stop_step < stop):
@@ -315,11 +315,11 @@ class SegmentReader:
                 # Either head may be the damaged one; the frame before is asked first, since it may lie in another file.
                 self._require_whole(name, entries[-1])
                 raise damaged(path, offset, f"step {step} follows step {entries[-1].step}")
-            entries.append(_Entry(step, rows, part, offset))
+            entries.append(_FramePlace(step, rows, part, offset))
             offset += HEAD.size + length + SEAL_BYTES
         return offset
 
-    def _require_whole(self, name: str, entry: _Entry) -> None:
+    def _require_whole(self, name: str, entry: _FramePlace) -> None:
         """Raise IntegrityError when the frame of `entry` is damaged."""
         path = part_path(self._folder, name, entry.part)
         with open_part(path) as handle:

@@ -32,21 +32,21 @@ from lockstep.runs.training import Training
 DRIFT: Final = "LOCKSTEP_TOY_DRIFT"
 
 
-class DataTable(SpecModel):
+class ToyDataTable(SpecModel):
     """How many samples to draw, and from which seed."""
 
     samples: int = Field(default=40, ge=1)
     seed: int = 3
 
 
-class NetworkTable(SpecModel):
+class ToyNetworkTable(SpecModel):
     """Size of the network: neurons of its hidden layer, and whether it normalises batches."""
 
     hidden: int = Field(default=8, ge=1)
     batch_norm: bool = True
 
 
-class RecordingTable(SpecModel):
+class ToyRecordingTable(SpecModel):
     """What the run records; fields as in `learning.gradients.Recording`."""
 
     level: Literal["full", "norms", "none"] = "full"
@@ -57,16 +57,16 @@ class RecordingTable(SpecModel):
     at_limit: Literal["end", "norms"] = "end"
 
 
-class GradientSpec(RunSpec):
+class ToyGradientSpec(RunSpec):
     """The spec of this kind: epochs, samples per batch, optimiser, and its tables."""
 
     epochs: int = Field(default=2, ge=0)
     batch: int = Field(default=16, ge=1)
     learning_rate: float = 3e-3
     clip_norm: float | None = 1.0
-    data: DataTable = DataTable()
-    network: NetworkTable = NetworkTable()
-    recording: RecordingTable = RecordingTable()
+    data: ToyDataTable = ToyDataTable()
+    network: ToyNetworkTable = ToyNetworkTable()
+    recording: ToyRecordingTable = ToyRecordingTable()
     session: SessionTable = SessionTable()
 
 
@@ -86,7 +86,7 @@ class DriftingTask(PatternTask):
         return super().batch(step)
 
 
-def made_samples(table: DataTable, shape: PatternShape) -> PatternSamples:
+def made_samples(table: ToyDataTable, shape: PatternShape) -> PatternSamples:
     """Windows (n, channels, window) of noise around a drift each; class 0, 1, 2: drift below, about or above zero."""
     rng = np.random.Generator(np.random.Philox(key=table.seed))
     drift = rng.normal(size=table.samples)
@@ -100,24 +100,24 @@ def made_samples(table: DataTable, shape: PatternShape) -> PatternSamples:
     )
 
 
-class GradientKind:
+class ToyGradientKind:
     """A kind whose samples come from a seed, so that a run needs no data; see the module."""
 
     name = "toy-gradients"
-    spec_model: type[RunSpec] = GradientSpec
+    spec_model: type[RunSpec] = ToyGradientSpec
     sample_keys: Final = ("data",)
 
     def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:
         """Draw the samples. A seed gives them again, so only their digest is pinned."""
-        return self._prepared(cast("GradientSpec", spec), context)
+        return self._prepared(cast("ToyGradientSpec", spec), context)
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
         """As `prepare`; a retrained run reads its recorded batches from the blobs. Raises DataError without them."""
-        prepared = self._prepared(cast("GradientSpec", spec), context)
-        recorded_order(cast("GradientSpec", spec).session, context.blobs)
+        prepared = self._prepared(cast("ToyGradientSpec", spec), context)
+        recorded_order(cast("ToyGradientSpec", spec).session, context.blobs)
         return prepared
 
-    def _prepared(self, spec: GradientSpec, context: PrepareContext) -> Prepared:
+    def _prepared(self, spec: ToyGradientSpec, context: PrepareContext) -> Prepared:
         samples = made_samples(spec.data, _shape(spec))
         data: Mapping[str, Any] = {"digest": digest_columns({"windows": samples.windows}), "snapshots": []}
         data = with_batches(data, spec.session)
@@ -127,7 +127,7 @@ class GradientKind:
 
     def estimate(self, prepared: Prepared, context: PrepareContext, *, time_large: bool = True) -> Estimate:
         """Number of steps, counted and not timed."""
-        spec = cast("GradientSpec", prepared.spec)
+        spec = cast("ToyGradientSpec", prepared.spec)
         order = recorded_order(spec.session, context.blobs)
         steps = spec.epochs * -(-spec.data.samples // spec.batch)
         return Estimate(steps=steps if order is None else order.steps)
@@ -137,7 +137,7 @@ class GradientKind:
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The training at its start; on recorded batches where the spec's table `session` names some."""
-        spec = cast("GradientSpec", prepared.spec)
+        spec = cast("ToyGradientSpec", prepared.spec)
         seeds = SeedTree(spec.seed)
         with determinism.noise(seeds.child("init")):
             module = PatternCNN(_shape(spec))
@@ -155,7 +155,7 @@ class GradientKind:
         )
 
 
-def _shape(spec: GradientSpec) -> PatternShape:
+def _shape(spec: ToyGradientSpec) -> PatternShape:
     return PatternShape(
         channels=2,
         window=8,
@@ -166,5 +166,5 @@ def _shape(spec: GradientSpec) -> PatternShape:
     )
 
 
-KIND = GradientKind()
+KIND = ToyGradientKind()
 PATH = "lockstep.testing.gradient_kind:KIND"

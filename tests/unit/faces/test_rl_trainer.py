@@ -31,7 +31,7 @@ from lockstep.rl.networks import NetworkShape
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.kind import PrepareContext, RunContext
-from lockstep.runs.rebuild import rebuild
+from lockstep.runs.restored_run import restore_run
 from lockstep.runs.seeds import SeedTree
 from lockstep.runs.spec import resolve
 from lockstep.runs.store import FolderRunStore
@@ -206,7 +206,7 @@ def test_an_agent_of_somebody_else_trains_in_sessions_and_replays_without_its_co
     assert replay_gradients(SessionRecord(folder)).state == trainer.agent.learner.digest()
     assert folder.read("data")["agent_source"] is not None
     with pytest.raises(RefusedError, match="Its gradients replay without it"):
-        rebuild(folder, tmp_path)
+        restore_run(folder, tmp_path)
 
 
 def test_what_is_no_agent_is_refused_with_what_it_lacks() -> None:

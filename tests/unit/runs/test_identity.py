@@ -140,10 +140,10 @@ def test_a_run_of_a_kind_of_another_package_is_verified_and_refused_after_a_chan
     folder, _ = foreign
     run = home.train(kind="toy-of-mine", steps=3)
     choice = ExecutorChoice("lockstep.clusters.in_process:InProcessExecutor")
-    assert verify(run.path, home=home.path, executor=choice).equal
+    assert verify(run.path, home=home.path, blobs=home.store.blobs, executor=choice).equal
     (folder / "mykinds" / "toy.py").write_text((folder / "mykinds" / "toy.py").read_text() + "# other\n")
     with pytest.raises(NotComparableError, match=r"mykinds/toy.py changed"):
-        verify(run.path, home=home.path, executor=choice)
+        verify(run.path, home=home.path, blobs=home.store.blobs, executor=choice)
 
 
 def test_a_kind_without_a_file_is_refused():

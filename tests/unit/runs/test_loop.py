@@ -27,7 +27,7 @@ from lockstep.runs.check import check
 from lockstep.runs.checkpoint import CheckpointPolicy, CheckpointStore
 from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.runs.journal import read_lines
-from lockstep.runs.loop import Outcome, execute
+from lockstep.runs.loop import CompleteRun, execute
 from lockstep.runs.observer import Observer, RunInfo
 from lockstep.runs.training import Result, Step
 from lockstep.storage.segments import SegmentReader
@@ -107,7 +107,7 @@ class Scripted:
         return Result(summary=self._result, artifacts=self._artifacts)
 
 
-def run(training: Any, folder: RunFolder, **options: Any) -> Outcome:
+def run(training: Any, folder: RunFolder, **options: Any) -> CompleteRun:
     options.setdefault("fingerprint", fingerprint(1))
     return execute(training, folder, **options)
 

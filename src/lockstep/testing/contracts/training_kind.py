@@ -31,7 +31,7 @@ from lockstep.runs.checkpoint import Checkpoint, CheckpointPolicy, CheckpointSto
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.journal import read_lines
 from lockstep.runs.kind import Kind, PrepareContext, Prepared, RunContext
-from lockstep.runs.loop import Outcome, execute, recompute
+from lockstep.runs.loop import CompleteRun, execute, recompute
 from lockstep.runs.observer import Observer
 from lockstep.runs.spec import identity_body, load_spec, resolve
 from lockstep.runs.store import FolderRunStore
@@ -83,7 +83,7 @@ class TrainingContract:
         """A fresh training, small, without state shared with another."""
         raise NotImplementedError
 
-    def run(self, path: Path, seed: int = 1, policy: CheckpointPolicy = EVERY_STEP) -> tuple[RunFolder, Outcome]:
+    def run(self, path: Path, seed: int = 1, policy: CheckpointPolicy = EVERY_STEP) -> tuple[RunFolder, CompleteRun]:
         """Folder and outcome of an uninterrupted run."""
         folder = new_folder(path, seed)
         return folder, execute(self.make(seed), folder, fingerprint=fingerprint(seed), policy=policy)

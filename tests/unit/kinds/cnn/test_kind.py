@@ -28,7 +28,7 @@ from lockstep.learning.patterns import baselines
 from lockstep.learning.patterns.windows import CHANNELS
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.kind import PrepareContext
-from lockstep.runs.loop import Outcome, execute
+from lockstep.runs.loop import CompleteRun, execute
 from lockstep.runs.spec import identity_body, load_spec, resolve
 from lockstep.runs.store import FolderRunStore
 from lockstep.runs.training import Training
@@ -52,7 +52,7 @@ class TestContract(TrainingContract):
         return training_of(self.prepared[seed], self.home)
 
 
-def run(tmp_path: Path, name: str, **tables: Any) -> tuple[RunFolder, Outcome, Training]:
+def run(tmp_path: Path, name: str, **tables: Any) -> tuple[RunFolder, CompleteRun, Training]:
     prepared = prepared_from(tmp_path / "home", **tables)
     folder = new_folder(tmp_path / name, 1)
     training = training_of(prepared, tmp_path / "home")

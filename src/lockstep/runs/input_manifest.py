@@ -1,4 +1,4 @@
-"""inputs.json: what lay in a run's folder before its first step, so that none of it can change unseen."""
+"""inputs.json: length and digest of a run's files before its first step, so that a change of them is noticed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def file_entry(path: Path) -> dict[str, object]:
 
 
 def is_input(name: str) -> bool:
-    """Whether a file of this relative name is there before a run's first step."""
+    """Whether a file of this relative name exists before a run's first step."""
     return name in INPUT_DOCUMENTS or name.startswith("code/")
 
 
@@ -38,7 +38,7 @@ def input_problems(folder: RunFolder) -> list[Problem]:
 
 
 def list_problems(folder: RunFolder, listed: dict[str, dict[str, object]], paths: dict[str, Path]) -> list[Problem]:
-    """How the files found differ from a list of them."""
+    """A problem for each file that is missing, changed or not listed; `paths` are those that exist."""
     problems = []
     for name, entry in listed.items():
         path = paths.get(name)

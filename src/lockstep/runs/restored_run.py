@@ -1,4 +1,4 @@
-"""From a run's folder back to a training that can go on: the common beginning of resume, verify and replay."""
+"""Restore a prepared run from its folder: the common beginning of resume, verify and replay."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rebuilt:
-    """A run as it can be computed here. `numerics` are those in force in this process."""
+class RestoredRun:
+    """A run that can be computed here. `numerics` are those in force in this process."""
 
     kind: Kind
     prepared: Prepared
@@ -30,7 +30,7 @@ class Rebuilt:
         return {"code": self.prepared.code.body(), "numerics": self.numerics.body()}
 
 
-def rebuild(folder: RunFolder, blobs: BlobStore) -> Rebuilt:
+def restore_run(folder: RunFolder, blobs: BlobStore) -> RestoredRun:
     """Restore a run from its folder alone, data from the snapshots in `blobs`.
 
     Raises UnknownNameError for an unknown kind, IntegrityError for damage, DataError when a snapshot is missing.
@@ -43,18 +43,18 @@ def rebuild(folder: RunFolder, blobs: BlobStore) -> Rebuilt:
         raise IntegrityError(f"{error}. The run was made by a release with another spec; use that one.") from error
     prepared = kind.restore(spec, folder, PrepareContext(blobs=blobs))
     prepared = replace(prepared, code=whole_code(prepared.code, kind))
-    return Rebuilt(kind=kind, prepared=prepared, numerics=NumericsIdentity.collect(prepared.numerics))
+    return RestoredRun(kind=kind, prepared=prepared, numerics=NumericsIdentity.collect(prepared.numerics))
 
 
 def recorded_bodies(folder: RunFolder) -> dict[str, Any]:
-    """The bodies of code.json and numerics.json of a run."""
+    """The bodies of code.json and numerics.json in a run's folder."""
     return {"code": folder.read("code"), "numerics": folder.read("numerics")}
 
 
-def require_same(folder: RunFolder, rebuilt: Rebuilt) -> str:
-    """The fingerprint of the run, when code and numerics here are those it was begun with.
+def require_same_code(folder: RunFolder, restored: RestoredRun) -> str:
+    """The fingerprint of the run, when code and numerics here are those it began with.
 
     Raises NotComparableError naming each difference.
     """
-    require_comparable(recorded_bodies(folder), rebuilt.bodies(), what=f"run {folder.path.name}")
+    require_comparable(recorded_bodies(folder), restored.bodies(), what=f"run {folder.path.name}")
     return fingerprint_of(spec=folder.read("spec"), data=folder.read("data"), **recorded_bodies(folder))
