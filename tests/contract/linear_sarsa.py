@@ -36,16 +36,16 @@ class LinearSarsa:
             return self.learner.module(torch.from_numpy(states)).argmax(dim=1).numpy()
 
     def update(self, step: int, batch: ExperienceBatch, learning_rate: float | None = None) -> AgentUpdate:
-        found: list[Any] = []
+        errors: list[Any] = []
 
         def compute(module: Any) -> Losses:
-            told = module(torch.from_numpy(batch.states)).gather(1, torch.from_numpy(batch.actions)[:, None])[:, 0]
-            found.append(torch.from_numpy(batch.rewards).float() - told)
-            loss = found[0].square().mean()
+            values = module(torch.from_numpy(batch.states)).gather(1, torch.from_numpy(batch.actions)[:, None])[:, 0]
+            errors.append(torch.from_numpy(batch.rewards).float() - values)
+            loss = errors[0].square().mean()
             return Losses(total=loss, parts={"q": loss})
 
         update = self.learner.update(step, compute, learning_rate)
-        return AgentUpdate(update=update, td_errors=found[0].detach().numpy().astype(np.float64))
+        return AgentUpdate(update=update, td_errors=errors[0].detach().numpy().astype(np.float64))
 
     def describe(self) -> Mapping[str, Any]:
         return {"algorithm": "linear"}

@@ -77,9 +77,9 @@ def test_a_range_of_steps_is_what_concatenating_them_gives(frames: Table, data: 
     column = next(iter(frames[0]))
     with TemporaryDirectory() as name:
         write(Path(name), frames, part_bytes=150)
-        found = SegmentReader(Path(name)).read("table", [column], start, stop)[column]
+        column_read = SegmentReader(Path(name)).read("table", [column], start, stop)[column]
         expected = [frame[column] for frame in frames[start:stop]]
-        assert bits(found) == b"".join(bits(array) for array in expected)
+        assert bits(column_read) == b"".join(bits(array) for array in expected)
 
 
 @settings(max_examples=12, deadline=None)
@@ -117,13 +117,13 @@ def test_a_changed_byte_never_reads_as_data(frames: Table, data: st.DataObject) 
         at = data.draw(st.integers(0, len(good) - 1))
         path.write_bytes(good[:at] + bytes([good[at] ^ data.draw(st.integers(1, 255))]) + good[at + 1 :])
         try:
-            found = [frame.digest for frame in SegmentReader(folder).frames("table")]
+            digests_read = [frame.digest for frame in SegmentReader(folder).frames("table")]
         except IntegrityError as error:
             assert str(path) in str(error)
         else:
             # Only a head that promises more bytes than there are looks like a torn end; nothing wrong is returned.
-            assert found == digests[: len(found)]
-            assert len(found) < len(digests)
+            assert digests_read == digests[: len(digests_read)]
+            assert len(digests_read) < len(digests)
 
 
 @settings(max_examples=30, deadline=None)

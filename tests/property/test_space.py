@@ -67,8 +67,8 @@ def test_a_space_reads_back_from_its_own_notation_through_canonical_json(space: 
 @given(SPACES, st.lists(st.one_of(st.sampled_from([0.0, BELOW_ONE]), st.floats(0, BELOW_ONE)), min_size=4, max_size=4))
 def test_a_decoded_set_is_always_valid_in_its_space(space: Space, unit: list[float]) -> None:
     columns = space.decode(np.array([unit[: len(space)]]))
-    found = row(columns, 0)
-    assert space.validate(found) == found
+    decoded = row(columns, 0)
+    assert space.validate(decoded) == decoded
 
 
 @given(SPACES)

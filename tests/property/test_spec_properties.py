@@ -89,10 +89,10 @@ def test_a_resolved_spec_reads_back_bit_for_bit(seed, rate, items, label):
 @given(st.one_of(st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False)))
 def test_an_override_reads_numbers_as_toml_does(value):
     text = str(value).lower() if isinstance(value, bool) else repr(value)
-    path, found = parse_override(f"a.b={text}")
+    path, number = parse_override(f"a.b={text}")
     assert path == ["a", "b"]
-    assert found == value
-    assert type(found) is type(tomllib.loads(f"v = {text}")["v"])
+    assert number == value
+    assert type(number) is type(tomllib.loads(f"v = {text}")["v"])
 
 
 @given(st.text(max_size=40))

@@ -92,8 +92,8 @@ def test_killed_in_the_middle_and_resumed_equals_an_uninterrupted_session(
     assert {problem.file for problem in check(folder.path).problems} <= {"MANIFEST.json"}
     assert not EpisodeBook.open(tmp_path / "episodes").column("training_count").any()
     again = CNNTrainer(mine(7), home=tmp_path)
-    told = again.resume()
-    assert (told.steps, told.episodes_used) == (STEPS, EPISODES)
+    report = again.resume()
+    assert (report.steps, report.episodes_used) == (STEPS, EPISODES)
     assert hashed_files(folder) == files
     ours, theirs = again.model.state_dict(), trainer.model.state_dict()
     assert all(ours[name].numpy().tobytes() == theirs[name].numpy().tobytes() for name in theirs)

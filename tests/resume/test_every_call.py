@@ -144,7 +144,7 @@ def test_a_resume_killed_at_every_call_can_be_resumed_again(
     # The newest checkpoint is lost too, so that lines have to be cut and met again.
     newest = sorted(dead.checkpoints.glob("*.ckpt"))[-1]
     newest.write_bytes(newest.read_bytes()[:-1])
-    known = {"MANIFEST.json", f"checkpoints/{newest.name}"}
+    expected = {"MANIFEST.json", f"checkpoints/{newest.name}"}
     for n in itertools.count(1):
         folder = RunFolder(tmp_path / str(n))
         shutil.copytree(dead.path, folder.path)
@@ -152,7 +152,7 @@ def test_a_resume_killed_at_every_call_can_be_resumed_again(
             go(folder)
         if not disk.struck:
             break
-        assert {problem.file for problem in check(folder.path).problems} <= known, f"resume killed at call {n}"
+        assert {problem.file for problem in check(folder.path).problems} <= expected, f"resume killed at call {n}"
         go(folder)
         assert hashed_files(folder) == whole, f"resume killed at call {n}"
         assert not folder.cut_lines.exists()

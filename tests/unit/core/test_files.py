@@ -159,11 +159,11 @@ def test_what_dead_processes_left_is_removed_and_what_living_ones_write_is_not(t
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     suffix = files.TEMPORARY_SUFFIX
-    left, kept = tmp_path / f".a.arrow.{dead.pid}.77{suffix}", files.temporary_path(tmp_path / "a.arrow")
-    for path in (left, kept, tmp_path / "a.arrow", odd := tmp_path / f".odd{suffix}"):
+    left, living = tmp_path / f".a.arrow.{dead.pid}.77{suffix}", files.temporary_path(tmp_path / "a.arrow")
+    for path in (left, living, tmp_path / "a.arrow", odd := tmp_path / f".odd{suffix}"):
         path.write_bytes(b"half")
     files.remove_abandoned(tmp_path)
-    assert sorted(tmp_path.iterdir()) == sorted([kept, tmp_path / "a.arrow", odd])
+    assert sorted(tmp_path.iterdir()) == sorted([living, tmp_path / "a.arrow", odd])
 
 
 def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,15 +195,15 @@ def test_a_file_in_a_folders_place_is_named_with_its_cure(tmp_path: Path) -> Non
 
 def test_a_new_folder_is_nobody_elses(tmp_path: Path) -> None:
     """Many at once ask for one name; each gets a folder of its own."""
-    made: list[Path] = []
+    paths: list[Path] = []
     threads = [
-        threading.Thread(target=lambda: made.append(files.make_new_folder(tmp_path / "deep" / "x"))) for _ in range(8)
+        threading.Thread(target=lambda: paths.append(files.make_new_folder(tmp_path / "deep" / "x"))) for _ in range(8)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert {path.name for path in made} == {"x"} | {f"x_{number}" for number in range(2, 9)}
+    assert {path.name for path in paths} == {"x"} | {f"x_{number}" for number in range(2, 9)}
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DiskError, match="cannot create the folder"):
         files.make_new_folder(tmp_path / "file" / "x")

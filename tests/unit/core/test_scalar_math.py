@@ -22,9 +22,9 @@ def bits(value: float) -> bytes:
     return struct.pack("<d", math.nan if math.isnan(value) else value)
 
 
-def ulps(found: float, exact: Decimal) -> float:
+def ulps(value: float, exact: Decimal) -> float:
     """Distance of `found` from `exact` in units of the last place of the exact value's nearest float."""
-    return float(abs(Decimal(found) - exact) / Decimal(math.ulp(float(exact))))
+    return float(abs(Decimal(value) - exact) / Decimal(math.ulp(float(exact))))
 
 
 def any_floats(count: int) -> list[float]:
@@ -88,7 +88,7 @@ def test_power_of_small_whole_numbers_is_exact() -> None:
 def test_power_has_the_special_cases_of_ieee_754() -> None:
     for x in SPECIAL:
         for y in (*SPECIAL, 3.0, -3.0, 1e300, -1e300, 9007199254740993.0):
-            found = scalar_math.power(x, y)
+            value = scalar_math.power(x, y)
             try:
                 expected = math.pow(x, y)
             except ValueError:  # Python raises where IEEE 754 gives nan, or an infinity for a division by zero
@@ -97,9 +97,9 @@ def test_power_has_the_special_cases_of_ieee_754() -> None:
             except OverflowError:
                 expected = math.inf
             if x in (2.0, 0.5, 5e-324, 2.2e-308, 1.7e308) and 0.0 < abs(expected) < math.inf:
-                assert found == pytest.approx(expected, rel=1e-15)  # not a special case
+                assert value == pytest.approx(expected, rel=1e-15)  # not a special case
             else:
-                assert bits(found) == bits(expected), (x, y)
+                assert bits(value) == bits(expected), (x, y)
 
 
 @pytest.mark.parametrize(("name", "arity"), TWINS)

@@ -119,7 +119,7 @@ def test_every_kind_of_file_is_there_to_be_damaged(complete: RunFolder, recut: R
     assert kinds == documents | folders | {"journal.jsonl", "journal.cut", "MANIFEST.json"}
 
 
-def test_a_flipped_bit_in_any_file_is_found(run: RunFolder) -> None:
+def test_a_flipped_bit_in_any_file_is_noticed(run: RunFolder) -> None:
     rng = random.Random(5)
     for name, path in run.listing().items():
         size = path.stat().st_size
@@ -141,7 +141,7 @@ def test_every_single_byte_of_the_record_of_an_interrupted_run_is_checked(
         damage(folder, name, lambda data, at=at: data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])  # type: ignore[misc]
 
 
-def test_a_file_cut_at_any_length_or_grown_is_found(run: RunFolder) -> None:
+def test_a_file_cut_at_any_length_or_grown_is_noticed(run: RunFolder) -> None:
     for name, path in run.listing().items():
         size = path.stat().st_size
         for length in {0, 1, size // 3, size // 2, size - 2, size - 1} - {size}:
@@ -159,10 +159,10 @@ def test_a_journal_or_segment_of_a_complete_run_may_not_grow(complete: RunFolder
 
 def test_a_journal_cut_at_a_line_is_found_by_the_checkpoint_after_it(run: RunFolder) -> None:
     lines = (run.journal).read_bytes().splitlines(keepends=True)
-    for kept in range(len(lines)):
-        if check(run.path).status is RunStatus.INTERRUPTED and run.cut_lines.exists() and kept >= 2:
+    for count in range(len(lines)):
+        if check(run.path).status is RunStatus.INTERRUPTED and run.cut_lines.exists() and count >= 2:
             continue  # its newest checkpoint is that after the first step
-        damage(run, "journal.jsonl", lambda data, kept=kept: b"".join(lines[:kept]))  # type: ignore[misc]
+        damage(run, "journal.jsonl", lambda data, count=count: b"".join(lines[:count]))  # type: ignore[misc]
 
 
 def test_a_missing_file_is_named(run: RunFolder) -> None:
@@ -190,8 +190,8 @@ def test_swapped_files_are_named(run: RunFolder) -> None:
         if one.read_bytes() == two.read_bytes():
             continue
         swap(one, two)
-        found = {problem.file for problem in check(run.path).problems}
-        assert found & {first, second}, (first, second)
+        names_of_problems = {problem.file for problem in check(run.path).problems}
+        assert names_of_problems & {first, second}, (first, second)
         swap(one, two)
     assert check(run.path).ok
 

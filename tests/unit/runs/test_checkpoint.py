@@ -41,10 +41,10 @@ def checkpoint(steps: int, state: Any = None) -> Checkpoint:
 def test_arrays_of_a_state_come_back_bit_for_bit(dtype: str, shape: tuple[int, ...]) -> None:
     array = np.arange(math.prod(shape)).reshape(shape).astype(dtype)
     again = through_storage({"weights": {"layers": [array, {"deep": array.T}]}})["weights"]["layers"]
-    for found, given_ in ((again[0], array), (again[1]["deep"], array.T)):
-        assert found.shape == given_.shape
-        assert found.dtype == np.dtype(dtype).newbyteorder("<")
-        assert found.tobytes() == np.ascontiguousarray(given_).astype(found.dtype).tobytes()
+    for copy, original in ((again[0], array), (again[1]["deep"], array.T)):
+        assert copy.shape == original.shape
+        assert copy.dtype == np.dtype(dtype).newbyteorder("<")
+        assert copy.tobytes() == np.ascontiguousarray(original).astype(copy.dtype).tobytes()
 
 
 def test_numbers_texts_and_odd_floats_come_back() -> None:
@@ -131,7 +131,7 @@ def test_a_store_keeps_first_and_newest_and_spreads_the_rest(tmp_path: Path) -> 
     assert store.load(1).state == {"steps": 1}
 
 
-def test_bytes_limit_what_is_kept(tmp_path: Path) -> None:
+def test_bytes_limit_how_many_stay(tmp_path: Path) -> None:
     size = len(checkpoint(10).encode())
     store = CheckpointStore(tmp_path / "checkpoints", CheckpointPolicy(keep=100, keep_bytes=5 * size))
     store.create()
@@ -148,13 +148,13 @@ def test_bytes_limit_what_is_kept(tmp_path: Path) -> None:
 )
 def test_thinning_keeps_the_ends_and_the_limits(rises: list[tuple[int, int]], keep: int, keep_bytes: int) -> None:
     steps = np.cumsum([rise for rise, _ in rises]).tolist()
-    kept = list(zip(steps, [size for _, size in rises], strict=True))
-    dropped = thin(kept, keep, keep_bytes)
-    rest = [item for item in kept if item[0] not in dropped]
-    assert rest[0] == kept[0]
-    assert rest[-2:] == kept[-2:]
+    entries = list(zip(steps, [size for _, size in rises], strict=True))
+    dropped = thin(entries, keep, keep_bytes)
+    rest = [item for item in entries if item[0] not in dropped]
+    assert rest[0] == entries[0]
+    assert rest[-2:] == entries[-2:]
     assert len(rest) <= max(keep, 4)
-    assert len(rest) == min(len(kept), 3) or sum(size for _, size in rest) <= keep_bytes
+    assert len(rest) == min(len(entries), 3) or sum(size for _, size in rest) <= keep_bytes
 
 
 def test_a_file_under_another_number_is_not_used(tmp_path: Path) -> None:

@@ -175,8 +175,8 @@ def test_another_package_is_followed_within_itself_and_into_ours(package, tmp_pa
     (other / "helper.py").write_text("import lockstep.c, yaml")
     (other / "unused.py").write_text("import lockstep.d")
     files = {"a": "", "c": "", "d": ""}
-    found = package(start="import other.helper", other=other, **files)
-    assert found == ["c.py", "other:__init__.py", "other:helper.py", "start.py"]
+    keys = package(start="import other.helper", other=other, **files)
+    assert keys == ["c.py", "other:__init__.py", "other:helper.py", "start.py"]
 
 
 def test_every_public_name_and_every_built_in_strategy_has_its_home_in_the_closure():

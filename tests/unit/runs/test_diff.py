@@ -11,18 +11,18 @@ from lockstep.testing.toy_kind import DRIFT
 
 
 def test_equal_runs_are_equal_and_say_so(home):
-    found = diff(home.train(steps=4), home.train(steps=4))
-    assert found.equal
-    assert found.lines() == ["equal: the journals are the same, line by line"]
-    assert found.to_json() == {"equal": True, "data": [], "spec": [], "code": [], "numerics": [], "first": None}
+    report = diff(home.train(steps=4), home.train(steps=4))
+    assert report.equal
+    assert report.lines() == ["equal: the journals are the same, line by line"]
+    assert report.to_json() == {"equal": True, "data": [], "spec": [], "code": [], "numerics": [], "first": None}
 
 
 def test_specs_are_compared_key_by_key(home):
-    found = diff(home.train(steps=4, seed=1), home.train(steps=5, seed=2))
-    assert found.spec == ("seed is 1 in the first and 2 in the second", "steps is 4 in the first and 5 in the second")
-    assert not found.equal
+    report = diff(home.train(steps=4, seed=1), home.train(steps=5, seed=2))
+    assert report.spec == ("seed is 1 in the first and 2 in the second", "steps is 4 in the first and 5 in the second")
+    assert not report.equal
     # Other seeds part at once: at the first digest of the first step.
-    assert (found.first.where, found.first.field) == ("step 0", "digests.observed")
+    assert (report.first.where, report.first.field) == ("step 0", "digests.observed")
 
 
 def test_data_code_and_numerics_are_told_apart(home, tmp_path):
@@ -33,50 +33,50 @@ def test_data_code_and_numerics_are_told_apart(home, tmp_path):
     second = home.train(
         base=tmp_path, steps=2, data={"path": "data"}, identity=NumericsIdentity({**entries, "numpy": "0.1"})
     )
-    found = diff(first, second)
-    assert [line.partition(" is ")[0] for line in found.data] == ["digest", "snapshots"]
-    assert found.spec == ()
-    assert found.code[0] == "code/offset.py added"
-    assert found.numerics == (f"numpy: {entries['numpy']} in the first, 0.1 in the second",)
-    assert [line.partition(":")[0] for line in found.lines()] == ["data", "data", "code", "code", "numerics", "step 0"]
+    report = diff(first, second)
+    assert [line.partition(" is ")[0] for line in report.data] == ["digest", "snapshots"]
+    assert report.spec == ()
+    assert report.code[0] == "code/offset.py added"
+    assert report.numerics == (f"numpy: {entries['numpy']} in the first, 0.1 in the second",)
+    assert [line.partition(":")[0] for line in report.lines()] == ["data", "data", "code", "code", "numerics", "step 0"]
 
 
 def test_other_numerics_with_equal_steps_part_nowhere_but_are_not_equal(home):
     entries = NumericsIdentity.collect().body()
-    found = diff(home.train(steps=3), home.train(steps=3, identity=NumericsIdentity({**entries, "numpy": "0.1"})))
-    assert found.first is None
-    assert not found.equal
+    report = diff(home.train(steps=3), home.train(steps=3, identity=NumericsIdentity({**entries, "numpy": "0.1"})))
+    assert report.first is None
+    assert not report.equal
 
 
 def test_the_first_step_and_field_are_named(home, monkeypatch):
     good = home.train(steps=6)
     monkeypatch.setenv(DRIFT, "scalar:4")
-    found = diff(good, home.train(steps=6))
+    report = diff(good, home.train(steps=6))
     # halves at step 4: (0 + 1 + 2 + 3 + 4) / 2 = 5
-    assert found.first == Difference(where="step 4", step=4, field="scalars.halves", first=5.0, second=-1.0)
-    assert str(found.first) == "step 4: scalars.halves is 5.0 in the first and -1.0 in the second"
+    assert report.first == Difference(where="step 4", step=4, field="scalars.halves", first=5.0, second=-1.0)
+    assert str(report.first) == "step 4: scalars.halves is 5.0 in the first and -1.0 in the second"
 
 
 def test_the_sign_of_a_zero_is_a_difference(home, monkeypatch):
     good = home.train(steps=2)
     monkeypatch.setenv(DRIFT, "sign:0")
-    found = diff(good, home.train(steps=2))
-    assert not found.equal
+    report = diff(good, home.train(steps=2))
+    assert not report.equal
     # halves at step 0: 0 / 2 = 0.0; the drift makes it -0.0
-    assert found.lines() == ["step 0: scalars.halves is 0.0 in the first and -0.0 in the second"]
+    assert report.lines() == ["step 0: scalars.halves is 0.0 in the first and -0.0 in the second"]
 
 
 def test_in_a_segment_the_first_row_and_column_are_named(home, monkeypatch):
     good = home.train(steps=6)
     monkeypatch.setenv(DRIFT, "segment:2")
-    found = diff(good, home.train(steps=6)).first
-    assert (found.where, found.field, found.column, found.row) == ("step 2", "segments.path", "estimate", 3)
-    assert np.flatnonzero(np.array(found.first) != np.array(found.second)).tolist() == [1]
+    report = diff(good, home.train(steps=6)).first
+    assert (report.where, report.field, report.column, report.row) == ("step 2", "segments.path", "estimate", 3)
+    assert np.flatnonzero(np.array(report.first) != np.array(report.second)).tolist() == [1]
 
 
 def test_a_shorter_run_ends_where_the_longer_goes_on(home):
-    found = diff(home.train(steps=4), home.train(steps=6)).first
-    assert (found.where, found.field, found.first, found.second) == ("step 4", "type", "end", "step")
+    report = diff(home.train(steps=4), home.train(steps=6)).first
+    assert (report.where, report.field, report.first, report.second) == ("step 4", "type", "end", "step")
 
 
 def test_an_interrupted_run_is_compared_as_far_as_it_goes(home):
@@ -85,8 +85,8 @@ def test_an_interrupted_run_is_compared_as_far_as_it_goes(home):
     with pytest.raises(Interrupted):
         home.train(steps=4, cancel=cancel)
     short = home.store.find("last")
-    found = diff(short, home.train(steps=4))
-    assert str(found.first) == (
+    report = diff(short, home.train(steps=4))
+    assert str(report.first) == (
         "the length: lines is 'ends after 0 steps' in the first and 'goes on with a step line' in the second"
     )
 
@@ -126,5 +126,5 @@ PLAIN = Difference(where="step 0", step=0, field="segments.s", first="x", second
 )
 def test_rows_are_compared_bit_for_bit(here, there, column, row):
     arrays = [{name: np.array(values) for name, values in columns.items()} for columns in (here, there)]
-    found = column_difference(PLAIN, *arrays)
-    assert (found.column, found.row) == (column, row)
+    report = column_difference(PLAIN, *arrays)
+    assert (report.column, report.row) == (column, row)

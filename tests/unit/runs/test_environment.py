@@ -26,7 +26,7 @@ def repository(tmp_path):
     return tmp_path
 
 
-def test_commit_and_diff_are_kept(repository):
+def test_commit_and_diff_are_recorded(repository):
     (repository / "a.py").write_text("x = 2\n")
     state = capture_environment(repository, argv=["lockstep", "train"])["git"]
     assert len(state["commit"]) == 40

@@ -87,7 +87,7 @@ def test_a_missing_document_and_a_missing_folder_are_disk_errors(tmp_path: Path)
         require_folder(tmp_path / "none")
 
 
-def test_odd_floats_of_a_body_are_kept(tmp_path: Path) -> None:
+def test_odd_floats_of_a_body_come_back(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write("result", {"summary": {"sharpe": math.nan, "factor": math.inf}})
     assert math.isnan(folder.result()["sharpe"])

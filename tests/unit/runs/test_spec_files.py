@@ -116,10 +116,10 @@ def test_an_override_inside_something_that_is_no_table_says_so():
         load_spec({"a": 5}, ["a.b=1"])
 
 
-def test_loading_does_not_change_the_dict_it_was_given():
-    given = {"a": {"b": 1}, "random_seed": 1}
-    assert load_spec(given, ["a.b=2"]) == {"a": {"b": 2}, "seed": 1}
-    assert given == {"a": {"b": 1}, "random_seed": 1}
+def test_loading_does_not_change_the_callers_dict():
+    values = {"a": {"b": 1}, "random_seed": 1}
+    assert load_spec(values, ["a.b=2"]) == {"a": {"b": 2}, "seed": 1}
+    assert values == {"a": {"b": 1}, "random_seed": 1}
 
 
 def test_values_that_no_file_can_hold_are_refused_by_key():

@@ -299,7 +299,7 @@ def test_a_bomb_is_refused_by_its_index_or_stopped_at_the_promised_length(export
         assert nothing_left(other_home)
 
 
-def test_a_record_that_was_edited_and_listed_anew_is_still_found(exported, other_home, tmp_path):
+def test_a_record_that_was_edited_and_listed_anew_is_still_noticed(exported, other_home, tmp_path):
     with zipfile.ZipFile(exported.path) as archive:
         journal = archive.read("run/journal.jsonl")
     bad = forged(
@@ -334,7 +334,7 @@ def test_an_export_without_its_data_is_refused(exported, other_home, tmp_path):
     assert nothing_left(other_home)
 
 
-def test_data_that_is_there_already_is_kept(exported, home, other_home):
+def test_data_that_is_there_already_stays(exported, home, other_home):
     other_home.train(steps=1)
     (there,) = other_home.store.blobs.folder.iterdir()
     before = there.stat().st_ino

@@ -39,12 +39,12 @@ def again(home, folder, **options):
 def test_a_run_computed_again_in_a_fresh_process_is_equal_and_untouched(home, snapshot_of):
     folder = home.train(steps=12)
     before = snapshot_of(home.path)
-    told = []
-    report = again(home, folder, on_step=lambda done, of: told.append((done, of)))
+    progress = []
+    report = again(home, folder, on_step=lambda done, of: progress.append((done, of)))
     assert report.equal
     assert (report.steps, report.computed, report.sampled) == (12, 12, False)
     assert report.journal_hash == folder.read("manifest")["journal_hash"]
-    assert told[-1] == (12, 12)
+    assert progress[-1] == (12, 12)
     assert snapshot_of(home.path) == before
 
 
@@ -199,12 +199,12 @@ def test_what_a_killed_verify_left_is_removed_by_the_next(home):
     folder = home.train(steps=1)
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    left, kept = home.path / f".verify-{dead.pid}-abc", home.path / f".verify-{os.getpid()}-abc"
-    for scratch in (left, kept):
+    left, living = home.path / f".verify-{dead.pid}-abc", home.path / f".verify-{os.getpid()}-abc"
+    for scratch in (left, living):
         (scratch / "run").mkdir(parents=True)
     assert again(home, folder).equal
     assert not left.exists()
-    assert kept.exists()
+    assert living.exists()
 
 
 def test_ctrl_c_ends_the_fresh_process_and_leaves_the_run(home, snapshot_of):

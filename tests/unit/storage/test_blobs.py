@@ -181,9 +181,9 @@ def test_a_file_in_the_place_of_the_folder_is_a_disk_error(tmp_path: Path) -> No
 def test_a_missing_blob_is_cured_by_a_copy_at_the_place_named(blobs: FolderBlobStore, tmp_path: Path) -> None:
     other = FolderBlobStore(tmp_path / "elsewhere")
     other.put(CONTENT, ".toy")
-    with pytest.raises(DataError, match=r"copy the file there\.$") as told:
+    with pytest.raises(DataError, match=r"copy the file there\.$") as refusal:
         blobs.get(DIGEST, ".toy")
-    place = Path(str(told.value).partition(": there is no such snapshot. Import it (lockstep runs import FILE")[0])
+    place = Path(str(refusal.value).partition(": there is no such snapshot. Import it (lockstep runs import FILE")[0])
     place.parent.mkdir(parents=True)
     shutil.copy(other.path(DIGEST, ".toy"), place)
     assert blobs.get(DIGEST, ".toy") == CONTENT
@@ -194,9 +194,9 @@ def test_a_damaged_blob_is_cured_by_a_copy_or_by_removing_it_and_storing_it_agai
     for cure in ("copy", "remove"):
         path = blobs.path(digest, ".arrays")
         path.write_bytes(array_bytes({"a": np.arange(5.0), "b": np.array(4)}))
-        with pytest.raises(IntegrityError, match="restore it from a copy, or remove it and import it again") as told:
+        with pytest.raises(IntegrityError, match="restore it from a copy, or remove it and import it again") as refusal:
             blobs.get_arrays(digest, ".arrays")
-        place = Path(str(told.value).partition(": its arrays have digest")[0])
+        place = Path(str(refusal.value).partition(": its arrays have digest")[0])
         assert place == path
         if cure == "copy":
             place.write_bytes(array_bytes(ARRAYS))
