@@ -47,6 +47,7 @@ def run(task: Task[Any, Any], item: Any) -> Any:
     """The result of one item, or a `TaskFailure`."""
     if _refusal is not None:
         return TaskFailure(NotComparableError(_refusal), _refusal, "")
+    # The task of this call is a fresh copy; the one kept has its set-up done.
     ready = _tasks.setdefault(task.key, task)
     _tasks.move_to_end(task.key)
     while len(_tasks) > KEPT_TASKS:

@@ -112,6 +112,7 @@ class _Check:
                 self._problem("MANIFEST.json", "names another last hash than the journal has. Restore it from a copy.")
         if audit.end is None and not audit.problems:
             self._problem("journal.jsonl", "has no last line, though the run was sealed. Restore it from a copy.")
+        # Tails are what a crash leaves; a sealed run had none.
         for note in audit.notes:
             self._problem(note.split(" ", 1)[0], f"does not end where it ended when it was sealed ({note}).")
         if audit.end is not None:
@@ -119,6 +120,7 @@ class _Check:
 
     def _interrupted(self, audit: Audit) -> None:
         """Compare an interrupted run with inputs.json, and name files that do not belong to it."""
+        # The first start writes inputs.json before anything else: a run killed earlier has none.
         begun = audit.genesis is not None or bool(self._store.stored_steps())
         if begun or self._folder.has("inputs"):
             for problem in self._try("inputs.json", input_problems, self._folder) or []:

@@ -315,10 +315,10 @@ class CheckpointStore:
 
 
 def thin(entries: Sequence[tuple[int, int]], keep: int, keep_bytes: int) -> list[int]:
-    """Which of `kept` (steps, bytes; ascending) to remove so that at most `keep` with `keep_bytes` stay.
+    """Which of `entries` (steps, bytes; ascending) to remove so that at most `keep` with `keep_bytes` stay.
 
     The first and the newest two always stay: the newest may turn out damaged. In between the one goes whose
-    neighbours are closest to each other, so that what stays is spread evenly whatever the order of writing.
+    neighbours are closest to each other, so that those that stay are spread evenly, whenever they were written.
     """
     rest, dropped = list(entries), []
     while len(rest) > _LEAST_CHECKPOINTS and (len(rest) > max(keep, 4) or sum(size for _, size in rest) > keep_bytes):

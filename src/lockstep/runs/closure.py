@@ -169,6 +169,7 @@ class SourceFile:
         body = ast.parse(self.content).body if self.key else _loaded_body(self.content)
         nodes = [node for statement in body for node in ast.walk(statement)]
         attributes = [node for node in nodes if isinstance(node, ast.Attribute)]
+        # Every use of the name has to be `local.x`; one that is not passes the module on, to anybody's questions.
         own = [node for node in attributes if isinstance(node.value, ast.Name) and node.value.id == local]
         asked = {id(node.value) for node in own}
         if local is None or any(
@@ -222,6 +223,7 @@ class _ImportWalk:
             self.load(module)
             self._ask(file, module, item.local)
         elif (package := self._tree.file(item.module)) is not None:
+            # Neither a module nor itself: a name of the package, which its lazy table may bring from elsewhere.
             homes = package.lazy.values() if item.name == "*" else [package.lazy.get(item.name)]
             for home in homes:
                 if home is not None:
@@ -284,6 +286,7 @@ def _lazy(body: Iterable[ast.stmt]) -> dict[str, Import]:
     nodes = list(body)
     if not any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in nodes):
         return {}
+    # PEP 562: what `__getattr__` loads is computed at run time, but type checkers need the same names spelled out.
     shown = [item for node in nodes if isinstance(node, ast.If) and _is_typing_only(node) for item in node.body]
     return {item.local: item for item in _imports(shown) if item.local is not None}
 

@@ -112,6 +112,7 @@ def decode_line(data: bytes, number: int, start: int, prev: str, place: Path) ->
     try:
         value = canonical.loads(data)
         content = value["content"]
+        # Encoded anew and compared as bytes: so no second spelling of the same value passes, and `prev` is checked too.
         again, digest = encode_line(content, prev)
         known_type = content["type"] in ("genesis", "step", "end")
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -152,8 +152,9 @@ def _with_earlier_cut(folder: RunFolder, tail: Sequence[Line], steps: int) -> li
             )
         return list(tail)
     earlier = read_cut_lines(folder.cut_lines)
-    number = steps + 1  # of the last line kept: the first step's line has number 2
+    number = steps + 1  # of the last line that stays: the first step's line has number 2
     merged = {line.number: line for line in earlier if line.number > number}
+    # A resume that was interrupted after writing journal.cut finds the same lines in both places.
     for line in tail:
         if merged.get(line.number, line).data != line.data:
             raise IntegrityError(f"{folder.cut_lines}: line {line.number} is not the one in the journal.")

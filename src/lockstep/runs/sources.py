@@ -266,10 +266,11 @@ def _interactive_source(root: type | types.FunctionType, namespace: Mapping[str,
             modules.add(home[0].partition(".")[0])
         elif getattr(written := _written(thing), "__name__", None) == name:
             text = _text_of(written, name)
+            # Sorted: the order of a set changes with the hash seed, and the text is part of the run's identity.
             for used in sorted(_global_names(text)):
                 if used in namespace and used != name:
                     add(used, namespace[used])
-            parts.append(text)
+            parts.append(text)  # after what it uses, which a base class or decorator needs at once
         else:
             raise StrategyError(
                 f"{root.__name__} uses {name}, a {type(thing).__name__} of this interactive Python that cannot be "

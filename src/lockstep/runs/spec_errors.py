@@ -41,6 +41,7 @@ _PER_ONE: Final = {"pct": 100, "percent": 100, "bps": 10_000, "bp": 10_000}
 
 def explain(error: ValidationError, model: type[BaseModel], values: Mapping[str, Any], source: str) -> str:
     """The message for everything `error` holds: one line where there is one problem, else a list of them."""
+    # A union gives an error for each of its members; to the reader of a spec that is one problem of one key.
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for item in error.errors(include_url=False):
         groups.setdefault(_key_path(item["loc"], values, item["type"]), []).append(dict(item))

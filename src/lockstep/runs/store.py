@@ -225,6 +225,7 @@ class FolderRunStore:
         """As `RunStore.tag`. Tags are in tags.json, which no manifest lists."""
         require_tag(tag)
         folder = self.find(name)
+        # Taken from the others first: after a crash in between the tag names no run, never two.
         for path in self._folders():
             if path != folder.path and tag in (tags := self._tags_or_none(path)):
                 RunFolder(path).write("tags", {"tags": sorted(set(tags) - {tag})})

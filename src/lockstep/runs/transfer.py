@@ -250,6 +250,7 @@ def _read_index(archive: zipfile.ZipFile, source: Path) -> dict[str, Any]:
     for entry in entries:
         mode = entry.external_attr >> 16
         readable = entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+        # Only plain files: a link could lead out of the folder, and other methods may need code or memory of their own.
         if entry.is_dir() or stat.S_IFMT(mode) not in (0, stat.S_IFREG) or entry.flag_bits & 1 or not readable:
             raise IntegrityError(
                 f"{source}: {entry.filename!r} is a link, a folder, encrypted or packed oddly; it is not used."
@@ -272,11 +273,12 @@ def _check_index(index: Any, source: Path) -> None:
         # At most run/<folder>/<file>: that is all a run has.
         if not 2 <= len(parts) <= 3 or parts[0] not in ("run", "snapshots") or not all(map(_PART.fullmatch, parts)):
             refuse(f"lists the name {name!r:.80}, which no run has")
-        # `check` does not look at these, and nobody exports them.
+        # `check` ignores these files, so an import could smuggle them in unchecked; no export has them.
         if "/".join(parts[1:]) in UNSEALED or name.endswith(files.TEMPORARY_SUFFIX):
             refuse(f"lists {name!r:.80}, which is no part of a run's record")
         if parts[0] == "snapshots" and (len(parts) != 2 or not _DIGEST.fullmatch(parts[1].partition(".")[0])):
             refuse(f"lists the snapshot {name!r:.80}, which is not named by a digest")
+        # The index was written by somebody else: its digest proves nothing about its types.
         sound = isinstance(entry, dict) and entry.keys() == {"blake3", "length"}
         length = entry["length"] if sound else None
         if (

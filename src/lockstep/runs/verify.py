@@ -141,6 +141,7 @@ def _numerics_of(folder: RunFolder, spec: Mapping[str, Any]) -> str:
 @contextmanager
 def _scratch(home: Path) -> Iterator[Path]:
     """A folder on the home's disk, or on the temporary one where the home is read-only; gone afterwards."""
+    # Scratch folders hold whole runs: those of killed processes would fill the disk.
     for left in home.glob(".verify-*"):
         writer = left.name.split("-")[1]
         if writer.isdecimal() and not is_alive(int(writer)):  # killed before it could clear up

@@ -213,6 +213,7 @@ def plan_sample(boundaries: list[int], total: int, share: float, seed: int) -> l
     Pieces are taken in a random order until `share` of `total` steps, at least one, is covered; the last is cut short.
     """
     edges = sorted({0, *(step for step in boundaries if step < total), total})
+    # A piece cannot begin elsewhere: only at a checkpoint is there a state to begin from.
     pieces = list(itertools.pairwise(edges))
     remaining = min(total, max(1, round(share * total)))
     order = SeedTree(seed).child("verify", "sample").generator().permutation(len(pieces))
