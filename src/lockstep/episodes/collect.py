@@ -86,21 +86,19 @@ def collect_episodes(
 ) -> EpisodeBook:
     """The episodes of a market, ranked when asked (`book.ranked`), what was counted in `book.report`.
 
-    Args:
-        candles: One series, or one by timeframe; then `plan` says which (its `timeframes` are theirs by default).
-        symbol: Of the market; by default that of the candles.
-        plan: What packages hold; by default 64 bars of every timeframe given.
-        trades: Of the same market, where there are any; outcomes are then measured at trades, not at bars.
-        depth: Its depth feed, likewise.
-        moments: When decisions are made, int64 (n,); by default whenever a bar of the base timeframe is known.
-        predict: What is predicted from each package; `follow_trend` by default.
-        outcomes: Horizon, costs, target; by default those of `OutcomeRules`, with a horizon of one bar at least.
-        rules: What a package has to be before it may teach.
-        folder: Where packages and book are kept, so that memory stays bounded; in memory by default. A book that is
-            there already goes on, with other moments or another symbol of its plan's `symbols`.
+    candles   one series, or one by timeframe; then `plan` says which (its `timeframes` are theirs by default)
+    symbol    of the market; by default that of the candles
+    plan      what packages hold; by default 64 bars of every timeframe given
+    trades    of the same market, where there are any; outcomes are then measured at trades, not at bars
+    depth     its depth feed, likewise
+    moments   when decisions are made, int64 (n,); by default whenever a bar of the base timeframe is known
+    predict   what is predicted from each package; `follow_trend` by default
+    outcomes  horizon, costs, target; by default those of `OutcomeRules`, with a horizon of one bar at least
+    rules     what a package has to be before it may teach
+    folder    where packages and book are kept, so that memory stays bounded; in memory by default. A book that is there
+              already goes on, with other moments or another symbol of its plan's `symbols`.
 
-    Raises:
-        DataError: No symbol is known, an episode is there already, or data break a rule.
+    Raises DataError when no symbol is known, an episode is there already, or data break a rule.
     """
     by_timeframe = {candles.timeframe: candles} if isinstance(candles, Candles) else dict(candles)
     plan = plan if plan is not None else _plan(by_timeframe, symbol)
@@ -122,11 +120,10 @@ def collect_episodes(
 class EpisodeCollector:
     """The streaming form of `collect_episodes`: events as they become known, the same book.
 
-    Args:
-        plan: What packages hold.
-        trades: Whether trades will come; then outcomes are measured at them.
-        depth: Whether depth messages will come.
-        predict, outcomes, rules, folder: As for `collect_episodes`. `outcomes` has a horizon of one bar at least.
+    plan    what packages hold
+    trades  whether trades will come; then outcomes are measured at them
+    depth   whether depth messages will come. predict, outcomes, rules, folder: As for `collect_episodes`. `outcomes`
+            has a horizon of one bar at least.
     """
 
     def __init__(

@@ -31,11 +31,10 @@ Number = TypeVar("Number", float, NDArray[np.float64])
 def episode_priority(score: Number, rapid: Number, completeness: Number, training_count: Number) -> Number:
     """Priority in [0, 1] of one episode or of columns of them, the same bits either way.
 
-    Args:
-        score: Profitability in [0, 1]; 0 while the outcome is not validated.
-        rapid: 1 for a premium example, else 0.
-        completeness: Of the package, in [0, 1].
-        training_count: How often it was trained on, >= 0.
+    score           profitability in [0, 1]; 0 while the outcome is not validated
+    rapid           1 for a premium example, else 0
+    completeness    of the package, in [0, 1]
+    training_count  how often it was trained on, >= 0
     """
     return (
         SCORE_WEIGHT * score
@@ -48,10 +47,9 @@ def episode_priority(score: Number, rapid: Number, completeness: Number, trainin
 def ranking(priority: ArrayLike, created_at: ArrayLike, ids: Sequence[str] | None = None) -> NDArray[np.int64]:
     """Row numbers from the first to teach to the last, int64 (n,).
 
-    Args:
-        priority: float64 (n,).
-        created_at: int64 (n,), milliseconds UTC.
-        ids: Decide between episodes of one priority and time; row numbers do where they are not given.
+    priority    float64 (n,)
+    created_at  int64 (n,), milliseconds UTC
+    ids         decide between episodes of one priority and time; row numbers do where they are not given
     """
     level, time = np.asarray(priority, np.float64), np.asarray(created_at, np.int64)
     if np.isnan(level).any():
@@ -67,22 +65,20 @@ def ranking(priority: ArrayLike, created_at: ArrayLike, ids: Sequence[str] | Non
 class TrainingEpisode:
     """One example; read-only, changed by `with_outcome` and `trained`, which give a new one.
 
-    Attributes:
-        episode_id: Unique.
-        symbol: Of the market; that of the package.
-        package: What was known, or None where it is kept in a store only; then `completeness` has to be given.
-        predictions: What models said, by name: numbers and text.
-        outcome: What became of it.
-        is_rapid_change: A premium example (R9.13); of the package where it is not given.
-        training_count: How often it was trained on.
-        created_at: Milliseconds UTC.
-        completeness: Of the package.
-        market_return: What the market did over the horizon, exit / entry - 1; None where nobody said so.
-        pivot_class: 0 where the decision bar became a swing high, 2 a swing low, 1 neither; None where unknown.
-        priority: See `episode_priority`.
+    episode_id       unique
+    symbol           of the market; that of the package
+    package          what was known, or None where it is kept in a store only; then `completeness` has to be given
+    predictions      what models said, by name: numbers and text
+    outcome          what became of it
+    is_rapid_change  a premium example (R9.13); of the package where it is not given
+    training_count   how often it was trained on
+    created_at       milliseconds UTC
+    completeness     of the package
+    market_return    what the market did over the horizon, exit / entry - 1; None where nobody said so.
+    pivot_class      0 where the decision bar became a swing high, 2 a swing low, 1 neither; None where unknown.
+    priority         see `episode_priority`
 
-    Raises:
-        DataError: Symbols differ, or a number is outside of its range.
+    Raises DataError when symbols differ, or a number is outside of its range.
     """
 
     episode_id: str

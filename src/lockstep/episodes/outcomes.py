@@ -54,15 +54,13 @@ class Status(IntEnum):
 class OutcomeRules:
     """How profit is measured.
 
-    Attributes:
-        horizon_s: Seconds from the prediction to the exit, > 0.
-        round_trip_cost: Fraction of the price that entering and leaving costs together, >= 0.
-        target_profit: Profit (a fraction) that scores 1, > 0.
-        max_delay_s: How many seconds after the horizon the exit may come at the latest, >= 0: a gap in the data is no
-            outcome of this horizon.
+    horizon_s        seconds from the prediction to the exit, > 0
+    round_trip_cost  fraction of the price that entering and leaving costs together, >= 0
+    target_profit    profit (a fraction) that scores 1, > 0
+    max_delay_s      how many seconds after the horizon the exit may come at the latest, >= 0: a gap in the data is no
+                     outcome of this horizon
 
-    Raises:
-        InputError: A value is outside of its range.
+    Raises InputError when a value is outside of its range.
     """
 
     horizon_s: float = 300.0
@@ -96,12 +94,11 @@ DEFAULT_RULES: Final = OutcomeRules()
 class TrainingOutcome:
     """What became of one prediction; as it is by default, nothing is known yet (R9.7).
 
-    Attributes:
-        actual_profit: A fraction, after costs.
-        profitability_score: clip(actual_profit / target, 0, 1): losses score 0.
-        optimal_action: What would have been best: `Action`; HOLD where neither side would have earned anything.
-        is_profitable: actual_profit > 0.
-        outcome_validated: Whether the above was computed from prices after the prediction. Then it is final.
+    actual_profit        a fraction, after costs
+    profitability_score  clip(actual_profit / target, 0, 1): losses score 0
+    optimal_action       what would have been best: `Action`; HOLD where neither side would have earned anything.
+    is_profitable        actual_profit > 0
+    outcome_validated    whether the above was computed from prices after the prediction. Then it is final.
     """
 
     actual_profit: float = 0.0
@@ -125,8 +122,7 @@ def outcome_of(
 ) -> TrainingOutcome:
     """The validated outcome of an action between two prices. Real fills may be given in the place of market prices.
 
-    Raises:
-        DataError: A price is not a finite number greater than zero, or the action is none.
+    Raises DataError when a price is not a finite number greater than zero, or the action is none.
     """
     if action not in tuple(Action):
         raise DataError(f"an action is 0 (SELL), 1 (HOLD) or 2 (BUY); found {action!r}.")
@@ -162,12 +158,10 @@ def _measured(
 class Prices:
     """Prices as facts of moments, oldest first; read-only.
 
-    Attributes:
-        time: int64 (n,), milliseconds UTC, never falling.
-        price: float64 (n,), quote currency, > 0.
+    time   int64 (n,), milliseconds UTC, never falling
+    price  float64 (n,), quote currency, > 0
 
-    Raises:
-        DataError: A time falls or a price is none: the first row.
+    Raises DataError when a time falls or a price is none: the first row.
     """
 
     time: Int
@@ -208,14 +202,13 @@ class Prices:
 class Outcomes:
     """The outcomes of n predictions in columns; read-only. What is not validated holds the defaults of one.
 
-    Attributes:
-        status: int8 (n,), `Status`.
-        actual_profit: float64 (n,), fractions.
-        profitability_score: float64 (n,), in [0, 1].
-        optimal_action: int8 (n,), `Action`.
-        entry_ms: int64 (n,), time of the entry's price, milliseconds UTC; -1 unless validated.
-        exit_ms: int64 (n,), time of the exit's price; -1 unless validated.
-        market_return: float64 (n,), exit / entry - 1, whatever was done about it; NaN unless validated.
+    status               int8 (n,), `Status`
+    actual_profit        float64 (n,), fractions
+    profitability_score  float64 (n,), in [0, 1]
+    optimal_action       int8 (n,), `Action`
+    entry_ms             int64 (n,), time of the entry's price, milliseconds UTC; -1 unless validated
+    exit_ms              int64 (n,), time of the exit's price; -1 unless validated
+    market_return        float64 (n,), exit / entry - 1, whatever was done about it; NaN unless validated.
     """
 
     status: NDArray[np.int8]
@@ -267,15 +260,13 @@ def settle_outcomes(
 ) -> Outcomes:
     """The outcomes of predictions, as far as the prices reach (R9.8).
 
-    Args:
-        times: int64 (n,), milliseconds UTC, when each prediction was made; any order.
-        actions: int64 (n,), `Action`.
-        prices: Facts so far. What they say up to a prediction's own time is not looked at.
-        rules: Horizon, costs, target.
-        previous: Outcomes of the same predictions with fewer prices: what they validated, or let lapse, stays.
+    times     int64 (n,), milliseconds UTC, when each prediction was made; any order
+    actions   int64 (n,), `Action`
+    prices    facts so far. What they say up to a prediction's own time is not looked at.
+    rules     horizon, costs, target
+    previous  outcomes of the same predictions with fewer prices: what they validated, or let lapse, stays
 
-    Raises:
-        DataError: Lengths differ, or an action is none.
+    Raises DataError when lengths differ, or an action is none.
     """
     moments, action = np.asarray(times, np.int64), np.asarray(actions, np.int64)
     if (
@@ -352,8 +343,8 @@ class OutcomeTracker:
     def predict(self, prediction_id: str, made_at: int, action: int) -> TrainingOutcome:
         """Take in a prediction; returns its outcome so far, which says nothing.
 
-        Raises:
-            DataError: The action is none, predictions are out of order, or prices after it were taken in before it.
+        Raises DataError when the action is none, predictions are out of order, or prices after it were taken in before
+        it.
         """
         if action not in tuple(Action):
             raise DataError(f"an action is 0 (SELL), 1 (HOLD) or 2 (BUY); found {action!r}.")

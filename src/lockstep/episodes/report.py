@@ -11,17 +11,16 @@ from typing import Any
 class CollectionReport:
     """Counts; shares are None where nothing was counted.
 
-    Attributes:
-        packages: Packages that were built.
-        stored: Those that may teach: complete enough, every mandatory flag true.
-        quarantined: Why the others may not, by reason; "total" counts packages.
-        mean_completeness: Of all packages built, in [0, 1].
-        integrity_failures: Packages that did not match their hashes.
-        rapid_changes: Premium examples among those stored.
-        validated: Episodes whose outcome is known.
-        lapsed: Episodes that no price settles any more: a gap in the data.
-        pending: Episodes whose horizon the prices do not reach.
-        profitable: Validated episodes with a profit.
+    packages            packages that were built
+    stored              those that may teach: complete enough, every mandatory flag true
+    quarantined         why the others may not, by reason; "total" counts packages
+    mean_completeness   of all packages built, in [0, 1]
+    integrity_failures  packages that did not match their hashes
+    rapid_changes       premium examples among those stored
+    validated           episodes whose outcome is known
+    lapsed              episodes that no price settles any more: a gap in the data
+    pending             episodes whose horizon the prices do not reach
+    profitable          validated episodes with a profit
     """
 
     packages: int = 0

@@ -61,10 +61,9 @@ def save_table(book: EpisodeTable, folder: Path) -> None:
     Afterwards the book's packages are those of the folder, read from disk when they are asked for. Training counts that
     another process raised since the book was opened are added to its own.
 
-    Raises:
-        RefusedError: Another process writes the folder, or added or settled episodes since the book was opened.
-        DataError: The folder holds another book, or a package may not be stored.
-        DiskError: A write failed; the folder holds what it held before.
+    Raises RefusedError when another process writes the folder, or added or settled episodes since the book was opened;
+    DataError when the folder holds another book, or a package may not be stored; DiskError when a write failed; the
+    folder holds what it held before.
     """
     files.make_folder(folder)
     with locked(folder, _LOCK_WORDS, patience_s=_PATIENCE_S):
@@ -134,9 +133,8 @@ def _save(book: EpisodeTable, folder: Path) -> None:
 def open_table(folder: Path, empty: Callable[[], Table]) -> Table:
     """The book that `save_table` wrote; `empty` makes the table that is filled.
 
-    Raises:
-        DataError: There is no book in the folder.
-        IntegrityError: A byte of it is not the one that was written.
+    Raises DataError when there is no book in the folder; IntegrityError when a byte of it is not the one that was
+    written.
     """
     while True:
         body = _index(folder)

@@ -206,8 +206,7 @@ class EpisodeTable:
     def profitable_rows(self, symbol: str, *, min_profitability: float = 0.7, max_episodes: int | None = 500) -> Int:
         """Rows of the symbol's validated episodes with at least this score, best score first, then as ranked (R9.19).
 
-        Raises:
-            InputError: The score is not in [0, 1], or a number of episodes is negative.
+        Raises InputError when the score is not in [0, 1], or a number of episodes is negative.
         """
         if not 0.0 <= min_profitability <= 1.0:
             raise InputError(f"min_profitability is a score in [0, 1]; found {min_profitability!r}.")
@@ -242,8 +241,7 @@ class EpisodeTable:
     def batches(self, rows: ArrayLike) -> Iterator[tuple[Int, PackageBatch]]:
         """The packages of some rows that lie on the shelf, piece by piece: places in `rows`, and the packages.
 
-        Raises:
-            IntegrityError: A package is damaged, or not the one that was put there for its episode.
+        Raises IntegrityError when a package is damaged, or not the one that was put there for its episode.
         """
         which = np.asarray(rows, np.int64)
         place = self._numbers["package"][which]

@@ -35,21 +35,19 @@ class Candles:
     Every rule of `market.checks` holds for every instance, so nothing downstream checks again. Equality and hash
     are those of `digest` and `timeframe_ms`; symbol, exchange and source are labels and take no part.
 
-    Attributes:
-        timestamp: int64 (n,), milliseconds since 1970 UTC at bar **open**; strictly ascending.
-        open: float64 (n,), quote currency, > 0.
-        high: float64 (n,), quote currency, >= open, close, low.
-        low: float64 (n,), quote currency, <= open, close, high.
-        close: float64 (n,), quote currency, at bar end (`close_time`).
-        volume: float64 (n,), base currency, >= 0 (0 where the source has none).
-        timeframe_ms: Bar length in milliseconds.
-        extra: Further columns by name, float64 (n,) each; NaN allowed, where a value is unknown.
-        symbol: Such as "BTC/USDT"; a label.
-        exchange: Such as "kraken"; a label.
-        source: Where the rows came from; a label.
+    timestamp     int64 (n,), milliseconds since 1970 UTC at bar **open**; strictly ascending
+    open          float64 (n,), quote currency, > 0
+    high          float64 (n,), quote currency, >= open, close, low
+    low           float64 (n,), quote currency, <= open, close, high
+    close         float64 (n,), quote currency, at bar end (`close_time`)
+    volume        float64 (n,), base currency, >= 0 (0 where the source has none)
+    timeframe_ms  bar length in milliseconds
+    extra         further columns by name, float64 (n,) each; NaN allowed, where a value is unknown.
+    symbol        such as "BTC/USDT"; a label
+    exchange      such as "kraken"; a label
+    source        where the rows came from; a label
 
-    Raises:
-        DataError: A rule is broken: which, in how many rows, the first row, and what cures it.
+    Raises DataError when a rule is broken: which, in how many rows, the first row, and what cures it.
     """
 
     timestamp: NDArray[np.int64]
@@ -102,22 +100,20 @@ class Candles:
     ) -> Candles:
         """Candles of arrays, copied unless they are read-only already.
 
-        Args:
-            timestamp: (n,), whole milliseconds since 1970 UTC at bar open.
-            open: (n,), quote currency; so are high, low and close.
-            high: See open.
-            low: See open.
-            close: See open.
-            volume: (n,), base currency; zeros where the source has none.
-            timeframe: Such as "5m"; None infers the most common step between rows.
-            extra: Further columns by name, (n,) each.
-            symbol: A label.
-            exchange: A label.
-            source: A label, named in errors.
+        timestamp  (n,), whole milliseconds since 1970 UTC at bar open
+        open       (n,), quote currency; so are high, low and close
+        high       see open
+        low        see open
+        close      see open
+        volume     (n,), base currency; zeros where the source has none
+        timeframe  such as "5m"; None infers the most common step between rows.
+        extra      further columns by name, (n,) each
+        symbol     a label
+        exchange   a label
+        source     a label, named in errors
 
-        Raises:
-            DataError: A rule of `market.checks` is broken, or the timeframe cannot be inferred, or no two rows are
-                one declared timeframe apart.
+        Raises DataError when a rule of `market.checks` is broken, or the timeframe cannot be inferred, or no two rows
+        are one declared timeframe apart.
         """
         place = source or "candles"
         raw = {"timestamp": timestamp, "open": open, "high": high, "low": low, "close": close, "volume": volume}
@@ -322,13 +318,11 @@ def _check_shapes(columns: Mapping[str, NDArray[Any]], place: str) -> None:
 def infer_timeframe(timestamp: NDArray[np.int64], *, place: str = "candles") -> int:
     """The most common step between consecutive rows, in milliseconds (the shortest of equally common ones).
 
-    Args:
-        timestamp: int64 (n,), milliseconds UTC.
-        place: Named in errors.
+    timestamp  int64 (n,), milliseconds UTC
+    place      named in errors
 
-    Raises:
-        DataError: There are fewer than two times, or all steps differ, or some steps are shorter than the most
-            common one (as when bars without trades are missing), so that a guess would be just that.
+    Raises DataError when there are fewer than two times, or all steps differ, or some steps are shorter than the most
+    common one (as when bars without trades are missing), so that a guess would be just that.
     """
     step = np.diff(timestamp)
     step = step[step > 0]

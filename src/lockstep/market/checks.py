@@ -96,9 +96,8 @@ def row_text(columns: Mapping[str, NDArray[Any]], row: int) -> str:
 def bad_rows(columns: Mapping[str, NDArray[Any]], timeframe_ms: int | None) -> dict[Rule, NDArray[np.bool_]]:
     """For every rule, which rows break it: bool (n,) each.
 
-    Args:
-        columns: timestamp int64 (n,), milliseconds UTC at bar open; open, high, low, close, volume float64 (n,).
-        timeframe_ms: Declared bar length in milliseconds; None leaves the grid rule out.
+    columns       timestamp int64 (n,), milliseconds UTC at bar open; open, high, low, close, volume float64 (n,)
+    timeframe_ms  declared bar length in milliseconds; None leaves the grid rule out.
     """
     time = columns["timestamp"]
     n = time.shape[0]
@@ -170,9 +169,8 @@ def _off_grid(time: NDArray[np.int64], timeframe_ms: int) -> NDArray[np.bool_]:
 def find_defects(columns: Mapping[str, NDArray[Any]], timeframe_ms: int | None = None) -> tuple[Defect, ...]:
     """The broken rules, in the order of `Rule`; empty when the columns may become `Candles`.
 
-    Args:
-        columns: As for `bad_rows`.
-        timeframe_ms: Declared bar length in milliseconds; None leaves the grid rule out.
+    columns       as for `bad_rows`
+    timeframe_ms  declared bar length in milliseconds; None leaves the grid rule out.
     """
     defects = []
     for rule, bad in bad_rows(columns, timeframe_ms).items():
@@ -195,11 +193,10 @@ def describe_defects(
 ) -> str:
     """An error text: the place, how many rows break how many rules, each with its first row, what cures the first.
 
-    Args:
-        defects: What `find_defects` found, or some of it.
-        columns: As given to `find_defects`.
-        timeframe_ms: As given to `find_defects`.
-        place: Where the rows come from.
+    defects       what `find_defects` found, or some of it
+    columns       as given to `find_defects`
+    timeframe_ms  as given to `find_defects`
+    place         where the rows come from
     """
     rows_by_rule = bad_rows(columns, timeframe_ms)
     # A row may break several rules; it is counted once.

@@ -57,15 +57,13 @@ class FewCandlesWarning(UserWarning):
 class DataFilterConfig:
     """`data_filter_config`: what counts as a bar without trading.
 
-    Attributes:
-        enable_filtering: False keeps every bar.
-        min_volume_threshold: Least volume, base currency, >= 0.
-        min_price_movement_pct: Least range (high - low) / open, percent (0.01 is 0.01 %), >= 0.
-        filter_flat_candles: Apply the rules about flat bars and small movement.
-        preserve_high_volume_single_price: Keep bars of one price whose volume is at least 1.0.
+    enable_filtering                   False keeps every bar
+    min_volume_threshold               least volume, base currency, >= 0
+    min_price_movement_pct             least range (high - low) / open, percent (0.01 is 0.01 %), >= 0
+    filter_flat_candles                apply the rules about flat bars and small movement
+    preserve_high_volume_single_price  keep bars of one price whose volume is at least 1.0
 
-    Raises:
-        DataError: A value is of the wrong type, negative or not finite.
+    Raises DataError when a value is of the wrong type, negative or not finite.
     """
 
     enable_filtering: bool = True
@@ -139,9 +137,8 @@ def classify(columns: Mapping[str, NDArray[np.float64]], config: DataFilterConfi
     volume >= 1.0, else flat, if flat bars are filtered); range below the least movement, if flat bars are
     filtered; else valid.
 
-    Args:
-        columns: open, high, low, close, volume: finite float64 (n,).
-        config: The thresholds.
+    columns  open, high, low, close, volume: finite float64 (n,)
+    config   the thresholds
     """
     volume = columns["volume"]
     one_price = _one_price(columns)
@@ -162,11 +159,9 @@ def classify(columns: Mapping[str, NDArray[np.float64]], config: DataFilterConfi
 class DataCleaner:
     """Filters bars by `data_filter_config` and tells what it did.
 
-    Args:
-        config: A `DataFilterConfig`, a mapping of its keys, or None for the defaults.
+    config  a `DataFilterConfig`, a mapping of its keys, or None for the defaults
 
-    Raises:
-        DataError: The configuration has an unknown key or an unusable value.
+    Raises DataError when the configuration has an unknown key or an unusable value.
     """
 
     def __init__(self, config: DataFilterConfig | Mapping[str, Any] | None = None) -> None:
@@ -175,20 +170,13 @@ class DataCleaner:
     def clean(self, data: Frame) -> tuple[Frame, dict[str, Any]]:
         """The bars that are kept, and statistics.
 
-        Args:
-            data: `Candles`, or a pandas frame with columns open, high, low, close, volume (others are carried along).
+        data  `Candles`, or a pandas frame with columns open, high, low, close, volume (others are carried along)
 
-        Returns:
-            The same kind as `data` (a copy; a frame keeps its index), and a dict of plain values: filtering_enabled,
-            config, original_count, filtered_count, removed_count, removed_pct, and where filtering is enabled also
-            removal_breakdown (count by reason, all six), removal_breakdown_pct and data_quality_score =
-            (valid + valid_single_price) / total x 100.
-
-        Raises:
-            DataError: There are no rows, a column is missing, or a value is not a finite number.
-
-        Warns:
-            FewCandlesWarning: Fewer than 100 rows are left.
+        Returns the same kind as `data` (a copy; a frame keeps its index), and a dict of plain values:
+        filtering_enabled, config, original_count, filtered_count, removed_count, removed_pct, and where filtering is
+        enabled also removal_breakdown (count by reason, all six), removal_breakdown_pct and data_quality_score = (valid
+        + valid_single_price) / total x 100. Raises DataError when there are no rows, a column is missing, or a value is
+        not a finite number. Warns FewCandlesWarning when fewer than 100 rows are left.
         """
         columns = _columns(data)
         n = columns["open"].shape[0]
@@ -219,14 +207,12 @@ class DataCleaner:
     def validate_sample(self, data: Any, sample_size: int = 10, *, random_state: int = 42) -> dict[str, Any]:
         """A sample of rows with what the rules make of them, for a look by eye (R1.13).
 
-        Args:
-            data: As for `clean`.
-            sample_size: Rows to draw, without repetition; all rows when there are fewer.
-            random_state: Seed of the draw: the same seed and number of rows give the same rows.
+        data          as for `clean`
+        sample_size   rows to draw, without repetition; all rows when there are fewer
+        random_state  seed of the draw: the same seed and number of rows give the same rows
 
-        Returns:
-            sample_size, and inspections in order of time: timestamp, open, high, low, close, volume, is_valid, reason,
-            price_range, price_movement_pct.
+        Returns sample_size, and inspections in order of time: timestamp, open, high, low, close, volume, is_valid,
+        reason, price_range, price_movement_pct.
         """
         columns = _columns(data)
         n = columns["open"].shape[0]
@@ -256,10 +242,9 @@ class DataCleaner:
     def analyze_data_quality(data: Any) -> dict[str, Any]:
         """Counts and means that tell whether filtering is needed; nothing is removed.
 
-        Returns:
-            total_candles; zero_volume, flat_candles (one price), low_volume (< 0.1), micro_movements (range < 0.01 %),
-            each with _pct; avg_volume, median_volume, avg_price_movement_pct; quality_estimate =
-            100 - (zero_volume + flat_candles) / n x 100 (a bar that is both counts twice, so it can be negative).
+        Returns total_candles; zero_volume, flat_candles (one price), low_volume (< 0.1), micro_movements (range < 0.01
+        %), each with _pct; avg_volume, median_volume, avg_price_movement_pct; quality_estimate = 100 - (zero_volume +
+        flat_candles) / n x 100 (a bar that is both counts twice, so it can be negative).
         """
         columns = _columns(data)
         n = columns["open"].shape[0]

@@ -38,13 +38,12 @@ class GapKind(StrEnum):
 class Gap:
     """Bars missing before row `row`.
 
-    Attributes:
-        row: The first bar after the gap.
-        start: Milliseconds UTC at which the first missing bar would have opened.
-        stop: Milliseconds UTC at which `row` opens.
-        bars_missing: Bars between, by the timeframe.
-        bars_expected: Those of them in hours of the week that are not usually closed.
-        kind: A session gap misses closed hours and no usually open one; anything else is a hole.
+    row            the first bar after the gap
+    start          milliseconds UTC at which the first missing bar would have opened
+    stop           milliseconds UTC at which `row` opens
+    bars_missing   bars between, by the timeframe
+    bars_expected  those of them in hours of the week that are not usually closed
+    kind           a session gap misses closed hours and no usually open one; anything else is a hole
     """
 
     row: int
@@ -64,9 +63,8 @@ def missing_before(timestamp: NDArray[np.int64], timeframe_ms: int) -> NDArray[n
 
     Steps are rounded to whole bars, so that days that begin an hour early or late (summer time) are no gaps.
 
-    Args:
-        timestamp: int64 (n,), milliseconds UTC, strictly ascending.
-        timeframe_ms: Bar length in milliseconds.
+    timestamp     int64 (n,), milliseconds UTC, strictly ascending
+    timeframe_ms  bar length in milliseconds
     """
     out = np.zeros(timestamp.shape[0], dtype=np.int64)
     out[1:] = (np.diff(timestamp) + timeframe_ms // 2) // timeframe_ms - 1
@@ -76,9 +74,8 @@ def missing_before(timestamp: NDArray[np.int64], timeframe_ms: int) -> NDArray[n
 def find_gaps(timestamp: NDArray[np.int64], timeframe_ms: int) -> tuple[Gap, ...]:
     """All gaps, in order of time.
 
-    Args:
-        timestamp: int64 (n,), milliseconds UTC at bar open, strictly ascending.
-        timeframe_ms: Bar length in milliseconds.
+    timestamp     int64 (n,), milliseconds UTC at bar open, strictly ascending
+    timeframe_ms  bar length in milliseconds
     """
     missing = missing_before(timestamp, timeframe_ms)
     rows = np.flatnonzero(missing)

@@ -45,15 +45,13 @@ _MAX_LEVELS: Final = 16_384
 class Trades:
     """Trades of one market, oldest first; read-only.
 
-    Attributes:
-        trade_id: int64 (n,), strictly ascending.
-        timestamp: int64 (n,), milliseconds UTC by the exchange's clock; never falling.
-        price: float64 (n,), quote currency, > 0.
-        quantity: float64 (n,), base currency, >= 0.
-        side: int8 (n,), 1 where the buyer took, -1 where the seller did.
+    trade_id   int64 (n,), strictly ascending
+    timestamp  int64 (n,), milliseconds UTC by the exchange's clock; never falling
+    price      float64 (n,), quote currency, > 0
+    quantity   float64 (n,), base currency, >= 0
+    side       int8 (n,), 1 where the buyer took, -1 where the seller did
 
-    Raises:
-        DataError: A rule is broken: which, and the first row.
+    Raises DataError when a rule is broken: which, and the first row.
     """
 
     trade_id: Int
@@ -94,18 +92,16 @@ class Trades:
 class DepthFeed:
     """A recorded depth feed in feed order; read-only. Consecutive rows with one pair of ids are one message.
 
-    Attributes:
-        local_ns: int64 (n,), nanoseconds by the recorder's clock; informative only.
-        exchange_ms: int64 (n,), milliseconds UTC by the exchange's clock, 0 where the message has none (snapshots).
-        is_snapshot: bool (n,).
-        first_update_id: int64 (n,).
-        final_update_id: int64 (n,).
-        side: int8 (n,), 1 bid, -1 ask.
-        price: float64 (n,), quote currency, > 0.
-        quantity: float64 (n,), base currency, >= 0; 0 removes the level.
+    local_ns         int64 (n,), nanoseconds by the recorder's clock; informative only
+    exchange_ms      int64 (n,), milliseconds UTC by the exchange's clock, 0 where the message has none (snapshots)
+    is_snapshot      bool (n,)
+    first_update_id  int64 (n,)
+    final_update_id  int64 (n,)
+    side             int8 (n,), 1 bid, -1 ask
+    price            float64 (n,), quote currency, > 0
+    quantity         float64 (n,), base currency, >= 0; 0 removes the level
 
-    Raises:
-        DataError: A rule is broken: which, and the first row.
+    Raises DataError when a rule is broken: which, and the first row.
     """
 
     local_ns: Int
@@ -180,16 +176,15 @@ class DepthMessage:
 class BookReport:
     """What happened in a replay: facts about the feed, nothing is repaired.
 
-    Attributes:
-        messages: Messages seen.
-        applied: Diffs that changed the book.
-        reordered: Diffs that came before a snapshot and were applied after it.
-        outdated: Diffs that a snapshot already held.
-        gaps: Times that ids were missing, so that the book was unknown until the next snapshot.
-        crossed: States in which the best bid was not below the best ask; they are never given out.
-        beyond: States in which a best price lay beyond the levels that the last snapshot told or that were kept: levels
-            that have not changed since may be missing there.
-        clock_slow_ms: How far the recorder's clock is behind the exchange's at least; 0 when it need not be.
+    messages       messages seen
+    applied        diffs that changed the book
+    reordered      diffs that came before a snapshot and were applied after it
+    outdated       diffs that a snapshot already held
+    gaps           times that ids were missing, so that the book was unknown until the next snapshot
+    crossed        states in which the best bid was not below the best ask; they are never given out
+    beyond         states in which a best price lay beyond the levels that the last snapshot told or that were kept:
+                   levels that have not changed since may be missing there
+    clock_slow_ms  how far the recorder's clock is behind the exchange's at least; 0 when it need not be
     """
 
     messages: int
@@ -207,9 +202,8 @@ class OrderBook:
 
     Snapshots may come at any time, also again. Diffs of the last messages are kept for the next one.
 
-    Args:
-        kept_messages: How many of the last diffs are kept, >= 1.
-        max_levels: How many levels a side are kept, the best ones, >= 1.
+    kept_messages  how many of the last diffs are kept, >= 1
+    max_levels     how many levels a side are kept, the best ones, >= 1
     """
 
     def __init__(self, *, kept_messages: int = _KEPT_MESSAGES, max_levels: int = _MAX_LEVELS) -> None:
@@ -348,12 +342,11 @@ class _Side:
 def set_levels_python(held: Float, amounts: Float, size: int, price: Float, quantity: Float) -> int:
     """Set quantities of prices in a side's levels, which ascend; a quantity of 0 removes. Returns the new size.
 
-    Args:
-        held: float64 (capacity,), the first `size` are prices, strictly ascending; capacity >= size + len(price).
-        amounts: float64 (capacity,), their quantities.
-        size: Levels held.
-        price: float64 (k,), prices to set, any order; the later of equal ones counts.
-        quantity: float64 (k,), >= 0.
+    held      float64 (capacity,), the first `size` are prices, strictly ascending; capacity >= size + len(price)
+    amounts   float64 (capacity,), their quantities
+    size      levels held
+    price     float64 (k,), prices to set, any order; the later of equal ones counts
+    quantity  float64 (k,), >= 0
     """
     for i in range(price.shape[0]):
         low, high = 0, size
@@ -382,7 +375,7 @@ def set_levels_python(held: Float, amounts: Float, size: int, price: Float, quan
     return size
 
 
-set_levels: Any = kernel(set_levels_python)
+set_levels = kernel(set_levels_python)
 
 
 def replay_book(
@@ -390,15 +383,13 @@ def replay_book(
 ) -> tuple[list[Float | None], NDArray[np.int64], BookReport]:
     """The book as it was known at each moment.
 
-    Args:
-        feed: The messages.
-        moments: int64 (n,), milliseconds UTC, never falling.
-        levels: Levels a side.
-        latency_ms: How long after the exchange's time a message counts as known.
+    feed        the messages
+    moments     int64 (n,), milliseconds UTC, never falling
+    levels      levels a side
+    latency_ms  how long after the exchange's time a message counts as known
 
-    Returns:
-        For each moment the top of the book (see `OrderBook.top`), the time of its last message (int64 (n,),
-        milliseconds UTC, -1 where there is no book), and what happened in the replay.
+    Returns for each moment the top of the book (see `OrderBook.top`), the time of its last message (int64 (n,),
+    milliseconds UTC, -1 where there is no book), and what happened in the replay.
     """
     times = np.asarray(moments, np.int64)
     _each(np.diff(times) >= 0, "moments", "they never fall", "Sort them.", after=1)

@@ -48,13 +48,11 @@ def quality_report(bars: Candles | RawBars | Columns, timeframe: str | None = No
     A clean, complete, liquid series has 100; closed hours and jumps that stay cost nothing. The score ranks data sets
     and holds a threshold; it does not say that a market can be traded.
 
-    Args:
-        bars: Candles; or what `load.read_bars` gave; or its columns: timestamp int64 (n,), milliseconds UTC at bar
-            open, and open, high, low, close, volume float64 (n,), of any quality.
-        timeframe: Bar length of unchecked rows; None infers the most common step.
+    bars       candles; or what `load.read_bars` gave; or its columns: timestamp int64 (n,), milliseconds UTC at bar
+               open, and open, high, low, close, volume float64 (n,), of any quality
+    timeframe  bar length of unchecked rows; None infers the most common step.
 
-    Raises:
-        DataError: There are fewer than two different times, or no timeframe can be inferred.
+    Raises DataError when there are fewer than two different times, or no timeframe can be inferred.
     """
     if isinstance(bars, Candles):
         columns: Columns = bars.columns()

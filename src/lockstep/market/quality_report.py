@@ -55,22 +55,21 @@ class SymbolChange:
 class QualityReport:
     """What `quality_report` found. Rows are numbered from 0, as the source has them.
 
-    Attributes:
-        rows: Bars in the source.
-        first: Open time of the earliest bar, milliseconds UTC.
-        last: Open time of the latest bar.
-        timeframe_ms: Bar length.
-        defects: Broken rules of `market.checks`; `Candles` refuses a series with any.
-        bad_rows: Rows that break at least one.
-        gaps: Every gap, in order of time; `GapKind` tells closed hours from holes.
-        jumps: Every jump, in order of time.
-        stuck: Every run of stuck bars, in order of time.
-        changes: Suspected symbol changes.
-        flat: Bars of one price.
-        zero_volume: Bars without volume.
-        dead: Bars of one price or, where the source has volume at all, without volume.
-        has_volume: Whether any bar has volume.
-        score: 0 to 100, see `quality_report`.
+    rows          bars in the source
+    first         open time of the earliest bar, milliseconds UTC
+    last          open time of the latest bar
+    timeframe_ms  bar length
+    defects       broken rules of `market.checks`; `Candles` refuses a series with any
+    bad_rows      rows that break at least one
+    gaps          every gap, in order of time; `GapKind` tells closed hours from holes
+    jumps         every jump, in order of time
+    stuck         every run of stuck bars, in order of time
+    changes       suspected symbol changes
+    flat          bars of one price
+    zero_volume   bars without volume
+    dead          bars of one price or, where the source has volume at all, without volume
+    has_volume    whether any bar has volume
+    score         0 to 100, see `quality_report`
     """
 
     rows: int

@@ -61,18 +61,17 @@ _TRIGGERS: Final = {
 class RapidChangeRules:
     """Thresholds of the detector.
 
-    Attributes:
-        velocity_threshold_pct_per_min: Least |velocity| that triggers, percent per minute, > 0 (R9.11).
-        velocity_window_s: Length of the window of velocity, seconds, > 0.
-        volatility_multiplier: Least ratio of volatility to its baseline that triggers, > 1 (R9.12).
-        returns: Returns in a sigma, >= 2.
-        alpha: Weight of the newest sigma in the baseline, in (0, 1].
-        warmup: Sigmas in the baseline before it can trigger, >= 1.
-        max_frozen: Observations after which a frozen baseline adapts all the same, so that a market which has become
-            livelier for good is not called rapid for ever; None never does (R9.12).
+    velocity_threshold_pct_per_min  least |velocity| that triggers, percent per minute, > 0 (R9.11)
+    velocity_window_s               length of the window of velocity, seconds, > 0
+    volatility_multiplier           least ratio of volatility to its baseline that triggers, > 1 (R9.12)
+    returns                         returns in a sigma, >= 2
+    alpha                           weight of the newest sigma in the baseline, in (0, 1]
+    warmup                          sigmas in the baseline before it can trigger, >= 1
+    max_frozen                      observations after which a frozen baseline adapts all the same, so that a market
+                                    which has become livelier for good is not called rapid for ever; None never does
+                                    (R9.12).
 
-    Raises:
-        InputError: A value is outside of its range.
+    Raises InputError when a value is outside of its range.
     """
 
     velocity_threshold_pct_per_min: float = 0.5
@@ -112,18 +111,18 @@ DEFAULT_RULES: Final = RapidChangeRules()
 class RapidChange:
     """One observation at which a trigger was met.
 
-    Attributes:
-        timestamp: Milliseconds UTC of the observation.
-        symbol: Of the market.
-        price_before: Price at the beginning of the window; where that is not covered yet, the oldest of the returns'.
-        price_after: Price of the observation.
-        change_pct: 100 (price_after - price_before) / price_before.
-        velocity_pct_per_min: Percent per minute; None before a whole window is covered.
-        volatility: Sigma, a fraction per observation; None before there are enough returns.
-        baseline_volatility: The baseline it was compared with; None before there is one.
-        spike_ratio: volatility / baseline_volatility; None where undefined.
-        direction: 1 up, -1 down, 0 unchanged.
-        trigger: Which of the two, or both.
+    timestamp             milliseconds UTC of the observation
+    symbol                of the market
+    price_before          price at the beginning of the window; where that is not covered yet, the oldest of the
+                          returns'
+    price_after           price of the observation
+    change_pct            100 (price_after - price_before) / price_before
+    velocity_pct_per_min  percent per minute; None before a whole window is covered.
+    volatility            sigma, a fraction per observation; None before there are enough returns.
+    baseline_volatility   the baseline it was compared with; None before there is one.
+    spike_ratio           volatility / baseline_volatility; None where undefined.
+    direction             1 up, -1 down, 0 unchanged
+    trigger               which of the two, or both
     """
 
     timestamp: int
@@ -143,15 +142,14 @@ class RapidChange:
 class RapidChanges:
     """What the detector found at every observation; read-only arrays (n,), NaN where a value is not defined.
 
-    Attributes:
-        timestamp: int64, milliseconds UTC.
-        price: float64, the observations.
-        velocity: float64, percent per minute.
-        before: float64, `RapidChange.price_before`.
-        volatility: float64, a fraction per observation.
-        baseline: float64, the baseline before this observation.
-        ratio: float64, volatility / baseline.
-        trigger: int8, bit 1 velocity, bit 2 volatility; 0 none.
+    timestamp   int64, milliseconds UTC
+    price       float64, the observations
+    velocity    float64, percent per minute
+    before      float64, `RapidChange.price_before`
+    volatility  float64, a fraction per observation
+    baseline    float64, the baseline before this observation
+    ratio       float64, volatility / baseline
+    trigger     int8, bit 1 velocity, bit 2 volatility; 0 none
     """
 
     timestamp: Int
@@ -228,21 +226,20 @@ def scan_python(
 ) -> None:
     """Observations `begin` ... n - 1, with the state that those before them left; see the module's head.
 
-    Args:
-        time: int64 (n,), milliseconds, never falling.
-        price: float64 (n,), > 0.
-        begin: First observation to look at; those before it may be the last few only.
-        window_ms: Of velocity.
-        threshold: Percent per minute.
-        multiplier: Of the baseline.
-        alpha: Weight of the newest sigma.
-        warmup: Sigmas before the baseline can trigger.
-        max_frozen: 0 for never.
-        ring: float64 (returns,), the last returns, at index (number of the return) % returns; changed.
-        state: int64 (4,), changed.
-        baseline: float64 (1,), changed.
-        out: float64 (n - begin, 5): velocity, price before, sigma, baseline, ratio; filled.
-        trigger: int8 (n - begin,), filled.
+    time        int64 (n,), milliseconds, never falling
+    price       float64 (n,), > 0
+    begin       first observation to look at; those before it may be the last few only
+    window_ms   of velocity
+    threshold   percent per minute
+    multiplier  of the baseline
+    alpha       weight of the newest sigma
+    warmup      sigmas before the baseline can trigger
+    max_frozen  0 for never
+    ring        float64 (returns,), the last returns, at index (number of the return) % returns; changed
+    state       int64 (4,), changed
+    baseline    float64 (1,), changed
+    out         float64 (n - begin, 5): velocity, price before, sigma, baseline, ratio; filled
+    trigger     int8 (n - begin,), filled
     """
     length = ring.shape[0]
     for k in range(begin, time.shape[0]):
@@ -298,7 +295,7 @@ def scan_python(
         trigger[row] = bits
 
 
-scan: Any = kernel(scan_python)
+scan = kernel(scan_python)
 
 
 class RapidChangeDetector:
@@ -323,12 +320,10 @@ class RapidChangeDetector:
     def update_many(self, timestamp: ArrayLike, price: ArrayLike) -> RapidChanges:
         """Take in observations, oldest first.
 
-        Args:
-            timestamp: int64 (n,), milliseconds UTC; never falling, also not against what came before.
-            price: float64 (n,), quote currency, > 0.
+        timestamp  int64 (n,), milliseconds UTC; never falling, also not against what came before
+        price      float64 (n,), quote currency, > 0
 
-        Raises:
-            DataError: A time falls or a price is none; the detector is then as it was.
+        Raises DataError when a time falls or a price is none; the detector is then as it was.
         """
         time, value = _observations(timestamp, price, int(self._time[-1]) if self._time.size else None)
         begin = self._time.shape[0]

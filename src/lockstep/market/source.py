@@ -19,8 +19,7 @@ class CandleSource(Protocol):
     def candles(self, *, symbol: str, exchange: str, timeframe: str, last: int | None = None) -> Candles:
         """The market's candles, oldest first: the `last` most recent by their time, or all.
 
-        Raises:
-            DataError: The source has none, or what it has breaks a rule.
+        Raises DataError when the source has none, or what it has breaks a rule.
         """
         ...
 

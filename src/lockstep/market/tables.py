@@ -40,13 +40,11 @@ _NULLS: Final = ["", "nan", "NaN", "NAN", "NA", "N/A", "null", "NULL", "None"]
 def read_table(source: Any, column_names: Sequence[str] | None = None) -> tuple[Any, str]:
     """An Arrow table and the place to name in errors.
 
-    Args:
-        source: A path (Parquet, Feather/Arrow IPC, CSV, also gzipped), an Arrow table, or a pandas or other frame that
-            exports Arrow.
-        column_names: The columns of a CSV file that has no header line.
+    source        a path (Parquet, Feather/Arrow IPC, CSV, also gzipped), an Arrow table, or a pandas or other frame
+                  that exports Arrow
+    column_names  the columns of a CSV file that has no header line
 
-    Raises:
-        DataError: The file is missing, of unknown kind, damaged, or holds no table.
+    Raises DataError when the file is missing, of unknown kind, damaged, or holds no table.
     """
     if isinstance(source, str | Path):
         path = Path(source)
@@ -169,15 +167,13 @@ def resolve_columns(
 ) -> dict[str, str | None]:
     """Which of the table's columns is timestamp, open, high, low, close, volume and each extra.
 
-    Args:
-        names: The table's columns.
-        mapping: Our name -> the table's name; what it leaves out is found by name or alias. None as the value (or "",
-            where there is no way to write None) is allowed for volume alone: the source has none, write zeros.
-        extra: Further columns wanted, by the table's names.
-        place: Named in errors.
+    names    the table's columns
+    mapping  our name -> the table's name; what it leaves out is found by name or alias. None as the value (or "", where
+             there is no way to write None) is allowed for volume alone: the source has none, write zeros.
+    extra    further columns wanted, by the table's names
+    place    named in errors
 
-    Raises:
-        DataError: A column is missing or could be several; names the likely one.
+    Raises DataError when a column is missing or could be several; names the likely one.
     """
     mapped = {ours: theirs or None for ours, theirs in (mapping or {}).items()}
     for ours, theirs in mapped.items():

@@ -42,16 +42,15 @@ BLAKE3_BYTES: Final = 32
 class PackageBatch:
     """n packages of one layout, in columns; read-only.
 
-    Attributes:
-        layout: Symbols and columns.
-        timestamp: int64 (n,), milliseconds UTC.
-        symbol: uint16 (n,), index into `layout.symbols`.
-        current_price: float64 (n,), quote currency; `has_price` says where it is there.
-        has_price: bool (n,).
-        is_rapid_change: bool (n,).
-        pools: The ranges of every pool of the layout, in its order.
-        data_hash: uint8 (n, 16), MD5, or None before it was computed.
-        digest: uint8 (n, 32), BLAKE3, or None before it was computed.
+    layout           symbols and columns
+    timestamp        int64 (n,), milliseconds UTC
+    symbol           uint16 (n,), index into `layout.symbols`
+    current_price    float64 (n,), quote currency; `has_price` says where it is there
+    has_price        bool (n,)
+    is_rapid_change  bool (n,)
+    pools            the ranges of every pool of the layout, in its order
+    data_hash        uint8 (n, 16), MD5, or None before it was computed
+    digest           uint8 (n, 32), BLAKE3, or None before it was computed
     """
 
     layout: PackageLayout
@@ -94,8 +93,7 @@ class PackageBatch:
     def from_packages(cls, packages: Sequence[ModelInputPackage], layout: PackageLayout) -> PackageBatch:
         """The packages in columns, their hashes as they claim them.
 
-        Raises:
-            DataError: A package does not fit the layout: which, which field, and what was expected.
+        Raises DataError when a package does not fit the layout: which, which field, and what was expected.
         """
         for i, package in enumerate(packages):
             _check_head(package, layout, i)
@@ -242,10 +240,9 @@ class PackageBatch:
     ) -> NDArray[np.bool_]:
         """The flags of every package, bool (n, 6), in the order of `FLAGS` (R9.3).
 
-        Args:
-            rules: As for a single package.
-            now_ms: The clock; None for historical packages.
-            hashed: `self.hashed()`, where it is at hand, so that nothing is hashed twice.
+        rules   as for a single package
+        now_ms  the clock; None for historical packages.
+        hashed  `self.hashed()`, where it is at hand, so that nothing is hashed twice
         """
         flags = {
             "valid_timestamp": self._timestamps_are_valid(rules, now_ms),

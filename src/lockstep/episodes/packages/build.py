@@ -33,24 +33,22 @@ CHUNK: Final = 4_096
 class PackagePlan:
     """How packages are made.
 
-    Attributes:
-        symbol: Of the market.
-        symbols: Of all markets whose packages share a store; by default this one.
-        timeframes: Of the bars a package holds; the shortest is the base.
-        window: Bars of every timeframe, and rows of `cnn_features`, >= 1.
-        ticks: Trades a package holds at most, >= 1.
-        levels: Levels of the order book a side at most, >= 1.
-        pivots: Pivots a package holds at most, >= 1.
-        pivot_side: Bars on both sides of a pivot, >= 1.
-        latency_ms: How long after the exchange's time anything is known here, >= 0.
-        max_tick_age_ms: Trades older than this are no data of the moment.
-        max_book_age_ms: The same for an order book's last message.
-        max_missing_bars: Bars that may be missing after the last closed one; with more a timeframe is not there.
-        sample_ms: Step in which trades are sampled for the rapid-change detector.
-        rapid: Its rules. A package is premium when something triggered in the last velocity window.
+    symbol            of the market
+    symbols           of all markets whose packages share a store; by default this one
+    timeframes        of the bars a package holds; the shortest is the base
+    window            bars of every timeframe, and rows of `cnn_features`, >= 1
+    ticks             trades a package holds at most, >= 1
+    levels            levels of the order book a side at most, >= 1
+    pivots            pivots a package holds at most, >= 1
+    pivot_side        bars on both sides of a pivot, >= 1
+    latency_ms        how long after the exchange's time anything is known here, >= 0
+    max_tick_age_ms   trades older than this are no data of the moment
+    max_book_age_ms   the same for an order book's last message
+    max_missing_bars  bars that may be missing after the last closed one; with more a timeframe is not there
+    sample_ms         step in which trades are sampled for the rapid-change detector
+    rapid             its rules. A package is premium when something triggered in the last velocity window.
 
-    Raises:
-        InputError: A value is outside of its range.
+    Raises InputError when a value is outside of its range.
     """
 
     symbol: str
@@ -122,17 +120,15 @@ def build_packages(
 
     Memory: one batch, and beside the candles themselves about 150 bytes for each base bar (pivots, rapid changes).
 
-    Args:
-        plan: What they hold.
-        candles: By timeframe, exactly those of the plan.
-        trades: Of the same market, where there are any.
-        depth: Likewise.
-        moments: int64 (n,), milliseconds UTC, strictly ascending: when decisions are made. By default whenever a bar
-            of the base timeframe is known.
-        chunk: Packages in a batch.
+    plan     what they hold
+    candles  by timeframe, exactly those of the plan
+    trades   of the same market, where there are any
+    depth    likewise
+    moments  int64 (n,), milliseconds UTC, strictly ascending: when decisions are made. By default whenever a bar of the
+             base timeframe is known.
+    chunk    packages in a batch
 
-    Raises:
-        DataError: Timeframes do not fit the plan, or moments do not ascend.
+    Raises DataError when timeframes do not fit the plan, or moments do not ascend.
     """
     if set(candles) != set(plan.timeframes):
         raise DataError(f"the candles are those of the plan's timeframes {plan.timeframes}; found {tuple(candles)}.")

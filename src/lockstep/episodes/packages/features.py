@@ -56,12 +56,10 @@ STATE: Final = (
 def bar_values(rows: Float) -> tuple[Float, Float, Float]:
     """Features, indicators and state of every bar.
 
-    Args:
-        rows: float64 (n, 6): open time, open, high, low, close, volume; closed bars, oldest first.
+    rows  float64 (n, 6): open time, open, high, low, close, volume; closed bars, oldest first
 
-    Returns:
-        float64 (n, 8), (n, 6) and (n, 8), in the orders of `FEATURES`, `INDICATORS` and `STATE`; NaN where a value
-        needs bars before the first.
+    Returns float64 (n, 8), (n, 6) and (n, 8), in the orders of `FEATURES`, `INDICATORS` and `STATE`; NaN where a value
+    needs bars before the first.
     """
     first, high, low, close, volume = (np.ascontiguousarray(rows[:, column]) for column in range(1, 6))
     returns = close / shift(close, 1) - 1.0
@@ -111,13 +109,11 @@ def _cutler_rsi(close: Float) -> Float:
 def pivots(rows: Float, side: int) -> tuple[Float, NDArray[np.int64]]:
     """Swing highs and lows, in the order in which they become known.
 
-    Args:
-        rows: As for `bar_values`.
-        side: Bars on both sides that a swing stands out from; it is known when the last of them has closed.
+    rows  as for `bar_values`
+    side  bars on both sides that a swing stands out from; it is known when the last of them has closed
 
-    Returns:
-        float64 (k, 3): open time of the swing's bar, price, 1 for a high and -1 for a low (a bar that is both gives the
-        high first); and int64 (k,), the bar at whose close each is known.
+    Returns float64 (k, 3): open time of the swing's bar, price, 1 for a high and -1 for a low (a bar that is both gives
+    the high first); and int64 (k,), the bar at whose close each is known.
     """
     highs, lows = swing_highs(rows[:, 2], side), swing_lows(rows[:, 3], side)
     swings = np.stack((highs, lows), axis=1)

@@ -43,16 +43,14 @@ class Pool:
 class PackageLayout:
     """Symbols and columns of a set of packages.
 
-    Attributes:
-        symbols: What `symbol` may be; packages hold its index.
-        timeframes: Of `ohlcv_data`; the shortest is the base. Any order.
-        indicators: Names of `technical_indicators`, sorted.
-        features: Names of the columns of `cnn_features`.
-        state: Names of the entries of `rl_state`.
-        feature_dtype: "<f4" or "<f8", of `cnn_features` and `rl_state`.
+    symbols        what `symbol` may be; packages hold its index
+    timeframes     of `ohlcv_data`; the shortest is the base. Any order.
+    indicators     names of `technical_indicators`, sorted
+    features       names of the columns of `cnn_features`
+    state          names of the entries of `rl_state`
+    feature_dtype  "<f4" or "<f8", of `cnn_features` and `rl_state`
 
-    Raises:
-        DataError: Names repeat, or a timeframe is none.
+    Raises DataError when names repeat, or a timeframe is none.
     """
 
     symbols: tuple[str, ...]

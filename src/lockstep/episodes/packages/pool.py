@@ -25,10 +25,9 @@ from lockstep.core.types import Int
 class Ranges:
     """A pool's rows and each package's range in them. Read-only.
 
-    Attributes:
-        rows: (m, c), C-contiguous, little-endian.
-        start: int64 (n,), -1 where the package has none.
-        stop: int64 (n,), equal to `start` for an empty range.
+    rows   (m, c), C-contiguous, little-endian
+    start  int64 (n,), -1 where the package has none
+    stop   int64 (n,), equal to `start` for an empty range
     """
 
     rows: NDArray[Any]
@@ -108,15 +107,13 @@ def compact_python(words: NDArray[Any], start: Int, stop: Int, new_start: Int, t
     A package may begin at any row of the range of the package before (the first that fits), and go on where that one
     ended if nothing follows there; else its rows are appended.
 
-    Args:
-        words: Unsigned (m, c), the rows' bits.
-        start: int64 (n,), -1 for none.
-        stop: int64 (n,).
-        new_start: int64 (n,), filled: start of each package in the new table, -1 for none.
-        take: int64 (sum of lengths,), filled: which old row each new row is.
+    words      unsigned (m, c), the rows' bits
+    start      int64 (n,), -1 for none
+    stop       int64 (n,)
+    new_start  int64 (n,), filled: start of each package in the new table, -1 for none
+    take       int64 (sum of lengths,), filled: which old row each new row is
 
-    Returns:
-        How many rows the new table has.
+    Returns how many rows the new table has.
     """
     columns = words.shape[1]
     total = 0
@@ -155,4 +152,4 @@ def compact_python(words: NDArray[Any], start: Int, stop: Int, new_start: Int, t
     return total
 
 
-compact: Any = kernel(compact_python)
+compact = kernel(compact_python)

@@ -44,9 +44,8 @@ def admitted(
 ) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.bool_]]]:
     """The batch form of `reasons_against`: which packages may enter, bool (n,), and by reason which may not.
 
-    Args:
-        completeness: float64 (n,), shares.
-        flags: bool (n, 6), in the order of `FLAGS`.
+    completeness  float64 (n,), shares
+    flags         bool (n, 6), in the order of `FLAGS`
     """
     against = {"completeness": completeness < rules.min_completeness}
     against |= {name: ~flags[:, FLAGS.index(name)] for name in MANDATORY}

@@ -48,17 +48,14 @@ _LOCK_WORDS: Final = Words("a store of packages", "Wait for it to end, or choose
 class PackageWriter:
     """Writes packages that may be stored, and counts those that may not. A context; one writer at a time.
 
-    Args:
-        folder: The store's; made where it is missing, continued where it is not.
-        layout: Of the packages; that of a store does not change.
-        rules: What a package has to be.
-        chunk: Packages in a frame.
-        words: How a second writer is told what is being written, where the store is a part of something larger.
+    folder  the store's; made where it is missing, continued where it is not
+    layout  of the packages; that of a store does not change
+    rules   what a package has to be
+    chunk   packages in a frame
+    words   how a second writer is told what is being written, where the store is a part of something larger
 
-    Raises:
-        DataError: The store has another layout.
-        RefusedError: Another process writes it.
-        IntegrityError: What was stored is damaged.
+    Raises DataError when the store has another layout; RefusedError when another process writes it; IntegrityError when
+    what was stored is damaged.
     """
 
     def __init__(
@@ -220,13 +217,10 @@ class PackageWriter:
 class PackageStore:
     """Reads a store. Every frame, every package and the order of all is checked; what does not fit is never given out.
 
-    Attributes:
-        problems: What the last pass found damaged, as texts.
-        integrity_failures: Packages that the last pass did not give out for that reason.
+    problems            what the last pass found damaged, as texts
+    integrity_failures  packages that the last pass did not give out for that reason
 
-    Raises:
-        DataError: There is no store in the folder.
-        IntegrityError: Its index is damaged.
+    Raises DataError when there is no store in the folder; IntegrityError when its index is damaged.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -28,16 +28,14 @@ from lockstep.market.rapid_change import RapidChangeDetector
 class PackageBuilder:
     """Makes the packages of one plan from candles, trades and depth messages as they become known.
 
-    Args:
-        plan: What packages hold.
-        trades: Whether trades will come; then they, not bars, are what rapid changes are looked for in.
-        depth: Whether depth messages will come.
-
     Memory is bounded: windows, the order book, and what the detector looks back on.
 
-    Attributes:
-        late: Events that came after a package at whose moment they should have been known. While it is 0, packages are
-            those that `build_packages` makes; else raise the plan's `latency_ms`.
+    plan    what packages hold
+    trades  whether trades will come; then they, not bars, are what rapid changes are looked for in
+    depth   whether depth messages will come
+
+    late  events that came after a package at whose moment they should have been known. While it is 0, packages are
+          those that `build_packages` makes; else raise the plan's `latency_ms`.
     """
 
     def __init__(self, plan: PackagePlan, *, trades: bool = False, depth: bool = False) -> None:
@@ -65,8 +63,7 @@ class PackageBuilder:
     ) -> None:
         """Take in a bar that has closed; times ascend within a timeframe.
 
-        Raises:
-            DataError: The timeframe is none of the plan's, or the bar breaks a rule of candles.
+        Raises DataError when the timeframe is none of the plan's, or the bar breaks a rule of candles.
         """
         if timeframe not in self._bars:
             raise DataError(f"a bar is of one of the plan's timeframes {self.plan.timeframes}; found {timeframe!r}.")
@@ -148,9 +145,8 @@ class PackageBuilder:
     def package(self, moment: int) -> ModelInputPackage:
         """The package of a moment (milliseconds UTC, later than the one before).
 
-        Raises:
-            LookAheadError: Something known only later has been taken in.
-            DataError: The moment is not later than that of the package before.
+        Raises LookAheadError when something known only later has been taken in; DataError when the moment is not later
+        than that of the package before.
         """
         if self._seen_until > moment:
             raise LookAheadError(

@@ -27,17 +27,16 @@ _LEAST: Final = {"ddof": 0, "bars": 0}
 class Kernel(Generic[P, R]):
     """A compiled indicator. Calling it accepts anything that NumPy turns into float64 (n,) arrays of one length.
 
-    Attributes:
-        python: The uncompiled twin.
-        compiled: The numba dispatcher; no argument is checked there.
+    python    the uncompiled twin
+    compiled  the numba dispatcher; no argument is checked there
 
-    Raises (when called):
-        InputError: An array is not one-dimensional, lengths differ, or a window is not a whole number >= 1.
+    Raises (when called) InputError when an array is not one-dimensional, lengths differ, or a window is not a whole
+    number >= 1.
     """
 
     def __init__(self, python: Callable[P, R]) -> None:
         self.python = python
-        self.compiled: Any = compile_kernel(python)
+        self.compiled = compile_kernel(python)
         self.__doc__ = python.__doc__
         self.__name__ = python.__name__.removesuffix("_python")
         self.__module__ = python.__module__

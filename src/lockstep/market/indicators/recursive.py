@@ -15,7 +15,7 @@ Arrays are float64 (n,), oldest bar first; infinities are not supported.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def _advance_python(high: float, low: float, weight: float, value: float) -> tup
     return new_high, tail - (new_high - total)
 
 
-_advance: Any = compile_kernel(_advance_python)
+_advance = compile_kernel(_advance_python)
 
 
 def _smooth_python(values: Float, window: int, weight: float) -> Float:
