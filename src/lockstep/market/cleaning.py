@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lockstep.core.errors import DataError
 from lockstep.market.candles import Candles
-from lockstep.market.checks import PRICES
+from lockstep.market.checks import PRICES, flat_bars
 
 Frame = TypeVar("Frame")
 
@@ -31,7 +31,7 @@ _NEEDED: Final = (*PRICES, "volume")
 
 
 class Reason(IntEnum):
-    """What a bar is, in the order in which the rules are asked; the first that fits wins."""
+    """What a bar is, in the order of the rules; the first that fits decides."""
 
     ZERO_VOLUME = 0
     INSUFFICIENT_VOLUME = 1
@@ -42,7 +42,7 @@ class Reason(IntEnum):
 
     @property
     def label(self) -> str:
-        """The name used in statistics, such as "zero_volume"."""
+        """Lower-case name, as statistics have it: "zero_volume"."""
         return self.name.lower()
 
 
@@ -124,16 +124,10 @@ def movement_pct(columns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float
     return out
 
 
-def _one_price(columns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
-    first = columns["open"]
-    flat: NDArray[np.bool_] = (first == columns["high"]) & (first == columns["low"]) & (first == columns["close"])
-    return flat
-
-
 def classify(columns: Mapping[str, NDArray[np.float64]], config: DataFilterConfig) -> NDArray[np.int8]:
     """The `Reason` of every bar, int8 (n,); `enable_filtering` takes no part.
 
-    Rules, first match wins: volume = 0; volume < threshold; open = high = low = close (kept when preserved and
+    The first rule that fits decides: volume = 0; volume < threshold; open = high = low = close (kept when preserved and
     volume >= 1.0, else flat, if flat bars are filtered); range below the least movement, if flat bars are
     filtered; else valid.
 
@@ -141,14 +135,14 @@ def classify(columns: Mapping[str, NDArray[np.float64]], config: DataFilterConfi
     config   the thresholds
     """
     volume = columns["volume"]
-    one_price = _one_price(columns)
+    one_price = flat_bars(columns)
     preserved = one_price & (volume >= SINGLE_PRICE_VOLUME) & config.preserve_high_volume_single_price
     small = (columns["open"] <= 0) | (movement_pct(columns) < config.min_price_movement_pct)
     reasons = [
         (volume == 0, Reason.ZERO_VOLUME),
         (volume < config.min_volume_threshold, Reason.INSUFFICIENT_VOLUME),
         (preserved, Reason.VALID_SINGLE_PRICE),
-        # The earlier implementation removed flat bars even when told not to; here the switch is honoured.
+        # The earlier implementation removed flat bars even with the switch off; here the switch decides.
         (one_price & config.filter_flat_candles, Reason.FLAT_LOW_VOLUME),
         (small & config.filter_flat_candles, Reason.INSUFFICIENT_MOVEMENT),
     ]
@@ -157,7 +151,7 @@ def classify(columns: Mapping[str, NDArray[np.float64]], config: DataFilterConfi
 
 
 class DataCleaner:
-    """Filters bars by `data_filter_config` and tells what it did.
+    """Filters bars by `data_filter_config` and reports what it removed, by reason.
 
     config  a `DataFilterConfig`, a mapping of its keys, or None for the defaults
 
@@ -252,7 +246,7 @@ class DataCleaner:
         movement = movement_pct(columns)
         counts = {
             "zero_volume": int(np.count_nonzero(volume == 0)),
-            "flat_candles": int(np.count_nonzero(_one_price(columns))),
+            "flat_candles": int(np.count_nonzero(flat_bars(columns))),
             "low_volume": int(np.count_nonzero(volume < _LOW_VOLUME)),
             "micro_movements": int(np.count_nonzero(movement < _MICRO_PCT)),
         }

@@ -19,7 +19,7 @@ DEFAULT_LOOKBACK: Final = 10_000
 LEAST_CANDLES: Final = 100
 ATR_WINDOW: Final = 14
 SMA_WINDOWS: Final = (20, 50)
-# Rows before the first wanted one, so that it has values: the longest head is sma_50's 49.
+# Rows read before the first of the job, so that it has values: the longest NaN head is sma_50's 49.
 _WARMUP: Final = max(ATR_WINDOW, max(SMA_WINDOWS) - 1)
 
 
@@ -55,7 +55,7 @@ def lookback(timeframe: str, lookback_candles: int | None, lookback_days: float 
 class DataCollector:
     """Fetches a job's candles from a source and computes ATR(14), SMA(20) and SMA(50) beside them.
 
-    source  any CandleSource; None takes the bundled sample. The database source comes with the service.
+    source  any CandleSource; None takes the bundled sample
     """
 
     def __init__(self, source: CandleSource | None = None) -> None:
@@ -81,7 +81,7 @@ class DataCollector:
         lookback_candles  how many (default 10,000); takes precedence over days
         lookback_days     deprecated
 
-        Raises DataError when the timeframe is not one of these; or there are fewer than 100 candles (backfill first).
+        Raises DataError when the timeframe is not one of these, or there are fewer than 100 candles (backfill first).
         """
         check_timeframe(timeframe)
         bars = lookback(timeframe, lookback_candles, lookback_days)

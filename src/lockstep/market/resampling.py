@@ -68,6 +68,7 @@ def complete_bars(candles: Candles, timeframe: str) -> Candles:
         )
     starts = np.flatnonzero(np.diff(bucket, prepend=bucket[:1] - 1))
     stops = np.append(starts[1:], len(candles))
+    # A first or last bar that is cut off would have an open, extreme or close that the market never had.
     if starts.size and candles.timestamp[0] != bucket[0]:
         starts, stops = starts[1:], stops[1:]
     if starts.size and candles.timestamp[-1] + candles.timeframe_ms < bucket[-1] + length:
@@ -91,6 +92,7 @@ def complete_bars(candles: Candles, timeframe: str) -> Candles:
 
 
 def _no_bars(timeframe_ms: int, like: Candles) -> Candles:
+    """Candles of no rows, with the labels of `like`."""
     none = np.empty(0)
     return Candles(
         timestamp=np.empty(0, np.int64),
@@ -137,7 +139,7 @@ def take_asof(values: ArrayLike, index: NDArray[np.int64]) -> NDArray[np.float64
     """`values` (m,) seen from each decision, float64 (n,); NaN where `index` is -1.
 
     values  one value per higher bar, such as its close or an indicator of it
-    index   as `align_asof` gives it
+    index   int64 (n,), rows of `values`, such as those of `align_asof`
     """
     source = np.asarray(values, dtype=np.float64)
     out = np.full(index.shape[0], np.nan)

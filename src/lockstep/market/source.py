@@ -14,7 +14,7 @@ from lockstep.market.sample import SYMBOL, TIMEFRAME, sample_candles
 
 
 class CandleSource(Protocol):
-    """Something that has candles of markets."""
+    """A place that candles of markets come from: a file, the sample, a database."""
 
     def candles(self, *, symbol: str, exchange: str, timeframe: str, last: int | None = None) -> Candles:
         """The market's candles, oldest first: the `last` most recent by their time, or all.

@@ -55,6 +55,7 @@ def read_table(source: Any, column_names: Sequence[str] | None = None) -> tuple[
 
 
 def _from_frame(frame: Any) -> Any:
+    """An Arrow table of a frame. Raises DataError when it is none, or a column has values of several types."""
     import pyarrow as pa
 
     if isinstance(frame, pa.Table):
@@ -120,6 +121,7 @@ def _read_csv(path: Path, column_names: Sequence[str] | None) -> Any:
     from pyarrow import csv as arrow_csv
 
     line = _first_line(path)
+    # csv.Sniffer may settle on any character, even a letter; exports use one of these three.
     delimiter = max(",;\t", key=line.count)
     header = next(csv.reader(io.StringIO(line), delimiter=delimiter), [])
     if column_names is None:
@@ -138,9 +140,9 @@ def _read_csv(path: Path, column_names: Sequence[str] | None) -> Any:
             )
     if doubles := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{path}: columns have different names; found {doubles[0]!r} twice. Rename one.")
-    # All as text: numbers and times are then read by our own rules, and errors can name a row.
     import pyarrow as pa
 
+    # All as text: numbers and times are then read by our own rules, and errors can name a row.
     return arrow_csv.read_csv(
         path,
         read_options=arrow_csv.ReadOptions(
@@ -154,6 +156,7 @@ def _read_csv(path: Path, column_names: Sequence[str] | None) -> Any:
 
 
 def _first_line(path: Path) -> str:
+    """The first line that is not blank, without a byte-order mark (Excel writes one) and line end."""
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rt", encoding="utf-8-sig", newline="") as handle:
         for line in handle:

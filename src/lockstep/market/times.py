@@ -51,7 +51,13 @@ def parse_instant(text: str) -> int:
     return _milliseconds(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
 
 
+def instant_ms(when: str | int) -> int:
+    """Milliseconds since 1970 UTC of an ISO-8601 text or of a number of them. Raises DataError as `parse_instant`."""
+    return parse_instant(when) if isinstance(when, str) else int(when)
+
+
 def _milliseconds(moment: datetime) -> int:
+    # Divided as timedeltas: a float of seconds has no exact milliseconds.
     whole, rest = divmod(moment - _EPOCH, _MILLISECOND)
     if rest:
         raise ValueError("a part of a millisecond")
@@ -129,12 +135,13 @@ def from_text(
 
     values       one text per row
     unit         for epoch numbers, as in `from_numbers`
-    time_format  as for datetime.strptime, such as "%d.%m.%Y %H:%M:%S.%f"; None reads ISO-8601.
-    zone         the zone of texts that name none; None refuses them.
+    time_format  as for datetime.strptime, such as "%d.%m.%Y %H:%M:%S.%f"; None reads ISO-8601
+    zone         the zone of texts that name none; None refuses them
     place        file and column, named in errors
 
     Raises DataError when a text cannot be read, or names no zone and none is declared; names the first row.
     """
+    # The first row decides the form; a row of another form is then an error, because a mixed column has no one meaning.
     if time_format is None and values and values[0] is not None and (unit is not None or _is_number(values[0])):
         return from_numbers(_numbers(values, unit, place), unit=unit, place=place)
     if time_format is None:
@@ -171,6 +178,7 @@ def from_text(
 
 def _iso(text: str) -> datetime:
     text = text.strip()
+    # pandas and some exchanges write " UTC", which ISO-8601 does not know.
     return datetime.fromisoformat(text[:-4] + "Z" if text.endswith(" UTC") else text)
 
 
@@ -181,6 +189,7 @@ def _is_number(text: str, unit: str | None = None) -> bool:
 
 
 def _numbers(values: Sequence[str | None], unit: str | None, place: str) -> NDArray[Any]:
+    # Nanoseconds of today have 19 digits and would lose their last ones as floats.
     whole = all(text is not None and "." not in text for text in values)
     convert: Callable[[str], Any] = int if whole else float
     for row, text in enumerate(values):

@@ -68,10 +68,10 @@ class PackageRules:
 
     min_completeness     least share of the ten fields, in [0, 1] (R9.4)
     future_tolerance_ms  how far ahead of the clock a timestamp may be, milliseconds
-    max_package_age_s    how old a package may be, seconds; None, as for historical collection, does not ask.
+    max_package_age_s    how old a package may be, seconds; None, as in historical collection, accepts any age
     price_tolerance      how far the last close may be from `current_price`, as a fraction of the latter
-    cnn_shape            expected shape of `cnn_features`; None accepts any two-dimensional one.
-    rl_shape             expected shape of `rl_state`; None accepts any one-dimensional one.
+    cnn_shape            expected shape of `cnn_features`; None accepts any two-dimensional one
+    rl_shape             expected shape of `rl_state`; None accepts any one-dimensional one
 
     Raises InputError when a value is outside of its range.
     """
@@ -125,7 +125,7 @@ class ModelInputPackage:
                           low
     cnn_features          (bars, features), oldest bar first
     rl_state              (features,)
-    is_rapid_change       whether the market was changing rapidly: a premium example (R9.13)
+    is_rapid_change       whether the market changed rapidly: a premium example (R9.13)
     data_hash             MD5 of the canonical form, 32 hex digits
     digest                "blake3:" and the 64 hex digits of the same form
     completeness_score    share of the ten fields that are present, in [0, 1]
@@ -166,11 +166,11 @@ class ModelInputPackage:
         object.__setattr__(self, "validation_flags", self._validate_data())
 
     def payload(self) -> dict[str, Any]:
-        """What the hashes cover, by name."""
+        """The fields that the hashes cover, by name."""
         return {name: getattr(self, name) for name in PAYLOAD}
 
     def evolve(self, **changes: Any) -> ModelInputPackage:
-        """A new package with some fields changed and new hashes."""
+        """A copy with some fields changed and with the hashes of its new content."""
         return ModelInputPackage(**{**self.payload(), **changes})
 
     def present_fields(self) -> tuple[str, ...]:
@@ -185,7 +185,7 @@ class ModelInputPackage:
         """The flags by name (R9.3).
 
         rules   tolerances and expected shapes
-        now_ms  the clock, milliseconds UTC; None for historical packages: the present cannot judge them.
+        now_ms  the clock, milliseconds UTC; None for historical packages, which are always older than today's clock
         """
         flags = {
             "valid_timestamp": timestamp_is_valid(self.timestamp, rules, now_ms) and not self._sees_later_rows(),
@@ -258,6 +258,7 @@ def canonical_parts(payload: Mapping[str, Any]) -> tuple[bytes, list[bytes]]:
     """The canonical form in pieces: everything up to the bodies, which depends on dtypes and shapes only, and these."""
     bodies: list[bytes] = []
     head = canonical.dumps(_described(payload, bodies))
+    # The length of the head stands first: without it a head could end in what another package has as a body.
     return _TAG + len(head).to_bytes(8, "little") + head, bodies
 
 
@@ -283,7 +284,7 @@ def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _frozen(value: Any, place: str) -> Any:
-    """`value` in the form in which a package holds it: read-only. Raises DataError where it has none."""
+    """`value` as a package holds it, read-only. Raises DataError where it has no canonical form."""
     if value is None or isinstance(value, str | bool | int | float):
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise DataError(f"{place}: whole numbers fit 64 signed bits; found {value}. Check the unit.")

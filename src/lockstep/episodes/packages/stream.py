@@ -1,8 +1,8 @@
-"""Packages as events come: the same bytes as `packages_build` makes from the stored data.
+"""Packages as events come: the same bytes as `build` makes from the stored data.
 
-Events are taken in as they become known. A package of a moment is refused when something from after that moment has
-been taken in already, so no package can see its future. An event that comes too late for a package is counted: that
-package lacks it, and the one built from stored data does not.
+Events go in as they become known. A package of a moment is refused when an event from after that moment is in already,
+so no package can see its future. An event that comes too late for a package is counted: that package lacks it, and the
+one built from stored data does not.
 """
 
 from __future__ import annotations
@@ -31,11 +31,10 @@ class PackageBuilder:
     Memory is bounded: windows, the order book, and what the detector looks back on.
 
     plan    what packages hold
-    trades  whether trades will come; then they, not bars, are what rapid changes are looked for in
+    trades  whether trades will come; rapid changes are then looked for in trades, not in bars
     depth   whether depth messages will come
-
-    late  events that came after a package at whose moment they should have been known. While it is 0, packages are
-          those that `build_packages` makes; else raise the plan's `latency_ms`.
+    late    events so far that came after a package at whose moment they should have been known. While it is 0, packages
+            are those that `build_packages` makes; else raise the plan's `latency_ms`
     """
 
     def __init__(self, plan: PackagePlan, *, trades: bool = False, depth: bool = False) -> None:
@@ -81,7 +80,12 @@ class PackageBuilder:
             self._computed(timestamp + length, float(close))
 
     def _computed(self, closed: int, close: float) -> None:
-        """Values of the bar that has just closed."""
+        """Compute features, state, pivots and rapid changes at the bar that has just closed.
+
+        closed  its close time, milliseconds UTC
+        close   its close, quote currency
+        """
+        # Over the last LOOKBACK bars alone: the same bits as over the whole series (see `features`).
         plan, bars = self.plan, self._bars[self.plan.base]
         rows = np.array(bars)
         if len(bars) >= LOOKBACK:
@@ -110,6 +114,7 @@ class PackageBuilder:
             )
         self._ticks.append([float(trade_id), float(timestamp), float(price), float(quantity), float(side)])
         self._saw(timestamp)
+        # A step's last price is known when the step is over, which only a later trade or package shows.
         step = self.plan.sample_ms
         end = (timestamp // step + 1) * step
         if self._sample is not None and self._sample[0] < end:
