@@ -136,11 +136,11 @@ class CNNTrainer:
         load_model_arrays(self.model, learned.weights)
         self.scaling = result.spec["scaling"]
         if self._folder is None:
-            self._book().count_session(result.run_id, learned.trained)
+            self._book().count_run(result.run_id, learned.trained)
         elif (self._folder / INDEX).exists():
             # Opened anew: during a long training the folder may have gone on.
             with changing(self._folder) as book:
-                book.count_session(result.run_id, learned.trained)
+                book.count_run(result.run_id, learned.trained)
         summary = result.summary
         return EpisodeTraining(
             status=COMPLETE,
