@@ -1,6 +1,6 @@
 """Training an agent in memory, update by update: experiences come in, outcomes follow, updates draw from both.
 
-What is recorded, resumed and replayed is a session (`faces.rl_trainer.RLTrainer.train_profit_weighted`); this is the
+What is recorded, resumed and replayed is a run (`faces.rl_trainer.RLTrainer.train_profit_weighted`); this is the
 part that needs no folder.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.learning.gradients.learner import BUFFER, WEIGHTS
 from lockstep.learning.gradients.record import AgentLosses
-from lockstep.learning.gradients.values import StepValues
+from lockstep.learning.gradients.training_value import StepValues
 from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
 from lockstep.rl.training import BatchFacts
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LiveStep(AgentLosses):
     """One update made in memory, under the names of a recorded one, `gradients.record.RLTrainingStep` (R9.26). It
-    belongs to no session.
+    belongs to no run.
 
     step_id            "live:17"
     session_id         None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from lockstep.rl.agent import Agent
     from lockstep.rl.environment import SingleAssetEnvironment
-    from lockstep.rl.outcomes import Hindsight
+    from lockstep.rl.hindsight import Hindsight
     from lockstep.runs.seeds import SeedTree
 
 _COLUMNS: Final = ("states", "actions", "rewards", "next_states", "dones", "bars")

@@ -23,7 +23,7 @@ from lockstep.learning.gradients.recorder import StepFacts
 from lockstep.learning.gradients.step_log import StepLog
 from lockstep.learning.gradients.training import WEIGHTS_FILE, model_arrays
 from lockstep.rl.prioritized import PrioritizedExperienceBuffer
-from lockstep.rl.recorded import RecordedBuffer, RecordedReplay
+from lockstep.rl.recorded_batches import RecordedBuffer, RecordedReplay
 from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
 from lockstep.runs.training import Result, RunRecord, State, Step
 
@@ -169,7 +169,7 @@ class ReplayTraining:
     """See the module's docstring.
 
     `rate` gives the learning rate of a step, None leaves the optimiser's own. `session` is what the summary says of the
-    session; it has to follow from the spec, since it is part of the result.
+    run; it has to follow from the spec, since it is part of the result.
     """
 
     def __init__(
@@ -204,11 +204,11 @@ class ReplayTraining:
 
     @property
     def total_steps(self) -> int | None:
-        """The updates, unless the byte limit could end the session before."""
+        """The updates, unless the byte limit could end the run before."""
         return self._log.total_steps(self._replay.updates)
 
     def attach(self, record: RunRecord) -> None:
-        """Keep the record: observations and the session's value are read back from it."""
+        """Keep the record: observations and the run's value are read back from it."""
         self._log.attach(record)
 
     def steps(self) -> Iterator[Step]:
@@ -285,7 +285,7 @@ class ReplayTraining:
         return {name: np.concatenate([columns[name] for columns in pieces]) for name in pieces[0]}
 
     def finish(self) -> Result:
-        """Value and convergence of the session, what the watcher found, the weights as safetensors."""
+        """Value and convergence of the run, what the watcher found, the weights as safetensors."""
         facts = self._log.session_facts(self.learner, steps=self._next, limited=self._next < self._replay.updates)
         summary = {
             "session": self._session,

@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from lockstep.core.errors import DataError, InputError
 from lockstep.core.hashing import digest_columns
-from lockstep.learning.supervised.patterns import Pattern, Windows, make_windows
+from lockstep.learning.supervised.synthetic_patterns import Pattern, Windows, make_windows
 from lockstep.market.splits import cuts_from_end, purged
 from lockstep.runs.seeds import MAX_SEED, SeedTree
 

@@ -126,8 +126,8 @@ class ClassifierTask(Task):
         ids = self._order.ids(step)
         if len(ids) and (ids.min() < 0 or ids.max() >= len(self._labels)):
             raise DataError(
-                f"step {step} learns from samples {ids.min()} to {ids.max()}; there are {len(self._labels)}. A replay "
-                "needs the samples of the session it replays."
+                f"step {step} learns from samples {ids.min()} to {ids.max()}; there are {len(self._labels)}. "
+                "Retraining needs the samples of the recorded run."
             )
         at = torch.from_numpy(ids).to(self._labels.device)
         labels, inputs = self._labels[at], [x[at] for x in self._inputs]
@@ -189,7 +189,7 @@ class ClassifierTask(Task):
         }
 
     def artifacts(self, learner: Learner) -> Mapping[str, bytes]:
-        """best_model.pt, last_model.pt, training_history.json. Where `max_bytes` ended the session before the end of
+        """best_model.pt, last_model.pt, training_history.json. Where `max_bytes` ended the run before the end of
         the first epoch, there is no best one and no history."""
         last = self._progress.last
         files = {"last_model.pt": checkpoint_bytes(learner.module.state_dict(), epoch=last.number, loss=last.loss)}

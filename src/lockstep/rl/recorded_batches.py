@@ -1,10 +1,10 @@
-"""Batches of a recorded session dealt again in their order, for the same agent or another (R9.32).
+"""Batches of a recorded run dealt again in their order, for the same agent or another (R9.32).
 
     RecordedExperiences    what was learned from: experiences by id, and the ids of each step's batch
     RecordedBuffer         deals them; holds nothing but training counts and td errors, which are those of the new agent
     RecordedReplay         says so to `rl.training.ReplayTraining`
 
-Experiences are as the old session knew them when they entered its buffer, outcome included.
+Experiences are as the old run knew them when they entered its buffer, outcome included.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class RecordedBuffer:
 
     def deal(self, step: int) -> ExperienceBatch:
         """The batch of a step; raises the training counts of its experiences."""
-        # A prioritised session draws with replacement: named twice, counted twice.
+        # A prioritised run draws with replacement: named twice, counted twice.
         np.add.at(self._counts, self.experiences.rows(step), 1)
         return self.experiences.batch(step, td_errors=self._errors, counts=self._counts)
 
@@ -173,7 +173,7 @@ class RecordedBuffer:
         return len(ids)
 
     def statistics(self) -> dict[str, Any]:
-        """What the summary of a session says of its buffer."""
+        """What the summary of a run says of its buffer."""
         profitable, counts = self.experiences.profitable, self._counts
         gained = int(np.count_nonzero(profitable))
         return {
