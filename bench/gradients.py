@@ -51,7 +51,7 @@ def network() -> Any:
 
 
 def order() -> Any:
-    from lockstep.learning.gradients.training import Epochs
+    from lockstep.learning.gradients.epochs import Epochs
     from lockstep.runs.seeds import SeedTree
 
     return Epochs(samples=SAMPLES, batch_size=BATCH, epochs=1, seeds=SeedTree(1).child("order"))

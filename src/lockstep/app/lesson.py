@@ -29,7 +29,7 @@ class Lesson:
 def lesson(run: str, store: RunStore) -> Lesson:
     """What `run`, a complete session of kind "cnn-episodes", taught. Raises IntegrityError, RefusedError, DataError."""
     from lockstep.learning.gradients.record import SessionRecord
-    from lockstep.learning.gradients.recorder import BATCHES
+    from lockstep.learning.gradients.segment_names import BATCHES
     from lockstep.learning.gradients.training import WEIGHTS_FILE
 
     folder = store.find(run)

@@ -17,7 +17,7 @@ from lockstep.kinds.shared.rehearsal import Rehearsal
 from lockstep.kinds.shared.retraining_agents import recorded_experiences
 from lockstep.learning.gradients.determinism import numerics_entries
 from lockstep.learning.gradients.recorder import Recorder, frame_sizes
-from lockstep.rl.recorded import RecordedBuffer, RecordedReplay
+from lockstep.rl.recorded_batches import RecordedBuffer, RecordedReplay
 from lockstep.rl.training import FixedExperiences, Replay, ReplayTraining
 from lockstep.runs.kind import Estimate
 

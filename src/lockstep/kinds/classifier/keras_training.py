@@ -32,7 +32,7 @@ from lockstep.runs.kind import Estimate
 from lockstep.runs.training import Result, Step
 
 if TYPE_CHECKING:
-    from lockstep.learning.supervised.fit import Update
+    from lockstep.learning.supervised.fit import FitUpdate
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.kind import PrepareContext, RunContext
 
@@ -152,7 +152,7 @@ def _plan(spec: KerasClassifierSpec, pinned: classifier_data.PinnedSamples) -> K
     return SamplesPlan(spec=spec, pinned=pinned, parts=parts_of_spec(pinned.samples, spec))
 
 
-def _scalars(update: Update) -> dict[str, Any]:
+def _scalars(update: FitUpdate) -> dict[str, Any]:
     measured = update.measured
     scalars: dict[str, Any] = {
         "epoch": update.epoch,

@@ -26,7 +26,7 @@ from lockstep.engine.baselines import buy_and_hold, random_entries
 from lockstep.engine.export import equity_csv, trades_csv
 from lockstep.engine.metrics import Metric
 from lockstep.rl.greedy import WHOLE, Walk, walk
-from lockstep.rl.training import Watcher
+from lockstep.rl.training import AgentWatcher
 from lockstep.validation.verdict import Comparison, Verdict, beats_all, listed
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _TEST: Final = (
 BEST_FILE: Final = "best_agent.safetensors"
 
 
-class Examination(Watcher):
+class Examination(AgentWatcher):
     """Walks through the validation part every n updates and after the last, keeps the weights of the best walk, and
     walks through the test part once, with those."""
 

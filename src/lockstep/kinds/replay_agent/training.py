@@ -20,7 +20,7 @@ from lockstep.kinds.shared.rehearsal import Rehearsal
 from lockstep.kinds.shared.retraining_agents import recorded_experiences, session_of
 from lockstep.learning.gradients.estimate import SessionEstimate, estimate_of
 from lockstep.learning.gradients.recorder import Recorder
-from lockstep.rl.recorded import RecordedBuffer, RecordedReplay
+from lockstep.rl.recorded_batches import RecordedBuffer, RecordedReplay
 from lockstep.rl.training import FixedExperiences, ReplayTraining
 from lockstep.runs.kind import Estimate
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from lockstep.kinds.shared.market_data import Pinned
     from lockstep.learning.gradients.record import SessionRecord
-    from lockstep.rl.recorded import RecordedExperiences
+    from lockstep.rl.recorded_batches import RecordedExperiences
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.kind import PrepareContext, RunContext
     from lockstep.storage.blobs import BlobStore

@@ -13,10 +13,10 @@ import numpy as np
 
 from lockstep.core.errors import RefusedError
 from lockstep.kinds.shared.retraining import SessionTable, read_batches, write_batches
-from lockstep.learning.gradients.record_names import BATCHES
+from lockstep.learning.gradients.segment_names import BATCHES
 from lockstep.learning.gradients.sessions import order_of
-from lockstep.rl.recorded import FACTS, RecordedExperiences
-from lockstep.rl.store import columns_of_state
+from lockstep.rl.recorded_batches import FACTS, RecordedExperiences
+from lockstep.rl.experience_store import columns_of_state
 from lockstep.rl.training import EXPERIENCES
 
 if TYPE_CHECKING:

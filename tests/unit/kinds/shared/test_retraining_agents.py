@@ -29,7 +29,7 @@ from lockstep.learning.gradients.record import SessionRecord
 from lockstep.rl.actor_critic import ActorCritic
 from lockstep.rl.double_dqn import DoubleDQN
 from lockstep.rl.networks import NetworkShape
-from lockstep.rl.recorded import RecordedBuffer, RecordedExperiences, RecordedReplay
+from lockstep.rl.recorded_batches import RecordedBuffer, RecordedExperiences, RecordedReplay
 from lockstep.runs.checkpoint import through_storage
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.kind import PrepareContext
