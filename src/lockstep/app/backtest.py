@@ -102,17 +102,17 @@ def backtest_once(
 
     Raises InputError for what does not fit together, LookAheadError for a strategy that reads the future.
     """
-    given = dict(_param(text) for text in params)
+    values = dict(_param(text) for text in params)
     if trades is not None:
         require_writable_name(trades, "--trades")
     if source is not None and Path(source).suffix.lower() not in SPEC_SUFFIXES:
         if strategy is not None or data is not None or overrides:
             raise InputError("a run says itself what it is made of: leave out --strategy, --data and --set")
-        report = _of_run(store.find(source), store.blobs, given, trial)
+        report = _of_run(store.find(source), store.blobs, values, trial)
     else:
         if trial is not None:
             raise InputError("--trial names a trial of a run: give a run instead of a spec")
-        report = _of_request(_request(source, strategy, data, overrides), store.blobs, given)
+        report = _of_request(_request(source, strategy, data, overrides), store.blobs, values)
     if trades is not None:
         write_atomic(trades, trades_csv(report.result.simulation))
     return report
@@ -137,7 +137,7 @@ def _request(source: str | None, strategy: str | None, data: str | None, overrid
     return training_request(source, strategy=strategy, overrides=[*named, *overrides])
 
 
-def _of_request(request: TrainingRequest, blobs: BlobStore, given: Mapping[str, Any]) -> BacktestReport:
+def _of_request(request: TrainingRequest, blobs: BlobStore, values: Mapping[str, Any]) -> BacktestReport:
     spec = resolve(StrategySpec, request.values, source=request.name)
     context = PrepareContext(blobs=blobs, base=request.base, python_objects=request.objects)
     code = strategy_code.from_user(spec, context)
@@ -151,12 +151,12 @@ def _of_request(request: TrainingRequest, blobs: BlobStore, given: Mapping[str, 
         execution=spec.execution_settings(),
         inputs=pinned.inputs,
     )
-    params = code.strategy.resolve({**spec.strategy.parameters, **given})
+    params = code.strategy.resolve({**spec.strategy.parameters, **values})
     quick_look_ahead_check(code.strategy, evaluator.view, [params], seeds=SeedTree(spec.seed))
     return _report(evaluator, params, seed=spec.seed)
 
 
-def _of_run(folder: RunFolder, blobs: BlobStore, given: Mapping[str, Any], trial: int | None) -> BacktestReport:
+def _of_run(folder: RunFolder, blobs: BlobStore, values: Mapping[str, Any], trial: int | None) -> BacktestReport:
     _require_trials(folder)
     rebuilt = rebuild(folder, blobs)
     plan = rebuilt.prepared.payload
@@ -164,8 +164,8 @@ def _of_run(folder: RunFolder, blobs: BlobStore, given: Mapping[str, Any], trial
         raise _no_trials(folder)
     index, params, stored = _best(folder) if trial is None else _trial(folder, plan, trial)
     evaluator = plan.evaluator()
-    chosen = {**plan.fixed, **params, **given}
-    if given:
+    chosen = {**plan.fixed, **params, **values}
+    if values:
         return _report(evaluator, chosen, seed=plan.spec.seed, run_id=folder.path.name)
     report = _report(evaluator, chosen, seed=plan.spec.seed, run_id=folder.path.name, trial=index)
     try:

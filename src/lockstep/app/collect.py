@@ -194,9 +194,9 @@ def _overlapping(trades: Trades, candles: Candles, path: Path) -> Trades:
     first, last = int(candles.timestamp[0]), int(candles.close_time[-1])
     if not ((trades.timestamp >= first) & (trades.timestamp <= last)).any():
         spans = [(first, last)] + ([(int(trades.timestamp[0]), int(trades.timestamp[-1]))] if len(trades) else [])
-        told = " and ".join(f"{np.datetime64(start, 'ms')} to {np.datetime64(stop, 'ms')}" for start, stop in spans)
+        times = " and ".join(f"{np.datetime64(start, 'ms')} to {np.datetime64(stop, 'ms')}" for start, stop in spans)
         raise InputError(
-            f"{path}: trades are of the candles' time, or no outcome is ever known; found candles and trades of {told} "
+            f"{path}: trades are of the candles' time, or no outcome is ever known; found candles and trades of {times} "
             "(UTC). Give those of one time."
         )
     return trades

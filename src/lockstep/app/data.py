@@ -115,13 +115,13 @@ def read_snapshot(start: str, *, blobs: BlobStore, export: Path | None = None) -
 
 def list_snapshots(*, blobs: BlobStore) -> tuple[list[SnapshotInfo], list[str]]:
     """The snapshots of a home, by symbol and first bar, and what is wrong with those that cannot be used."""
-    found, broken = [], []
+    snapshots, broken = [], []
     for digest in blobs.digests(SUFFIX):
         try:
-            found.append(SnapshotInfo.of(open_snapshot(blobs, digest), blobs))
+            snapshots.append(SnapshotInfo.of(open_snapshot(blobs, digest), blobs))
         except LockstepError as error:
             broken.append(str(error))
-    return sorted(found, key=lambda item: (item.symbol or "", item.timeframe, item.first)), broken
+    return sorted(snapshots, key=lambda item: (item.symbol or "", item.timeframe, item.first)), broken
 
 
 def data_quality(source: str, *, blobs: BlobStore, timeframe: str | None = None) -> QualityReport:

@@ -17,12 +17,12 @@ class DiffReport:
 
     a: str
     b: str
-    found: Diff
+    comparison: Diff
 
     @property
     def equal(self) -> bool:
         """Whether the journals are equal, last hash and all."""
-        return self.found.equal
+        return self.comparison.equal
 
     @property
     def exit_code(self) -> int:
@@ -31,11 +31,11 @@ class DiffReport:
 
     def to_json(self) -> dict[str, Any]:
         """As in `--json`."""
-        return {"a": self.a, "b": self.b, **self.found.to_json()}
+        return {"a": self.a, "b": self.b, **self.comparison.to_json()}
 
     def text(self) -> str:
         """In words, one difference a line."""
-        return "\n".join([f"first {self.a}, second {self.b}", *(f"  {line}" for line in self.found.lines())])
+        return "\n".join([f"first {self.a}, second {self.b}", *(f"  {line}" for line in self.comparison.lines())])
 
     def __repr__(self) -> str:
         return self.text()
@@ -44,4 +44,4 @@ class DiffReport:
 def diff(a: str, b: str, store: RunStore) -> DiffReport:
     """Compare two runs, complete or not. Raises UnknownNameError, IntegrityError."""
     first, second = store.find(a), store.find(b)
-    return DiffReport(a=first.path.name, b=second.path.name, found=diff_folders(first, second))
+    return DiffReport(a=first.path.name, b=second.path.name, comparison=diff_folders(first, second))

@@ -35,7 +35,7 @@ class Headroom:
         """ "memory", "disk": what there is too little of, as far as that can be said."""
         pairs = {"memory": (estimate.memory_bytes, self.memory), "disk": (estimate.disk_bytes, self.disk)}
         return [
-            name for name, (wanted, free) in pairs.items() if wanted is not None and free is not None and wanted > free
+            name for name, (need, free) in pairs.items() if need is not None and free is not None and need > free
         ]
 
 
@@ -45,13 +45,13 @@ def with_warnings(prepared: Prepared, home: Path) -> Prepared:
         return prepared
     free, estimate = Headroom.at(home), prepared.estimate
     memory, disk = (size(count or 0) for count in (estimate.memory_bytes, estimate.disk_bytes))
-    said = {
+    warnings = {
         "memory": f"warning: this run takes about {memory} of memory, and {size(free.memory or 0)} are free: the "
         "system may end it. Close other programs, or train something smaller",
         "disk": f"warning: this run takes about {disk} on disk, and {size(free.disk)} are free in {home}: it would "
         "stop when the disk is full. Free some, name another --home, or record less",
     }
-    return replace(prepared, notes=(*prepared.notes, *(said[name] for name in free.shortages(estimate))))
+    return replace(prepared, notes=(*prepared.notes, *(warnings[name] for name in free.shortages(estimate))))
 
 
 def _memory_free() -> int | None:

@@ -183,17 +183,17 @@ def replay(
         mode, chosen = _choice(record, stop)
     with pinned_threads():
         if mode == "gradients":
-            found = _apply(record, first, stop, check_every, on_step)
+            outcome = _apply(record, first, stop, check_every, on_step)
         else:
-            found = _compute(record, first, stop, context, across, on_step)
+            outcome = _compute(record, first, stop, context, across, on_step)
     seconds = clock.monotonic() - began
     return ReplayResult(
         run_id=folder.path.name,
         mode=mode,
         seconds=seconds,
-        training_seconds=seconds_of_training(folder, found.steps),
+        training_seconds=seconds_of_training(folder, outcome.steps),
         chosen=chosen,
-        **vars(found),
+        **vars(outcome),
     )
 
 
@@ -214,7 +214,7 @@ def require_torch() -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Found:
+class _Outcome:
     first_step: int
     steps: int
     checked: int
@@ -238,16 +238,16 @@ def _choice(record: SessionRecord, stop: int) -> tuple[Mode, str]:
 
 def _apply(
     record: SessionRecord, first: int, stop: int, check_every: int, on_step: Callable[[int, int], None] | None
-) -> _Found:
+) -> _Outcome:
     from lockstep.learning.gradients.replay import replay_gradients
 
-    def told(done: int) -> None:
+    def progress(done: int) -> None:
         # A step takes microseconds here: telling somebody of each would cost more than the step.
         if on_step is not None and done % _TELL_EVERY == 0:
             on_step(done, stop - first)
 
     try:
-        found = replay_gradients(record, check_every=check_every, first=first, stop=stop, on_step=told)
+        result = replay_gradients(record, check_every=check_every, first=first, stop=stop, on_step=progress)
     except NotEqualError as error:
         differing = _numerics_differences(record.folder)
         if differing:
@@ -256,19 +256,19 @@ def _apply(
                 + "\n".join(f"  - {line}" for line in differing)
             ) from error
         where = _first_state(record, first, stop, error)
-        return _Found(first_step=first, steps=stop - first, checked=0, difference=where)
+        return _Outcome(first_step=first, steps=stop - first, checked=0, difference=where)
     notes: list[str] = []
     if record.content(stop - 1)["digests"].get("state") is None:
         every = record.description.recording.digest_every
         notes.append(f"the journal has no digest of the last state (digest_every = {every}); choose another --to")
-    if found.first_step < first:
-        notes.append(f"began at the state stored before step {found.first_step:,}")
-    return _Found(
-        first_step=found.first_step,
-        steps=found.steps,
-        checked=found.checked,
-        whole=found.weights_file,
-        state=found.state,
+    if result.first_step < first:
+        notes.append(f"began at the state stored before step {result.first_step:,}")
+    return _Outcome(
+        first_step=result.first_step,
+        steps=result.steps,
+        checked=result.checked,
+        whole=result.weights_file,
+        state=result.state,
         notes=tuple(notes),
     )
 
@@ -298,7 +298,7 @@ def _compute(
     context: RunContext,
     across: bool,
     on_step: Callable[[int, int], None] | None,
-) -> _Found:
+) -> _Outcome:
     from lockstep.learning.gradients.replay import recompute_session
 
     folder = record.folder
@@ -311,17 +311,17 @@ def _compute(
     if begin < first:
         notes.append(f"began at the checkpoint before step {begin:,}")
 
-    def told(done: int) -> None:
+    def progress(done: int) -> None:
         if on_step is not None:
             on_step(done, stop - begin)
 
     training = rebuilt.kind.training(rebuilt.prepared, context)
-    found = recompute_session(training, record, start=start, stop=stop, on_step=told)
-    return _Found(
+    comparison = recompute_session(training, record, start=start, stop=stop, on_step=progress)
+    return _Outcome(
         first_step=begin,
-        steps=found.computed,
-        checked=found.computed,
-        difference=None if found.first is None else f"{found.first} (first: the record, second: computed again)",
+        steps=comparison.computed,
+        checked=comparison.computed,
+        difference=None if comparison.first is None else f"{comparison.first} (first: the record, second: computed again)",
         notes=tuple(notes),
     )
 
@@ -329,5 +329,5 @@ def _compute(
 def checkpoint_before(folder: RunFolder, steps: int) -> Checkpoint | None:
     """The newest checkpoint of at most `steps` steps. Raises IntegrityError when it is damaged."""
     store = CheckpointStore(folder.checkpoints)
-    near = [made for made in store.stored_steps() if made <= steps]
+    near = [count for count in store.stored_steps() if count <= steps]
     return store.load(near[-1]) if near else None

@@ -72,7 +72,7 @@ class StepView:
             "clip": self.clip,
             "value": self.value,
             "profitability": self.profitability,
-            "norms": None if self.norms is None else {name: dict(found) for name, found in self.norms.items()},
+            "norms": None if self.norms is None else {name: dict(values) for name, values in self.norms.items()},
             "samples": None if self.samples is None else self.samples.tolist(),
             "state": self.state,
             "digest": self.digest,
@@ -97,18 +97,18 @@ def replay_step(
         raise InputError(f"run {folder.path.name} has steps 0 to {len(record) - 1}; found step {step}")
     with pinned_threads():
         arrays, how = _state(record, index, context, across)
-    found = record.step(index)
+    entry = record.step(index)
     columns = _frame(record, "steps", index)
     view = StepView(
         run_id=folder.path.name,
         step=index,
         steps=len(record),
-        losses=found.losses,
-        learning_rate=found.learning_rate,
-        gradient_norm=found.gradient_norm,
+        losses=entry.losses,
+        learning_rate=entry.learning_rate,
+        gradient_norm=entry.gradient_norm,
         clip=float(columns["clip"][0]),
-        value=found.value,
-        profitability=found.profitability,
+        value=entry.value,
+        profitability=entry.profitability,
         norms=_norms(record, index),
         samples=_frame(record, "batches", index).get("index"),
         state=how,
@@ -126,9 +126,9 @@ def _state(record: SessionRecord, index: int, context: RunContext, across: bool)
 
     gradients: Arrays = {}
     try:
-        made, _ = record.snapshot_before(index + 1)
+        base, _ = record.snapshot_before(index + 1)
         state = record.state_after(index)
-        how = "stored" if made == index + 1 else f"rebuilt from the state stored before step {made} and the gradients"
+        how = "stored" if base == index + 1 else f"rebuilt from the state stored before step {base} and the gradients"
         gradients = record.step(index).gradients if _frame(record, "gradients", index) else {}
     except RefusedError:
         state, how = _computed(record, index, context, across), "computed again; the record keeps no gradients"

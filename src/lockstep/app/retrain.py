@@ -117,8 +117,8 @@ def _values(
     if other is not None:
         before = _table(old, NETWORK)
         # Arguments of one constructor say nothing to another's.
-        kept = before if _short(name_of(other)) == _short(before.get("name")) else {}
-        old[NETWORK] = {**kept, "name": name_of(other)}
+        table = before if _short(name_of(other)) == _short(before.get("name")) else {}
+        old[NETWORK] = {**table, "name": name_of(other)}
     values = load_spec(old, overrides)
     if isinstance(kind, PinsSamples):
         values = load_spec(kind.retrain_base(old, values), overrides)

@@ -32,11 +32,11 @@ def run_named(run: str, store: RunStore) -> str:
     """`run`, with "best" made the id of the session of the highest value (R9.33). Raises UnknownNameError."""
     if run != BEST or any(BEST in row.tags for row in store.list()):
         return run
-    found = list_sessions(store)
-    if not found.sessions:
-        skipped = f" ({len(found.problems)} cannot be read: `lockstep sessions list`)" if found.problems else ""
+    listing = list_sessions(store)
+    if not listing.sessions:
+        skipped = f" ({len(listing.problems)} cannot be read: `lockstep sessions list`)" if listing.problems else ""
         raise UnknownNameError(f'"best" is the session of the highest value; there is no session yet{skipped}.')
-    return found.sessions[0].session_id
+    return listing.sessions[0].session_id
 
 
 def find_run(run: str, store: RunStore) -> RunFolder:
@@ -73,12 +73,12 @@ class Pruning:
     """Which sessions retention takes: `doomed` id -> bytes. `removed` says whether they are gone or only named."""
 
     doomed: Mapping[str, int]
-    kept: int
+    remaining: int
     removed: bool
 
     def to_json(self) -> dict[str, Any]:
         """As in `--json`."""
-        return {"removed": self.removed, "kept": self.kept, "sessions": dict(self.doomed)}
+        return {"removed": self.removed, "kept": self.remaining, "sessions": dict(self.doomed)}
 
 
 def prune_sessions(
@@ -100,6 +100,6 @@ def prune_sessions(
             store.remove(session.session_id)
     return Pruning(
         doomed={session.session_id: session.bytes for session in doomed},
-        kept=len(sessions) - len(doomed),
+        remaining=len(sessions) - len(doomed),
         removed=remove,
     )

@@ -59,8 +59,8 @@ def timed(folder: RunFolder, clock: Clock) -> Iterator[Stopwatch]:
 def seconds_of_training(folder: RunFolder, steps: int) -> float | None:
     """How long training takes for `steps` steps of a run, at the rate it was trained; None where nobody knows."""
     spans = _spans(folder)
-    made = sum(span["stop"] - span["first"] for span in spans)
-    return sum(span["seconds"] for span in spans) / made * steps if made > 0 else None
+    steps_done = sum(span["stop"] - span["first"] for span in spans)
+    return sum(span["seconds"] for span in spans) / steps_done * steps if steps_done > 0 else None
 
 
 def _spans(folder: RunFolder) -> list[dict[str, Any]]:

@@ -65,6 +65,6 @@ def kind_of(request: TrainingRequest) -> Kind:
     """The kind of training that a request names. Raises SpecError, UnknownNameError."""
     name = request.values.get("kind")
     if not isinstance(name, str):
-        known = ", ".join(f'"{item}"' for item in registry.names())
-        raise SpecError(f"{request.name}: kind names what is trained ({known}); found {name!r}. Add kind = ...")
+        names = ", ".join(f'"{item}"' for item in registry.names())
+        raise SpecError(f"{request.name}: kind names what is trained ({names}); found {name!r}. Add kind = ...")
     return registry.get(name)

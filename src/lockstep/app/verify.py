@@ -39,15 +39,15 @@ class VerifyResult:
 
     def text(self) -> str:
         """In words."""
-        found = self.verification
-        share = f"{found.computed:,} of {found.steps:,} steps{', a sample' if found.sampled else ''}"
-        lines = [f"run {found.run_id}: {self.outcome}, bit for bit ({share}, computed again in a fresh process)"]
+        verification = self.verification
+        share = f"{verification.computed:,} of {verification.steps:,} steps{', a sample' if verification.sampled else ''}"
+        lines = [f"run {verification.run_id}: {self.outcome}, bit for bit ({share}, computed again in a fresh process)"]
         if not self.equal:
-            lines = [f"run {found.run_id}: not equal", f"  {found.first} (first: the record, second: computed again)"]
-        if found.differences:
+            lines = [f"run {verification.run_id}: not equal", f"  {verification.first} (first: the record, second: computed again)"]
+        if verification.differences:
             lines.append("compared across other code or numerics, as asked:")
-            lines += [f"  {line}" for line in found.differences]
-        return "\n".join([*lines, f"  journal {found.journal_hash}"])
+            lines += [f"  {line}" for line in verification.differences]
+        return "\n".join([*lines, f"  journal {verification.journal_hash}"])
 
     def __repr__(self) -> str:
         return self.text()
@@ -68,7 +68,7 @@ def verify(
     RefusedError for a run that is not complete.
     """
     folder = store.find(run)
-    found = verify_folder(
+    verification = verify_folder(
         folder.path,
         home=store.home,
         blobs=store.blobs,
@@ -77,7 +77,7 @@ def verify(
         executor=executor,
         on_step=on_step,
     )
-    return VerifyResult(verification=found)
+    return VerifyResult(verification=verification)
 
 
 def parse_share(text: float | str | None) -> float | None:

@@ -247,10 +247,10 @@ def _heat_map(figure: Any, chart: HeatMap, theme: Theme, size: Width) -> None:
     axis = figure.subplots()
     axis.grid(visible=False)
     powers = np.full(chart.values.shape, np.nan)
-    known = np.isfinite(chart.values) & (chart.values > 0.0)
-    powers[known] = np.log10(chart.values[known])
-    found = powers[known]
-    low, high = (float(found.min()), float(found.max())) if found.size else (-1.0, 0.0)
+    positive = np.isfinite(chart.values) & (chart.values > 0.0)
+    powers[positive] = np.log10(chart.values[positive])
+    logarithms = powers[positive]
+    low, high = (float(logarithms.min()), float(logarithms.max())) if logarithms.size else (-1.0, 0.0)
     if chart.centre is not None:
         middle = float(np.log10(chart.centre))
         reach = max(high - middle, middle - low, 1.0)
@@ -280,11 +280,11 @@ def _decades(low: float, high: float, many: int) -> list[float]:
     """Where a scale of powers of ten from `low` to `high` is labelled: at 1, 2 and 5, at 1, or at every n-th power."""
     for digits in ((1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
         powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
-        found = [power + float(np.log10(digit)) for power in powers for digit in digits]
-        found = [float(f"{value:.12g}") for value in found if low - 1e-9 <= value <= high + 1e-9]
-        if len(found) <= many:
-            return found
-    return found[:: -(-len(found) // many)]
+        marks = [power + float(np.log10(digit)) for power in powers for digit in digits]
+        marks = [float(f"{value:.12g}") for value in marks if low - 1e-9 <= value <= high + 1e-9]
+        if len(marks) <= many:
+            return marks
+    return marks[:: -(-len(marks) // many)]
 
 
 def _matrix(figure: Any, chart: Matrix, size: Width) -> None:

@@ -29,7 +29,7 @@ class FeaturesTable(SpecModel):
     """Normalised values stay within this many standard deviations."""
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
+    def _fits(self) -> Self:
         self.settings()
         return self
 

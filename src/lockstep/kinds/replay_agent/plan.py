@@ -199,8 +199,8 @@ class Plan:
 
     def agent(self) -> LearningAgent:
         """The agent at its start."""
-        made, _ = AGENTS[self.spec.agent.algorithm]
-        agent: LearningAgent = made(
+        algorithm, _ = AGENTS[self.spec.agent.algorithm]
+        agent: LearningAgent = algorithm(
             self.shape(),
             self.settings(),
             self.optimizer(),

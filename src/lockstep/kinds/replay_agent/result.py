@@ -59,8 +59,8 @@ class Examination(Watcher):
         """What the walk through the validation part came to, where one is due."""
         if (step + 1) % self._every and step + 1 != self._updates:
             return {}
-        found = walk(agent, self._plan.environment_of(self._plan.parts.validation))
-        seen = {"step": step, **_figures(found.simulation)}
+        evaluation = walk(agent, self._plan.environment_of(self._plan.parts.validation))
+        seen = {"step": step, **_figures(evaluation.simulation)}
         # Of equals the earlier: less was learned from noise.
         better = self._best is None or seen["net_profit_pct"] > self._best["net_profit_pct"]
         if better:
@@ -70,12 +70,12 @@ class Examination(Watcher):
                 for name, array in agent.learner.arrays().items()
                 if not name.startswith("optimizer.")
             }
-        return {"validation": {**_figures(found.simulation), "best": better}}
+        return {"validation": {**_figures(evaluation.simulation), "best": better}}
 
     def result(self, agent: Agent) -> Mapping[str, Any]:
         """Both parts with their baselines, and the verdict."""
         plan, walks = self._plan, self._walks(agent)
-        parts = {name: _examined(found, plan, name) for name, found in walks.items()}
+        parts = {name: _examined(evaluation, plan, name) for name, evaluation in walks.items()}
         return {
             "data": plan.facts(),
             "agent": {**agent.describe(), "best_step": None if self._best is None else self._best["step"]},
@@ -125,13 +125,13 @@ def _figures(simulation: Simulation) -> dict[str, Any]:
     }
 
 
-def _examined(found: Walk, plan: Plan, part: str) -> dict[str, Any]:
-    simulation = found.simulation
+def _examined(evaluation: Walk, plan: Plan, part: str) -> dict[str, Any]:
+    simulation = evaluation.simulation
     start, stop = getattr(plan.parts, part)
-    bars = plan.pinned.candles.slice(start, start + len(found.sides))
-    hold = buy_and_hold(bars, found.market, plan.costs, WHOLE)
+    bars = plan.pinned.candles.slice(start, start + len(evaluation.sides))
+    hold = buy_and_hold(bars, evaluation.market, plan.costs, WHOLE)
     seeds = plan.seeds.child("baseline", part, "random_entries")
-    luck = random_entries(found.market, found.entries, simulation, seeds)
+    luck = random_entries(evaluation.market, evaluation.entries, simulation, seeds)
     returns, held = simulation.equity, hold.equity
     return {
         "bars": stop - start,

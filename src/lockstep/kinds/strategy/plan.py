@@ -166,8 +166,8 @@ def space_of(spec: StrategySpec, strategy: Strategy) -> Space:
             raise SpaceError(f"{strategy.name} has no parameter left to search: add [strategy.space]")
     unknown = [name for name in space if name not in strategy.parameter_names()]
     if unknown:
-        known = ", ".join(strategy.parameter_names()) or "none"
-        raise StrategyError(f"[strategy.space] {unknown[0]}: {strategy.name} has no such parameter; it has {known}")
+        names = ", ".join(strategy.parameter_names()) or "none"
+        raise StrategyError(f"[strategy.space] {unknown[0]}: {strategy.name} has no such parameter; it has {names}")
     return Space({name: space[name] for name in sorted(space)})
 
 

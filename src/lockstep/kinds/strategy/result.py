@@ -34,8 +34,8 @@ def finish(plan: Plan, tally: Tally, duplicates: int) -> Result:
         raise ValueError("a search without a winner has no result; see search.objective.no_valid_trial")
     evaluator = plan.evaluator()
     winner = evaluator.one({**plan.fixed, **tally.best["parameters"]})
-    found = {str(metric): value for metric, value in winner.metrics.items()}
-    require_same(tally.best["metrics"], found, trial=tally.best["index"])
+    metrics = {str(metric): value for metric, value in winner.metrics.items()}
+    require_same(tally.best["metrics"], metrics, trial=tally.best["index"])
     summary = {
         "strategy": {
             "name": winner.strategy,
@@ -47,7 +47,7 @@ def finish(plan: Plan, tally: Tally, duplicates: int) -> Result:
             "parameters": winner.parameters,
             "searched": tally.best["parameters"],
             "objective": tally.best["objective"],
-            "metrics": found,
+            "metrics": metrics,
         },
         "objective": {
             "name": plan.judge.objective_name,
@@ -62,7 +62,7 @@ def finish(plan: Plan, tally: Tally, duplicates: int) -> Result:
             "duplicates": duplicates,
             "first_error": tally.first_error,
         },
-        "bounds": {name: found[name] for name in ("net_profit_worst_pct", "net_profit_best_pct", "ambiguous_trades")},
+        "bounds": {name: metrics[name] for name in ("net_profit_worst_pct", "net_profit_best_pct", "ambiguous_trades")},
         "blocks": _blocks(winner.simulation),
         "baselines": _baselines(plan, evaluator, winner),
         "holdout": _holdout(plan, winner),
@@ -76,15 +76,15 @@ def finish(plan: Plan, tally: Tally, duplicates: int) -> Result:
     return Result(summary=summary, artifacts=artifacts)
 
 
-def require_same(stored: Mapping[str, Any], found: Mapping[str, Any], *, trial: int) -> None:
+def require_same(stored: Mapping[str, Any], backtest: Mapping[str, Any], *, trial: int) -> None:
     """Compare every metric of a trial with the same set run as a backtest. Raises NotEqualError naming the first."""
-    for name in stored.keys() | found.keys():
+    for name in stored.keys() | backtest.keys():
         # Canonical JSON tells 0.0 from -0.0 and 1 from 1.0, which == does not.
-        if canonical.dumps(stored.get(name)) != canonical.dumps(found.get(name)):
-            differing = sorted(n for n in found if canonical.dumps(stored.get(n)) != canonical.dumps(found.get(n)))
+        if canonical.dumps(stored.get(name)) != canonical.dumps(backtest.get(name)):
+            differing = sorted(n for n in backtest if canonical.dumps(stored.get(n)) != canonical.dumps(backtest.get(n)))
             raise NotEqualError(
                 f"trial {trial} gave {differing[0]} = {stored.get(differing[0])!r} in the search and "
-                f"{found.get(differing[0])!r} when run again as a backtest ({len(differing)} metrics differ). Both "
+                f"{backtest.get(differing[0])!r} when run again as a backtest ({len(differing)} metrics differ). Both "
                 "share one code path, so this is an error of Lockstep, or the strategy is no function of its input: "
                 "run `lockstep verify` and report it"
             )

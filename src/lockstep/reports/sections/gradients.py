@@ -121,7 +121,7 @@ def _session(overview: Overview, session: TrainingSession) -> Section:
         ("model", ", ".join(filter(None, [session.model_name, f"{count(parameters)} trained parameters in "
          f"{counted(len(overview.parameters), 'tensor')}"]))),
         ("optimiser", f"{optimizer['name']} ({optimizer['form']}), weight decay {number(optimizer['weight_decay'])}"),
-        ("recorded", f"{_kept(session, recording)}; {size(session.bytes)} on disk"),
+        ("recorded", f"{_record_words(session, recording)}; {size(session.bytes)} on disk"),
         ("replay", _replay_command(session, recording)),
     ]  # fmt: skip
     if session.replayed_from is not None:
@@ -129,15 +129,15 @@ def _session(overview: Overview, session: TrainingSession) -> Section:
     return Section(title="Session", blocks=[Facts(rows=rows)])
 
 
-def _kept(session: TrainingSession, recording: Mapping[str, Any]) -> str:
+def _record_words(session: TrainingSession, recording: Mapping[str, Any]) -> str:
     """What the record holds of each step."""
     if recording["level"] != "full":
         return f"level {recording['level']}"
-    kept = (
+    words = (
         f"level full, gradients of every {_ordinal(recording['every'])}step, whole states every "
         f"{count(recording['snapshot_every'])} steps"
     )
-    return kept + ("" if session.level == "full" else "; at max_bytes it fell to level norms")
+    return words + ("" if session.level == "full" else "; at max_bytes it fell to level norms")
 
 
 def _ordinal(every: int) -> str:
@@ -192,7 +192,7 @@ def _learning(overview: Overview, bins: Bins, x: NDArray[np.float64]) -> Section
         ),
     ]
     constant = float(rate.low.min()) == float(rate.high.max())
-    said = (
+    rate_words = (
         f"constant at {number(float(rate.mean[0]))}"
         if constant
         else (f"from {number(float(rate.mean[0]))} to {number(float(rate.mean[-1]))}")
@@ -201,7 +201,7 @@ def _learning(overview: Overview, bins: Bins, x: NDArray[np.float64]) -> Section
     rates = Figure(
         name="learning-rate",
         title="Learning rate and clipping",
-        alt=f"Learning rate {said}; " + ("gradients were never clipped." if never else "gradients were clipped in "
+        alt=f"Learning rate {rate_words}; " + ("gradients were never clipped." if never else "gradients were clipped in "
          f"{100 * clipped:.0f} % of the spans shown, by a factor of {number(float(clip.low.min()))} at most."),
         chart=Panels(panels=panels),
         text="The factor is what a gradient was scaled by to keep its norm within clip_norm: 1 means that it was not.",
