@@ -1,4 +1,4 @@
-"""Diff: where two runs part, in what they are functions of and then in what they did."""
+"""Diff: where two runs differ, first in spec, data, code and numerics, then in their journals."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ class DiffReport:
 
     @property
     def equal(self) -> bool:
-        """Whether the journals are equal, last hash and all."""
+        """Whether the journals are equal to the last hash."""
         return self.comparison.equal
 
     @property
     def exit_code(self) -> int:
-        """0 equal, 1 not."""
+        """0 when equal, 1 when not equal."""
         return 0 if self.equal else NotEqualError.exit_code
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The object that `lockstep diff --json` prints."""
         return {"a": self.a, "b": self.b, **self.comparison.to_json()}
 
     def text(self) -> str:
-        """In words, one difference a line."""
+        """The lines that `lockstep diff` prints: one for each difference."""
         return "\n".join([f"first {self.a}, second {self.b}", *(f"  {line}" for line in self.comparison.lines())])
 
     def __repr__(self) -> str:
