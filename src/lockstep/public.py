@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from lockstep.app.diff import DiffReport
     from lockstep.app.estimate import EstimateReport
     from lockstep.app.replay import Mode, ReplayResult
-    from lockstep.app.replay_step import StepView
     from lockstep.app.report import ReportResult
     from lockstep.app.runs_admin import ListedRun
+    from lockstep.app.step import StepView
     from lockstep.app.verify import VerifyResult
     from lockstep.episodes.book import EpisodeBook
     from lockstep.learning.gradients.sessions import Sessions
@@ -265,10 +265,10 @@ def step(run: str, number: int, *, save: Path | str | None = None, across: bool 
     """
     here = place(home)
     folder = _entered(run, here)
-    from lockstep.app.replay_step import replay_step
+    from lockstep.app.step import step as use_case
 
     with here.context() as context:
-        return replay_step(folder, number, context, save=None if save is None else Path(save), across=across)
+        return use_case(folder, number, context, save=None if save is None else Path(save), across=across)
 
 
 def sessions(*, thorough: bool = False, home: Home = None) -> Sessions:

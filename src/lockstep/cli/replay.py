@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lockstep.app.replay import Mode
-    from lockstep.app.replay_step import StepView
+    from lockstep.app.step import StepView
 
 _FEW_SAMPLES = 12
 _Across = Annotated[bool, typer.Option("--across", help="Compute again although code or numerics differ.")]
@@ -137,10 +137,10 @@ def step(
 
     here = place(home)
     folder = looked_up(run, here)
-    from lockstep.app.replay_step import replay_step
+    from lockstep.app.step import step as use_case
 
     with here.context() as context:
-        view = replay_step(folder, number, context, save=save, across=across)
+        view = use_case(folder, number, context, save=save, across=across)
     Output(json=json).result(view.to_json(), _step(view))
 
 

@@ -68,7 +68,7 @@ def _pruned(done: Pruning) -> RenderableType:
 
     from lockstep.reports.words import counted, size
 
-    kept = f"{counted(done.kept, 'session')} stay" + ("s" if done.kept == 1 else "")
+    kept = f"{counted(done.remaining, 'session')} stay" + ("s" if done.remaining == 1 else "")
     if not done.doomed:
         return Text(f"nothing to remove: {kept}")
     verb = "removed" if done.removed else "would remove"

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lockstep.app.lesson import lesson
+from lockstep.app.episode_result import episode_result
 from lockstep.bootstrap import place
 from lockstep.core.errors import InputError
 from lockstep.episodes.book import EpisodeBook, changing
@@ -132,7 +132,7 @@ class CNNTrainer:
         """Weights into the model, counts into the book, what happened to the caller."""
         from lockstep.learning.gradients.training import load_model_arrays
 
-        learned = lesson(result.run_id, place(self._home).store)
+        learned = episode_result(result.run_id, place(self._home).store)
         load_model_arrays(self.model, learned.weights)
         self.scaling = result.spec["scaling"]
         if self._folder is None:

@@ -19,7 +19,7 @@ from lockstep.bootstrap import place
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.kinds.agent_session.data import start_of
 from lockstep.kinds.agent_session.kind import KIND
-from lockstep.kinds.shared.retraining_agents import session_of
+from lockstep.kinds.shared.experience_batches import session_of
 from lockstep.learning.gradients.record import SessionRecord
 from lockstep.public import resume, train
 from lockstep.rl.live import LiveTrainer

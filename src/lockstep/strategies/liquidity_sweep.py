@@ -220,7 +220,8 @@ class LiquiditySweep(CompiledStrategy):
             _floats(mine["pierce_depth"]), _floats(mine["volume_spike_threshold"]),
             _floats(mine["min_distance_from_level"]), _whole(lookback), _whole(mine["min_level_touches"]), _whole(warm),
         )  # fmt: skip
-        offsets, bar, side, stop, target, limit = kernels.write_entries(
+        write: Any = kernels.write_entries
+        offsets, bar, side, stop, target, limit = write(
             *hits, prepared.lists[0], prepared.lists[1], view.close, f.atr, _floats(mine["atr_multiplier_sl"]),
             _floats(mine["risk_reward_ratio"]), _whole(mine["max_holding_periods"]), _floats(mine["min_atr_fraction"]),
         )  # fmt: skip
