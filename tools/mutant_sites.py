@@ -19,7 +19,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-import parso
 import parso.python.tree
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
@@ -53,8 +52,9 @@ class RemoveStatement(Operator):
 
     def mutate(self, node: Any, index: int) -> Any:
         """`pass` in the place of the statement."""
-        prefix = node.get_first_leaf().prefix
-        return parso.parse(f"{prefix}pass\n").children[0]
+        first = node.get_first_leaf()
+        node.children[0] = parso.python.tree.Keyword("pass", first.start_pos, prefix=first.prefix)
+        return node
 
     @classmethod
     def examples(cls) -> tuple[()]:

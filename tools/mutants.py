@@ -35,9 +35,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from tools.mutant_sites import Fault, draw
+if TYPE_CHECKING:
+    from tools.mutant_sites import Fault
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = ROOT / ".mutants" / "results.jsonl"
@@ -92,6 +93,13 @@ def modules(rooms: list[str]) -> list[str]:
 def room_of(module: str) -> str:
     """Room of a module: "engine" for src/lockstep/engine/walk.py."""
     return Path(module).parts[2]
+
+
+def own_tests(module: str, root: Path) -> tuple[str, ...]:
+    """The tests of a module's room in the checkout at `root`; those that mirror the module first, where there are."""
+    room, *rest = Path(module).parts[2:]
+    own = Path("tests", "unit", room, *rest[:-1], f"test_{rest[-1]}")
+    return (*((str(own),) if (root / own).exists() else ()), *ROOMS[room])
 
 
 def compiled_modules() -> frozenset[str]:
@@ -180,7 +188,10 @@ class Copy:
             if shares_kernels:
                 mine = self._share_kernels()
             room = room_of(fault.module)
-            for name, tests, outcome in ((room, self._ordered(fault), "killed"), ("wider", WIDER, "killed wider")):
+            for name, tests, outcome in (
+                (room, own_tests(fault.module, self.folder), "killed"),
+                ("wider", WIDER, "killed wider"),
+            ):
                 failed = self.tests(tests, limit=_SLOWER * self.seconds[name] + _START_UP_S)
                 if failed is not None:
                     return Verdict(outcome, failed, time.monotonic() - began)
@@ -217,13 +228,6 @@ class Copy:
             return None
         failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
         return failed[0].split(" - ")[0] if failed else f"pytest ended with {process.returncode}"
-
-    def _ordered(self, fault: Fault) -> tuple[str, ...]:
-        """The tests of the fault's room; those of its own module first."""
-        room, *rest = Path(fault.module).parts[2:]
-        own = Path("tests", "unit", room, *rest[:-1], f"test_{rest[-1]}")
-        first = (str(own),) if (self.folder / own).exists() else ()
-        return (*first, *ROOMS[room])
 
     def _cache_folders(self) -> list[Path]:
         done = subprocess.run(
@@ -346,6 +350,9 @@ def report(rows: list[dict[str, Any]], seed: int) -> Iterator[str]:
 
 def main() -> None:
     """Exit 0 when at least nine of ten faults were noticed, else 1."""
+    # Here, because it needs cosmic-ray, which only `make mutants` installs.
+    from tools.mutant_sites import draw
+
     parser = argparse.ArgumentParser(prog="python -m tools.mutants", description="Do the tests notice small faults?")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=200)

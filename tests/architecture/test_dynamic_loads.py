@@ -27,6 +27,10 @@ COVERED = {
     ): "finds what the user's file imports; its source or version is in requires",
     ("runs/user_modules.py", "exec_module(module)"): "the user's own file, whose bytes travel and count",
     ("runs/verify_child.py", "import_module(module)"): "an executor: both are roots of every closure",
+    (
+        "storage/blobs.py",
+        "import_module(module)",
+    ): "a store of blobs: it keeps bytes under the digest that names them, and every reader compares",
     ("strategies/__init__.py", "import_module(f'{__name__}.{home}')"): "names at first use, shown under TYPE_CHECKING",
     ("strategies/registry.py", "import_module(module)"): "the table of built-in strategies: strings that count",
     ("validation/__init__.py", "import_module(f'{__name__}.causality')"): "as in strategies/__init__.py",

@@ -100,21 +100,24 @@ def test_a_writer_waits_as_long_as_its_patience(tmp_path: Path) -> None:
 
 
 def test_asking_never_keeps_a_writer_out(tmp_path: Path) -> None:
-    stopped = threading.Event()
+    stopped, held = threading.Event(), 0
+    answers: list[bool] = []
 
     def ask() -> None:
         while not stopped.is_set():
-            is_locked(tmp_path)
+            answers.append(is_locked(tmp_path))
 
     asker = threading.Thread(target=ask)
     asker.start()
     try:
         for _ in range(50):
             with locked(tmp_path, WORDS):
-                pass
+                held += 1
     finally:
         stopped.set()
         asker.join()
+    assert held == 50
+    assert answers
 
 
 def test_a_folder_that_nobody_ever_locked_is_free(tmp_path: Path) -> None:
