@@ -91,7 +91,7 @@ def _table(listing: Sessions) -> RenderableType:
     table = Fitting(
         rows=[_row(session) for session in listing.sessions],
         forms=(
-            ("run", "status", "value", "steps", "loss", "converged", "level", "size", "model", "replay of"),
+            ("run", "status", "value", "steps", "loss", "converged", "level", "size", "model", "batches of"),
             ("run", "status", "value", "steps", "loss", "converged", "level", "size"),
             ("run", "value", "steps", "loss", "converged"),
             ("run", "value"),
@@ -119,5 +119,5 @@ def _row(session: TrainingSession) -> dict[str, str]:
         "level": session.level,
         "size": size(session.bytes),
         "model": session.model_name or NOTHING,
-        "replay of": NOTHING if source is None else source if len(source) < 40 else source[:12],
+        "batches of": NOTHING if source is None else source if len(source) < 40 else source[:12],
     }

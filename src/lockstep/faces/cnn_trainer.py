@@ -1,8 +1,8 @@
 """CNNTrainer: train a model object on the profitable episodes of a book, each time as a recorded run.
 
     trainer = CNNTrainer(model)
-    outcome = trainer.train_on_profitable_episodes("BTC/USDT", min_profitability=0.7, max_episodes=500)
-    outcome.status, outcome.session_id, outcome.value
+    training = trainer.train_on_profitable_episodes("BTC/USDT", min_profitability=0.7, max_episodes=500)
+    training.status, training.session_id, training.value
 
 A face of `lockstep train` with `kind = "cnn-episodes"` and of `lockstep resume`: it trains nothing itself. It hands
 model and book to the run, and loads the trained weights into the model afterwards.
@@ -41,8 +41,8 @@ class EpisodeTraining:
     episodes_used       those that were trained on
     steps               optimiser updates
     mean_losses         by part: total, classification, regression, confidence
-    session_id          the run: for `lockstep resume`, `verify`, `replay`, and `learning.gradients.sessions`
-    value, converged    of the run (`learning.gradients.values`)
+    session_id          the run: for `lockstep resume`, `verify`, `replay`, and `ls.sessions`
+    value, converged    of the run (formulas in `docs/replay.md`)
     folder              of the run
     """
 

@@ -44,8 +44,8 @@ class ProfitWeightedTraining:
     profitable    those of them with a profit above zero
     steps         optimiser updates
     mean_losses   by part: total, q, and policy where the agent has one
-    session_id    the run: for `lockstep resume`, `verify`, `replay`, and `gradients.sessions`
-    value, converged   of the run (`gradients.values`)
+    session_id    the run: for `lockstep resume`, `verify`, `replay`, and `ls.sessions`
+    value, converged   of the run (formulas in `docs/replay.md`)
     folder        of the run
     """
 
