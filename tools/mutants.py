@@ -361,6 +361,8 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="keep the results of an earlier call")
     parser.add_argument("--show", action="store_true", help="print the faults and run nothing")
     arguments = parser.parse_args()
+    # A shell that starts this in the background has it ignore Ctrl-C, and every test of Ctrl-C would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     drawn = draw(ROOT, modules(arguments.rooms), seed=arguments.seed, count=arguments.count)
     if arguments.show:
         for fault, mutated in drawn:
