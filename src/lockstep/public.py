@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from lockstep.app.diff import DiffReport
     from lockstep.app.estimate import EstimateReport
     from lockstep.app.replay import Mode, ReplayResult
-    from lockstep.app.step import StepView
     from lockstep.app.report import ReportResult
     from lockstep.app.runs_admin import ListedRun
+    from lockstep.app.step import StepView
     from lockstep.app.verify import VerifyResult
     from lockstep.episodes.book import EpisodeBook
     from lockstep.learning.gradients.sessions import Sessions
