@@ -48,7 +48,7 @@ class _Passes(SpecModel):
     validation_split: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the rest that is predicted after each epoch."""
     split: Literal["random", "in_order"] = "random"
-    """How the parts are drawn: at random from each class; or by time, for samples in time order, the last to test."""
+    """How the parts are drawn: at random from each class, or in the order of time, the last for the test."""
     purge: int = Field(default=0, ge=0)
     """Samples that are left out at each border of parts in order, since window or label reaches across it."""
 

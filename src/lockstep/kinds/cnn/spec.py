@@ -32,7 +32,7 @@ class FeaturesTable(SpecModel):
         return self
 
     def settings(self) -> WindowSettings:
-        """The window settings of the data module. Raises ValueError for an unknown channel."""
+        """The window settings of the data module. Raises InputError for an unknown channel."""
         return WindowSettings(channels=self.channels, window=self.window, max_gap=self.max_gap)
 
 
@@ -80,7 +80,7 @@ class SplitTable(SpecModel):
         return self
 
     def settings(self) -> SplitSettings:
-        """The split settings of the data module. Raises ValueError when no training part is left."""
+        """The split settings of the data module. Raises InputError when no training part is left."""
         return SplitSettings(validation=self.validation, test=self.test, embargo=self.embargo)
 
 
