@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.core import canonical
 from lockstep.core.errors import NotEqualError
-from lockstep.engine.arrays import market_arrays
 from lockstep.engine.baselines import buy_and_hold, random_entries
 from lockstep.engine.export import equity_csv, trades_csv
+from lockstep.engine.preparation import market_arrays
 from lockstep.engine.simulate import Simulation
 from lockstep.market.checks import format_time
 from lockstep.market.quality import quality_report
