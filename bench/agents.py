@@ -80,16 +80,16 @@ def bare(data: dict[str, Any]) -> Iterator[None]:
         with torch.no_grad():
             best = online(tensors["next"]).argmax(dim=1, keepdim=True)
             future = target(tensors["next"]).gather(1, best)
-            wanted = tensors["rew"] + 0.99 * (1.0 - tensors["done"]) * future
-        told = online(tensors["obs"]).gather(1, tensors["act"])
-        losses = functional.smooth_l1_loss(told, wanted, reduction="none")[:, 0]
+            goal = tensors["rew"] + 0.99 * (1.0 - tensors["done"]) * future
+        estimate = online(tensors["obs"]).gather(1, tensors["act"])
+        losses = functional.smooth_l1_loss(estimate, goal, reduction="none")[:, 0]
         loss = (tensors["weights"] * losses).mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(online.parameters(), 10.0)
         optimizer.step()
         loss.item()
-        buffer.update_priorities(batch["indexes"], (wanted - told).detach().abs()[:, 0].numpy())
+        buffer.update_priorities(batch["indexes"], (goal - estimate).detach().abs()[:, 0].numpy())
         if (step + 1) % 500 == 0:
             target.load_state_dict(online.state_dict())
         yield
@@ -108,14 +108,14 @@ def ours(data: dict[str, Any], mode: str) -> Iterator[None]:
     """`Agent.update` from one of our buffers, nothing recorded."""
     from lockstep.rl import PrioritizedExperienceBuffer, ProfitWeightedExperienceBuffer
 
-    made = agent(weighted=mode == "prioritised")
+    dqn = agent(weighted=mode == "prioritised")
     kind = PrioritizedExperienceBuffer if mode == "prioritised" else ProfitWeightedExperienceBuffer
     buffer = kind(EXPERIENCES, state_shape=(FEATURES,))
     buffer.add_batch(**data)
     for step in itertools.count():
         batch = buffer.sample_batch(BATCH)
-        found = made.update(step, batch)
-        buffer.update_priorities(batch.ids, found.td_errors)
+        step_values = dqn.update(step, batch)
+        buffer.update_priorities(batch.ids, step_values.td_errors)
         yield
 
 
@@ -136,10 +136,10 @@ def run(data: dict[str, Any], level: str, path: Path) -> list[float]:
 
     nothing: dict[str, str] = {}
     folder = RunFolder.create(path, spec=nothing, data=nothing, code=nothing, numerics=nothing, environment=nothing)
-    made, buffer = agent(weighted=False), ProfitWeightedExperienceBuffer(EXPERIENCES, state_shape=(FEATURES,))
+    dqn, buffer = agent(weighted=False), ProfitWeightedExperienceBuffer(EXPERIENCES, state_shape=(FEATURES,))
     buffer.add_batch(**data)
-    recorder = Recorder(Recording(level=level), made.learner)  # type: ignore[arg-type]
-    training = ReplayTraining(made, buffer, recorder, Replay(updates=UPDATES, batch_size=BATCH), FixedExperiences({}))
+    recorder = Recorder(Recording(level=level), dqn.learner)  # type: ignore[arg-type]
+    training = ReplayTraining(dqn, buffer, recorder, Replay(updates=UPDATES, batch_size=BATCH), FixedExperiences({}))
     execute(training, folder, fingerprint="0" * 64, observers=[Marks()])
     shutil.rmtree(path)
     return [after - before for before, after in itertools.pairwise(marks)]

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from bench import workload
-from lockstep.engine.arrays import MarketArrays, market_arrays
 from lockstep.engine.metrics import Metric
+from lockstep.engine.preparation import MarketArrays, market_arrays
 from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import simulate

@@ -51,7 +51,7 @@ def network() -> Any:
 
 
 def order() -> Any:
-    from lockstep.learning.gradients.training import Epochs
+    from lockstep.learning.gradients.epochs import Epochs
     from lockstep.runs.seeds import SeedTree
 
     return Epochs(samples=SAMPLES, batch_size=BATCH, epochs=1, seeds=SeedTree(1).child("order"))
@@ -83,10 +83,10 @@ def recordings() -> dict[str, Any]:
     """Name -> what is recorded."""
     from lockstep.learning.gradients.recorder import Recording
 
-    found = {level: Recording(level=level) for level in ("none", "norms", "full")}  # type: ignore[arg-type]
+    by_level = {level: Recording(level=level) for level in ("none", "norms", "full")}  # type: ignore[arg-type]
     if importlib.util.find_spec("blosc2") is not None:
-        found["packed"] = Recording(codec="blosc2")
-    return found
+        by_level["packed"] = Recording(codec="blosc2")
+    return by_level
 
 
 def session(data: Any, recording: Any, path: Path) -> tuple[list[float], float, Any]:
@@ -150,14 +150,14 @@ def main() -> None:
 
 
 def measure(home: Path) -> None:
-    data, kept = samples(), recordings()
-    steps: dict[str, list[float]] = {name: [] for name in ("bare", *kept)}
-    whole: dict[str, list[float]] = {name: [] for name in kept}
-    replays: dict[str, list[float]] = {name: [] for name in kept if name in ("full", "packed")}
+    data, recording_of = samples(), recordings()
+    steps: dict[str, list[float]] = {name: [] for name in ("bare", *recording_of)}
+    whole: dict[str, list[float]] = {name: [] for name in recording_of}
+    replays: dict[str, list[float]] = {name: [] for name in recording_of if name in ("full", "packed")}
     sizes: dict[str, int] = {}
     for round_ in range(ROUNDS):
         steps["bare"].append(statistics.fmean(bare(data)[WARM:]))
-        for name, recording in kept.items():
+        for name, recording in recording_of.items():
             times, all_of_it, folder = session(data, recording, home / f"{name}-{round_}")
             steps[name].append(statistics.fmean(times[WARM:]))
             whole[name].append(all_of_it / STEPS)

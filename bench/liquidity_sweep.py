@@ -66,9 +66,9 @@ def measure_ours(market: Candles) -> None:
     ready = time.perf_counter()
     for lo in range(0, SETS, 100):
         strategy.entries(prepared, sets, lo, lo + 100)
-    found = time.perf_counter()
+    middle = time.perf_counter()
     print(
-        f"  of it: indicators and candidates {ready - start:.3f} s, levels and signals {found - ready:.3f} s, "
+        f"  of it: indicators and candidates {ready - start:.3f} s, levels and signals {middle - ready:.3f} s, "
         f"the rest is the walk and the metrics; in all {seconds:.3f} s"
     )
 

@@ -11,7 +11,17 @@ import os
 import subprocess
 import sys
 
-NAMES = ("startup", "engine", "liquidity_sweep", "search", "gradients", "replay", "agents", "packages", "episodes")
+NAMES = (
+    "startup",
+    "engine",
+    "liquidity_sweep",
+    "search",
+    "gradients",
+    "replay_buffers",
+    "agents",
+    "packages",
+    "episodes",
+)
 
 
 def main(names: list[str]) -> int:

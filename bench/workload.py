@@ -43,16 +43,16 @@ class Prepared:
 
 @kernel
 def _candidates(low, close, volume, atr, mean_volume, levels, pierce, k, bars, starts):  # type: ignore[no-untyped-def]
-    made = 0
+    count = 0
     factor = 1.0 - pierce
     for i in range(levels.shape[0]):
         for t in range(close.size):
             level = levels[i, t]
             if low[t] < level * factor and close[t] > level and volume[t] > k * mean_volume[t] and atr[t] == atr[t]:
-                bars[made] = t
-                made += 1
-        starts[i + 1] = made
-    return made
+                bars[count] = t
+                count += 1
+        starts[i + 1] = count
+    return count
 
 
 @kernel
@@ -60,19 +60,19 @@ def _entries(  # type: ignore[no-untyped-def]
     starts, bar, low, level, volume, mean_volume, close, atr, lookback, pierce, k, m, rr, limit, lo, hi,
     offsets, out_bar, out_stop, out_target, out_limit,
 ):  # fmt: skip
-    made = 0
+    count = 0
     for s in range(lo, hi):
         factor, least, width, ratio, hold = 1.0 - pierce[s], k[s], m[s], rr[s], limit[s]
         for i in range(starts[lookback[s]], starts[lookback[s] + 1]):
             if low[i] < level[i] * factor and volume[i] > least * mean_volume[i]:
                 distance = width * atr[i]
-                out_bar[made] = bar[i]
-                out_stop[made] = close[i] - distance
-                out_target[made] = close[i] + ratio * distance
-                out_limit[made] = hold
-                made += 1
-        offsets[s - lo + 1] = made
-    return made
+                out_bar[count] = bar[i]
+                out_stop[count] = close[i] - distance
+                out_target[count] = close[i] + ratio * distance
+                out_limit[count] = hold
+                count += 1
+        offsets[s - lo + 1] = count
+    return count
 
 
 def prepare(market: dict[str, Any], sets: dict[str, NDArray[Any]], lookbacks: tuple[int, ...]) -> Prepared:
@@ -80,11 +80,11 @@ def prepare(market: dict[str, Any], sets: dict[str, NDArray[Any]], lookbacks: tu
     n = market["close"].size
     room = np.empty(n * len(lookbacks), np.int32)
     starts = np.zeros(len(lookbacks) + 1, np.int64)
-    made = _candidates(
+    count = _candidates(
         market["low"], market["close"], market["volume"], market["atr"], market["vsma"], market["levels"],
         float(sets["pierce"].min()), float(sets["k"].min()), room, starts,
     )  # fmt: skip
-    bar = room[:made].copy()
+    bar = room[:count].copy()
     which = np.repeat(np.arange(len(lookbacks)), np.diff(starts))
     return Prepared(
         starts=starts,
@@ -112,15 +112,15 @@ def entries(prepared: Prepared, lo: int, hi: int) -> EntryBatch:
     offsets = np.zeros(hi - lo + 1, np.int64)
     bar, limit = np.empty(room, np.int32), np.empty(room, np.int32)
     stop, target = np.empty(room), np.empty(room)
-    made = _entries(
+    count = _entries(
         p.starts, p.bar, p.low, p.level, p.volume, p.mean_volume, p.close, p.atr, p.lookback, p.pierce, p.k, p.m,
         p.rr, p.H, lo, hi, offsets, bar, stop, target, limit,
     )  # fmt: skip
     return EntryBatch(
         offsets=offsets,
-        bar=bar[:made],
-        side=np.ones(made, np.int8),
-        stop=stop[:made],
-        target=target[:made],
-        time_limit=limit[:made],
+        bar=bar[:count],
+        side=np.ones(count, np.int8),
+        stop=stop[:count],
+        target=target[:count],
+        time_limit=limit[:count],
     )

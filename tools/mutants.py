@@ -86,12 +86,12 @@ _ASK_FOLDERS: Final = (
 
 def modules(rooms: list[str]) -> list[str]:
     """Source files of rooms, relative to the checkout."""
-    found = [path for room in rooms for path in (ROOT / "src" / "lockstep" / room).rglob("*.py")]
-    return sorted(str(path.relative_to(ROOT)) for path in found)
+    paths = [path for room in rooms for path in (ROOT / "src" / "lockstep" / room).rglob("*.py")]
+    return sorted(str(path.relative_to(ROOT)) for path in paths)
 
 
 def room_of(module: str) -> str:
-    """src/lockstep/engine/walk.py -> engine."""
+    """Room of a module: "engine" for src/lockstep/engine/walk.py."""
     return Path(module).parts[2]
 
 
@@ -214,19 +214,19 @@ class Copy:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
-            said, _ = process.communicate(timeout=limit)
+            output, _ = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
-            said = ""
+            output = ""
         finally:
             # Workers and children that a fault left behind go with it.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        if not said:
+        if not output:
             return "time"
         if process.returncode == 0:
             return None
-        failed = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
         return failed[0].split(" - ")[0] if failed else f"pytest ended with {process.returncode}"
 
     def _cache_folders(self) -> list[Path]:
@@ -237,15 +237,15 @@ class Copy:
         return [Path(line) for line in done.stdout.split()]
 
     def _share_kernels(self) -> list[Path]:
-        """Give the faulty code the compiled kernels of the sound code; the folders that were made for that."""
-        made = []
+        """Give the faulty code the compiled kernels of the sound code; returns the folders that it filled."""
+        folders = []
         # A fault that keeps `compiled` from loading has no folders, and no kernels either.
         for sound, own in zip(self.caches, self._cache_folders(), strict=False):
             if own != sound and sound.exists():
                 shutil.rmtree(own, ignore_errors=True)
                 shutil.copytree(sound, own, copy_function=os.link)
-                made.append(own)
-        return made
+                folders.append(own)
+        return folders
 
 
 def difference(fault: Fault, mutated: str) -> list[str]:
@@ -276,11 +276,11 @@ def run(drawn: list[tuple[Fault, str]], arguments: argparse.Namespace) -> list[d
         }
         for fault, mutated in drawn
     ]  # fmt: skip
-    known = stored(arguments.seed, arguments.rooms) if arguments.resume else {}
+    verdicts = stored(arguments.seed, arguments.rooms) if arguments.resume else {}
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number, row in enumerate(rows):
-        if key_of(row) in known:
-            rows[number] = known[key_of(row)]
+        if key_of(row) in verdicts:
+            rows[number] = verdicts[key_of(row)]
         else:
             waiting.put(number)
     compiled = compiled_modules()
@@ -361,6 +361,8 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="keep the results of an earlier call")
     parser.add_argument("--show", action="store_true", help="print the faults and run nothing")
     arguments = parser.parse_args()
+    # A shell that starts this in the background has it ignore Ctrl-C, and every test of Ctrl-C would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     drawn = draw(ROOT, modules(arguments.rooms), seed=arguments.seed, count=arguments.count)
     if arguments.show:
         for fault, mutated in drawn:

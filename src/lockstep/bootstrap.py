@@ -59,14 +59,14 @@ class Place:
         return executor_of(workers)
 
     def executor_choice(self, workers: int) -> ExecutorChoice:
-        """The same choice in words, for a fresh process that has to make the executor by itself."""
+        """The same choice as import path and arguments, for a fresh process that makes the executor by itself."""
         from lockstep.runs.verify import ExecutorChoice
 
         return ExecutorChoice(path=IN_PROCESS) if workers == 1 else ExecutorChoice(path=LOKY, arguments=(workers,))
 
     @contextmanager
     def context(self, workers: int = 1) -> Iterator[RunContext]:
-        """What computing recorded steps again needs, for as long as it takes."""
+        """Ports that computing recorded steps again needs; the workers end with the block."""
         with self.executor(workers) as executor:
             yield RunContext(executor=executor, blobs=self.store.blobs)
 
@@ -79,7 +79,7 @@ class Place:
         cancel: Cancel | None = None,
         announce: Callable[[Prepared], None] | None = None,
     ) -> Iterator[Ports]:
-        """What a training needs, for as long as it runs; afterwards the workers are gone.
+        """Ports that a training needs; the workers end with the block.
 
         Without a `cancel` Ctrl-C stops the run at a step, with a checkpoint.
         """

@@ -1,4 +1,4 @@
-"""What `import lockstep as ls` offers beside classes: the commands as functions, with results as values.
+"""Functions of `import lockstep as ls`: the commands, with results as values.
 
     result = ls.train("spec.toml", seed=7)
     ls.verify(result.run_id)
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from lockstep.app.diff import DiffReport
     from lockstep.app.estimate import EstimateReport
     from lockstep.app.replay import Mode, ReplayResult
-    from lockstep.app.replay_step import StepView
     from lockstep.app.report import ReportResult
     from lockstep.app.runs_admin import ListedRun
+    from lockstep.app.step import StepView
     from lockstep.app.verify import VerifyResult
     from lockstep.episodes.book import EpisodeBook
     from lockstep.learning.gradients.sessions import Sessions
@@ -185,7 +185,7 @@ def replay(
     on_step: Callable[[int, int], None] | None = None,
     **retraining: Any,
 ) -> ReplayResult | TrainResult:
-    """Replay what a run recorded of its gradients, and compare to the last bit.
+    """Replay the gradients that a run recorded, and compare to the last bit.
 
     run          a run, or "best": the gradient training of the highest value
     mode         "gradients" applies the stored gradients, "recompute" computes the steps again; None takes gradients
@@ -194,7 +194,7 @@ def replay(
     check_every  of how many applied gradients one state is compared with the journal; 1 compares each
     across       compute again although code or numerics differ
     on_step      called with the number of steps done and the number in all
-    retraining   of mode="session", which is `ls.retrain` under its old name: its options. They go with the next release
+    retraining   options of `ls.retrain`, of which mode="session" is the old name; both go with the next release
 
     Raises RefusedError for a run that keeps no gradients, NotComparableError when code or numerics differ,
     IntegrityError for damage, MissingLibraryError without torch.
@@ -241,8 +241,8 @@ def retrain(
     tag          a name to call the new run by
     workers, observers, cancel, announce   as for `train`
 
-    The new run needs the old one no more. Raises RefusedError for a kind that cannot or a record without batches,
-    InputError for an override of the samples, NetworkError for a model that cannot learn from them.
+    The new run does not need the old one any more. Raises RefusedError for a kind that cannot be retrained or a record
+    without batches, InputError for an override of the samples, NetworkError for a model that cannot learn from them.
     """
     here = place(home)
     folder = _entered(run, here)
@@ -265,16 +265,16 @@ def step(run: str, number: int, *, save: Path | str | None = None, across: bool 
     """
     here = place(home)
     folder = _entered(run, here)
-    from lockstep.app.replay_step import replay_step
+    from lockstep.app.step import step as use_case
 
     with here.context() as context:
-        return replay_step(folder, number, context, save=None if save is None else Path(save), across=across)
+        return use_case(folder, number, context, save=None if save is None else Path(save), across=across)
 
 
 def sessions(*, thorough: bool = False, home: Home = None) -> Sessions:
-    """The runs of a home that learn by gradients, the highest value first, and why others cannot be read, by run id.
+    """Runs of a home that learn by gradients, the highest value first, and the problems of damaged ones by run id.
 
-    thorough   read every byte now; else lengths and what is shown, and the rest when it is read
+    thorough   check every byte now; by default lengths and what is listed, and the rest when it is read
     """
     return list_sessions(place(home).store, thorough=thorough)
 

@@ -64,7 +64,7 @@ def test_what_was_collected_is_said_in_words_and_never_written_over(user: User) 
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ((), "these candles bear no symbol"),
+        ((), "these candles have no symbol"),
         (("--symbol", "B", "--longer", "1m"), "bars longer than the candles' own 1m"),
         (("--symbol", "B", "--horizon", "0"), "horizon_s is a finite number > 0; found 0.0"),
         (("--symbol", "B", "--trades", "trades.parquet"), "found candles and trades of 2024-01-01T00:00:00.000 to"),

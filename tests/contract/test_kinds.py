@@ -25,7 +25,7 @@ from lockstep.kinds.cnn import kind as cnn
 from lockstep.kinds.cnn_episodes import data as episodes_data
 from lockstep.kinds.cnn_episodes import kind as cnn_episodes
 from lockstep.kinds.replay_agent import kind as replay_agent
-from lockstep.kinds.shared import rehearsal
+from lockstep.kinds.shared import step_timing
 from lockstep.kinds.strategy import kind as strategy
 from lockstep.rl.actor_critic import ActorCritic
 from lockstep.rl.networks import NetworkShape
@@ -42,7 +42,7 @@ class Untrained(KindContract):
         def refuse(*arguments: Any, **options: Any) -> None:
             raise AssertionError("preparing times nothing")
 
-        for place, name in ((rehearsal, "seconds_per_step"), (strategy, "_timed")):
+        for place, name in ((step_timing, "seconds_per_step"), (strategy, "_timed")):
             monkeypatch.setattr(place, name, refuse)
         steps: list[Any] = []
         handle = register_optimizer_step_pre_hook(lambda *arguments: steps.append(arguments))
@@ -70,7 +70,7 @@ class TestCnn(Untrained):
         return {"data.candles": cnn_builders.candles_of()}
 
     def test_an_estimate_is_what_steps(self, tmp_path: Path) -> None:
-        """The question above can fail: the same hook hears a rehearsal's steps."""
+        """The question above can fail: the same hook hears the steps that an estimate times."""
         prepared, context = self.prepared(tmp_path)
         steps: list[Any] = []
         handle = register_optimizer_step_pre_hook(lambda *arguments: steps.append(arguments))
@@ -84,7 +84,7 @@ class TestCnn(Untrained):
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It is not made while it is prepared; it is tried when it is made to be timed, which `train` does."""
-        monkeypatch.setattr(rehearsal, "LARGE", 0)
+        monkeypatch.setattr(step_timing, "LARGE", 0)
         (tmp_path / "blind.py").write_text(BLIND)
         blind = {**cnn_builders.values(), "network": {"name": "blind.py:Blind"}}
         monkeypatch.setattr(self, "values", lambda: blind)

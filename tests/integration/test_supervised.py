@@ -263,7 +263,7 @@ def test_a_billion_parameters_are_estimated_in_little_memory_and_without_a_run(
     script = """
 import sys
 from lockstep.cli.main import main
-from lockstep.kinds.shared.rehearsal import peak_bytes
+from lockstep.kinds.shared.step_timing import peak_bytes
 from lockstep.runs.store import FolderRunStore
 try:
     main(sys.argv[1:])

@@ -129,7 +129,7 @@ def test_episodes_are_ranked_by_what_they_can_teach() -> None:
         assert one.priority == pytest.approx(weight)
     best = book.profitable(SYMBOL, max_episodes=25)
     assert [one.score for one in best] == sorted((one.score for one in best), reverse=True)
-    book.count_session("s", {best[0].episode_id: 9})
+    book.count_run("s", {best[0].episode_id: 9})
     assert book.ranked()[0].episode_id != best[0].episode_id
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lockstep.core.errors import DataError, InputError
-from lockstep.kinds.replay_agent.plan import Parts as AgentParts
+from lockstep.kinds.replay_agent.plan import MarketParts
 from lockstep.kinds.replay_agent.spec import ReplayAgentSpec
 from lockstep.learning.patterns.data_module import PARTS, SplitSettings, split
 from lockstep.learning.supervised.data import parts_in_order, samples_of
@@ -129,7 +129,7 @@ def test_the_parts_of_an_agent_keep_it(
         ),
     )
     try:
-        result = AgentParts.of(bars, spec)
+        result = MarketParts.of(bars, spec)
     except DataError:
         assume(False)
     limits = (result.training, result.validation, result.test)

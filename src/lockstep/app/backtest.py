@@ -1,6 +1,7 @@
-"""Backtest: one strategy, one set of parameters, once; from a spec, from a run, or from names given one by one.
+"""Backtest: run one strategy with one set of parameters; from a spec, from a run, or from a strategy and data by name.
 
-The evaluation is the search's own (`strategies.evaluate`), so a run's trial comes out the same to the last bit.
+The search evaluates its trials with the same code (`strategies.evaluate`), so a trial of a run has the same metrics
+here, to the last bit.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from lockstep.engine.export import trades_csv
 from lockstep.engine.metrics import COUNTS, Metric
 from lockstep.kinds.shared import market_data
 from lockstep.kinds.strategy import code as strategy_code
-from lockstep.kinds.strategy.plan import Plan
+from lockstep.kinds.strategy.plan import StrategyPlan
 from lockstep.kinds.strategy.result import require_same
 from lockstep.kinds.strategy.spec import StrategySpec
 from lockstep.kinds.strategy.training import SEGMENT, decoded
@@ -42,9 +43,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BacktestReport:
-    """One backtest beside what holding the market, and entering it at random, would have brought.
+    """One backtest, beside buy and hold and beside random entries.
 
-    trial   the run's trial whose metrics these are, to the last bit; None when there is no run
+    buy_and_hold     metrics by name
+    random_entries   where the result stands among the same trades at random times; None without a trade
+    bars             number of bars that were traded
+    span             their first and last time, in words
+    market           exchange, symbol and timeframe
+    data_hash        digest of the candles
+    trial            the run's trial with these metrics, to the last bit; None when there is none
     """
 
     result: Backtest
@@ -60,11 +67,11 @@ class BacktestReport:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """By name; None where undefined."""
+        """Values by name; None where a metric is undefined."""
         return {str(metric): value for metric, value in self.result.metrics.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The object that `lockstep backtest --json` prints."""
         return {
             "strategy": self.result.strategy,
             "parameters": self.result.parameters,
@@ -94,24 +101,27 @@ def backtest_once(
 ) -> BacktestReport:
     """Run one strategy once.
 
-    source      a spec file, a run, or None when `strategy` and `data` are given
-    params      "name=value" each, put on the spec's fixed parameters, or on the trial's
-    trial       of a run, the trial whose parameters are taken; default: the best
+    source      a spec file, a run, or None with `strategy` and `data`
+    strategy    a strategy's name, in place of the spec's
+    data        "sample" or a file of candles, in place of the spec's
+    params      "name=value" each; they replace fixed parameters of the spec, or those of the trial
+    overrides   "key=value" each, put on the spec
+    trial       the trial of a run whose parameters are used; default: the best
     trades      a CSV file to write the trades to
 
-    Raises InputError for what does not fit together, LookAheadError for a strategy that reads the future.
+    Raises InputError for arguments that do not fit together, LookAheadError for a strategy that reads the future.
     """
-    given = dict(_param(text) for text in params)
+    values = dict(_param(text) for text in params)
     if trades is not None:
         require_writable_name(trades, "--trades")
     if source is not None and Path(source).suffix.lower() not in SPEC_SUFFIXES:
         if strategy is not None or data is not None or overrides:
-            raise InputError("a run says itself what it is made of: leave out --strategy, --data and --set")
-        report = _of_run(store.find(source), store.blobs, given, trial)
+            raise InputError("a run has its own strategy, data and spec: leave out --strategy, --data and --set")
+        report = _of_run(store.find(source), store.blobs, values, trial)
     else:
         if trial is not None:
             raise InputError("--trial names a trial of a run: give a run instead of a spec")
-        report = _of_request(_request(source, strategy, data, overrides), store.blobs, given)
+        report = _of_request(_request(source, strategy, data, overrides), store.blobs, values)
     if trades is not None:
         write_atomic(trades, trades_csv(report.result.simulation))
     return report
@@ -136,12 +146,12 @@ def _request(source: str | None, strategy: str | None, data: str | None, overrid
     return training_request(source, strategy=strategy, overrides=[*named, *overrides])
 
 
-def _of_request(request: TrainingRequest, blobs: BlobStore, given: Mapping[str, Any]) -> BacktestReport:
+def _of_request(request: TrainingRequest, blobs: BlobStore, values: Mapping[str, Any]) -> BacktestReport:
     spec = resolve(StrategySpec, request.values, source=request.name)
     context = PrepareContext(blobs=blobs, base=request.base, python_objects=request.objects)
     code = strategy_code.from_user(spec, context)
     pinned = market_data.pin(spec, code.strategy.inputs, context)
-    # As in training, held-out bars are not looked at.
+    # A search never sees held-out bars; a backtest of the same spec must not either, or they are held out no more.
     candles = pinned.candles.head(max(len(pinned.candles) - spec.validation.holdout_bars, 0))
     evaluator = Evaluator(
         code.strategy,
@@ -150,21 +160,21 @@ def _of_request(request: TrainingRequest, blobs: BlobStore, given: Mapping[str, 
         execution=spec.execution_settings(),
         inputs=pinned.inputs,
     )
-    params = code.strategy.resolve({**spec.strategy.parameters, **given})
+    params = code.strategy.resolve({**spec.strategy.parameters, **values})
     quick_look_ahead_check(code.strategy, evaluator.view, [params], seeds=SeedTree(spec.seed))
     return _report(evaluator, params, seed=spec.seed)
 
 
-def _of_run(folder: RunFolder, blobs: BlobStore, given: Mapping[str, Any], trial: int | None) -> BacktestReport:
+def _of_run(folder: RunFolder, blobs: BlobStore, values: Mapping[str, Any], trial: int | None) -> BacktestReport:
     _require_trials(folder)
     restored = restore_run(folder, blobs)
     plan = restored.prepared.payload
-    if not isinstance(plan, Plan):
+    if not isinstance(plan, StrategyPlan):
         raise _no_trials(folder)
     index, params, stored = _best(folder) if trial is None else _trial(folder, plan, trial)
     evaluator = plan.evaluator()
-    chosen = {**plan.fixed, **params, **given}
-    if given:
+    chosen = {**plan.fixed, **params, **values}
+    if values:
         return _report(evaluator, chosen, seed=plan.spec.seed, run_id=folder.path.name)
     report = _report(evaluator, chosen, seed=plan.spec.seed, run_id=folder.path.name, trial=index)
     try:
@@ -177,7 +187,7 @@ def _of_run(folder: RunFolder, blobs: BlobStore, given: Mapping[str, Any], trial
 
 
 def _require_trials(folder: RunFolder) -> None:
-    """Raises InputError for a run without trials of a strategy, by what its spec says, before anything is loaded."""
+    """Raises InputError for a run without trials of a strategy: its spec tells, so no data are loaded for it."""
     if not {"strategy", "search"} <= folder.read("spec").keys():
         raise _no_trials(folder)
 
@@ -198,7 +208,7 @@ def _best(folder: RunFolder) -> tuple[int, Mapping[str, Any], Mapping[str, Any]]
     return int(best["index"]), best["parameters"], best["metrics"]
 
 
-def _trial(folder: RunFolder, plan: Plan, index: int) -> tuple[int, Mapping[str, Any], Mapping[str, Any]]:
+def _trial(folder: RunFolder, plan: StrategyPlan, index: int) -> tuple[int, Mapping[str, Any], Mapping[str, Any]]:
     columns = SegmentReader(folder.segments).read(SEGMENT)
     count = len(columns["index"]) if columns else 0
     if not count:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lockstep.storage.blobs import BlobStore
 
 ENOUGH: Final = 0.7
-"""Score from which an episode teaches unless a spec says otherwise."""
+"""Least score of a profitable episode; `min_profitability` of a spec has the same default."""
 _BEST: Final = 5
 
 Rules = TypeVar("Rules", OutcomeRules, PackagePlan, PackageRules)
@@ -35,15 +35,15 @@ Rules = TypeVar("Rules", OutcomeRules, PackagePlan, PackageRules)
 
 @dataclass(frozen=True, kw_only=True)
 class CollectedBook:
-    """What was collected, and where it is.
+    """A book of episodes on disk, and what is in it.
 
     folder        of the book
     timeframes    of the bars in a package
-    first, last   moments of decision, milliseconds UTC; None where no episode came of it
+    first, last   first and last moment of decision, milliseconds UTC; None without an episode
     report        counts
-    outcomes      how profit was measured
-    enough        validated episodes with a score of at least .7
-    best          the episodes with the highest scores, as they would be chosen; they carry no packages
+    outcomes      rules by which profit was measured
+    enough        number of validated episodes with a score of at least .7
+    best          the episodes with the highest scores, highest first, without their packages
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class CollectedBook:
     best: tuple[TrainingEpisode, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The object that `lockstep data episodes --json` prints."""
         rules = self.outcomes
         return {
             "folder": str(self.folder),
@@ -86,13 +86,13 @@ class CollectedBook:
 
 @dataclass(frozen=True, kw_only=True)
 class MarketFiles:
-    """Where the facts of one market are.
+    """Files of one market.
 
     candles         a file of candles, "sample", or a snapshot's digest
-    symbol          the user's name for the market; None takes the candles' own
-    timeframe       of the candles, where their times do not tell
-    longer          timeframes that packages hold beside the candles' own, made from these
-    last            only so many most recent bars
+    symbol          the user's name for the market; default: that of the candles
+    timeframe       of the candles; needed when their times do not tell it
+    longer          longer timeframes, resampled from the candles, that packages hold too
+    last            number of most recent bars to use; default: all
     trades, depth   Parquet files of the same market
     """
 
@@ -107,7 +107,7 @@ class MarketFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class CollectionRules:
-    """What a user may set of the rules of a collection; None keeps the usual value.
+    """The rules of a collection that a user may set; None stands for the default of the class it belongs to.
 
     window, max_missing_bars   bars: see `episodes.packages.build.PackagePlan`
     horizon_s, round_trip_cost, target_profit   seconds, fractions: see `episodes.outcomes.OutcomeRules`
@@ -122,7 +122,7 @@ class CollectionRules:
     min_completeness: float | None = None
 
     def of(self, rules: Rules) -> Rules:
-        """`rules` with those of their fields that are set here."""
+        """`rules`, with the fields that are set here replaced."""
         names = {item.name for item in fields(self)} & {item.name for item in fields(rules)}
         return replace(rules, **{name: value for name in names if (value := getattr(self, name)) is not None})
 
@@ -130,20 +130,21 @@ class CollectionRules:
 def collect_book(
     market: MarketFiles, rules: CollectionRules, *, home: Path, blobs: BlobStore, out: Path | None = None
 ) -> CollectedBook:
-    """Packages, outcomes and premium marks of one market as a book in `out`, by default `episodes` of the home.
+    """Write packages, outcomes and premium marks of one market as a book to `out`, default: `episodes` of the home.
 
-    The book is there whole or not at all. Raises RefusedError where there is one, the InputError tree, DiskError.
+    Either the whole book is written or nothing. Raises RefusedError when the folder holds one, the InputError tree,
+    DiskError.
     """
     folder = home / BOOK_FOLDER if out is None else out.expanduser()
     if (folder / INDEX).exists():
         raise RefusedError(
-            f"{folder}: there is a book of episodes already, and it is not written over. Choose another folder with "
+            f"{folder}: holds a book of episodes already, which is not overwritten. Choose another folder with "
             "--out, or remove this one."
         )
     candles = _candles(market, blobs)
     if not candles.symbol:
         raise InputError(
-            f"{market.candles}: these candles bear no symbol. Say whose they are, such as --symbol BTC/USDT."
+            f"{market.candles}: these candles have no symbol. Name their market, such as --symbol BTC/USDT."
         )
     by_timeframe = {candles.timeframe: candles}
     for name in market.longer:
@@ -163,7 +164,7 @@ def collect_book(
         folder=folder,
     )
     if book.report is None:
-        raise RuntimeError("a collection reports what it counted")
+        raise RuntimeError("a collected book has a report")
     moments = book.column("created_at")
     chosen = book.profitable_rows(plan.symbol, min_profitability=ENOUGH, max_episodes=None)
     return CollectedBook(
@@ -180,7 +181,7 @@ def collect_book(
 
 
 def _candles(market: MarketFiles, blobs: BlobStore) -> Candles:
-    """The candles, under the user's name for their market where there is one. Raises InputError, DataError."""
+    """The candles, with the user's symbol when one is set. Raises InputError, DataError."""
     timeframe = market.timeframe
     candles = candles_of(market.candles, blobs=blobs, timeframe=timeframe)
     if timeframe is not None and parse_timeframe(timeframe) != candles.timeframe_ms:
@@ -190,13 +191,13 @@ def _candles(market: MarketFiles, blobs: BlobStore) -> Candles:
 
 
 def _overlapping(trades: Trades, candles: Candles, path: Path) -> Trades:
-    """Trades of another time would leave every outcome open. Raises InputError."""
+    """`trades`; raises InputError when none lies in the time of the candles, for no outcome would ever be known."""
     first, last = int(candles.timestamp[0]), int(candles.close_time[-1])
     if not ((trades.timestamp >= first) & (trades.timestamp <= last)).any():
         spans = [(first, last)] + ([(int(trades.timestamp[0]), int(trades.timestamp[-1]))] if len(trades) else [])
-        told = " and ".join(f"{np.datetime64(start, 'ms')} to {np.datetime64(stop, 'ms')}" for start, stop in spans)
+        times = " and ".join(f"{np.datetime64(start, 'ms')} to {np.datetime64(stop, 'ms')}" for start, stop in spans)
         raise InputError(
-            f"{path}: trades are of the candles' time, or no outcome is ever known; found candles and trades of {told} "
-            "(UTC). Give those of one time."
+            f"{path}: trades lie in the time of the candles, or no outcome is ever known; found candles and trades of "
+            f"{times} (UTC). Use files of the same time."
         )
     return trades

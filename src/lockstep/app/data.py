@@ -1,7 +1,7 @@
-"""Data, outside of any run: bring a file in, judge it, read a snapshot back, list what is pinned.
+"""Data outside of a run: import a file, judge its quality, read a snapshot back, list the snapshots.
 
 A snapshot is named by the digest of its columns. It is an ordinary Arrow file, so a spec may name it as its data
-(`source = "file"`, `path = ".../<digest>.arrow"`), and every run pins the candles it used the same way by itself.
+(`source = "file"`, `path = ".../<digest>.arrow"`). A run pins the candles that it uses as such a snapshot by itself.
 """
 
 from __future__ import annotations
@@ -10,6 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow
+import pyarrow.csv
+import pyarrow.parquet
 
 from lockstep.app.paths import require_writable_name
 from lockstep.core.errors import DataError, InputError, LockstepError
@@ -32,7 +36,11 @@ _DIGEST_START = 8
 
 @dataclass(frozen=True, kw_only=True)
 class SnapshotInfo:
-    """A pinned data set. Times are ms UTC; `first` and `last` are the opens of the first and last bar."""
+    """A pinned data set.
+
+    first, last   when the first and the last bar open, milliseconds UTC
+    size          of the file, bytes
+    """
 
     digest: str
     path: Path
@@ -46,7 +54,7 @@ class SnapshotInfo:
 
     @classmethod
     def of(cls, candles: Candles, blobs: BlobStore) -> SnapshotInfo:
-        """The snapshot of `candles` in `blobs`, which is there already."""
+        """The snapshot of `candles`, which `blobs` holds already."""
         path = blobs.path(candles.digest, SUFFIX)
         return cls(
             digest=candles.digest,
@@ -61,19 +69,19 @@ class SnapshotInfo:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The object that `lockstep data snapshot --json` prints."""
         return {**{name: getattr(self, name) for name in self.__dataclass_fields__}, "path": str(self.path)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportReport:
-    """What came in, and what was left out on the way."""
+    """The snapshot of an imported file, and the rows that were left out."""
 
     snapshot: SnapshotInfo
     loaded: LoadReport
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The object that `lockstep data import --json` prints."""
         return {
             **self.snapshot.to_json(),
             "rows_read": self.loaded.rows_read,
@@ -88,8 +96,8 @@ def import_data(
     """Read a file, check every row, and pin it.
 
     columns    "ours=theirs" each
-    drop_bad   leave out broken and repeated rows, counted, instead of refusing them
-    options    those of `load_candles`
+    drop_bad   leave out and count broken and repeated rows; default: refuse the file
+    options    of `load_candles`
 
     Raises DataError naming the first bad row, DiskError when the snapshot cannot be written.
     """
@@ -101,7 +109,7 @@ def import_data(
 
 
 def read_snapshot(start: str, *, blobs: BlobStore, export: Path | None = None) -> SnapshotInfo:
-    """Read the snapshot whose digest begins with `start`, every byte checked; write its candles out where asked.
+    """Read the snapshot whose digest begins with `start` and check every byte; `export` writes its candles to a file.
 
     Raises DataError when there is none, or several; IntegrityError when it is damaged.
     """
@@ -114,18 +122,18 @@ def read_snapshot(start: str, *, blobs: BlobStore, export: Path | None = None) -
 
 
 def list_snapshots(*, blobs: BlobStore) -> tuple[list[SnapshotInfo], list[str]]:
-    """The snapshots of a home, by symbol and first bar, and what is wrong with those that cannot be used."""
-    found, broken = [], []
+    """The snapshots of a home, by symbol and first bar, and a message for each that cannot be read."""
+    snapshots, broken = [], []
     for digest in blobs.digests(SUFFIX):
         try:
-            found.append(SnapshotInfo.of(open_snapshot(blobs, digest), blobs))
+            snapshots.append(SnapshotInfo.of(open_snapshot(blobs, digest), blobs))
         except LockstepError as error:
             broken.append(str(error))
-    return sorted(found, key=lambda item: (item.symbol or "", item.timeframe, item.first)), broken
+    return sorted(snapshots, key=lambda item: (item.symbol or "", item.timeframe, item.first)), broken
 
 
 def data_quality(source: str, *, blobs: BlobStore, timeframe: str | None = None) -> QualityReport:
-    """Judge a file as it is (broken rows are counted, not refused), the sample, or a snapshot."""
+    """Judge a file, the sample, or a snapshot. Broken rows of a file are counted, not refused."""
     if source == SAMPLE:
         return quality_report(sample_candles())
     if Path(source).exists() or Path(source).suffix != "":
@@ -134,9 +142,9 @@ def data_quality(source: str, *, blobs: BlobStore, timeframe: str | None = None)
 
 
 def candles_of(source: str, *, blobs: BlobStore, **options: Any) -> Candles:
-    """The candles that a user names: a file, read with the options of `load_candles`, "sample", or a snapshot's digest.
+    """The candles of a file, of "sample", or of a snapshot's digest. Raises DataError.
 
-    Raises DataError.
+    options   of `load_candles`, for a file
     """
     if source == SAMPLE:
         return sample_candles()
@@ -159,17 +167,11 @@ def find_digest(start: str, blobs: BlobStore) -> str:
 
 def export_candles(candles: Candles, path: Path) -> None:
     """Write candles to a `.csv` or `.parquet` file. Raises InputError for another suffix, DiskError."""
-    import pyarrow as pa
-
-    table = pa.table(dict(candles.columns()))
-    sink = pa.BufferOutputStream()
+    table = pyarrow.table(dict(candles.columns()))
+    sink = pyarrow.BufferOutputStream()
     if path.suffix == ".csv":
-        import pyarrow.csv
-
         pyarrow.csv.write_csv(table, sink)
     elif path.suffix == ".parquet":
-        import pyarrow.parquet
-
         pyarrow.parquet.write_table(table, sink)
     else:
         raise InputError(f"{path}: candles are written to a .csv or .parquet file; found suffix {path.suffix!r}")

@@ -1,4 +1,4 @@
-"""Diff: where two runs part, in what they are functions of and then in what they did."""
+"""Diff: where two runs differ, first in spec, data, code and numerics, then in their journals."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ class DiffReport:
 
     a: str
     b: str
-    found: Diff
+    comparison: Diff
 
     @property
     def equal(self) -> bool:
-        """Whether the journals are equal, last hash and all."""
-        return self.found.equal
+        """Whether the journals are equal to the last hash."""
+        return self.comparison.equal
 
     @property
     def exit_code(self) -> int:
-        """0 equal, 1 not."""
+        """0 when equal, 1 when not equal."""
         return 0 if self.equal else NotEqualError.exit_code
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
-        return {"a": self.a, "b": self.b, **self.found.to_json()}
+        """The object that `lockstep diff --json` prints."""
+        return {"a": self.a, "b": self.b, **self.comparison.to_json()}
 
     def text(self) -> str:
-        """In words, one difference a line."""
-        return "\n".join([f"first {self.a}, second {self.b}", *(f"  {line}" for line in self.found.lines())])
+        """The lines that `lockstep diff` prints: one for each difference."""
+        return "\n".join([f"first {self.a}, second {self.b}", *(f"  {line}" for line in self.comparison.lines())])
 
     def __repr__(self) -> str:
         return self.text()
@@ -44,4 +44,4 @@ class DiffReport:
 def diff(a: str, b: str, store: RunStore) -> DiffReport:
     """Compare two runs, complete or not. Raises UnknownNameError, IntegrityError."""
     first, second = store.find(a), store.find(b)
-    return DiffReport(a=first.path.name, b=second.path.name, found=diff_folders(first, second))
+    return DiffReport(a=first.path.name, b=second.path.name, comparison=diff_folders(first, second))

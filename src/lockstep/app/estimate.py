@@ -1,4 +1,4 @@
-"""Estimate: what a training will take, told without training it and without making a run."""
+"""Estimate: time, memory and disk of a training, without training it and without making a run."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class EstimateReport:
-    """What a training will roughly take, beside what this machine has free. Bytes and seconds; None is unknown.
+    """Roughly what a training will take, beside what this machine has free.
 
     notes         what is trained on what, in words
-    memory_free   bytes that this machine could hand out now
-    disk_free     bytes that are free where runs are kept
+    estimate      seconds, steps, bytes; None where a value is unknown
+    memory_free   bytes of memory that are free now; None when the system does not say
+    disk_free     bytes that are free on the disk of the home
     """
 
     kind: str
@@ -33,15 +34,15 @@ class EstimateReport:
 
     @property
     def fits(self) -> bool:
-        """Whether memory and disk suffice, as far as that can be said."""
+        """Whether memory and disk suffice; an unknown amount counts as enough."""
         return not self.shortages()
 
     def shortages(self) -> list[str]:
-        """ "memory", "disk": what there is too little of."""
+        """Which of "memory" and "disk" is too small."""
         return Headroom(memory=self.memory_free, disk=self.disk_free).shortages(self.estimate)
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The object that `lockstep train --estimate --json` prints."""
         estimate = self.estimate
         return {
             "kind": self.kind,
@@ -57,9 +58,10 @@ class EstimateReport:
 
 
 def estimate(request: TrainingRequest, *, home: Path, blobs: BlobStore) -> EstimateReport:
-    """What a request will take. Data are pinned as `train` would pin them; large networks are counted, not made.
+    """What a request will take.
 
-    Raises what `train` raises before its first step.
+    Data are pinned as `train` pins them. Large networks are counted, not made. Raises what `train` raises before its
+    first step.
     """
     kind = kind_of(request)
     spec = resolve(kind.spec_model, request.values, source=request.name)

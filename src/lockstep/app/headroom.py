@@ -1,4 +1,4 @@
-"""Headroom: what this machine has free, beside what a training will take."""
+"""Headroom: compare the memory and disk that this machine has free with what a training will take."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Headroom:
     """Bytes that are free.
 
-    memory   that this machine could hand out now, None where nobody can say
-    disk     where runs are kept
+    memory   of this machine; None when the system does not say
+    disk     on the disk of the home
     """
 
     memory: int | None
@@ -27,35 +27,33 @@ class Headroom:
 
     @classmethod
     def at(cls, home: Path) -> Headroom:
-        """For runs in `home`, whether it is there or not."""
+        """Headroom for runs in `home`, which need not exist yet."""
         there = next(folder for folder in (home.absolute(), *home.absolute().parents) if folder.is_dir())
         return cls(memory=_memory_free(), disk=shutil.disk_usage(there).free)
 
     def shortages(self, estimate: Estimate) -> list[str]:
-        """ "memory", "disk": what there is too little of, as far as that can be said."""
+        """Which of "memory" and "disk" is too small; an unknown amount counts as enough."""
         pairs = {"memory": (estimate.memory_bytes, self.memory), "disk": (estimate.disk_bytes, self.disk)}
-        return [
-            name for name, (wanted, free) in pairs.items() if wanted is not None and free is not None and wanted > free
-        ]
+        return [name for name, (need, free) in pairs.items() if need is not None and free is not None and need > free]
 
 
 def with_warnings(prepared: Prepared, home: Path) -> Prepared:
-    """The same, with a note for each thing that its estimate says there is too little of."""
+    """`prepared`, with a warning among its notes for memory or disk that the estimate says is too small."""
     if prepared.estimate is None:
         return prepared
     free, estimate = Headroom.at(home), prepared.estimate
     memory, disk = (size(count or 0) for count in (estimate.memory_bytes, estimate.disk_bytes))
-    said = {
+    warnings = {
         "memory": f"warning: this run takes about {memory} of memory, and {size(free.memory or 0)} are free: the "
         "system may end it. Close other programs, or train something smaller",
         "disk": f"warning: this run takes about {disk} on disk, and {size(free.disk)} are free in {home}: it would "
         "stop when the disk is full. Free some, name another --home, or record less",
     }
-    return replace(prepared, notes=(*prepared.notes, *(said[name] for name in free.shortages(estimate))))
+    return replace(prepared, notes=(*prepared.notes, *(warnings[name] for name in free.shortages(estimate))))
 
 
 def _memory_free() -> int | None:
-    """Bytes that Linux says are available; elsewhere those of the machine, where it tells them."""
+    """Bytes that Linux reports as available; on other systems all bytes of the machine, which errs to the high side."""
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):

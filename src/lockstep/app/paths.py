@@ -1,4 +1,4 @@
-"""Paths that a person names for what is to be read or written, checked before any work is done for them."""
+"""Check paths of the command line before any work is done for them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lockstep.core.errors import InputError
 
 
 def require_file(path: Path, what: str) -> None:
-    """Raises InputError unless `path` is there and a file."""
+    """Raises InputError unless `path` is an existing file; `what` is its role in words."""
     if not path.exists():
         raise InputError(f"{path}: there is no such file. Check the path")
     if not path.is_file():
@@ -16,7 +16,7 @@ def require_file(path: Path, what: str) -> None:
 
 
 def require_writable_name(path: Path, what: str) -> None:
-    """Raises InputError unless `path` names a file, there or not, in a folder that is there."""
+    """Raises InputError unless `path` names a file, old or new, in an existing folder; `what` is its role in words."""
     if path.is_dir():
         raise InputError(f"{path}: {what} names a file; found a folder. Name a file in it")
     if not path.parent.is_dir():

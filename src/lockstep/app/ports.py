@@ -1,4 +1,4 @@
-"""What a use case needs from the outside world. `bootstrap` fills it in; tests fill it in otherwise."""
+"""What a use case needs from outside: `bootstrap` chooses the adapters, tests choose their own."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 def unannounced(prepared: Prepared) -> None:
-    """The announcement of a training that nobody watches: silence."""
+    """Announce nothing: the default, for a training that nobody watches."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """None of these may change a result.
+    """The adapters of a use case. None of them may change a result.
 
     store       keeps runs, and the data that they share
     executor    does the work of a step, here or in worker processes
     observers   watch a run
-    cancel      hears the wish to stop
-    clock       tells the time, which enters no hashed content
-    announce    is told what is about to be trained, with the estimate, before the first step
+    cancel      says whether the run is to stop
+    clock       gives the time, which enters no hash
+    announce    is called with the prepared training and its estimate before the first step
     """
 
     store: RunStore
@@ -44,15 +44,15 @@ class Ports:
 
     @property
     def home(self) -> Path:
-        """Folder of this installation's runs and of its book of episodes."""
+        """The folder that holds runs, the store and the book of episodes."""
         return self.store.home
 
     @property
     def blobs(self) -> BlobStore:
-        """The data that runs share."""
+        """The store of data that runs share, by digest."""
         return self.store.blobs
 
     @property
     def context(self) -> RunContext:
-        """What a training may use."""
+        """Executor and blobs: all that a training may use."""
         return RunContext(executor=self.executor, blobs=self.blobs)

@@ -1,9 +1,10 @@
-"""Replay: what a run recorded of its gradients, applied again or computed again, and compared bit for bit.
+"""Replay: apply the recorded gradients of a run, or compute its steps again, and compare bit for bit.
 
-    gradients    stored gradients through the optimiser: no model, no data, no forward or backward pass
-    recompute    the steps computed again from spec, data and code; the first tensor that differs is named
+    gradients    stored gradients go through the optimiser: no model, no data, no forward or backward pass
+    recompute    the steps are computed again from spec, data and code; the first tensor that differs is named
 
-A new run trained on the recorded batches is `app.retrain`; one step looked at is `app.replay_step`.
+`app.retrain` trains a new run on the recorded batches; `app.step` shows one step. `app.record_replay` does the work
+and loads torch; this module does not, so that a machine without torch is told what to install.
 """
 
 from __future__ import annotations
@@ -14,14 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lockstep.app.timing import seconds_of_training
 from lockstep.core.clock import Clock, SystemClock
-from lockstep.core.errors import InputError, NotComparableError, NotEqualError
+from lockstep.core.errors import InputError, NotEqualError
 from lockstep.core.libraries import require
 from lockstep.reports.words import counted
-from lockstep.runs.checkpoint import Checkpoint, CheckpointStore
-from lockstep.runs.identity import NumericsIdentity
 from lockstep.runs.kind import RunContext
-from lockstep.runs.numerics import entry_differences, pinned_threads
-from lockstep.runs.restored_run import require_same_code, restore_run
+from lockstep.runs.numerics import pinned_threads
 
 if TYPE_CHECKING:
     from lockstep.learning.gradients.record import SessionRecord
@@ -30,20 +28,23 @@ if TYPE_CHECKING:
 Mode = Literal["gradients", "recompute"]
 MODES: Final = ("gradients", "recompute")
 CHECK_EVERY: Final = 1_000
-_TELL_EVERY: Final = 256
+"""Steps between two states that a replay of gradients compares with the journal."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ReplayResult:
     """What a replay showed.
 
-    mode              gradients or recompute, and `chosen`: why, where nobody said which
-    first_step, steps where it began, and how many steps were applied or computed
+    mode              gradients or recompute
+    first_step        the step where it began
+    steps             how many steps were applied or computed
     checked           states (gradients) or journal lines (recompute) that were compared
     whole             whether the final weights stored with the run were compared as well
-    difference        the first thing that came out different, in words; None when nothing did
+    state             digest of the last state that was compared; None when steps were recomputed
+    difference        the first difference, in words; None when everything was equal
     seconds           what the replay took
-    training_seconds  what training takes for as many steps, at the rate of the run; None where that is not known
+    training_seconds  what training takes for as many steps, at the rate of the run; None when it is not known
+    chosen            why this mode was chosen; None when the caller named it
     """
 
     run_id: str
@@ -61,23 +62,23 @@ class ReplayResult:
 
     @property
     def equal(self) -> bool:
-        """Whether everything that was compared came out the same, to the last bit."""
+        """Whether everything that was compared is equal to the last bit."""
         return self.difference is None
 
     @property
     def exit_code(self) -> int:
-        """0 equal, 1 not."""
+        """0 when equal, 1 when not equal."""
         return 0 if self.equal else NotEqualError.exit_code
 
     @property
     def times_faster(self) -> float | None:
-        """Training's time over the replay's; None where training's is not known."""
+        """The time of training divided by that of the replay; None when the time of training is not known."""
         if self.training_seconds is None or not self.seconds > 0.0:
             return None
         return self.training_seconds / self.seconds
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The object that `lockstep replay --json` prints."""
         return {
             "run_id": self.run_id,
             "mode": self.mode,
@@ -96,7 +97,7 @@ class ReplayResult:
         }
 
     def text(self) -> str:
-        """In words."""
+        """The lines that `lockstep replay` prints."""
         lines = [] if self.chosen is None else [f"{self.mode}: {self.chosen}"]
         last = self.first_step + self.steps - 1
         span = counted(self.steps, "step")
@@ -129,13 +130,13 @@ class ReplayResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """Which steps: `first` to `last`, both included, counted from 0; None for the ends."""
+    """Steps `first` to `last`, both included, counted from 0; None stands for the run's first or last step."""
 
     first: int | None = None
     last: int | None = None
 
     def within(self, steps: int) -> tuple[int, int]:
-        """First step and the step after the last. Raises InputError when a session of `steps` steps lacks them."""
+        """First step, and the step after the last. Raises InputError when a run of `steps` steps lacks them."""
         first = 0 if self.first is None else self.first
         last = steps - 1 if self.last is None else self.last
         if not 0 <= first <= last < steps:
@@ -157,11 +158,14 @@ def replay(
     on_step: Callable[[int, int], None] | None = None,
     clock: Clock | None = None,
 ) -> ReplayResult:
-    """Replay a run and compare. Without `mode`: gradients where the record holds all of them, else recompute.
+    """Replay a run and compare.
 
-    `context` is what computing again needs: an executor, and the blobs that hold the data.
-    `span` begins at the stored state before it. `across` computes again although code or numerics differ. `on_step`
-    is told how many steps are done, and of how many.
+    context       executor, and the blobs that hold the data, for computing again
+    mode          default: gradients when the record holds all of them, else recompute
+    span          the replay begins at the newest stored state before it
+    check_every   steps between two states that a replay of gradients compares
+    across        compute again although code or numerics differ
+    on_step       is called with the number of steps that are done, and of all
 
     Raises RefusedError for a run that keeps no gradients, NotComparableError when code or numerics differ,
     IntegrityError for damage, MissingLibraryError without torch.
@@ -176,6 +180,9 @@ def replay(
     require_torch()
     clock = clock if clock is not None else SystemClock()
     began = clock.monotonic()
+    # Loads torch, whose presence `require_torch` has checked.
+    from lockstep.app import record_replay
+
     record = open_record(folder)
     first, stop = (span or Span()).within(len(record))
     chosen: str | None = None
@@ -183,22 +190,22 @@ def replay(
         mode, chosen = _choice(record, stop)
     with pinned_threads():
         if mode == "gradients":
-            found = _apply(record, first, stop, check_every, on_step)
+            outcome = record_replay.apply(record, first, stop, check_every=check_every, on_step=on_step)
         else:
-            found = _compute(record, first, stop, context, across, on_step)
+            outcome = record_replay.recompute(record, first, stop, context, across=across, on_step=on_step)
     seconds = clock.monotonic() - began
     return ReplayResult(
         run_id=folder.path.name,
         mode=mode,
         seconds=seconds,
-        training_seconds=seconds_of_training(folder, found.steps),
+        training_seconds=seconds_of_training(folder, outcome.steps),
         chosen=chosen,
-        **vars(found),
+        **vars(outcome),
     )
 
 
 def open_record(folder: RunFolder) -> SessionRecord:
-    """The record of a run. Raises MissingLibraryError without torch, RefusedError for another kind of run."""
+    """The record of a run. Raises MissingLibraryError without torch, RefusedError for a run without gradients."""
     require_torch()
     from lockstep.learning.gradients.record import SessionRecord
 
@@ -206,25 +213,15 @@ def open_record(folder: RunFolder) -> SessionRecord:
 
 
 def require_torch() -> None:
-    """Load torch, whose start is no part of a replay's time. Raises MissingLibraryError."""
-    require("torch", extra="ml", purpose="replaying a session")
+    """Load torch before the clock starts: its start is no part of a replay's time. Raises MissingLibraryError."""
+    require("torch", extra="ml", purpose="replaying a run")
     from lockstep.learning.gradients.replay import warm_up
 
     warm_up()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Found:
-    first_step: int
-    steps: int
-    checked: int
-    whole: bool = False
-    state: str | None = None
-    difference: str | None = None
-    notes: tuple[str, ...] = ()
-
-
 def _choice(record: SessionRecord, stop: int) -> tuple[Mode, str]:
+    """The mode that the record allows up to `stop`, and why."""
     recording = record.description.recording
     if recording.replayable and record.content(stop - 1)["scalars"]["level"] == "full":
         return "gradients", "the record holds the gradient of every step"
@@ -234,100 +231,3 @@ def _choice(record: SessionRecord, stop: int) -> tuple[Mode, str]:
         f'the record holds too little to apply (level = "{recording.level}", every = {recording.every}, select = '
         f"{list(recording.select)})"
     )
-
-
-def _apply(
-    record: SessionRecord, first: int, stop: int, check_every: int, on_step: Callable[[int, int], None] | None
-) -> _Found:
-    from lockstep.learning.gradients.replay import replay_gradients
-
-    def told(done: int) -> None:
-        # A step takes microseconds here: telling somebody of each would cost more than the step.
-        if on_step is not None and done % _TELL_EVERY == 0:
-            on_step(done, stop - first)
-
-    try:
-        found = replay_gradients(record, check_every=check_every, first=first, stop=stop, on_step=told)
-    except NotEqualError as error:
-        differing = _numerics_differences(record.folder)
-        if differing:
-            raise NotComparableError(
-                f"{error}\nThe run was made with other numerics, so equality can be neither claimed nor refuted:\n"
-                + "\n".join(f"  - {line}" for line in differing)
-            ) from error
-        where = _first_state(record, first, stop, error)
-        return _Found(first_step=first, steps=stop - first, checked=0, difference=where)
-    notes: list[str] = []
-    if record.content(stop - 1)["digests"].get("state") is None:
-        every = record.description.recording.digest_every
-        notes.append(f"the journal has no digest of the last state (digest_every = {every}); choose another --to")
-    if found.first_step < first:
-        notes.append(f"began at the state stored before step {found.first_step:,}")
-    return _Found(
-        first_step=found.first_step,
-        steps=found.steps,
-        checked=found.checked,
-        whole=found.weights_file,
-        state=found.state,
-        notes=tuple(notes),
-    )
-
-
-def _first_state(record: SessionRecord, first: int, stop: int, error: NotEqualError) -> str:
-    """Once more with every state checked, to name the first that differs and not the first that was looked at."""
-    from lockstep.learning.gradients.replay import replay_gradients
-
-    try:
-        replay_gradients(record, check_every=1, first=first, stop=stop)
-    except NotEqualError as earlier:
-        return str(earlier)
-    return str(error)
-
-
-def _numerics_differences(folder: RunFolder) -> list[str]:
-    from lockstep.learning.gradients.determinism import numerics_entries
-
-    then = folder.read("numerics")
-    return entry_differences(then, NumericsIdentity.collect(numerics_entries()).body())
-
-
-def _compute(
-    record: SessionRecord,
-    first: int,
-    stop: int,
-    context: RunContext,
-    across: bool,
-    on_step: Callable[[int, int], None] | None,
-) -> _Found:
-    from lockstep.learning.gradients.replay import recompute_session
-
-    folder = record.folder
-    restored = restore_run(folder, context.blobs)
-    notes: list[str] = []
-    if not across:
-        require_same_code(folder, restored)
-    start = checkpoint_before(folder, first)
-    begin = 0 if start is None else start.steps
-    if begin < first:
-        notes.append(f"began at the checkpoint before step {begin:,}")
-
-    def told(done: int) -> None:
-        if on_step is not None:
-            on_step(done, stop - begin)
-
-    training = restored.kind.training(restored.prepared, context)
-    found = recompute_session(training, record, start=start, stop=stop, on_step=told)
-    return _Found(
-        first_step=begin,
-        steps=found.computed,
-        checked=found.computed,
-        difference=None if found.first is None else f"{found.first} (first: the record, second: computed again)",
-        notes=tuple(notes),
-    )
-
-
-def checkpoint_before(folder: RunFolder, steps: int) -> Checkpoint | None:
-    """The newest checkpoint of at most `steps` steps. Raises IntegrityError when it is damaged."""
-    store = CheckpointStore(folder.checkpoints)
-    near = [made for made in store.stored_steps() if made <= steps]
-    return store.load(near[-1]) if near else None

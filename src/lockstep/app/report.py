@@ -1,4 +1,4 @@
-"""Report: a run's figures as PNGs, and one HTML page that shows and says everything, and how to repeat it."""
+"""Report: write one HTML page on a run, with all its facts, figures and how to repeat it, and the figures as PNGs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from lockstep.core import files
 from lockstep.core.errors import InputError, MissingLibraryError
 from lockstep.reports import gather
-from lockstep.reports.draw import THEMES, WIDTHS, draw
+from lockstep.reports.draw import draw
 from lockstep.reports.headline import read_run
 from lockstep.reports.html import page_html
 from lockstep.reports.page import Page, Pictures
+from lockstep.reports.themes import THEMES, WIDTHS
 
 if TYPE_CHECKING:
     from lockstep.runs.store import RunStore
@@ -22,7 +23,12 @@ PAGE: Final = "report.html"
 
 @dataclass(frozen=True, kw_only=True)
 class ReportResult:
-    """Where a report was written. `files` are all of it, the page first; `notes` say what is missing and why."""
+    """Where a report was written.
+
+    files   all files, the page first
+    page    the content, as values
+    notes   what is missing, and why
+    """
 
     run_id: str
     folder: Path
@@ -32,11 +38,11 @@ class ReportResult:
 
     @property
     def html(self) -> Path:
-        """The page: the one file to give to somebody."""
+        """Path of the page, which needs none of the other files."""
         return self.folder / PAGE
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The object that `lockstep report --json` prints."""
         return {
             "run_id": self.run_id,
             "folder": str(self.folder),
@@ -48,10 +54,9 @@ class ReportResult:
 
 
 def report(run: str, store: RunStore, *, out: Path | None = None) -> ReportResult:
-    """Write the report of a run of any status into `out` (default: ./report-<run id>).
+    """Write the report of a run of any status to the folder `out`, default: ./report-<run id>.
 
-    Nothing is written into the run's folder. Raises IntegrityError for damage, InputError for a folder that a report
-    cannot be written to, DiskError.
+    Raises InputError for a folder within a run's folder, IntegrityError for damage, DiskError.
     """
     folder = store.find(run)
     target = (Path(f"report-{folder.path.name}") if out is None else out).expanduser()
@@ -73,7 +78,7 @@ def report(run: str, store: RunStore, *, out: Path | None = None) -> ReportResul
 
 
 def _drawn(page: Page) -> tuple[Pictures, tuple[str, ...]]:
-    """Every figure for each width and theme; none, and a note, where the drawing library is missing."""
+    """Every figure for each width and theme; no figure, and a note, when matplotlib is missing."""
     try:
         pictures = {
             figure.name: {
@@ -87,7 +92,7 @@ def _drawn(page: Page) -> tuple[Pictures, tuple[str, ...]]:
 
 
 def _require_outside(target: Path) -> None:
-    """A file more in a run's folder would be damage to the run."""
+    """Raises InputError for a target in a run's folder: `runs check` reports every file that the run did not write."""
     if target.exists() and not target.is_dir():
         raise InputError(f"{target}: a report is a folder; found a file. Name another with --out.")
     place = target.absolute()

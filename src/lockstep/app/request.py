@@ -1,4 +1,4 @@
-"""What is to be trained, gathered from a spec file or mapping, overrides, and the objects of Python callers."""
+"""What is to be trained: a spec file or mapping, overrides, and objects of Python callers put together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lockstep.core.errors import SpecError
 from lockstep.runs.spec_files import load_spec
 
 SPEC_SUFFIXES: Final = frozenset({".toml", ".yaml", ".yml", ".json"})
-"""What tells a spec file from a run where either may be given."""
+"""A path with one of these is a spec file; any other text names a run."""
 
 OPTIONS: Final = {
     "strategy": "strategy.name",
@@ -25,17 +25,17 @@ OPTIONS: Final = {
     "seed": "seed",
     "n_iterations": "search.n_iterations",
 }
-"""What a training takes under a word of its own, and its spec key: a value, a name, or data as an object."""
+"""Arguments of `ls.train` and options of `lockstep train`, and the spec key that each of them sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRequest:
     """The spec as plain values, not checked yet.
 
-    values   keys and values, overrides put on
-    name     what error messages call it: the file, or "the spec"
-    base     where relative paths in it start
-    objects  what a file could only name, by spec key: a strategy class, candles
+    values    keys and values, with the overrides
+    name      name in error messages: the file's, or "the spec"
+    base      folder where relative paths in it start
+    objects   Python objects by spec key, such as a strategy class or candles, which a file could only name
     """
 
     values: Mapping[str, Any]
@@ -45,7 +45,7 @@ class TrainingRequest:
 
     @property
     def numerics(self) -> str:
-        """What has to be arranged before NumPy loads. A wrong value is reported with all others, later."""
+        """The spec's `numerics`, which is needed before NumPy loads; wrong values are refused later."""
         return "portable" if self.values.get("numerics") == "portable" else "native"
 
 
@@ -56,13 +56,13 @@ def training_request(
     objects: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> TrainingRequest:
-    """Put together what `ls.train` and `lockstep train` take; a spec file is read here, once.
+    """Put together the arguments of `ls.train` or `lockstep train`; a spec file is read here, once.
 
     overrides   "key=value" each, put on the spec
-    objects     what a file could only name, by spec key
-    options     what has a word of its own (`OPTIONS`): seed, strategy, candles ...; None leaves the spec as it is
+    objects     Python objects by spec key
+    options     arguments that set one key (`OPTIONS`), such as seed, strategy, candles; None leaves the spec as it is
 
-    Raises SpecError; TypeError for an option that there is not.
+    Raises SpecError; TypeError for an unknown option.
     """
     if unknown := set(options) - set(OPTIONS):
         raise TypeError(f"a training has no option {min(unknown)!r}; it has {', '.join(sorted(OPTIONS))}")
@@ -99,9 +99,9 @@ def training_request(
 
 
 def _described(option: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    """What the table [data] still says where the data are an object and no file."""
+    """The table [data] without the keys that say where a file is: the data are an object."""
     if option == "samples":
-        # Only what describes samples: their number is theirs.
+        # `samples_per_class` belongs to the generator; an object has its own number of samples.
         return {key: value for key, value in data.items() if key == "classes"}
     return {key: value for key, value in data.items() if option == "episodes" or key not in ("source", "path")}
 
@@ -125,10 +125,10 @@ def _seed(seed: int | str) -> int | str:
 
 
 def name_of(reference: Any) -> str:
-    """The name of a strategy or network for the spec: its class's, or the text with its path absolute."""
+    """The name of a strategy or network for the spec: the name of its class, or the text with an absolute path."""
     if not isinstance(reference, str):
         kind = reference if isinstance(reference, type) else type(reference)
         return str(kind.__name__)
     path, colon, name = reference.rpartition(":")
-    # Given in Python or on the command line, a path starts where the caller is, not where the spec lies.
+    # A path in Python or on the command line starts in the working folder, not in the folder of the spec.
     return f"{Path(path).expanduser().absolute()}:{name}" if colon and path.endswith(".py") else reference

@@ -1,4 +1,4 @@
-"""Resume: go on with a run that was stopped or killed, to the result of one that never was."""
+"""Resume: go on with a run that was stopped or killed; its result is that of a run that never stopped."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from lockstep.runs.results import TrainResult
 def resume(folder: RunFolder, ports: Ports) -> TrainResult:
     """Go on with the run in `folder` from its newest good checkpoint.
 
-    Raises NotComparableError when code or numerics are not those it was begun with, IntegrityError for damage,
-    NotEqualError when a step computed again comes out different, RefusedError while another process writes the run.
+    Raises NotComparableError when code or numerics differ from those of its start, IntegrityError for damage,
+    NotEqualError when a step computed again differs from the record, RefusedError while another process writes the
+    run.
     """
     if folder.status() is RunStatus.COMPLETE:
         note = "the run was complete already; nothing was computed"
         return read_run(folder, alarm=ports.store.alarm(folder.path.name), notes=(note,))
-    # Spec, data and code come from the run's own record; where they came from first plays no part any more.
+    # Spec, data and code come from the run's own record: the user's files may have changed or gone.
     restored = restore_run(folder, ports.blobs)
     require_same_code(folder, restored)
     ports.announce(restored.prepared)

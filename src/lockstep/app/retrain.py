@@ -1,7 +1,7 @@
-"""Retrain: a new run on the recorded batches of another, which says where it comes from (R9.32, R9.33).
+"""Retrain: train a new run on the recorded batches of an old one (R9.32, R9.33).
 
-Same data, by the digests of the old run; same samples in the same batches, or only those of the most valuable steps;
-the same model or another. The batches are pinned as data of the new run, which from then on needs the old one no more.
+The data are those that the old run pinned. The batches are all of its batches, or those of its most valuable steps. The
+model may be the same or another. The batches are pinned as data of the new run, so it never needs the old one again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from lockstep.app.request import name_of
 from lockstep.app.train import run_to_its_end
 from lockstep.core import canonical
 from lockstep.core.errors import InputError, RefusedError
+from lockstep.kinds.shared.retraining import PinsSamples, write_order
+from lockstep.learning.gradients.sessions import order_of
 from lockstep.runs import registry
 from lockstep.runs.environment import capture_environment
 from lockstep.runs.identity import NumericsIdentity
@@ -48,14 +50,15 @@ def retrain(
     tag: str | None = None,
     base: Path,
 ) -> TrainResult:
-    """Train again on the recorded batches of the run in `folder`.
+    """Train a new run on the recorded batches of the run in `folder`.
 
-    `top` takes only that many steps, the most valuable first. `network` is another model: a name, "file.py:Class", a
-    class or an instance. `overrides` change the model too, its parameters, the optimiser, the seed, the recording:
-    anything but which samples there are. Paths start in `base`, whose git state is noted.
+    top         number of steps to use, the most valuable first; default: all, in their order
+    network     another model: a name, "file.py:Class", a class or an instance
+    overrides   "key=value" each, for any key that does not decide which samples there are
+    base        folder where paths start; its git state is recorded
 
-    Raises RefusedError for a kind that cannot, or a record without batches; InputError for an override of the samples;
-    NetworkError for a model that cannot learn from them. No run is made then.
+    Raises RefusedError for a kind that cannot be retrained, or a record without batches; InputError for an override of
+    the samples; NetworkError for a model that cannot learn from them. None of them leaves a run behind.
     """
     if tag is not None:
         require_tag(tag)
@@ -63,15 +66,15 @@ def retrain(
     keys = getattr(kind, "sample_keys", None)
     if keys is None:
         raise RefusedError(
-            f'kind = "{kind.name}" cannot train on recorded batches again: kinds that can have samples with fixed '
-            f"numbers. To compute the run again: lockstep verify {folder.path.name}."
+            f'kind = "{kind.name}" cannot be retrained: only a kind whose samples have fixed numbers can. To compute '
+            f"the run again: lockstep verify {folder.path.name}."
         )
     record = open_record(folder)
     digest = _pin(kind, record, top, ports.blobs)
     values, objects = _values(kind, folder, list(overrides), network, digest)
     spec = resolve(kind.spec_model, values, source="the spec of the new run")
     _require_same_samples(folder, full_body(spec), keys)
-    # Restored, not prepared: the data are those that the old run pinned, wherever they once came from.
+    # Restored, not prepared: `prepare` would read the user's files, which may have changed since the old run.
     prepared = kind.restore(spec, folder, PrepareContext(blobs=ports.blobs, base=base, python_objects=objects))
     cast("Retrains", kind).try_network(prepared)
     ports.announce(prepared)
@@ -92,9 +95,7 @@ def retrain(
 
 
 def _pin(kind: Kind, record: SessionRecord, top: int | None, blobs: BlobStore) -> str:
-    from lockstep.kinds.shared.retraining import PinsSamples, write_order
-    from lockstep.learning.gradients.sessions import order_of
-
+    """Store the batches of the `top` most valuable steps, or of all; the digest of that snapshot."""
     if top is not None and top < 1:
         raise InputError(f"--top takes the most valuable steps, at least 1; found {top}")
     steps = None if top is None else record.by_value()[:top]
@@ -106,9 +107,7 @@ def _pin(kind: Kind, record: SessionRecord, top: int | None, blobs: BlobStore) -
 def _values(
     kind: Kind, folder: RunFolder, overrides: list[str], network: Any, digest: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The old spec with the overrides and the batches on it, and what a spec can only name: another network."""
-    from lockstep.kinds.shared.retraining import PinsSamples
-
+    """The old spec with overrides and batches, and the Python objects that go with it: another network."""
     last = ""
     for line in read_lines(folder.journal):
         last = line.hash
@@ -116,9 +115,9 @@ def _values(
     other = _table(load_spec({}, overrides), NETWORK).get("name") if network is None else network
     if other is not None:
         before = _table(old, NETWORK)
-        # Arguments of one constructor say nothing to another's.
-        kept = before if _short(name_of(other)) == _short(before.get("name")) else {}
-        old[NETWORK] = {**kept, "name": name_of(other)}
+        # Another class has another constructor: it would refuse the parameters of the old one.
+        table = before if _short(name_of(other)) == _short(before.get("name")) else {}
+        old[NETWORK] = {**table, "name": name_of(other)}
     values = load_spec(old, overrides)
     if isinstance(kind, PinsSamples):
         values = load_spec(kind.retrain_base(old, values), overrides)
@@ -137,18 +136,19 @@ def _short(name: Any) -> str:
 
 
 def _require_same_samples(folder: RunFolder, spec: Mapping[str, Any], keys: Iterable[str]) -> None:
-    # The whole spec, not the hashed part of it: where data came from is not hashed, and changing it would do nothing.
+    # The whole spec, not only its hashed part: [data] is not hashed, and an override of it would be ignored.
     old = folder.read("environment")["spec"]
     for key in keys:
         then, now = _at(old, key), _at(spec, key)
         if canonical.dumps(then) != canonical.dumps(now):
             raise InputError(
-                f"retraining goes through the samples of run {folder.path.name}, so {key} stays as it is ({then!r}); "
+                f"retraining uses the samples of run {folder.path.name}, so {key} stays as it is ({then!r}); "
                 f"found {now!r}. Train a run of its own for other samples."
             )
 
 
 def _at(value: Any, key: str) -> Any:
+    """The value of a dotted key; None where a table or the key is missing."""
     for part in key.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value

@@ -1,4 +1,4 @@
-"""Runs, looked at from outside: list, show, check, export, import, remove, tag."""
+"""Runs as files: list, show, check, export, import, remove, tag."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lockstep.runs.transfer import Transfer
 
 @dataclass(frozen=True, kw_only=True)
 class ListedRun:
-    """A run in the list; `headline` and `trials` where it is complete and has them."""
+    """A row of the list of runs; `headline` and `trials` are None for a run that is not complete or has none."""
 
     row: RunRow
     headline: Headline | None = None
@@ -28,12 +28,12 @@ class ListedRun:
 
     @property
     def decision(self) -> str | None:
-        """Of its verdict: ACCEPT, CAUTION or REJECT; None where nothing was judged."""
+        """The decision of the verdict: ACCEPT, CAUTION or REJECT; None when there is none."""
         verdict = None if self.headline is None else self.headline.verdict
         return None if verdict is None else verdict["decision"]
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`. `created` is UTC. `trials`, `objective` and `best` are null for a run without trials."""
+        """A row of `lockstep runs list --json`; `trials`, `objective` and `best` are null for a run without trials."""
         row, line = self.row, self.headline
         return {
             "run_id": row.run_id,
@@ -80,18 +80,18 @@ def show_run(run: str, store: RunStore) -> TrainResult:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """What `runs check` found in a run's folder."""
+    """The report of `runs check` on one run."""
 
     run_id: str
     report: CheckReport
 
     @property
     def exit_code(self) -> int:
-        """0 sound, 1 damaged."""
+        """0 when sound, 1 when damaged."""
         return 0 if self.report.ok else IntegrityError.exit_code
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The object that `lockstep runs check --json` prints."""
         return {
             "run_id": self.run_id,
             "status": str(self.report.status),
@@ -102,7 +102,7 @@ class CheckResult:
         }
 
     def text(self) -> str:
-        """In words."""
+        """The lines that `lockstep runs check` prints."""
         if self.report.ok:
             lines = [f"run {self.run_id} ({self.report.status}) is sound: {self.report.files:,} files read"]
         else:
@@ -111,33 +111,33 @@ class CheckResult:
 
 
 def check_run(run: str, store: RunStore) -> CheckResult:
-    """Compare every byte of a run with what was written. Raises RefusedError while it is being written."""
+    """Compare every byte of a run with its digest. Raises RefusedError while a process writes the run."""
     folder = store.find(run)
     return CheckResult(run_id=folder.path.name, report=check(folder.path))
 
 
 def remove_run(run: str, store: RunStore) -> str:
-    """Remove a run for good; returns its id. Raises RefusedError while it is being written."""
+    """Remove a run for good, and return its id. Raises RefusedError while a process writes the run."""
     run_id = store.find(run).path.name
     store.remove(run_id)
     return run_id
 
 
 def tag_run(run: str, tag: str, store: RunStore) -> str:
-    """Give a run a name; returns its id. Raises InputError for a name that cannot be one."""
+    """Name a run, and return its id. Raises InputError for a text that cannot be a tag."""
     run_id = store.find(run).path.name
     store.tag(run_id, tag)
     return run_id
 
 
 def export_run(run: str, target: Path, store: RunStore) -> Transfer:
-    """Pack a run, checked first, and its data into the new file `target`. Raises RefusedError when that is there."""
+    """Check a run, then pack it and its data into the new file `target`. Raises RefusedError when that file exists."""
     folder = store.find(run)
     require_writable_name(target, "an export")
     return transfer.export_run(folder, target, blobs=store.blobs)
 
 
 def import_run(archive: Path, store: FolderRunStore) -> Transfer:
-    """Take in a run that was exported elsewhere, when every byte checks out. Raises InputError, IntegrityError."""
+    """Check every byte of an exported run, then import it. Raises InputError, IntegrityError."""
     require_file(archive, "an export")
     return transfer.import_run(archive, store)

@@ -1,4 +1,7 @@
-"""Sessions: the gradient trainings of a home, by value; choosing and removing them (R9.28 to R9.33, R9.49)."""
+"""The runs of a home that learn by gradients: list them by value, choose the best, prune the oldest.
+
+R9.28 to R9.33, R9.49. The commands `lockstep sessions` call such a run a session.
+"""
 
 from __future__ import annotations
 
@@ -14,29 +17,29 @@ if TYPE_CHECKING:
     from lockstep.runs.store import RunStore
 
 BEST: Final = "best"
-"""In the place of a run: the session of the highest value, unless a run has this tag."""
+"""In place of a run's name: the run of the highest value, unless a run has this tag."""
 
 
 def list_sessions(store: RunStore, *, thorough: bool = False) -> Sessions:
-    """All sessions, the highest value first; a damaged one is among `problems` and the rest is listed (R9.49).
+    """All runs that learn by gradients, the highest value first; a damaged one is among `problems` (R9.49).
 
-    `thorough` reads every byte; else documents, lengths of files, and what is shown.
+    thorough   read every byte; default: only documents, lengths of files, and what is listed
     """
-    # Imported here: it loads NumPy, and a command first sets up what NumPy reads when it loads.
+    # Imported here: it loads NumPy, and a command first sets the variables that NumPy reads when it loads.
     from lockstep.learning.gradients.sessions import list_sessions as listed
 
     return listed(store, thorough=thorough)
 
 
 def run_named(run: str, store: RunStore) -> str:
-    """`run`, with "best" made the id of the session of the highest value (R9.33). Raises UnknownNameError."""
+    """`run`; for "best" the id of the run of the highest value (R9.33). Raises UnknownNameError."""
     if run != BEST or any(BEST in row.tags for row in store.list()):
         return run
-    found = list_sessions(store)
-    if not found.sessions:
-        skipped = f" ({len(found.problems)} cannot be read: `lockstep sessions list`)" if found.problems else ""
+    listing = list_sessions(store)
+    if not listing.sessions:
+        skipped = f" ({len(listing.problems)} cannot be read: `lockstep sessions list`)" if listing.problems else ""
         raise UnknownNameError(f'"best" is the session of the highest value; there is no session yet{skipped}.')
-    return found.sessions[0].session_id
+    return listing.sessions[0].session_id
 
 
 def find_run(run: str, store: RunStore) -> RunFolder:
@@ -45,7 +48,7 @@ def find_run(run: str, store: RunStore) -> RunFolder:
 
 
 def session_json(session: TrainingSession) -> dict[str, Any]:
-    """A session as in `--json`."""
+    """One entry of `lockstep sessions list --json`."""
     first, last, best = session.losses or (None, None, None)
     return {
         "run_id": session.session_id,
@@ -70,23 +73,28 @@ def session_json(session: TrainingSession) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Pruning:
-    """Which sessions retention takes: `doomed` id -> bytes. `removed` says whether they are gone or only named."""
+    """The runs beyond a limit.
+
+    doomed      run id -> bytes
+    remaining   number of runs that stay
+    removed     whether the doomed ones were removed; else they are only named
+    """
 
     doomed: Mapping[str, int]
-    kept: int
+    remaining: int
     removed: bool
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
-        return {"removed": self.removed, "kept": self.kept, "sessions": dict(self.doomed)}
+        """The object that `lockstep sessions prune --json` prints."""
+        return {"removed": self.removed, "kept": self.remaining, "sessions": dict(self.doomed)}
 
 
 def prune_sessions(
     store: RunStore, *, keep_last: int | None = None, max_bytes: int | None = None, remove: bool = False
 ) -> Pruning:
-    """Name, or `remove`, the oldest complete sessions, so that `keep_last` of them with `max_bytes` in all stay.
+    """Name, or `remove`, the oldest complete runs, so that at most `keep_last` runs of `max_bytes` in all stay.
 
-    The newest stays whatever its size. Sessions that have not ended or are damaged are neither counted nor removed.
+    The newest stays whatever its size. Runs that have not ended or are damaged are neither counted nor removed.
     Raises InputError without a limit, or for one below 1.
     """
     from lockstep.learning.gradients.sessions import surplus
@@ -100,6 +108,6 @@ def prune_sessions(
             store.remove(session.session_id)
     return Pruning(
         doomed={session.session_id: session.bytes for session in doomed},
-        kept=len(sessions) - len(doomed),
+        remaining=len(sessions) - len(doomed),
         removed=remove,
     )

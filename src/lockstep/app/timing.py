@@ -1,7 +1,7 @@
-"""How long a run's steps took: timing.json, beside the record and in no hash, so that a replay can say how much faster.
+"""How long the steps of a run took: timing.json, from which a replay says how much faster it is.
 
-It holds one span per process that worked on the run. A process that was killed leaves none; the rate is that of the
-spans that are there. An exported run leaves it behind: another machine has other times.
+The file is in no hash. It holds one span for each process that worked on the run; a process that was killed leaves
+none, and the rate is that of the others. An export leaves the file out: another machine has other times.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TIMING: Final = "timing"
 
 
 class Stopwatch(Observer):
-    """Times the steps of one process."""
+    """Times the steps that one process makes."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -29,38 +29,38 @@ class Stopwatch(Observer):
         self._first = self._stop = 0
 
     def started(self, info: RunInfo) -> None:
-        """Remember when, and at which step."""
+        """Start the watch at the first step of this process."""
         self._began = self._ended = self._clock.monotonic()
         self._first = self._stop = info.first_step
 
     def step(self, step: Step, journal_hash: str) -> None:
-        """Remember the last step."""
+        """Take the time after this step, as the last so far."""
         self._ended, self._stop = self._clock.monotonic(), step.index + 1
 
     def span(self) -> dict[str, Any]:
-        """What was timed."""
+        """First step, the step after the last, and the seconds between them."""
         return {"first": self._first, "stop": self._stop, "seconds": self._ended - self._began}
 
 
 @contextmanager
 def timed(folder: RunFolder, clock: Clock) -> Iterator[Stopwatch]:
-    """An observer whose times are written down afterwards, however the training ended."""
+    """An observer whose times are written when the training ends, whatever ends it."""
     watch = Stopwatch(clock)
     try:
         yield watch
     finally:
         span = watch.span()
         if span["stop"] > span["first"]:
-            # A time that cannot be kept must not hide how the run ended.
+            # The run's own error is what counts: a failure to store its times must not replace it.
             with contextlib.suppress(LockstepError):
                 folder.write(TIMING, {"spans": [*_spans(folder), span]})
 
 
 def seconds_of_training(folder: RunFolder, steps: int) -> float | None:
-    """How long training takes for `steps` steps of a run, at the rate it was trained; None where nobody knows."""
+    """Seconds that `steps` steps take at the rate of the run's training; None when no span is stored."""
     spans = _spans(folder)
-    made = sum(span["stop"] - span["first"] for span in spans)
-    return sum(span["seconds"] for span in spans) / made * steps if made > 0 else None
+    steps_done = sum(span["stop"] - span["first"] for span in spans)
+    return sum(span["seconds"] for span in spans) / steps_done * steps if steps_done > 0 else None
 
 
 def _spans(folder: RunFolder) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Train: from what a person wrote to a result that can be repeated. The product in one screen."""
+"""Train: from a spec to a result that can be repeated. The product in one screen."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from lockstep.runs.training import Training
 
 
 def train(request: TrainingRequest, ports: Ports, *, tag: str | None = None) -> TrainResult:
-    """Train what a request describes. Raises the whole error tree (`core.errors`); nothing is half-written."""
+    """Train what a request describes. Raises the whole error tree (`core.errors`)."""
     if tag is not None:
         require_tag(tag)
     kind = kind_of(request)
-    # Strict: every key known, every default filled in; a "random" seed is drawn here, once.
+    # Every key is checked, every default filled in, and a "random" seed drawn once.
     spec = resolve(kind.spec_model, request.values, source=request.name)
-    # The data are pinned by digest, the code identified, and what cannot be trained is refused.
+    # Data are pinned by digest, code is identified, and a spec that cannot be trained is refused.
     context = PrepareContext(blobs=ports.blobs, home=ports.home, base=request.base, python_objects=request.objects)
     prepared = kind.prepare(spec, context)
-    # A few steps are timed and thrown away: whoever starts a training of days should know before it starts.
+    # A few steps are timed and thrown away, so that a user learns before the start that a training takes days.
     announcement = prepared.with_estimate(kind.estimate(prepared, context))
     ports.announce(with_warnings(announcement, ports.home))
-    # Spec, data, code and numerics are on disk before the first step; hashed together they are the fingerprint.
+    # Spec, data, code and numerics are on disk before the first step: a killed run can be resumed at once.
     folder = ports.store.create(
         spec=prepared.spec,
         data=prepared.data,
@@ -48,7 +48,7 @@ def train(request: TrainingRequest, ports: Ports, *, tag: str | None = None) -> 
 
 
 def run_to_its_end(training: Training, folder: RunFolder, ports: Ports) -> TrainResult:
-    """Run a training from wherever its record stands, and compare it with other runs of its fingerprint."""
+    """Run a training from its newest checkpoint, or its start, and compare it with other runs of its fingerprint."""
     with timed(folder, ports.clock) as watch:
         outcome = execute(
             training,
@@ -65,6 +65,6 @@ def kind_of(request: TrainingRequest) -> Kind:
     """The kind of training that a request names. Raises SpecError, UnknownNameError."""
     name = request.values.get("kind")
     if not isinstance(name, str):
-        known = ", ".join(f'"{item}"' for item in registry.names())
-        raise SpecError(f"{request.name}: kind names what is trained ({known}); found {name!r}. Add kind = ...")
+        names = ", ".join(f'"{item}"' for item in registry.names())
+        raise SpecError(f"{request.name}: kind names what is trained ({names}); found {name!r}. Add kind = ...")
     return registry.get(name)

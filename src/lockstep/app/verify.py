@@ -1,4 +1,4 @@
-"""Verify: compute a run again in a fresh process, from its own record, and compare line by line."""
+"""Verify: compute a run again from its record in a fresh process, and compare line by line."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from lockstep.runs.verify import verify as verify_folder
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class VerifyResult:
-    """What computing a run again showed. `outcome` is "equal" or "not equal"."""
+    """The comparison of a run with its record."""
 
     verification: Verification
 
     @property
     def equal(self) -> bool:
-        """Whether every line computed again is the line recorded."""
+        """Whether every line computed again equals the recorded line."""
         return self.verification.equal
 
     @property
     def outcome(self) -> str:
-        """In two words."""
+        """ "equal" or "not equal", as in the output."""
         return "equal" if self.equal else "not equal"
 
     @property
     def exit_code(self) -> int:
-        """0 equal, 1 not. A run that is not comparable never gets here: that is an error of its own, 3."""
+        """0 when equal, 1 when not equal. A run that is not comparable raises an error with exit code 3 instead."""
         return 0 if self.equal else NotEqualError.exit_code
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The object that `lockstep verify --json` prints."""
         return {"outcome": self.outcome, **self.verification.to_json()}
 
     def text(self) -> str:
-        """In words."""
-        found = self.verification
-        share = f"{found.computed:,} of {found.steps:,} steps{', a sample' if found.sampled else ''}"
-        lines = [f"run {found.run_id}: {self.outcome}, bit for bit ({share}, computed again in a fresh process)"]
+        """The lines that `lockstep verify` prints."""
+        report = self.verification
+        share = f"{report.computed:,} of {report.steps:,} steps{', a sample' if report.sampled else ''}"
+        lines = [f"run {report.run_id}: {self.outcome}, bit for bit ({share}, computed again in a fresh process)"]
         if not self.equal:
-            lines = [f"run {found.run_id}: not equal", f"  {found.first} (first: the record, second: computed again)"]
-        if found.differences:
+            lines = [f"run {report.run_id}: not equal", f"  {report.first} (first: the record, second: computed again)"]
+        if report.differences:
             lines.append("compared across other code or numerics, as asked:")
-            lines += [f"  {line}" for line in found.differences]
-        return "\n".join([*lines, f"  journal {found.journal_hash}"])
+            lines += [f"  {line}" for line in report.differences]
+        return "\n".join([*lines, f"  journal {report.journal_hash}"])
 
     def __repr__(self) -> str:
         return self.text()
@@ -62,13 +62,17 @@ def verify(
     across: bool = False,
     on_step: Callable[[int, int], None] | None = None,
 ) -> VerifyResult:
-    """Compute `run` again. `sample` is a share of its steps: 0.02 or "2%".
+    """Compute `run` again.
 
-    Raises NotComparableError when code or numerics are not the run's, unless `across`; IntegrityError for damage;
-    RefusedError for a run that is not complete.
+    sample    share of its steps to compute, 0.02 or "2%"; default: all
+    across    compare although code or numerics differ
+    on_step   is called with the number of steps that are done, and of all
+
+    Raises NotComparableError when code or numerics differ, unless `across`; IntegrityError for damage; RefusedError for
+    a run that is not complete.
     """
     folder = store.find(run)
-    found = verify_folder(
+    verification = verify_folder(
         folder.path,
         home=store.home,
         blobs=store.blobs,
@@ -77,11 +81,11 @@ def verify(
         executor=executor,
         on_step=on_step,
     )
-    return VerifyResult(verification=found)
+    return VerifyResult(verification=verification)
 
 
 def parse_share(text: float | str | None) -> float | None:
-    """A share from 0.02, "0.02" or "2%". Raises InputError."""
+    """A share, 0 to 1, from 0.02, "0.02" or "2%". Raises InputError."""
     if text is None or isinstance(text, float | int):
         return text
     percent = text.strip().endswith("%")

@@ -1,4 +1,4 @@
-"""Version: what decides the numbers of this installation, for people and for defect reports."""
+"""Version: Lockstep and everything else here that decides a number, for a reader and for defect reports."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Versions:
     numerics: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The object that `lockstep version --json` prints."""
         return {"lockstep": self.lockstep, "numerics": dict(self.numerics)}
 
     def text(self) -> str:
-        """In words."""
+        """The lines that `lockstep version` prints."""
         return "\n".join(
             [f"lockstep {self.lockstep}", *(f"  {name}: {value}" for name, value in self.numerics.items())]
         )
 
 
 def versions() -> Versions:
-    """The versions in force in this process."""
+    """The versions that this process has loaded."""
     return Versions(lockstep=version("lockstep-trading"), numerics=NumericsIdentity.collect().body())

@@ -37,7 +37,9 @@ def backtest(
     ] = None,
     trial: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Of a run: this trial's parameters (default: the best trial's)."),
+        typer.Option(
+            min=0, metavar="N", help="Take the parameters of this trial of the run (default: the best trial)."
+        ),
     ] = None,
     trades: Annotated[
         Path | None, typer.Option("--trades", metavar="FILE", help="Write the trades to a CSV file.")

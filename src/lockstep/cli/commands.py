@@ -20,8 +20,8 @@ def command() -> Any:
             "Start with: lockstep train examples/liquidity_sweep.toml"
         ),
         epilog=(
-            "Exit codes: 0 done or equal, 1 not equal or refused, 2 bad input, 3 not comparable, 4 machine, "
-            "70 a defect of ours, 130 interrupted."
+            "Exit codes: 0 done or equal, 1 not equal or refused, 2 bad input, 3 not comparable, 4 disk, memory or "
+            "workers, 70 a defect in Lockstep, 130 interrupted."
         ),
         no_args_is_help=True,
         add_completion=False,
@@ -33,13 +33,13 @@ def command() -> Any:
     app.command("train", short_help="Train what a spec describes.")(training.train)
     app.command("verify", short_help="Repeat a run from its record and compare bit for bit.")(training.verify)
     app.command("resume", short_help="Go on with a stopped or killed run.")(training.resume)
-    app.command("diff", short_help="Say where two runs part, and why.")(training.diff)
+    app.command("diff", short_help="Compare two runs: the first difference, and its cause.")(training.diff)
     app.command("replay", short_help="Replay a run's recorded gradients and compare bit for bit.")(replay.replay)
     app.command("retrain", short_help="Train a new run on a run's recorded batches.")(replay.retrain)
     app.command(
         "step",
         short_help="Show one recorded step and the model after it.",
-        # So that -1, the last step, is no option.
+        # Without this, click reads -1, the last step, as an option.
         context_settings={"ignore_unknown_options": True},
     )(replay.step)
     app.command("report", short_help="Write a run's figures and one page that shows it all.")(report.report)

@@ -26,11 +26,12 @@ Columns = Annotated[
         metavar="OURS=THEIRS",
         default_factory=list,
         show_default=False,
-        help="Which column is which, such as timestamp=Date. May be repeated; usual names are found by themselves.",
+        help="Which column is which, such as timestamp=Date. May be repeated; usual names are recognised.",
     ),
 ]
 TimeUnit = Annotated[
-    str | None, typer.Option(metavar="s|ms|us|ns", help="Unit of numeric times (default: told by their magnitude).")
+    str | None,
+    typer.Option(metavar="s|ms|us|ns", help="Unit of numeric times (default: inferred from their magnitude)."),
 ]
 Timezone = Annotated[
     str | None, typer.Option(metavar="ZONE", help='"UTC" or an offset such as +02:00, for times that name none.')
@@ -48,7 +49,7 @@ DepthFile = Annotated[
 
 def group() -> typer.Typer:
     """The commands below `lockstep data`."""
-    app = typer.Typer(help="Import, judge, pin and list candles; collect episodes.", no_args_is_help=True)
+    app = typer.Typer(help="Import, inspect and list candles; collect episodes.", no_args_is_help=True)
     app.command("import", short_help="Read candles from a file, check and keep them.")(import_)
     app.command("quality", short_help="Report gaps, jumps and other defects, and a score.")(quality)
     app.command("snapshot", short_help="Read a snapshot back, every byte checked.")(snapshot)
@@ -150,7 +151,7 @@ def episodes(
             "--longer",
             metavar="LENGTH",
             show_default=False,
-            help="Bars that packages hold too, made from these, such as 1h. May be repeated.",
+            help="A longer timeframe that packages also hold, resampled from these bars, such as 1h. May be repeated.",
         ),
     ] = None,
     last: Last = None,
@@ -165,7 +166,7 @@ def episodes(
             "--max-missing-bars",
             min=0,
             metavar="BARS",
-            help="Bars that may be missing before a decision (default: 1); more, and its package is not complete.",
+            help="Missing bars before a decision with which its package still counts as complete (default: 1).",
         ),
     ] = None,
     horizon: Annotated[
@@ -176,7 +177,9 @@ def episodes(
     ] = None,
     cost: Annotated[
         float | None,
-        typer.Option(metavar="FRACTION", help="Of the price, for entering and leaving together (default: 0.001)."),
+        typer.Option(
+            metavar="FRACTION", help="Cost of entry and exit together, as a fraction of the price (default: 0.001)."
+        ),
     ] = None,
     target: Annotated[
         float | None, typer.Option(metavar="FRACTION", help="Profit that has the score 1 (default: 0.01).")

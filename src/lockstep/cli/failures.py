@@ -24,7 +24,7 @@ from lockstep.core.errors import Interrupted, LockstepError, MachineError
 
 DEFECT: Final = 70
 INTERRUPTED: Final = Interrupted.exit_code
-# Typer has carried its own copy of click since 0.21; the base class of "wrong usage" is found through a public name.
+# Typer has carried its own copy of click since 0.21; a public name leads to the base class of "wrong usage".
 UsageError: Final[type[Exception]] = typer.BadParameter.__mro__[1]
 _FULL_DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _HELP: Final = "Usage: "
@@ -33,7 +33,7 @@ REPORT_AT: Final = "https://github.com/lockstep-trading/lockstep/issues"
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """What is told about an error: its type's name, the message, the exit code of the process."""
+    """What a user sees of an error: its type's name, the message, the exit code of the process."""
 
     type: str
     message: str
@@ -41,7 +41,7 @@ class Failure:
 
 
 def describe(error: BaseException) -> Failure:
-    """The failure that `error` is for a user."""
+    """Turn an exception into message and exit code; what we did not raise on purpose is a defect of ours."""
     kind = type(error).__name__
     if isinstance(error, LockstepError):
         return Failure(type=kind, message=str(error), exit_code=error.exit_code)
@@ -76,7 +76,7 @@ def _usage(error: Exception) -> str:
 
 
 def tell(error: BaseException, *, json: bool, verbose: bool) -> int:
-    """Tell the user about `error`: JSON on stdout under --json, words on stderr otherwise. Returns the exit code."""
+    """Report `error`: JSON on stdout under --json, words on stderr otherwise. Returns the exit code."""
     failure = describe(error)
     if verbose or failure.exit_code == DEFECT:
         traceback.print_exception(error, file=sys.stderr)

@@ -23,9 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command line given by `arguments` (without the program's name) and return its exit code."""
-    said = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
-    as_json, verbose = "--json" in said, "-v" in said or "--verbose" in said
+    """Run the command line of `arguments` (without the program's name) and return its exit code."""
+    options = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
+    as_json, verbose = "--json" in options, "-v" in options or "--verbose" in options
     try:
         import typer
 

@@ -1,4 +1,4 @@
-"""Two streams with two audiences: stdout for results, stderr for everything said on the way.
+"""Two streams with two audiences: stdout for results, stderr for progress and remarks.
 
 With `--json`, stdout carries nothing but JSON, one value per line, so that another program can read it.
 Without it, stdout carries the report for people and stderr the progress.
@@ -48,12 +48,12 @@ def show(report: RenderableType, stream: TextIO) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """Where a command speaks. `json`: machine output on stdout."""
+    """Where a command writes. `json`: stdout carries one JSON value and nothing else."""
 
     json: bool = False
 
     def result(self, document: Any, report: RenderableType | None = None) -> None:
-        """The outcome of a command: `document` under --json, else `report` for people."""
+        """Write the outcome of a command: `document` under --json, else `report` for people."""
         if self.json:
             sys.stdout.write(json_line(document) + "\n")
             sys.stdout.flush()
@@ -61,6 +61,6 @@ class Output:
             show(report, sys.stdout)
 
     def note(self, text: str) -> None:
-        """One line for people, on stderr, never part of a result."""
+        """Write one line for people, on stderr, never part of a result."""
         sys.stderr.write(text + "\n")
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""What has to be true of this process before NumPy loads: the numerics that a run asks for.
+"""Put the numerics that a run asks for in force before NumPy loads.
 
 Where something heavy has loaded already, the process is replaced by itself with the right environment.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def requested(spec: Path, overrides: Iterable[str], seed: str | None = None) -> TrainingRequest:
     """What a spec file asks for, in a process with the numerics it asks for.
 
-    What is wrong with the spec beside its form is said later, all at once.
+    Only the form is checked here; the kind checks the values later and reports all errors at once.
     """
     request = training_request(spec, overrides=overrides, seed=seed)
     enter(request.numerics, may_restart=True)

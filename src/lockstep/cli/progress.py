@@ -38,7 +38,7 @@ STOPPING: Final = "{reason}: stopping at the next step, with a checkpoint. Ctrl-
 
 
 class AnnouncedCancel(Cancel):
-    """A cancel that tells that it was heard: a batch may take a while to end.
+    """A cancel that answers Ctrl-C at once: the batch in progress may take a while to end.
 
     tell   called from a signal handler, so it may set a value or write to a file descriptor and nothing else
     """
@@ -57,9 +57,9 @@ class AnnouncedCancel(Cancel):
 
 @dataclass(kw_only=True)
 class Tally:
-    """What the steps of a run in progress say of it, and how fast it goes.
+    """Progress of a run, counted from its steps: how far, how good, how fast.
 
-    total_steps   where the run says how many it will have
+    total_steps   steps of the whole run; None where the run cannot know
     gauge         how to read the steps' numbers
 
     Each form of a step's scalars adds words of its own: "total" and "valid" count trials, "best" holds the best value
@@ -98,7 +98,7 @@ class Tally:
             self._times.pop(0)
 
     def rates(self) -> tuple[float, float] | None:
-        """(steps per second, trials per second) over the recent past; None while nobody can say."""
+        """(steps per second, trials per second) over the last 20 seconds; None before the second step."""
         if len(self._times) < 2:
             return None
         (then, steps, trials), (now, steps_now, trials_now) = self._times[0], self._times[-1]
@@ -106,7 +106,7 @@ class Tally:
         return ((steps_now - steps) / seconds, (trials_now - trials) / seconds) if seconds > 0 else None
 
     def seconds_left(self) -> float | None:
-        """Seconds to the end at the present rate; None while nobody can say."""
+        """Seconds to the end at the present rate; None without a rate or a number of steps."""
         rates = self.rates()
         if rates is None or self.total_steps is None or rates[0] <= 0:
             return None
@@ -155,22 +155,22 @@ class Watcher(Observer):
         self._preparing: threading.Timer | None = None
 
     def preparing(self, after_s: float = PREPARING_AFTER_S) -> None:
-        """Say what is going on before the announcement, where that takes longer than `after_s`."""
+        """Explain the wait before the announcement, once it has taken `after_s` seconds."""
         self._preparing = threading.Timer(after_s, self.say, [PREPARING])
         self._preparing.daemon = True
         self._preparing.start()
 
     def prepared(self) -> None:
-        """Nothing needs to be said any more about what comes before the announcement."""
+        """Cancel the explanation of the wait: the announcement has come."""
         if self._preparing is not None:
             self._preparing.cancel()
 
     def stopping(self, text: str) -> None:
-        """Say that a wish to stop was heard. From a signal handler: stderr may be in the middle of a write."""
+        """Confirm that the run will stop. Runs in a signal handler: stderr may be in the middle of a write."""
         os.write(2, f"\n{text}\n".encode())
 
     def announce(self, prepared: Prepared) -> None:
-        """Say what is about to be trained, and what it will roughly cost."""
+        """Write what is about to be trained, and what it will roughly cost."""
         self.prepared()
         self._gauge = prepared.gauge
         for line in prepared.notes:
@@ -180,23 +180,23 @@ class Watcher(Observer):
             self.say(f"estimate: {text}")
 
     def started(self, info: RunInfo) -> None:
-        """Say which run this is."""
+        """Write which run this is, and start a new tally for it."""
         self.run_id = info.folder.name
         self.tally = Tally(total_steps=info.total_steps, gauge=self._gauge)
         after = f", resuming after {counted(info.first_step, 'step')}" if info.first_step else ""
         self.say(f"run {self.run_id}{after}, fingerprint {info.fingerprint[:16]}")
 
     def note(self, message: str) -> None:
-        """Something a person should know."""
+        """Write a remark of the loop, marked as one."""
         self.say(f"note: {message}")
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Write one line and flush it, so that a file shows progress as it happens."""
         self._stream.write(text + "\n")
         self._stream.flush()
 
     def close(self) -> None:
-        """Give the stream back."""
+        """Stop all that writes by itself; the stream is free for the report."""
         self.prepared()
 
 
@@ -211,7 +211,7 @@ class PlainProgress(Watcher):
         self._last = float("-inf")
 
     def step(self, step: Step, journal_hash: str) -> None:
-        """Say how far it is, when the last word was long enough ago."""
+        """Write a line when the last one is older than `every_s`, and at the last step."""
         now = self._clock()
         self.tally.take(step, now)
         if now - self._last >= self._every_s or self.tally.steps == self.tally.total_steps:
@@ -231,7 +231,7 @@ class LiveProgress(Watcher):
         self._stopping: str | None = None
 
     def started(self, info: RunInfo) -> None:
-        """Say which run this is, and open the bar."""
+        """Write which run this is, and open the bar."""
         from rich.console import Console
         from rich.live import Live
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeElapsedColumn
@@ -260,28 +260,28 @@ class LiveProgress(Watcher):
         self._stopping = text
 
     def step(self, step: Step, journal_hash: str) -> None:
-        """Move the bar."""
+        """Move the bar to the steps that are done."""
         self.tally.take(step, self._clock())
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self.tally.steps)
 
     def finished(self, result: Mapping[str, Any], journal_hash: str) -> None:
-        """Close the bar."""
+        """Close the bar; the report follows on stdout."""
         self.close()
 
     def stopped(self, reason: str) -> None:
-        """Close the bar where it stands."""
+        """Close the bar where it stands; resuming opens a new one."""
         self.close()
 
     def say(self, text: str) -> None:
-        """One line, above the bar where there is one."""
+        """Write one line, above the bar where there is one."""
         if self._live is not None:
             self._live.console.print(text)
         else:
             super().say(text)
 
     def close(self) -> None:
-        """Give the terminal back, leaving the last line of the tally."""
+        """Remove the bar and leave the last line of the tally."""
         super().close()
         if self._live is not None:
             live, self._live = self._live, None
@@ -291,7 +291,7 @@ class LiveProgress(Watcher):
 
 
 def estimate_text(estimate: Estimate | None) -> str:
-    """An estimate in words; empty where nobody can say anything."""
+    """An estimate in words; empty where the kind cannot give one."""
     if estimate is None:
         return ""
     parts = []
@@ -328,7 +328,7 @@ def watch(*, every_step: bool = False) -> Iterator[tuple[Watcher, Cancel]]:
 
 @contextmanager
 def patience() -> Iterator[None]:
-    """What takes long without steps of its own says so, after a while, on stderr."""
+    """Explain a long wait on stderr, for work that has no steps to count."""
     watcher = PlainProgress(sys.stderr)
     watcher.preparing()
     try:
@@ -339,7 +339,7 @@ def patience() -> Iterator[None]:
 
 @contextmanager
 def verify_progress(doing: str = "computing again") -> Iterator[Callable[[int, int], None]]:
-    """A function that is told steps done and to do: a bar on a terminal, an occasional line elsewhere."""
+    """A function of (steps done, steps in all) that shows them: a bar on a terminal, an occasional line elsewhere."""
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -1,4 +1,4 @@
-"""`lockstep replay`, `retrain` and `step`: what a run recorded, gone through again, trained on anew, or looked at."""
+"""`lockstep replay`, `retrain` and `step`: repeat recorded gradients, train a new run on them, look at one step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lockstep.cli.options import Home, Json, RecordedRun, Set, Tag, Verbose, Workers
+from lockstep.cli.options import Home, Json, RecordedRun, SetModel, Tag, Verbose, Workers
 from lockstep.cli.output import Output
 from lockstep.core.errors import InputError
 
@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lockstep.app.replay import Mode
-    from lockstep.app.replay_step import StepView
+    from lockstep.app.step import StepView
 
 _FEW_SAMPLES = 12
-_Across = Annotated[bool, typer.Option("--across", help="Compute again although code or numerics differ.")]
+_Across = Annotated[bool, typer.Option("--across", help="Compute even where code or numerics differ from the run's.")]
 
 
 def replay(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN]", help='A run, or "best": the gradient training of the highest value.'),
+        typer.Argument(
+            metavar="RUN", help='A run: its id, a tag, "last", or "best", the gradient training of the highest value.'
+        ),
     ] = None,
     gradients: Annotated[
         bool, typer.Option("--gradients", help="Apply the stored gradients: no model, no data, many times faster.")
@@ -32,13 +34,14 @@ def replay(
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Compute the steps again; name the first tensor that differs.")
     ] = False,
-    best: Annotated[bool, typer.Option("--best", help='As RUN = "best".')] = False,
+    best: Annotated[bool, typer.Option("--best", help='The same as RUN = "best".')] = False,
     first: Annotated[
         int | None, typer.Option("--from", metavar="STEP", help="First step to replay, counted from 0.")
     ] = None,
     last: Annotated[int | None, typer.Option("--to", metavar="STEP", help="Last step to replay, included.")] = None,
     check_every: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Of applied gradients: compare every N-th state with the journal.")
+        int,
+        typer.Option(metavar="N", min=1, help="When applying gradients, compare every N-th state with the journal."),
     ] = 1_000,
     across: _Across = False,
     workers: Workers = 1,
@@ -46,7 +49,7 @@ def replay(
     json: Json = False,
     verbose: Verbose = False,
 ) -> int:
-    """Replay what a run recorded of its gradients: 0 equal to the last bit, 1 not, 3 not comparable.
+    """Replay the gradients that a run recorded: 0 equal to the last bit, 1 not, 3 not comparable.
 
     Without --gradients or --recompute: gradients where the record holds all of them, else recompute.
     """
@@ -83,14 +86,14 @@ def _mode(gradients: bool, recompute: bool, across: bool) -> Mode | None:
     if gradients and recompute:
         raise InputError("a replay goes one way at a time; found --gradients and --recompute. Keep one of them.")
     if gradients and across:
-        # Obeyed in silence, it would do nothing.
+        # Accepted in silence, it would do nothing.
         raise InputError("--across is about computing again; found --gradients, which computes nothing. Leave one out.")
     return "gradients" if gradients else "recompute" if recompute else None
 
 
 def retrain(
     run: RecordedRun,
-    set_: Set,
+    set_: SetModel,
     top: Annotated[int | None, typer.Option("--top", metavar="N", help="Only the N most valuable steps.")] = None,
     tag: Tag = None,
     workers: Workers = 1,
@@ -137,10 +140,10 @@ def step(
 
     here = place(home)
     folder = looked_up(run, here)
-    from lockstep.app.replay_step import replay_step
+    from lockstep.app.step import step as use_case
 
     with here.context() as context:
-        view = replay_step(folder, number, context, save=save, across=across)
+        view = use_case(folder, number, context, save=save, across=across)
     Output(json=json).result(view.to_json(), _step(view))
 
 
@@ -172,9 +175,9 @@ def _step(view: StepView) -> RenderableType:
         table.add_column("  parameter", overflow="fold")
         for heading in ("gradient norm", "weight norm", "update norm", "update / weight"):
             table.add_column(heading, justify="right", no_wrap=True)
-        for name, found in view.norms.items():
-            ratio = NOTHING if found["weight"] == 0.0 else number(found["update"] / found["weight"])
-            table.add_row(f"  {name}", *(number(found[kind]) for kind in ("gradient", "weight", "update")), ratio)
+        for name, norms in view.norms.items():
+            ratio = NOTHING if norms["weight"] == 0.0 else number(norms["update"] / norms["weight"])
+            table.add_row(f"  {name}", *(number(norms[kind]) for kind in ("gradient", "weight", "update")), ratio)
         parts += [Text(), table]
     return Group(*parts)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lockstep.cli.options import Home, Json, Run, Verbose
+from lockstep.cli.options import Home, Json, RecordedRun, Verbose
 from lockstep.cli.output import Output
 from lockstep.core.errors import InputError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    run: Run,
+    run: RecordedRun,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Folder to write to (default: ./report-RUN).", show_default=False),
@@ -37,15 +37,15 @@ def report(
 
     store = place(home).store
     done = use_case(run_named(run, store), store, out=out)
-    told = Output(json=json)
+    output = Output(json=json)
     for note in done.notes:
-        told.note(f"note: {note}")
-    told.result(done.to_json(), _written(done))
+        output.note(f"note: {note}")
+    output.result(done.to_json(), _written(done))
     if open_ == "yes":
         import webbrowser
 
         if not webbrowser.open(done.html.absolute().as_uri()):
-            told.note(f"no browser to be found here; open {done.html} yourself")
+            output.note(f"this machine has no browser; open {done.html} yourself")
 
 
 def _written(done: ReportResult) -> str:

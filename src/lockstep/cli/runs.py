@@ -20,7 +20,7 @@ def group() -> typer.Typer:
     app.command("show", short_help="Show a run's report, from its record alone.")(show)
     app.command("check", short_help="Find any byte of a run that changed.")(check)
     app.command("export", short_help="Pack a run and its data into one file.")(export)
-    app.command("import", short_help="Take in a run that was exported elsewhere.")(import_)
+    app.command("import", short_help="Unpack a run that was exported elsewhere.")(import_)
     app.command("rm")(remove)
     app.command("tag")(tag)
     return app
@@ -28,7 +28,7 @@ def group() -> typer.Typer:
 
 def list_(
     gradients: Annotated[
-        bool, typer.Option("--gradients", help="Only runs that learn by gradients, by value: as `sessions list`.")
+        bool, typer.Option("--gradients", help="Only runs that learn by gradients, by value, as in `sessions list`.")
     ] = False,
     home: Home = None,
     json: Json = False,
@@ -119,7 +119,7 @@ def tag(
     json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Give a run a name to call it by."""
+    """Name a run; commands take the name in place of its id."""
     from lockstep.app.runs_admin import tag_run
     from lockstep.bootstrap import place
 

@@ -1,4 +1,4 @@
-"""`lockstep sessions ...`: the gradient trainings of a home, by value, and how many of them stay."""
+"""`lockstep sessions ...`: list the runs of a home that learn by gradients, by value; remove the oldest."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 def group() -> typer.Typer:
     """The commands below `lockstep sessions`."""
-    app = typer.Typer(help="List the gradient trainings of a home by value; keep only so many.", no_args_is_help=True)
-    app.command("list")(list_)
-    app.command("prune", short_help="Name, or remove, the oldest sessions beyond a limit.")(prune)
+    app = typer.Typer(help="List gradient trainings by value; remove the oldest.", no_args_is_help=True)
+    app.command("list", short_help="List sessions, the highest value first.")(list_)
+    app.command("prune", short_help="List or remove the oldest sessions beyond a limit.")(prune)
     return app
 
 
@@ -48,14 +48,14 @@ def prune(
     ] = None,
     max_bytes: Annotated[
         int | None,
-        typer.Option("--max-bytes", metavar="BYTES", help="Keep the newest up to this size in all."),
+        typer.Option("--max-bytes", metavar="BYTES", help="Keep the newest sessions up to this total size."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it they are only named.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without --yes they are only listed.")] = False,
     home: Home = None,
     json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Name the oldest complete sessions beyond a limit, and with --yes remove them for good."""
+    """List the oldest complete sessions beyond a limit; with --yes, remove them for good."""
     from lockstep.app.sessions import prune_sessions
     from lockstep.bootstrap import place
 
@@ -68,30 +68,30 @@ def _pruned(done: Pruning) -> RenderableType:
 
     from lockstep.reports.words import counted, size
 
-    kept = f"{counted(done.kept, 'session')} stay" + ("s" if done.kept == 1 else "")
+    rest = f"{counted(done.remaining, 'session')} stay" + ("s" if done.remaining == 1 else "")
     if not done.doomed:
-        return Text(f"nothing to remove: {kept}")
+        return Text(f"nothing to remove: {rest}")
     verb = "removed" if done.removed else "would remove"
     lines = [f"{verb} {run_id} ({size(taken)})" for run_id, taken in done.doomed.items()]
-    total = f"{counted(len(done.doomed), 'session')}, {size(sum(done.doomed.values()))}; {kept}"
+    total = f"{counted(len(done.doomed), 'session')}, {size(sum(done.doomed.values()))}; {rest}"
     lines.append(total if done.removed else f"{total}. Nothing was removed yet: say --yes to remove them for good")
     return Text("\n".join(lines))
 
 
-def _table(found: Sessions) -> RenderableType:
+def _table(listing: Sessions) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
     from lockstep.cli.tables import Fitting
 
-    damaged = [Text(f"! {run_id}: {problem}", style="bold red") for run_id, problem in found.problems.items()]
-    if not found.sessions:
+    damaged = [Text(f"! {run_id}: {problem}", style="bold red") for run_id, problem in listing.problems.items()]
+    if not listing.sessions:
         none = Text("no sessions yet. Train a kind that learns by gradients: lockstep train SPEC")
         return Group(none, *damaged) if damaged else none
     table = Fitting(
-        rows=[_row(session) for session in found.sessions],
+        rows=[_row(session) for session in listing.sessions],
         forms=(
-            ("run", "status", "value", "steps", "loss", "converged", "level", "size", "model", "replay of"),
+            ("run", "status", "value", "steps", "loss", "converged", "level", "size", "model", "batches of"),
             ("run", "status", "value", "steps", "loss", "converged", "level", "size"),
             ("run", "value", "steps", "loss", "converged"),
             ("run", "value"),
@@ -119,5 +119,5 @@ def _row(session: TrainingSession) -> dict[str, str]:
         "level": session.level,
         "size": size(session.bytes),
         "model": session.model_name or NOTHING,
-        "replay of": NOTHING if source is None else source if len(source) < 40 else source[:12],
+        "batches of": NOTHING if source is None else source if len(source) < 40 else source[:12],
     }

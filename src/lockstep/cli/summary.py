@@ -1,4 +1,4 @@
-"""Reports for people: of a run, by the sections that it has; of what is no run, by words of its own."""
+"""Reports for people: a run by the sections that it has, other results line by line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def trained(result: TrainResult) -> RenderableType:
 
 
 def estimated(report: EstimateReport) -> RenderableType:
-    """What a training would take, beside what there is."""
+    """What a training would take, beside the memory and disk that are free."""
     estimate, short = report.estimate, report.shortages()
     rows = [
         ("kind", report.kind),
@@ -47,17 +47,17 @@ def _beside(need: int | None, free: int | None, short: bool) -> str:
 
 
 def verified(result: VerifyResult) -> RenderableType:
-    """What a repetition came to."""
+    """The result of a verification in one paragraph: equal, where not, or why not comparable."""
     return Text(result.text())
 
 
 def compared(report: DiffReport) -> RenderableType:
-    """What differs between two runs."""
+    """Differences of two runs, and the first step where they part."""
     return Text(report.text())
 
 
 def checked(report: CheckResult) -> RenderableType:
-    """Whether every byte is the one that was written."""
+    """Result of a check: sound, or the files whose bytes changed."""
     return Text(report.text())
 
 

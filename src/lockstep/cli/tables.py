@@ -124,7 +124,7 @@ def snapshots_table(rows: Iterable[SnapshotInfo]) -> RenderableType:
 
 
 def pinned(info: SnapshotInfo) -> RenderableType:
-    """One data set."""
+    """One data set: digest, market, span in UTC, file and its size."""
     return facts(
         [
             ("digest", info.digest),
@@ -136,7 +136,7 @@ def pinned(info: SnapshotInfo) -> RenderableType:
 
 
 def imported(report: ImportReport) -> RenderableType:
-    """What came in."""
+    """Report of an import, the snapshot that it made, and the lines of a spec that use it."""
     return Group(
         Text(str(report.loaded)),
         pinned(report.snapshot),
@@ -144,15 +144,15 @@ def imported(report: ImportReport) -> RenderableType:
     )
 
 
-def collected(found: CollectedBook) -> RenderableType:
-    """What became of a market's packages, the best episodes, and the spec that trains on them."""
-    report, rules = found.report, found.outcomes
+def collected(book: CollectedBook) -> RenderableType:
+    """Counts of packages and outcomes, the best episodes, and the spec that trains on them."""
+    report, rules = book.report, book.outcomes
     complete = NOTHING if report.mean_completeness is None else f"{report.mean_completeness:.1%}"
     reasons = ", ".join(f"{name} {count(n)}" for name, n in report.quarantined.items() if n and name != "total")
-    span = "none" if found.first is None or found.last is None else f"{instant(found.first)} to {instant(found.last)}"
+    span = "none" if book.first is None or book.last is None else f"{instant(book.first)} to {instant(book.last)}"
     rows = [
-        ("book", str(found.folder)),
-        ("market", f"{found.symbol} {' '.join(found.timeframes)}"),
+        ("book", str(book.folder)),
+        ("market", f"{book.symbol} {' '.join(book.timeframes)}"),
         ("packages", f"{count(report.packages)} made, {count(report.stored)} valid, mean completeness {complete}"),
         ("quarantined", f"{count(report.quarantined.get('total', 0))}{f' ({reasons})' if reasons else ''}"),
         ("episodes", f"{count(report.stored)}, {span}; {count(report.rapid_changes)} in rapid changes"),
@@ -164,7 +164,7 @@ def collected(found: CollectedBook) -> RenderableType:
         (
             "profitable",
             f"{count(report.profitable)} after {rules.horizon_s:g} s and {rules.round_trip_cost:.2%} of costs; "
-            f"{count(found.enough)} with a score of at least 0.7 (profit of {0.7 * rules.target_profit:.2%})",
+            f"{count(book.enough)} with a score of at least 0.7 (profit of {0.7 * rules.target_profit:.2%})",
         ),
     ]
     best = Fitting(
@@ -176,14 +176,14 @@ def collected(found: CollectedBook) -> RenderableType:
                 "profit": f"{one.outcome.actual_profit:+.3%}",
                 "rapid": "yes" if one.is_rapid_change else "",
             }
-            for one in found.best
+            for one in book.best
             if one.score > 0.0
         ],
         forms=(("best episodes", "at", "score", "profit", "rapid"), ("best episodes", "score", "profit")),
         right=("score", "profit"),
     )
     spec = (
-        f'in a spec: kind = "cnn-episodes", [data] path = "{found.folder.resolve()}", '
-        f'[episodes] symbol = "{found.symbol}"'
+        f'in a spec: kind = "cnn-episodes", [data] path = "{book.folder.resolve()}", '
+        f'[episodes] symbol = "{book.symbol}"'
     )
     return Group(facts(rows), *([best] if best.rows else []), Text(spec))

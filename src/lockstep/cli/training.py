@@ -28,7 +28,7 @@ def train(
     ] = None,
     tag: Tag = None,
     estimate: Annotated[
-        bool, typer.Option("--estimate", help="Only say what it will take: steps, time, memory, disk. Makes no run.")
+        bool, typer.Option("--estimate", help="Estimate steps, time, memory and disk, and make no run.")
     ] = False,
     workers: Workers = 1,
     home: Home = None,
@@ -112,11 +112,12 @@ def verify(
     sample: Annotated[
         str | None,
         typer.Option(
-            metavar="SHARE", help="Re-execute only a random share of the run, such as 2%, between checkpoints."
+            metavar="SHARE",
+            help="Compute only a random share of the steps, such as 2%, each from the checkpoint before it.",
         ),
     ] = None,
     across: Annotated[
-        bool, typer.Option("--across", help="Compare although code or numerics differ; the answer says so.")
+        bool, typer.Option("--across", help="Compare even where code or numerics differ; the answer says so.")
     ] = False,
     workers: Workers = 1,
     home: Home = None,

@@ -14,8 +14,8 @@ def version(json: Json = False) -> None:
     """Print the version of Lockstep and of everything that decides its numbers."""
     from lockstep.app.version import versions
 
-    found = versions()
-    Output(json=json).result(found.to_json(), found.text())
+    report = versions()
+    Output(json=json).result(report.to_json(), report.text())
 
 
 def _printed(asked: bool) -> None:
@@ -30,4 +30,4 @@ def options(
         typer.Option("--version", is_eager=True, callback=_printed, help="Print the versions, as `lockstep version`."),
     ] = False,
 ) -> None:
-    """The options of `lockstep` itself."""
+    """Options that stand before any command; `--version` answers and ends."""

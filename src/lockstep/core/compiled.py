@@ -15,11 +15,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import numba
 
 from lockstep.core.hashing import blake3_hex
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Untyped: numba fills this module at run time.
 _config: Any = numba.config
@@ -61,9 +64,14 @@ def _own_cache(folder: Path | None) -> Iterator[None]:
         _config.CACHE_DIR = before
 
 
-def kernel(python: Callable[..., Any]) -> Any:
-    """Compile `python` at its first call for each combination of argument types, or load it from the disk cache."""
+def kernel(python: Callable[P, R]) -> Callable[P, R]:
+    """Compile `python` at its first call for each combination of argument types, or load it from the disk cache.
+
+    The result is called as `python` is, so it has its signature. numba's own attributes, such as `py_func`, are not
+    part of that; whoever needs the plain function keeps it under a name of its own, `x = kernel(x_python)`.
+    """
     parts = python.__module__.split(".")
     folder = cache_folder(parts[1] if parts[0] == "lockstep" and len(parts) > 1 else "")
     with _own_cache(folder):
-        return numba.njit(cache=folder is not None, nogil=True, error_model="numpy", fastmath=False)(python)
+        compiled = numba.njit(cache=folder is not None, nogil=True, error_model="numpy", fastmath=False)(python)
+    return cast("Callable[P, R]", compiled)

@@ -11,10 +11,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.engine.arrays import MarketArrays, block_ends, run_batch, walk_terms
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import NO_LIMIT, EntryBatch
 from lockstep.engine.metrics import COLUMN, Metric
+from lockstep.engine.preparation import MarketArrays, block_ends, run_batch, walk_terms
 from lockstep.engine.settings import Execution
 from lockstep.engine.signals import LONG
 from lockstep.engine.simulate import Simulation, simulate_entries

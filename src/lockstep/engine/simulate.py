@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core.errors import StrategyError
-from lockstep.engine.arrays import MarketArrays, block_ends, market_arrays, run_batch, walk_terms
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch, compact
 from lockstep.engine.metrics import Metric, values_of
+from lockstep.engine.preparation import MarketArrays, block_ends, market_arrays, run_batch, walk_terms
 from lockstep.engine.report import summary
 from lockstep.engine.settings import Execution, settled
 from lockstep.engine.signals import Signals

@@ -24,7 +24,6 @@ from lockstep.engine.walk import (
     GAPS,
     GROSS,
     I4,
-    I8,
     LIVED,
     PNL,
     PNL_OTHER,
@@ -35,6 +34,7 @@ from lockstep.engine.walk import (
     SIGNAL_BAR,
     SIZE,
     UNFILLED,
+    Walked,
 )
 
 # Kernels read `M.NET_PROFIT` as the plain integer it is; names and order are those of the enum, said once, there. Any,
@@ -222,23 +222,13 @@ def _bar_metrics(totals: F8, blocks: F8, bars: int, annual: float, row: F8) -> N
 
 
 @kernel
-def summarise(
-    when: I4,
-    money: F8,
-    trade_offsets: I8,
-    totals: F8,
-    blocks: F8,
-    bars: int,
-    annual: float,
-    capital: float,
-    compounding: bool,
-    metrics: F8,
-) -> None:
-    """Fills metrics float64 (k, len(Metric)) from the output of `walk.walk_sets`; arguments as there.
+def summarise(walked: Walked, bars: int, annual: float, capital: float, compounding: bool) -> None:
+    """Fills walked.metrics from the rest of it, which `walk.walk_sets` wrote.
 
     bars is n, annual the bars per year. The block sums of a ruined set become NaN.
     """
-    for k in range(metrics.shape[0]):
-        lo, hi = trade_offsets[k], trade_offsets[k + 1]
-        _trade_metrics(when[:, lo:hi], money[:, lo:hi], capital, compounding, metrics[k])
-        _bar_metrics(totals[k], blocks[k], bars, annual, metrics[k])
+    for k in range(walked.metrics.shape[0]):
+        lo, hi = walked.trade_offsets[k], walked.trade_offsets[k + 1]
+        row = walked.metrics[k]
+        _trade_metrics(walked.when[:, lo:hi], walked.money[:, lo:hi], capital, compounding, row)
+        _bar_metrics(walked.totals[k], walked.blocks[k], bars, annual, row)

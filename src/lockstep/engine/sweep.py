@@ -9,10 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.engine.arrays import MarketArrays, block_ends, run_batch, walk_terms
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch
 from lockstep.engine.metrics import COLUMN, COUNTS, Metric, values_of
+from lockstep.engine.preparation import MarketArrays, block_ends, run_batch, walk_terms
 from lockstep.engine.settings import Execution, settled
 from lockstep.engine.statistics import METRICS
 

@@ -14,11 +14,13 @@ Why the walk looks as it does:
   only where the position made a new one.
 - A bar in which one trade ends and the next begins has ONE return. Its booking waits (`pending`) until no
   further trade can begin in it, so that the sums do not depend on who asks.
+- State is passed as named tuples of numbers, which the compiler takes apart into registers. Arrays are taken out of
+  their tuples once a set: numba counts references, with two atomic operations each time an array leaves a tuple.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,7 @@ from lockstep.core.compiled import kernel
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 I4 = NDArray[np.int32]
+I1 = NDArray[np.int8]
 
 # Exit reasons, as codes of `when[REASON]`; `lockstep.engine.trades.ExitReason` names them.
 TP: Final = 1
@@ -47,8 +50,6 @@ MONEY_ROWS: Final = 10
 # Columns of `totals`, float64 (sets, 7).
 EQUITY, DOWNSIDE, DRAWDOWN, REFUSED, UNFILLED, LIVED, RUINED = range(7)
 TOTAL_COLUMNS: Final = 7
-# Cells of the walk's scratch `z`: extremes of the marks of one position, peak and trough of the account.
-LOW_MARK, HIGH_MARK, DOWN, PEAK, TROUGH, DEPTH, LEVEL = range(7)
 
 
 class Bars(NamedTuple):
@@ -87,56 +88,171 @@ class Fine(NamedTuple):
     step_ms: int
 
 
-@kernel
-def _see(z: F8, value: float) -> None:
-    """Takes one value of the account into peak, trough and deepest fall (as a fraction of the peak)."""
-    if value > z[PEAK]:
-        fall = 1.0 - z[TROUGH] / z[PEAK]
-        z[DEPTH] = max(z[DEPTH], fall)
-        z[PEAK] = value
-        z[TROUGH] = value
-    elif value < z[TROUGH]:
-        z[TROUGH] = value
+class Entries(NamedTuple):
+    """Entries of k sets as the kernel reads them, columns as in `entries.EntryBatch`; what is None there is empty here.
+
+    two_sided   False where only one side occurs: then no entry can end a position, and none is looked for
+    """
+
+    offsets: I8
+    bar: I4
+    side: I1
+    stop: F8
+    target: F8
+    time_limit: I4
+    trail: F8
+    exit_offsets: I8
+    exit_bar: I4
+    two_sided: bool
+
+
+class Walked(NamedTuple):
+    """What the kernels write for k sets of T trades; rows and columns as named above and in `metrics.Metric`.
+
+    when           int32 (6, T)
+    money          float64 (10, T)
+    trade_offsets  int64 (k + 1,): the trades of set i are columns trade_offsets[i] … trade_offsets[i + 1] − 1
+    totals         float64 (k, 7)
+    blocks         float64 (k, B, 2): Σ r and Σ r² of each block
+    metrics        float64 (k, len(Metric)); written by `statistics.summarise`
+    """
+
+    when: I4
+    money: F8
+    trade_offsets: I8
+    totals: F8
+    blocks: F8
+    metrics: F8
+
+
+class Tally(NamedTuple):
+    """The block that was booked last, and Σ min(r, 0)² so far."""
+
+    block: int
+    downside: float
+
+
+class Fall(NamedTuple):
+    """Highest equity so far, the lowest since, and the deepest fall before that peak, as a fraction of its own peak."""
+
+    peak: float
+    trough: float
+    depth: float
+
+
+class Marks(NamedTuple):
+    """Equity at the closes of one position: at the last bar marked, the lowest and the highest; ±inf before any."""
+
+    last: float
+    low: float
+    high: float
+
+
+class Position(NamedTuple):
+    """One open position. Prices before costs except `price`; a missing stop or target is infinite, a missing trail NaN.
+
+    bar           the signal bar t
+    lower, upper  stop and target as one band for both sides: a bar that touches either ends the position
+    equity        realised equity before the entry
+    a, b          equity of the position marked at close c is a + b·c
+    """
+
+    bar: int
+    side: int
+    entry: float
+    price: float
+    stop: float
+    target: float
+    trail: float
+    lower: float
+    upper: float
+    size: float
+    equity: float
+    a: float
+    b: float
+
+
+class Life(NamedTuple):
+    """How the bars of a position went: the bar touched, or one past the last; the stop in force there."""
+
+    bar: int
+    level: float
+    marks: Marks
+    tally: Tally
+
+
+class Exit(NamedTuple):
+    """How a position ended: bar, reason, price before costs, 1 if ambiguous, and whether at the bar's open."""
+
+    bar: int
+    reason: int
+    price: float
+    ambiguous: int
+    at_open: bool
 
 
 @kernel
-def _book(z: F8, blocks: F8, ends: I8, block: int, j: int, r: float) -> int:
-    """Adds the return r of bar j to the sums of its block; returns the block."""
+def _see(fall: Fall, value: float) -> Fall:
+    """Peak, trough and deepest fall after one more value of the account."""
+    if value > fall.peak:
+        return Fall(value, value, max(fall.depth, 1.0 - fall.trough / fall.peak))
+    return Fall(fall.peak, min(fall.trough, value), fall.depth)
+
+
+@kernel
+def _book(blocks: F8, ends: I8, tally: Tally, j: int, r: float) -> Tally:
+    """Adds the return r of bar j to the sums of its block."""
+    block = tally.block
     while ends[block] <= j:
         block += 1
     blocks[block, 0] += r
     blocks[block, 1] += r * r
-    if r < 0.0:
-        z[DOWN] += r * r
-    return block
+    return Tally(block, tally.downside + r * r if r < 0.0 else tally.downside)
+
+
+@kernel
+def _distance(default: float, side: int, p: float, stop: float, trail: float) -> float:
+    """sl_distance: from entry to the tighter of stop and trailing stop, as a share of the entry price (rule 6)."""
+    start = stop
+    if trail == trail:
+        start = max(stop, p - trail) if side > 0 else min(stop, p + trail)
+    return abs(p - start) / p if np.isfinite(start) else default
+
+
+@kernel
+def _position(
+    terms: Terms, t: int, side: int, p: float, stop: float, target: float, trail: float, equity: float
+) -> Position:
+    """The position that an entry of bar t opens at price p: its size and its marks (rules 6 to 8)."""
+    # No stop at all: its side of the band is never reached, so the loop over bars needs no case for it.
+    if stop != stop:
+        stop = -np.inf if side > 0 else np.inf
+    if target != target:
+        target = np.inf if side > 0 else -np.inf
+    distance = _distance(terms.default_distance, side, p, stop, trail)
+    capital = equity if terms.compounding else terms.capital
+    # Never more than the capital, however close the stop: there is no leverage.
+    size = min(capital * terms.risk / distance, capital)
+    q = p * (1.0 + side * terms.slippage) + side * terms.half_spread
+    a, b = equity - size * (side + terms.taker), side * size / q
+    lower, upper = (stop, target) if side > 0 else (target, stop)
+    return Position(t, side, p, q, stop, target, trail, lower, upper, size, equity, a, b)
 
 
 @kernel
 def _hold(
-    bars: Bars,
-    lower: float,
-    upper: float,
-    a: float,
-    b: float,
-    previous: float,
-    first: int,
-    end: int,
-    z: F8,
-    blocks: F8,
-    ends: I8,
-    block: int,
-) -> tuple[int, float, int]:
-    """Lives through bars first … end − 1 until one touches `lower` or `upper`, marking and booking each bar before.
-
-    Returns (bar touched, or end; last mark; block).
-    """
+    bars: Bars, position: Position, first: int, end: int, marks: Marks, tally: Tally, blocks: F8, ends: I8
+) -> Life:
+    """Lives through bars first … end − 1 until one touches stop or target, marking and booking each bar before."""
     low, high, close = bars.low, bars.high, bars.close
-    low_mark, high_mark, down = z[LOW_MARK], z[HIGH_MARK], 0.0
+    a, b, lower, upper = position.a, position.b, position.lower, position.upper
+    previous, low_mark, high_mark, down, block = marks.last, marks.low, marks.high, 0.0, tally.block
     j = first
     touched = False
     while j < end and not touched:
         while ends[block] <= j:
             block += 1
+        # By stretches of one block, whose sums stay in registers.
         stretch = min(end, ends[block])
         total, square = 0.0, 0.0
         while j < stretch:
@@ -147,6 +263,7 @@ def _hold(
             r = mark / previous - 1.0
             total += r
             square += r * r
+            # Without a branch: whether a bar loses is as good as random.
             loss = min(r, 0.0)
             down += loss * loss
             low_mark = min(low_mark, mark)
@@ -155,56 +272,32 @@ def _hold(
             j += 1
         blocks[block, 0] += total
         blocks[block, 1] += square
-    z[LOW_MARK], z[HIGH_MARK] = low_mark, high_mark
-    z[DOWN] += down
-    return j, previous, block
+    return Life(j, position.stop, Marks(previous, low_mark, high_mark), Tally(block, tally.downside + down))
 
 
 @kernel
 def _hold_trailing(
-    bars: Bars,
-    side: int,
-    entry: float,
-    stop: float,
-    target: float,
-    trail: float,
-    a: float,
-    b: float,
-    previous: float,
-    first: int,
-    last: int,
-    end: int,
-    z: F8,
-    blocks: F8,
-    ends: I8,
-    block: int,
-) -> tuple[int, float, int]:
-    """`_hold` with a stop that follows the best price of the bars completed so far (rule 5).
-
-    Looks at bars first … last, marks those before `end`; leaves the level in force at the returned bar in z[LEVEL].
-    Returns (bar touched, or last + 1; last mark; block).
-    """
-    best = entry
+    bars: Bars, position: Position, first: int, last: int, end: int, marks: Marks, tally: Tally, blocks: F8, ends: I8
+) -> Life:
+    """`_hold` with a stop that follows the best price of the bars completed so far (rule 5)."""
+    best = position.entry
     for j in range(first, last + 1):
-        if side > 0:
-            level = max(stop, best - trail)
-            if bars.low[j] <= level or bars.high[j] >= target:
-                z[LEVEL] = level
-                return j, previous, block
+        # The level first, then the bar's own extreme: within a bar, the order of high and low is unknown.
+        if position.side > 0:
+            level = max(position.stop, best - position.trail)
+            if bars.low[j] <= level or bars.high[j] >= position.target:
+                return Life(j, level, marks, tally)
             best = max(best, bars.high[j])
         else:
-            level = min(stop, best + trail)
-            if bars.high[j] >= level or bars.low[j] <= target:
-                z[LEVEL] = level
-                return j, previous, block
+            level = min(position.stop, best + position.trail)
+            if bars.high[j] >= level or bars.low[j] <= position.target:
+                return Life(j, level, marks, tally)
             best = min(best, bars.low[j])
         if j < end:
-            mark = a + b * bars.close[j]
-            block = _book(z, blocks, ends, block, j, mark / previous - 1.0)
-            z[LOW_MARK] = min(z[LOW_MARK], mark)
-            z[HIGH_MARK] = max(z[HIGH_MARK], mark)
-            previous = mark
-    return last + 1, previous, block
+            mark = position.a + position.b * bars.close[j]
+            tally = _book(blocks, ends, tally, j, mark / marks.last - 1.0)
+            marks = Marks(mark, min(marks.low, mark), max(marks.high, mark))
+    return Life(last + 1, position.stop, marks, tally)
 
 
 @kernel
@@ -233,109 +326,75 @@ def _first_in_detail(fine: Fine, j: int, lower: float, upper: float) -> int:
 
 
 @kernel
-def _settle_touch(
-    bars: Bars, fine: Fine, side: int, j: int, level: float, stop: float, target: float
-) -> tuple[int, float, int]:
-    """Reason, price before costs and ambiguity of a touch in bar j (rules 4, 5 and 9)."""
-    first = bars.open[j]
-    if side > 0:
+def _settle_touch(bars: Bars, fine: Fine, position: Position, j: int, level: float) -> Exit:
+    """The exit of a position whose stop `level` or target is touched in bar j (rules 4, 5 and 9)."""
+    first, target = bars.open[j], position.target
+    if position.side > 0:
         stopped, reached, beyond = bars.low[j] <= level, bars.high[j] >= target, first <= level
         stop_price, lower, upper = min(first, level), level, target
     else:
         stopped, reached, beyond = bars.high[j] >= level, bars.low[j] <= target, first >= level
         stop_price, lower, upper = max(first, level), target, level
+    # An open beyond the target fills at the target: a resting order is not paid more than it asks.
     if not stopped:
-        return TP, target, 0
-    reason = SL if level == stop else TRAIL
+        return Exit(j, TP, target, 0, False)
+    reason = SL if level == position.stop else TRAIL
     # An open beyond the stop is the bar's first price: nothing is unknown about the order.
     if not reached or beyond:
-        return reason, stop_price, 0
-    order = side * _first_in_detail(fine, j, lower, upper)
+        return Exit(j, reason, stop_price, 0, False)
+    order = position.side * _first_in_detail(fine, j, lower, upper)
     if order > 0:
-        return TP, target, 0
-    return reason, stop_price, 1 if order == 0 else 0
+        return Exit(j, TP, target, 0, False)
+    # Unknown counts as stopped: a doubt must never flatter a result.
+    return Exit(j, reason, stop_price, 1 if order == 0 else 0, False)
 
 
 @kernel
-def _distance(default: float, side: int, p: float, stop: float, trail: float) -> float:
-    """sl_distance: from entry to the tighter of stop and trailing stop, as a share of the entry price (rule 6)."""
-    start = stop
-    if trail == trail:
-        start = max(stop, p - trail) if side > 0 else min(stop, p + trail)
-    return abs(p - start) / p if np.isfinite(start) else default
-
-
-@kernel
-def _leave(
-    bars: Bars,
-    terms: Terms,
-    t: int,
-    x: int,
-    s: int,
-    reason: int,
-    ambiguous: int,
-    p: float,
-    q: float,
-    px: float,
-    target: float,
-    size: float,
-    equity: float,
-    when: I4,
-    money: F8,
-    made: int,
-) -> float:
-    """Settles and records one trade in column `made`; returns its pnl (rule 7)."""
-    out = px * (1.0 - s * terms.slippage) - s * terms.half_spread
-    pnl_pct = s * (out - q) / q - terms.taker - (terms.maker if reason == TP else terms.taker)
+def _leave(bars: Bars, terms: Terms, position: Position, out: Exit, when: I4, money: F8, column: int) -> float:
+    """Settles one trade and writes it into `column`; returns its pnl (rule 7)."""
+    s, p, q, size = position.side, position.entry, position.price, position.size
+    received = out.price * (1.0 - s * terms.slippage) - s * terms.half_spread
+    pnl_pct = s * (received - q) / q - terms.taker - (terms.maker if out.reason == TP else terms.taker)
     pnl = size * pnl_pct
     other = pnl
-    if ambiguous:
-        other_out = target * (1.0 - s * terms.slippage) - s * terms.half_spread
-        other = size * (s * (other_out - q) / q - terms.taker - terms.maker)
-    when[SIGNAL_BAR, made], when[EXIT_BAR, made] = t, x
-    when[SIDE, made], when[REASON, made], when[AMBIGUOUS, made] = s, reason, ambiguous
-    when[GAPS, made] = bars.gaps[x] - bars.gaps[t]
-    money[ENTRY_RAW, made], money[ENTRY_PRICE, made] = p, q
-    money[EXIT_RAW, made], money[EXIT_PRICE, made] = px, out
-    money[SIZE, made], money[PNL_PCT, made] = size, pnl_pct
-    money[PNL, made], money[PNL_OTHER, made] = pnl, other
-    money[GROSS, made], money[EQUITY_BEFORE, made] = size * (s * (px - p) / p), equity
+    # An ambiguous trade is booked as stopped; `other` is what the target would have paid (rule 9).
+    if out.ambiguous:
+        other_received = position.target * (1.0 - s * terms.slippage) - s * terms.half_spread
+        other = size * (s * (other_received - q) / q - terms.taker - terms.maker)
+    when[SIGNAL_BAR, column], when[EXIT_BAR, column] = position.bar, out.bar
+    when[SIDE, column], when[REASON, column], when[AMBIGUOUS, column] = s, out.reason, out.ambiguous
+    when[GAPS, column] = bars.gaps[out.bar] - bars.gaps[position.bar]
+    money[ENTRY_RAW, column], money[ENTRY_PRICE, column] = p, q
+    money[EXIT_RAW, column], money[EXIT_PRICE, column] = out.price, received
+    money[SIZE, column], money[PNL_PCT, column] = size, pnl_pct
+    money[PNL, column], money[PNL_OTHER, column] = pnl, other
+    money[GROSS, column], money[EQUITY_BEFORE, column] = size * (s * (out.price - p) / p), position.equity
     return pnl
 
 
 @kernel
 def _walk_set(
-    bars: Bars,
-    terms: Terms,
-    fine: Fine,
-    entries: Any,
-    lo: int,
-    hi: int,
-    exit_lo: int,
-    exit_hi: int,
-    ends: I8,
-    when: I4,
-    money: F8,
-    made: int,
-    totals: F8,
-    blocks: F8,
-    z: F8,
+    bars: Bars, terms: Terms, fine: Fine, entries: Entries, k: int, ends: I8, walked: Walked, column: int
 ) -> int:
-    """Walks one set (entries lo … hi − 1), writing its trades from column `made` on; returns the next free column."""
-    bar, sides, stops, targets, limits, trails, exit_bar, two_sided = entries
+    """Walks set k, the life of one account, writing its trades from `column` on; returns the next free column."""
+    bar, sides, stops, targets, limits = entries.bar, entries.side, entries.stop, entries.target, entries.time_limit
+    trails, exit_bar, when, money, blocks = entries.trail, entries.exit_bar, walked.when, walked.money, walked.blocks[k]
+    lo, hi = entries.offsets[k], entries.offsets[k + 1]
+    flag, flag_end = np.int64(0), np.int64(0)
+    if entries.exit_offsets.size > 0:
+        flag, flag_end = entries.exit_offsets[k], entries.exit_offsets[k + 1]
     n = bars.close.size
     last_bar = n - 1
     equity = terms.capital
-    z[PEAK], z[TROUGH], z[DEPTH], z[DOWN] = equity, equity, 0.0, 0.0
-    pending, pending_from, block = -1, equity, 0
+    fall, tally = Fall(equity, equity, 0.0), Tally(0, 0.0)
+    pending, pending_from = -1, equity
     refused, unfilled, lived, ruined = 0, 0, 0, 0.0
-    i, opposite, flag = lo, lo, exit_lo
+    i, opposite = lo, lo
     while i < hi:
-        t = bar[i]
+        t, s, stop, target = bar[i], sides[i], stops[i], targets[i]
         if t >= last_bar:
             unfilled += hi - i
             break
-        s, stop, target = sides[i], stops[i], targets[i]
         p = bars.close[t] if terms.at_close else bars.open[t + 1]
         # NaN (no stop, no target) compares false, so it refuses nothing (rule 3).
         if (s > 0 and (stop >= p or target <= p)) or (s < 0 and (stop <= p or target >= p)):
@@ -343,38 +402,29 @@ def _walk_set(
             i += 1
             continue
 
-        # The last bar of the position, and why it would end there (rules 4 and 6).
+        # The last bar of the position, and why it would end there (rules 4 and 6). In 64 bits: t + NO_LIMIT would wrap.
         last, reason = last_bar, END_OF_DATA
         if np.int64(t) + limits[i] <= last_bar:
             last, reason = t + limits[i], MAX_HOLD
         event, event_reason = n, SIGNAL
-        if two_sided:
+        # Both cursors only move forward, so that a set's entries are read once.
+        if entries.two_sided:
             opposite = max(opposite, i + 1)
             while opposite < hi and sides[opposite] == s:
                 opposite += 1
             if opposite < hi:
                 event = bar[opposite]
-        while flag < exit_hi and exit_bar[flag] <= t:
+        while flag < flag_end and exit_bar[flag] <= t:
             flag += 1
-        if flag < exit_hi and exit_bar[flag] < event:
+        # An entry of the other side goes before a flag of the same bar: it closes as well, and reverses.
+        if flag < flag_end and exit_bar[flag] < event:
             event, event_reason = exit_bar[flag], EXIT
+        # A time limit fills at the close, before the next open that an event of the same bar is filled at.
         if event < last or (event == last and reason == END_OF_DATA and terms.at_close):
             last, reason = event, event_reason
-        by_event = reason in (SIGNAL, EXIT)
-        at_open = by_event and not terms.at_close
-
-        # Size and marks (rules 6 to 8). No stop at all: its side of the band is never reached.
+        at_open = reason in (SIGNAL, EXIT) and not terms.at_close
         trail = trails[i] if trails.size > 0 else np.nan
-        if stop != stop:
-            stop = -np.inf if s > 0 else np.inf
-        if target != target:
-            target = np.inf if s > 0 else -np.inf
-        distance = _distance(terms.default_distance, s, p, stop, trail)
-        capital = equity if terms.compounding else terms.capital
-        size = min(capital * terms.risk / distance, capital)
-        q = p * (1.0 + s * terms.slippage) + s * terms.half_spread
-        b = s * size / q
-        a = equity - size * (s + terms.taker)
+        position = _position(terms, t, s, p, stop, target, trail, equity)
 
         # Book the bar that was waiting, unless this position begins in it.
         first_mark = t if terms.at_close else t + 1
@@ -382,106 +432,80 @@ def _walk_set(
         if pending == first_mark:
             previous = pending_from
         elif pending >= 0:
-            block = _book(z, blocks, ends, block, pending, equity / pending_from - 1.0)
-            _see(z, equity)
-        z[LOW_MARK], z[HIGH_MARK] = np.inf, -np.inf
+            tally = _book(blocks, ends, tally, pending, equity / pending_from - 1.0)
+            fall = _see(fall, equity)
+        marks = Marks(previous, np.inf, -np.inf)
         if terms.at_close:
-            mark = a + b * bars.close[t]
-            block = _book(z, blocks, ends, block, t, mark / previous - 1.0)
-            z[LOW_MARK], z[HIGH_MARK] = mark, mark
-            previous = mark
+            mark = position.a + position.b * bars.close[t]
+            tally = _book(blocks, ends, tally, t, mark / previous - 1.0)
+            marks = Marks(mark, mark, mark)
 
-        # Live. A bar left at its close is not marked: its equity is the realised one.
+        # Live, and leave.
         end = last + 1 if at_open else last
-        level = stop
-        if trail == trail:
-            x, previous, block = _hold_trailing(
-                bars, s, p, stop, target, trail, a, b, previous, t + 1, last, end, z, blocks, ends, block
-            )
-            if x <= last:
-                level = z[LEVEL]
+        if position.trail == position.trail:
+            life = _hold_trailing(bars, position, t + 1, last, end, marks, tally, blocks, ends)
         else:
-            lower, upper = (stop, target) if s > 0 else (target, stop)
-            x, previous, block = _hold(bars, lower, upper, a, b, previous, t + 1, end, z, blocks, ends, block)
-            if x == end and (at_open or not (bars.low[x] <= lower or bars.high[x] >= upper)):
-                x = last + 1
-
-        ambiguous = 0
-        if x <= last:
-            reason, px, ambiguous = _settle_touch(bars, fine, s, x, level, stop, target)
-            at_open = False
+            life = _hold(bars, position, t + 1, end, marks, tally, blocks, ends)
+            x = life.bar
+            # A bar left at its close was not looked at: its equity is the realised one, so there is no mark to book.
+            if x == end and (at_open or not (bars.low[x] <= position.lower or bars.high[x] >= position.upper)):
+                life = Life(last + 1, life.level, life.marks, life.tally)
+        tally = life.tally
+        if life.bar <= last:
+            out = _settle_touch(bars, fine, position, life.bar, life.level)
         elif at_open:
-            px = bars.open[x]
+            out = Exit(life.bar, reason, bars.open[life.bar], 0, True)
         else:
-            x = last
-            px = bars.close[x]
+            out = Exit(last, reason, bars.close[last], 0, False)
+        pnl = _leave(bars, terms, position, out, when, money, column)
+        column += 1
+        lived += out.bar - t - (1 if out.at_open else 0)
 
-        pnl = _leave(bars, terms, t, x, s, reason, ambiguous, p, q, px, target, size, equity, when, money, made)
-        made += 1
-        lived += x - t - (1 if at_open else 0)
-        if z[HIGH_MARK] > z[PEAK]:
-            for j in range(first_mark, x):
-                _see(z, a + b * bars.close[j])
-        elif z[LOW_MARK] < z[TROUGH]:
-            z[TROUGH] = z[LOW_MARK]
+        # Bar by bar only where the position made a new peak: elsewhere its lowest mark says all that is needed.
+        if life.marks.high > fall.peak:
+            for j in range(first_mark, out.bar):
+                fall = _see(fall, position.a + position.b * bars.close[j])
+        elif life.marks.low < fall.trough:
+            fall = Fall(fall.peak, life.marks.low, fall.depth)
         equity += pnl
-        pending, pending_from = x, previous
-        if equity <= 0.0 or z[LOW_MARK] <= 0.0:
+        pending, pending_from = out.bar, life.marks.last
+        # A mark of 0 or less ends the account too, although the trade may have come back: nobody lends beyond it.
+        if equity <= 0.0 or life.marks.low <= 0.0:
             ruined = 1.0
             break
 
         # The next decision that may open a position (rule 2).
-        if reason == SIGNAL:
+        if out.reason == SIGNAL:
             i = opposite
-        elif reason == END_OF_DATA:
+        elif out.reason == END_OF_DATA:
             unfilled += 1 if bar[hi - 1] == last_bar and sides[hi - 1] != s else 0
             break
         else:
-            free = event + 1 if reason == EXIT else x
+            # Decisions of the bar that the position was left in count; those of the bar of an exit flag do not.
+            free = event + 1 if out.reason == EXIT else out.bar
             i += 1
             while i < hi and bar[i] < free:
                 i += 1
     if pending >= 0:
-        _book(z, blocks, ends, block, pending, equity / pending_from - 1.0)
-        _see(z, equity)
-    totals[EQUITY], totals[DOWNSIDE], totals[RUINED] = equity, z[DOWN], ruined
-    totals[DRAWDOWN] = max(z[DEPTH], 1.0 - z[TROUGH] / z[PEAK])
+        tally = _book(blocks, ends, tally, pending, equity / pending_from - 1.0)
+        fall = _see(fall, equity)
+    totals = walked.totals[k]
+    totals[EQUITY], totals[DOWNSIDE], totals[RUINED] = equity, tally.downside, ruined
+    totals[DRAWDOWN] = max(fall.depth, 1.0 - fall.trough / fall.peak)
     totals[REFUSED], totals[UNFILLED], totals[LIVED] = refused, unfilled, lived
-    return made
+    return column
 
 
 @kernel
-def walk_sets(
-    bars: Bars,
-    terms: Terms,
-    fine: Fine,
-    entries: Any,
-    offsets: I8,
-    exit_offsets: I8,
-    ends: I8,
-    when: I4,
-    money: F8,
-    trade_offsets: I8,
-    totals: F8,
-    blocks: F8,
-) -> None:
-    """Walks every set of a batch.
+def walk_sets(bars: Bars, terms: Terms, fine: Fine, entries: Entries, ends: I8, walked: Walked) -> None:
+    """Walks every set of a batch, and writes all of `walked` but its metrics.
 
-    entries is (bar, side, stop, target, time_limit, trail, exit_bar, two_sided); trail and exit_bar may be empty.
-    ends int64 (B,): first bar after each block. Written: when (6, ≥ trades), money (10, ≥ trades), trade_offsets
-    (k + 1,), totals (k, 7), blocks (k, B, 2) holding Σ r and Σ r² per block. The trades of set k are columns
-    trade_offsets[k] … trade_offsets[k + 1] − 1; there are never more trades than entries.
+    ends is int64 (B,), first bar after each block. `when` and `money` have room for as many trades as there are
+    entries; there are never more.
     """
-    z = np.empty(7)
-    blocks[:] = 0.0
-    made = 0
-    trade_offsets[0] = 0
-    for k in range(offsets.size - 1):
-        exit_lo, exit_hi = 0, 0
-        if exit_offsets.size > 0:
-            exit_lo, exit_hi = exit_offsets[k], exit_offsets[k + 1]
-        made = _walk_set(
-            bars, terms, fine, entries, offsets[k], offsets[k + 1], exit_lo, exit_hi, ends,
-            when, money, made, totals[k], blocks[k], z,
-        )  # fmt: skip
-        trade_offsets[k + 1] = made
+    walked.blocks[:] = 0.0
+    column = 0
+    walked.trade_offsets[0] = 0
+    for k in range(entries.offsets.size - 1):
+        column = _walk_set(bars, terms, fine, entries, k, ends, walked, column)
+        walked.trade_offsets[k + 1] = column

@@ -1,4 +1,4 @@
-"""EpisodeBook: a table of episodes that a folder keeps; what users open, collect into and train on."""
+"""EpisodeBook: a table of episodes with a folder; users open it, collect into it and train on it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class EpisodeBook(EpisodeTable):
     """Episodes in columns (`EpisodeTable`), saved to and opened from a folder (`episodes.store` has the format)."""
 
     def save(self, folder: Path | str) -> None:
-        """Keep the book in a folder, atomically. Raises what `episodes.store.save_table` raises."""
+        """Write the book to a folder, atomically. Raises what `episodes.store.save_table` raises."""
         store.save_table(self, Path(folder))
 
     @classmethod
     def open(cls, folder: Path | str) -> EpisodeBook:
-        """The book of a folder, every byte of its columns checked. Raises DataError, IntegrityError."""
+        """The book of a folder. Raises DataError where there is none, IntegrityError for a changed byte of columns."""
         return store.open_table(Path(folder), cls)
 
 

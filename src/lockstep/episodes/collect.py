@@ -3,9 +3,9 @@
     book = collect_episodes(candles)                                    everything at once
     collector = EpisodeCollector(plan); collector.add_candle(...); collector.decide(moment); collector.finish()
 
-Both take packages in through the same door: hashed, judged, and stored or quarantined with a reason (R9.5). Both
-predict from the package alone and measure what became of it from prices strictly after it (R9.8), and give the same
-book, byte for byte, when predictions of a package do not depend on the packages beside it.
+Both hash and judge each package, and store it or quarantine it with a reason (R9.5). Both predict from the package
+alone and measure the outcome from prices strictly after it (R9.8). They give the same book, byte for byte, when the
+prediction of a package does not depend on the packages beside it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from lockstep.core.errors import DataError
 from lockstep.core.types import Int
+from lockstep.core.units import parse_timeframe
 from lockstep.episodes.book import EpisodeBook
 from lockstep.episodes.outcomes import (
+    OUTCOME_COLUMNS,
     Action,
     OutcomeRules,
     Outcomes,
@@ -33,7 +35,7 @@ from lockstep.episodes.outcomes import (
     settle_outcomes,
 )
 from lockstep.episodes.packages.batch import PackageBatch
-from lockstep.episodes.packages.build import PackagePlan, build_packages
+from lockstep.episodes.packages.build import PackagePlan, bar_rows, build_packages
 from lockstep.episodes.packages.features import STATE, pivots
 from lockstep.episodes.packages.package import DEFAULT_RULES, FIELDS, PackageRules
 from lockstep.episodes.packages.store import PackageStore, PackageWriter
@@ -47,16 +49,16 @@ from lockstep.market.orderbook import DepthFeed, DepthMessage, Trades
 from lockstep.storage.lock import Words
 
 Predictor = Callable[[PackageBatch], Mapping[str, ArrayLike]]
-"""What a model says to each package of a batch: columns (n,) by name, `action` (`Action`) among them. It is given what
-was known at the time, nothing else."""
+"""Predicts from each package of a batch: columns (n,) by name, `action` (`Action`) among them. It sees what was known
+at the time, nothing else."""
 _HIGH, _NEITHER, _LOW = 0, 1, 2
 _LEAST_HORIZON_S: Final = 300.0
 _LOCK_WORDS: Final = Words("a book of episodes", "Wait for it to end, or choose another folder.")
-"""A collection holds the packages of its book; whoever comes second asked for the book."""
+"""A collection locks the packages of its book; a second one is told of the book, which is what its user named."""
 
 
 def follow_trend(batch: PackageBatch) -> dict[str, NDArray[Any]]:
-    """The predictor to begin with: BUY after a rise over 20 bars, SELL after a fall, HOLD where neither is known."""
+    """The default predictor: BUY after a rise over 20 bars, SELL after a fall, HOLD where neither is known."""
     pool = batch.pools["rl_state"]
     action = np.full(len(batch), int(Action.HOLD), np.int64)
     there = pool.lengths > 0
@@ -86,21 +88,19 @@ def collect_episodes(
 ) -> EpisodeBook:
     """The episodes of a market, ranked when asked (`book.ranked`), what was counted in `book.report`.
 
-    Args:
-        candles: One series, or one by timeframe; then `plan` says which (its `timeframes` are theirs by default).
-        symbol: Of the market; by default that of the candles.
-        plan: What packages hold; by default 64 bars of every timeframe given.
-        trades: Of the same market, where there are any; outcomes are then measured at trades, not at bars.
-        depth: Its depth feed, likewise.
-        moments: When decisions are made, int64 (n,); by default whenever a bar of the base timeframe is known.
-        predict: What is predicted from each package; `follow_trend` by default.
-        outcomes: Horizon, costs, target; by default those of `OutcomeRules`, with a horizon of one bar at least.
-        rules: What a package has to be before it may teach.
-        folder: Where packages and book are kept, so that memory stays bounded; in memory by default. A book that is
-            there already goes on, with other moments or another symbol of its plan's `symbols`.
+    candles   one series, or several by timeframe, those of `plan.timeframes`
+    symbol    name of the market; by default that of the candles
+    plan      what packages hold; by default 64 bars of every timeframe in `candles`
+    trades    trades of the same market, or None; with them outcomes are measured at trades, not at bars
+    depth     depth feed of the same market, or None
+    moments   int64 (n,), milliseconds UTC, of decisions; by default whenever a bar of the base timeframe is known
+    predict   the predictor; `follow_trend` by default
+    outcomes  horizon, costs, target; by default those of `OutcomeRules`, with a horizon of one bar at least
+    rules     what a package has to be before it may teach
+    folder    folder of packages and book, which bounds memory; in memory by default. A book that is there already is
+              continued, with other moments or another symbol of its plan's `symbols`
 
-    Raises:
-        DataError: No symbol is known, an episode is there already, or data break a rule.
+    Raises DataError when there is no symbol, an episode is there already, or data break a rule.
     """
     by_timeframe = {candles.timeframe: candles} if isinstance(candles, Candles) else dict(candles)
     plan = plan if plan is not None else _plan(by_timeframe, symbol)
@@ -122,11 +122,11 @@ def collect_episodes(
 class EpisodeCollector:
     """The streaming form of `collect_episodes`: events as they become known, the same book.
 
-    Args:
-        plan: What packages hold.
-        trades: Whether trades will come; then outcomes are measured at them.
-        depth: Whether depth messages will come.
-        predict, outcomes, rules, folder: As for `collect_episodes`. `outcomes` has a horizon of one bar at least.
+    plan    what packages hold
+    trades  whether trades will come; then outcomes are measured at them
+    depth   whether depth messages will come
+
+    `predict`, `outcomes`, `rules` and `folder` are those of `collect_episodes`.
     """
 
     def __init__(
@@ -140,31 +140,31 @@ class EpisodeCollector:
         rules: PackageRules = DEFAULT_RULES,
         folder: Path | str | None = None,
     ) -> None:
-        from lockstep.core.units import parse_timeframe
-
         self.plan, self._trades = plan, trades
         self._builder = PackageBuilder(plan, trades=trades, depth=depth)
         self.tracker = OutcomeTracker(
             outcomes if outcomes is not None else outcome_rules_for(parse_timeframe(plan.base))
         )
         self._layout = plan.layout()
-        # The last bars, to see which of them became a pivot, and the episodes decided at each.
+        # The last bars, to see which of them became a pivot, and the rows of the episodes decided at each.
         self._bars: deque[tuple[list[float], list[int]]] = deque(maxlen=2 * plan.pivot_side + 1)
         self._lapsed = 0
         self._intake = _Intake(plan, predict, rules, folder)
+        # Entered here and left in `finish`: a collector lives for days, and no `with` block of its user does.
         self._intake.__enter__()
 
     @property
     def book(self) -> EpisodeBook:
-        """The episodes so far."""
+        """The book under way: episodes so far, some of them pending."""
         return self._intake.book
 
     def add_candle(
         self, timeframe: str, timestamp: int, open: float, high: float, low: float, close: float, volume: float
     ) -> None:
-        """Take in a bar that has closed; what it settles is settled. Raises as `PackageBuilder.add_candle` does."""
-        from lockstep.core.units import parse_timeframe
+        """Take in a bar that has closed, and settle the episodes whose horizon it reaches.
 
+        Raises as `PackageBuilder.add_candle` does.
+        """
         self._builder.add_candle(timeframe, timestamp, open, high, low, close, volume)
         if timeframe != self.plan.base:
             return
@@ -175,18 +175,23 @@ class EpisodeCollector:
         self._find_pivot()
 
     def add_trade(self, trade_id: int, timestamp: int, price: float, quantity: float, side: int) -> None:
-        """Take in a trade. Raises as `PackageBuilder.add_trade` does."""
+        """Take in a trade, and settle the episodes whose horizon it reaches.
+
+        Raises as `PackageBuilder.add_trade` does.
+        """
         self._builder.add_trade(trade_id, timestamp, price, quantity, side)
         self._observe(timestamp, price)
 
     def add_depth(self, message: DepthMessage) -> None:
-        """Take in a message of the depth feed."""
+        """Take in a message of the depth feed. Raises as `PackageBuilder.add_depth` does."""
         self._builder.add_depth(message)
 
     def decide(self, moment: int, *, now_ms: int | None = None) -> bool:
-        """Make the package of a moment, judge it, and predict from it; whether it became an episode.
+        """Make the package of a moment (milliseconds UTC), judge it, and predict from it.
 
         `now_ms` is the clock where collection is live: a package from the future, or too old, is quarantined.
+
+        Returns whether the package became an episode. Raises as `PackageBuilder.package` does.
         """
         package = self._builder.package(moment)
         rows, actions, _ = self._intake.take(PackageBatch.from_packages([package], self._layout), now_ms=now_ms)
@@ -198,7 +203,7 @@ class EpisodeCollector:
         return True
 
     def finish(self) -> EpisodeBook:
-        """Keep what was collected; the book. Predictions whose horizon has not passed stay pending."""
+        """End the collection, save the book and return it. Predictions whose horizon has not passed stay pending."""
         try:
             return self._intake.finished(lapsed=self._lapsed)
         finally:
@@ -212,12 +217,12 @@ class EpisodeCollector:
         if one.status is Status.LAPSED or one.market_return is None:
             self._lapsed += 1
             return
-        names = ("actual_profit", "profitability_score", "optimal_action", "is_profitable", "outcome_validated")
-        columns = {name: np.array([getattr(one.outcome, name)]) for name in names}
+        columns = {name: np.array([getattr(one.outcome, name)]) for name in OUTCOME_COLUMNS}
         columns["market_return"] = np.array([one.market_return])
         self.book.settle_rows([int(one.prediction_id)], columns)
 
     def _find_pivot(self) -> None:
+        """Enter what the bar `pivot_side` bars back became, for the episodes decided at it: only now it is known."""
         side = self.plan.pivot_side
         if len(self._bars) <= side:
             return
@@ -229,7 +234,7 @@ class EpisodeCollector:
 
 
 class _Intake:
-    """The door of a book: packages are judged and kept, predicted from, and become rows. A context."""
+    """Turns packages into rows of a book: judges and stores them, and predicts from them. A context."""
 
     def __init__(self, plan: PackagePlan, predict: Predictor, rules: PackageRules, folder: Path | str | None) -> None:
         self._plan, self._predict, self._rules = plan, predict, rules
@@ -250,6 +255,7 @@ class _Intake:
             self._sink = self._stack.enter_context(
                 PackageWriter(folder / PACKAGES, layout, rules=self._rules, words=_LOCK_WORDS)
             )
+        # A book that goes on has counts already; the report of this collection is the difference.
         self._first, self._before = len(self.book), dict(self._sink.quarantine.counts())
         return self
 
@@ -257,7 +263,11 @@ class _Intake:
         self._stack.__exit__(*error)
 
     def take(self, batch: PackageBatch, *, now_ms: int | None = None) -> tuple[Int, Int, NDArray[np.bool_]]:
-        """Judge and keep packages (R9.5); rows and actions of those that became episodes, and which they are."""
+        """Judge and store packages (R9.5).
+
+        Returns rows int64 (k,) and actions int64 (k,) of the k that became episodes, and which they are, bool (n,).
+        """
+        # Hashed here, whatever the batch claims: the book binds each episode to the digest of its package.
         own, first = batch.hashed(), self._sink.stored
         good = self._sink.add_batch(own, now_ms=now_ms)
         self._packages += len(own)
@@ -300,10 +310,9 @@ class _Intake:
         }
 
     def settle(self, rows: Int, outcomes: Outcomes) -> None:
-        """Enter the outcomes of rows, as far as they are known."""
+        """Enter the outcomes of rows, int64 (k,), as far as they are known."""
         validated = outcomes.outcome_validated
-        names = ("actual_profit", "profitability_score", "optimal_action", "is_profitable", "outcome_validated")
-        columns = {name: getattr(outcomes, name)[validated] for name in (*names, "market_return")}
+        columns = {name: getattr(outcomes, name)[validated] for name in (*OUTCOME_COLUMNS, "market_return")}
         self.book.settle_rows(rows[validated], columns)
         self._lapsed += int(np.count_nonzero(outcomes.status == Status.LAPSED))
 
@@ -326,6 +335,7 @@ class _Intake:
         )
         book.report = report if book.report is None else book.report.plus(report)
         if self._folder is not None:
+            # Closed first: the book reads its packages from what the writer has flushed.
             self._stack.close()
             book.shelf = PackageStore(self._folder / PACKAGES)
             book.save(self._folder)
@@ -352,8 +362,7 @@ def _actions(predictions: Mapping[str, NDArray[Any]], count: int) -> Int:
 
 def _pivot_classes(bars: Candles, plan: PackagePlan) -> NDArray[np.int8]:
     """What each bar became, int8 (n,): see `TrainingEpisode.pivot_class`; -1 for the last ones, not known yet."""
-    columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
-    turns, confirmed = pivots(np.stack([column.astype(np.float64) for column in columns], axis=1), plan.pivot_side)
+    turns, confirmed = pivots(bar_rows(bars, 0, len(bars)), plan.pivot_side)
     classes = np.full(len(bars), _NEITHER, np.int8)
     bar = confirmed - plan.pivot_side
     high, low = np.zeros(len(bars), np.bool_), np.zeros(len(bars), np.bool_)
@@ -365,5 +374,5 @@ def _pivot_classes(bars: Candles, plan: PackagePlan) -> NDArray[np.int8]:
 
 
 def _class_of(kinds: NDArray[np.float64]) -> int:
-    """A bar that is both a high and a low turns nowhere."""
+    """Class of a bar from its swings, (0,) to (2,); one that is both a high and a low is neither."""
     return _NEITHER if kinds.size != 1 else (_HIGH if kinds[0] > 0.0 else _LOW)

@@ -1,4 +1,4 @@
-"""Columns that grow, for a million episodes: numbers in arrays, texts end to end, ids found by their hash.
+"""Columns that grow, for a million episodes: numbers in arrays, texts end to end, rows of ids by their hash.
 
 An episode takes about 160 bytes here, room to grow included. As a Python object it would take 800, without its package.
 """
@@ -35,6 +35,7 @@ of its digest; `market_return` is NaN and `pivot_class` -1 where unknown."""
 TEXTS: Final = ("episode_id", "predictions")
 """Columns of text: UTF-8; predictions as canonical JSON."""
 _LEAST: Final = 1_024
+# Ids in the dictionary before they go into the sorted arrays: each merge sorts all, so it has to be rare.
 _RECENT: Final = 65_536
 
 
@@ -46,11 +47,11 @@ class Numbers:
         self._arrays = {name: np.empty(0, dtype) for name, dtype in DTYPES.items()}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """The column, a view; it may be written to, but must not be kept across `extend`."""
+        """A column (length,), a view to read and write; invalid after `extend`, which may move the column."""
         return self._arrays[name][: self.length]
 
     def extend(self, columns: Mapping[str, NDArray[Any]], count: int) -> None:
-        """Append `count` rows; every column is given."""
+        """Append `count` rows: every column of `DTYPES`, (count,) each."""
         stop = self.length + count
         for name, dtype in DTYPES.items():
             array = self._arrays[name]
@@ -76,19 +77,19 @@ class Texts:
         self._stop = np.zeros(_LEAST, np.int64)
 
     def encoded(self, row: int) -> bytes:
-        """The bytes of one text."""
+        """The UTF-8 bytes of one text, a copy."""
         return bytes(self._bytes[self._stop[row - 1] if row else 0 : self._stop[row]])
 
     def __getitem__(self, row: int) -> str:
         return self.encoded(row).decode()
 
     def extend(self, texts: Sequence[bytes]) -> None:
-        """Append texts."""
+        """Append texts, UTF-8 bytes each, as new rows at the end."""
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         self.extend_joined(np.frombuffer(b"".join(texts), np.uint8), lengths)
 
     def extend_joined(self, joined: NDArray[np.uint8], lengths: NDArray[np.int64]) -> None:
-        """Append texts that lie end to end, of these lengths in bytes."""
+        """Append k texts that lie end to end: their bytes uint8, and their lengths in bytes int64 (k,)."""
         stop = self.length + lengths.shape[0]
         if stop > self._stop.shape[0]:
             grown = np.zeros(max(stop, 2 * self._stop.shape[0]), np.int64)
@@ -108,7 +109,7 @@ class Texts:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
+        """Bytes of texts and ends, room to grow in the ends included."""
         return len(self._bytes) + self._stop.nbytes
 
 
@@ -125,11 +126,12 @@ class RowsById:
         self._recent: dict[bytes, int] = {}
 
     def find(self, episode_id: bytes) -> int:
-        """The row, or -1."""
+        """The row of an id, or -1 where it is not in the book."""
         row = self._recent.get(episode_id, -1)
         if row >= 0 or not self._hashes.size:
             return row
         digest = _hash(episode_id)
+        # Equal hashes stand side by side; the first is where the search lands.
         at = int(np.searchsorted(self._hashes, digest))
         while at < self._hashes.shape[0] and self._hashes[at] == digest:
             row = int(self._rows[at])
@@ -151,6 +153,7 @@ class RowsById:
             # All at once: a search for each would cost more than everything else together.
             hashes = np.fromiter(map(_hash, episode_ids), np.uint64, len(episode_ids))
             at = np.minimum(np.searchsorted(self._hashes, hashes), self._hashes.shape[0] - 1)
+            # Equal hashes are no proof; the few candidates are compared as texts.
             alike = np.flatnonzero(self._hashes[at] == hashes).tolist()
             taken = next((episode_ids[place] for place in alike if self.find(episode_ids[place]) >= 0), None)
         if taken is not None:

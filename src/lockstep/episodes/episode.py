@@ -1,4 +1,4 @@
-"""Episodes: what was seen, what was predicted, what became of it, and in which order they teach (R9.9, R9.10).
+"""Episodes: a package, its prediction and outcome, and the order in which episodes teach (R9.9, R9.10).
 
     priority = .5 score + .2 rapid + .15 completeness + .15 / (1 + training_count)
 
@@ -31,11 +31,10 @@ Number = TypeVar("Number", float, NDArray[np.float64])
 def episode_priority(score: Number, rapid: Number, completeness: Number, training_count: Number) -> Number:
     """Priority in [0, 1] of one episode or of columns of them, the same bits either way.
 
-    Args:
-        score: Profitability in [0, 1]; 0 while the outcome is not validated.
-        rapid: 1 for a premium example, else 0.
-        completeness: Of the package, in [0, 1].
-        training_count: How often it was trained on, >= 0.
+    score           profitability in [0, 1]; 0 unless the outcome is validated
+    rapid           1 for a premium example, else 0
+    completeness    of the package, in [0, 1]
+    training_count  how often it was trained on, >= 0
     """
     return (
         SCORE_WEIGHT * score
@@ -46,12 +45,11 @@ def episode_priority(score: Number, rapid: Number, completeness: Number, trainin
 
 
 def ranking(priority: ArrayLike, created_at: ArrayLike, ids: Sequence[str] | None = None) -> NDArray[np.int64]:
-    """Row numbers from the first to teach to the last, int64 (n,).
+    """Row numbers in the order of teaching, highest priority first: int64 (n,).
 
-    Args:
-        priority: float64 (n,).
-        created_at: int64 (n,), milliseconds UTC.
-        ids: Decide between episodes of one priority and time; row numbers do where they are not given.
+    priority    float64 (n,)
+    created_at  int64 (n,), milliseconds UTC
+    ids         decide between episodes of one priority and time; row numbers do where they are not given
     """
     level, time = np.asarray(priority, np.float64), np.asarray(created_at, np.int64)
     if np.isnan(level).any():
@@ -65,24 +63,22 @@ def ranking(priority: ArrayLike, created_at: ArrayLike, ids: Sequence[str] | Non
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingEpisode:
-    """One example; read-only, changed by `with_outcome` and `trained`, which give a new one.
+    """One example; read-only: `with_outcome` and `trained` return a changed copy.
 
-    Attributes:
-        episode_id: Unique.
-        symbol: Of the market; that of the package.
-        package: What was known, or None where it is kept in a store only; then `completeness` has to be given.
-        predictions: What models said, by name: numbers and text.
-        outcome: What became of it.
-        is_rapid_change: A premium example (R9.13); of the package where it is not given.
-        training_count: How often it was trained on.
-        created_at: Milliseconds UTC.
-        completeness: Of the package.
-        market_return: What the market did over the horizon, exit / entry - 1; None where nobody said so.
-        pivot_class: 0 where the decision bar became a swing high, 2 a swing low, 1 neither; None where unknown.
-        priority: See `episode_priority`.
+    episode_id       unique in a book
+    symbol           name of the market; that of the package
+    package          what was known, or None where only a store holds it; `completeness` is then required
+    predictions      predictions of models by name: numbers and text
+    outcome          the outcome of the prediction, pending by default
+    is_rapid_change  whether it is a premium example (R9.13); by default as the package says
+    training_count   how often it was trained on, >= 0
+    created_at       milliseconds UTC of the decision
+    completeness     share of the package's ten fields, in [0, 1]
+    market_return    return of the market over the horizon, exit / entry - 1; None where unknown
+    pivot_class      0 where the decision bar became a swing high, 2 a swing low, 1 neither; None where unknown
+    priority         see `episode_priority`
 
-    Raises:
-        DataError: Symbols differ, or a number is outside of its range.
+    Raises DataError when symbols differ, or a number is outside of its range.
     """
 
     episode_id: str
@@ -132,10 +128,10 @@ class TrainingEpisode:
         return self.outcome.profitability_score if self.outcome.outcome_validated else 0.0
 
     def with_outcome(self, outcome: TrainingOutcome, market_return: float | None = None) -> TrainingEpisode:
-        """With what became of it, and the priority that follows. Raises RefusedError where that is settled already."""
+        """This episode with an outcome and the priority that follows. Raises RefusedError where it had another."""
         move = self.market_return if market_return is None else market_return
         return replace(self, outcome=self.outcome.replaced_by(outcome), market_return=move)
 
     def trained(self, times: int = 1) -> TrainingEpisode:
-        """After being trained on, which lowers its priority."""
+        """This episode after `times` more uses in training, each of which lowers its priority."""
         return replace(self, training_count=self.training_count + times)

@@ -32,6 +32,14 @@ from lockstep.market.orderbook import Trades
 from lockstep.storage.documents import document_bytes, parse_document
 
 _DOCUMENT: Final = "outcomes"
+OUTCOME_COLUMNS: Final = (
+    "actual_profit",
+    "profitability_score",
+    "optimal_action",
+    "is_profitable",
+    "outcome_validated",
+)
+"""Fields of a `TrainingOutcome` under which books and batches have their columns."""
 
 
 class Action(IntEnum):
@@ -43,7 +51,7 @@ class Action(IntEnum):
 
 
 class Status(IntEnum):
-    """Whether an outcome is known."""
+    """PENDING until the horizon has passed, then VALIDATED, or LAPSED where no price can measure it."""
 
     PENDING = 0
     VALIDATED = 1
@@ -54,15 +62,13 @@ class Status(IntEnum):
 class OutcomeRules:
     """How profit is measured.
 
-    Attributes:
-        horizon_s: Seconds from the prediction to the exit, > 0.
-        round_trip_cost: Fraction of the price that entering and leaving costs together, >= 0.
-        target_profit: Profit (a fraction) that scores 1, > 0.
-        max_delay_s: How many seconds after the horizon the exit may come at the latest, >= 0: a gap in the data is no
-            outcome of this horizon.
+    horizon_s        seconds from the prediction to the exit, > 0
+    round_trip_cost  fraction of the price that entering and leaving costs together, >= 0
+    target_profit    profit (a fraction) that scores 1, > 0
+    max_delay_s      how many seconds after the horizon the exit may come at the latest, >= 0: a gap in the data is no
+                     outcome of this horizon
 
-    Raises:
-        InputError: A value is outside of its range.
+    Raises InputError when a value is outside of its range.
     """
 
     horizon_s: float = 300.0
@@ -94,14 +100,13 @@ DEFAULT_RULES: Final = OutcomeRules()
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOutcome:
-    """What became of one prediction; as it is by default, nothing is known yet (R9.7).
+    """The outcome of one prediction; the defaults are those of one that is not known yet (R9.7).
 
-    Attributes:
-        actual_profit: A fraction, after costs.
-        profitability_score: clip(actual_profit / target, 0, 1): losses score 0.
-        optimal_action: What would have been best: `Action`; HOLD where neither side would have earned anything.
-        is_profitable: actual_profit > 0.
-        outcome_validated: Whether the above was computed from prices after the prediction. Then it is final.
+    actual_profit        a fraction, after costs
+    profitability_score  clip(actual_profit / target, 0, 1): losses score 0
+    optimal_action       what would have been best: `Action`; HOLD where neither side would have earned anything
+    is_profitable        actual_profit > 0
+    outcome_validated    whether the above was computed from prices after the prediction; then it is final
     """
 
     actual_profit: float = 0.0
@@ -123,10 +128,9 @@ class TrainingOutcome:
 def outcome_of(
     action: int, entry_price: float, exit_price: float, rules: OutcomeRules = DEFAULT_RULES
 ) -> TrainingOutcome:
-    """The validated outcome of an action between two prices. Real fills may be given in the place of market prices.
+    """The validated outcome of an action between two prices, of the market or of real fills.
 
-    Raises:
-        DataError: A price is not a finite number greater than zero, or the action is none.
+    Raises DataError when a price is not a finite number greater than zero, or the action is none.
     """
     if action not in tuple(Action):
         raise DataError(f"an action is 0 (SELL), 1 (HOLD) or 2 (BUY); found {action!r}.")
@@ -162,12 +166,10 @@ def _measured(
 class Prices:
     """Prices as facts of moments, oldest first; read-only.
 
-    Attributes:
-        time: int64 (n,), milliseconds UTC, never falling.
-        price: float64 (n,), quote currency, > 0.
+    time   int64 (n,), milliseconds UTC, never falling
+    price  float64 (n,), quote currency, > 0
 
-    Raises:
-        DataError: A time falls or a price is none: the first row.
+    Raises DataError when a time falls or a price is none: the first row.
     """
 
     time: Int
@@ -200,7 +202,7 @@ class Prices:
 
     @classmethod
     def of_trades(cls, trades: Trades) -> Prices:
-        """Every trade's price."""
+        """The price of every trade at its time, (n,) as `trades` has rows."""
         return cls(time=trades.timestamp, price=trades.price)
 
 
@@ -208,14 +210,13 @@ class Prices:
 class Outcomes:
     """The outcomes of n predictions in columns; read-only. What is not validated holds the defaults of one.
 
-    Attributes:
-        status: int8 (n,), `Status`.
-        actual_profit: float64 (n,), fractions.
-        profitability_score: float64 (n,), in [0, 1].
-        optimal_action: int8 (n,), `Action`.
-        entry_ms: int64 (n,), time of the entry's price, milliseconds UTC; -1 unless validated.
-        exit_ms: int64 (n,), time of the exit's price; -1 unless validated.
-        market_return: float64 (n,), exit / entry - 1, whatever was done about it; NaN unless validated.
+    status               int8 (n,), `Status`
+    actual_profit        float64 (n,), fractions
+    profitability_score  float64 (n,), in [0, 1]
+    optimal_action       int8 (n,), `Action`
+    entry_ms             int64 (n,), time of the entry's price, milliseconds UTC; -1 unless validated
+    exit_ms              int64 (n,), time of the exit's price; -1 unless validated
+    market_return        float64 (n,), exit / entry - 1, whatever was done about it; NaN unless validated
     """
 
     status: NDArray[np.int8]
@@ -242,11 +243,11 @@ class Outcomes:
 
     @property
     def outcome_validated(self) -> NDArray[np.bool_]:
-        """bool (n,)."""
+        """bool (n,): the status is VALIDATED."""
         return self.status == Status.VALIDATED
 
     def outcome(self, index: int) -> TrainingOutcome:
-        """One of them as an object."""
+        """The outcome of prediction number `index` as an object."""
         profit = float(self.actual_profit[index])
         return TrainingOutcome(
             actual_profit=profit,
@@ -267,15 +268,13 @@ def settle_outcomes(
 ) -> Outcomes:
     """The outcomes of predictions, as far as the prices reach (R9.8).
 
-    Args:
-        times: int64 (n,), milliseconds UTC, when each prediction was made; any order.
-        actions: int64 (n,), `Action`.
-        prices: Facts so far. What they say up to a prediction's own time is not looked at.
-        rules: Horizon, costs, target.
-        previous: Outcomes of the same predictions with fewer prices: what they validated, or let lapse, stays.
+    times     int64 (n,), milliseconds UTC, when each prediction was made; any order
+    actions   int64 (n,), `Action`
+    prices    prices so far; those up to a prediction's own time do not enter its outcome
+    rules     horizon, costs, target
+    previous  outcomes of the same predictions with fewer prices: what they validated, or let lapse, stays
 
-    Raises:
-        DataError: Lengths differ, or an action is none.
+    Raises DataError when lengths differ, or an action is none.
     """
     moments, action = np.asarray(times, np.int64), np.asarray(actions, np.int64)
     if (
@@ -287,8 +286,10 @@ def settle_outcomes(
     if np.any((action < Action.SELL) | (action > Action.BUY)):
         raise DataError("an action is 0 (SELL), 1 (HOLD) or 2 (BUY); found another.")
     count, due = prices.time.shape[0], moments + rules.horizon_ms
+    # Entry: strictly after the prediction, so "right"; exit: at or after the horizon, so "left".
     enter = np.searchsorted(prices.time, moments, side="right")
     leave = np.searchsorted(prices.time, due, side="left")
+    # One time more, after all others, so that an index past the end can be looked up and is never in time.
     price_time = np.append(prices.time, np.iinfo(np.int64).max)
     reached = leave < count
     in_time = (price_time[leave] <= due + rules.max_delay_ms) & (price_time[enter] < due)
@@ -307,6 +308,7 @@ def settle_outcomes(
     columns: dict[str, Any] = dict(zip([item.name for item in fields(Outcomes)], values, strict=True))
     if previous is None:
         return Outcomes(**columns)
+    # Later corrections of prices must not change what was reported already, so earlier results win.
     final = previous.status != Status.PENDING
     return Outcomes(**{name: np.where(final, getattr(previous, name), value) for name, value in columns.items()})
 
@@ -350,10 +352,10 @@ class OutcomeTracker:
         return len(self._leaving)
 
     def predict(self, prediction_id: str, made_at: int, action: int) -> TrainingOutcome:
-        """Take in a prediction; returns its outcome so far, which says nothing.
+        """Take in a prediction of time `made_at`, milliseconds UTC; returns its pending outcome, all defaults.
 
-        Raises:
-            DataError: The action is none, predictions are out of order, or prices after it were taken in before it.
+        Raises DataError when the action is none, predictions are out of order, or prices after it were taken in before
+        it.
         """
         if action not in tuple(Action):
             raise DataError(f"an action is 0 (SELL), 1 (HOLD) or 2 (BUY); found {action!r}.")
@@ -370,7 +372,10 @@ class OutcomeTracker:
         return TrainingOutcome()
 
     def observe(self, time: int, price: float) -> list[Settled]:
-        """Take in a price; the predictions that it settles, oldest first. Raises DataError, and nothing has changed."""
+        """Take in a price of time `time`, milliseconds UTC; returns the predictions that it settles, oldest first.
+
+        Raises DataError when a time falls or the price is none; then nothing has changed.
+        """
         if not (math.isfinite(price) and price > 0.0):
             raise DataError(f"prices are finite and greater than zero; found {price!r} at {time}. Leave it out.")
         if self._seen_until is not None and time < self._seen_until:
@@ -378,6 +383,7 @@ class OutcomeTracker:
         self._seen_until = time
         while self._entering and self._entering[0].made_at < time:
             waiting = self._entering.popleft()
+            # The first price after a prediction is its entry, or it has none: a later one is never asked.
             if time < waiting.made_at + self.rules.horizon_ms:
                 waiting.entry = price
         settled = []

@@ -11,17 +11,16 @@ from typing import Any
 class CollectionReport:
     """Counts; shares are None where nothing was counted.
 
-    Attributes:
-        packages: Packages that were built.
-        stored: Those that may teach: complete enough, every mandatory flag true.
-        quarantined: Why the others may not, by reason; "total" counts packages.
-        mean_completeness: Of all packages built, in [0, 1].
-        integrity_failures: Packages that did not match their hashes.
-        rapid_changes: Premium examples among those stored.
-        validated: Episodes whose outcome is known.
-        lapsed: Episodes that no price settles any more: a gap in the data.
-        pending: Episodes whose horizon the prices do not reach.
-        profitable: Validated episodes with a profit.
+    packages            packages that were built
+    stored              packages that may teach: complete enough, every mandatory flag true
+    quarantined         packages that may not, by reason; "total" counts each once
+    mean_completeness   mean share of the ten fields over all packages built, in [0, 1]
+    integrity_failures  packages that did not match their hashes
+    rapid_changes       premium examples among those stored
+    validated           episodes whose outcome is known
+    lapsed              episodes that no price settles any more: a gap in the data
+    pending             episodes whose horizon the prices do not reach
+    profitable          validated episodes with a profit
     """
 
     packages: int = 0
@@ -37,11 +36,14 @@ class CollectionReport:
 
     @property
     def integrity(self) -> float | None:
-        """Share of packages that match their hashes."""
+        """Share of packages that match their hashes, in [0, 1]; None without packages."""
         return None if self.packages == 0 else 1.0 - self.integrity_failures / self.packages
 
     def plus(self, later: CollectionReport) -> CollectionReport:
-        """This collection and a later one of the same book together. What was pending then counts as pending still."""
+        """The sum of this report and a later one of the same book.
+
+        Episodes that were pending in this collection still count as pending: nobody came back to settle them.
+        """
         counts = {
             item.name: getattr(self, item.name) + getattr(later, item.name)
             for item in fields(self)
@@ -49,6 +51,7 @@ class CollectionReport:
         }
         names = {*self.quarantined, *later.quarantined}
         parts = [(one.packages, one.mean_completeness) for one in (self, later) if one.mean_completeness is not None]
+        # A mean of means would weigh a short collection like a long one.
         total = sum(count for count, _ in parts)
         return CollectionReport(
             **counts,
@@ -59,16 +62,16 @@ class CollectionReport:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As canonical JSON."""
+        """Counts by field name, as `book.json` has them."""
         return {**asdict(self), "quarantined": dict(self.quarantined)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> CollectionReport:
-        """The inverse of `to_json`."""
+        """The report that `to_json` wrote. Raises TypeError for unknown fields."""
         return cls(**value)
 
     def text(self) -> str:
-        """In words, a line for each stage."""
+        """Three lines of text for a person: packages, quarantine, outcomes."""
         out = {name: count for name, count in self.quarantined.items() if count and name != "total"}
         why = ", ".join(f"{name} {count:,}" for name, count in out.items())
         complete = "-" if self.mean_completeness is None else f"{self.mean_completeness:.1%}"

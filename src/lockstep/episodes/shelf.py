@@ -1,4 +1,4 @@
-"""Shelves: where the packages of episodes are. Episodes name them by row; objects are made of rows asked for only."""
+"""Shelves: where the packages of episodes are. Episodes name them by row; only rows in use become objects."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ class PackageShelf(Protocol):
 
     @property
     def layout(self) -> PackageLayout:
-        """Their columns."""
+        """Symbols and columns that all packages here share."""
         ...
 
     def __len__(self) -> int: ...
 
     def taken(self, rows: ArrayLike) -> Iterator[tuple[Int, PackageBatch]]:
-        """The packages of some rows, each piece of the shelf read once: places in `rows`, and those packages."""
+        """The packages of some rows, int64 (k,) in any order, each piece of the shelf read once.
+
+        Yields places in `rows`, int64 (m,), and those m packages. Raises IndexError for a row that is not there.
+        """
         ...
 
 
@@ -47,19 +50,22 @@ class HeldPackages:
 
     @property
     def layout(self) -> PackageLayout:
-        """The columns of the packages."""
+        """Symbols and columns of the packages."""
         return self._layout
 
     @property
     def stored(self) -> int:
-        """Packages admitted so far."""
+        """Number of packages admitted so far, quarantined ones not counted."""
         return self._stored
 
     def __len__(self) -> int:
         return self._stored
 
     def add_batch(self, batch: PackageBatch, *, now_ms: int | None = None) -> NDArray[np.bool_]:
-        """Take in the packages of a batch that may be stored (R9.4, R9.5); which they are, bool (n,)."""
+        """Admit the packages of a batch that may be stored, quarantine the others (R9.4, R9.5).
+
+        `now_ms` is the clock, milliseconds UTC, or None. Returns which were admitted, bool (n,).
+        """
         own = batch.hashed()
         flags = batch.flags(self._rules, now_ms=now_ms, hashed=own)
         good, against = admitted(batch.completeness(), flags, self._rules)
@@ -72,21 +78,28 @@ class HeldPackages:
         return good
 
     def _pack(self) -> None:
-        """Packages that came one by one share their rows from here on."""
+        """Join waiting packages to one batch: ranges can only be shared within one table of rows."""
         if self._waiting:
             self._batches.append(concatenated(self._waiting).compacted())
             self._starts.append(self._packed)
             self._packed, self._waiting = self._stored, []
 
     def taken(self, rows: ArrayLike) -> Iterator[tuple[Int, PackageBatch]]:
-        """See `PackageShelf`. Raises IndexError."""
+        """The packages of some rows, as `PackageShelf.taken` says; nothing is checked in memory. Raises IndexError."""
         self._pack()
         for piece, places, inside in grouped(self._starts, self._stored, rows):
             yield places, self._batches[piece].take(inside)
 
 
 def grouped(starts: list[int], stop: int, rows: ArrayLike) -> Iterator[tuple[int, Int, Int]]:
-    """Rows by the piece that holds them: piece, places in `rows`, rows inside of the piece. Raises IndexError."""
+    """Rows by the piece that holds them: piece, places in `rows`, rows inside of the piece.
+
+    starts  first row of each piece, ascending from 0
+    stop    number of rows in all pieces
+    rows    int64 (k,), any order
+
+    Raises IndexError for a row outside of 0 ... stop - 1.
+    """
     numbers = np.asarray(rows, np.int64)
     order = np.argsort(numbers, kind="stable")
     ascending = numbers[order]

@@ -7,9 +7,9 @@
 `save_table` writes a new generation, then `book.json` at once, then removes the old one: a crash leaves the book as it
 was or as it is now. `open_table` checks every byte of the columns; packages are checked when they are read.
 
-A book is a copy of its folder. Several may be open at once, while a market is collected and networks are trained on
-it: `save_table` adds what others have counted meanwhile, and refuses where they added or settled episodes, which it
-would undo.
+A book in memory is a copy of its folder. Several may be open at once, while a market is collected and networks are
+trained on it: `save_table` adds the training counts of others, and refuses where others added or settled episodes,
+which it would undo.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _FRAME: Final = 65_536
 _EMPTY_CHAIN: Final = "0" * 64
 _PATIENCE_S: Final = 60.0
 _LOCK_WORDS: Final = Words("a book of episodes", "Try again when it is done.")
-# Packages of a book were admitted once, by rules that are not known here any more.
+# Packages of a book were admitted once, by rules that the book does not store.
 _ANY: Final = PackageRules(min_completeness=0.0)
 
 
@@ -56,15 +56,14 @@ Table = TypeVar("Table", bound=EpisodeTable)
 
 
 def save_table(book: EpisodeTable, folder: Path) -> None:
-    """Keep `book` in `folder`: at once, whole, or not at all. Packages that are not there yet are added.
+    """Write `book` to `folder`: whole or not at all. Packages that are not there yet are added.
 
-    Afterwards the book's packages are those of the folder, read from disk when they are asked for. Training counts that
-    another process raised since the book was opened are added to its own.
+    Afterwards the book reads its packages from the folder. Training counts that another process raised since the book
+    was opened are added to its own.
 
-    Raises:
-        RefusedError: Another process writes the folder, or added or settled episodes since the book was opened.
-        DataError: The folder holds another book, or a package may not be stored.
-        DiskError: A write failed; the folder holds what it held before.
+    Raises RefusedError when another process writes the folder, or added or settled episodes since the book was opened;
+    DataError when the folder holds another book, or a package may not be stored; DiskError when a write fails. After an
+    error the folder holds what it held before.
     """
     files.make_folder(folder)
     with locked(folder, _LOCK_WORDS, patience_s=_PATIENCE_S):
@@ -74,9 +73,9 @@ def save_table(book: EpisodeTable, folder: Path) -> None:
 
 @contextlib.contextmanager
 def changing(folder: Path, empty: Callable[[], Table]) -> Iterator[Table]:
-    """The book of a folder that nobody else writes meanwhile; saved at the end, unless an error ends it.
+    """The book of a folder, locked against other writers; saved at the end, unless an error ends the block.
 
-    Raises what `open_table` and `save_table` raise.
+    `empty` makes the table that is filled. Raises what `open_table` and `save_table` raise.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no book of episodes here. Check the path.")
@@ -87,7 +86,10 @@ def changing(folder: Path, empty: Callable[[], Table]) -> Iterator[Table]:
 
 
 def _join(book: EpisodeTable, folder: Path) -> None:
-    """Take over what others counted since the book was opened. Raises RefusedError, DataError."""
+    """Add the training counts that others wrote since the book was opened.
+
+    Raises RefusedError when they added or settled episodes, DataError when the folder holds another book.
+    """
     index, opened = folder / INDEX, book.generation
     if not index.exists():
         return
@@ -98,6 +100,7 @@ def _join(book: EpisodeTable, folder: Path) -> None:
     if _index(folder)["generation"] == opened.number:
         return
     other = open_table(folder, EpisodeTable)
+    # Counts of use only grow, so their difference can be added; new episodes of two writers cannot be joined.
     now = other.in_folder(folder, 0)
     if now.counts.shape != opened.counts.shape or now.validated != opened.validated:
         raise RefusedError(
@@ -106,7 +109,7 @@ def _join(book: EpisodeTable, folder: Path) -> None:
             "that. Open the book again and repeat the change."
         )
     book.parts()[0]["training_count"][: len(opened.counts)] += now.counts - opened.counts
-    book.sessions |= other.sessions
+    book.runs |= other.runs
 
 
 def _save(book: EpisodeTable, folder: Path) -> None:
@@ -122,10 +125,11 @@ def _save(book: EpisodeTable, folder: Path) -> None:
         "chain": chain,
         "packages": 0 if book.shelf is None else len(book.shelf),
         "report": None if book.report is None else book.report.to_json(),
-        "sessions": sorted(book.sessions),
+        "sessions": sorted(book.runs),
     }
     files.write_atomic(folder / INDEX, document_bytes(_DOCUMENT, body))
     book.generation = book.in_folder(folder, generation)
+    # Only after the index names the new generation; what a crash leaves here, the next save removes.
     for old in _generations(folder):
         if old != target:
             shutil.rmtree(old, ignore_errors=True)
@@ -134,16 +138,15 @@ def _save(book: EpisodeTable, folder: Path) -> None:
 def open_table(folder: Path, empty: Callable[[], Table]) -> Table:
     """The book that `save_table` wrote; `empty` makes the table that is filled.
 
-    Raises:
-        DataError: There is no book in the folder.
-        IntegrityError: A byte of it is not the one that was written.
+    Raises DataError when there is no book in the folder; IntegrityError when a byte of it is not the one that was
+    written.
     """
     while True:
         body = _index(folder)
         try:
             return _opened(folder, body, empty())
         except (DiskError, IntegrityError, FileNotFoundError) as error:
-            # Saved by another process meanwhile: the columns that were being read are gone.
+            # Another process has saved meanwhile: its new generation replaced the columns that were being read.
             if _index(folder)["generation"] != body["generation"]:
                 continue
             if isinstance(error, FileNotFoundError):
@@ -183,7 +186,7 @@ def _opened(folder: Path, body: Mapping[str, Any], book: Table) -> Table:
             )
     if body["report"] is not None:
         book.report = CollectionReport.from_json(body["report"])
-    book.sessions.update(body.get("sessions", ()))
+    book.runs.update(body.get("sessions", ()))
     book.generation = book.in_folder(folder, body["generation"])
     return book
 
@@ -214,7 +217,7 @@ def _write_columns(book: EpisodeTable, target: Path) -> str:
 
 
 def _read_columns(book: EpisodeTable, target: Path) -> str:
-    """Fill an empty book frame by frame; the chain over what was found."""
+    """Fill an empty book frame by frame; returns the chain of hashes over the frames that are there."""
     reader, chain = SegmentReader(target), _EMPTY_CHAIN
     texts = {name: reader.frames(name) for name in TEXTS}
     for frame in reader.frames(_SEGMENT):
@@ -235,7 +238,7 @@ def _linked(chain: str, frame: int, digests: Mapping[str, str]) -> str:
 
 
 def _put_packages(book: EpisodeTable, folder: Path) -> None:
-    """All packages of the book on the folder's shelf, those in memory after those that are there."""
+    """Write all packages of the book to the folder's store, those in memory after those that are there."""
     home = folder / PACKAGES
     if isinstance(book.shelf, PackageStore) and book.shelf.folder.absolute() == home.absolute() and not book.loose:
         return
@@ -262,7 +265,7 @@ def _put_packages(book: EpisodeTable, folder: Path) -> None:
 
 
 def _copy(book: EpisodeTable, rows: NDArray[np.int64], writer: PackageWriter, moved: NDArray[np.int64]) -> None:
-    """The packages of these rows to another store, a piece at a time; where each went into `moved`."""
+    """Copy the packages of these rows to another store, a piece at a time; `moved`, int64 (n,), gets their new rows."""
     for start in range(0, rows.size, _FRAME):
         part = rows[start : start + _FRAME]
         for places, batch in book.batches(part):
@@ -281,9 +284,9 @@ def _require_stored(stored: int, total: int, batch: PackageBatch) -> None:
 
 
 def layout_of(packages: Sequence[ModelInputPackage]) -> PackageLayout:
-    """The columns that these packages have; features and state of another width than `packages_features`' are numbered.
+    """The layout of packages; features and state of another width than those of `packages.features` are numbered.
 
-    Raises DataError where packages differ or one lacks what decides a column.
+    Raises DataError when there are no timeframes or symbols to name.
     """
     symbols = sorted({str(package.symbol) for package in packages})
     timeframes = sorted({name for package in packages for name in (package.ohlcv_data or {})})
@@ -301,5 +304,6 @@ def layout_of(packages: Sequence[ModelInputPackage]) -> PackageLayout:
 
 
 def _names(names: tuple[str, ...], word: str, values: NDArray[Any] | None) -> tuple[str, ...]:
+    """Names of the last dimension of `values`: `names` where the width fits, else `word_0`, `word_1` ..."""
     width = len(names) if values is None else values.shape[-1]
     return names if width == len(names) else tuple(f"{word}_{index}" for index in range(width))

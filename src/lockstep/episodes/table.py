@@ -1,4 +1,4 @@
-"""Episodes in columns, by id and in ranking; objects are made of the rows asked for only.
+"""Episodes in columns, by id and in ranking; only rows in use become objects.
 
 Their packages lie on a shelf (`episodes.shelf`), in memory or on disk. `episodes.book` adds a folder to the table,
 `episodes.collect` fills it from a market.
@@ -19,23 +19,24 @@ from lockstep.core.errors import DataError, InputError, IntegrityError, RefusedE
 from lockstep.core.types import Int
 from lockstep.episodes.columns import DTYPES, Numbers, RowsById, Texts
 from lockstep.episodes.episode import TrainingEpisode, episode_priority, ranking
-from lockstep.episodes.outcomes import TrainingOutcome
+from lockstep.episodes.outcomes import OUTCOME_COLUMNS, TrainingOutcome
 from lockstep.episodes.packages.batch import PackageBatch
 from lockstep.episodes.packages.package import DIGEST_PREFIX, ModelInputPackage
 from lockstep.episodes.report import CollectionReport
 from lockstep.episodes.shelf import PackageShelf
 
-_OUTCOME: Final = ("actual_profit", "profitability_score", "optimal_action", "is_profitable", "outcome_validated")
 _PIECE: Final = 4_096
 _MARK_BYTES: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Generation:
-    """What a folder holds of a book: where, the number of the generation, and what others may change meanwhile.
+    """A saved state of a book, to see what others changed in the folder since.
 
-    counts      training counts as they were, int64 (n,)
-    validated   settled episodes
+    folder     absolute path
+    number     number of the generation, from 1
+    counts     training counts of all episodes, int64 (n,)
+    validated  number of settled episodes
     """
 
     folder: Path
@@ -47,14 +48,14 @@ class Generation:
 class EpisodeTable:
     """Episodes by id, in the order in which they were added; about 160 bytes each beside their packages.
 
-    report       what the collection that filled the table counted (`episodes.collect`), or None
-    sessions     ids of the sessions whose use of episodes has been counted
-    generation   what the book's folder held when it was opened or saved last (`episodes.store`), or None
+    report       counts of the collections that filled the table (`episodes.collect`), or None
+    runs         ids of the runs whose use of episodes has been counted
+    generation   state of the book's folder when it was opened or saved last (`episodes.store`), or None
     """
 
     def __init__(self, episodes: Iterable[TrainingEpisode] = (), *, shelf: PackageShelf | None = None) -> None:
         self.report: CollectionReport | None = None
-        self.sessions: set[str] = set()
+        self.runs: set[str] = set()
         self.generation: Generation | None = None
         self.shelf = shelf
         self._symbols: list[str] = []
@@ -81,7 +82,7 @@ class EpisodeTable:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """Of all episodes, in the order in which they came; column `symbol` holds their places here."""
+        """Symbols of all episodes, in the order in which they came; column `symbol` holds places in this tuple."""
         return tuple(self._symbols)
 
     @property
@@ -109,11 +110,11 @@ class EpisodeTable:
         return episode_priority(self.scores(), rapid, numbers["completeness"], count)
 
     def add(self, episode: TrainingEpisode) -> None:
-        """Take in a new episode. Raises DataError when its id is taken, or its predictions are not JSON."""
+        """Add an episode. Raises DataError when its id is taken, or its predictions are not JSON."""
         package = episode.package
         row = len(self)
         values: dict[str, Any] = {name: getattr(episode, name) for name in DTYPES if hasattr(episode, name)}
-        values |= {name: getattr(episode.outcome, name) for name in _OUTCOME}
+        values |= {name: getattr(episode.outcome, name) for name in OUTCOME_COLUMNS}
         values |= {
             "symbol": self._symbol(episode.symbol),
             "package": -1,
@@ -132,7 +133,10 @@ class EpisodeTable:
         columns: Mapping[str, NDArray[Any]],
         predictions: Sequence[Mapping[str, Any]],
     ) -> None:
-        """Take in many episodes at once: n ids, every column of `DTYPES` (n,), n predictions. Raises DataError."""
+        """Add n episodes at once: n ids, every column of `DTYPES` (n,), n predictions.
+
+        Raises DataError when lengths differ, an id is taken, or predictions are not JSON; then nothing has changed.
+        """
         encoded = [episode_id.encode() for episode_id in episode_ids]
         lengths = {len(encoded), len(predictions), *(columns[name].shape[0] for name in DTYPES)}
         if len(lengths) != 1:
@@ -141,73 +145,77 @@ class EpisodeTable:
             encoded_predictions = [canonical.dumps(item) for item in predictions]
         except TypeError as error:
             raise DataError(f"predictions are numbers and text by name, as JSON has them: {error}.") from error
+        # First what may refuse, and after it only what cannot: a failure leaves no half of an episode.
         self._rows.add(encoded, len(self))
         self._ids.extend(encoded)
         self._predictions.extend(encoded_predictions)
         self._numbers.extend(columns, len(encoded))
 
     def symbol_code(self, symbol: str) -> int:
-        """The place of a symbol in `symbols`; a new one is added."""
+        """The place of a symbol in `symbols`, where a new one is added. Raises DataError beyond 65,536 symbols."""
         return self._symbol(symbol)
 
     def settle(self, episode_id: str, outcome: TrainingOutcome, market_return: float | None = None) -> TrainingEpisode:
-        """Enter what became of an episode. Raises UnknownNameError, and RefusedError where it is settled already."""
+        """Enter the outcome of an episode; returns it. Raises UnknownNameError, RefusedError where it is settled."""
         row = self._row(episode_id)
         outcome = self._outcome(row).replaced_by(outcome)
-        for name in _OUTCOME:
+        for name in OUTCOME_COLUMNS:
             self._numbers[name][row] = getattr(outcome, name)
         if market_return is not None:
             self._numbers["market_return"][row] = market_return
         return self.episodes([row])[0]
 
     def settle_rows(self, rows: ArrayLike, columns: Mapping[str, NDArray[Any]]) -> None:
-        """The same for many rows at once: validated outcomes in columns, `market_return` too.
+        """Enter the outcomes of many rows, int64 (k,): validated ones in columns (k,), `market_return` too.
 
-        Raises RefusedError where one of the rows is settled already.
+        Raises RefusedError where one of the rows is settled already; then nothing has changed.
         """
         which = np.asarray(rows, np.int64)
         if self._numbers["outcome_validated"][which].any():
             raise RefusedError("a validated outcome never changes; one of these rows has one. Leave it out.")
-        for name in (*_OUTCOME, "market_return"):
+        for name in (*OUTCOME_COLUMNS, "market_return"):
             self._numbers[name][which] = columns[name]
 
     def set_pivots(self, rows: ArrayLike, classes: ArrayLike) -> None:
-        """Enter what the decision bars of some rows became: 0, 1, 2, or -1 while that is unknown."""
+        """Enter the pivot classes of some rows' decision bars, (k,): 0, 1, 2, or -1 while that is unknown."""
         self._numbers["pivot_class"][np.asarray(rows, np.int64)] = classes
 
     def count_rows(self, rows: ArrayLike, times: int = 1) -> None:
-        """Note that these rows were trained on, `times` for each time that a row is named."""
+        """Count a use of these rows in training, `times` for each time that a row is named."""
+        # add.at, because plain indexing counts a row that is named twice once.
         np.add.at(self._numbers["training_count"], np.asarray(rows, np.int64), times)
 
-    def count_session(self, session_id: str, times: Mapping[str, int]) -> None:
-        """Note how often a session trained on which episodes, once: a second call for one session changes nothing.
+    def count_run(self, run_id: str, times: Mapping[str, int]) -> None:
+        """Count how often a run trained on each episode, by id; a second call for the same run changes nothing.
 
-        Episodes that the book does not have (any more) are left out.
+        Episodes that the book does not have are left out.
         """
-        if session_id in self.sessions:
+        if run_id in self.runs:
             return
         for episode_id, count in times.items():
             row = self._rows.find(episode_id.encode())
             if row >= 0:
                 self._numbers["training_count"][row] += count
-        self.sessions.add(session_id)
+        self.runs.add(run_id)
 
     def ranked_rows(self, symbol: str | None = None, *, limit: int | None = None) -> Int:
-        """Rows (of one symbol), the first to teach first (R9.9, R9.10): int64 (k,)."""
+        """Rows (of one symbol) by priority, highest first (R9.9, R9.10): int64 (k,).
+
+        Raises InputError for a negative limit.
+        """
         rows = np.arange(len(self))
         if symbol is not None:
             rows = np.flatnonzero(self._of_symbol(symbol))
         return self._ordered(rows)[: _limit(limit)]
 
     def ranked(self, symbol: str | None = None, *, limit: int | None = None) -> list[TrainingEpisode]:
-        """Episodes (of one symbol), the first to teach first (R9.9, R9.10)."""
+        """Episodes (of one symbol) by priority, highest first (R9.9, R9.10), as `ranked_rows` has them."""
         return self.episodes(self.ranked_rows(symbol, limit=limit))
 
     def profitable_rows(self, symbol: str, *, min_profitability: float = 0.7, max_episodes: int | None = 500) -> Int:
         """Rows of the symbol's validated episodes with at least this score, best score first, then as ranked (R9.19).
 
-        Raises:
-            InputError: The score is not in [0, 1], or a number of episodes is negative.
+        Raises InputError when the score is not in [0, 1], or a number of episodes is negative.
         """
         if not 0.0 <= min_profitability <= 1.0:
             raise InputError(f"min_profitability is a score in [0, 1]; found {min_profitability!r}.")
@@ -221,13 +229,13 @@ class EpisodeTable:
     def profitable(
         self, symbol: str, *, min_profitability: float = 0.7, max_episodes: int | None = 500
     ) -> list[TrainingEpisode]:
-        """The episodes of `profitable_rows`."""
+        """The episodes of `profitable_rows` as objects, their packages read from the shelf. Raises InputError."""
         return self.episodes(
             self.profitable_rows(symbol, min_profitability=min_profitability, max_episodes=max_episodes)
         )
 
     def ids(self, rows: ArrayLike) -> list[str]:
-        """The ids of some rows."""
+        """The ids of some rows, int64 (k,), in that order."""
         return [self._ids[row] for row in np.asarray(rows, np.int64).tolist()]
 
     def episodes(self, rows: ArrayLike) -> list[TrainingEpisode]:
@@ -242,8 +250,7 @@ class EpisodeTable:
     def batches(self, rows: ArrayLike) -> Iterator[tuple[Int, PackageBatch]]:
         """The packages of some rows that lie on the shelf, piece by piece: places in `rows`, and the packages.
 
-        Raises:
-            IntegrityError: A package is damaged, or not the one that was put there for its episode.
+        Raises IntegrityError when a package is damaged, or not the one that was put there for its episode.
         """
         which = np.asarray(rows, np.int64)
         place = self._numbers["package"][which]
@@ -252,6 +259,7 @@ class EpisodeTable:
             return
         marks = self._numbers["package_mark"][which]
         for places, batch in self.shelf.taken(place[there]):
+            # A sound package may still be another one, when book and packages come from different copies.
             if batch.digest is None or not np.array_equal(package_marks(batch.digest), marks[there[places]]):
                 raise IntegrityError(
                     "the packages on the shelf are not those of the book's episodes. They are not used; put book and "
@@ -261,7 +269,7 @@ class EpisodeTable:
 
     @property
     def loose(self) -> Mapping[int, ModelInputPackage]:
-        """Packages by row that are on no shelf: those of episodes that came with their package."""
+        """Packages on no shelf, by row: those of episodes added with their package since the last save."""
         return self._loose
 
     def check_valid(self) -> None:
@@ -274,11 +282,11 @@ class EpisodeTable:
                 raise DataError(f"the book's row {int(bad[0])}: {name} is in [0, 1]; found {column[bad[0]]!r}.")
 
     def shelve(self, shelf: PackageShelf) -> None:
-        """Packages are from now on read from this shelf, those that came with their episodes too."""
+        """Read all packages from this shelf from now on; it must hold those that came with their episodes too."""
         self.shelf, self._loose = shelf, {}
 
     def restore(self, columns: Mapping[str, NDArray[Any]], texts: Mapping[str, tuple[NDArray[np.uint8], Int]]) -> None:
-        """Take in stored rows: every column of `DTYPES`, and of ids and predictions the bytes and lengths."""
+        """Add stored rows: every column of `DTYPES`, (k,), and the bytes and lengths (k,) of ids and predictions."""
         first, joined, at = len(self), texts["episode_id"][0].tobytes(), 0
         ids = []
         for length in texts["episode_id"][1].tolist():
@@ -294,7 +302,7 @@ class EpisodeTable:
         return self._numbers, self._ids, self._predictions
 
     def in_folder(self, folder: Path, number: int) -> Generation:
-        """The generation of that number which holds the table as it is now."""
+        """The table as it is now, described as generation `number` of a folder."""
         counts, settled = self.column("training_count").copy(), self.column("outcome_validated")
         return Generation(folder=folder.absolute(), number=number, counts=counts, validated=int(settled.sum()))
 
@@ -315,7 +323,7 @@ class EpisodeTable:
         )
 
     def _outcome(self, row: int) -> TrainingOutcome:
-        return TrainingOutcome(**{name: self._numbers[name][row].item() for name in _OUTCOME})
+        return TrainingOutcome(**{name: self._numbers[name][row].item() for name in OUTCOME_COLUMNS})
 
     def _row(self, episode_id: str) -> int:
         row = self._rows.find(episode_id.encode())
@@ -336,10 +344,11 @@ class EpisodeTable:
         return np.asarray(self._numbers["symbol"] == self._symbols.index(symbol))
 
     def _ordered(self, rows: Int) -> Int:
-        """Rows as ranked. Ids decide between equal priority and time; only those few become texts."""
+        """Rows by priority, as `ranking` orders them. Ids decide between equal priority and time."""
         priority, created = self.priorities()[rows], self._numbers["created_at"][rows]
         order = ranking(priority, created)
         level, time = priority[order], created[order]
+        # Only tied rows are read as texts: a million ids would be a million objects.
         tied = np.flatnonzero((level[1:] == level[:-1]) & (time[1:] == time[:-1]))
         for group in np.split(tied, np.flatnonzero(np.diff(tied) > 1) + 1):
             if group.size:
@@ -362,6 +371,7 @@ def package_marks(digest: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def _limit(limit: int | None) -> int | None:
+    """`limit`, checked. Raises InputError for a negative one, which a slice would read as counted from the end."""
     if limit is not None and limit < 0:
         raise InputError(f"a number of episodes is not negative; found {limit}.")
     return limit

@@ -180,12 +180,12 @@ def _bound(strategy: StrategyFace | Strategy) -> tuple[Strategy, dict[str, Any]]
     return strategy, {}
 
 
-def _candles(data: pd.DataFrame, wanted: tuple[str, ...]) -> Candles:
-    missing = [name for name in wanted if name not in data.columns]
+def _candles(data: pd.DataFrame, columns: tuple[str, ...]) -> Candles:
+    missing = [name for name in columns if name not in data.columns]
     if missing:
         raise DataError(
             f"the frame lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; needed are "
-            f"{', '.join(wanted)}. DataCollector.fetch_ohlcv makes such frames."
+            f"{', '.join(columns)}. DataCollector.fetch_ohlcv makes such frames."
         )
     return load_candles(data[list(SIGNAL_COLUMNS)])
 

@@ -1,11 +1,11 @@
-"""CNNTrainer: a model object of the user's, trained on the profitable episodes of a book, each session a recorded run.
+"""CNNTrainer: train a model object on the profitable episodes of a book, each time as a recorded run.
 
     trainer = CNNTrainer(model)
-    outcome = trainer.train_on_profitable_episodes("BTC/USDT", min_profitability=0.7, max_episodes=500)
-    outcome.status, outcome.session_id, outcome.value
+    training = trainer.train_on_profitable_episodes("BTC/USDT", min_profitability=0.7, max_episodes=500)
+    training.status, training.session_id, training.value
 
-A face of `lockstep train` with `kind = "cnn-episodes"` and of `lockstep resume`: it chooses nothing and trains nothing
-itself, it hands model and book over and puts the trained weights back.
+A face of `lockstep train` with `kind = "cnn-episodes"` and of `lockstep resume`: it trains nothing itself. It hands
+model and book to the run, and loads the trained weights into the model afterwards.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lockstep.app.lesson import lesson
+from lockstep.app.episode_result import episode_result
 from lockstep.bootstrap import place
 from lockstep.core.errors import InputError
 from lockstep.episodes.book import EpisodeBook, changing
@@ -41,8 +41,8 @@ class EpisodeTraining:
     episodes_used       those that were trained on
     steps               optimiser updates
     mean_losses         by part: total, classification, regression, confidence
-    session_id          the run: for `lockstep resume`, `verify`, `replay`, and `learning.gradients.sessions`
-    value, converged    of the session (`learning.gradients.values`)
+    session_id          the run: for `lockstep resume`, `verify`, `replay`, and `ls.sessions`
+    value, converged    of the run (formulas in `docs/replay.md`)
     folder              of the run
     """
 
@@ -58,7 +58,7 @@ class EpisodeTraining:
     folder: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON."""
+        """Plain values, ready for JSON; the folder as text."""
         return {**asdict(self), "folder": None if self.folder is None else str(self.folder)}
 
 
@@ -66,15 +66,15 @@ class CNNTrainer:
     """Trains `model`, any module that returns the three heads, on episodes.
 
     model        a torch.nn.Module; afterwards it holds the trained weights
-    episodes     a book, or the folder of one; by default `episodes` of the home. What is counted as trained on is
-                 noted in it, and saved where it came from a folder
+    episodes     a book, or the folder of one; by default `episodes` of the home. The book counts what was trained on;
+                 one that came from a folder is saved there
     home         folder of runs; default LOCKSTEP_HOME, else ./lockstep-home
     parameters   keyword arguments with which the model's class makes a model of this shape, beside channels, window
                  and classes; a `PatternCNN` brings its own
-    seed         of the session; the model's own weights are what it starts from
+    seed         of the run; training starts from the model's own weights
     settings     further tables of the spec: training, recording, episodes, numerics ... (`docs/episodes.md`)
 
-    The scaling of the first session is kept for the later ones: the weights were trained under it.
+    Later runs keep the scaling of the first, because the weights were trained under it.
     """
 
     def __init__(
@@ -93,18 +93,18 @@ class CNNTrainer:
         self._parameters = _parameters_of(model) if parameters is None else dict(parameters)
         self._settings = dict(settings or {})
         if episodes is not None and not isinstance(episodes, EpisodeBook | Path | str):
-            raise InputError(f"episodes are given as a book or its folder; found {type(episodes).__name__}.")
-        self._given = episodes
+            raise InputError(f"episodes is a book or the folder of one; found {type(episodes).__name__}.")
+        self._episodes = episodes
         self._folder = None if isinstance(episodes, EpisodeBook) else self._book_folder(episodes)
 
     def train_on_profitable_episodes(
         self, symbol: str, min_profitability: float = 0.7, max_episodes: int = 500
     ) -> EpisodeTraining:
-        """One session on the symbol's validated episodes with at least this score, best first, at most so many.
+        """Train one run on the symbol's validated episodes of at least this score: the best `max_episodes` of them.
 
-        Without one the model stays as it is, byte for byte. Raises the whole error tree; Interrupted after Ctrl-C
-        (`resume` goes on), and then the model is as before, too. The run trains a model of its own: the object may be
-        used meanwhile, and changes at the very end, tensor by tensor, its mode, flags and device staying as they are.
+        Where there is no such episode the model does not change by a byte. Raises any LockstepError; Interrupted after
+        Ctrl-C (`resume` goes on), with the model as before. The run trains a copy, so the object may be used meanwhile.
+        At the very end its tensors take the new values; its mode, flags and device stay.
         """
         book = self._book()
         # Checks the arguments too, before anything is made.
@@ -122,25 +122,25 @@ class CNNTrainer:
         return self._taken_over(train(spec, network=self.model, episodes=book, home=self._home))
 
     def resume(self, run: str = "last") -> EpisodeTraining:
-        """Go on with a session that was stopped or killed; then as if it never had been.
+        """Go on with a run that was stopped or killed; weights and counts are then those of an uninterrupted run.
 
-        A session that is complete is taken over as it is; the book counts every session once.
+        The weights of a complete run are loaded without training; the book counts every run once.
         """
         return self._taken_over(resume(run, home=self._home))
 
     def _taken_over(self, result: TrainResult) -> EpisodeTraining:
-        """Weights into the model, counts into the book, what happened to the caller."""
+        """Load the weights into the model, count in the book, and report to the caller."""
         from lockstep.learning.gradients.training import load_model_arrays
 
-        learned = lesson(result.run_id, place(self._home).store)
+        learned = episode_result(result.run_id, place(self._home).store)
         load_model_arrays(self.model, learned.weights)
         self.scaling = result.spec["scaling"]
         if self._folder is None:
-            self._book().count_session(result.run_id, learned.trained)
+            self._book().count_run(result.run_id, learned.trained)
         elif (self._folder / INDEX).exists():
-            # Opened anew: during a long training the folder may have gone on.
+            # Opened anew: another process may have added episodes during a long training.
             with changing(self._folder) as book:
-                book.count_session(result.run_id, learned.trained)
+                book.count_run(result.run_id, learned.trained)
         summary = result.summary
         return EpisodeTraining(
             status=COMPLETE,
@@ -156,19 +156,19 @@ class CNNTrainer:
         )
 
     def _book(self) -> EpisodeBook:
-        if isinstance(self._given, EpisodeBook):
-            return self._given
+        if isinstance(self._episodes, EpisodeBook):
+            return self._episodes
         folder = self._folder
-        if self._given is None and folder is not None and not (folder / INDEX).exists():
-            return EpisodeBook()  # nothing was ever collected in this home
+        if self._episodes is None and folder is not None and not (folder / INDEX).exists():
+            return EpisodeBook()  # nobody has collected episodes in this home yet
         return EpisodeBook.open(folder if folder is not None else "")
 
-    def _book_folder(self, given: Path | str | None) -> Path:
-        return place(self._home).store.home / BOOK_FOLDER if given is None else Path(given).expanduser()
+    def _book_folder(self, folder: Path | str | None) -> Path:
+        return place(self._home).store.home / BOOK_FOLDER if folder is None else Path(folder).expanduser()
 
 
 def _parameters_of(model: Any) -> dict[str, Any]:
-    """A `PatternCNN` knows its shape; of other models the class is called with what the data decide."""
+    """Keyword arguments of a `PatternCNN`, which knows its shape; none for a model whose shape the data decide."""
     shape = getattr(model, "shape", None)
     if (
         type(model).__module__ == "lockstep.learning.patterns.networks"

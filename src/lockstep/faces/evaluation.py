@@ -1,4 +1,4 @@
-"""Evaluation for the optimizer classes: from an engine, data and a strategy in any accepted form to rows of metrics."""
+"""Evaluation for the optimizer classes: engine, data and strategy in any accepted form become rows of metrics."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Rows:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Setting:
-    """What an optimizer searches: the strategy (None when it is a class we only know by `generate_signals`)."""
+    """What an optimizer searches; `strategy` is None for a class that only has `generate_signals`."""
 
     engine: Any
     data: Any
@@ -57,14 +57,14 @@ class Setting:
     @classmethod
     def of(cls, engine: Any, data: Any, strategy_class: Any, space: Space | Mapping[str, Any] | None) -> Setting:
         """Check that the parts fit. Raises SpaceError, StrategyError, UnknownNameError."""
-        strategy = _known(strategy_class)
+        strategy = _house_strategy(strategy_class)
         needed = ("initial_capital", "fee_rate", "slippage_rate", "risk_per_trade") if strategy else ("run_backtest",)
         lacking = [name for name in needed if not hasattr(engine, name)]
         if lacking:
             raise InputError(f"backtest_engine is a BacktestEngine; found {engine!r}, which has no {lacking[0]}")
         if space is None:
-            found = getattr(strategy_class, "get_parameter_space", None)
-            space = strategy.space if strategy is not None else found() if found is not None else None
+            space_of = getattr(strategy_class, "get_parameter_space", None)
+            space = strategy.space if strategy is not None else space_of() if space_of is not None else None
             if space is None:
                 raise SpaceError(f"{strategy_class!r} has no get_parameter_space(): give parameter_space")
         parsed = space if isinstance(space, Space) else Space.parse(space)
@@ -72,12 +72,12 @@ class Setting:
 
     @property
     def candles(self) -> Candles:
-        """The data as candles."""
+        """The data as candles, n bars; a frame is checked and converted."""
         return self.data if isinstance(self.data, Candles) else Candles.from_frame(self.data)
 
     @property
     def frame(self) -> Any:
-        """The data as a frame, which is all that a class of somebody else reads; candles get their ATR beside them."""
+        """The data as a frame, the only form that a foreign class reads; candles get a column "atr"."""
         if not isinstance(self.data, Candles):
             return self.data
         frame = self.data.to_frame()
@@ -87,12 +87,12 @@ class Setting:
 
     @property
     def costs(self) -> Costs:
-        """The engine's costs."""
+        """Fee and slippage of the engine, fractions per side."""
         return Costs(fee_rate=self.engine.fee_rate, slippage_rate=self.engine.slippage_rate)
 
     @property
     def execution(self) -> Execution:
-        """The engine's execution rules."""
+        """Fill rule, capital and risk of the engine."""
         return Execution(
             fill=getattr(self.engine, "fill", "next_open"),
             initial_capital=self.engine.initial_capital,
@@ -100,7 +100,7 @@ class Setting:
         )
 
 
-def _known(strategy_class: Any) -> Strategy | None:
+def _house_strategy(strategy_class: Any) -> Strategy | None:
     if isinstance(strategy_class, type) and issubclass(strategy_class, StrategyFace):
         return lookup(strategy_class.strategy_name)
     if isinstance(strategy_class, str | Strategy) or (
@@ -130,13 +130,13 @@ def evaluation(setting: Setting, executor: Executor | None) -> Iterator[Callable
     with TemporaryDirectory(prefix="lockstep-search-") as folder:
         task = sweep_task(strategy, setting.candles, blobs=FolderBlobStore(Path(folder)), **options)
 
-        def elsewhere(columns: Columns) -> Evaluated:
+        def on_workers(columns: Columns) -> Evaluated:
             whole = strategy.columns(columns)
             count = len(next(iter(whole.values())))
             chunks = [{name: c[lo : lo + CHUNK] for name, c in whole.items()} for lo in range(0, count, CHUNK)]
             return join(executor.map(task, chunks))
 
-        yield elsewhere
+        yield on_workers
 
 
 def _foreign(setting: Setting, columns: Columns) -> _Rows:

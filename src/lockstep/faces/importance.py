@@ -1,4 +1,4 @@
-"""How much each parameter goes with the objective: a screen over the trials of a search."""
+"""Association of each parameter with the objective, over the trials of a search. A screen, not a proof."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def _association(column: NDArray[Any], objective: NDArray[np.float64]) -> float:
         moved = values - values.mean()
         size = float((moved * moved).sum())
         return 0.0 if size == 0.0 else min(abs(float((moved * spread).sum())) / np.sqrt(size * variance), 1.0)
+    # Correlation ratio: there is no order among texts, so each value is a group of its own.
     between = 0.0
     for value in sorted(set(column.tolist())):
         group = spread[column == value]

@@ -56,18 +56,18 @@ class GridTooLargeWarning(UserWarning):
 
 
 class ParameterOptimizer(ABC):
-    """What the optimizers share: one `optimize`, one form of result, helpers on the last result.
+    """Base of the optimizers: one `optimize`, one form of result, helpers on the last result.
 
     verbose  log progress at INFO of the logger `lockstep.faces.optimizers`
     """
 
     name: ClassVar[str]
-    """As in the result's key "optimizer"."""
+    """Value of the result's key "optimizer"."""
 
     def __init__(self, *, verbose: bool = True) -> None:
         self.verbose = verbose
         self.results: dict[str, Any] | None = None
-        """What the last `optimize` returned."""
+        """Result of the last `optimize`; None before the first."""
 
     @abstractmethod
     def optimize(
@@ -155,19 +155,19 @@ class ParameterOptimizer(ABC):
         }
 
     def _last(self, results: Mapping[str, Any] | None) -> Mapping[str, Any]:
-        found = self.results if results is None else results
-        if found is None:
+        search = self.results if results is None else results
+        if search is None:
             raise InputError("there is no result yet: call optimize first, or pass what it returned as results=...")
-        return found
+        return search
 
     def get_top_n_configs(self, n: int = 10, results: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """The `n` best valid trials, best first: index, parameters, objective_value, metrics."""
-        found = self._last(results)
-        table: pd.DataFrame = found["all_results"]
+        search = self._last(results)
+        table: pd.DataFrame = search["all_results"]
         valid = table[table["cause"] == Cause.VALID.label]
         # A stable sort keeps the lower index first among equals.
         order = np.argsort(-valid["score"].to_numpy(), kind="stable")[: max(n, 0)]
-        names = list(found["best_parameters"])
+        names = list(search["best_parameters"])
         return [
             {
                 "index": int(valid.index[i]),
@@ -182,24 +182,24 @@ class ParameterOptimizer(ABC):
         """Share of each parameter in the objective of the valid trials; non-negative, sums to 1 (R4.37).
 
         Absolute correlation with the objective, for text and true/false the correlation ratio, normalised. A screen,
-        not a proof: it sees one parameter at a time. Equal shares where nothing can be said.
+        not a proof: it sees one parameter at a time. Equal shares where no parameter correlates.
         """
-        found = self._last(results)
-        table: pd.DataFrame = found["all_results"]
+        search = self._last(results)
+        table: pd.DataFrame = search["all_results"]
         valid = table[table["cause"] == Cause.VALID.label]
-        columns = {name: valid[name].to_numpy() for name in found["best_parameters"]}
+        columns = {name: valid[name].to_numpy() for name in search["best_parameters"]}
         return importance(columns, valid["objective_value"].to_numpy(dtype=np.float64))
 
     def convergence(self, results: Mapping[str, Any] | None = None) -> dict[str, list[Any]]:
-        """What a convergence plot shows: trial index, objective (None where not valid), best so far."""
-        found = self._last(results)
-        table: pd.DataFrame = found["all_results"]
+        """Columns of a convergence plot: trial index, objective (None where not valid), best so far."""
+        search = self._last(results)
+        table: pd.DataFrame = search["all_results"]
         valid = table["cause"] == Cause.VALID.label
         values = [float(v) if ok else None for v, ok in zip(table["objective_value"], valid, strict=True)]
         return {
             "trial": list(range(len(table))),
             "objective": values,
-            "best_so_far": list(found["search_stats"]["convergence_curve"]),
+            "best_so_far": list(search["search_stats"]["convergence_curve"]),
         }
 
 

@@ -1,11 +1,11 @@
-"""RLTrainer: an agent trained from a replay buffer, in memory update by update, or in sessions that are recorded runs.
+"""RLTrainer: train an agent from a replay buffer, in memory update by update, or as recorded runs.
 
     trainer = RLTrainer(agent)
     id = trainer.add_experience(experience); trainer.update_outcome(id, outcome)
     trainer.train_step(64)                              one update in memory
-    trainer.train_profit_weighted(updates=1_000)        a session: resumed, verified and replayed as any run
+    trainer.train_profit_weighted(updates=1_000)        a run, which resume, verify and replay take
 
-A face of `lockstep train` with `kind = "agent-session"`: it chooses nothing and records nothing itself.
+A face of `lockstep train` with `kind = "agent-session"`: it records nothing itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lockstep.bootstrap import place
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.kinds.agent_session.data import start_of
 from lockstep.kinds.agent_session.kind import KIND
-from lockstep.kinds.shared.retraining_agents import session_of
+from lockstep.kinds.shared.experience_batches import session_of
 from lockstep.learning.gradients.record import SessionRecord
 from lockstep.public import resume, train
 from lockstep.rl.live import LiveTrainer
@@ -39,13 +39,13 @@ NO_EXPERIENCES: Final = "no_experiences"
 class ProfitWeightedTraining:
     """What a call of `train_profit_weighted` did.
 
-    status        "complete", or "no_experiences": no profit is known of any experience, and nothing was trained
+    status        "complete", or "no_experiences": no experience has a profit yet, and nothing was trained
     experiences   in the buffer
-    profitable    those of them that are known to have made a profit
+    profitable    those of them with a profit above zero
     steps         optimiser updates
     mean_losses   by part: total, q, and policy where the agent has one
-    session_id    the run: for `lockstep resume`, `verify`, `replay`, and `gradients.sessions`
-    value, converged   of the session (`gradients.values`)
+    session_id    the run: for `lockstep resume`, `verify`, `replay`, and `ls.sessions`
+    value, converged   of the run (formulas in `docs/replay.md`)
     folder        of the run
     """
 
@@ -63,12 +63,12 @@ class ProfitWeightedTraining:
 class RLTrainer(LiveTrainer):
     """Trains `agent`, any that conforms to `lockstep.rl.agent.Agent`.
 
-    agent       afterwards it is the trained one
-    buffer      left out, a `ProfitWeightedExperienceBuffer` of the default capacity
+    agent       holds the trained state afterwards
+    buffer      default: a `ProfitWeightedExperienceBuffer` of the default capacity
     home        folder of runs; default LOCKSTEP_HOME, else ./lockstep-home
-    seed        of the default buffer and of the sessions
-    symbol      what the sessions say they learned from
-    recording   the table [recording] of the sessions (`docs/agents.md`)
+    seed        of the default buffer and of the runs
+    symbol      a label of the runs: the market that the experiences come from
+    recording   the table [recording] of the runs (`docs/agents.md`)
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class RLTrainer(LiveTrainer):
         self._recording = dict(recording or {})
 
     def train_profit_weighted(self, updates: int = 100, batch_size: int = 64) -> ProfitWeightedTraining:
-        """A session of `updates` updates on batches of mostly profitable experiences (R9.22), recorded as a run.
+        """Train `updates` updates on batches of mostly profitable experiences (R9.22), recorded as a run.
 
-        Before the first update the buffer and the agent's state are pinned by digest. Raises the whole error tree;
+        The run pins the buffer and the agent's state by digest before the first update. Raises any LockstepError;
         after Interrupted, or an error, agent and buffer are as they were before (`resume` goes on).
         """
         available, profitable = len(self.buffer), self.buffer.profitable_size
@@ -110,13 +110,13 @@ class RLTrainer(LiveTrainer):
             self.agent.set_state(agent_before)
             self.buffer.set_state(buffer_before)
             raise
-        return self._told(result, available, profitable)
+        return self._summary(result, available, profitable)
 
     def resume(self, run: str = "last") -> ProfitWeightedTraining:
-        """Go on with a session that was stopped or killed; then agent and buffer are as if it never had been.
+        """Go on with a run that was stopped or killed; agent and buffer are then those of an uninterrupted run.
 
-        What the buffer holds now makes no difference; its capacity and rules have to be those of the session. Raises
-        RefusedError for an agent that is not built in and for a run that no trainer began.
+        The content of the buffer is replaced; its capacity and rules have to be those of the run. Raises RefusedError
+        for an agent that is not built in and for a run that no trainer began, InputError for another buffer.
         """
         folder = place(self._home).store.find(run)
         spec = folder.read("spec")
@@ -134,18 +134,18 @@ class RLTrainer(LiveTrainer):
         recorded = {"id": start["ids"], "state": pair[:, 0], "next_state": pair[:, 1]}
         self.agent.set_state(state["agent"])
         self.buffer.set_state(state["buffer"], recorded=recorded)
-        return self._told(result, len(self.buffer), self.buffer.profitable_size)
+        return self._summary(result, len(self.buffer), self.buffer.profitable_size)
 
-    def _require_alike(self, wanted: Mapping[str, Any]) -> None:
+    def _require_alike(self, recorded: Mapping[str, Any]) -> None:
         here = {"capacity": self.buffer.capacity, **vars(self.buffer.rules)}
-        other = {name: wanted[name] for name, value in here.items() if wanted[name] != value}
+        other = {name: recorded[name] for name, value in here.items() if recorded[name] != value}
         if other:
             raise InputError(
                 f"a session goes on with a buffer of its own capacity and rules, {other}; found "
                 f"{ {name: here[name] for name in other} }. Make the trainer with such a buffer."
             )
 
-    def _told(self, result: TrainResult, available: int, profitable: int) -> ProfitWeightedTraining:
+    def _summary(self, result: TrainResult, available: int, profitable: int) -> ProfitWeightedTraining:
         record = SessionRecord(RunFolder(result.folder))
         losses = {
             name.removeprefix("loss."): sum(column.tolist()) / len(column)

@@ -1,4 +1,4 @@
-"""`train` with Keras, under the name that users know; the code is in `learning.supervised.keras_trainer`."""
+"""Known name of `learning.supervised.keras_trainer`: `from lockstep.learning.keras_trainer import train`."""
 
 from lockstep.learning.supervised.keras_trainer import set_seeds, setup_logging, train
 

@@ -1,6 +1,6 @@
-"""Bars as a file or frame has them: read, typed, named, ordered and cut to a window, before any rule is asked.
+"""Bars as a file or frame has them: read, typed, named, ordered and cut to a window, before any rule is applied.
 
-`on_bad="drop"` is the one concession: rows that break a rule by themselves are left out, counted and reported.
+The one exception is `on_bad="drop"`: rows that break a rule by themselves are left out, counted and reported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lockstep.core.errors import DataError
 from lockstep.market.checks import Defect, Rule, bad_rows, describe_defects, find_defects
 from lockstep.market.tables import read_table, resolve_columns
-from lockstep.market.times import from_numbers, from_text, parse_instant, parse_zone
+from lockstep.market.times import from_numbers, from_text, instant_ms, parse_zone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ class RawBars:
         return int(self.columns["timestamp"].shape[0])
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> RawBars:
-        """The chosen rows, by mask or number."""
+        """The rows of a mask bool (n,) or of row numbers int64 (k,), in that order."""
         return RawBars(columns={name: value[rows] for name, value in self.columns.items()}, place=self.place)
 
 
@@ -129,6 +129,7 @@ def read_bars(
     if table.num_rows == 0:
         raise DataError(f"{place}: there are no rows. Fetch or export the bars again.")
     out: dict[str, NDArray[Any]] = {}
+    # Every column is read before a rule is applied, so that a report can show the whole row that breaks one.
     for ours, theirs in chosen.items():
         where = f"{place}: column {theirs!r}"
         if theirs is None:
@@ -209,7 +210,10 @@ def _times(column: Any, *, unit: str | None, time_format: str | None, zone: Any,
 
 
 def _window(bars: RawBars, *, sort: bool, start: Any, stop: Any, last: int | None) -> RawBars:
-    """The wanted rows. Without `sort`, rows out of order are refused here: "most recent" needs an order."""
+    """The rows from `start` to before `stop`, at most the `last` of them.
+
+    Raises DataError when rows are out of order and `sort` is false: "most recent" needs an order.
+    """
     time = bars.columns["timestamp"]
     if sort:
         bars = bars.take(np.argsort(time, kind="stable"))
@@ -217,8 +221,8 @@ def _window(bars: RawBars, *, sort: bool, start: Any, stop: Any, last: int | Non
         defects = tuple(defect for defect in find_defects(bars.columns) if defect.rule is not Rule.OFF_GRID)
         raise DataError(describe_defects(defects, bars.columns, place=bars.place))
     time = bars.columns["timestamp"]
-    low = 0 if start is None else int(np.searchsorted(time, _moment(start)))
-    high = len(bars) if stop is None else int(np.searchsorted(time, _moment(stop)))
+    low = 0 if start is None else int(np.searchsorted(time, instant_ms(start)))
+    high = len(bars) if stop is None else int(np.searchsorted(time, instant_ms(stop)))
     if last is not None:
         if last < 1:
             raise DataError(f"last is a positive number of rows; found {last}.")
@@ -228,18 +232,16 @@ def _window(bars: RawBars, *, sort: bool, start: Any, stop: Any, last: int | Non
     return bars.take(np.arange(low, high)) if (low, high) != (0, len(bars)) else bars
 
 
-def _moment(when: str | int) -> int:
-    return parse_instant(when) if isinstance(when, str) else int(when)
-
-
 def _drop(bars: RawBars) -> tuple[RawBars, tuple[Defect, ...]]:
-    found = {defect.rule: defect for defect in find_defects(bars.columns)}
+    """The rows that break no rule by themselves, and the defects of the others. Raises DataError when none is left."""
+    defects = {defect.rule: defect for defect in find_defects(bars.columns)}
     bad = bad_rows(bars.columns, None)
     wrong = np.zeros(len(bars), dtype=np.bool_)
     for rule in _DROPPED:
         wrong |= bad[rule]
-    kept = bars.take(~wrong)
-    repeated = bad_rows(kept.columns, None)[Rule.DUPLICATED]
-    if len(kept) == int(repeated.sum()):
-        raise DataError(describe_defects(tuple(found.values()), bars.columns, place=bars.place))
-    return kept.take(~repeated), tuple(found[rule] for rule in (Rule.DUPLICATED, *_DROPPED) if rule in found)
+    sound = bars.take(~wrong)
+    # Repetitions are looked for last: where the first row of a time is wrong, the second is the one to keep.
+    repeated = bad_rows(sound.columns, None)[Rule.DUPLICATED]
+    if len(sound) == int(repeated.sum()):
+        raise DataError(describe_defects(tuple(defects.values()), bars.columns, place=bars.place))
+    return sound.take(~repeated), tuple(defects[rule] for rule in (Rule.DUPLICATED, *_DROPPED) if rule in defects)

@@ -21,6 +21,7 @@ from lockstep.core.types import Float
 from lockstep.core.units import format_timeframe, parse_timeframe
 from lockstep.market.bars import DroppedRowsWarning, LoadOptions, RawBars, read_checked
 from lockstep.market.checks import COLUMNS, describe_defects, find_defects, format_time, grid_slack
+from lockstep.market.times import instant_ms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,21 +36,19 @@ class Candles:
     Every rule of `market.checks` holds for every instance, so nothing downstream checks again. Equality and hash
     are those of `digest` and `timeframe_ms`; symbol, exchange and source are labels and take no part.
 
-    Attributes:
-        timestamp: int64 (n,), milliseconds since 1970 UTC at bar **open**; strictly ascending.
-        open: float64 (n,), quote currency, > 0.
-        high: float64 (n,), quote currency, >= open, close, low.
-        low: float64 (n,), quote currency, <= open, close, high.
-        close: float64 (n,), quote currency, at bar end (`close_time`).
-        volume: float64 (n,), base currency, >= 0 (0 where the source has none).
-        timeframe_ms: Bar length in milliseconds.
-        extra: Further columns by name, float64 (n,) each; NaN allowed, where a value is unknown.
-        symbol: Such as "BTC/USDT"; a label.
-        exchange: Such as "kraken"; a label.
-        source: Where the rows came from; a label.
+    timestamp     int64 (n,), milliseconds since 1970 UTC at bar **open**; strictly ascending
+    open          float64 (n,), quote currency, > 0
+    high          float64 (n,), quote currency, >= open, close, low
+    low           float64 (n,), quote currency, <= open, close, high
+    close         float64 (n,), quote currency, at bar end (`close_time`)
+    volume        float64 (n,), base currency, >= 0 (0 where the source has none)
+    timeframe_ms  bar length in milliseconds
+    extra         further columns by name, float64 (n,) each; NaN allowed, where a value is unknown
+    symbol        such as "BTC/USDT"; a label
+    exchange      such as "kraken"; a label
+    source        where the rows came from; a label
 
-    Raises:
-        DataError: A rule is broken: which, in how many rows, the first row, and what cures it.
+    Raises DataError when a rule is broken: which, in how many rows, the first row, and what cures it.
     """
 
     timestamp: NDArray[np.int64]
@@ -102,22 +101,17 @@ class Candles:
     ) -> Candles:
         """Candles of arrays, copied unless they are read-only already.
 
-        Args:
-            timestamp: (n,), whole milliseconds since 1970 UTC at bar open.
-            open: (n,), quote currency; so are high, low and close.
-            high: See open.
-            low: See open.
-            close: See open.
-            volume: (n,), base currency; zeros where the source has none.
-            timeframe: Such as "5m"; None infers the most common step between rows.
-            extra: Further columns by name, (n,) each.
-            symbol: A label.
-            exchange: A label.
-            source: A label, named in errors.
+        timestamp  (n,), whole milliseconds since 1970 UTC at bar open
+        open       (n,), quote currency; so are `high`, `low` and `close`
+        volume     (n,), base currency; zeros where the source has none
+        timeframe  such as "5m"; None infers the most common step between rows
+        extra      further columns by name, (n,) each
+        symbol     a label
+        exchange   a label
+        source     a label, named in errors
 
-        Raises:
-            DataError: A rule of `market.checks` is broken, or the timeframe cannot be inferred, or no two rows are
-                one declared timeframe apart.
+        Raises DataError when a rule of `market.checks` is broken, or the timeframe cannot be inferred, or no two rows
+        are one declared timeframe apart.
         """
         place = source or "candles"
         raw = {"timestamp": timestamp, "open": open, "high": high, "low": low, "close": close, "volume": volume}
@@ -202,8 +196,8 @@ class Candles:
 
     def between(self, start: str | int | None = None, stop: str | int | None = None) -> Candles:
         """Rows whose bar opens at or after `start` and before `stop` (ISO text read as UTC, or milliseconds)."""
-        low = 0 if start is None else int(np.searchsorted(self.timestamp, _instant(start)))
-        high = len(self) if stop is None else int(np.searchsorted(self.timestamp, _instant(stop)))
+        low = 0 if start is None else int(np.searchsorted(self.timestamp, instant_ms(start)))
+        high = len(self) if stop is None else int(np.searchsorted(self.timestamp, instant_ms(stop)))
         return self.slice(low, max(low, high))
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Candles:
@@ -211,6 +205,7 @@ class Candles:
         chosen = {name: value[rows] for name, value in self.columns().items()}
         if np.any(np.diff(chosen["timestamp"]) <= 0):
             raise DataError("row numbers ascend, each at most once; found others. Sort them first.")
+        # Fancy indexing has copied already; frozen here, the copy is not copied once more.
         for value in chosen.values():
             value.setflags(write=False)
         return self._like(chosen)
@@ -246,6 +241,7 @@ class Candles:
 
 
 def _restore(columns: Mapping[str, NDArray[Any]], timeframe_ms: int, labels: Mapping[str, str | None]) -> Candles:
+    """Candles of columns that are checked already, without a second check. Pickle stores this function by its name."""
     candles = object.__new__(Candles)
     for name, label in labels.items():
         object.__setattr__(candles, name, label)
@@ -260,14 +256,6 @@ def _count(n: int) -> int:
     if n < 0:
         raise DataError(f"a number of rows is not negative; found {n}.")
     return n
-
-
-def _instant(when: str | int) -> int:
-    if isinstance(when, str):
-        from lockstep.market.times import parse_instant
-
-        return parse_instant(when)
-    return int(when)
 
 
 def _read_only(array: NDArray[Any]) -> bool:
@@ -301,6 +289,7 @@ def _column(values: ArrayLike, name: str, place: str) -> NDArray[Any]:
     if array.dtype.kind not in allowed or array.dtype.itemsize > 8:
         what = "whole milliseconds (int64)" if name == "timestamp" else "numbers (float64)"
         hint = "Convert it, or give the table to load_candles, which reads dates, seconds and text."
+        # An empty list becomes float64, which says nothing about its type.
         if array.size == 0 and array.dtype.kind == "f":
             return _frozen(array.astype(dtype))
         raise DataError(f"{place}: column {name!r} holds {what}; found dtype {array.dtype}. {hint}")
@@ -322,13 +311,11 @@ def _check_shapes(columns: Mapping[str, NDArray[Any]], place: str) -> None:
 def infer_timeframe(timestamp: NDArray[np.int64], *, place: str = "candles") -> int:
     """The most common step between consecutive rows, in milliseconds (the shortest of equally common ones).
 
-    Args:
-        timestamp: int64 (n,), milliseconds UTC.
-        place: Named in errors.
+    timestamp  int64 (n,), milliseconds UTC
+    place      named in errors
 
-    Raises:
-        DataError: There are fewer than two times, or all steps differ, or some steps are shorter than the most
-            common one (as when bars without trades are missing), so that a guess would be just that.
+    Raises DataError when there are fewer than two times, or all steps differ, or some steps are shorter than the most
+    common one (as when bars without trades are missing), so that a guess would be just that.
     """
     step = np.diff(timestamp)
     step = step[step > 0]
@@ -372,6 +359,7 @@ def _inferred(columns: Mapping[str, NDArray[Any]], place: str) -> int:
 
 
 def _refuse_gaps_only(timestamp: NDArray[np.int64], timeframe_ms: int, place: str) -> None:
+    """Raises DataError unless some two rows are one timeframe apart: else the declared timeframe is not theirs."""
     step = np.diff(timestamp)
     if step.size == 0:
         return

@@ -24,7 +24,7 @@ HOUR_MS: Final = 60 * MINUTE_MS
 
 
 class Rule(StrEnum):
-    """What can be wrong with a row, in the order in which it is reported."""
+    """What can be wrong with a row, in the order of reports."""
 
     TIME_RANGE = "time-range"
     UNSORTED = "unsorted"
@@ -93,12 +93,18 @@ def row_text(columns: Mapping[str, NDArray[Any]], row: int) -> str:
     return f"{format_time(int(columns['timestamp'][row]))} {values}"
 
 
+def flat_bars(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    """Which bars have one price, open = high = low = close: bool (n,)."""
+    first = columns["open"]
+    flat: NDArray[np.bool_] = (first == columns["high"]) & (first == columns["low"]) & (first == columns["close"])
+    return flat
+
+
 def bad_rows(columns: Mapping[str, NDArray[Any]], timeframe_ms: int | None) -> dict[Rule, NDArray[np.bool_]]:
     """For every rule, which rows break it: bool (n,) each.
 
-    Args:
-        columns: timestamp int64 (n,), milliseconds UTC at bar open; open, high, low, close, volume float64 (n,).
-        timeframe_ms: Declared bar length in milliseconds; None leaves the grid rule out.
+    columns       timestamp int64 (n,), milliseconds UTC at bar open; open, high, low, close, volume float64 (n,)
+    timeframe_ms  declared bar length in milliseconds; None leaves the grid rule out
     """
     time = columns["timestamp"]
     n = time.shape[0]
@@ -132,6 +138,7 @@ def bad_rows(columns: Mapping[str, NDArray[Any]], timeframe_ms: int | None) -> d
 def _repeated(time: NDArray[np.int64], *, ascending: bool) -> NDArray[np.bool_]:
     """Rows whose timestamp stands in an earlier row."""
     out = np.zeros(time.shape[0], dtype=np.bool_)
+    # Sorted times, the usual case, need no second sort: equal ones are neighbours.
     if ascending:
         out[1:] = time[1:] == time[:-1]
         return out
@@ -170,9 +177,8 @@ def _off_grid(time: NDArray[np.int64], timeframe_ms: int) -> NDArray[np.bool_]:
 def find_defects(columns: Mapping[str, NDArray[Any]], timeframe_ms: int | None = None) -> tuple[Defect, ...]:
     """The broken rules, in the order of `Rule`; empty when the columns may become `Candles`.
 
-    Args:
-        columns: As for `bad_rows`.
-        timeframe_ms: Declared bar length in milliseconds; None leaves the grid rule out.
+    columns       as for `bad_rows`
+    timeframe_ms  declared bar length in milliseconds; None leaves the grid rule out
     """
     defects = []
     for rule, bad in bad_rows(columns, timeframe_ms).items():
@@ -195,11 +201,10 @@ def describe_defects(
 ) -> str:
     """An error text: the place, how many rows break how many rules, each with its first row, what cures the first.
 
-    Args:
-        defects: What `find_defects` found, or some of it.
-        columns: As given to `find_defects`.
-        timeframe_ms: As given to `find_defects`.
-        place: Where the rows come from.
+    defects       of `find_defects`, all or some
+    columns       those that `find_defects` examined
+    timeframe_ms  the one that it examined them with
+    place         where the rows come from
     """
     rows_by_rule = bad_rows(columns, timeframe_ms)
     # A row may break several rules; it is counted once.

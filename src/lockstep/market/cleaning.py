@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lockstep.core.errors import DataError
 from lockstep.market.candles import Candles
-from lockstep.market.checks import PRICES
+from lockstep.market.checks import PRICES, flat_bars
 
 Frame = TypeVar("Frame")
 
@@ -31,7 +31,7 @@ _NEEDED: Final = (*PRICES, "volume")
 
 
 class Reason(IntEnum):
-    """What a bar is, in the order in which the rules are asked; the first that fits wins."""
+    """What a bar is, in the order of the rules; the first that fits decides."""
 
     ZERO_VOLUME = 0
     INSUFFICIENT_VOLUME = 1
@@ -42,7 +42,7 @@ class Reason(IntEnum):
 
     @property
     def label(self) -> str:
-        """The name used in statistics, such as "zero_volume"."""
+        """Lower-case name, as statistics have it: "zero_volume"."""
         return self.name.lower()
 
 
@@ -57,15 +57,13 @@ class FewCandlesWarning(UserWarning):
 class DataFilterConfig:
     """`data_filter_config`: what counts as a bar without trading.
 
-    Attributes:
-        enable_filtering: False keeps every bar.
-        min_volume_threshold: Least volume, base currency, >= 0.
-        min_price_movement_pct: Least range (high - low) / open, percent (0.01 is 0.01 %), >= 0.
-        filter_flat_candles: Apply the rules about flat bars and small movement.
-        preserve_high_volume_single_price: Keep bars of one price whose volume is at least 1.0.
+    enable_filtering                   False keeps every bar
+    min_volume_threshold               least volume, base currency, >= 0
+    min_price_movement_pct             least range (high - low) / open, percent (0.01 is 0.01 %), >= 0
+    filter_flat_candles                apply the rules about flat bars and small movement
+    preserve_high_volume_single_price  keep bars of one price whose volume is at least 1.0
 
-    Raises:
-        DataError: A value is of the wrong type, negative or not finite.
+    Raises DataError when a value is of the wrong type, negative or not finite.
     """
 
     enable_filtering: bool = True
@@ -126,32 +124,25 @@ def movement_pct(columns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float
     return out
 
 
-def _one_price(columns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
-    first = columns["open"]
-    flat: NDArray[np.bool_] = (first == columns["high"]) & (first == columns["low"]) & (first == columns["close"])
-    return flat
-
-
 def classify(columns: Mapping[str, NDArray[np.float64]], config: DataFilterConfig) -> NDArray[np.int8]:
     """The `Reason` of every bar, int8 (n,); `enable_filtering` takes no part.
 
-    Rules, first match wins: volume = 0; volume < threshold; open = high = low = close (kept when preserved and
+    The first rule that fits decides: volume = 0; volume < threshold; open = high = low = close (kept when preserved and
     volume >= 1.0, else flat, if flat bars are filtered); range below the least movement, if flat bars are
     filtered; else valid.
 
-    Args:
-        columns: open, high, low, close, volume: finite float64 (n,).
-        config: The thresholds.
+    columns  open, high, low, close, volume: finite float64 (n,)
+    config   the thresholds
     """
     volume = columns["volume"]
-    one_price = _one_price(columns)
+    one_price = flat_bars(columns)
     preserved = one_price & (volume >= SINGLE_PRICE_VOLUME) & config.preserve_high_volume_single_price
     small = (columns["open"] <= 0) | (movement_pct(columns) < config.min_price_movement_pct)
     reasons = [
         (volume == 0, Reason.ZERO_VOLUME),
         (volume < config.min_volume_threshold, Reason.INSUFFICIENT_VOLUME),
         (preserved, Reason.VALID_SINGLE_PRICE),
-        # The earlier implementation removed flat bars even when told not to; here the switch is honoured.
+        # The earlier implementation removed flat bars even with the switch off; here the switch decides.
         (one_price & config.filter_flat_candles, Reason.FLAT_LOW_VOLUME),
         (small & config.filter_flat_candles, Reason.INSUFFICIENT_MOVEMENT),
     ]
@@ -160,13 +151,11 @@ def classify(columns: Mapping[str, NDArray[np.float64]], config: DataFilterConfi
 
 
 class DataCleaner:
-    """Filters bars by `data_filter_config` and tells what it did.
+    """Filters bars by `data_filter_config` and reports what it removed, by reason.
 
-    Args:
-        config: A `DataFilterConfig`, a mapping of its keys, or None for the defaults.
+    config  a `DataFilterConfig`, a mapping of its keys, or None for the defaults
 
-    Raises:
-        DataError: The configuration has an unknown key or an unusable value.
+    Raises DataError when the configuration has an unknown key or an unusable value.
     """
 
     def __init__(self, config: DataFilterConfig | Mapping[str, Any] | None = None) -> None:
@@ -175,20 +164,13 @@ class DataCleaner:
     def clean(self, data: Frame) -> tuple[Frame, dict[str, Any]]:
         """The bars that are kept, and statistics.
 
-        Args:
-            data: `Candles`, or a pandas frame with columns open, high, low, close, volume (others are carried along).
+        data  `Candles`, or a pandas frame with columns open, high, low, close, volume (others are carried along)
 
-        Returns:
-            The same kind as `data` (a copy; a frame keeps its index), and a dict of plain values: filtering_enabled,
-            config, original_count, filtered_count, removed_count, removed_pct, and where filtering is enabled also
-            removal_breakdown (count by reason, all six), removal_breakdown_pct and data_quality_score =
-            (valid + valid_single_price) / total x 100.
-
-        Raises:
-            DataError: There are no rows, a column is missing, or a value is not a finite number.
-
-        Warns:
-            FewCandlesWarning: Fewer than 100 rows are left.
+        Returns the same kind as `data` (a copy; a frame keeps its index), and a dict of plain values:
+        filtering_enabled, config, original_count, filtered_count, removed_count, removed_pct, and where filtering is
+        enabled also removal_breakdown (count by reason, all six), removal_breakdown_pct and data_quality_score = (valid
+        + valid_single_price) / total x 100. Raises DataError when there are no rows, a column is missing, or a value is
+        not a finite number. Warns FewCandlesWarning when fewer than 100 rows are left.
         """
         columns = _columns(data)
         n = columns["open"].shape[0]
@@ -219,14 +201,12 @@ class DataCleaner:
     def validate_sample(self, data: Any, sample_size: int = 10, *, random_state: int = 42) -> dict[str, Any]:
         """A sample of rows with what the rules make of them, for a look by eye (R1.13).
 
-        Args:
-            data: As for `clean`.
-            sample_size: Rows to draw, without repetition; all rows when there are fewer.
-            random_state: Seed of the draw: the same seed and number of rows give the same rows.
+        data          as for `clean`
+        sample_size   rows to draw, without repetition; all rows when there are fewer
+        random_state  seed of the draw: the same seed and number of rows give the same rows
 
-        Returns:
-            sample_size, and inspections in order of time: timestamp, open, high, low, close, volume, is_valid, reason,
-            price_range, price_movement_pct.
+        Returns sample_size, and inspections in order of time: timestamp, open, high, low, close, volume, is_valid,
+        reason, price_range, price_movement_pct.
         """
         columns = _columns(data)
         n = columns["open"].shape[0]
@@ -256,10 +236,9 @@ class DataCleaner:
     def analyze_data_quality(data: Any) -> dict[str, Any]:
         """Counts and means that tell whether filtering is needed; nothing is removed.
 
-        Returns:
-            total_candles; zero_volume, flat_candles (one price), low_volume (< 0.1), micro_movements (range < 0.01 %),
-            each with _pct; avg_volume, median_volume, avg_price_movement_pct; quality_estimate =
-            100 - (zero_volume + flat_candles) / n x 100 (a bar that is both counts twice, so it can be negative).
+        Returns total_candles; zero_volume, flat_candles (one price), low_volume (< 0.1), micro_movements (range < 0.01
+        %), each with _pct; avg_volume, median_volume, avg_price_movement_pct; quality_estimate = 100 - (zero_volume +
+        flat_candles) / n x 100 (a bar that is both counts twice, so it can be negative).
         """
         columns = _columns(data)
         n = columns["open"].shape[0]
@@ -267,7 +246,7 @@ class DataCleaner:
         movement = movement_pct(columns)
         counts = {
             "zero_volume": int(np.count_nonzero(volume == 0)),
-            "flat_candles": int(np.count_nonzero(_one_price(columns))),
+            "flat_candles": int(np.count_nonzero(flat_bars(columns))),
             "low_volume": int(np.count_nonzero(volume < _LOW_VOLUME)),
             "micro_movements": int(np.count_nonzero(movement < _MICRO_PCT)),
         }

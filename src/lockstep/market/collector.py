@@ -19,7 +19,7 @@ DEFAULT_LOOKBACK: Final = 10_000
 LEAST_CANDLES: Final = 100
 ATR_WINDOW: Final = 14
 SMA_WINDOWS: Final = (20, 50)
-# Rows before the first wanted one, so that it has values: the longest head is sma_50's 49.
+# Rows read before the first of the job, so that it has values: the longest NaN head is sma_50's 49.
 _WARMUP: Final = max(ATR_WINDOW, max(SMA_WINDOWS) - 1)
 
 
@@ -33,11 +33,7 @@ def check_timeframe(timeframe: str) -> str:
 def lookback(timeframe: str, lookback_candles: int | None, lookback_days: float | None) -> int:
     """How many candles a job wants: `lookback_candles`, else days converted with the job's own timeframe, else 10,000.
 
-    Warns:
-        DeprecationWarning: `lookback_days` is given.
-
-    Raises:
-        DataError: A number is not positive.
+    Warns DeprecationWarning when `lookback_days` is given. Raises DataError when a number is not positive.
     """
     if lookback_days is not None:
         warnings.warn(
@@ -59,8 +55,7 @@ def lookback(timeframe: str, lookback_candles: int | None, lookback_days: float 
 class DataCollector:
     """Fetches a job's candles from a source and computes ATR(14), SMA(20) and SMA(50) beside them.
 
-    Args:
-        source: Any CandleSource; None takes the bundled sample. The database source comes with the service.
+    source  any CandleSource; None takes the bundled sample
     """
 
     def __init__(self, source: CandleSource | None = None) -> None:
@@ -80,15 +75,13 @@ class DataCollector:
         Earlier rows are read for the indicators' warm-up where the source has them; where it does not, the head is NaN
         and stays NaN. ATR is the mean of the last 14 true ranges.
 
-        Args:
-            symbol: Such as "BTC/USDT"; upper-cased.
-            exchange: Such as "kraken"; lower-cased.
-            timeframe: One of 1m, 5m, 15m, 1h, 4h, 1d.
-            lookback_candles: How many (default 10,000); takes precedence over days.
-            lookback_days: Deprecated.
+        symbol            such as "BTC/USDT"; upper-cased
+        exchange          such as "kraken"; lower-cased
+        timeframe         one of 1m, 5m, 15m, 1h, 4h, 1d
+        lookback_candles  how many (default 10,000); takes precedence over days
+        lookback_days     deprecated
 
-        Raises:
-            DataError: The timeframe is not one of these; or there are fewer than 100 candles (backfill first).
+        Raises DataError when the timeframe is not one of these, or there are fewer than 100 candles (backfill first).
         """
         check_timeframe(timeframe)
         bars = lookback(timeframe, lookback_candles, lookback_days)

@@ -1,7 +1,7 @@
 """Gaps: bars that are not there. They are counted and classified, never filled.
 
-A market that closes has gaps that mean nothing (a currency's weekend, a stock's night). They are told from real
-ones by the data's own week: the share of weeks in which each hour of the week has bars.
+A market that closes has gaps that mean nothing (a currency's weekend, a stock's night). The data's own week tells them
+from real ones: the share of weeks in which each hour of the week has bars.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ _MONDAY_MS: Final = 3 * DAY_MS
 _CLOSED: Final = 0.05
 _OPEN: Final = 0.75
 _LEAST_WEEKS: Final = 4
-_LONGEST_SESSION_MS: Final = 14 * DAY_MS
+# Holidays close a market for some days; a gap of over two weeks is a hole whatever hours it covers.
+_LONGEST_CLOSED_MS: Final = 14 * DAY_MS
 
 
 class GapKind(StrEnum):
-    """Why bars are missing, as far as times tell."""
+    """Why bars are missing, as far as times tell: the market was closed, or was open and the bars are lost."""
 
-    SESSION = "session"
+    CLOSED = "session"
     HOLE = "hole"
 
 
@@ -38,13 +39,12 @@ class GapKind(StrEnum):
 class Gap:
     """Bars missing before row `row`.
 
-    Attributes:
-        row: The first bar after the gap.
-        start: Milliseconds UTC at which the first missing bar would have opened.
-        stop: Milliseconds UTC at which `row` opens.
-        bars_missing: Bars between, by the timeframe.
-        bars_expected: Those of them in hours of the week that are not usually closed.
-        kind: A session gap misses closed hours and no usually open one; anything else is a hole.
+    row            the first bar after the gap
+    start          milliseconds UTC at which the first missing bar would have opened
+    stop           milliseconds UTC at which `row` opens
+    bars_missing   bars between, by the timeframe
+    bars_expected  those of them in hours of the week that are not usually closed
+    kind           CLOSED misses closed hours and no usually open one; anything else is a HOLE
     """
 
     row: int
@@ -64,9 +64,8 @@ def missing_before(timestamp: NDArray[np.int64], timeframe_ms: int) -> NDArray[n
 
     Steps are rounded to whole bars, so that days that begin an hour early or late (summer time) are no gaps.
 
-    Args:
-        timestamp: int64 (n,), milliseconds UTC, strictly ascending.
-        timeframe_ms: Bar length in milliseconds.
+    timestamp     int64 (n,), milliseconds UTC, strictly ascending
+    timeframe_ms  bar length in milliseconds
     """
     out = np.zeros(timestamp.shape[0], dtype=np.int64)
     out[1:] = (np.diff(timestamp) + timeframe_ms // 2) // timeframe_ms - 1
@@ -76,14 +75,14 @@ def missing_before(timestamp: NDArray[np.int64], timeframe_ms: int) -> NDArray[n
 def find_gaps(timestamp: NDArray[np.int64], timeframe_ms: int) -> tuple[Gap, ...]:
     """All gaps, in order of time.
 
-    Args:
-        timestamp: int64 (n,), milliseconds UTC at bar open, strictly ascending.
-        timeframe_ms: Bar length in milliseconds.
+    timestamp     int64 (n,), milliseconds UTC at bar open, strictly ascending
+    timeframe_ms  bar length in milliseconds
     """
     missing = missing_before(timestamp, timeframe_ms)
     rows = np.flatnonzero(missing)
     if rows.size == 0:
         return ()
+    # Slots of one bar see opening times to the bar; longer or odd bars are judged by the hours that they cover.
     width = timeframe_ms if timeframe_ms <= HOUR_MS and WEEK_MS % timeframe_ms == 0 else HOUR_MS
     closed, opened = _weekly_hours(timestamp, width)
     gaps = []
@@ -92,11 +91,11 @@ def find_gaps(timestamp: NDArray[np.int64], timeframe_ms: int) -> tuple[Gap, ...
         start = int(timestamp[row - 1]) + timeframe_ms
         stop = int(timestamp[row])
         kind, expected = GapKind.HOLE, count
-        if stop - start <= _LONGEST_SESSION_MS:
+        if stop - start <= _LONGEST_CLOSED_MS:
             slots = _slot(start + timeframe_ms * np.arange(count, dtype=np.int64), width)
             expected = count - int(np.count_nonzero(closed[slots]))
             if expected < count and not opened[slots].any():
-                kind, expected = GapKind.SESSION, 0
+                kind, expected = GapKind.CLOSED, 0
         gaps.append(Gap(row=row, start=start, stop=stop, bars_missing=count, bars_expected=expected, kind=kind))
     return tuple(gaps)
 

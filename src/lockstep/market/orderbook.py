@@ -1,4 +1,4 @@
-"""Order books and trades as a recorder wrote them: replayed to what was known at a moment, without a look ahead.
+"""Order books and trades as a recorder wrote them, and the book as it was known at a moment, without a look ahead.
 
 A depth feed is a sequence of messages: a snapshot holds whole sides, a diff the new quantities of some prices (0
 removes one). Every message names the range of update ids that it covers. The rule of synchronisation is the exchange's
@@ -36,7 +36,7 @@ from lockstep.core.types import Float, Int
 
 BID: Final = 1
 ASK: Final = -1
-_KEPT_MESSAGES: Final = 4_096
+_KEPT_MESSAGES: Final = 4_096  # diffs that may come before the snapshot that they follow
 _FIRST_CAPACITY: Final = 4_096
 _MAX_LEVELS: Final = 16_384
 
@@ -45,15 +45,13 @@ _MAX_LEVELS: Final = 16_384
 class Trades:
     """Trades of one market, oldest first; read-only.
 
-    Attributes:
-        trade_id: int64 (n,), strictly ascending.
-        timestamp: int64 (n,), milliseconds UTC by the exchange's clock; never falling.
-        price: float64 (n,), quote currency, > 0.
-        quantity: float64 (n,), base currency, >= 0.
-        side: int8 (n,), 1 where the buyer took, -1 where the seller did.
+    trade_id   int64 (n,), strictly ascending
+    timestamp  int64 (n,), milliseconds UTC by the exchange's clock; never falling
+    price      float64 (n,), quote currency, > 0
+    quantity   float64 (n,), base currency, >= 0
+    side       int8 (n,), 1 where the buyer took, -1 where the seller did
 
-    Raises:
-        DataError: A rule is broken: which, and the first row.
+    Raises DataError when a rule is broken: which, and the first row.
     """
 
     trade_id: Int
@@ -94,18 +92,16 @@ class Trades:
 class DepthFeed:
     """A recorded depth feed in feed order; read-only. Consecutive rows with one pair of ids are one message.
 
-    Attributes:
-        local_ns: int64 (n,), nanoseconds by the recorder's clock; informative only.
-        exchange_ms: int64 (n,), milliseconds UTC by the exchange's clock, 0 where the message has none (snapshots).
-        is_snapshot: bool (n,).
-        first_update_id: int64 (n,).
-        final_update_id: int64 (n,).
-        side: int8 (n,), 1 bid, -1 ask.
-        price: float64 (n,), quote currency, > 0.
-        quantity: float64 (n,), base currency, >= 0; 0 removes the level.
+    local_ns         int64 (n,), nanoseconds by the recorder's clock; informative only
+    exchange_ms      int64 (n,), milliseconds UTC by the exchange's clock, 0 where the message has none (snapshots)
+    is_snapshot      bool (n,), true in rows of a snapshot, false in those of a diff
+    first_update_id  int64 (n,), first of the ids that the row's message covers
+    final_update_id  int64 (n,), last of them
+    side             int8 (n,), 1 bid, -1 ask
+    price            float64 (n,), quote currency, > 0
+    quantity         float64 (n,), base currency, >= 0; 0 removes the level
 
-    Raises:
-        DataError: A rule is broken: which, and the first row.
+    Raises DataError when a rule is broken: which, and the first row.
     """
 
     local_ns: Int
@@ -167,7 +163,7 @@ class DepthMessage:
     quantity: Float
 
     def check(self) -> None:
-        """The rules of a feed, for a message that comes alone. Raises DataError: which is broken, and where."""
+        """Check the rules of a feed for a message that comes alone. Raises DataError naming the rule and the row."""
         levels = {name: getattr(self, name) for name in ("side", "price", "quantity")}
         if all(np.shape(column) == (0,) for column in levels.values()):
             levels = dict.fromkeys(levels, np.ones(1, np.int8))  # ids and times are checked all the same
@@ -178,18 +174,17 @@ class DepthMessage:
 
 @dataclass(frozen=True, kw_only=True)
 class BookReport:
-    """What happened in a replay: facts about the feed, nothing is repaired.
+    """What a book met in its messages: facts about the feed; nothing is repaired.
 
-    Attributes:
-        messages: Messages seen.
-        applied: Diffs that changed the book.
-        reordered: Diffs that came before a snapshot and were applied after it.
-        outdated: Diffs that a snapshot already held.
-        gaps: Times that ids were missing, so that the book was unknown until the next snapshot.
-        crossed: States in which the best bid was not below the best ask; they are never given out.
-        beyond: States in which a best price lay beyond the levels that the last snapshot told or that were kept: levels
-            that have not changed since may be missing there.
-        clock_slow_ms: How far the recorder's clock is behind the exchange's at least; 0 when it need not be.
+    messages       messages seen
+    applied        diffs that changed the book
+    reordered      diffs that came before a snapshot and were applied after it
+    outdated       diffs that a snapshot already held
+    gaps           times that ids were missing, so that the book was unknown until the next snapshot
+    crossed        states in which the best bid was not below the best ask; they are never given out
+    beyond         states in which a best price lay beyond the levels that the last snapshot told or that were kept:
+                   levels that have not changed since may be missing there
+    clock_slow_ms  how far the recorder's clock is behind the exchange's at least; 0 when it need not be
     """
 
     messages: int
@@ -207,9 +202,8 @@ class OrderBook:
 
     Snapshots may come at any time, also again. Diffs of the last messages are kept for the next one.
 
-    Args:
-        kept_messages: How many of the last diffs are kept, >= 1.
-        max_levels: How many levels a side are kept, the best ones, >= 1.
+    kept_messages  how many of the last diffs are kept, >= 1
+    max_levels     how many levels a side are kept, the best ones, >= 1
     """
 
     def __init__(self, *, kept_messages: int = _KEPT_MESSAGES, max_levels: int = _MAX_LEVELS) -> None:
@@ -236,7 +230,7 @@ class OrderBook:
         return bids.size > 0 and asks.size > 0 and bids.best >= asks.best
 
     def apply(self, message: DepthMessage) -> None:
-        """Take one message in."""
+        """Change the book by one message, the next in feed order, or hold it for the next snapshot."""
         self._counts["messages"] += 1
         if message.exchange_ms > 0 and message.local_ns > 0:
             self._clock_slow_ms = max(self._clock_slow_ms, message.exchange_ms - message.local_ns / 1e6)
@@ -248,6 +242,7 @@ class OrderBook:
                 # A message that ends before the snapshot does is older than the book.
                 if self._synced and (self.time_ms is not None or message.final_update_id >= self._last_id):
                     self.time_ms = message.exchange_ms
+            # Held even where it was applied: the next snapshot may be older than it.
             self._recent.append(message)
         if self._synced:
             self._counts["crossed"] += self.crossed
@@ -270,6 +265,7 @@ class OrderBook:
         if message.final_update_id <= self._last_id:
             self._counts["outdated"] += 1
             return
+        # An id is missing, so some level may be wrong without a sign; a book that may be wrong is not shown.
         if message.first_update_id > self._last_id + 1:
             self._counts["gaps"] += 1
             self._synced, self.time_ms = False, None
@@ -293,15 +289,15 @@ class OrderBook:
         return np.ascontiguousarray(np.stack([*bids.best_levels(k), *asks.best_levels(k)], axis=1))
 
     def report(self) -> BookReport:
-        """What happened so far."""
+        """Counts over all messages so far, and the least lag of the recorder's clock in milliseconds."""
         return BookReport(**self._counts, clock_slow_ms=self._clock_slow_ms)
 
 
 class _Side:
     """One side's levels, best **last**: most changes happen near the best, and then little has to be moved.
 
-    Prices of asks are kept with a minus sign, so that both sides ascend towards their best. `_known` is the worst price
-    up to which every level is known, with that sign.
+    Prices of asks are held with a minus sign, so that both sides ascend towards their best. `_edge` is the worst price
+    down to which every level is known, with that sign.
     """
 
     def __init__(self, sign: float, max_levels: int) -> None:
@@ -334,10 +330,12 @@ class _Side:
     def set(self, price: Float, quantity: Float) -> None:
         if self.size + price.shape[0] > self._price.shape[0]:
             grown = 2 * (self.size + price.shape[0])
+            # np.resize fills the new room with repetitions; nothing beyond `size` is ever read.
             self._price, self._quantity = np.resize(self._price, grown), np.resize(self._quantity, grown)
         self.size = int(set_levels(self._price, self._quantity, self.size, price * self._sign, quantity))
         if self.size > self._max_levels:
-            # A quarter at once, so that it is seldom.
+            # A quarter at once, so that the copy is rare. Levels may be missing beyond those that stay, so the edge
+            # moves to the worst of them.
             room = self._max_levels - self._max_levels // 4
             rows = slice(self.size - room, self.size)
             self._price, self._quantity = self._price[rows].copy(), self._quantity[rows].copy()
@@ -348,13 +346,14 @@ class _Side:
 def set_levels_python(held: Float, amounts: Float, size: int, price: Float, quantity: Float) -> int:
     """Set quantities of prices in a side's levels, which ascend; a quantity of 0 removes. Returns the new size.
 
-    Args:
-        held: float64 (capacity,), the first `size` are prices, strictly ascending; capacity >= size + len(price).
-        amounts: float64 (capacity,), their quantities.
-        size: Levels held.
-        price: float64 (k,), prices to set, any order; the later of equal ones counts.
-        quantity: float64 (k,), >= 0.
+    held      float64 (capacity,), the first `size` are prices, strictly ascending; capacity >= size + len(price)
+    amounts   float64 (capacity,), their quantities
+    size      levels held
+    price     float64 (k,), prices to set, any order; the later of equal ones counts
+    quantity  float64 (k,), >= 0
     """
+    # One price after the other, not a merge of two sorted lists: a diff has a few prices, a side has thousands, and
+    # the later of two equal prices counts.
     for i in range(price.shape[0]):
         low, high = 0, size
         while low < high:
@@ -363,8 +362,10 @@ def set_levels_python(held: Float, amounts: Float, size: int, price: Float, quan
                 low = middle + 1
             else:
                 high = middle
+        # Equality of floats is meant: both prices were read from the same decimal text.
         there = low < size and held[low] == price[i]
         if quantity[i] == 0.0:
+            # Removing a price that is not held is no error: it may lie beyond the snapshot's worst level.
             if there:
                 for k in range(low, size - 1):
                     held[k] = held[k + 1]
@@ -373,6 +374,7 @@ def set_levels_python(held: Float, amounts: Float, size: int, price: Float, quan
         elif there:
             amounts[low] = quantity[i]
         else:
+            # Only the levels better than this one move, and most changes happen near the best.
             for k in range(size, low, -1):
                 held[k] = held[k - 1]
                 amounts[k] = amounts[k - 1]
@@ -382,7 +384,7 @@ def set_levels_python(held: Float, amounts: Float, size: int, price: Float, quan
     return size
 
 
-set_levels: Any = kernel(set_levels_python)
+set_levels = kernel(set_levels_python)
 
 
 def replay_book(
@@ -390,15 +392,14 @@ def replay_book(
 ) -> tuple[list[Float | None], NDArray[np.int64], BookReport]:
     """The book as it was known at each moment.
 
-    Args:
-        feed: The messages.
-        moments: int64 (n,), milliseconds UTC, never falling.
-        levels: Levels a side.
-        latency_ms: How long after the exchange's time a message counts as known.
+    feed        the messages
+    moments     int64 (n,), milliseconds UTC, never falling
+    levels      levels a side
+    latency_ms  how long after the exchange's time a message counts as known
 
-    Returns:
-        For each moment the top of the book (see `OrderBook.top`), the time of its last message (int64 (n,),
-        milliseconds UTC, -1 where there is no book), and what happened in the replay.
+    Returns for each moment the top of the book (see `OrderBook.top`), the time of its last message (int64 (n,),
+    milliseconds UTC, -1 where there is no book), and the report over all messages that were applied. Raises DataError
+    when moments fall.
     """
     times = np.asarray(moments, np.int64)
     _each(np.diff(times) >= 0, "moments", "they never fall", "Sort them.", after=1)

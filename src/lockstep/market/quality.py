@@ -15,14 +15,14 @@ from lockstep.core.errors import DataError
 from lockstep.core.scalar_math import log
 from lockstep.core.units import DAY_MS, parse_timeframe
 from lockstep.market.candles import Candles, infer_timeframe
-from lockstep.market.checks import PRICES, bad_rows, find_defects
+from lockstep.market.checks import PRICES, bad_rows, find_defects, flat_bars
 from lockstep.market.gaps import Gap, GapKind, find_gaps
-from lockstep.market.quality_report import Jump, QualityReport, Run, SymbolChange
+from lockstep.market.quality_report import Jump, QualityReport, StuckBars, SymbolChange
 
 if TYPE_CHECKING:
     from lockstep.market.bars import RawBars
 
-Columns = Mapping[str, NDArray[Any]]
+BarColumns = Mapping[str, NDArray[Any]]
 
 # A return this many robust standard deviations from the median is a jump. Real markets have some (tails are fat);
 # the number tells how rough a series is, and one that is taken back at once is suspect.
@@ -34,7 +34,7 @@ _CHANGE_RATIO: Final = 10.0
 _CHANGE_GAP_MS: Final = DAY_MS
 
 
-def quality_report(bars: Candles | RawBars | Columns, timeframe: str | None = None) -> QualityReport:
+def quality_report(bars: Candles | RawBars | BarColumns, timeframe: str | None = None) -> QualityReport:
     """Describe bars as they are.
 
     The score is 100 x the product of
@@ -48,16 +48,14 @@ def quality_report(bars: Candles | RawBars | Columns, timeframe: str | None = No
     A clean, complete, liquid series has 100; closed hours and jumps that stay cost nothing. The score ranks data sets
     and holds a threshold; it does not say that a market can be traded.
 
-    Args:
-        bars: Candles; or what `load.read_bars` gave; or its columns: timestamp int64 (n,), milliseconds UTC at bar
-            open, and open, high, low, close, volume float64 (n,), of any quality.
-        timeframe: Bar length of unchecked rows; None infers the most common step.
+    bars       candles, or the result of `bars.read_bars`, or columns: timestamp int64 (n,), milliseconds UTC at bar
+               open, and open, high, low, close, volume float64 (n,), of any quality
+    timeframe  bar length of unchecked rows; None infers the most common step
 
-    Raises:
-        DataError: There are fewer than two different times, or no timeframe can be inferred.
+    Raises DataError when there are fewer than two different times, or no timeframe can be inferred.
     """
     if isinstance(bars, Candles):
-        columns: Columns = bars.columns()
+        columns: BarColumns = bars.columns()
         timeframe_ms: int | None = bars.timeframe_ms
     else:
         columns = bars if isinstance(bars, Mapping) else bars.columns
@@ -68,6 +66,7 @@ def quality_report(bars: Candles | RawBars | Columns, timeframe: str | None = No
     bad = np.zeros(rows, dtype=np.bool_)
     for rule_rows in bad_rows(columns, declared).values():
         bad |= rule_rows
+    # Gaps and jumps need one row a time in order; broken rules are counted on the rows as the source has them.
     ordered, numbers = _ordered(columns)
     time = ordered["timestamp"]
     if time.shape[0] < 2:
@@ -93,7 +92,7 @@ def quality_report(bars: Candles | RawBars | Columns, timeframe: str | None = No
         bad_rows=n_bad,
         gaps=gaps,
         jumps=jumps,
-        stuck=_runs(flat & silent & has_volume, time, numbers),
+        stuck=_stuck(flat & silent & has_volume, time, numbers),
         changes=changes,
         flat=int(np.count_nonzero(flat)),
         zero_volume=int(np.count_nonzero(silent)),
@@ -103,7 +102,7 @@ def quality_report(bars: Candles | RawBars | Columns, timeframe: str | None = No
     )
 
 
-def _ordered(columns: Columns) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
+def _ordered(columns: BarColumns) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
     """The rows in order of time, the first of each time, and their row numbers in the source."""
     _, numbers = np.unique(columns["timestamp"], return_index=True)
     return {name: columns[name][numbers] for name in ("timestamp", *PRICES, "volume")}, numbers.astype(np.int64)
@@ -120,14 +119,13 @@ def _renumbered(gap: Gap, numbers: NDArray[np.int64]) -> Gap:
     )
 
 
-def _flat_and_silent(columns: Columns) -> tuple[NDArray[np.bool_], NDArray[np.bool_], bool]:
-    first = columns["open"]
-    flat = (first == columns["high"]) & (first == columns["low"]) & (first == columns["close"])
-    silent = columns["volume"] == 0
-    return flat, silent, bool(np.any(columns["volume"] > 0))
+def _flat_and_silent(columns: BarColumns) -> tuple[NDArray[np.bool_], NDArray[np.bool_], bool]:
+    """Which bars have one price, which have no volume, bool (n,) each, and whether the source has volume at all."""
+    return flat_bars(columns), columns["volume"] == 0, bool(np.any(columns["volume"] > 0))
 
 
-def _changes(columns: Columns, gaps: tuple[Gap, ...], numbers: NDArray[np.int64]) -> list[SymbolChange]:
+def _changes(columns: BarColumns, gaps: tuple[Gap, ...], numbers: NDArray[np.int64]) -> list[SymbolChange]:
+    """Gaps that may hide a change of asset. One day of missing bars is asked for: a crash happens in open hours."""
     changes = []
     for gap in gaps:
         before, after = float(columns["close"][gap.row - 1]), float(columns["open"][gap.row])
@@ -139,7 +137,7 @@ def _changes(columns: Columns, gaps: tuple[Gap, ...], numbers: NDArray[np.int64]
     return changes
 
 
-def _jumps(columns: Columns, timeframe_ms: int, numbers: NDArray[np.int64]) -> tuple[Jump, ...]:
+def _jumps(columns: BarColumns, timeframe_ms: int, numbers: NDArray[np.int64]) -> tuple[Jump, ...]:
     """Close-to-close returns between adjacent bars, measured in robust standard deviations.
 
     z = (r - median) / (1.4826 MAD), both over the returns that are not zero: in a quiet series most returns are
@@ -158,6 +156,7 @@ def _jumps(columns: Columns, timeframe_ms: int, numbers: NDArray[np.int64]) -> t
     if scale == 0:
         return ()
     z = (returns - middle) / scale
+    # By row, because returns over gaps are missing: the next entry need not be the next bar.
     by_row = dict(zip(at.tolist(), returns.tolist(), strict=True))
     jumps = []
     for number in np.flatnonzero(np.abs(z) > JUMP_Z).tolist():
@@ -176,10 +175,12 @@ def _jumps(columns: Columns, timeframe_ms: int, numbers: NDArray[np.int64]) -> t
     return tuple(jumps)
 
 
-def _runs(stuck: NDArray[np.bool_], time: NDArray[np.int64], numbers: NDArray[np.int64]) -> tuple[Run, ...]:
+def _stuck(stuck: NDArray[np.bool_], time: NDArray[np.int64], numbers: NDArray[np.int64]) -> tuple[StuckBars, ...]:
+    """Stretches of consecutive true rows of `stuck`, bool (n,)."""
+    # Padded with false on both ends, every stretch has one rising and one falling edge.
     edges = np.diff(np.concatenate(([False], stuck, [False])).astype(np.int8))
     starts, stops = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
     return tuple(
-        Run(row=int(numbers[start]), timestamp=int(time[start]), bars=int(stop - start))
+        StuckBars(row=int(numbers[start]), timestamp=int(time[start]), bars=int(stop - start))
         for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
     )

@@ -16,7 +16,14 @@ _SHOWN: Final = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Jump:
-    """A return far out of the ordinary: the row it ends at, that bar's open time, the log return, its robust z."""
+    """A return far out of the ordinary.
+
+    row         row of the bar that it ends at
+    timestamp   open time of that bar, milliseconds UTC
+    log_return  ln(close / previous close)
+    z           robust z-score of the return (see `quality._jumps`)
+    spike       whether the next bar takes it back
+    """
 
     row: int
     timestamp: int
@@ -29,8 +36,8 @@ class Jump:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """Consecutive stuck bars (one price, no volume): first row, its open time, how many."""
+class StuckBars:
+    """Consecutive bars of one price without volume: first row, its open time in milliseconds UTC, how many bars."""
 
     row: int
     timestamp: int
@@ -53,24 +60,23 @@ class SymbolChange:
 
 @dataclass(frozen=True, kw_only=True)
 class QualityReport:
-    """What `quality_report` found. Rows are numbered from 0, as the source has them.
+    """The result of `quality_report`. Rows are numbered from 0, as the source has them.
 
-    Attributes:
-        rows: Bars in the source.
-        first: Open time of the earliest bar, milliseconds UTC.
-        last: Open time of the latest bar.
-        timeframe_ms: Bar length.
-        defects: Broken rules of `market.checks`; `Candles` refuses a series with any.
-        bad_rows: Rows that break at least one.
-        gaps: Every gap, in order of time; `GapKind` tells closed hours from holes.
-        jumps: Every jump, in order of time.
-        stuck: Every run of stuck bars, in order of time.
-        changes: Suspected symbol changes.
-        flat: Bars of one price.
-        zero_volume: Bars without volume.
-        dead: Bars of one price or, where the source has volume at all, without volume.
-        has_volume: Whether any bar has volume.
-        score: 0 to 100, see `quality_report`.
+    rows          bars in the source
+    first         open time of the earliest bar, milliseconds UTC
+    last          open time of the latest bar
+    timeframe_ms  bar length
+    defects       broken rules of `market.checks`; `Candles` refuses a series with any
+    bad_rows      rows that break at least one
+    gaps          every gap, in order of time; `GapKind` tells closed hours from holes
+    jumps         every jump, in order of time
+    stuck         every run of stuck bars, in order of time
+    changes       suspected symbol changes
+    flat          bars of one price
+    zero_volume   bars without volume
+    dead          bars of one price or, where the source has volume at all, without volume
+    has_volume    whether any bar has volume
+    score         0 to 100, see `quality_report`
     """
 
     rows: int
@@ -81,7 +87,7 @@ class QualityReport:
     bad_rows: int
     gaps: tuple[Gap, ...]
     jumps: tuple[Jump, ...]
-    stuck: tuple[Run, ...]
+    stuck: tuple[StuckBars, ...]
     changes: tuple[SymbolChange, ...]
     flat: int
     zero_volume: int
@@ -189,8 +195,6 @@ def _greatest(items: tuple[Any, ...], sizes: list[Any], limit: int = _LISTED) ->
 
 def render(report: QualityReport) -> str:
     """A page of at most a few dozen lines; lists show their greatest items, in order of time."""
-    from lockstep.market.quality_report import _greatest, _timeframe
-
     n = report.rows
     holes = report.holes
     spikes = sum(jump.spike for jump in report.jumps)

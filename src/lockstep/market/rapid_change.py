@@ -34,7 +34,7 @@ from lockstep.core.types import Float, Int
 
 _VELOCITY_BIT: Final = 1
 _VOLATILITY_BIT: Final = 2
-# Slots of the state's whole numbers.
+# Slots of the state's whole numbers. An array, not an object: the kernel changes it in place.
 _POINTER: Final = 0  # j, -1 before the first window is covered
 _RETURNS: Final = 1  # returns seen
 _SIGMAS: Final = 2  # sigmas that went into the baseline
@@ -43,7 +43,7 @@ _COLUMNS: Final = ("velocity", "before", "volatility", "baseline", "ratio")
 
 
 class Trigger(StrEnum):
-    """What made an event."""
+    """Which rule an observation met: that of velocity, that of volatility, or both."""
 
     VELOCITY = "velocity"
     VOLATILITY = "volatility"
@@ -61,18 +61,17 @@ _TRIGGERS: Final = {
 class RapidChangeRules:
     """Thresholds of the detector.
 
-    Attributes:
-        velocity_threshold_pct_per_min: Least |velocity| that triggers, percent per minute, > 0 (R9.11).
-        velocity_window_s: Length of the window of velocity, seconds, > 0.
-        volatility_multiplier: Least ratio of volatility to its baseline that triggers, > 1 (R9.12).
-        returns: Returns in a sigma, >= 2.
-        alpha: Weight of the newest sigma in the baseline, in (0, 1].
-        warmup: Sigmas in the baseline before it can trigger, >= 1.
-        max_frozen: Observations after which a frozen baseline adapts all the same, so that a market which has become
-            livelier for good is not called rapid for ever; None never does (R9.12).
+    velocity_threshold_pct_per_min  least |velocity| that triggers, percent per minute, > 0 (R9.11)
+    velocity_window_s               length of the window of velocity, seconds, > 0
+    volatility_multiplier           least ratio of volatility to its baseline that triggers, > 1 (R9.12)
+    returns                         returns in a sigma, >= 2
+    alpha                           weight of the newest sigma in the baseline, in (0, 1]
+    warmup                          sigmas in the baseline before it can trigger, >= 1
+    max_frozen                      observations after which a frozen baseline adapts all the same, so that a market
+                                    which has become livelier for good is not called rapid for ever; None never does
+                                    (R9.12).
 
-    Raises:
-        InputError: A value is outside of its range.
+    Raises InputError when a value is outside of its range.
     """
 
     velocity_threshold_pct_per_min: float = 0.5
@@ -112,18 +111,18 @@ DEFAULT_RULES: Final = RapidChangeRules()
 class RapidChange:
     """One observation at which a trigger was met.
 
-    Attributes:
-        timestamp: Milliseconds UTC of the observation.
-        symbol: Of the market.
-        price_before: Price at the beginning of the window; where that is not covered yet, the oldest of the returns'.
-        price_after: Price of the observation.
-        change_pct: 100 (price_after - price_before) / price_before.
-        velocity_pct_per_min: Percent per minute; None before a whole window is covered.
-        volatility: Sigma, a fraction per observation; None before there are enough returns.
-        baseline_volatility: The baseline it was compared with; None before there is one.
-        spike_ratio: volatility / baseline_volatility; None where undefined.
-        direction: 1 up, -1 down, 0 unchanged.
-        trigger: Which of the two, or both.
+    timestamp             milliseconds UTC of the observation
+    symbol                of the market
+    price_before          price at the beginning of the window; where that is not covered yet, the oldest of the
+                          returns'
+    price_after           price of the observation
+    change_pct            100 (price_after - price_before) / price_before
+    velocity_pct_per_min  percent per minute; None before a whole window is covered
+    volatility            sigma, a fraction per observation; None before there are enough returns
+    baseline_volatility   the baseline it was compared with; None before there is one
+    spike_ratio           volatility / baseline_volatility; None where undefined
+    direction             1 up, -1 down, 0 unchanged
+    trigger               which of the two, or both
     """
 
     timestamp: int
@@ -141,17 +140,16 @@ class RapidChange:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RapidChanges:
-    """What the detector found at every observation; read-only arrays (n,), NaN where a value is not defined.
+    """The detector's values at every observation; read-only arrays (n,), NaN where a value is not defined.
 
-    Attributes:
-        timestamp: int64, milliseconds UTC.
-        price: float64, the observations.
-        velocity: float64, percent per minute.
-        before: float64, `RapidChange.price_before`.
-        volatility: float64, a fraction per observation.
-        baseline: float64, the baseline before this observation.
-        ratio: float64, volatility / baseline.
-        trigger: int8, bit 1 velocity, bit 2 volatility; 0 none.
+    timestamp   int64, milliseconds UTC
+    price       float64, the observations
+    velocity    float64, percent per minute
+    before      float64, `RapidChange.price_before`
+    volatility  float64, a fraction per observation
+    baseline    float64, the baseline before this observation
+    ratio       float64, volatility / baseline
+    trigger     int8, bit 1 velocity, bit 2 volatility; 0 none
     """
 
     timestamp: Int
@@ -194,9 +192,9 @@ class RapidChanges:
         )
 
     def events(self, symbol: str) -> list[RapidChange]:
-        """All events, oldest first."""
-        found = (self.event(index, symbol) for index in np.flatnonzero(self.trigger).tolist())
-        return [event for event in found if event is not None]
+        """The events of all observations that met a rule, oldest first."""
+        candidates = (self.event(index, symbol) for index in np.flatnonzero(self.trigger).tolist())
+        return [event for event in candidates if event is not None]
 
     def within(self, moments: ArrayLike, window_ms: int) -> NDArray[np.bool_]:
         """Whether something triggered in (t - window, t], for each moment t: bool, the shape of `moments`."""
@@ -228,41 +226,44 @@ def scan_python(
 ) -> None:
     """Observations `begin` ... n - 1, with the state that those before them left; see the module's head.
 
-    Args:
-        time: int64 (n,), milliseconds, never falling.
-        price: float64 (n,), > 0.
-        begin: First observation to look at; those before it may be the last few only.
-        window_ms: Of velocity.
-        threshold: Percent per minute.
-        multiplier: Of the baseline.
-        alpha: Weight of the newest sigma.
-        warmup: Sigmas before the baseline can trigger.
-        max_frozen: 0 for never.
-        ring: float64 (returns,), the last returns, at index (number of the return) % returns; changed.
-        state: int64 (4,), changed.
-        baseline: float64 (1,), changed.
-        out: float64 (n - begin, 5): velocity, price before, sigma, baseline, ratio; filled.
-        trigger: int8 (n - begin,), filled.
+    time        int64 (n,), milliseconds, never falling
+    price       float64 (n,), > 0
+    begin       first observation to look at; those before it may be the last few only
+    window_ms   length of the window of velocity, milliseconds
+    threshold   least |velocity| that triggers, percent per minute
+    multiplier  least sigma / baseline that triggers
+    alpha       weight of the newest sigma in the baseline
+    warmup      sigmas in the baseline before it can trigger
+    max_frozen  observations after which a frozen baseline adapts; 0 for never
+    ring        float64 (returns,), the last returns, at index (number of the return) % returns; changed
+    state       int64 (4,), the slots named at the module's head; changed
+    baseline    float64 (1,), an array so that it can be changed
+    out         float64 (n - begin, 5): velocity, price before, sigma, baseline, ratio; filled
+    trigger     int8 (n - begin,), filled
     """
     length = ring.shape[0]
     for k in range(begin, time.shape[0]):
         row = k - begin
         bits = 0
         velocity, before, sigma, ratio = np.nan, np.nan, np.nan, np.nan
+        # The pointer never goes back, because times never fall: all windows together cost one pass over the series.
         j = state[_POINTER]
         while j + 1 < k and time[j + 1] <= time[k] - window_ms:
             j += 1
         state[_POINTER] = j
         if j >= 0:
             before = price[j]
+            # By the time that really passed, at least window_ms > 0: after a gap a move counts less than a fast one.
             velocity = 100.0 * (price[k] - before) / before / ((time[k] - time[j]) / 60000.0)
             if abs(velocity) >= threshold:
                 bits |= _VELOCITY_BIT
+        # Before this observation enters it: a spike must not be compared with itself.
         out[row, 3] = baseline[0]
         if k > 0:
             ring[state[_RETURNS] % length] = price[k] / price[k - 1] - 1.0
             state[_RETURNS] += 1
         if state[_RETURNS] >= length and k > 0:
+            # Not a whole window yet, but a volatility event needs a price to compare with.
             if j < 0:
                 before = price[k - length]
             # Oldest first, and as differences from the oldest: equal returns have a deviation of exactly 0.
@@ -277,12 +278,14 @@ def scan_python(
                 total += distance * distance
             sigma = np.sqrt(total / length)
             spiking = False
+            # False for a baseline of 0, to which nothing has a ratio, and for NaN before the first sigma.
             if baseline[0] > 0.0:
                 ratio = sigma / baseline[0]
                 spiking = state[_SIGMAS] >= warmup and sigma >= multiplier * baseline[0]
             if spiking:
                 bits |= _VOLATILITY_BIT
                 state[_FROZEN] += 1
+            # Frozen while it spikes, or a long spike would raise the baseline until it no longer counts as one.
             if not spiking or (max_frozen > 0 and state[_FROZEN] > max_frozen):
                 if state[_SIGMAS] == 0:
                     baseline[0] = sigma
@@ -298,7 +301,7 @@ def scan_python(
         trigger[row] = bits
 
 
-scan: Any = kernel(scan_python)
+scan = kernel(scan_python)
 
 
 class RapidChangeDetector:
@@ -323,15 +326,14 @@ class RapidChangeDetector:
     def update_many(self, timestamp: ArrayLike, price: ArrayLike) -> RapidChanges:
         """Take in observations, oldest first.
 
-        Args:
-            timestamp: int64 (n,), milliseconds UTC; never falling, also not against what came before.
-            price: float64 (n,), quote currency, > 0.
+        timestamp  int64 (n,), milliseconds UTC; never falling, also not against what came before
+        price      float64 (n,), quote currency, > 0
 
-        Raises:
-            DataError: A time falls or a price is none; the detector is then as it was.
+        Raises DataError when a time falls or a price is none; the detector is then as it was.
         """
         time, value = _observations(timestamp, price, int(self._time[-1]) if self._time.size else None)
         begin = self._time.shape[0]
+        # The kernel looks back over earlier observations, so they stand before the new ones in one array.
         self._time = np.concatenate((self._time, time))
         self._price = np.concatenate((self._price, value))
         out, trigger = np.empty((time.shape[0], len(_COLUMNS))), np.zeros(time.shape[0], np.int8)
@@ -365,7 +367,7 @@ class RapidChangeDetector:
             self._state[_POINTER] -= unused
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that later results depend on, as arrays."""
+        """Everything that later results depend on: copies of arrays, by name."""
         return {
             "ring": self._ring.copy(),
             "state": self._state.copy(),
@@ -390,7 +392,7 @@ class RapidChangeDetector:
 def detect_rapid_changes(
     timestamp: ArrayLike, price: ArrayLike, rules: RapidChangeRules = DEFAULT_RULES
 ) -> RapidChanges:
-    """The batch form: what a detector finds in a whole series. Arguments and errors as for `update_many`."""
+    """The batch form: a new detector over a whole series. Arguments and errors as for `update_many`."""
     return RapidChangeDetector("", rules).update_many(timestamp, price)
 
 
@@ -411,7 +413,7 @@ class RapidChangeMonitor:
         return self._detectors[symbol]
 
     def update(self, symbol: str, timestamp: int, price: float) -> RapidChange | None:
-        """Take in one observation of one symbol."""
+        """Take in one observation of one symbol; its event or None. Raises DataError as that symbol's detector does."""
         return self.detector(symbol).update(timestamp, price)
 
 

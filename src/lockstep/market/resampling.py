@@ -38,12 +38,10 @@ def resample(candles: Candles, timeframe: str) -> Candles:
     part of a bar is not that bar. Bars with gaps inside are built from what is there; bars without any row stay
     missing. Extra columns have no general rule of summing up and are left out.
 
-    Args:
-        candles: The shorter bars.
-        timeframe: A multiple of theirs, such as "1h" for 5m bars.
+    candles    the shorter bars
+    timeframe  a multiple of theirs, such as "1h" for 5m bars
 
-    Raises:
-        DataError: The timeframe is no multiple, a bar lies across two longer ones, or no longer bar is complete.
+    Raises DataError when the timeframe is no multiple, a bar lies across two longer ones, or no longer bar is complete.
     """
     longer = complete_bars(candles, timeframe)
     if len(longer) == 0:
@@ -70,6 +68,7 @@ def complete_bars(candles: Candles, timeframe: str) -> Candles:
         )
     starts = np.flatnonzero(np.diff(bucket, prepend=bucket[:1] - 1))
     stops = np.append(starts[1:], len(candles))
+    # A first or last bar that is cut off would have an open, extreme or close that the market never had.
     if starts.size and candles.timestamp[0] != bucket[0]:
         starts, stops = starts[1:], stops[1:]
     if starts.size and candles.timestamp[-1] + candles.timeframe_ms < bucket[-1] + length:
@@ -93,6 +92,7 @@ def complete_bars(candles: Candles, timeframe: str) -> Candles:
 
 
 def _no_bars(timeframe_ms: int, like: Candles) -> Candles:
+    """Candles of no rows, with the labels of `like`."""
     none = np.empty(0)
     return Candles(
         timestamp=np.empty(0, np.int64),
@@ -111,10 +111,9 @@ def _no_bars(timeframe_ms: int, like: Candles) -> Candles:
 def asof_index(known_at: ArrayLike, decided_at: ArrayLike) -> NDArray[np.int64]:
     """For each decision, the number of the latest fact known by then; -1 where there is none yet.
 
-    Args:
-        known_at: int64 (m,), milliseconds UTC, ascending: when each fact is known. A fact known exactly at the
-            time of a decision is known to it.
-        decided_at: int64 (n,), milliseconds UTC, any order.
+    known_at    int64 (m,), milliseconds UTC, ascending: when each fact is known. A fact known exactly at the time of a
+                decision is known to it.
+    decided_at  int64 (n,), milliseconds UTC, any order
     """
     available = np.asarray(known_at, dtype=np.int64)
     if np.any(np.diff(available) < 0):
@@ -126,13 +125,11 @@ def asof_index(known_at: ArrayLike, decided_at: ArrayLike) -> NDArray[np.int64]:
 def align_asof(higher: Candles, base: Candles | ArrayLike) -> NDArray[np.int64]:
     """For each base bar, the row of the latest `higher` bar that has closed when the decision is made; -1 before.
 
-    Args:
-        higher: Bars of another series, usually longer ones.
-        base: The candles whose **closes** are the moments of decision; or those moments themselves, int64 (n,),
+    higher  bars of another series, usually longer ones
+    base    the candles whose **closes** are the moments of decision; or those moments themselves, int64 (n,),
             milliseconds UTC. (Not bar opens: the open time of a bar says nothing about when it is complete.)
 
-    Returns:
-        int64 (n,), for `take_asof`.
+    Returns int64 (n,), for `take_asof`.
     """
     moments = base.close_time if isinstance(base, Candles) else base
     return asof_index(higher.close_time, moments)
@@ -141,9 +138,8 @@ def align_asof(higher: Candles, base: Candles | ArrayLike) -> NDArray[np.int64]:
 def take_asof(values: ArrayLike, index: NDArray[np.int64]) -> NDArray[np.float64]:
     """`values` (m,) seen from each decision, float64 (n,); NaN where `index` is -1.
 
-    Args:
-        values: One value per higher bar, such as its close or an indicator of it.
-        index: As `align_asof` gives it.
+    values  one value per higher bar, such as its close or an indicator of it
+    index   int64 (n,), rows of `values`, such as those of `align_asof`
     """
     source = np.asarray(values, dtype=np.float64)
     out = np.full(index.shape[0], np.nan)

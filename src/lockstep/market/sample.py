@@ -28,8 +28,7 @@ def sample_candles() -> Candles:
 
     The same object at every call; it cannot be changed.
 
-    Raises:
-        IntegrityError: The installed file is not the one that was released.
+    Raises IntegrityError when the installed file is not the one that was released.
     """
     import pyarrow as pa
 

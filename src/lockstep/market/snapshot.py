@@ -63,6 +63,7 @@ def _encode(candles: Candles) -> bytes:
         **{name: getattr(candles, name) for name in _LABELS},
     }
     metadata = {"lockstep": canonical.dumps(about), "seal": _BLANK}
+    # Uncompressed and in one chunk: only such columns can be mapped into memory and used without a copy.
     table = pa.table(candles.columns()).replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
@@ -73,17 +74,18 @@ def _encode(candles: Candles) -> bytes:
 
 def _check_seal(data: Any, path: Path) -> None:
     """Raises IntegrityError unless every byte is the one that was written."""
-    found = [match.span() for match in _SEALED.finditer(data)]
-    if not found:
+    # Arrow writes the schema's metadata more than once; each place of the seal counted as zeros when it was hashed.
+    seals = [match.span() for match in _SEALED.finditer(data)]
+    if not seals:
         raise damaged(str(path), "the file bears no seal")
     hasher = blake3()
     at = 0
-    for start, stop in found:
+    for start, stop in seals:
         hasher.update(memoryview(data)[at:start])
         hasher.update(_BLANK)
         at = stop
     hasher.update(memoryview(data)[at:])
-    start, stop = found[0]
+    start, stop = seals[0]
     if bytes(data[start:stop]) != _SEAL + hasher.hexdigest().encode():
         raise damaged(str(path), "the file's bytes are not those that were written")
 

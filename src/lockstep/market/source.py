@@ -14,13 +14,12 @@ from lockstep.market.sample import SYMBOL, TIMEFRAME, sample_candles
 
 
 class CandleSource(Protocol):
-    """Something that has candles of markets."""
+    """A place that candles of markets come from: a file, the sample, a database."""
 
     def candles(self, *, symbol: str, exchange: str, timeframe: str, last: int | None = None) -> Candles:
         """The market's candles, oldest first: the `last` most recent by their time, or all.
 
-        Raises:
-            DataError: The source has none, or what it has breaks a rule.
+        Raises DataError when the source has none, or what it has breaks a rule.
         """
         ...
 

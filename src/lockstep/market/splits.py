@@ -24,9 +24,7 @@ import numpy as np
 from lockstep.core.errors import InputError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Bars = NDArray[np.int64]
+    from lockstep.core.types import Int
 
 
 def cuts_from_end(count: int, sizes: Sequence[int]) -> tuple[int, ...]:
@@ -41,7 +39,7 @@ def cuts_from_end(count: int, sizes: Sequence[int]) -> tuple[int, ...]:
     return (0, *reversed([max(count - taken, 0) for taken in from_end]))
 
 
-def purged(bars: Bars, last: Bars, cuts: Sequence[int], *, reach: int, embargo: int = 0) -> tuple[Bars, ...]:
+def purged(bars: Int, last: Int, cuts: Sequence[int], *, reach: int, embargo: int = 0) -> tuple[Int, ...]:
     """The samples of each part, as their numbers int64, ascending; purged by eq. (1). A part may be left empty.
 
     bars     int64 (samples,), bars of decision, strictly ascending
@@ -58,8 +56,9 @@ def purged(bars: Bars, last: Bars, cuts: Sequence[int], *, reach: int, embargo: 
         )
     if reach < 0 or embargo < 0:
         raise InputError(f"reach and embargo are numbers of bars, 0 or more; found {reach} and {embargo}")
-    parts: list[Bars] = []
+    parts: list[Int] = []
     first_read: int | None = None  # by whichever later part begins first
+    # From the last part to the first: how much of one is purged depends on where the next that has samples reads.
     for start, stop in reversed(list(itertools.pairwise(cuts))):
         rows = np.arange(start, stop, dtype=np.int64)
         if first_read is not None:

@@ -40,13 +40,11 @@ _NULLS: Final = ["", "nan", "NaN", "NAN", "NA", "N/A", "null", "NULL", "None"]
 def read_table(source: Any, column_names: Sequence[str] | None = None) -> tuple[Any, str]:
     """An Arrow table and the place to name in errors.
 
-    Args:
-        source: A path (Parquet, Feather/Arrow IPC, CSV, also gzipped), an Arrow table, or a pandas or other frame that
-            exports Arrow.
-        column_names: The columns of a CSV file that has no header line.
+    source        a path (Parquet, Feather/Arrow IPC, CSV, also gzipped), an Arrow table, or a pandas or other frame
+                  that exports Arrow
+    column_names  the columns of a CSV file that has no header line
 
-    Raises:
-        DataError: The file is missing, of unknown kind, damaged, or holds no table.
+    Raises DataError when the file is missing, of unknown kind, damaged, or holds no table.
     """
     if isinstance(source, str | Path):
         path = Path(source)
@@ -57,6 +55,7 @@ def read_table(source: Any, column_names: Sequence[str] | None = None) -> tuple[
 
 
 def _from_frame(frame: Any) -> Any:
+    """An Arrow table of a frame. Raises DataError when it is none, or a column has values of several types."""
     import pyarrow as pa
 
     if isinstance(frame, pa.Table):
@@ -122,6 +121,7 @@ def _read_csv(path: Path, column_names: Sequence[str] | None) -> Any:
     from pyarrow import csv as arrow_csv
 
     line = _first_line(path)
+    # csv.Sniffer may settle on any character, even a letter; exports use one of these three.
     delimiter = max(",;\t", key=line.count)
     header = next(csv.reader(io.StringIO(line), delimiter=delimiter), [])
     if column_names is None:
@@ -140,9 +140,9 @@ def _read_csv(path: Path, column_names: Sequence[str] | None) -> Any:
             )
     if doubles := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{path}: columns have different names; found {doubles[0]!r} twice. Rename one.")
-    # All as text: numbers and times are then read by our own rules, and errors can name a row.
     import pyarrow as pa
 
+    # All as text: numbers and times are then read by our own rules, and errors can name a row.
     return arrow_csv.read_csv(
         path,
         read_options=arrow_csv.ReadOptions(
@@ -156,6 +156,7 @@ def _read_csv(path: Path, column_names: Sequence[str] | None) -> Any:
 
 
 def _first_line(path: Path) -> str:
+    """The first line that is not blank, without a byte-order mark (Excel writes one) and line end."""
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rt", encoding="utf-8-sig", newline="") as handle:
         for line in handle:
@@ -169,15 +170,13 @@ def resolve_columns(
 ) -> dict[str, str | None]:
     """Which of the table's columns is timestamp, open, high, low, close, volume and each extra.
 
-    Args:
-        names: The table's columns.
-        mapping: Our name -> the table's name; what it leaves out is found by name or alias. None as the value (or "",
-            where there is no way to write None) is allowed for volume alone: the source has none, write zeros.
-        extra: Further columns wanted, by the table's names.
-        place: Named in errors.
+    names    the table's columns
+    mapping  our name -> the table's name; what it leaves out is found by name or alias. None as the value (or "", where
+             there is no way to write None) is allowed for volume alone: the source has none, write zeros.
+    extra    further columns wanted, by the table's names
+    place    named in errors
 
-    Raises:
-        DataError: A column is missing or could be several; names the likely one.
+    Raises DataError when a column is missing or could be several; names the likely one.
     """
     mapped = {ours: theirs or None for ours, theirs in (mapping or {}).items()}
     for ours, theirs in mapped.items():

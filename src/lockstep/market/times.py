@@ -51,7 +51,13 @@ def parse_instant(text: str) -> int:
     return _milliseconds(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
 
 
+def instant_ms(when: str | int) -> int:
+    """Milliseconds since 1970 UTC of an ISO-8601 text or of a number of them. Raises DataError as `parse_instant`."""
+    return parse_instant(when) if isinstance(when, str) else int(when)
+
+
 def _milliseconds(moment: datetime) -> int:
+    # Divided as timedeltas: a float of seconds has no exact milliseconds.
     whole, rest = divmod(moment - _EPOCH, _MILLISECOND)
     if rest:
         raise ValueError("a part of a millisecond")
@@ -61,14 +67,13 @@ def _milliseconds(moment: datetime) -> int:
 def from_numbers(values: NDArray[Any], *, unit: str | None, place: str) -> NDArray[np.int64]:
     """Epoch numbers as milliseconds.
 
-    Args:
-        values: (n,), integers or floats that are whole in milliseconds.
-        unit: "s", "ms", "us" or "ns"; None reads it from the magnitude: below 1e11 seconds, below 1e14
-            milliseconds, below 1e17 microseconds, else nanoseconds (so times before March 1973 need a unit).
-        place: File and column, named in errors.
+    values  (n,), integers or floats that are whole in milliseconds
+    unit    "s", "ms", "us" or "ns"; None reads it from the magnitude: below 1e11 seconds, below 1e14 milliseconds,
+            below 1e17 microseconds, else nanoseconds (so times before March 1973 need a unit).
+    place   file and column, named in errors
 
-    Raises:
-        DataError: A value is missing or has a part of a millisecond, or magnitudes disagree; names the first row.
+    Raises DataError when a value is missing or has a part of a millisecond, or magnitudes disagree; names the first
+    row.
     """
     if values.dtype.kind == "f":
         _refuse(~np.isfinite(values), values, place, "times are numbers", "Fetch the row again or leave it out.")
@@ -128,16 +133,15 @@ def from_text(
 ) -> NDArray[np.int64]:
     """Times written as text, as milliseconds: epoch numbers, ISO-8601, or `time_format`.
 
-    Args:
-        values: One text per row.
-        unit: For epoch numbers, as in `from_numbers`.
-        time_format: As for datetime.strptime, such as "%d.%m.%Y %H:%M:%S.%f"; None reads ISO-8601.
-        zone: The zone of texts that name none; None refuses them.
-        place: File and column, named in errors.
+    values       one text per row
+    unit         for epoch numbers, as in `from_numbers`
+    time_format  as for datetime.strptime, such as "%d.%m.%Y %H:%M:%S.%f"; None reads ISO-8601
+    zone         the zone of texts that name none; None refuses them
+    place        file and column, named in errors
 
-    Raises:
-        DataError: A text cannot be read, or names no zone and none is declared; names the first row.
+    Raises DataError when a text cannot be read, or names no zone and none is declared; names the first row.
     """
+    # The first row decides the form; a row of another form is then an error, because a mixed column has no one meaning.
     if time_format is None and values and values[0] is not None and (unit is not None or _is_number(values[0])):
         return from_numbers(_numbers(values, unit, place), unit=unit, place=place)
     if time_format is None:
@@ -174,6 +178,7 @@ def from_text(
 
 def _iso(text: str) -> datetime:
     text = text.strip()
+    # pandas and some exchanges write " UTC", which ISO-8601 does not know.
     return datetime.fromisoformat(text[:-4] + "Z" if text.endswith(" UTC") else text)
 
 
@@ -184,6 +189,7 @@ def _is_number(text: str, unit: str | None = None) -> bool:
 
 
 def _numbers(values: Sequence[str | None], unit: str | None, place: str) -> NDArray[Any]:
+    # Nanoseconds of today have 19 digits and would lose their last ones as floats.
     whole = all(text is not None and "." not in text for text in values)
     convert: Callable[[str], Any] = int if whole else float
     for row, text in enumerate(values):

@@ -1,4 +1,4 @@
-"""What a figure shows: arrays and words. `draw` turns one into a picture.
+"""What a figure shows, as arrays and words; `draw` makes a picture of it.
 
 Series come in bins (`low`, `y`, `high` along `x`), so that a figure of a million steps is as large as one of a
 hundred.
@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """A line: `y` float64 (n,) over `x` (n,); `low` and `high` (n,), where given, are drawn as a band around it.
+    """A line.
 
-    `marks` draws points instead of a line; `dashed` is for what it is compared with.
+    x, y        float64 (n,)
+    low, high   float64 (n,), the limits of a band around the line; None without a band
+    marks       whether points are drawn instead of a line
+    dashed      for lines that others are compared with
     """
 
     name: str
@@ -35,7 +39,7 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """A horizontal line with a name: a usual value, a boundary."""
+    """A horizontal line with a name, such as a usual value or a boundary."""
 
     name: str
     value: float
@@ -43,7 +47,14 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """Lines over one axis. `x_kind` "time" reads x as milliseconds UTC. `log` is for the y axis."""
+    """Lines over one axis.
+
+    x_kind       "time" for x in days since 1970 (`times`)
+    log          whether the y axis is logarithmic
+    references   horizontal lines
+    y_range      limits of the y axis; default: those of the lines
+    diagonal     whether a line joins the corners: a calibrated forecast lies on it
+    """
 
     series: Sequence[Series]
     y_label: str
@@ -53,7 +64,6 @@ class Panel:
     references: Sequence[Reference] = ()
     y_range: tuple[float, float] | None = None
     diagonal: bool = False
-    """A line from corner to corner: where a calibrated forecast lies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +75,13 @@ class Panels:
 
 @dataclass(frozen=True, kw_only=True)
 class HeatMap:
-    """Rows over steps: `values` float64 (rows, bins), `edges` (bins + 1,) along x. Colours are by power of ten.
+    """Rows over steps, coloured by powers of ten.
 
-    `centre`, where given, is the value in the middle of a two-sided scale.
+    rows     names
+    edges    float64 (bins + 1,), along x
+    values   float64 (rows, bins)
+    label    of the colour scale
+    centre   the value in the middle of a scale with two sides; None for a scale with one
     """
 
     rows: Sequence[str]
@@ -80,7 +94,10 @@ class HeatMap:
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """Counts of true class (rows) by predicted class (columns), int (n, n), coloured by share of the row."""
+    """Counts of samples by true class (rows) and predicted class (columns), coloured by their share of the row.
+
+    counts   int64 (n, n)
+    """
 
     classes: Sequence[str]
     counts: NDArray[np.int64]
@@ -88,7 +105,12 @@ class Matrix:
 
 @dataclass(frozen=True, kw_only=True)
 class Intervals:
-    """A point and a bar per name: `centre`, and `low` to `high` where they are known (None where not)."""
+    """A point with an interval for each name.
+
+    centre      points (n,)
+    low, high   ends of the intervals (n,); None for a point without one
+    reference   where a vertical line is drawn
+    """
 
     names: Sequence[str]
     centre: Sequence[float]
@@ -99,3 +121,8 @@ class Intervals:
 
 
 Chart: TypeAlias = Panels | HeatMap | Matrix | Intervals
+
+
+def times(milliseconds: NDArray[np.int64] | Sequence[int]) -> NDArray[np.float64]:
+    """Milliseconds since 1970, UTC, as the days since 1970 that a time axis counts in; float64 (n,)."""
+    return np.asarray(milliseconds, np.float64) / 86_400_000.0

@@ -1,4 +1,4 @@
-"""What a run says, gathered once: the sections of its report, in full and in brief.
+"""The sections of a run's report, in full and in brief, gathered once for page, terminal and JSON.
 
 Which sections there are follows from what the run holds (a key of the summary, a segment, a file), never from its
 kind: a new kind whose summary has scores, or whose record has gradients, gets their sections without a line here.
@@ -15,7 +15,7 @@ from lockstep.runs.folder import RunFolder
 from lockstep.runs.results import TrainResult
 
 Part = Callable[[RunFolder, TrainResult], list[Section]]
-"""Gives no section where the run holds nothing for it."""
+"""Makes sections from a run; none when the run holds nothing for them."""
 
 FULL: Final[tuple[Part, ...]] = (
     overview.verdict,
@@ -31,7 +31,7 @@ FULL: Final[tuple[Part, ...]] = (
     rest.summary,
     repetition.repetition,
 )
-"""All there is, in the order of a page: the verdict first. Reads segments and artifacts, every byte checked."""
+"""The order of a page: the verdict first. These read segments and artifacts, and check every byte."""
 
 BRIEF: Final[tuple[Part, ...]] = (
     overview.training,
@@ -44,7 +44,7 @@ BRIEF: Final[tuple[Part, ...]] = (
     repetition.repetition,
     overview.verdict,
 )
-"""For a terminal, whose last lines are read first. Reads the run's documents alone, so it is as quick for any run."""
+"""The order of a terminal, whose last lines are read first. These read documents only, however long the run."""
 
 
 def page(folder: RunFolder, result: TrainResult) -> Page:
@@ -53,7 +53,7 @@ def page(folder: RunFolder, result: TrainResult) -> Page:
 
 
 def brief(folder: RunFolder, result: TrainResult) -> Page:
-    """The short report: without figures and details."""
+    """The short report: no figures, no details."""
     return _page(result, (section.brief() for part in BRIEF for section in part(folder, result)))
 
 
@@ -69,7 +69,7 @@ def _page(result: TrainResult, sections: Iterable[Section]) -> Page:
 
 
 def _joined(sections: Iterable[Section]) -> list[Section]:
-    """Neighbours of one title made one: words and figures on one subject come from different parts."""
+    """Join neighbours of the same title: different parts add words and figures to one subject."""
     joined: list[Section] = []
     for section in sections:
         if joined and joined[-1].title == section.title:

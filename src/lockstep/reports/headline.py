@@ -1,12 +1,12 @@
-"""A run in one line: the one figure that it is known by, and what may be said of it.
+"""A run in one line: its one most telling figure, and its verdict.
 
 Which figure that is follows from the keys of the summary, never from the kind:
 
     best, objective       a search: the objective of the trial that won
     scores.test           predictions: the log loss of what was trained
-    test.accuracy         a classifier: the share of test samples that it decides right
-    test.metrics          an agent: the net profit of its one walk through bars that it never saw
-    value                 any other training whose gradients are recorded: how much there is to learn from it again
+    test.accuracy         a classifier: the share of test samples that it classifies right
+    test.metrics          an agent: the net profit on bars that it never saw
+    value                 any other run that learns by gradients: how much there is to learn from it again
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Reader = Callable[[Mapping[str, Any]], Headline | None]
 
 
 def read_run(folder: RunFolder, *, alarm: str | None = None, notes: tuple[str, ...] = ()) -> TrainResult:
-    """What a run's folder says, complete or not, with its headline. Raises IntegrityError for a damaged document.
+    """The result of a run, complete or not, with its headline. Raises IntegrityError for a damaged document.
 
-    alarm   what the store knows by comparing runs (`RunStore.alarm`)
-    notes   what a person should know about how the run went
+    alarm   the store's alarm for the run (`RunStore.alarm`)
+    notes   what a reader should know about how the run went
     """
     result = read_result(folder, alarm=alarm, notes=notes)
     return replace(result, headline=headline(result.summary))
 
 
 def headline(summary: Mapping[str, Any]) -> Headline | None:
-    """The headline of a summary; None where it has none of the keys above and no verdict."""
+    """The headline of a summary; None when it has none of the keys above and no verdict."""
     verdict = Verdict.of_summary(summary)
     line = next((line for reader in READERS if (line := reader(summary)) is not None), None)
     if verdict is None:
@@ -43,7 +43,7 @@ def headline(summary: Mapping[str, Any]) -> Headline | None:
 
 
 def _search(summary: Mapping[str, Any]) -> Headline | None:
-    best, objective, trials = (_table(summary, name) for name in ("best", "objective", "trials"))
+    best, objective, trials = (table_of(summary, name) for name in ("best", "objective", "trials"))
     if "objective" not in best or "name" not in objective:
         return None
     name, value = objective["name"], best["objective"]
@@ -52,14 +52,14 @@ def _search(summary: Mapping[str, Any]) -> Headline | None:
 
 
 def _predictions(summary: Mapping[str, Any]) -> Headline | None:
-    value = _table(_table(_table(summary, "scores"), "test"), TRAINED).get("log_loss")
+    value = table_of(table_of(table_of(summary, "scores"), "test"), TRAINED).get("log_loss")
     if value is None:
         return None
     return Headline(name="log_loss", value=value, text=f"log loss {four_places(value)} on test samples")
 
 
 def _classifier(summary: Mapping[str, Any]) -> Headline | None:
-    test = _table(summary, "test")
+    test = table_of(summary, "test")
     value = test.get("accuracy")
     if value is None:
         return None
@@ -69,23 +69,24 @@ def _classifier(summary: Mapping[str, Any]) -> Headline | None:
 
 def _agent(summary: Mapping[str, Any]) -> Headline | None:
     name = "net_profit_pct"
-    value = _table(_table(summary, "test"), "metrics").get(name)
+    value = table_of(table_of(summary, "test"), "metrics").get(name)
     if value is None:
         return None
     return Headline(name=name, value=value, text=f"net profit {metric(name, value)} on test bars")
 
 
-def _session(summary: Mapping[str, Any]) -> Headline | None:
+def _gradients(summary: Mapping[str, Any]) -> Headline | None:
     value = summary.get("value")
     if "session" not in summary or not isinstance(value, int | float):
         return None
-    return Headline(name="session_value", value=value, text=f"session value {value:.3f}")
+    return Headline(name="session_value", value=value, text=f"run value {value:.3f}")
 
 
-READERS: Final[tuple[Reader, ...]] = (_search, _predictions, _classifier, _agent, _session)
-"""In this order: the first that has a figure to give is the one."""
+READERS: Final[tuple[Reader, ...]] = (_search, _predictions, _classifier, _agent, _gradients)
+"""The first of them that finds its figure wins."""
 
 
-def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def table_of(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The table `name` of a summary or spec; empty when there is none."""
     table = values.get(name)
     return table if isinstance(table, Mapping) else {}

@@ -1,4 +1,4 @@
-"""A page as one HTML file: pictures embedded, no script, no network, nothing a user named ever taken for markup.
+"""A page as one HTML file: pictures embedded, no script, no network, and no name of a user taken for markup.
 
 The content security policy in the file forbids what the file does not need, so that even a hole in the escaping below
 could neither run a script nor reach a network.
@@ -59,7 +59,7 @@ summary { cursor: pointer; }
 
 
 def page_html(page: Page, pictures: Pictures) -> bytes:
-    """The page. A figure without pictures keeps its title, its words, and a remark that it was not drawn."""
+    """The page as UTF-8. A figure without pictures keeps its title and its words, and says that it was not drawn."""
     names = [f"s{place}" for place, _ in enumerate(page.sections)]
     links = "".join(
         f'<li><a href="#{name}">{shown(section.title)}</a></li>'
@@ -82,9 +82,9 @@ def page_html(page: Page, pictures: Pictures) -> bytes:
 
 
 def shown(text: str) -> str:
-    """`text` as HTML that shows it: escaped, and what cannot be seen made visible.
+    """`text` escaped for HTML, with unprintable characters as \\u{...}.
 
-    Control characters would be dropped, or, like those that turn the direction of writing, make a text look another.
+    A browser drops control characters, and those that reverse the direction of writing make a name look like another.
     """
     return html.escape("".join(letter if letter.isprintable() else f"\\u{{{ord(letter):x}}}" for letter in text))
 

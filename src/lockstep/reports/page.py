@@ -1,6 +1,6 @@
-"""What a report is made of, before it is drawn or written: sections of facts, tables, figures and text.
+"""What a report is made of: sections of facts, tables, figures and text.
 
-Everything here is plain text, never markup: who renders a block escapes it. `Page.to_json` is what a program reads.
+All of it is plain text, never markup: the renderer of a block escapes it. Programs read `Page.to_json`.
 """
 
 from __future__ import annotations
@@ -16,34 +16,43 @@ Tone: TypeAlias = Literal["plain", "note", "good", "bad"]
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """A paragraph."""
+    """A paragraph.
+
+    tone    colour of the text
+    brief   whether a short report, such as a terminal's, shows the block too; the same in `Facts` and `Table`
+    """
 
     text: str
     tone: Tone = "plain"
     brief: bool = True
-    """Whether a short report, such as a terminal's, shows the block too; the same in `Facts` and `Table`."""
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The block as an object: text and tone."""
         return {"text": self.text, "tone": self.tone}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Names and values; `code` says that values are to be copied: hashes, commands."""
+    """Names and values.
+
+    code   whether values are for copying, such as hashes and commands
+    """
 
     rows: Sequence[tuple[str, str]]
     code: bool = False
     brief: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The block as an object: values by name."""
         return {"facts": dict(self.rows)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows below a header; the columns after the first hold numbers where `numbers`."""
+    """Rows below a header.
+
+    numbers   whether the columns after the first hold numbers
+    """
 
     caption: str
     header: Sequence[str]
@@ -52,13 +61,18 @@ class Table:
     brief: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The block as an object: caption, header, rows of text."""
         return {"caption": self.caption, "header": list(self.header), "rows": [list(row) for row in self.rows]}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A picture: `name` is its file's, `alt` says in words what it shows, `text` how to read it. Never in brief."""
+    """A picture; a short report leaves it out.
+
+    name   of its file, without the suffix
+    alt    what it shows, in words, for those who do not see it
+    text   how to read it
+    """
 
     name: str
     title: str
@@ -67,19 +81,19 @@ class Figure:
     text: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`; its picture is the file `name`.png."""
+        """The block as an object, without the chart; its picture is the file `name`.png."""
         return {"figure": self.name, "title": self.title, "alt": self.alt, "text": self.text}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Folded:
-    """A table of facts that opens on demand: what hardly anybody reads, and some have to. Never in brief."""
+    """Facts that a reader opens on demand; a short report leaves them out."""
 
     title: str
     facts: Facts
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The block as an object: title, values by name."""
         return {"title": self.title, **self.facts.to_json()}
 
 
@@ -88,24 +102,27 @@ Block: TypeAlias = Text | Facts | Table | Figure | Folded
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """Blocks under a heading."""
+    """Blocks under one heading, their title."""
 
     title: str
     blocks: Sequence[Block]
 
     def brief(self) -> Section:
-        """What a short report shows of it, perhaps no block at all."""
+        """The section with those blocks that a short report shows, perhaps none."""
         blocks = [block for block in self.blocks if not isinstance(block, Figure | Folded) and block.brief]
         return Section(title=self.title, blocks=blocks)
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The section as an object: title and blocks."""
         return {"title": self.title, "blocks": [block.to_json() for block in self.blocks]}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A report. `alarm` says why nothing in it is to be trusted."""
+    """A report.
+
+    alarm   why its figures cannot be trusted; None when they can
+    """
 
     title: str
     subtitle: str
@@ -114,11 +131,11 @@ class Page:
 
     @property
     def figures(self) -> list[Figure]:
-        """All figures, in order."""
+        """The figures of all sections, in their order."""
         return [block for section in self.sections for block in section.blocks if isinstance(block, Figure)]
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The object under `report` in `lockstep report --json`."""
         return {
             "title": self.title,
             "subtitle": self.subtitle,

@@ -1,4 +1,4 @@
-"""Numbers and metrics in plain words. The only place where anything is rounded, and only for display."""
+"""Numbers and metrics in words for display. Nothing is rounded anywhere else."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, Final
 
 NOTHING: Final = "-"
 TRAINED: Final = "network"
-"""The key under which a summary has what was trained, beside the baselines it is compared with."""
+"""Key of the trained network in the scores of a summary; the other keys are baselines."""
 
 
 def count(value: int) -> str:
-    """12345 as 12,345."""
+    """A whole number with thousands separated: 12,345."""
     return f"{value:,}"
 
 
 def counted(value: int, noun: str) -> str:
-    """1 gap, 12,345 gaps."""
+    """A number and its noun in the right form: 1 gap, 12,345 gaps."""
     return f"{count(value)} {noun if value == 1 else f'{noun}s'}"
 
 
@@ -37,7 +37,7 @@ def number(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    """Seconds in the units of everyday: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -71,7 +71,7 @@ def share(value: float | None) -> str:
 
 
 def four_places(value: float | None) -> str:
-    """A score as 0.4880: scores stand below each other and are compared digit by digit."""
+    """A score as 0.4880: in a column of scores the digits stand below each other."""
     return NOTHING if value is None else f"{value:.4f}"
 
 
@@ -88,7 +88,7 @@ def _plain(value: float) -> str:
     return count(value) if isinstance(value, int) else number(value)
 
 
-# What a person asks of a backtest, in the order they ask it. The other metrics are in `--json` and in the trials;
+# The metrics that decide whether a backtest is worth a closer look. The others are in `--json` and in the trials;
 # `engine.metrics.Metric` has the formula of each.
 METRICS: Final[Mapping[str, tuple[str, Callable[[Any], str]]]] = {
     "net_profit_pct": ("net profit on capital", _percent),
@@ -119,17 +119,17 @@ def metric(name: str, value: Any) -> str:
 
 
 def plain_name(name: str) -> str:
-    """A key as a person reads it: first_loss as first loss."""
+    """A key in words: first_loss as first loss."""
     return name.replace("_", " ")
 
 
 def capital(text: str) -> str:
-    """`text` with its first letter large."""
+    """`text` with a capital first letter."""
     return text[:1].upper() + text[1:]
 
 
 def value_in_words(value: Any) -> str | None:
-    """A value of a summary for display; None for what is no single value."""
+    """A value of a summary for display; None for a table or a long list."""
     if value is None:
         return NOTHING
     if isinstance(value, bool):

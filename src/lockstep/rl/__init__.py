@@ -1,4 +1,4 @@
-"""Experiences, replay buffers and environments of agents. See README.md."""
+"""Experiences, replay buffers and environments of agents; README.md is the guide. Importing it loads no torch."""
 
 from lockstep.episodes.outcomes import Action
 from lockstep.rl.environment import SingleAssetEnvironment, StepResult

@@ -16,9 +16,9 @@ Notation
 
 Loss parts: `q` = L_Q, `policy` = L_pi, `temperature` = L_alpha where alpha is learned. Their sum is descended in one
 update: no part depends on another's parameters, and the optimisers offered treat every number by itself, so this is
-three optimisers of one rate, but that the policy sees the critics before their step, not after, and that clipping looks
-at the gradient of all. (5) is the form with log alpha in the place of alpha that implementations use. The td error of
-an experience is the mean of delta_1 and delta_2.
+three optimisers of one rate, with two differences: the policy sees the critics before their step, not after, and
+clipping uses the norm of the whole gradient. (5) has log alpha in the place of alpha, as implementations do. The td
+error of an experience is the mean of delta_1 and delta_2.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ TEMPERATURE_LOSS: Final = "temperature"
 class ActorCriticSettings(AgentSettings):
     """Settings of the actor-critic.
 
-    temperature     alpha at the beginning, > 0
-    target_entropy  H as a share of log(actions), in (0, 1); None keeps alpha as it begins
+    temperature     alpha at the start, > 0
+    target_entropy  H as a share of log(actions), in (0, 1); None keeps alpha constant
     """
 
     tau: float = 0.005
@@ -71,7 +71,10 @@ class ActorCriticSettings(AgentSettings):
 
 
 class ActorCriticModule(nn.Module):
-    """`policy`, `critics`, and the `targets` that follow them; `log_temperature` is a parameter where it is learned."""
+    """`policy`, `critics`, and the `targets` of the critics.
+
+    `log_temperature` (1,) is a parameter where alpha is learned, else a buffer.
+    """
 
     log_temperature: torch.Tensor
 
@@ -93,7 +96,12 @@ class ActorCriticModule(nn.Module):
 
 
 class ActorCritic(LearningAgent):
-    """See the module's docstring."""
+    """The agent of equations (1) to (5).
+
+    optimizer           default Adam with a learning rate of 3e-4
+    seeds               node of the seed tree: first weights, and the noise of updates
+    importance_weights  whether a batch's weights are w in (3)
+    """
 
     name: Final = "actor_critic"
     settings: ActorCriticSettings
@@ -127,16 +135,16 @@ class ActorCritic(LearningAgent):
 
     @staticmethod
     def build(shape: NetworkShape, settings: ActorCriticSettings) -> ActorCriticModule:
-        """The module, without weights that mean anything: for estimates on the meta device."""
+        """The module with whatever weights torch draws: for estimates on the meta device."""
         return ActorCriticModule(shape, temperature=settings.temperature, learned=settings.target_entropy is not None)
 
     @property
     def temperature(self) -> float:
-        """alpha."""
+        """alpha, the worth of entropy in units of scaled reward."""
         return math.exp(float(self._module.log_temperature.detach()))
 
     def loss(self, batch: Tensors) -> tuple[Losses, torch.Tensor]:
-        """Equations (1) to (5)."""
+        """Equations (1) to (5): the losses, and the mean td errors (n,)."""
         module = self._module
         first, second = module.critics
         alpha = module.log_temperature.detach().exp()
@@ -151,6 +159,7 @@ class ActorCritic(LearningAgent):
         q = (batch.weights * 0.5 * (errors[0].square() + errors[1].square())).mean()
         log_now = torch.log_softmax(module.policy(batch.states), dim=1)
         chances = log_now.exp()
+        # Detached: (4) moves the policy towards actions that the critics value, never the critics.
         lower = torch.minimum(*values).detach()
         policy = (chances * (alpha * log_now - lower)).sum(dim=1).mean()
         parts = {Q_LOSS: q, POLICY_LOSS: policy}
@@ -162,11 +171,11 @@ class ActorCritic(LearningAgent):
         return Losses(total=total, parts=parts), 0.5 * (errors[0] + errors[1])
 
     def values(self, states: torch.Tensor) -> torch.Tensor:
-        """log pi(. | s): the most likely action is the best one."""
+        """log pi(. | s), (n, actions): the most likely action is the best one."""
         return torch.log_softmax(self._module(states), dim=1)
 
     def explore(self, state: NDArray[np.float32], step: int, rng: np.random.Generator) -> int:
-        """An action drawn from the policy."""
+        """Draw an action from the policy, with one number of `rng`."""
         determinism.settle()
         with torch.no_grad():
             chances = torch.softmax(self._module(self._features(state[np.newaxis])), dim=1)[0].tolist()
@@ -179,5 +188,5 @@ class ActorCritic(LearningAgent):
         return self.shape.actions - 1
 
     def follow(self, step: int) -> None:
-        """Move the target networks."""
+        """Move the two target networks towards the critics."""
         self._follower.after(step)

@@ -1,13 +1,13 @@
-"""`Agent`: what trains from a replay buffer. Two are built in; any object that conforms can be trained as well.
+"""`Agent`: the interface of whatever trains from a replay buffer. Two agents are built in.
 
     agent.explore(state, step, rng)     an action while gathering experience
-    agent.act(states)                   the best actions it knows, for judging and for use
+    agent.act(states)                   the best actions it knows, for evaluation and for use
     agent.update(step, batch)           one optimiser update from a batch: losses, temporal-difference errors
 
-Whatever an update changes lies in `agent.learner` (`gradients.learner.Learner`): parameters, optimiser, and as buffers
-of the module everything else, target networks above all. So the state digest of every step covers it, gradients are
+Everything that an update changes lies in `agent.learner` (`gradients.learner.Learner`): parameters, optimiser, and as
+buffers of the module the rest, such as target networks. So the digest of every step covers it, gradients can be
 recorded and applied again without the agent's code, and a checkpoint is the learner's state. An agent that remembers
-more puts it into `get_state`. `lockstep.testing.contracts.agent.AgentContract` checks all of it.
+more adds it to `get_state`. `lockstep.testing.contracts.agent.AgentContract` checks all of it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,18 @@ if TYPE_CHECKING:
     from lockstep.rl.experience import ExperienceBatch
 
 Q_LOSS: Final = "q"
-"""Name of the loss part of action values."""
+"""Name of the part of the loss that is of action values."""
 POLICY_LOSS: Final = "policy"
-"""Name of the loss part of a policy; an agent without one has no such part."""
+"""Name of the part of the loss that is of a policy; an agent without a policy has no such part."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AgentUpdate:
-    """One update. `update` is the learner's; `td_errors` float64 (n,) are those of the batch before the update."""
+    """Report of one update.
+
+    update     the learner's report
+    td_errors  float64 (n,), of the batch's experiences before the update
+    """
 
     update: Update
     td_errors: NDArray[np.float64]
@@ -43,38 +47,39 @@ class AgentUpdate:
 
     @property
     def policy_loss(self) -> float | None:
-        """Loss of the policy; None for an agent that has none (it acts by its action values)."""
+        """Loss of the policy; None for an agent without one, which acts by its action values."""
         return self.update.losses.get(POLICY_LOSS)
 
 
 @runtime_checkable
 class Agent(Protocol):
-    """See the module's docstring. Steps are counted from 0; actions are numbered from 0."""
+    """Interface of an agent. Steps and actions are numbered from 0."""
 
     @property
     def learner(self) -> Learner:
-        """Networks and optimiser."""
+        """Networks and optimiser, everything that updates change."""
         ...
 
     def explore(self, state: NDArray[np.float32], step: int, rng: np.random.Generator) -> int:
-        """An action in one state, before update `step`. All chance comes from `rng`; nothing is remembered."""
+        """An action in one state, before update `step`. All random numbers come from `rng`; no state changes."""
         ...
 
     def act(self, states: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The best actions (n,) in states (n, *shape). No chance, nothing changes."""
+        """The best actions (n,) in states (n, *shape). It draws nothing and changes nothing."""
         ...
 
     def update(self, step: int, batch: ExperienceBatch, learning_rate: float | None = None) -> AgentUpdate:
-        """Update number `step` from a batch, target networks included; the losses hold a part `Q_LOSS`.
+        """Update once from a batch, target networks included; the losses have a part `Q_LOSS`.
 
-        `learning_rate` is that of this update, None for the optimiser's own.
+        step           number of the update, from 0
+        learning_rate  rate of this update; None for the optimiser's own
 
         Raises RefusedError when the gradient is not finite.
         """
         ...
 
     def describe(self) -> Mapping[str, Any]:
-        """Name and settings as canonical JSON, for the record."""
+        """Name and settings as JSON values, for the record."""
         ...
 
     def get_state(self) -> dict[str, Any]:
@@ -82,5 +87,5 @@ class Agent(Protocol):
         ...
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go to a state of `get_state`."""
+        """Restore a state that `get_state` returned."""
         ...

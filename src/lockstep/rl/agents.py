@@ -1,4 +1,4 @@
-"""The built-in agents by name, and back from a description to an agent."""
+"""The built-in agents by name, and `rebuild`, which turns a description into an agent."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ AGENTS: Final[Mapping[str, tuple[Any, Any]]] = {
     DoubleDQN.name: (DoubleDQN, DoubleDQNSettings),
     ActorCritic.name: (ActorCritic, ActorCriticSettings),
 }
-"""Class and settings of each."""
+"""Class of each built-in agent, and class of its settings."""
 
 
 def rebuild(description: Mapping[str, Any], *, seeds: SeedTree, device: str = "cpu") -> LearningAgent:
-    """The agent that `describe()` told of, with the weights that `seeds` begins with. Raises UnknownNameError."""
+    """Build the agent that `describe()` described, with first weights from `seeds`. Raises UnknownNameError."""
     name = description["algorithm"]
     if name not in AGENTS:
         raise UnknownNameError(

@@ -10,7 +10,7 @@ Notation
     L     = mean of w h(delta),  h(x) = x^2 / 2 for |x| <= 1, else |x| - 1/2                                       (3)
     epsilon(step) = from max(start + (end - start) step / decay, end)                                              (4)
 
-Loss parts: `q` = L. There is no policy: a DQN acts by its values.
+The only loss part is `q` = L: a DQN has no policy, it acts by its values.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DoubleDQNSettings(AgentSettings):
-    """Settings of a double DQN; equation (4) has `epsilon_start`, `epsilon_end` and `epsilon_updates` (its decay)."""
+    """Settings of a double DQN; `epsilon_start`, `epsilon_end` and `epsilon_updates` are start, end, decay of (4)."""
 
     target_every: int = 500
     epsilon_start: float = 1.0
@@ -56,13 +56,13 @@ class DoubleDQNSettings(AgentSettings):
             )
 
     def epsilon(self, step: int) -> float:
-        """Equation (4)."""
+        """Share of random actions before update `step`, equation (4)."""
         fall = (self.epsilon_end - self.epsilon_start) * step / self.epsilon_updates
         return max(self.epsilon_start + fall, self.epsilon_end)
 
 
 class DoubleDQNModule(nn.Module):
-    """`online` learns, `target` follows; the parameters of `target` are buffers."""
+    """`online` learns and `target` follows it; the parameters of `target` are buffers (`networks`)."""
 
     def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
@@ -70,13 +70,18 @@ class DoubleDQNModule(nn.Module):
         self.target = target_of(self.online)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """Action values (n, actions)."""
+        """Action values (n, actions) of the network that learns."""
         values: torch.Tensor = self.online(states)
         return values
 
 
 class DoubleDQN(LearningAgent):
-    """See the module's docstring."""
+    """The agent of equations (1) to (4).
+
+    optimizer           default Adam with a learning rate of 1e-4
+    seeds               node of the seed tree: first weights, and the noise of updates
+    importance_weights  whether a batch's weights are w in (3)
+    """
 
     name: Final = "double_dqn"
     settings: DoubleDQNSettings
@@ -108,11 +113,11 @@ class DoubleDQN(LearningAgent):
 
     @staticmethod
     def build(shape: NetworkShape) -> DoubleDQNModule:
-        """The module, without weights that mean anything: for estimates on the meta device."""
+        """The module with whatever weights torch draws: for estimates on the meta device."""
         return DoubleDQNModule(shape)
 
     def loss(self, batch: Tensors) -> tuple[Losses, torch.Tensor]:
-        """Equations (1) to (3)."""
+        """Equations (1) to (3): the loss, and the td errors (n,)."""
         module = self._module
         with torch.no_grad():
             best = module.online(batch.next_states).argmax(dim=1, keepdim=True)
@@ -123,16 +128,16 @@ class DoubleDQN(LearningAgent):
         return Losses(total=q, parts={Q_LOSS: q}), target - value
 
     def values(self, states: torch.Tensor) -> torch.Tensor:
-        """Q(s, .)."""
+        """Q(s, .), (n, actions), of the network that learns."""
         return self._module(states)
 
     def explore(self, state: NDArray[np.float32], step: int, rng: np.random.Generator) -> int:
-        """Epsilon-greedy after (4); two numbers are drawn whatever comes of them."""
+        """Epsilon-greedy by (4). It always draws two numbers, so later draws do not depend on which action it took."""
         chance, draw = rng.random(2).tolist()
         if chance < self.settings.epsilon(step):
             return min(int(draw * self.shape.actions), self.shape.actions - 1)
         return int(self.act(state[np.newaxis])[0])
 
     def follow(self, step: int) -> None:
-        """Move the target network."""
+        """Move the target network, where an update of its interval is due."""
         self._follower.after(step)

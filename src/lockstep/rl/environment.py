@@ -8,16 +8,16 @@ Notation
     cash     in units of the initial capital, 1 at the beginning
     E_t      equity at the close of bar t, cash + u c_t                                                         (1)
 
-A step at bar t: the action decides the side to hold; where that differs from s, the old position is closed and the new
-one opened at o_{t+1}, adverse prices and fees on both, each fee on what was put in, as the engine takes them
+A step at bar t: the action decides the side to hold. Where that differs from s, the old position is closed and the new
+one opened at o_{t+1}, both at adverse prices and with a fee on the capital invested, as the engine does
 (`engine.costs`, docs/engine.md). Then bar t + 1 passes, and the reward is E_{t+1} - E_t: rewards add up to the profit.
-SELL goes short, or out of the market where shorts are not allowed; HOLD keeps what is held.
+SELL goes short, or out of the market where shorts are not allowed; HOLD keeps the position.
 
 Observation, float32 (4 lookback + 3,), of the last `lookback` bars i <= t, oldest first:
     (c_i / c_{i-1} - 1) / R,  (h_i - l_i) / c_i / R,  (c_i - o_i) / o_i / R,  v_i / V - 1     cut off at -10 and 10
     s,  k u (c_t - entry price),  k (E_t - 1)                                               cut off in the same way
-where k is `account_scale`, 1 unless given, R is the mean of (h - l) / c and V the mean volume of the same bars; a term
-whose mean is 0 is 0. Nothing in it depends on a bar after t, nor on statistics of the whole data set.
+where k is `account_scale`, R is the mean of (h - l) / c and V the mean volume of the same bars; a term whose mean is 0
+is 0. Nothing in it depends on a bar after t, nor on statistics of the whole data set.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ _LIMIT: Final = 10.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StepResult:
-    """What one step brought.
+    """Result of one step.
 
-    observation  float32, what the agent sees next
+    observation  float32 (4 lookback + 3,), of the new decision bar
     reward       change of the equity, a fraction of the initial capital
-    terminated   the capital is gone: nothing may be expected after it
-    truncated    the episode is over though the market goes on: the future still has a value
+    terminated   the capital is lost: no reward follows, so the next state has the value 0
+    truncated    the episode ends though the market goes on: the next state keeps its value
     """
 
     observation: NDArray[np.float32]
@@ -62,20 +62,18 @@ class StepResult:
 
 
 class SingleAssetEnvironment:
-    """See the module's docstring. `reset` begins an episode, `step` acts; both may be called for ever.
+    """An environment of one market: `reset` begins an episode, `step` acts.
 
-    Args:
-        candles: The market; at least lookback + 2 bars.
-        lookback: Bars in an observation, >= 2.
-        costs: Fees, slippage, spread.
-        allow_short: Whether SELL goes short (True) or out of the market.
-        episode_bars: Steps of an episode, which begins at a drawn bar; None walks through all bars from the first.
-        account_scale: Factor of the two account features, > 0: profits are small numbers, networks like those around 1.
-            Take it from training rows only.
-        seed: A number, or the node of the seed tree that this environment may use.
+    candles        the market, at least lookback + 2 bars
+    lookback       bars in an observation, >= 2
+    costs          fees, slippage, spread; default none
+    allow_short    whether SELL goes short (True) or out of the market
+    episode_bars   steps of an episode, which begins at a random bar; None: one episode through all bars
+    account_scale  factor of the two account features, > 0: profits are small, networks learn best from inputs around
+                   1. Take it from training rows only
+    seed           a number, or the node of the seed tree that this environment may use
 
-    Raises:
-        InputError: There are too few bars, or a number is outside its range.
+    Raises InputError for too few bars, or a number outside its range.
     """
 
     actions: Final = tuple(Action)
@@ -117,7 +115,7 @@ class SingleAssetEnvironment:
 
     @property
     def observation_shape(self) -> tuple[int]:
-        """Of what `reset` and `step` return."""
+        """Shape of the observations of `reset` and `step`: (4 lookback + 3,)."""
         return (_PER_BAR * self.lookback + _OF_THE_ACCOUNT,)
 
     @property
@@ -127,12 +125,12 @@ class SingleAssetEnvironment:
 
     @property
     def running(self) -> bool:
-        """Whether an episode is running."""
+        """Whether an episode is running, so that `step` may be called."""
         return self._running
 
     @property
     def side(self) -> int:
-        """-1 short, 0 out of the market, +1 long."""
+        """Side of the position: -1 short, 0 out of the market, +1 long."""
         return self._side
 
     @property
@@ -156,9 +154,7 @@ class SingleAssetEnvironment:
     def step(self, action: int) -> StepResult:
         """Act at the close of the decision bar; the next bar passes.
 
-        Raises:
-            InputError: The action is none of SELL, HOLD, BUY.
-            RefusedError: No episode is running.
+        Raises InputError for an action that is not SELL, HOLD or BUY, RefusedError where no episode is running.
         """
         if isinstance(action, bool) or action not in (Action.SELL, Action.HOLD, Action.BUY):
             raise InputError(f"environment: an action is 0 (SELL), 1 (HOLD) or 2 (BUY); found {action!r}.")
@@ -191,7 +187,7 @@ class SingleAssetEnvironment:
             self._cash -= side + self.costs.fee_rate  # one initial capital is paid, or received for a short
 
     def observe(self) -> NDArray[np.float32]:
-        """What can be known at the close of the decision bar; see the module's docstring."""
+        """The observation at the close of the decision bar, float32 (4 lookback + 3,)."""
         window = slice(self._bar - self.lookback + 1, self._bar + 1)
         volume = self.candles.volume[window]
         # math.fsum: correctly rounded, so it depends on no order and on no vector unit.
@@ -213,7 +209,7 @@ class SingleAssetEnvironment:
         return result
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that later steps depend on."""
+        """Everything that later steps depend on, the digest of the candles included."""
         return {
             "version": STATE_VERSION,
             "data": self.candles.digest,
@@ -228,10 +224,9 @@ class SingleAssetEnvironment:
         }
 
     def set_state(self, state: State) -> None:
-        """Go to a state of `get_state`; what follows is the same to the last bit.
+        """Restore a state that `get_state` returned; later steps are the same to the last bit.
 
-        Raises:
-            InputError: The state is of another version, or of other candles.
+        Raises InputError for a state of another version or of other candles.
         """
         if state.get("version") != STATE_VERSION:
             raise InputError(
@@ -247,7 +242,7 @@ class SingleAssetEnvironment:
         self._generator.bit_generator.state = state["generator"]
 
     def check_valid(self) -> tuple[bool, str]:
-        """Whether position, bar and account agree; else what does not."""
+        """Whether position, bar and account agree; else (False, the rule that is broken)."""
         if self._side not in (-1, 0, 1) or self._units != (self._side / self._entry if self._side else 0.0):
             return False, f"units are side / entry; {self._units!r} with side {self._side} and entry {self._entry!r}"
         if self._side < 0 and not self.allow_short:

@@ -1,14 +1,14 @@
-"""Which slot has the lowest key, while keys change all the time: minima of blocks, found again only when asked for.
+"""The slot with the lowest key, while keys change: minima of blocks, which are recomputed only at a query.
 
 Notation
-    key_s    float64, what slot s is kept for; +inf where the slot takes no part
+    key_s    float64, worth of slot s; +inf where the slot takes no part
     id_s     int64; of equal keys the smaller id (the older entry) is the lower
     block    2^shift neighbouring slots, about the square root of the capacity
-    best     slot (-1: to be found again) and key of the lowest entry of each block
+    best     slot (-1: to be recomputed) and key of the lowest entry of each block
 
-A change of a key touches one block minimum that lies in the nearest cache; only a block whose own lowest entry rose has
-to be read again, and not before somebody asks. Asking reads the minima of all blocks: about a microsecond for a million
-slots. What is found is always the exact minimum, so the order of changes leaves no trace and nothing here is state.
+A change of a key touches one block minimum, which the nearest cache holds. Only a block whose lowest entry rose has to
+be read again, and not before the next query. A query reads the minima of all blocks: about a microsecond for a million
+slots. It returns the exact minimum, whatever the order of changes, so the minima are no part of a state.
 
 Each kernel has its Python twin `<name>_python`, the very same source, which gives the same bits.
 """
@@ -39,12 +39,12 @@ def set_key_python(
     slot: int,
     key: float,
 ) -> None:
-    """Give `slot` its key; `ids[slot]` is set before."""
+    """Set the key of `slot`; set `ids[slot]` before."""
     keys[slot] = key
     block = slot >> shift
     best = best_slot[block]
     if best == slot:
-        # An equal key is not enough: the slot may hold a newer entry than before.
+        # An equal key is not enough: the slot may hold a newer entry now, which another slot's would beat.
         if key < best_key[block]:
             best_key[block] = key
         else:
@@ -68,6 +68,7 @@ def lowest_python(
     lowest = -1
     lowest_key = np.inf
     for block in range(best_slot.size):
+        # Only blocks whose lowest entry rose since the last query are read as a whole.
         if best_slot[block] < 0:
             first = block << shift
             best = first
@@ -87,12 +88,11 @@ lowest: Any = kernel(lowest_python)
 
 
 class LowestKeys:
-    """Keys of `capacity` slots in several groups, and the lowest of each; see the module's docstring.
+    """Keys of `capacity` slots in several groups, and the lowest of each group.
 
-    Attributes:
-        keys: float64 (groups, capacity).
-        best_key: float64 (groups, blocks).
-        best_slot: int64 (groups, blocks).
+    keys       float64 (groups, capacity)
+    best_key   float64 (groups, blocks)
+    best_slot  int64 (groups, blocks)
     """
 
     def __init__(self, groups: int, capacity: int) -> None:
@@ -107,11 +107,11 @@ class LowestKeys:
         return int(lowest(self.keys[group], ids, self.shift, self.best_key[group], self.best_slot[group]))
 
     def forget(self) -> None:
-        """Find every minimum again, after the keys were written."""
+        """Mark every minimum as unknown; call it after writing to `keys`."""
         self.best_slot[:] = -1
 
     def check_valid(self, ids: NDArray[np.int64]) -> tuple[bool, str]:
-        """Whether every minimum that is held is one; else which is not."""
+        """Whether every stored minimum is one; else (False, the block that is wrong)."""
         for group, block in np.argwhere(self.best_slot >= 0):
             first = int(block) << self.shift
             keys = self.keys[group, first : first + (1 << self.shift)]

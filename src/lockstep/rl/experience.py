@@ -1,13 +1,13 @@
-"""What an agent lived through: `RLExperience`, and batches of experiences as arrays.
+"""`RLExperience`: one step of an agent with its outcome, and batches of experiences as arrays.
 
 Notation (R9.7, R9.21)
     p        actual profit, a fraction of the price paid, costs taken off
     score    profitability score, clip(p / target, 0, 1): losses and unknown outcomes score 0
     delta    temporal-difference error of the last update that used the experience
     a, a*    the action taken, the action that would have been best
-    value    what an experience is kept for: 0.4 score + 0.4 |delta| / (1 + |delta|) + 0.2 [a != a*], in 0 .. 1    (1)
+    value    worth of keeping an experience: 0.4 score + 0.4 |delta| / (1 + |delta|) + 0.2 [a != a*], in 0 .. 1    (1)
 
-An experience is born without an outcome; the outcome comes when its horizon has passed. Until then p and a* are
+An experience begins without an outcome; the outcome follows when its horizon has passed. Until then p and a* are
 unknown, the score is 0 and the last term of (1) is 0.
 """
 
@@ -30,11 +30,12 @@ SCORE_SHARE: Final = 0.4
 ERROR_SHARE: Final = 0.4
 MISTAKE_SHARE: Final = 0.2
 UNKNOWN_ACTION: Final = -1
-"""Stands for the optimal action in arrays as long as there is no outcome."""
+"""The optimal action in arrays, as long as there is no outcome."""
 
 
 def experience_value_python(score: float, td_error: float, action: int, optimal_action: int) -> float:
     """Equation (1); `optimal_action` is -1 where it is unknown."""
+    # size / (1 + size) maps any error to 0 .. 1 without a scale that would have to be estimated.
     size = abs(td_error)
     mistake = 1.0 if optimal_action >= 0 and optimal_action != action else 0.0
     return SCORE_SHARE * score + ERROR_SHARE * (size / (1.0 + size)) + MISTAKE_SHARE * mistake
@@ -47,18 +48,17 @@ experience_value: Any = kernel(experience_value_python)
 class Outcome(Protocol):
     """The five fields of `episodes.outcomes.TrainingOutcome` that an experience takes over; any such object will do.
 
-    One that is not validated counts as measured so far and may be corrected. Of what is not known at all no outcome is
-    given.
+    An outcome that is not validated is provisional and may be corrected. An experience without any has no `Outcome`.
     """
 
     @property
     def actual_profit(self) -> float:
-        """A fraction; above 0 is a profit."""
+        """Net profit, a fraction; above 0 is a profit."""
         ...
 
     @property
     def profitability_score(self) -> float:
-        """0 .. 1."""
+        """Profit as a share of the target, 0 .. 1."""
         ...
 
     @property
@@ -68,17 +68,17 @@ class Outcome(Protocol):
 
     @property
     def is_profitable(self) -> bool:
-        """Whether actual_profit > 0."""
+        """Whether actual_profit is above 0."""
         ...
 
     @property
     def outcome_validated(self) -> bool:
-        """Whether it has been checked; from then on it does not change."""
+        """Whether it was checked; from then on it is final."""
         ...
 
 
 def check_outcome(outcome: Outcome, place: str = "outcome") -> None:
-    """Raises InputError where a field breaks a rule or two fields contradict each other."""
+    """Raise InputError where a field breaks a rule or two fields contradict each other; `place` begins the message."""
     profit, score = outcome.actual_profit, outcome.profitability_score
     if not math.isfinite(profit):
         raise InputError(f"{place}: actual_profit is a finite fraction; found {profit!r}. Leave unknown outcomes out.")
@@ -101,20 +101,19 @@ def _check_action(name: str, action: Any, place: str) -> None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RLExperience:
-    """One step of an agent and what came of it (R9.21).
+    """One step of an agent and its outcome (R9.21).
 
-    Attributes:
-        state: float32 (any shape), what the agent saw.
-        action: What it did, numbered from 0 (SELL, HOLD, BUY are 0, 1, 2).
-        reward: What it received at once; finite.
-        next_state: float32 (shape of state), what it saw next.
-        done: Whether the episode ended there, so that nothing may be expected after it.
-        actual_profit: Net profit as a fraction once it is known, else None.
-        profitability_score: 0 .. 1; 0 where the outcome is unknown.
-        optimal_action: The best action once it is known, else None.
-        outcome_validated: Whether the outcome was checked; it is then final.
-        td_error: The temporal-difference error of its last update; 0 before the first.
-        training_count: How often it was drawn for training.
+    state                float32 (any shape), before the action
+    action               from 0 (SELL, HOLD, BUY are 0, 1, 2)
+    reward               of the step, finite
+    next_state           float32 (shape of state), after the action
+    done                 whether the episode ended there, so that no reward follows
+    actual_profit        net profit, a fraction; None while unknown
+    profitability_score  0 .. 1; 0 while the outcome is unknown
+    optimal_action       the best action; None while unknown
+    outcome_validated    whether the outcome was checked; it is final then
+    td_error             temporal-difference error of its last update; 0 before the first
+    training_count       how often it was drawn for training
     """
 
     state: NDArray[np.float32]
@@ -163,7 +162,7 @@ class RLExperience:
 
     @property
     def is_profitable(self) -> bool:
-        """Whether a profit is known."""
+        """Whether the outcome is known and a profit."""
         return self.actual_profit is not None and self.actual_profit > 0.0
 
     @property
@@ -173,11 +172,9 @@ class RLExperience:
         return float(experience_value(float(self.profitability_score), float(self.td_error), int(self.action), best))
 
     def with_outcome(self, outcome: Outcome) -> RLExperience:
-        """The experience with its outcome.
+        """A copy of the experience with its outcome.
 
-        Raises:
-            InputError: The outcome breaks a rule.
-            RefusedError: Another outcome was validated before.
+        Raises InputError where the outcome breaks a rule, RefusedError where another outcome was validated before.
         """
         check_outcome(outcome)
         before = (self.actual_profit, self.profitability_score, self.optimal_action)
@@ -199,21 +196,20 @@ class RLExperience:
 class ExperienceBatch:
     """n experiences as arrays; also a sequence of `RLExperience`.
 
-    Attributes:
-        ids: int64 (n,), as the buffer numbers them.
-        states: float32 (n, *shape).
-        actions: int64 (n,).
-        rewards: float64 (n,).
-        next_states: float32 (n, *shape).
-        dones: bool (n,).
-        actual_profits: float64 (n,), NaN where unknown.
-        profitability_scores: float64 (n,).
-        optimal_actions: int64 (n,), -1 where unknown.
-        outcome_validated: bool (n,).
-        td_errors: float64 (n,).
-        training_counts: int64 (n,), this draw included.
-        weights: float64 (n,). Of a profit-weighted buffer the weight each was drawn with, 1 for a uniform batch; of a
-            prioritised buffer the importance weights of the loss.
+    ids                   int64 (n,), the buffer's ids
+    states                float32 (n, *shape)
+    actions               int64 (n,)
+    rewards               float64 (n,)
+    next_states           float32 (n, *shape)
+    dones                 bool (n,)
+    actual_profits        float64 (n,), fractions, NaN where unknown
+    profitability_scores  float64 (n,)
+    optimal_actions       int64 (n,), -1 where unknown
+    outcome_validated     bool (n,)
+    td_errors             float64 (n,)
+    training_counts       int64 (n,), this draw included
+    weights               float64 (n,): in a profit-weighted buffer the weight of the draw, 1 for a uniform batch; in a
+                          prioritised buffer the importance weight of the loss
     """
 
     ids: NDArray[np.int64]
@@ -232,7 +228,7 @@ class ExperienceBatch:
 
     @property
     def is_profitable(self) -> NDArray[np.bool_]:
-        """bool (n,): where a profit is known."""
+        """bool (n,): whether the outcome is known and a profit."""
         return self.actual_profits > 0.0  # NaN is not
 
     def __len__(self) -> int:

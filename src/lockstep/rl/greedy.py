@@ -1,8 +1,8 @@
-"""How an agent acts when it stops exploring: a walk through bars, and the same decisions as signals of the engine.
+"""Evaluate an agent without exploration: walk it through bars, and simulate its decisions in the engine.
 
-The agent walks an environment from the first bar to the last, its best action at each; what it sees includes its own
-position, so bars cannot be walked at once. The sides it wanted are then given to `engine.simulate`, with the whole
-initial capital in each trade as in the environment: trades, costs, equity and every metric are the engine's.
+The agent takes its best action at each bar, from the first to the last. What it sees includes its own position, so the
+bars must come one by one. `engine.simulate` then trades the sides that it chose, with the whole initial capital in each
+trade as in the environment: trades, costs, equity and every metric are the engine's.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lockstep.engine.arrays import MarketArrays, market_arrays
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch, compact
+from lockstep.engine.preparation import MarketArrays, market_arrays
 from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import Simulation, simulate_entries
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from lockstep.rl.agent import Agent
 
 WHOLE: Execution = Execution(risk_per_trade=1.0)
-"""One initial capital per trade, never more: what the environment invests."""
+"""The whole initial capital in each trade, never more: the environment invests the same."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Walk:
-    """What an agent did. The engine's bars begin with the first decision bar.
+    """Record of an evaluation. The engine's bars begin with the first decision bar.
 
-    actions     int64 (n,): at each decision bar
-    sides       int8 (n + 1,): side wanted after the decision at each bar; 0 at the last, which has none
-    equity      of the environment at the end, a fraction of the initial capital; an open position is marked
-    simulation  the same by the engine, which closes what is open at the last bar
-    entries, market   what `simulation` was made from, for baselines
+    actions          int64 (n,), at each decision bar
+    sides            int8 (n + 1,), side chosen at each bar; 0 at the last, which decides nothing
+    equity           the environment's at the end, a fraction of the initial capital; an open position counts
+    simulation       the engine's result for the same sides; it closes an open position at the last bar
+    entries, market  inputs of `simulation`, for baselines
     """
 
     actions: NDArray[np.int64]
@@ -50,7 +50,7 @@ class Walk:
 
 
 def walk(agent: Agent, environment: SingleAssetEnvironment) -> Walk:
-    """Act greedily through all bars of an environment made with `episode_bars=None`."""
+    """Act greedily through all bars of an environment whose `episode_bars` is None."""
     seen, actions, sides = environment.reset(), [], []
     first = environment.bar
     while environment.running:
@@ -72,9 +72,9 @@ def walk(agent: Agent, environment: SingleAssetEnvironment) -> Walk:
 
 
 def simulated(bars: Candles, sides: NDArray[np.int8], costs: Costs) -> tuple[Simulation, EntryBatch, MarketArrays]:
-    """The engine's simulation of wanting `sides` (n,) after the close of each bar.
+    """Simulate in the engine a trader who holds `sides` (n,) from each bar's close on.
 
-    A signal where the side changes, the exit flag where it becomes 0; the last bar decides nothing.
+    A change of side is a signal, a change to 0 an exit flag; the last bar decides nothing.
     """
     before = np.concatenate((np.zeros(1, np.int8), sides[:-1]))
     change = sides != before

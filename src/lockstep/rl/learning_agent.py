@@ -1,4 +1,4 @@
-"""What both built-in agents share: a module in a `Learner`, batches as tensors, greedy actions, settings."""
+"""`LearningAgent`, the base of the built-in agents: a module in a `Learner`, batches as tensors, greedy actions."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class AgentSettings:
-    """What the settings of both agents begin with.
+    """Settings that both built-in agents have.
 
-    gamma         discount of a reward one step later, 0 <= gamma < 1 (1 is allowed where every episode ends)
-    reward_scale  rewards are multiplied by it before they are learned from; take it from training rows only
-    tau           share by which target networks follow, in (0, 1]
+    gamma         discount of a reward one step later, 0 .. 1; use 1 only where every episode ends
+    reward_scale  factor of rewards in the loss, > 0; take it from training rows only
+    tau           share of the distance that target networks move, in (0, 1]
     target_every  updates between two moves of the target networks
-    clip_norm     the gradient's norm is cut off there; None cuts nothing
+    clip_norm     the gradient is scaled down to this norm; None never clips
     """
 
     gamma: float = 0.99
@@ -50,33 +50,35 @@ class AgentSettings:
             raise InputError(f"agent: reward_scale is a finite number above 0; found {self.reward_scale!r}")
 
     def to_json(self) -> dict[str, Any]:
-        """As canonical JSON."""
+        """The fields by name, as JSON values for the record."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`."""
+        """Rebuild settings from what `to_json` returned."""
         return cls(**value)
 
 
 class Tensors(NamedTuple):
-    """A batch on the device; rewards are scaled. states, next_states (n, inputs); actions int64 (n,); the rest (n,)."""
+    """A batch on the device.
+
+    states, next_states  (n, inputs)
+    actions              int64 (n,)
+    rewards              (n,), scaled
+    going                (n,), 1 where the episode goes on, 0 where it ended
+    weights              (n,), factor of each sample's loss
+    """
 
     states: torch.Tensor
     actions: torch.Tensor
     rewards: torch.Tensor
     next_states: torch.Tensor
     going: torch.Tensor
-    """1 where the episode goes on, 0 where nothing may be expected after."""
     weights: torch.Tensor
-    """Factor of each sample's loss."""
 
 
 class LearningAgent:
-    """Base of the built-in agents: subclass, make the module, implement `loss`, `values`, `explore`.
-
-    `loss` returns the loss and the temporal-difference errors (n,), of the scaled rewards.
-    """
+    """Base of the built-in agents; a subclass builds the module, implements `loss`, `values`, `explore`, `follow`."""
 
     name: str
 
@@ -98,19 +100,19 @@ class LearningAgent:
 
     @property
     def learner(self) -> Learner:
-        """Networks and optimiser."""
+        """Networks and optimiser, everything that updates change."""
         return self._learner
 
     def loss(self, batch: Tensors) -> tuple[Losses, torch.Tensor]:
-        """Loss of a batch and its td errors (n,)."""
+        """Loss of a batch, and its td errors (n,) in units of scaled reward."""
         raise NotImplementedError
 
     def values(self, states: torch.Tensor) -> torch.Tensor:
-        """What the best action is the argmax of, (n, actions)."""
+        """Scores (n, actions); the best action is their argmax."""
         raise NotImplementedError
 
     def explore(self, state: NDArray[np.float32], step: int, rng: np.random.Generator) -> int:
-        """See `Agent.explore`."""
+        """An action in one state, see `Agent.explore`."""
         raise NotImplementedError
 
     def follow(self, step: int) -> None:
@@ -118,7 +120,7 @@ class LearningAgent:
         raise NotImplementedError
 
     def update(self, step: int, batch: ExperienceBatch, learning_rate: float | None = None) -> AgentUpdate:
-        """See `Agent.update`. Raises InputError for an empty batch or states of another size."""
+        """Update once, see `Agent.update`. Raises InputError for an empty batch or states of another size."""
         tensors = self.tensors(batch)
         errors: list[torch.Tensor] = []
 
@@ -132,18 +134,18 @@ class LearningAgent:
         return AgentUpdate(update=update, td_errors=errors[0].detach().cpu().numpy().astype(np.float64))
 
     def act(self, states: NDArray[np.float32]) -> NDArray[np.int64]:
-        """See `Agent.act`; of equal values the lowest action."""
+        """The best actions (n,), see `Agent.act`; of equal values the lowest action."""
         return self.action_values(states).argmax(axis=1).astype(np.int64)
 
     def action_values(self, states: NDArray[np.float32]) -> NDArray[np.float64]:
-        """What `act` takes the best of, float64 (n, actions)."""
+        """Scores that `act` maximises, float64 (n, actions)."""
         determinism.settle()
         with torch.no_grad():
             values = self.values(self._features(states))
         return values.cpu().numpy().astype(np.float64)
 
     def tensors(self, batch: ExperienceBatch) -> Tensors:
-        """`batch` as tensors on the device."""
+        """Convert a batch to tensors on the device. Raises InputError for an empty one."""
         if not len(batch):
             raise InputError("agent: an update learns from at least one experience; found an empty batch")
 
@@ -168,7 +170,7 @@ class LearningAgent:
         return torch.from_numpy(rows).to(self._learner.device, self._dtype)
 
     def describe(self) -> dict[str, Any]:
-        """Everything `agents.rebuild` needs."""
+        """Name and settings as JSON values; `agents.rebuild` needs no more."""
         return {
             "algorithm": self.name,
             "shape": {**asdict(self.shape), "hidden": list(self.shape.hidden)},
@@ -178,9 +180,9 @@ class LearningAgent:
         }
 
     def get_state(self) -> dict[str, Any]:
-        """The learner's state; nothing else is remembered."""
+        """The learner's state; the agent has no other."""
         return self._learner.get_state()
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go to a state of `get_state`. Raises IntegrityError when it is another agent's."""
+        """Restore a state that `get_state` returned. Raises IntegrityError when it is another agent's."""
         self._learner.set_state(state)

@@ -1,7 +1,6 @@
-"""Training an agent in memory, update by update: experiences come in, outcomes follow, updates draw from both.
+"""Train an agent in memory, update by update: add experiences, add their outcomes later, draw batches from both.
 
-What is recorded, resumed and replayed is a session (`faces.rl_trainer.RLTrainer.train_profit_weighted`); this is the
-part that needs no folder.
+Nothing is recorded. A run (`faces.rl_trainer.RLTrainer.train_profit_weighted`) is recorded, resumed and replayed.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.learning.gradients.learner import BUFFER, WEIGHTS
 from lockstep.learning.gradients.record import AgentLosses
-from lockstep.learning.gradients.values import StepValues
+from lockstep.learning.gradients.training_value import StepValues
 from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
 from lockstep.rl.training import BatchFacts
 
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LiveStep(AgentLosses):
-    """One update made in memory, under the names of a recorded one, `gradients.record.RLTrainingStep` (R9.26). It
-    belongs to no session.
+    """One update in memory, with the attributes of a recorded one, `gradients.record.RLTrainingStep` (R9.26).
 
     step_id            "live:17"
     session_id         None
@@ -37,7 +35,7 @@ class LiveStep(AgentLosses):
     model_state        weights by parameter and buffers by name after the update; copies
     samples            int64 (n,), ids of the experiences
     td_errors          float64 (n,), before the update
-    value              training value (`gradients.values`, eq. 1)
+    value              training value (`gradients.training_value`, eq. 1)
     """
 
     index: int
@@ -56,15 +54,17 @@ class LiveStep(AgentLosses):
 
     @property
     def step_id(self) -> str:
-        """Its number among the updates made in memory."""
+        """The text live:N, where N is the number of the update."""
         return f"live:{self.index}"
 
 
 class LiveTrainer:
-    """An agent and its buffer.
+    """Updates an agent from a buffer, in memory.
 
-    agent    anything that conforms to `rl.agent.Agent` (R9.41)
-    buffer   left out, a `ProfitWeightedExperienceBuffer` of the default capacity with `seed`
+    agent    any object that conforms to `rl.agent.Agent` (R9.41)
+    buffer   default a `ProfitWeightedExperienceBuffer` of the default capacity with `seed`
+
+    Raises InputError for an agent that lacks a method, or another buffer.
     """
 
     def __init__(self, agent: Agent, buffer: ProfitWeightedExperienceBuffer | None = None, *, seed: int = 42) -> None:
@@ -89,36 +89,35 @@ class LiveTrainer:
         return self.buffer.add(experience)
 
     def update_outcome(self, id: int, outcome: Outcome) -> bool:
-        """Give an experience its outcome, which changes its priority (R9.27). Returns whether it was still here."""
+        """Set the outcome of an experience, which changes its weight (R9.27). Returns whether it was still stored."""
         return self.buffer.update_outcome(id, outcome)
 
     def train_step(self, batch_size: int = 64, *, prioritize_profitable: bool = True) -> LiveStep:
-        """One update from a batch; training counts rise, priorities follow the td errors.
+        """Update once from a batch; its training counts rise and its td errors are stored.
 
         Raises RefusedError when the buffer is empty, or the gradient is not finite.
         """
         batch = self.buffer.sample_batch(batch_size, prioritize_profitable)
         if not len(batch):
             raise RefusedError("train_step learns from experiences; the buffer holds none. Add some first.")
-        made = self.agent.update(self._updates, batch)
-        self.buffer.update_priorities(batch.ids, made.td_errors)
+        result = self.agent.update(self._updates, batch)
+        update = result.update
+        self.buffer.update_priorities(batch.ids, result.td_errors)
         facts = BatchFacts.of(batch)
         learner = self.agent.learner
         layout, arrays = learner.flat.layout, learner.get_state()
         buffers = {name[len(BUFFER) :]: array for name, array in arrays.items() if name.startswith(BUFFER)}
         step = LiveStep(
             index=self._updates,
-            losses=made.update.losses,
-            learning_rate=made.update.learning_rate,
-            gradient_norm=made.update.gradient_norm,
+            losses=update.losses,
+            learning_rate=update.learning_rate,
+            gradient_norm=update.gradient_norm,
             gradients=layout.named(learner.gradient().copy()),
             model_state=layout.named(arrays[WEIGHTS]) | buffers,
             samples=batch.ids,
-            td_errors=made.td_errors,
+            td_errors=result.td_errors,
             value=self._values.add(
-                loss=made.update.losses["total"],
-                gradient_norm=made.update.gradient_norm,
-                profitability=facts.mean_score,
+                loss=update.losses["total"], gradient_norm=update.gradient_norm, profitability=facts.mean_score
             ),
             mean_score=facts.mean_score,
             profitable_share=facts.profitable_share,

@@ -1,7 +1,8 @@
 """Networks of agents, and target networks that follow them.
 
-A target network is a copy whose parameters are buffers of the module: no optimiser moves them, every record and digest
-of the module's state holds them (`gradients.recorder`), and a replay from gradients needs no rule of how they follow.
+A target network is a copy whose parameters are buffers of the module. So no optimiser moves them, every record and
+digest of the module's state contains them (`gradients.recorder`), and a replay from gradients need not know how they
+follow.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkShape:
-    """A perceptron: `inputs` features, layers of `hidden` rectified units, one output per action."""
+    """Sizes of a perceptron: `inputs` features, layers of `hidden` rectified units, one output per action."""
 
     inputs: int
     actions: int = 3
@@ -39,7 +40,7 @@ class NetworkShape:
 
 
 def perceptron(shape: NetworkShape) -> nn.Sequential:
-    """Linear layers with rectifiers between them, torch's own initialisation."""
+    """Linear layers with rectifiers between them, initialised by torch's defaults."""
     sizes = (shape.inputs, *shape.hidden)
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(sizes):
@@ -59,7 +60,12 @@ def target_of(network: nn.Module) -> nn.Module:
 
 
 class Follower:
-    """Moves target networks after their originals: target <- target + tau (original - target)."""
+    """Moves target networks towards their originals: target <- target + tau (original - target).
+
+    pairs  of an original and its target
+    tau    share of the distance, in (0, 1]; 1 copies
+    every  updates between two moves
+    """
 
     def __init__(self, pairs: Sequence[tuple[nn.Module, nn.Module]], *, tau: float, every: int) -> None:
         if not 0.0 < tau <= 1.0 or every < 1:
@@ -76,7 +82,7 @@ class Follower:
                 self._targets.append(held[name])
 
     def after(self, step: int) -> None:
-        """To be called after update `step`."""
+        """Move the targets where a move is due; call it after update `step`."""
         if (step + 1) % self._every:
             return
         with torch.no_grad():

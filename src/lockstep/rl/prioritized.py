@@ -21,7 +21,7 @@ from lockstep.core.compiled import kernel
 from lockstep.core.errors import InputError
 from lockstep.core.scalar_math import power
 from lockstep.rl.experience import ExperienceBatch, Outcome, RLExperience, check_outcome
-from lockstep.rl.store import (
+from lockstep.rl.experience_store import (
     BEST,
     COUNT,
     ERROR,

@@ -27,7 +27,7 @@ from lockstep.core.compiled import kernel
 from lockstep.core.scalar_math import power
 from lockstep.rl.eviction import lowest, set_key
 from lockstep.rl.experience import experience_value
-from lockstep.rl.store import (
+from lockstep.rl.experience_store import (
     ACCOUNT,
     ACTION,
     BASE,

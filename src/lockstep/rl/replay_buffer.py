@@ -31,7 +31,7 @@ from lockstep.core.errors import InputError, RefusedError
 from lockstep.rl import profit_kernels as kernels
 from lockstep.rl.eviction import LowestKeys
 from lockstep.rl.experience import ExperienceBatch, Outcome, RLExperience, check_outcome
-from lockstep.rl.store import (
+from lockstep.rl.experience_store import (
     ACCOUNT,
     BASE,
     OUTCOME,

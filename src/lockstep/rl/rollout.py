@@ -1,11 +1,11 @@
-"""Where experiences come from while an agent is trained: it acts in an environment, and waits for what came of it.
+"""`Rollout`: an agent acts in an environment, and each experience waits for its outcome before it enters the buffer.
 
-An experience enters the buffer once its outcome is known: `horizon_bars` bars later by the environment's clock, or at
-the end of its episode, whose remaining horizon lies in the same training bars. It does not enter at once and get its
-outcome later, because until then it would be drawn as one that earned nothing. Some never get an outcome, at the end of
-the data and before gaps; they enter without.
+An outcome is known `horizon_bars` bars later by the environment's clock, or at the end of the episode, whose remaining
+horizon lies in the same training bars. If an experience entered at once and got its outcome later, it would be drawn
+in between as one that earned nothing. At the end of the data and before gaps some never get an outcome; they enter
+without one.
 
-Chance of step n comes from the stream ("explore", n) of the seed tree: nothing of it is part of a state.
+Random numbers of step n come from the stream ("explore", n) of the seed tree, so no generator is part of a state.
 """
 
 from __future__ import annotations
@@ -22,30 +22,31 @@ if TYPE_CHECKING:
 
     from lockstep.rl.agent import Agent
     from lockstep.rl.environment import SingleAssetEnvironment
-    from lockstep.rl.outcomes import Hindsight
+    from lockstep.rl.hindsight import Hindsight
     from lockstep.runs.seeds import SeedTree
 
 _COLUMNS: Final = ("states", "actions", "rewards", "next_states", "dones", "bars")
 
 
 class Adds(Protocol):
-    """The part of a buffer that takes experiences in."""
+    """The part of a buffer that a rollout needs."""
 
     def add_batch(self, **columns: Any) -> NDArray[np.int64]:
-        """Store; returns ids."""
+        """Store experiences, columns (n, ...). Returns their ids, int64 (n,)."""
         ...
 
 
 class Rollout:
-    """See the module's docstring.
+    """An `rl.training.ExperienceSource` that gathers experiences in an environment.
 
-    Args:
-        environment: Of the training bars.
-        hindsight: Outcomes from the same bars.
-        horizon_bars: Bars until an outcome is known.
-        steps_per_update: Environment steps before each update, >= 1.
-        learning_starts: Further environment steps before the first update.
-        seeds: Node of the seed tree for exploration.
+    environment       over the training bars
+    hindsight         outcomes from the same bars
+    horizon_bars      bars until an outcome is known
+    steps_per_update  environment steps before each update, >= 1
+    learning_starts   further environment steps before the first update, more than horizon_bars
+    seeds             node of the seed tree for exploration
+
+    Raises InputError where learning would start before the first outcome.
     """
 
     def __init__(
@@ -72,15 +73,15 @@ class Rollout:
         self.last_return: float | None = None
 
     def before(self, step: int, agent: Agent, buffer: Adds) -> dict[str, NDArray[Any]] | None:
-        """Live until update `step` is due. Returns the experiences added, as columns for a segment; None for none."""
+        """Act until update `step` is due. Returns the experiences added, as columns for a segment; None for none."""
         rng = self._seeds.child(step).generator()
         due: list[tuple[Any, ...]] = []
         for _ in range(self._each + (self._first if step == 0 else 0)):
-            self._live(agent, step, rng)
+            self._act(agent, step, rng)
             due += self._settled()
         return self._add(due, buffer)
 
-    def _live(self, agent: Agent, step: int, rng: np.random.Generator) -> None:
+    def _act(self, agent: Agent, step: int, rng: np.random.Generator) -> None:
         environment = self.environment
         if self._seen is None:
             self._seen = environment.reset()
@@ -96,7 +97,7 @@ class Rollout:
             self.last_return = environment.equity - 1.0
 
     def _settled(self) -> list[tuple[Any, ...]]:
-        """Take out of the queue whatever has its outcome: the oldest, or all at the end of an episode."""
+        """Remove from the queue the experiences with a known outcome: the oldest, or all at the end of an episode."""
         count = len(self._waiting)
         if self._seen is not None:
             now = self.environment.bar
@@ -127,11 +128,11 @@ class Rollout:
         }
 
     def scalars(self) -> dict[str, Any]:
-        """For the journal's line."""
+        """Counts and the last episode's return (a fraction), for the journal's line."""
         return {"environment_steps": self.steps, "episodes": self.episodes, "last_return": self.last_return}
 
     def get_state(self) -> dict[str, Any]:
-        """Environment, counters, and the few experiences whose outcome is not known yet."""
+        """Environment, counters, and the experiences that wait for their outcome."""
         columns = zip(*self._waiting, strict=True) if self._waiting else ()
         return {
             "environment": self.environment.get_state(),
@@ -142,7 +143,7 @@ class Rollout:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go to a state of `get_state`."""
+        """Restore a state that `get_state` returned."""
         self.environment.set_state(state["environment"])
         self._seen = self.environment.observe() if self.environment.running else None
         waiting = state["waiting"]

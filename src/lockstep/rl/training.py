@@ -1,11 +1,11 @@
-"""Training of an agent from a replay buffer, as a `runs.training.Training`: one step is one optimiser update.
+"""Train an agent from a replay buffer, as a `runs.training.Training`: one step is one optimiser update.
 
-    the source lives on (environment steps, if any) -> a batch -> update -> priorities -> watched
+    source (adds experiences, if any) -> batch -> update -> priorities -> watcher
 
 Segments are the recorder's (`gradients.recorder`), with `td_error` beside each experience of `batches` (and `weight`,
-where the loss is weighted), `mean_reward` in `steps`, and `experiences`: whatever was added, as it was then. A
-checkpoint holds the buffer without its observations; those come back from that segment, or from wherever the source
-says.
+where the loss is weighted), `mean_reward` in `steps`, and a segment `experiences`, with each experience as it was when
+it was added. A checkpoint holds the buffer without its observations; `set_state` reads those from that segment, or
+takes them from `FixedExperiences`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lockstep.learning.gradients.recorder import StepFacts
 from lockstep.learning.gradients.step_log import StepLog
 from lockstep.learning.gradients.training import WEIGHTS_FILE, model_arrays
 from lockstep.rl.prioritized import PrioritizedExperienceBuffer
-from lockstep.rl.recorded import RecordedBuffer, RecordedReplay
+from lockstep.rl.recorded_batches import RecordedBuffer, RecordedReplay
 from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
 from lockstep.runs.training import Result, RunRecord, State, Step
 
@@ -41,77 +41,83 @@ MODES: Final[tuple[Mode, ...]] = ("profit", "uniform", "prioritized")
 Buffer = ProfitWeightedExperienceBuffer | PrioritizedExperienceBuffer | RecordedBuffer
 
 
-class Source(Protocol):
-    """Where experiences come from."""
+class ExperienceSource(Protocol):
+    """Adds experiences to the buffer while an agent is trained: a `Rollout`, or `FixedExperiences`."""
 
     def before(self, step: int, agent: Agent, buffer: Any) -> Mapping[str, NDArray[Any]] | None:
-        """Add what was lived before update `step`; returns it as columns of segment `experiences`, None for none."""
+        """Add the experiences that precede update `step`. Returns them as columns of segment `experiences`, None for
+        none."""
         ...
 
     def scalars(self) -> Mapping[str, Any]:
-        """For the journal's line."""
+        """The source's scalars for the journal's line."""
         ...
 
     def get_state(self) -> dict[str, Any]:
-        """Everything later experiences depend on."""
+        """Everything that later experiences depend on."""
         ...
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `get_state`."""
+        """Restore a state that `get_state` returned."""
         ...
 
 
 class FixedExperiences:
-    """A source of no experiences: what is in the buffer is all there is. `recorded` are its observations."""
+    """A source that adds no experiences to those in the buffer.
+
+    `recorded` are the observations of these, columns `id`, `state` and `next_state`.
+    """
 
     def __init__(self, recorded: Mapping[str, NDArray[Any]]) -> None:
         self.recorded = recorded
 
     def before(self, step: int, agent: Agent, buffer: Any) -> None:
-        """Nothing happens."""
+        """Add nothing: the buffer was filled before the run."""
 
     def scalars(self) -> dict[str, Any]:
-        """Nothing to tell."""
+        """An empty dict: the buffer's size is in every line already."""
         return {}
 
     def get_state(self) -> dict[str, Any]:
-        """Nothing to remember."""
+        """An empty dict, since no experiences follow."""
         return {}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Nothing to go back to."""
+        """Accept the empty state of `get_state`."""
 
 
-class Watcher:
-    """Looks at the agent after each update, at its end too; changes nothing of it. Subclass what is needed."""
+class AgentWatcher:
+    """Evaluates the agent after each update and at the end, without changing it. Subclasses override what they need."""
 
     def after(self, step: int, agent: Agent) -> Mapping[str, Any]:
-        """What goes into the journal's line of `step`."""
+        """Scalars for the journal's line of `step`."""
         return {}
 
     def result(self, agent: Agent) -> Mapping[str, Any]:
-        """What goes into the summary. The agent is left as it was found."""
+        """Entries for the summary. The agent's state must be the same afterwards."""
         return {}
 
     def artifacts(self, agent: Agent) -> Mapping[str, bytes]:
-        """Further files."""
+        """Files of the finished run beside its weights, by flat name."""
         return {}
 
     def get_state(self) -> dict[str, Any]:
-        """What the watcher remembers."""
+        """Everything that later calls depend on."""
         return {}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `get_state`."""
+        """Restore a state that `get_state` returned."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """How a buffer is learned from: how many updates, of batches how large, drawn how.
+    """How an agent learns from a buffer: number of updates, size of a batch, way of drawing it.
 
-    mode    profit        R9.22: most of a batch turned out profitable
-            uniform       every experience alike
-            prioritized   by td error, the loss weighted against it; beta rises to 1 over the updates
+    mode    profit        R9.22: most of a batch is profitable
+            uniform       all experiences are equally likely
+            prioritized   by td error; weights of the loss correct for it, and beta rises to 1 over the updates
+
+    Raises InputError for a number below 1 or an unknown mode.
     """
 
     updates: int
@@ -119,7 +125,6 @@ class Replay:
     mode: Mode = "profit"
 
     def __post_init__(self) -> None:
-        """Raises InputError for a number below 1 or an unknown mode."""
         if self.updates < 1 or self.batch_size < 1:
             raise InputError(
                 f"replay: at least 1 update of at least 1 experience; found {self.updates!r} and {self.batch_size!r}"
@@ -129,16 +134,16 @@ class Replay:
 
     @property
     def weighted(self) -> bool:
-        """Whether samples have importance weights."""
+        """Whether samples have importance weights of the loss."""
         return self.mode == "prioritized"
 
     def fits(self, buffer: Buffer) -> bool:
-        """Whether batches can be drawn from it in this mode."""
+        """Whether this mode draws from a buffer of this class."""
         kind = PrioritizedExperienceBuffer if self.mode == "prioritized" else ProfitWeightedExperienceBuffer
         return isinstance(buffer, kind)
 
     def draw(self, buffer: Any, step: int) -> ExperienceBatch:
-        """The batch of update `step`, from a buffer that fits."""
+        """Draw the batch of update `step`; `buffer` has to fit."""
         if isinstance(buffer, PrioritizedExperienceBuffer):
             # Schaul et al. 2016, section 3.4: the correction matters most at the end.
             beta = buffer.beta + (1.0 - buffer.beta) * step / self.updates
@@ -149,7 +154,14 @@ class Replay:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchFacts:
-    """Profitability of a batch (R9.26), means in order of the batch; an experience without outcome scores 0."""
+    """Profitability of a batch (R9.26).
+
+    mean_score        0 .. 1; an experience without outcome scores 0
+    profitable_share  0 .. 1
+    mean_reward       not scaled
+
+    Means are taken in order of the batch, which fixes their last bit.
+    """
 
     mean_score: float
     profitable_share: float
@@ -157,7 +169,7 @@ class BatchFacts:
 
     @classmethod
     def of(cls, batch: ExperienceBatch) -> BatchFacts:
-        """Measure a batch; all zero when it is empty."""
+        """Compute the means of a batch; all are 0 when it is empty."""
         return cls(
             mean_score=mean_in_order(batch.profitability_scores),
             profitable_share=mean_in_order(batch.is_profitable),
@@ -166,10 +178,15 @@ class BatchFacts:
 
 
 class ReplayTraining:
-    """See the module's docstring.
+    """A `runs.training.Training` of an agent.
 
-    `rate` gives the learning rate of a step, None leaves the optimiser's own. `session` is what the summary says of the
-    session; it has to follow from the spec, since it is part of the result.
+    replay   which batches, how many
+    source   adds experiences before each update
+    watcher  evaluates the agent; default does nothing
+    rate     learning rate of a step; None for the optimiser's own
+    session  metadata for the summary; it has to follow from the spec, since it is part of the result
+
+    Raises InputError where `replay` cannot draw from `buffer`.
     """
 
     def __init__(
@@ -178,9 +195,9 @@ class ReplayTraining:
         buffer: Buffer,
         recorder: Recorder,
         replay: Replay | RecordedReplay,
-        source: Source,
+        source: ExperienceSource,
         *,
-        watcher: Watcher | None = None,
+        watcher: AgentWatcher | None = None,
         rate: Callable[[int], float] | None = None,
         session: Mapping[str, Any] | None = None,
     ) -> None:
@@ -192,23 +209,23 @@ class ReplayTraining:
             )
         self.agent, self.buffer = agent, buffer
         self._log, self._replay, self._source = StepLog(recorder), replay, source
-        self._watcher = watcher if watcher is not None else Watcher()
+        self._watcher = watcher if watcher is not None else AgentWatcher()
         self._rate = rate
         self._session = dict(session or {})
         self._next = 0
 
     @property
     def learner(self) -> Learner:
-        """Networks and optimiser."""
+        """The agent's networks and optimiser, which each step updates."""
         return self.agent.learner
 
     @property
     def total_steps(self) -> int | None:
-        """The updates, unless the byte limit could end the session before."""
+        """Number of updates; None where the byte limit could end the run before."""
         return self._log.total_steps(self._replay.updates)
 
     def attach(self, record: RunRecord) -> None:
-        """Keep the record: observations and the session's value are read back from it."""
+        """Keep the record: observations and the run's value are read back from it."""
         self._log.attach(record)
 
     def steps(self) -> Iterator[Step]:
@@ -220,12 +237,12 @@ class ReplayTraining:
         added = self._source.before(index, self.agent, self.buffer)
         batch = self._replay.draw(self.buffer, index)
         self._log.begin(index)
-        done = self.agent.update(index, batch, None if self._rate is None else self._rate(index))
-        self.buffer.update_priorities(batch.ids, done.td_errors)
-        facts = self._facts(batch, done)
+        result = self.agent.update(index, batch, None if self._rate is None else self._rate(index))
+        self.buffer.update_priorities(batch.ids, result.td_errors)
+        facts = self._facts(batch, result)
         step = self._log.step(
             index,
-            done.update,
+            result.update,
             facts,
             extra=lambda: {
                 "profitable_share": facts.profitable,
@@ -240,18 +257,18 @@ class ReplayTraining:
         self._next = index + 1
         return step
 
-    def _facts(self, batch: ExperienceBatch, done: AgentUpdate) -> StepFacts:
+    def _facts(self, batch: ExperienceBatch, result: AgentUpdate) -> StepFacts:
         worth = BatchFacts.of(batch)
         return StepFacts(
             batch=batch.ids,
             profitability=worth.mean_score,
             profitable=worth.profitable_share,
             scalars={"mean_reward": worth.mean_reward},
-            samples={"td_error": done.td_errors, **({"weight": batch.weights} if self._replay.weighted else {})},
+            samples={"td_error": result.td_errors, **({"weight": batch.weights} if self._replay.weighted else {})},
         )
 
     def get_state(self) -> State:
-        """Agent, buffer (its observations are in segments), source, recorder, watcher, counters."""
+        """Agent, buffer without its observations (segments have them), source, recorder, watcher, counters."""
         return {
             "next": self._next,
             "agent": self.agent.get_state(),
@@ -262,7 +279,7 @@ class ReplayTraining:
         }
 
     def set_state(self, state: State) -> None:
-        """Go to a state of `get_state`."""
+        """Restore a state that `get_state` returned."""
         self._next = state["next"]
         self.agent.set_state(state["agent"])
         self.buffer.set_state(state["buffer"], recorded=self._recorded(state["buffer"]))
@@ -271,7 +288,7 @@ class ReplayTraining:
         self._watcher.set_state(state["watcher"])
 
     def _recorded(self, buffer: State) -> Mapping[str, NDArray[Any]] | None:
-        """Observations of the experiences in a buffer's state: only those, whatever else was lived in between."""
+        """Observations of the experiences in a buffer's state, and of no others: evicted ones would fill the memory."""
         if isinstance(self._source, FixedExperiences):
             return self._source.recorded
         ids, pieces = np.sort(buffer["store"]["ids"]), []
@@ -285,7 +302,7 @@ class ReplayTraining:
         return {name: np.concatenate([columns[name] for columns in pieces]) for name in pieces[0]}
 
     def finish(self) -> Result:
-        """Value and convergence of the session, what the watcher found, the weights as safetensors."""
+        """Value and convergence of the run, the watcher's entries, and the weights as safetensors."""
         facts = self._log.session_facts(self.learner, steps=self._next, limited=self._next < self._replay.updates)
         summary = {
             "session": self._session,
@@ -298,20 +315,20 @@ class ReplayTraining:
 
 
 def _statistics(buffer: Buffer) -> dict[str, Any]:
-    """The buffer at the end, both accounts where it keeps them (R9.25)."""
+    """The buffer's statistics for the summary, by account where it has accounts (R9.25)."""
     if isinstance(buffer, PrioritizedExperienceBuffer):
         return {"experiences": len(buffer)}
     if isinstance(buffer, RecordedBuffer):
         return buffer.statistics()
-    found = buffer.statistics()
+    statistics = buffer.statistics()
     return {
-        "experiences": found.size,
-        "added": found.added,
-        "unknown": found.unknown,
-        "mean_score": found.mean_score,
-        "max_training_count": found.max_training_count,
-        "profitable": found.profitable.size,
-        "profitable_draws": found.profitable.draws,
-        "unprofitable": found.unprofitable.size,
-        "unprofitable_draws": found.unprofitable.draws,
+        "experiences": statistics.size,
+        "added": statistics.added,
+        "unknown": statistics.unknown,
+        "mean_score": statistics.mean_score,
+        "max_training_count": statistics.max_training_count,
+        "profitable": statistics.profitable.size,
+        "profitable_draws": statistics.profitable.draws,
+        "unprofitable": statistics.unprofitable.size,
+        "unprofitable_draws": statistics.unprofitable.draws,
     }

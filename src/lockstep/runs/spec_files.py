@@ -113,11 +113,21 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
 
 def _refuse_yaml_extras(text: str, where: str) -> None:
     from ruamel.yaml import YAML
-    from ruamel.yaml.events import AliasEvent, DocumentStartEvent, NodeEvent
+    from ruamel.yaml.events import (
+        AliasEvent,
+        CollectionEndEvent,
+        CollectionStartEvent,
+        DocumentStartEvent,
+        NodeEvent,
+    )
 
-    documents = 0
+    documents = depth = 0
     for event in YAML(typ="safe", pure=True).parse(io.StringIO(text)):
         line = f", line {event.start_mark.line + 1}" if event.start_mark is not None else ""
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        # Here, and not only once all is read: the scanner takes the square of the depth, 10 s for 5,000 brackets.
+        if depth > MAX_DEPTH + 1:
+            raise SpecError(f"{where}{line}: nested deeper than {MAX_DEPTH} levels. Flatten it.")
         if isinstance(event, AliasEvent) or getattr(event, "anchor", None) is not None:
             name = event.anchor if isinstance(event, NodeEvent) else ""
             raise SpecError(f"{where}{line}: a spec has no anchors and aliases (found {name!r}); write the value out")

@@ -18,10 +18,10 @@ import numpy as np
 
 from lockstep.core.errors import NoValidTrialError, StrategyError
 from lockstep.core.space import Columns, row
-from lockstep.engine.arrays import MarketArrays, market_arrays
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch, compact
 from lockstep.engine.metrics import COLUMN, Metric, as_metric, best_row
+from lockstep.engine.preparation import MarketArrays, market_arrays
 from lockstep.engine.settings import Execution, settled
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import Simulation, simulate_entries

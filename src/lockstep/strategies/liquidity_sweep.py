@@ -62,16 +62,19 @@ class Features:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """Features and, per value of reversal_candles, the bars that the loosest parameters of a sweep could trade."""
+class CandidateLists:
+    """What all sets of a sweep share: bars that the loosest of them could trade, and the swings near each.
+
+    reversals     int64 (w,): the values of reversal_candles that occur, ascending, a list of candidates for each
+    list_offsets  int64 (w + 1,): list i is rows list_offsets[i] .. list_offsets[i + 1] - 1 of `candidates`
+    """
 
     view: MarketView
-    features: Features
+    market: kernels.Market
     reversals: NDArray[np.int64]
     list_offsets: NDArray[np.int64]
-    lists: tuple[NDArray[Any], ...]  # slot, side, extreme, spike, depth
-    strips: tuple[NDArray[Any], ...]  # offsets per slot, prices and bars of the swings near it
-    longest_strip: int
+    candidates: kernels.Candidates
+    strips: kernels.Strips
 
 
 class LiquiditySweep(CompiledStrategy):
@@ -140,10 +143,10 @@ class LiquiditySweep(CompiledStrategy):
                 continue
             if _spike(f, params, t) < params["volume_spike_threshold"]:
                 continue
-            found = [s for s in (1, -1) if self._sweeps(view, f, params, t, s)]
-            if len(found) == 1:
-                side[t] = found[0]
-                stop[t], target[t] = _exits(view.close[t], f.atr[t], params, found[0])
+            sides = [s for s in (1, -1) if self._sweeps(view, f, params, t, s)]
+            if len(sides) == 1:
+                side[t] = sides[0]
+                stop[t], target[t] = _exits(view.close[t], f.atr[t], params, sides[0])
         return Signals(side=side, stop=stop, target=target, time_limit=int(params["max_holding_periods"]))
 
     def _sweeps(self, view: MarketView, f: Features, params: Params, t: int, side: int) -> bool:
@@ -156,8 +159,8 @@ class LiquiditySweep(CompiledStrategy):
         if (stop - close) * side >= 0.0 or (target - close) * side <= 0.0:
             return False
         prices, swings = (view.low, f.low_bars) if side > 0 else (view.high, f.high_bars)
-        known = swings[(swings > t - lookback) & (swings <= t - CONFIRM)]
-        for level, touches in cluster_levels(prices[known].tolist(), params["min_distance_from_level"]):
+        recent = swings[(swings > t - lookback) & (swings <= t - CONFIRM)]
+        for level, touches in cluster_levels(prices[recent].tolist(), params["min_distance_from_level"]):
             if touches < params["min_level_touches"]:
                 continue
             if side > 0:
@@ -168,63 +171,74 @@ class LiquiditySweep(CompiledStrategy):
                 return True
         return False
 
-    def prepare(self, view: MarketView, sets: Columns) -> Prepared:
+    def prepare(self, view: MarketView, sets: Columns) -> CandidateLists:
         """Candidate bars for the loosest values among `sets`, once per distinct reversal_candles, and their swings."""
         f = features(view)
         n = len(view)
+        market = kernels.Market(view.open, view.high, view.low, view.close, f.spike_ratio, f.atr, f.reach)
         reversals = np.unique(sets["reversal_candles"].astype(np.int64))
-        room: tuple[NDArray[Any], ...] = (
-            np.empty(2 * n, np.int32),
-            np.empty(2 * n, np.int8),
-            *(np.empty(2 * n) for _ in range(3)),
+        spike_min, pierce_min = float(sets["volume_spike_threshold"].min()), float(sets["pierce_depth"].min())
+        room = kernels.Candidates(
+            slot=np.empty(2 * n, np.int32),
+            side=np.empty(2 * n, np.int8),
+            extreme=np.empty(2 * n),
+            spike=np.empty(2 * n),
+            depth=np.empty(2 * n),
         )
-        pieces: list[tuple[NDArray[Any], ...]] = []
-        find: Any = kernels.find_candidates
-        for reversal in reversals:
-            count = find(
-                view.open, view.high, view.low, view.close, f.spike_ratio, f.atr, f.reach,
-                max(_FIRST_BAR, VOLUME_PERIOD + int(reversal)), int(reversal),
-                float(sets["volume_spike_threshold"].min()), float(sets["pierce_depth"].min()), *room,
-            )  # fmt: skip
-            pieces.append(tuple(column[:count].copy() for column in room))
-        slots, extremes = (np.concatenate([piece[i] for piece in pieces]) for i in (0, 2))
-        strips = kernels.collect_strips(
-            kernels.loosest_extremes(slots, extremes, n), view.close, f.reach, view.low, f.low_bars, view.high,
-            f.high_bars, CONFIRM, int(sets["key_level_lookback"].max()), float(sets["min_distance_from_level"].max()),
-        )  # fmt: skip
-        fewest = int(sets["min_level_touches"].min())
-        kept = [np.diff(strips[0])[piece[0]] >= fewest for piece in pieces]
-        pieces = [tuple(column[keep] for column in piece) for piece, keep in zip(pieces, kept, strict=True)]
-        return Prepared(
+        pieces: list[kernels.Candidates] = []
+        for reversal in reversals.tolist():
+            first_bar = max(_FIRST_BAR, VOLUME_PERIOD + reversal)
+            count = kernels.find_candidates(market, first_bar, reversal, spike_min, pierce_min, room)
+            pieces.append(kernels.Candidates(*(column[:count].copy() for column in room)))
+        loosest = kernels.loosest_extremes(
+            np.concatenate([piece.slot for piece in pieces]), np.concatenate([piece.extreme for piece in pieces]), n
+        )
+        lookback, distance = int(sets["key_level_lookback"].max()), float(sets["min_distance_from_level"].max())
+        strips = kernels.collect_strips(loosest, market, f.low_bars, f.high_bars, CONFIRM, lookback, distance)
+        # Fewer swings than the fewest touches form no level for any set.
+        enough = np.diff(strips.offsets) >= int(sets["min_level_touches"].min())
+        pieces = [kernels.Candidates(*(column[enough[piece.slot]] for column in piece)) for piece in pieces]
+        return CandidateLists(
             view=view,
-            features=f,
+            market=market,
             reversals=reversals,
-            list_offsets=np.cumsum([0, *(piece[0].size for piece in pieces)]).astype(np.int64),
-            lists=tuple(np.concatenate([piece[i] for piece in pieces]) for i in range(len(room))),
+            list_offsets=np.cumsum([0, *(piece.slot.size for piece in pieces)]).astype(np.int64),
+            candidates=kernels.Candidates(*(np.concatenate(columns) for columns in zip(*pieces, strict=True))),
             strips=strips,
-            longest_strip=int(np.diff(strips[0]).max(initial=0)),
         )
 
-    def entries(self, prepared: Prepared, sets: Columns, lo: int, hi: int) -> EntryBatch:
+    def entries(self, prepared: CandidateLists, sets: Columns, lo: int, hi: int) -> EntryBatch:
         """Entries of sets lo .. hi - 1; equal to those of `signals`."""
-        view, f = prepared.view, prepared.features
-        mine = {name: column[lo:hi] for name, column in sets.items()}
-        reversal, lookback = mine["reversal_candles"], mine["key_level_lookback"]
-        which = np.searchsorted(prepared.reversals, reversal)
+        mine = _kernel_sets({name: column[lo:hi] for name, column in sets.items()})
+        which = np.searchsorted(prepared.reversals, sets["reversal_candles"][lo:hi])
         members = np.argsort(which, kind="stable")
-        warm = np.maximum(np.maximum(lookback + CONFIRM, VOLUME_PERIOD + reversal), _FIRST_BAR)
-        find: Any = kernels.find_hits
-        hits = find(
-            prepared.list_offsets, *prepared.lists, *prepared.strips, prepared.longest_strip, view.close, f.reach,
-            members, np.searchsorted(which[members], np.arange(prepared.reversals.size + 1)),
-            _floats(mine["pierce_depth"]), _floats(mine["volume_spike_threshold"]),
-            _floats(mine["min_distance_from_level"]), _whole(lookback), _whole(mine["min_level_touches"]), _whole(warm),
-        )  # fmt: skip
-        offsets, bar, side, stop, target, limit = kernels.write_entries(
-            *hits, prepared.lists[0], prepared.lists[1], view.close, f.atr, _floats(mine["atr_multiplier_sl"]),
-            _floats(mine["risk_reward_ratio"]), _whole(mine["max_holding_periods"]), _floats(mine["min_atr_fraction"]),
-        )  # fmt: skip
+        readers = kernels.Readers(
+            list_offsets=prepared.list_offsets,
+            members=members,
+            member_offsets=np.searchsorted(which[members], np.arange(prepared.reversals.size + 1)),
+        )
+        market, candidates = prepared.market, prepared.candidates
+        hits = kernels.find_hits(market, candidates, prepared.strips, readers, mine)
+        offsets, bar, side, stop, target, limit = kernels.write_entries(*hits, candidates, market, mine)
         return EntryBatch(offsets=offsets, bar=bar, side=side, stop=stop, target=target, time_limit=limit)
+
+
+def _kernel_sets(columns: Columns) -> kernels.Sets:
+    """Parameter columns (k,) of this family as the kernels read them."""
+    reversal, lookback = columns["reversal_candles"], columns["key_level_lookback"]
+    return kernels.Sets(
+        pierce=_floats(columns["pierce_depth"]),
+        spike=_floats(columns["volume_spike_threshold"]),
+        distance=_floats(columns["min_distance_from_level"]),
+        lookback=_whole(lookback),
+        touches=_whole(columns["min_level_touches"]),
+        # `_warmup` for all sets at once.
+        warm=_whole(np.maximum(np.maximum(lookback + CONFIRM, VOLUME_PERIOD + reversal), _FIRST_BAR)),
+        stop_atr=_floats(columns["atr_multiplier_sl"]),
+        reward=_floats(columns["risk_reward_ratio"]),
+        limit=_whole(columns["max_holding_periods"]),
+        min_atr=_floats(columns["min_atr_fraction"]),
+    )
 
 
 def features(view: MarketView) -> Features:
@@ -245,9 +259,9 @@ def _features(view: MarketView) -> Features:
     )
 
 
-def _pivots(known: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Bars of the swings whose prices stand where they became known."""
-    return np.flatnonzero(~np.isnan(known)) - CONFIRM
+def _pivots(swing_prices: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Bars of the swings whose prices stand where each became known, CONFIRM bars later."""
+    return np.flatnonzero(~np.isnan(swing_prices)) - CONFIRM
 
 
 def _floats(column: NDArray[Any]) -> NDArray[np.float64]:

@@ -385,7 +385,7 @@ def test_a_run_without_gradients_has_nothing_to_replay(tmp_path: Path) -> None:
     for mode in ("gradients", "recompute"):
         with pytest.raises(RefusedError, match="no step of a gradient training"):
             ls.replay("search", mode=mode, home=tmp_path)  # type: ignore[arg-type]
-    with pytest.raises(RefusedError, match="cannot train on recorded batches"):
+    with pytest.raises(RefusedError, match="cannot be retrained"):
         ls.retrain("search", home=tmp_path)
     assert ls.sessions(home=tmp_path).sessions == ()
     registry.unregister("toy")

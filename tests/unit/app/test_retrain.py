@@ -1,4 +1,4 @@
-"""A session gone through again on another model: from a user's file, a class, an instance (issue 3; R9.32)."""
+"""A run retrained with another model: from a user's file, a class, an instance (issue 3; R9.32)."""
 
 from __future__ import annotations
 

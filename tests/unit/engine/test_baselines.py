@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from tests.property.cases import candles_of, random_candles
 
-from lockstep.engine.arrays import market_arrays
 from lockstep.engine.baselines import buy_and_hold, random_entries
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import compact
 from lockstep.engine.metrics import Metric
+from lockstep.engine.preparation import market_arrays
 from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import simulate

@@ -190,18 +190,15 @@ def test_every_metric_has_a_formula_in_the_kernel() -> None:
     money[walk.SIZE], money[walk.PNL_PCT] = 1_000.0, 0.01
     money[[walk.PNL, walk.PNL_OTHER, walk.GROSS]] = 10.0
     money[walk.EQUITY_BEFORE] = CAPITAL
-    statistics.summarise(
-        when,
-        money,
-        np.array([0, 1, 1]),
-        np.zeros((2, walk.TOTAL_COLUMNS)),
-        np.zeros((2, 3, 2)),
-        4,
-        100.0,
-        CAPITAL,
-        False,
-        metrics,
+    walked = walk.Walked(
+        when=when,
+        money=money,
+        trade_offsets=np.array([0, 1, 1]),
+        totals=np.zeros((2, walk.TOTAL_COLUMNS)),
+        blocks=np.zeros((2, 3, 2)),
+        metrics=metrics,
     )
+    statistics.summarise(walked, 4, 100.0, CAPITAL, False)
     assert not (metrics == mark).any()
     assert metrics[:, COLUMN[Metric.NET_PROFIT]].tolist() == [10.0, 0.0]
 

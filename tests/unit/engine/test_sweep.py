@@ -14,10 +14,10 @@ from tests.property.cases import Case, candles_of, random_candles, random_case
 
 from lockstep.engine import sweep as sweep_module
 from lockstep.engine import walk
-from lockstep.engine.arrays import market_arrays
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch, compact
 from lockstep.engine.metrics import COUNTS, Metric
+from lockstep.engine.preparation import market_arrays
 from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import simulate

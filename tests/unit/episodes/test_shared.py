@@ -67,7 +67,7 @@ def test_a_long_collection_takes_in_what_was_counted_while_it_ran(tmp_path: Path
     before = len(EpisodeBook.open(tmp_path))
     collector = EpisodeCollector(plan(), folder=tmp_path)
     with changing(tmp_path) as book:
-        book.count_session("a session", {book.ids([4])[0]: 5, "an episode of another book": 1})
+        book.count_run("a run", {book.ids([4])[0]: 5, "an episode of another book": 1})
     for index in range(len(candles)):
         values = (candles.open, candles.high, candles.low, candles.close, candles.volume)
         collector.add_candle("1m", int(candles.timestamp[index]), *(float(column[index]) for column in values))
@@ -76,18 +76,18 @@ def test_a_long_collection_takes_in_what_was_counted_while_it_ran(tmp_path: Path
     collector.finish()
     assert len(EpisodeBook.open(tmp_path)) == before + 60
     assert counts(tmp_path)[:6] == [0, 0, 0, 0, 5, 0]
-    assert EpisodeBook.open(tmp_path).sessions == {"a session"}
+    assert EpisodeBook.open(tmp_path).runs == {"a run"}
 
 
-def test_a_session_counts_once(tmp_path: Path) -> None:
+def test_a_run_counts_once(tmp_path: Path) -> None:
     """R9.10: taken over twice, or after a crash between training and counting, it lowers the rank once."""
     collected(60, folder=tmp_path)
     for _ in range(2):
         with changing(tmp_path) as book:
-            book.count_session("one", {book.ids([0])[0]: 5})
+            book.count_run("one", {book.ids([0])[0]: 5})
     assert counts(tmp_path)[:2] == [5, 0]
     with contextlib.suppress(KeyboardInterrupt), changing(tmp_path) as book:
-        book.count_session("two", {book.ids([0])[0]: 5})
+        book.count_run("two", {book.ids([0])[0]: 5})
         raise KeyboardInterrupt
     assert counts(tmp_path)[:2] == [5, 0]
 

@@ -347,14 +347,14 @@ def test_outcomes_made_by_hand_teach_their_profit_with_the_sign_of_their_action(
         (lambda t: t.train_on_profitable_episodes(SYMBOL, 0.7, 0), InputError, "at least 1; found 0"),
         (
             lambda t: CNNTrainer(
-                mine(), home=t._home, episodes=t._given, parameters={"hidden": 9}
+                mine(), home=t._home, episodes=t._episodes, parameters={"hidden": 9}
             ).train_on_profitable_episodes(SYMBOL),
             NetworkError,
             r"has shape \[9\]; in the instance that was given it has \[6\]",
         ),
         (
             lambda t: CNNTrainer(
-                small(), home=t._home, episodes=t._given, settings={"episodes": {"window": 48}}
+                small(), home=t._home, episodes=t._episodes, settings={"episodes": {"window": 48}}
             ).train_on_profitable_episodes(SYMBOL),
             DataError,
             "has a package with 48 bars of features",

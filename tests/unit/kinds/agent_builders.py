@@ -10,7 +10,7 @@ import numpy as np
 
 from lockstep.clusters.in_process import InProcessExecutor
 from lockstep.kinds.replay_agent.kind import KIND
-from lockstep.kinds.replay_agent.plan import Plan
+from lockstep.kinds.replay_agent.plan import ReplayAgentPlan
 from lockstep.kinds.replay_agent.spec import ReplayAgentSpec
 from lockstep.market.candles import Candles
 from lockstep.runs.folder import RunFolder
@@ -56,7 +56,7 @@ def spec_of(**tables: Any) -> ReplayAgentSpec:
     return resolve(ReplayAgentSpec, load_spec({"kind": "replay-agent", **merged}))
 
 
-def plan_of(candles: Candles, home: Path, **tables: Any) -> Plan:
+def plan_of(candles: Candles, home: Path, **tables: Any) -> ReplayAgentPlan:
     prepared = prepared_of(candles, home, **tables)
     return prepared.payload
 

@@ -10,7 +10,7 @@ from lockstep.clusters.in_process import InProcessExecutor
 from lockstep.kinds.shared import market_data
 from lockstep.kinds.strategy import code as strategy_code
 from lockstep.kinds.strategy.kind import KIND
-from lockstep.kinds.strategy.plan import Plan, plan_of
+from lockstep.kinds.strategy.plan import StrategyPlan, plan_of
 from lockstep.kinds.strategy.spec import StrategySpec
 from lockstep.kinds.strategy.training import StrategyTraining
 from lockstep.runs.folder import RunFolder
@@ -64,7 +64,7 @@ def spec_of(**tables: Any) -> StrategySpec:
     return resolve(StrategySpec, load_spec(values(**tables)))
 
 
-def plan_from(home: Path, context: PrepareContext | None = None, **tables: Any) -> Plan:
+def plan_from(home: Path, context: PrepareContext | None = None, **tables: Any) -> StrategyPlan:
     """The plan of a search, without the look-ahead test and the estimate."""
     context = PrepareContext(blobs=FolderRunStore(home).blobs) if context is None else context
     spec = spec_of(**tables)

@@ -53,7 +53,7 @@ def test_a_hole_in_a_market_that_never_closes_is_a_hole() -> None:
 def test_weekends_of_a_market_that_closes_are_sessions_and_a_lost_wednesday_is_not() -> None:
     wednesday = MONDAY + 2 * WEEK + 2 * DAY
     gaps = find_gaps(without(currency(8), wednesday, wednesday + 5 * HOUR), HOUR)
-    weekends = [gap for gap in gaps if gap.kind is GapKind.SESSION]
+    weekends = [gap for gap in gaps if gap.kind is GapKind.CLOSED]
     # Seven weekends lie between the eight weeks; the eighth ends in two Sunday hours after one more.
     assert [gap.bars_missing for gap in weekends] == [48] * 8
     assert [(gap.start, gap.bars_missing) for gap in gaps if gap.kind is GapKind.HOLE] == [(wednesday, 5)]
@@ -72,11 +72,11 @@ def test_hours_that_summer_time_moves_decide_nothing() -> None:
     winter = currency(8)
     summer = currency(8) - HOUR + 8 * WEEK
     gaps = find_gaps(np.concatenate((winter, summer)), HOUR)
-    assert {gap.kind for gap in gaps} == {GapKind.SESSION}
+    assert {gap.kind for gap in gaps} == {GapKind.CLOSED}
 
 
 def test_under_four_weeks_saturdays_without_any_bar_are_closed() -> None:
-    assert {gap.kind for gap in find_gaps(currency(2), HOUR)} == {GapKind.SESSION}
+    assert {gap.kind for gap in find_gaps(currency(2), HOUR)} == {GapKind.CLOSED}
     saturday = MONDAY + 5 * DAY
     partly = without(always_open(2), saturday, saturday + 20 * HOUR)
     assert {gap.kind for gap in find_gaps(partly, HOUR)} == {GapKind.HOLE}
@@ -85,7 +85,7 @@ def test_under_four_weeks_saturdays_without_any_bar_are_closed() -> None:
 def test_days_of_a_stock_exchange_close_at_weekends() -> None:
     days = always_open(20, DAY)
     days = days[(days - MONDAY) % WEEK < 5 * DAY]
-    assert {gap.kind for gap in find_gaps(days, DAY)} == {GapKind.SESSION}
+    assert {gap.kind for gap in find_gaps(days, DAY)} == {GapKind.CLOSED}
     holiday = find_gaps(without(days, MONDAY + 2 * DAY, MONDAY + 3 * DAY), DAY)[0]
     assert (holiday.kind, holiday.bars_missing) == (GapKind.HOLE, 1)
 
@@ -98,7 +98,7 @@ def test_nights_are_sessions_in_five_minute_bars_that_open_at_half_past() -> Non
     time = time[weekday & (minute >= 14 * 60 + 30) & (minute < 21 * 60)]
     gaps = find_gaps(time, step)
     assert len(gaps) == 8 * 5 - 1
-    assert {gap.kind for gap in gaps} == {GapKind.SESSION}
+    assert {gap.kind for gap in gaps} == {GapKind.CLOSED}
 
 
 def test_months_without_bars_are_a_hole_however_short_the_bars() -> None:

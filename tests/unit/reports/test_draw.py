@@ -13,7 +13,8 @@ from PIL import Image
 from tests.unit.reports.pages import HOSTILE
 
 from lockstep.reports.charts import HeatMap, Panel, Panels, Series
-from lockstep.reports.draw import draw, drawable
+from lockstep.reports.draw import draw
+from lockstep.reports.plotting import drawable
 
 
 def test_hostile_names_of_layers_are_drawn() -> None:

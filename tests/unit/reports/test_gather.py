@@ -111,14 +111,14 @@ def test_a_kind_that_no_section_knows_is_told_by_its_summary_and_its_journal(tmp
 
 
 def test_a_gradient_training_has_its_worth_in_brief_and_its_course_in_full(home: Path) -> None:
-    assert titles(brief(home, "first")) == ["What was trained", "Session", "To repeat this"]
+    assert titles(brief(home, "first")) == ["What was trained", "Training", "To repeat this"]
     page = full(home, "first")
-    expected = ["What was trained", "Session", "Learning", "Gradients", "What it was worth", "Summary"]
+    expected = ["What was trained", "Training", "Learning", "Gradients", "What it was worth", "Summary"]
     assert titles(page) == [*expected, "To repeat this"]
     assert [figure.name for figure in page.figures] == FIGURES
     value = read_run(FolderRunStore(home).find("first")).summary["value"]
-    assert f"session value {value:.3f}" in words(page)
-    assert f"session value {value:.3f}, not converged" in words(brief(home, "first"))
+    assert f"value of the run {value:.3f}" in words(page)
+    assert f"value of the run {value:.3f}, not converged" in words(brief(home, "first"))
 
 
 def test_a_short_report_holds_no_figure_and_nothing_folded(home: Path) -> None:

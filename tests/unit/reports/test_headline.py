@@ -41,7 +41,7 @@ VERDICT = {"decision": "REJECT", "sentence": "it does not beat holding", "reason
             -7.1637,
             "net profit -7.16 % on test bars",
         ),
-        ({"value": 0.2317, "session": {"model": "x"}}, "session_value", 0.2317, "session value 0.232"),
+        ({"value": 0.2317, "session": {"model": "x"}}, "session_value", 0.2317, "run value 0.232"),
     ],
 )
 def test_the_figure_is_the_first_that_the_summary_has(

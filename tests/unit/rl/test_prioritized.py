@@ -11,7 +11,7 @@ from tests.unit.rl.buffer_cases import statistic
 
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.episodes.outcomes import TrainingOutcome
-from lockstep.rl import PrioritizedExperienceBuffer, prioritized, store
+from lockstep.rl import PrioritizedExperienceBuffer, experience_store, prioritized
 from lockstep.testing.contracts.replay_buffer import experience, play
 
 
@@ -85,7 +85,7 @@ def test_compiled_and_python_give_the_same_bits(monkeypatch: pytest.MonkeyPatch)
     for name in ("draw_stratified", "set_priorities"):
         monkeypatch.setattr(prioritized, name, getattr(prioritized, f"{name}_python"))
     for name in ("gather", "find_slots", "broken_rule"):
-        monkeypatch.setattr(store, name, getattr(store, f"{name}_python"))
+        monkeypatch.setattr(experience_store, name, getattr(experience_store, f"{name}_python"))
     assert training(PrioritizedExperienceBuffer(20)) == compiled
 
 

@@ -20,7 +20,7 @@ from tests.unit.rl.buffer_cases import Known, statistic
 
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.episodes.outcomes import TrainingOutcome, outcome_of
-from lockstep.rl import ProfitWeightedExperienceBuffer, ReplayRules, replay_buffer, store
+from lockstep.rl import ProfitWeightedExperienceBuffer, ReplayRules, experience_store, replay_buffer
 from lockstep.rl import profit_kernels as kernels
 from lockstep.rl.experience import RLExperience, experience_value
 from lockstep.testing.contracts.replay_buffer import experience, play
@@ -550,7 +550,7 @@ def test_compiled_and_python_give_the_same_bits(monkeypatch: pytest.MonkeyPatch)
     for name in TWINS:
         monkeypatch.setattr(kernels, name, getattr(kernels, f"{name}_python"))
     for name in ("gather", "find_slots", "broken_rule"):
-        monkeypatch.setattr(store, name, getattr(store, f"{name}_python"))
+        monkeypatch.setattr(experience_store, name, getattr(experience_store, f"{name}_python"))
     assert training(Buffer(20)) == compiled
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lockstep.core.errors import InputError
 from lockstep.market.sample import sample_candles
 from lockstep.rl.environment import SingleAssetEnvironment
-from lockstep.rl.outcomes import Hindsight, outcome_rules
+from lockstep.rl.hindsight import Hindsight, outcome_rules
 from lockstep.rl.rollout import Rollout
 from lockstep.runs.checkpoint import through_storage
 from lockstep.runs.seeds import SeedTree

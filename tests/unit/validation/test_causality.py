@@ -416,3 +416,23 @@ def test_a_perturbed_future_changes_extras_events_and_other_candles_from_the_mom
     ):
         assert np.array_equal(values[:100], before[:100])
         assert not np.any(values[100:] == before[100:])
+
+
+def test_of_eight_parameter_sets_the_three_that_decide_most_are_questioned() -> None:
+    """A set that hardly ever enters says little: the first of all bars is where most of them are compared."""
+    asked: list[int] = []
+
+    class Every(Rule):
+        parameters = {"n": (2, 1_000)}
+        defaults = {"n": 500}
+
+        def signals(self, view: MarketView, params: Any) -> Signals:
+            asked.append(params["n"])
+            return long_where((view.timestamp // 3_600_000) % params["n"] == 0)
+
+    report = check(Every(), sample_candles().head(2_000))
+    candidates = sorted(set(asked))
+    assert len(candidates) == 8, "the defaults, and seven seeded samples of the space"
+    # A small n enters often. The others were asked once, to count what they decide.
+    assert {n for n in candidates if asked.count(n) > 1} == set(candidates[:3])
+    assert report.parameter_sets == 3

@@ -1,7 +1,7 @@
 """Many packages at once: columns instead of objects; hashed and validated at tens of thousands a second.
 
 `PackageBatch` holds the same packages as a list of `ModelInputPackage`, field by field, and gives the same hashes,
-completeness and flags to the last bit; `package(i)` is the object again.
+completeness and flags to the last bit; `package(i)` makes the object.
 """
 
 from __future__ import annotations
@@ -42,16 +42,15 @@ BLAKE3_BYTES: Final = 32
 class PackageBatch:
     """n packages of one layout, in columns; read-only.
 
-    Attributes:
-        layout: Symbols and columns.
-        timestamp: int64 (n,), milliseconds UTC.
-        symbol: uint16 (n,), index into `layout.symbols`.
-        current_price: float64 (n,), quote currency; `has_price` says where it is there.
-        has_price: bool (n,).
-        is_rapid_change: bool (n,).
-        pools: The ranges of every pool of the layout, in its order.
-        data_hash: uint8 (n, 16), MD5, or None before it was computed.
-        digest: uint8 (n, 32), BLAKE3, or None before it was computed.
+    layout           symbols and columns
+    timestamp        int64 (n,), milliseconds UTC
+    symbol           uint16 (n,), index into `layout.symbols`
+    current_price    float64 (n,), quote currency; of no meaning where `has_price` is false
+    has_price        bool (n,), false where the package's price is None
+    is_rapid_change  bool (n,), premium examples
+    pools            the ranges of every pool of the layout, in its order
+    data_hash        uint8 (n, 16), MD5, or None before it was computed
+    digest           uint8 (n, 32), BLAKE3, or None before it was computed
     """
 
     layout: PackageLayout
@@ -94,8 +93,7 @@ class PackageBatch:
     def from_packages(cls, packages: Sequence[ModelInputPackage], layout: PackageLayout) -> PackageBatch:
         """The packages in columns, their hashes as they claim them.
 
-        Raises:
-            DataError: A package does not fit the layout: which, which field, and what was expected.
+        Raises DataError when a package does not fit the layout: which, which field, and what was expected.
         """
         for i, package in enumerate(packages):
             _check_head(package, layout, i)
@@ -113,7 +111,7 @@ class PackageBatch:
         )
 
     def package(self, index: int) -> ModelInputPackage:
-        """One package as an object. With the hashes it claims, else with those it has. Copies its rows."""
+        """One package as an object with copies of its rows; its hashes are those it claims, else they are computed."""
         claimed: dict[str, Any] = {}
         if self.data_hash is not None and self.digest is not None:
             claimed = {
@@ -123,7 +121,7 @@ class PackageBatch:
         return ModelInputPackage(**self._payload(index), **claimed)
 
     def packages(self) -> Iterator[ModelInputPackage]:
-        """All packages as objects, one after the other."""
+        """All packages as objects, in order; one at a time, because objects take many times the memory of columns."""
         return (self.package(index) for index in range(len(self)))
 
     def _payload(self, index: int) -> dict[str, Any]:
@@ -151,7 +149,7 @@ class PackageBatch:
         return payload
 
     def take(self, which: Any) -> PackageBatch:
-        """The packages chosen by a slice, a mask or row numbers, over the same rows."""
+        """The packages of a slice, a mask bool (n,) or row numbers; they share the pools' rows with this batch."""
         return PackageBatch(
             layout=self.layout,
             timestamp=self.timestamp[which],
@@ -165,7 +163,7 @@ class PackageBatch:
         )
 
     def compacted(self) -> PackageBatch:
-        """The same packages over pools in canonical form (see `packages_pool`)."""
+        """The same packages over pools in canonical form (see `pool`)."""
         return self._with(pools={name: pool.compacted() for name, pool in self.pools.items()})
 
     def hashed(self) -> PackageBatch:
@@ -191,12 +189,15 @@ class PackageBatch:
     def _forms(self) -> Iterator[bytes]:
         """The canonical form of every package: a head known for its shapes, then slices of the pools' memory."""
         heads: dict[tuple[int, ...], bytes] = {}
+        # dtypes are the layout's, so the lengths, the symbol and the presence of a price decide a head; most packages
+        # share a few, and the canonical JSON is made once for each.
         shapes = np.stack([np.where(pool.there, pool.lengths, -1) for pool in self.pools.values()], axis=1)
         shapes = np.concatenate((shapes, self.symbol[:, None].astype(np.int64), self.has_price[:, None]), axis=1)
         keys = list(map(tuple, shapes.tolist()))
         columns: list[list[Any]] = []
         for name, pool in self.pools.items():
             columns.append(_slices(pool))
+            # Bodies follow the payload's sorted names: current_price and is_rapid_change stand here, timestamp last.
             if name == "cob_data":
                 prices = np.ascontiguousarray(self.current_price, "<f8").tobytes()
                 columns.append(
@@ -218,6 +219,7 @@ class PackageBatch:
 
     def present(self) -> dict[str, NDArray[np.bool_]]:
         """For each of the ten fields, in which packages it is present, bool (n,)."""
+        # An empty table, or one with a NaN, counts as absent, as `is_present` has it for a single package.
         everywhere = np.ones(len(self), np.bool_)
         full = {name: (pool.lengths > 0) & self._finite[name] for name, pool in self.pools.items()}
         bars = [pool_of(timeframe) for timeframe in self.layout.timeframes]
@@ -242,10 +244,9 @@ class PackageBatch:
     ) -> NDArray[np.bool_]:
         """The flags of every package, bool (n, 6), in the order of `FLAGS` (R9.3).
 
-        Args:
-            rules: As for a single package.
-            now_ms: The clock; None for historical packages.
-            hashed: `self.hashed()`, where it is at hand, so that nothing is hashed twice.
+        rules   as for a single package
+        now_ms  the clock; None for historical packages
+        hashed  `self.hashed()`, if the caller has it, so that nothing is hashed twice
         """
         flags = {
             "valid_timestamp": self._timestamps_are_valid(rules, now_ms),
@@ -273,6 +274,7 @@ class PackageBatch:
         for timeframe in self.layout.timeframes:
             pool = self.pools[pool_of(timeframe)]
             time, first, high, low, close, volume = pool.rows.T
+            # Each row is judged once for all packages that share it. Negated comparisons, so that NaN is bad.
             bad = ~(high >= np.maximum(first, close)) | ~(low <= np.minimum(first, close))
             bad |= ~(low > 0.0) | ~(volume >= 0.0) | ~np.isfinite(pool.rows).all(axis=1)
             back = np.zeros(time.shape[0], np.bool_)
@@ -294,6 +296,7 @@ class PackageBatch:
     def _prices_are_consistent(self, rules: PackageRules) -> NDArray[np.bool_]:
         """The close of the shortest timeframe that a package has, against its price."""
         close = np.full(len(self), np.nan)
+        # From the longest to the shortest: the last one that a package has stays.
         for timeframe in sorted(self.layout.timeframes, key=parse_timeframe, reverse=True):
             pool = self.pools[pool_of(timeframe)]
             close = np.where(pool.there, _last(pool, 4), close)
@@ -414,6 +417,7 @@ def _table(package: ModelInputPackage, name: str, pool: Pool, index: int) -> NDA
 
 
 def _what(value: Any) -> str:
+    """A value in an error message: shape and dtype of an array, keys of a mapping, else the type."""
     if isinstance(value, np.ndarray):
         return f"an array {value.shape} of {value.dtype}"
     return f"{type(value).__name__} {tuple(value)}" if isinstance(value, Mapping) else type(value).__name__

@@ -1,8 +1,8 @@
-"""Packages from stored candles, trades and order books: all at once, in bounded memory.
+"""Packages from stored candles, trades and order books, in bounded memory.
 
 A package at moment t holds what was known at t by the exchange's clock, nothing else: bars that had closed, trades and
-book messages stamped at or before t, each less the latency of its way here. `stream.PackageBuilder` makes the
-same packages from events as they come.
+book messages stamped at or before t minus the latency. `stream.PackageBuilder` makes the same packages from events as
+they come.
 """
 
 from __future__ import annotations
@@ -33,24 +33,22 @@ CHUNK: Final = 4_096
 class PackagePlan:
     """How packages are made.
 
-    Attributes:
-        symbol: Of the market.
-        symbols: Of all markets whose packages share a store; by default this one.
-        timeframes: Of the bars a package holds; the shortest is the base.
-        window: Bars of every timeframe, and rows of `cnn_features`, >= 1.
-        ticks: Trades a package holds at most, >= 1.
-        levels: Levels of the order book a side at most, >= 1.
-        pivots: Pivots a package holds at most, >= 1.
-        pivot_side: Bars on both sides of a pivot, >= 1.
-        latency_ms: How long after the exchange's time anything is known here, >= 0.
-        max_tick_age_ms: Trades older than this are no data of the moment.
-        max_book_age_ms: The same for an order book's last message.
-        max_missing_bars: Bars that may be missing after the last closed one; with more a timeframe is not there.
-        sample_ms: Step in which trades are sampled for the rapid-change detector.
-        rapid: Its rules. A package is premium when something triggered in the last velocity window.
+    symbol            name of the market
+    symbols           names of all markets whose packages share a store; by default this one
+    timeframes        timeframes of the bars a package holds; the shortest is the base
+    window            bars of every timeframe, and rows of `cnn_features`, >= 1
+    ticks             trades a package holds at most, >= 1
+    levels            levels of the order book a side at most, >= 1
+    pivots            pivots a package holds at most, >= 1
+    pivot_side        bars on both sides of a pivot, >= 1
+    latency_ms        how long after the exchange's time anything is known here, >= 0
+    max_tick_age_ms   trades older than this are no data of the moment
+    max_book_age_ms   the same for an order book's last message
+    max_missing_bars  bars that may be missing after the last closed one; with more a timeframe is not there
+    sample_ms         step in which trades are sampled for the rapid-change detector
+    rapid             rules of the detector; a package is premium when something triggered in the last velocity window
 
-    Raises:
-        InputError: A value is outside of its range.
+    Raises InputError when a value is outside of its range.
     """
 
     symbol: str
@@ -90,11 +88,11 @@ class PackagePlan:
 
     @property
     def base(self) -> str:
-        """The shortest timeframe: its closes are the moments of decision unless others are given."""
+        """The shortest timeframe: its closes are the moments of decision by default."""
         return min(self.timeframes, key=parse_timeframe)
 
     def layout(self) -> PackageLayout:
-        """The columns of these packages."""
+        """Symbols and columns of the packages that this plan makes."""
         return PackageLayout(
             symbols=self.symbols or (self.symbol,),
             timeframes=self.timeframes,
@@ -118,21 +116,19 @@ def build_packages(
     moments: ArrayLike | None = None,
     chunk: int = CHUNK,
 ) -> Iterator[PackageBatch]:
-    """Batches of at most `chunk` packages, oldest first. They claim no hashes: whoever stores or asks computes them.
+    """Batches of at most `chunk` packages, oldest first. They claim no hashes: who needs those computes them.
 
     Memory: one batch, and beside the candles themselves about 150 bytes for each base bar (pivots, rapid changes).
 
-    Args:
-        plan: What they hold.
-        candles: By timeframe, exactly those of the plan.
-        trades: Of the same market, where there are any.
-        depth: Likewise.
-        moments: int64 (n,), milliseconds UTC, strictly ascending: when decisions are made. By default whenever a bar
-            of the base timeframe is known.
-        chunk: Packages in a batch.
+    plan     what packages hold
+    candles  candles by timeframe, exactly those of the plan
+    trades   trades of the same market, or None
+    depth    depth feed of the same market, or None
+    moments  int64 (n,), milliseconds UTC, strictly ascending: moments of decision; by default whenever a bar of the
+             base timeframe is known
+    chunk    packages in a batch, >= 1
 
-    Raises:
-        DataError: Timeframes do not fit the plan, or moments do not ascend.
+    Raises DataError when timeframes do not fit the plan, or moments do not ascend.
     """
     if set(candles) != set(plan.timeframes):
         raise DataError(f"the candles are those of the plan's timeframes {plan.timeframes}; found {tuple(candles)}.")
@@ -143,12 +139,9 @@ def build_packages(
     times = available if moments is None else np.asarray(moments, np.int64)
     if times.ndim != 1 or np.any(np.diff(times) <= 0):
         raise DataError("moments of decision are one-dimensional and ascend strictly; found others. Sort them.")
-    return _batches(plan, candles, trades, depth, times, _whole_chunk(chunk))
-
-
-def _whole_chunk(chunk: int) -> int:
     _whole("chunk", chunk, 1)
-    return chunk
+    # A function of its own, so that arguments are checked at the call and not at the first batch.
+    return _batches(plan, candles, trades, depth, times, chunk)
 
 
 def _batches(
@@ -160,8 +153,9 @@ def _batches(
     chunk: int,
 ) -> Iterator[PackageBatch]:
     base = candles[plan.base]
+    # Over the whole series, because both look back further than a batch; all else is cut from the candles by batch.
     rapid = _rapid_changes(plan, base, trades)
-    swings, swing_bar = pivots(_rows(base, 0, len(base)), plan.pivot_side)
+    swings, swing_bar = pivots(bar_rows(base, 0, len(base)), plan.pivot_side)
     book = OrderBook()
     waiting: deque[DepthMessage] = deque()
     feed = iter(()) if depth is None else depth.messages()
@@ -196,7 +190,8 @@ def _rapid_changes(plan: PackagePlan, base: Candles, trades: Trades | None) -> R
     return detect_rapid_changes(time + plan.latency_ms, price, plan.rapid)
 
 
-def _rows(bars: Candles, start: int, stop: int) -> Float:
+def bar_rows(bars: Candles, start: int, stop: int) -> Float:
+    """Bars start ... stop - 1 as float64 (stop - start, 6): open time, open, high, low, close, volume."""
     columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
     return np.stack([column[start:stop].astype(np.float64) for column in columns], axis=1)
 
@@ -208,7 +203,7 @@ def _bars(plan: PackagePlan, bars: Candles, times: Int) -> Ranges:
     start = np.maximum(stop - plan.window, 0)
     fresh = stop > 0
     fresh[fresh] = times[fresh] - available[stop[fresh] - 1] < (plan.max_missing_bars + 1) * bars.timeframe_ms
-    return _cut(fresh, start, stop, lambda low, high: _rows(bars, low, high))
+    return _cut(fresh, start, stop, lambda low, high: bar_rows(bars, low, high))
 
 
 def _cut(there: NDArray[np.bool_], start: Int, stop: Int, rows: Callable[[int, int], NDArray[Any]]) -> Ranges:
@@ -223,14 +218,19 @@ def _cut(there: NDArray[np.bool_], start: Int, stop: Int, rows: Callable[[int, i
 
 
 def _computed(plan: PackagePlan, base: Candles, newest: Int, fresh: NDArray[np.bool_]) -> dict[str, Ranges]:
-    """What is computed from bars. Bars before the first with every value are left out."""
+    """Features, indicators and state at each moment's newest bar; bars before the first with every value are left out.
+
+    newest  int64 (n,), row of the newest closed bar at each moment, -1 for none
+    fresh   bool (n,), whether that bar is recent enough
+    """
     begin = LOOKBACK - 1
     full = fresh & (newest >= begin)
     stop = newest + 1
     first = np.maximum(stop - plan.window, begin)
+    # LOOKBACK - 1 bars more than are used: values then do not depend on where the batch was cut.
     low = max(0, int(first[full].min(initial=begin if not full.any() else len(base))) - LOOKBACK + 1)
     high = int(stop[full].max(initial=low))
-    features, indicators, state = bar_values(_rows(base, low, high))
+    features, indicators, state = bar_values(bar_rows(base, low, high))
 
     def part(values: NDArray[Any]) -> Callable[[int, int], NDArray[Any]]:
         return lambda start, end: values[max(0, start - low) : max(0, end - low)]
@@ -243,6 +243,7 @@ def _computed(plan: PackagePlan, base: Candles, newest: Int, fresh: NDArray[np.b
 
 
 def _pivot_ranges(plan: PackagePlan, swings: Float, swing_bar: Int, newest: Int, fresh: NDArray[np.bool_]) -> Ranges:
+    # By the bar that confirms a swing, not by the swing's own bar, which lies `pivot_side` bars before.
     stop = np.searchsorted(swing_bar, newest, side="right")
     start = np.maximum(stop - plan.pivots, 0)
     return _cut(fresh & (stop > 0), start, stop, lambda low, high: swings[low:high])
@@ -260,6 +261,7 @@ def _ticks(plan: PackagePlan, trades: Trades | None, times: Int, base: Candles, 
     stop = np.searchsorted(available, times, side="right")
     oldest = np.searchsorted(available, times - plan.max_tick_age_ms, side="right")
     start = np.maximum(stop - plan.ticks, oldest)
+    # A bar's last trade lies before its close time, so a trade of that very time is the newer price.
     traded = stop > 0
     newer = traded.copy()
     newer[traded] = trades.timestamp[stop[traded] - 1] >= np.where(
@@ -278,6 +280,7 @@ def _books(
     # An order book cannot be cut into columns beforehand: it is the sum of all its messages.
     for i, moment in enumerate(times.tolist()):
         sent_by = moment - plan.latency_ms
+        # One message beyond the moment is read: it tells that no earlier one is still to come.
         while not waiting or waiting[-1].exchange_ms <= sent_by:
             message = next(feed, None)
             if message is None:

@@ -1,4 +1,4 @@
-"""What a package computes from closed bars: features of each bar, indicators, a state vector, confirmed pivots.
+"""Values of a package that are computed from closed bars: features, indicators, a state vector, confirmed pivots.
 
     LOOKBACK    the bars that any of these values may depend on, the newest included
 
@@ -56,16 +56,15 @@ STATE: Final = (
 def bar_values(rows: Float) -> tuple[Float, Float, Float]:
     """Features, indicators and state of every bar.
 
-    Args:
-        rows: float64 (n, 6): open time, open, high, low, close, volume; closed bars, oldest first.
+    rows  float64 (n, 6): open time, open, high, low, close, volume; closed bars, oldest first
 
-    Returns:
-        float64 (n, 8), (n, 6) and (n, 8), in the orders of `FEATURES`, `INDICATORS` and `STATE`; NaN where a value
-        needs bars before the first.
+    Returns float64 (n, 8), (n, 6) and (n, 8), in the orders of `FEATURES`, `INDICATORS` and `STATE`; NaN where a value
+    needs bars before the first.
     """
     first, high, low, close, volume = (np.ascontiguousarray(rows[:, column]) for column in range(1, 6))
     returns = close / shift(close, 1) - 1.0
     mean_volume = rolling_mean(volume, WINDOW)
+    # 0, not NaN, where nothing was traded: one quiet window would make the whole package incomplete.
     with np.errstate(divide="ignore", invalid="ignore"):
         volume_ratio = np.where(mean_volume == 0.0, 0.0, volume / mean_volume - 1.0)
     sma, deviation = rolling_mean(close, WINDOW), rolling_std(close, WINDOW)
@@ -101,6 +100,7 @@ def bar_values(rows: Float) -> tuple[Float, Float, Float]:
 
 def _cutler_rsi(close: Float) -> Float:
     """100 U / (U + D), U and D the plain means of the last 14 gains and losses; 50 where both are 0. NaN head 14."""
+    # Plain means, not Wilder's averages, whose values depend on where a series starts.
     change = close - shift(close, 1)
     gain = rolling_mean(np.where(np.isnan(change), np.nan, np.maximum(change, 0.0)), _RSI)
     loss = rolling_mean(np.where(np.isnan(change), np.nan, np.maximum(-change, 0.0)), _RSI)
@@ -111,16 +111,15 @@ def _cutler_rsi(close: Float) -> Float:
 def pivots(rows: Float, side: int) -> tuple[Float, NDArray[np.int64]]:
     """Swing highs and lows, in the order in which they become known.
 
-    Args:
-        rows: As for `bar_values`.
-        side: Bars on both sides that a swing stands out from; it is known when the last of them has closed.
+    rows  as for `bar_values`
+    side  bars on both sides that a swing stands out from; it is known when the last of them has closed
 
-    Returns:
-        float64 (k, 3): open time of the swing's bar, price, 1 for a high and -1 for a low (a bar that is both gives the
-        high first); and int64 (k,), the bar at whose close each is known.
+    Returns float64 (k, 3): open time of the swing's bar, price, 1 for a high and -1 for a low (a bar that is both gives
+    the high first); and int64 (k,), the bar at whose close each is known.
     """
     highs, lows = swing_highs(rows[:, 2], side), swing_lows(rows[:, 3], side)
     swings = np.stack((highs, lows), axis=1)
+    # Row by row, so in order of time, and the high of a bar before its low.
     bars, kind = np.nonzero(~np.isnan(swings))
     time = rows[bars - side, 0]
     return np.stack((time, swings[bars, kind], np.where(kind == 0, 1.0, -1.0)), axis=1), bars.astype(np.int64)

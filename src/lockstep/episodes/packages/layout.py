@@ -23,7 +23,7 @@ _SEPARATOR: Final = "-"
 
 
 class Shape(StrEnum):
-    """What a package has for a field."""
+    """The form of a field in a package; in a pool all three are rows of a table."""
 
     TABLE = "table"  # an array (rows, columns)
     VECTOR = "vector"  # an array (columns,)
@@ -43,16 +43,14 @@ class Pool:
 class PackageLayout:
     """Symbols and columns of a set of packages.
 
-    Attributes:
-        symbols: What `symbol` may be; packages hold its index.
-        timeframes: Of `ohlcv_data`; the shortest is the base. Any order.
-        indicators: Names of `technical_indicators`, sorted.
-        features: Names of the columns of `cnn_features`.
-        state: Names of the entries of `rl_state`.
-        feature_dtype: "<f4" or "<f8", of `cnn_features` and `rl_state`.
+    symbols        values that `symbol` may have; packages hold an index into them
+    timeframes     timeframes of `ohlcv_data` in any order; the shortest is the base
+    indicators     names of `technical_indicators`, sorted
+    features       names of the columns of `cnn_features`
+    state          names of the entries of `rl_state`
+    feature_dtype  "<f4" or "<f8", of `cnn_features` and `rl_state`
 
-    Raises:
-        DataError: Names repeat, or a timeframe is none.
+    Raises DataError when names repeat, or a timeframe is none.
     """
 
     symbols: tuple[str, ...]
@@ -76,7 +74,7 @@ class PackageLayout:
 
     @property
     def base(self) -> str:
-        """The shortest timeframe."""
+        """The shortest timeframe, such as "1m": its bars set the moments of decision."""
         return min(self.timeframes, key=parse_timeframe)
 
     def pools(self) -> dict[str, Pool]:
@@ -96,7 +94,7 @@ class PackageLayout:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """As canonical JSON."""
+        """Names and dtype as JSON values, as `store.json` has them."""
         return {
             "features": list(self.features),
             "feature_dtype": self.feature_dtype,
@@ -108,7 +106,7 @@ class PackageLayout:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> PackageLayout:
-        """The inverse of `to_json`."""
+        """The layout that `to_json` wrote. Raises DataError when names repeat, or a timeframe is none."""
         columns: dict[str, Any] = {
             name: tuple(item) if isinstance(item, list) else item for name, item in value.items()
         }

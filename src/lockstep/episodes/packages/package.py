@@ -66,16 +66,14 @@ _KINDS: Final = "biuf"
 class PackageRules:
     """What a package has to be before it may teach anything.
 
-    Attributes:
-        min_completeness: Least share of the ten fields, in [0, 1] (R9.4).
-        future_tolerance_ms: How far ahead of the clock a timestamp may be, milliseconds.
-        max_package_age_s: How old a package may be, seconds; None, as for historical collection, does not ask.
-        price_tolerance: How far the last close may be from `current_price`, as a fraction of the latter.
-        cnn_shape: Expected shape of `cnn_features`; None accepts any two-dimensional one.
-        rl_shape: Expected shape of `rl_state`; None accepts any one-dimensional one.
+    min_completeness     least share of the ten fields, in [0, 1] (R9.4)
+    future_tolerance_ms  how far ahead of the clock a timestamp may be, milliseconds
+    max_package_age_s    how old a package may be, seconds; None, as in historical collection, accepts any age
+    price_tolerance      how far the last close may be from `current_price`, as a fraction of the latter
+    cnn_shape            expected shape of `cnn_features`; None accepts any two-dimensional one
+    rl_shape             expected shape of `rl_state`; None accepts any one-dimensional one
 
-    Raises:
-        InputError: A value is outside of its range.
+    Raises InputError when a value is outside of its range.
     """
 
     min_completeness: float = 0.8
@@ -112,27 +110,28 @@ class ModelInputPackage:
     `integrity` says whether both still fit (the BLAKE3 `digest` is the one that decides; MD5 is kept
     for readers of the older format). Content that breaks a rule makes a flag false; a package is never repaired.
 
-    Attributes:
-        timestamp: Milliseconds since 1970 UTC; a datetime with a zone is converted (whole milliseconds, rounded
-            down). One without a zone is kept, and `valid_timestamp` is false: it names no moment.
-        symbol: Such as "BTC/USDT".
-        current_price: Last price known, quote currency.
-        ohlcv_data: By timeframe, float64 (rows, 6): open time in milliseconds, open, high, low, close, volume; closed
-            bars only, oldest first.
-        tick_data: float64 (rows, 5): trade id, time in milliseconds, price, quantity, side of the aggressor (1 or -1).
-        cob_data: float64 (levels, 4), the order book, best level first: bid price and quantity, ask price and quantity.
-        technical_indicators: Values by name.
-        pivot_points: float64 (rows, 3), confirmed swings, oldest first: open time of the bar, price, 1 high or -1 low.
-        cnn_features: (bars, features), oldest bar first.
-        rl_state: (features,).
-        is_rapid_change: Whether the market was changing rapidly: a premium example (R9.13).
-        data_hash: MD5 of the canonical form, 32 hex digits.
-        digest: "blake3:" and the 64 hex digits of the same form.
-        completeness_score: Share of the ten fields that are present, in [0, 1].
-        validation_flags: The flags of `FLAGS` by name.
+    timestamp             milliseconds since 1970 UTC; a datetime with a zone is converted (whole milliseconds, rounded
+                          down). One without a zone is kept, and `valid_timestamp` is false: it names no moment.
+    symbol                such as "BTC/USDT"
+    current_price         last price known, quote currency
+    ohlcv_data            by timeframe, float64 (rows, 6): open time in milliseconds, open, high, low, close, volume;
+                          closed bars only, oldest first
+    tick_data             float64 (rows, 5): trade id, time in milliseconds, price, quantity, side of the aggressor (1
+                          or -1)
+    cob_data              float64 (levels, 4), the order book, best level first: bid price and quantity, ask price and
+                          quantity
+    technical_indicators  values by name
+    pivot_points          float64 (rows, 3), confirmed swings, oldest first: open time of the bar, price, 1 high or -1
+                          low
+    cnn_features          (bars, features), oldest bar first
+    rl_state              (features,)
+    is_rapid_change       whether the market changed rapidly: a premium example (R9.13)
+    data_hash             MD5 of the canonical form, 32 hex digits
+    digest                "blake3:" and the 64 hex digits of the same form
+    completeness_score    share of the ten fields that are present, in [0, 1]
+    validation_flags      the flags of `FLAGS` by name
 
-    Raises:
-        DataError: A value has no canonical form: objects, ragged lists, keys that are not text.
+    Raises DataError when a value has no canonical form: objects, ragged lists, keys that are not text.
     """
 
     timestamp: int | datetime | None = None
@@ -167,11 +166,11 @@ class ModelInputPackage:
         object.__setattr__(self, "validation_flags", self._validate_data())
 
     def payload(self) -> dict[str, Any]:
-        """What the hashes cover, by name."""
+        """The fields that the hashes cover, by name."""
         return {name: getattr(self, name) for name in PAYLOAD}
 
     def evolve(self, **changes: Any) -> ModelInputPackage:
-        """A new package with some fields changed and new hashes."""
+        """A copy with some fields changed and with the hashes of its new content."""
         return ModelInputPackage(**{**self.payload(), **changes})
 
     def present_fields(self) -> tuple[str, ...]:
@@ -185,9 +184,8 @@ class ModelInputPackage:
     def _validate_data(self, rules: PackageRules = DEFAULT_RULES, *, now_ms: int | None = None) -> Mapping[str, bool]:
         """The flags by name (R9.3).
 
-        Args:
-            rules: Tolerances and expected shapes.
-            now_ms: The clock, milliseconds UTC; None for historical packages: the present cannot judge them.
+        rules   tolerances and expected shapes
+        now_ms  the clock, milliseconds UTC; None for historical packages, which are always older than today's clock
         """
         flags = {
             "valid_timestamp": timestamp_is_valid(self.timestamp, rules, now_ms) and not self._sees_later_rows(),
@@ -260,6 +258,7 @@ def canonical_parts(payload: Mapping[str, Any]) -> tuple[bytes, list[bytes]]:
     """The canonical form in pieces: everything up to the bodies, which depends on dtypes and shapes only, and these."""
     bodies: list[bytes] = []
     head = canonical.dumps(_described(payload, bodies))
+    # The length of the head stands first: without it a head could end in what another package has as a body.
     return _TAG + len(head).to_bytes(8, "little") + head, bodies
 
 
@@ -285,7 +284,7 @@ def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _frozen(value: Any, place: str) -> Any:
-    """`value` in the form in which a package holds it: read-only. Raises DataError where it has none."""
+    """`value` as a package holds it, read-only. Raises DataError where it has no canonical form."""
     if value is None or isinstance(value, str | bool | int | float):
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise DataError(f"{place}: whole numbers fit 64 signed bits; found {value}. Check the unit.")

@@ -1,4 +1,4 @@
-"""Rows shared by many packages, kept once: ranges over a table instead of a table for each package.
+"""Rows shared by many packages, stored once: ranges over a table instead of a table for each package.
 
     rows    (m, c)   the table
     start   (n,)     first row of package i, or -1 where it has none (the field is None)
@@ -25,10 +25,9 @@ from lockstep.core.types import Int
 class Ranges:
     """A pool's rows and each package's range in them. Read-only.
 
-    Attributes:
-        rows: (m, c), C-contiguous, little-endian.
-        start: int64 (n,), -1 where the package has none.
-        stop: int64 (n,), equal to `start` for an empty range.
+    rows   (m, c), C-contiguous, little-endian
+    start  int64 (n,), -1 where the package has none
+    stop   int64 (n,), equal to `start` for an empty range
     """
 
     rows: NDArray[Any]
@@ -71,7 +70,7 @@ class Ranges:
         return np.where(self.there, sums[np.where(self.there, self.stop, 0)] - sums[first], 0)
 
     def take(self, which: Any) -> Ranges:
-        """The ranges of some packages, over the same rows."""
+        """The ranges of some packages (slice, mask or numbers), over the same rows."""
         return Ranges(rows=self.rows, start=self.start[which], stop=self.stop[which])
 
     def compacted(self) -> Ranges:
@@ -108,35 +107,38 @@ def compact_python(words: NDArray[Any], start: Int, stop: Int, new_start: Int, t
     A package may begin at any row of the range of the package before (the first that fits), and go on where that one
     ended if nothing follows there; else its rows are appended.
 
-    Args:
-        words: Unsigned (m, c), the rows' bits.
-        start: int64 (n,), -1 for none.
-        stop: int64 (n,).
-        new_start: int64 (n,), filled: start of each package in the new table, -1 for none.
-        take: int64 (sum of lengths,), filled: which old row each new row is.
+    words      unsigned (m, c), the rows' bits
+    start      int64 (n,), -1 for none
+    stop       int64 (n,)
+    new_start  int64 (n,), filled with the start of each package in the new table, -1 for none
+    take       int64 (sum of lengths,), filled: which old row each new row is
 
-    Returns:
-        How many rows the new table has.
+    Returns how many rows the new table has.
     """
     columns = words.shape[1]
     total = 0
+    # Only the package before is searched, not the whole table: consecutive moments share rows, others hardly do, and a
+    # search of all would take quadratic time. The form depends on the order of packages, which the store fixes.
     first, last = 0, 0  # the range of the package before, in the new table
     for i in range(start.shape[0]):
         if start[i] < 0:
             new_start[i] = -1
             continue
         length = stop[i] - start[i]
+        # An empty field is not an absent one: it has a range, and leaves `first` and `last` to the next package.
         if length == 0:
             new_start[i] = total
             continue
         place = total
         for candidate in range(first, last):
+            # Rows after `last` belong to earlier packages; this one can go on there only at the table's end.
             if candidate + length > last and last != total:
                 continue
             overlap = min(length, last - candidate)
             same = True
             for k in range(overlap):
                 old, new = take[candidate + k], start[i] + k
+                # One and the same old row needs no look at its words: the usual case for packages built together.
                 if old != new:
                     for column in range(columns):
                         if words[old, column] != words[new, column]:
@@ -147,6 +149,7 @@ def compact_python(words: NDArray[Any], start: Int, stop: Int, new_start: Int, t
             if same:
                 place = candidate
                 break
+        # What overlaps stands there already; only the rest is new.
         for k in range(max(total - place, 0), length):
             take[place + k] = start[i] + k
         new_start[i] = place
@@ -155,4 +158,4 @@ def compact_python(words: NDArray[Any], start: Int, stop: Int, new_start: Int, t
     return total
 
 
-compact: Any = kernel(compact_python)
+compact = kernel(compact_python)

@@ -20,7 +20,7 @@ _EXAMPLES: Final = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Quarantined:
-    """One package that was kept out: what it was and every reason."""
+    """One package that was refused: its moment (milliseconds UTC), symbol, missing fields and every reason."""
 
     timestamp: int | None
     symbol: str | None
@@ -42,11 +42,10 @@ def reasons_against(package: ModelInputPackage, rules: PackageRules) -> tuple[st
 def admitted(
     completeness: NDArray[np.float64], flags: NDArray[np.bool_], rules: PackageRules
 ) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.bool_]]]:
-    """The batch form of `reasons_against`: which packages may enter, bool (n,), and by reason which may not.
+    """The batch form of `reasons_against`: which packages may enter, bool (n,), and which may not, by reason.
 
-    Args:
-        completeness: float64 (n,), shares.
-        flags: bool (n, 6), in the order of `FLAGS`.
+    completeness  float64 (n,), shares
+    flags         bool (n, 6), in the order of `FLAGS`
     """
     against = {"completeness": completeness < rules.min_completeness}
     against |= {name: ~flags[:, FLAGS.index(name)] for name in MANDATORY}

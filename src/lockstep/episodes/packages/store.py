@@ -48,17 +48,14 @@ _LOCK_WORDS: Final = Words("a store of packages", "Wait for it to end, or choose
 class PackageWriter:
     """Writes packages that may be stored, and counts those that may not. A context; one writer at a time.
 
-    Args:
-        folder: The store's; made where it is missing, continued where it is not.
-        layout: Of the packages; that of a store does not change.
-        rules: What a package has to be.
-        chunk: Packages in a frame.
-        words: How a second writer is told what is being written, where the store is a part of something larger.
+    folder  folder of the store, created where it is missing, continued where it is not
+    layout  symbols and columns of the packages; a store has one for good
+    rules   what a package has to be before it may teach
+    chunk   packages in a frame, >= 1
+    words   what a second writer is told, where the store is part of something larger
 
-    Raises:
-        DataError: The store has another layout.
-        RefusedError: Another process writes it.
-        IntegrityError: What was stored is damaged.
+    Raises DataError when the store has another layout; RefusedError when another process writes it; IntegrityError when
+    what was stored is damaged.
     """
 
     def __init__(
@@ -106,7 +103,7 @@ class PackageWriter:
 
     @property
     def stored(self) -> int:
-        """Packages admitted so far, those not yet written included."""
+        """Number of packages admitted so far, those not yet written included."""
         return self._stored + self._buffered
 
     @property
@@ -114,7 +111,11 @@ class PackageWriter:
         return len(self._singles) + sum(len(batch) for batch in self._waiting)
 
     def add(self, package: ModelInputPackage, *, now_ms: int | None = None) -> bool:
-        """Store one package if it may be stored (R9.4, R9.5); whether it may. `now_ms` as in `_validate_data`."""
+        """Store one package if it may be stored, else quarantine it (R9.4, R9.5); returns whether it was stored.
+
+        `now_ms` is the clock, milliseconds UTC, or None for historical packages. Raises DataError when the package does
+        not fit the layout.
+        """
         judged = package.judged(self._rules, now_ms=now_ms)
         reasons = reasons_against(judged, self._rules)
         if reasons:
@@ -128,7 +129,10 @@ class PackageWriter:
         return True
 
     def add_batch(self, batch: PackageBatch, *, now_ms: int | None = None) -> NDArray[np.bool_]:
-        """Store the packages of a batch that may be stored; which they are, bool (n,)."""
+        """Store the packages of a batch that may be stored, quarantine the others.
+
+        `now_ms` as for `add`. Returns which were stored, bool (n,). Raises DataError for a batch of another layout.
+        """
         if batch.layout != self._layout:
             raise DataError("a batch has the layout of the store; found another. Build it with the store's layout.")
         own = batch.hashed()
@@ -155,6 +159,7 @@ class PackageWriter:
         cut = len(whole) // self._chunk * self._chunk
         for at in range(0, cut, self._chunk):
             self._write(whole.take(slice(at, at + self._chunk)), flags[at : at + self._chunk])
+        # Compacted, or the rest would hold the rows of all that was written.
         rest = cut < len(whole)
         self._waiting = [whole.take(slice(cut, None)).compacted()] if rest else []
         self._flags = [flags[cut:]] if rest else []
@@ -199,7 +204,7 @@ class PackageWriter:
         self._save()
 
     def close(self) -> None:
-        """Flush and let others write."""
+        """Flush, and release the lock so that others may write."""
         try:
             self.flush()
         finally:
@@ -218,15 +223,12 @@ class PackageWriter:
 
 
 class PackageStore:
-    """Reads a store. Every frame, every package and the order of all is checked; what does not fit is never given out.
+    """Reads a store. Every frame, every package and the order of all is checked; damaged packages are never returned.
 
-    Attributes:
-        problems: What the last pass found damaged, as texts.
-        integrity_failures: Packages that the last pass did not give out for that reason.
+    problems            damages that the last pass met, as texts
+    integrity_failures  packages that the last pass left out for them
 
-    Raises:
-        DataError: There is no store in the folder.
-        IntegrityError: Its index is damaged.
+    Raises DataError when there is no store in the folder; IntegrityError when its index is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -247,7 +249,7 @@ class PackageStore:
 
     @property
     def folder(self) -> Path:
-        """Where the store is."""
+        """Folder of the store, as it was named."""
         return self._folder
 
     @property
@@ -263,6 +265,7 @@ class PackageStore:
             try:
                 batch, digests = self._frame(frame)
             except IntegrityError as error:
+                # One damaged frame costs its own packages, not those after it; the chain then tells nothing more.
                 self._report(str(error), self._rows(frame))
                 continue
             chain = _linked(chain, frame, digests)
@@ -273,7 +276,7 @@ class PackageStore:
             self._report(f"{self._folder}: the frames are not those that were written. Restore them from a copy.", 0)
 
     def verify(self) -> list[str]:
-        """Read everything; the problems found, none for a sound store."""
+        """Read everything; returns the damages as texts, none for a sound store."""
         for _ in self.batches():
             pass
         return list(self.problems)

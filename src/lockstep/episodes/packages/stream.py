@@ -1,8 +1,8 @@
-"""Packages as events come: the same bytes as `packages_build` makes from the stored data.
+"""Packages as events come: the same bytes as `build` makes from the stored data.
 
-Events are taken in as they become known. A package of a moment is refused when something from after that moment has
-been taken in already, so no package can see its future. An event that comes too late for a package is counted: that
-package lacks it, and the one built from stored data does not.
+Events go in as they become known. A package of a moment is refused when an event from after that moment is in already,
+so no package can see its future. An event that comes too late for a package is counted: that package lacks it, and the
+one built from stored data does not.
 """
 
 from __future__ import annotations
@@ -28,16 +28,13 @@ from lockstep.market.rapid_change import RapidChangeDetector
 class PackageBuilder:
     """Makes the packages of one plan from candles, trades and depth messages as they become known.
 
-    Args:
-        plan: What packages hold.
-        trades: Whether trades will come; then they, not bars, are what rapid changes are looked for in.
-        depth: Whether depth messages will come.
-
     Memory is bounded: windows, the order book, and what the detector looks back on.
 
-    Attributes:
-        late: Events that came after a package at whose moment they should have been known. While it is 0, packages are
-            those that `build_packages` makes; else raise the plan's `latency_ms`.
+    plan    what packages hold
+    trades  whether trades will come; rapid changes are then looked for in trades, not in bars
+    depth   whether depth messages will come
+    late    events so far that came after a package at whose moment they should have been known. While it is 0, packages
+            are those that `build_packages` makes; else raise the plan's `latency_ms`
     """
 
     def __init__(self, plan: PackagePlan, *, trades: bool = False, depth: bool = False) -> None:
@@ -65,8 +62,7 @@ class PackageBuilder:
     ) -> None:
         """Take in a bar that has closed; times ascend within a timeframe.
 
-        Raises:
-            DataError: The timeframe is none of the plan's, or the bar breaks a rule of candles.
+        Raises DataError when the timeframe is none of the plan's, or the bar breaks a rule of candles.
         """
         if timeframe not in self._bars:
             raise DataError(f"a bar is of one of the plan's timeframes {self.plan.timeframes}; found {timeframe!r}.")
@@ -84,7 +80,12 @@ class PackageBuilder:
             self._computed(timestamp + length, float(close))
 
     def _computed(self, closed: int, close: float) -> None:
-        """Values of the bar that has just closed."""
+        """Compute features, state, pivots and rapid changes at the bar that has just closed.
+
+        closed  its close time, milliseconds UTC
+        close   its close, quote currency
+        """
+        # Over the last LOOKBACK bars alone: the same bits as over the whole series (see `features`).
         plan, bars = self.plan, self._bars[self.plan.base]
         rows = np.array(bars)
         if len(bars) >= LOOKBACK:
@@ -113,6 +114,7 @@ class PackageBuilder:
             )
         self._ticks.append([float(trade_id), float(timestamp), float(price), float(quantity), float(side)])
         self._saw(timestamp)
+        # A step's last price is known when the step is over, which only a later trade or package shows.
         step = self.plan.sample_ms
         end = (timestamp // step + 1) * step
         if self._sample is not None and self._sample[0] < end:
@@ -148,9 +150,8 @@ class PackageBuilder:
     def package(self, moment: int) -> ModelInputPackage:
         """The package of a moment (milliseconds UTC, later than the one before).
 
-        Raises:
-            LookAheadError: Something known only later has been taken in.
-            DataError: The moment is not later than that of the package before.
+        Raises LookAheadError when something known only later has been taken in; DataError when the moment is not later
+        than that of the package before.
         """
         if self._seen_until > moment:
             raise LookAheadError(

@@ -1,4 +1,4 @@
-"""What an agent's session begins with: the states of agent and buffer, pinned as a snapshot by digest."""
+"""The states of agent and buffer that a run of `kind = "agent-session"` begins with, pinned as a snapshot by digest."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 
 AGENT: Final = "session.agent"
 BUFFER: Final = "session.buffer"
-"""Keys of `PrepareContext.python_objects`."""
+"""Keys of agent and buffer in `PrepareContext.python_objects`."""
 _SUFFIX: Final = ".start"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PinnedStart:
-    """States of agent and buffer, observations included, and the agent's description.
+    """The start of a run.
 
+    state   states of agent and buffer, observations included, and the agent's description
     facts   the body of data.json
     """
 
@@ -35,24 +36,24 @@ class PinnedStart:
     origin: Mapping[str, Any] = field(default_factory=lambda: {"source": "python"})
 
     def body(self) -> dict[str, Any]:
-        """The body of data.json: all of it is hashed."""
+        """The body of data.json; all of it is hashed into the fingerprint."""
         return {**self.facts, "snapshots": [self.facts["digest"]]}
 
 
 def pin(agent: Agent, buffer: ProfitWeightedExperienceBuffer, blobs: BlobStore) -> PinnedStart:
-    """Store both as they are. Raises DiskError."""
+    """Store the present states of agent and buffer. Raises DiskError."""
     state = {"agent": agent.get_state(), "buffer": buffer.get_state(), "description": dict(agent.describe())}
     facts = {"digest": _write(state, blobs), "experiences": len(buffer), "agent_source": _source(agent)}
     return PinnedStart(state=state, facts=facts)
 
 
 def restore(folder: RunFolder, blobs: BlobStore) -> PinnedStart:
-    """The same from a run's folder. Raises DataError, IntegrityError."""
+    """The same start from a run's folder. Raises DataError, IntegrityError."""
     return PinnedStart(state=start_of(folder, blobs), facts=folder.read("data"))
 
 
 def start_of(folder: RunFolder, blobs: BlobStore) -> State:
-    """What a session began with: the states of agent and buffer, observations included, and the agent's description.
+    """The states that a run began with: of agent and buffer, observations included, and the agent's description.
 
     Raises DataError when the snapshot is not in `blobs`, IntegrityError when it is damaged.
     """
@@ -67,10 +68,10 @@ def _write(state: State, blobs: BlobStore) -> str:
 
 
 def _source(agent: Agent) -> str | None:
-    """Digest of the source of a class that is not ours: two agents of one description are not one agent."""
+    """Digest of the source of a user's class, since two classes may have one description; None for our own."""
     if type(agent).__module__.startswith("lockstep."):
         return None
     try:
         return blake3_hex(inspect.getsource(type(agent)).encode())
-    except (OSError, TypeError):  # typed into an interactive Python, which keeps no text
+    except (OSError, TypeError):  # a class that was typed into an interactive Python has no source
         return None

@@ -1,11 +1,10 @@
 """`kind = "agent-session"`: updates of an agent from a buffer that was filled elsewhere, as a run.
 
-What `faces.rl_trainer.RLTrainer.train_profit_weighted` starts. The agent's state and the whole buffer are pinned by
-digest before the first update, so the session resumes, verifies and replays from its folder alone. An agent that is
-none of the built-in ones trains and replays from its gradients all the same; only computing it again needs its code,
-which a run's folder does not have.
+`faces.rl_trainer.RLTrainer.train_profit_weighted` starts such a run. The state of the agent and the whole buffer are
+pinned by digest before the first update, so the run resumes, verifies and replays from its folder. An agent of the
+user's trains and replays from its gradients too; it cannot be computed again, for the run does not have its code.
 
-Retrained, an agent begins where the old run began if that state is one of its own, else with weights of the seed.
+A retrained agent begins with the state that the old run began with when that fits it, else with weights of the seed.
 """
 
 from __future__ import annotations
@@ -25,24 +24,24 @@ if TYPE_CHECKING:
 
 
 class AgentSessionKind(GradientKind):
-    """The kind, as `runs.registry` has it."""
+    """The kind that `runs.registry` loads."""
 
     name: Final = "agent-session"
     spec_model: Final = AgentSessionSpec
     sample_keys: Final = ("symbol", "buffer", "training")
 
     def recipe(self) -> AgentSessionRecipe:
-        """See `training.AgentSessionRecipe`."""
+        """The recipe; its module loads torch."""
         from lockstep.kinds.agent_session.training import AgentSessionRecipe
 
         return AgentSessionRecipe()
 
     def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore) -> str:
-        """See `retraining.PinsSamples`."""
+        """Pin batches and experiences of `steps`; see `retraining.PinsSamples`."""
         return self.recipe().pin_samples(record, steps, blobs)
 
     def retrain_base(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Another algorithm begins with its own defaults, but for what all of them have."""
+        """Another algorithm has its own defaults, except for the settings that all algorithms share."""
         if new["agent"].get("algorithm") == old["agent"].get("algorithm"):
             return old
         settings = {name: old["agent"]["settings"][name] for name in ("gamma", "reward_scale", "clip_norm")}

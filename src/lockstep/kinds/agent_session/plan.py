@@ -1,4 +1,4 @@
-"""Everything that an agent's session needs, resolved: an agent, a buffer, and the state that both begin with."""
+"""Everything that a run of `kind = "agent-session"` needs, resolved: agent, buffer, and their first state."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SessionPlan:
-    """An agent and a buffer, not yet at their pinned states.
+    """The payload of a prepared run: an agent and a buffer, not yet at their pinned states.
 
-    handed_over   whether Python handed both over; else they were made again from their descriptions
+    handed_over   whether Python handed both over; else they were made from their descriptions
     """
 
     spec: AgentSessionSpec
@@ -34,14 +34,14 @@ class SessionPlan:
     handed_over: bool
 
     def notes(self) -> tuple[str, ...]:
-        """What the buffer holds, for a person; nothing where it is still empty."""
+        """A line on what the buffer holds; none for a restored one, which is still empty."""
         if not self.handed_over:
             return ()
         return (f"{len(self.buffer):,} experiences, {self.buffer.profitable_size:,} of them profitable",)
 
 
 def pin(spec: AgentSessionSpec, context: PrepareContext) -> SessionPlan:
-    """Pin agent and buffer as they are. `context.python_objects` holds both: "session.agent", "session.buffer".
+    """Pin the present states of agent and buffer, "session.agent" and "session.buffer" of `context.python_objects`.
 
     Raises InputError without them, DiskError.
     """
@@ -52,7 +52,7 @@ def pin(spec: AgentSessionSpec, context: PrepareContext) -> SessionPlan:
             "lockstep.faces.rl_trainer.RLTrainer(agent).train_profit_weighted(). A spec file trains with "
             'kind = "replay-agent".'
         )
-    # As they are now: what Python does to them afterwards does not reach the run.
+    # Pinned now: later changes of these objects in Python do not reach the run.
     pinned = session_data.pin(agent, buffer, context.blobs)
     resolved = spec.model_copy(update={"agent": dict(agent.describe()), "buffer": _table(buffer)})
     return SessionPlan(spec=resolved, pinned=pinned, agent=agent, buffer=buffer, handed_over=True)

@@ -13,19 +13,19 @@ from lockstep.runs.spec import RunSpec, SpecModel
 
 
 class SessionUpdatesTable(SpecModel):
-    """`[training]`: how many updates, of batches how large."""
+    """`[training]`: the number of updates, and the size of their batches."""
 
     updates: int = Field(default=100, ge=1)
     batch_size: int = Field(default=64, ge=1)
 
 
 class AgentSessionSpec(RunSpec):
-    """Updates from a buffer as it is. `agent` and `buffer` are filled in from the objects that Python hands over."""
+    """Updates from the present buffer. `agent` and `buffer` are filled in from the objects that Python hands over."""
 
     kind: Literal["agent-session"] = "agent-session"
     symbol: str | None = None
     agent: dict[str, Any] = Field(default_factory=dict)
-    """What the agent says of itself (`Agent.describe`)."""
+    """The description of the agent (`Agent.describe`)."""
     buffer: BufferTable = BufferTable()
     training: SessionUpdatesTable = SessionUpdatesTable()
     recording: RecordingTable = RecordingTable()

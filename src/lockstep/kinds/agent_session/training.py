@@ -11,13 +11,13 @@ from lockstep.kinds.agent_session import data as session_data
 from lockstep.kinds.agent_session import plan as plans
 from lockstep.kinds.agent_session.plan import SessionPlan
 from lockstep.kinds.agent_session.spec import AgentSessionSpec
-from lockstep.kinds.shared import rehearsal, retraining_agents
-from lockstep.kinds.shared.gradient_kind import Costs, Recipe
-from lockstep.kinds.shared.rehearsal import Rehearsal
-from lockstep.kinds.shared.retraining_agents import recorded_experiences
+from lockstep.kinds.shared import experience_batches, step_timing
+from lockstep.kinds.shared.experience_batches import recorded_experiences
+from lockstep.kinds.shared.gradient_kind import Recipe, TrainingCosts
+from lockstep.kinds.shared.step_timing import StepTiming
 from lockstep.learning.gradients.determinism import numerics_entries
 from lockstep.learning.gradients.recorder import Recorder, frame_sizes
-from lockstep.rl.recorded import RecordedBuffer, RecordedReplay
+from lockstep.rl.recorded_batches import RecordedBuffer, RecordedReplay
 from lockstep.rl.training import FixedExperiences, Replay, ReplayTraining
 from lockstep.runs.kind import Estimate
 
@@ -32,32 +32,32 @@ if TYPE_CHECKING:
 
 
 class AgentSessionRecipe(Recipe[AgentSessionSpec, SessionPlan]):
-    """An agent and a buffer of Python's."""
+    """Updates of an agent from a buffer, both from Python."""
 
     def pin(self, spec: AgentSessionSpec, context: PrepareContext) -> SessionPlan:
-        """See `plan.pin`."""
+        """Pin agent and buffer; raises InputError, DiskError."""
         return plans.pin(spec, context)
 
     def restore(self, spec: AgentSessionSpec, folder: RunFolder, context: PrepareContext) -> SessionPlan:
-        """See `plan.restore`."""
+        """The same plan from a run's folder; raises RefusedError, IntegrityError, DataError."""
         return plans.restore(spec, folder, context)
 
     def notes(self, plan: SessionPlan) -> tuple[str, ...]:
-        """See `SessionPlan.notes`."""
+        """A line on what the buffer holds."""
         return plan.notes()
 
     def numerics(self, plan: SessionPlan) -> Mapping[str, str]:
-        """Those of the device that the agent brings along."""
+        """Numerics of the device that the agent computes on; the spec has no device."""
         return numerics_entries(plan.agent.learner.device)
 
     def try_network(self, plan: SessionPlan) -> None:
-        """Let an agent act once that was made for this run; one that Python hands over is its owner's affair."""
+        """Let the agent act once if it was made from its description; one from Python has been used already."""
         if not plan.handed_over:
             shape = plan.pinned.state["buffer"]["store"]["state_shape"]
             plan.agent.act(np.zeros((1, *shape), np.float32))
 
-    def costs(self, plan: SessionPlan, context: PrepareContext) -> Costs:
-        """Bytes of the record by counting. The agent is in memory already, so memory is no question."""
+    def costs(self, plan: SessionPlan, context: PrepareContext) -> TrainingCosts:
+        """Bytes of the record by calculation; no memory, since the agent is in memory already."""
         spec, learner = plan.spec, plan.agent.learner
         sizes = frame_sizes(learner.flat.layout, learner.settings, learner.buffer_arrays())
         each = sizes.steps + 16 * spec.training.batch_size + 700
@@ -65,16 +65,16 @@ class AgentSessionRecipe(Recipe[AgentSessionSpec, SessionPlan]):
             each += sizes.norms + sizes.buffers + learner.flat.layout.size * learner.flat.layout.itemsize
             each += sizes.snapshot // spec.recording.snapshot_every
         estimate = Estimate(disk_bytes=each * spec.training.updates, steps=spec.training.updates)
-        return Costs(state_bytes=0, lines=(), estimate=lambda timing: estimate)
+        return TrainingCosts(state_bytes=0, lines=(), estimate=lambda timing: estimate)
 
-    def rehearse(self, plan: SessionPlan, costs: Costs, context: PrepareContext) -> Rehearsal:
-        """Nothing: steps would be steps of the very agent that Python handed over."""
-        return rehearsal.counted_only()
+    def time_steps(self, plan: SessionPlan, costs: TrainingCosts, context: PrepareContext) -> StepTiming:
+        """Make no step: it would train the object that Python handed over, and not a copy."""
+        return step_timing.untimed()
 
     def training(self, plan: SessionPlan, context: PrepareContext | RunContext) -> ReplayTraining:
-        """At its start: agent and buffer are put to their pinned states."""
+        """The training before its first step, with agent and buffer at their pinned states."""
         spec, state = plan.spec, plan.pinned.state
-        # An agent of another algorithm or shape has no use for those weights; it keeps the ones of its seed.
+        # The pinned weights do not fit an agent of another algorithm or shape; it keeps the weights of its seed.
         if _begins_alike(state["description"], spec.agent):
             plan.agent.set_state(state["agent"])
         recorded = recorded_experiences(spec.session, context.blobs)
@@ -102,16 +102,16 @@ class AgentSessionRecipe(Recipe[AgentSessionSpec, SessionPlan]):
         )
 
     def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore) -> str:
-        """See `retraining.PinsSamples`: the buffer that the old run began with holds all that it learned from."""
+        """Pin batches and experiences of `steps`. The experiences are in the buffer that the old run began with."""
         state = session_data.start_of(record.folder, blobs)
-        return retraining_agents.pin(record, steps, blobs, retraining_agents.of_state(state["buffer"]["store"]))
+        return experience_batches.pin(record, steps, blobs, experience_batches.of_state(state["buffer"]["store"]))
 
 
 def _begins_alike(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether the state of the agent that was `then` is one of the agent that is described `now`."""
+    """Whether an agent of the description `now` can take the state of one of the description `then`."""
 
     def structure(agent: Mapping[str, Any]) -> tuple[Any, ...]:
-        # A temperature that is learned is a parameter.
+        # A learned temperature is one more parameter, so the states have another length.
         learned = agent.get("settings", {}).get("target_entropy") is not None
         return agent.get("algorithm"), agent.get("shape"), agent.get("optimizer", {}).get("name"), learned
 

@@ -1,6 +1,6 @@
-"""The samples of a classifier run: generated, read from a file, or given; pinned by digest, restored from it.
+"""The samples of a classifier run: generated, from a file, or from Python; pinned by digest, restored from it.
 
-Generated samples are made again from the seed and compared with their digest; all others are kept as a snapshot
+Generated samples are made again from the seed and compared with their digest; all others are stored as a snapshot
 `<digest>.safetensors`.
 """
 
@@ -19,6 +19,7 @@ from safetensors.numpy import load
 
 from lockstep.core import files
 from lockstep.core.errors import DataError, NotComparableError
+from lockstep.kinds.shared.spec_paths import spec_path
 from lockstep.learning.supervised.data import Samples, pattern_images, pattern_samples, samples_of
 from lockstep.storage.blobs import array_bytes, damaged
 
@@ -41,9 +42,9 @@ Form = Literal["windows", "images"]
 
 @dataclass(frozen=True, kw_only=True)
 class PinnedSamples:
-    """Samples in hand and what names them.
+    """Samples that are loaded and pinned.
 
-    recipe   of generated samples: their form, their number and the seed; None for all others
+    recipe   form, number and seed of generated samples; None for all others
     """
 
     samples: Samples
@@ -51,7 +52,7 @@ class PinnedSamples:
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     def body(self) -> dict[str, Any]:
-        """The body of data.json: all of it is hashed."""
+        """The body of data.json; all of it is hashed into the fingerprint."""
         digest = self.samples.digest
         return {
             "digest": digest,
@@ -73,8 +74,7 @@ def pin(table: SamplesTable, context: PrepareContext, *, form: Form, seed: int) 
     if objects is not None:
         samples, origin = samples_of(objects, classes=table.classes or None), {"source": "python"}
     elif table.path is not None:
-        path = Path(table.path).expanduser()
-        path = path if path.is_absolute() else context.base / path
+        path = spec_path(table.path, context.base)
         samples, origin = read_samples(path, table.classes), {"source": "file", "path": str(path)}
     else:
         raise DataError(
@@ -86,16 +86,16 @@ def pin(table: SamplesTable, context: PrepareContext, *, form: Form, seed: int) 
 
 
 def restore(body: Mapping[str, Any], blobs: BlobStore) -> PinnedSamples:
-    """The same samples again from data.json alone.
+    """The same samples from data.json and the snapshot.
 
-    Raises NotComparableError when this version's generator makes others, DataError, IntegrityError, DiskError.
+    Raises NotComparableError when the generator of this version makes others, DataError, IntegrityError, DiskError.
     """
     recipe = body["made"]
     if recipe is None:
         path = blobs.path(body["digest"], SUFFIX)
         stored = _stored(files.read_bytes(path), path, body["digest"], body["inputs"], body["classes"])
         return PinnedSamples(samples=stored, recipe=None)
-    # A seed takes less room than the samples, and the digest tells whether this version still makes the same ones.
+    # Generated samples are not stored; the digest shows whether this version still makes the same ones.
     samples = _GENERATORS[recipe["form"]](recipe["samples_per_class"], recipe["seed"])
     if samples.digest != body["digest"]:
         raise NotComparableError(
@@ -118,7 +118,7 @@ def read_samples(path: Path, classes: tuple[str, ...] = ()) -> Samples:
         )
     labels = arrays.pop(LABELS)
     try:
-        # By name: the order in a file is its writer's affair.
+        # Sorted by name: the order in a file depends on its writer, and would change the digest.
         return samples_of(({name: arrays[name] for name in sorted(arrays)}, labels), classes=classes or None)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
@@ -137,7 +137,7 @@ def _arrays(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _store(samples: Samples, blobs: BlobStore) -> None:
-    """Keep samples under their digest, which says more than the arrays: class names too. Raises DiskError."""
+    """Store samples under their digest, which covers class names beside the arrays. Raises DiskError."""
 
     def check(path: Path) -> None:
         _stored(files.read_bytes(path), path, samples.digest, samples.inputs, samples.classes)

@@ -1,8 +1,8 @@
 """`kind = "classifier-keras"`: supervised training through Keras 3, on torch or TensorFlow.
 
-The same training as Keras' `train`: with the same settings and samples, the same numbers. Keras keeps its gradients to
-itself: the journal has the digests of rows and weights at every step, and a step comes back by recomputation. So this
-kind cannot be retrained on recorded batches either.
+It computes what `keras_trainer` computes: the same settings and samples give the same numbers. Keras does not hand out
+its gradients, so the journal has digests of rows and weights, a replay recomputes the steps, and a run cannot be
+retrained.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 class KerasClassifierKind(GradientKind):
-    """The Keras kind, as `runs.registry` has it."""
+    """The Keras kind that `runs.registry` loads."""
 
     name: Final = "classifier-keras"
     spec_model: Final = KerasClassifierSpec
 
     def needs(self) -> None:
-        """Keras and a backend, which need not be torch."""
+        """Raises MissingLibraryError without Keras and a backend, which need not be torch."""
         require_keras()
 
     def recipe(self) -> KerasRecipe:
-        """See `keras_training.KerasRecipe`."""
+        """The recipe; its module loads Keras and its backend."""
         from lockstep.kinds.classifier.keras_training import KerasRecipe
 
         return KerasRecipe()

@@ -1,8 +1,8 @@
 """The training of `kind = "classifier-keras"`: one step is one optimiser update.
 
-A step's line holds epoch, batch, loss and hits, the digest of the rows that it saw and of the weights that it left;
-the last of an epoch also what the epoch came to. The state is `Fit`'s: weights, optimiser, cursor, best weights. So a
-run stopped inside an epoch goes on with the next batch of it.
+The line of a step holds epoch, batch, loss and hits, and the digests of its rows and of the weights after it; the last
+step of an epoch also has the figures of the epoch. The state is that of `Fit`: weights, optimiser, cursor, best
+weights. A run that was stopped inside an epoch goes on with its next batch.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from lockstep.core.hashing import digest_array
 from lockstep.kinds.classifier import data as classifier_data
 from lockstep.kinds.classifier.plan import SamplesPlan, parts_of_spec
 from lockstep.kinds.classifier.spec import KerasClassifierSpec
-from lockstep.kinds.shared.gradient_kind import Costs, Recipe
-from lockstep.kinds.shared.rehearsal import Rehearsal
+from lockstep.kinds.shared.gradient_kind import Recipe, TrainingCosts
+from lockstep.kinds.shared.step_timing import StepTiming
 from lockstep.learning.supervised.fit import Fit
 from lockstep.learning.supervised.history import HISTORY_FILE, history_bytes
 from lockstep.learning.supervised.keras_learner import (
@@ -32,7 +32,7 @@ from lockstep.runs.kind import Estimate
 from lockstep.runs.training import Result, Step
 
 if TYPE_CHECKING:
-    from lockstep.learning.supervised.fit import Update
+    from lockstep.learning.supervised.fit import FitUpdate
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.kind import PrepareContext, RunContext
 
@@ -40,9 +40,9 @@ KerasPlan: TypeAlias = SamplesPlan[KerasClassifierSpec]
 
 _ADAM_STATES: Final = 2
 _LINE_BYTES: Final = 560
-"""A line of the journal."""
+"""Bytes of a line of the journal."""
 _CHECKPOINT_COPIES: Final = 3
-"""A checkpoint being written, at most: the state copied, as bytes array by array, and in one piece."""
+"""Copies of the state in memory while a checkpoint is written: arrays, their bytes, and the whole file."""
 
 
 class KerasRecipe(Recipe[KerasClassifierSpec, KerasPlan]):
@@ -53,21 +53,21 @@ class KerasRecipe(Recipe[KerasClassifierSpec, KerasPlan]):
         return _plan(spec, classifier_data.pin(spec.data, context, form="images", seed=spec.seed))
 
     def restore(self, spec: KerasClassifierSpec, folder: RunFolder, context: PrepareContext) -> KerasPlan:
-        """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
+        """The same plan from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
         return _plan(spec, classifier_data.restore(folder.read("data"), context.blobs))
 
     def notes(self, plan: KerasPlan) -> tuple[str, ...]:
-        """See `SamplesPlan.notes`."""
+        """Lines on the sizes of the parts."""
         return plan.notes()
 
     def numerics(self, plan: KerasPlan) -> Mapping[str, str]:
-        """Keras' and its backend's."""
+        """Versions of Keras and of its backend."""
         return numerics_entries()
 
     def try_network(self, plan: KerasPlan) -> None:
-        """Nothing to try: the network is built in, and made for the shape of the images."""
+        """Do nothing: the network is built in, and made for the shape of the images."""
 
-    def costs(self, plan: KerasPlan, context: PrepareContext) -> Costs:
+    def costs(self, plan: KerasPlan, context: PrepareContext) -> TrainingCosts:
         """Disk and memory by calculation: float32 weights, gradient, and the two moments of Adam."""
         train = plan.parts.train
         (shape,) = train.shapes.values()
@@ -75,7 +75,7 @@ class KerasRecipe(Recipe[KerasClassifierSpec, KerasPlan]):
         weights = 4 * parameters
         state, checkpoint = weights * (2 + _ADAM_STATES), weights * (1 + _ADAM_STATES)
 
-        def estimate(timing: Rehearsal) -> Estimate:
+        def estimate(timing: StepTiming) -> Estimate:
             seconds = timing.seconds(plan.steps + plan.evaluated)
             checkpoints = CheckpointPolicy().disk_bytes(checkpoint, seconds)
             return Estimate(
@@ -85,15 +85,15 @@ class KerasRecipe(Recipe[KerasClassifierSpec, KerasPlan]):
                 steps=plan.steps,
             )
 
-        return Costs(state_bytes=state, lines=(f"{parameters:,} trained parameters",), estimate=estimate)
+        return TrainingCosts(state_bytes=state, lines=(f"{parameters:,} trained parameters",), estimate=estimate)
 
     def training(self, plan: KerasPlan, context: PrepareContext | RunContext) -> FitTraining:
-        """At its start."""
+        """The training before its first step."""
         return FitTraining(plan)
 
 
 class FitTraining:
-    """See the module's docstring."""
+    """Keras' training as steps of a run: one step for each update."""
 
     def __init__(self, plan: KerasPlan) -> None:
         parts, seeds = plan.parts, plan.seeds
@@ -108,7 +108,7 @@ class FitTraining:
 
     @property
     def total_steps(self) -> int | None:
-        """Batches of an epoch times epochs."""
+        """Batches of an epoch, times epochs."""
         return self._fit.total_steps
 
     def steps(self) -> Iterator[Step]:
@@ -129,7 +129,7 @@ class FitTraining:
         self._fit.set_state(state)
 
     def finish(self) -> Result:
-        """radar_model.h5 and the history; the network as training left it is judged."""
+        """Summary, radar_model.h5 and the history. The test is made with the last weights, not the best ones."""
         spec, parts = self._plan.spec, self._plan.parts
         learner = cast("KerasLearner", self._fit.learner)
         chances = None if parts.test is None else probabilities(learner.model, next(iter(parts.test.inputs.values())))
@@ -152,7 +152,7 @@ def _plan(spec: KerasClassifierSpec, pinned: classifier_data.PinnedSamples) -> K
     return SamplesPlan(spec=spec, pinned=pinned, parts=parts_of_spec(pinned.samples, spec))
 
 
-def _scalars(update: Update) -> dict[str, Any]:
+def _scalars(update: FitUpdate) -> dict[str, Any]:
     measured = update.measured
     scalars: dict[str, Any] = {
         "epoch": update.epoch,

@@ -1,7 +1,7 @@
 """`kind = "classifier"`: supervised training with PyTorch, as a run.
 
-The same training as `train_pytorch_model`: with the same settings and samples, the same numbers. It is a gradient
-training, recorded as `[recording]` says. The kind that trains through Keras is `classifier.keras`.
+It computes what `train_pytorch_model` computes: the same settings and samples give the same numbers. `[recording]` says
+what is recorded. The kind that trains through Keras is `classifier.keras`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ClassifierKind(GradientKind):
-    """The PyTorch kind, as `runs.registry` has it."""
+    """The PyTorch kind that `runs.registry` loads."""
 
     name: Final = "classifier"
     spec_model: Final = ClassifierSpec
@@ -33,7 +33,7 @@ class ClassifierKind(GradientKind):
     )
 
     def recipe(self) -> ClassifierRecipe:
-        """See `training.ClassifierRecipe`."""
+        """The recipe; its module loads torch."""
         from lockstep.kinds.classifier.training import ClassifierRecipe
 
         return ClassifierRecipe()

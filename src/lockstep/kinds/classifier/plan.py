@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from lockstep.kinds.classifier.data import PinnedSamples
 from lockstep.kinds.classifier.spec import ClassifierSpec, KerasClassifierSpec
-from lockstep.kinds.shared import rehearsal
+from lockstep.kinds.shared import step_timing
 from lockstep.learning.supervised.data import Parts, Samples, check_training, parts_in_order, seen_before, three_parts
 from lockstep.learning.supervised.fit import FitSettings
 from lockstep.runs.seeds import SeedTree
@@ -23,7 +23,7 @@ SpecT = TypeVar("SpecT", bound=ClassifierSpec | KerasClassifierSpec)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SamplesPlan(Generic[SpecT]):
-    """The pinned samples, cut into training, validation and test part."""
+    """The payload of a prepared run: pinned samples, cut into training, validation and test part."""
 
     spec: SpecT
     pinned: PinnedSamples
@@ -31,7 +31,7 @@ class SamplesPlan(Generic[SpecT]):
 
     @property
     def seeds(self) -> SeedTree:
-        """The root of the run's streams."""
+        """The root of the run's random streams."""
         return SeedTree(self.spec.seed)
 
     @property
@@ -42,24 +42,24 @@ class SamplesPlan(Generic[SpecT]):
 
     @property
     def steps(self) -> int:
-        """Updates of a training that draws its own batches."""
+        """Number of updates, unless the run is retrained on recorded batches."""
         return self.settings.batches(len(self.parts.train)) * self.settings.epochs
 
     @property
     def evaluated(self) -> float:
-        """What looking at the validation part after each epoch takes, in steps."""
+        """Time of predicting the validation part after each epoch, in steps."""
         held_out = 0 if self.parts.validation is None else len(self.parts.validation)
-        return self.spec.training.epochs * held_out / self.spec.training.batch_size * rehearsal.EVALUATED
+        return self.spec.training.epochs * held_out / self.spec.training.batch_size * step_timing.EVALUATED
 
     def notes(self) -> tuple[str, ...]:
-        """Sizes of the parts, and a warning where they overlap, for a person."""
+        """Lines on the sizes of the parts, and a warning when they overlap."""
         samples, parts = self.pinned.samples, self.parts
         held_out = sum(len(part) for part in (parts.validation, parts.test) if part is not None)
         lines = [
             f"{len(samples):,} samples of {len(samples.classes)} classes: {len(parts.train):,} to train on, "
             f"{held_out:,} held out"
         ]
-        # Random parts of samples that repeat: the commonest way to an accuracy that is too good.
+        # Repeated samples in random parts are the most common reason for an accuracy that is too good.
         if count := seen_before(parts):
             lines.append(
                 f"{count:,} of the samples held out are also trained on, equal bit by bit: accuracy on them tests "
@@ -70,13 +70,13 @@ class SamplesPlan(Generic[SpecT]):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClassifierPlan(SamplesPlan[ClassifierSpec]):
-    """With the network of the PyTorch kind; that of Keras is built in."""
+    """The plan of the PyTorch kind, whose network may be the user's."""
 
     network: NetworkCode
 
 
 def parts_of_spec(samples: Samples, spec: ClassifierSpec | KerasClassifierSpec) -> Parts:
-    """Samples cut into training, validation and test part as the spec says. Raises DataError for unusable samples."""
+    """Cut samples into training, validation and test part by the spec. Raises DataError for unusable samples."""
     table = spec.training
     if table.split == "in_order":
         parts = parts_in_order(samples, test_size=table.test_size, val_size=table.validation_split, purge=table.purge)

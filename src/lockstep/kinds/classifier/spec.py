@@ -12,16 +12,16 @@ from lockstep.runs.spec import NOT_IDENTITY, RunSpec, SpecModel
 
 
 class SamplesTable(SpecModel):
-    """`[data]`: where the samples come from. No part of the fingerprint: their digest is."""
+    """`[data]`: where the samples come from. Not in the fingerprint, which has their digest."""
 
     source: Literal["patterns", "file", "python"] = "patterns"
-    """"patterns": the generator of `learning.supervised.patterns`; "python": samples given to the kind as objects."""
+    """"patterns": the generator of `learning.supervised.patterns`; "python": samples from Python."""
     samples_per_class: int = Field(default=50, ge=1)
-    """Of the generated data set."""
+    """Number of samples of each class that are generated."""
     path: str | None = None
     """A .npz or .safetensors file, relative to the spec file: the array `labels` (n,) and inputs by name (n, ...)."""
     classes: tuple[str, ...] = ()
-    """Names of the classes of a file, label 0 first; left out, they are called by their numbers."""
+    """Names of the classes of a file, label 0 first; default: their numbers."""
 
     @model_validator(mode="after")
     def _path_fits(self) -> Self:
@@ -39,18 +39,18 @@ class ImagesTable(SamplesTable):
 
 
 class _Passes(SpecModel):
-    """How many passes over the samples, in what portions, and what is kept from the network."""
+    """Epochs, batches, and the parts that are held out."""
 
     epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=16, ge=1)
     test_size: float = Field(default=0.2, ge=0.0, lt=1.0)
-    """Share of all samples that is held out and looked at once, at the end; 0 holds out nothing."""
+    """Share of all samples that is held out and predicted once, at the end; 0 holds out nothing."""
     validation_split: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of the rest that is looked at after each epoch."""
+    """Share of the rest that is predicted after each epoch."""
     split: Literal["random", "in_order"] = "random"
-    """How the parts are drawn: from each class at random, or, for samples in the order of time, the last are tested."""
+    """How the parts are drawn: at random from each class, or in the order of time, the last for the test."""
     purge: int = Field(default=0, ge=0)
-    """Samples left out at each border of parts in order: those whose window or label reaches across."""
+    """Samples that are left out at each border of parts in order, since window or label reaches across it."""
 
     @model_validator(mode="after")
     def _purges_in_order(self) -> Self:
@@ -91,14 +91,17 @@ class ClassifierSpec(RunSpec):
 
 
 class KerasRecordingTable(SpecModel):
-    """`[recording]` of the Keras kind: only "none". Keras keeps its gradients and its optimiser to itself; what is
-    recorded of a step is its loss, and the digests of its samples and of the weights after it."""
+    """`[recording]` of the Keras kind: only "none".
+
+    Keras does not hand out its gradients. A step records its loss, and the digests of its samples and of the weights
+    after it.
+    """
 
     level: Literal["none"] = "none"
 
 
 class KerasClassifierSpec(RunSpec):
-    """The same for images, trained with Keras on the CPU."""
+    """A network that tells the classes of images apart, trained with Keras on the CPU."""
 
     kind: Literal["classifier-keras"] = "classifier-keras"
     data: ImagesTable = Field(default=ImagesTable(), json_schema_extra=NOT_IDENTITY)

@@ -1,4 +1,4 @@
-"""The training of `kind = "classifier"`: `learning.supervised.torch_task`, tried and counted beforehand."""
+"""The recipe of `kind = "classifier"`, over `learning.supervised.torch_task`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lockstep.kinds.classifier import data as classifier_data
 from lockstep.kinds.classifier.plan import ClassifierPlan, parts_of_spec
 from lockstep.kinds.classifier.spec import ClassifierSpec
 from lockstep.kinds.shared import network_code
-from lockstep.kinds.shared.gradient_kind import Costs, NetworkRecipe
-from lockstep.kinds.shared.rehearsal import Rehearsal
+from lockstep.kinds.shared.gradient_kind import NetworkRecipe, TrainingCosts
 from lockstep.kinds.shared.retraining import recorded_order
+from lockstep.kinds.shared.step_timing import StepTiming
 from lockstep.learning.gradients.estimate import estimate_of
 from lockstep.learning.supervised.data import Samples
 from lockstep.learning.supervised.torch_task import make_classifier
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 NETWORKS: Final = {"pattern-net": "lockstep.learning.supervised.torch_net:PatternNet"}
 _TRIED: Final = 2
-"""Samples that a network is tried with before a run starts: with one, a lost batch dimension would not show."""
+"""Samples in the trial of a network: one alone would not show that it loses the batch dimension."""
 _MODELS: Final = 3
 """Files of weights that a run leaves: the weights of a gradient training, the last and the best model."""
 
@@ -45,20 +45,20 @@ class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
         return _plan(spec, classifier_data.pin(spec.data, context, form="windows", seed=spec.seed), network)
 
     def restore(self, spec: ClassifierSpec, folder: RunFolder, context: PrepareContext) -> ClassifierPlan:
-        """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
+        """The same plan from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
         network = network_code.from_run(spec.network, folder, context, NETWORKS)
         return _plan(spec, classifier_data.restore(folder.read("data"), context.blobs), network)
 
     def notes(self, plan: ClassifierPlan) -> tuple[str, ...]:
-        """See `SamplesPlan.notes`."""
+        """Lines on the sizes of the parts."""
         return plan.notes()
 
     def numerics(self, plan: ClassifierPlan) -> Mapping[str, str]:
-        """With the codec's, where gradients are packed."""
+        """Versions of torch, and of the codec when gradients are packed."""
         return {**super().numerics(plan), **plan.spec.recording.settings().numerics()}
 
     def try_network(self, plan: ClassifierPlan) -> None:
-        """Raises NetworkError for a network that is not repeatable, or does not give a score for each class."""
+        """Raises NetworkError for a network that is not repeatable, or that returns no score for each class."""
         code, train = plan.network, plan.parts.train
         model = code.check_repeatable(_sizes(train), plan.seeds.child("network"))
         rows = min(_TRIED, len(train))
@@ -72,8 +72,8 @@ class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
                 f"found {output}. Return logits from forward()."
             )
 
-    def costs(self, plan: ClassifierPlan, context: PrepareContext) -> Costs:
-        """Disk and memory by calculation, on the meta device where the network can be made there."""
+    def costs(self, plan: ClassifierPlan, context: PrepareContext) -> TrainingCosts:
+        """Disk and memory by calculation, on the meta device when the network can be made there."""
         train, recorded = plan.parts.train, recorded_order(plan.spec.session, context.blobs)
         size = estimate_of(
             plan.network.for_estimate(_sizes(train), plan.seeds.child("network")),
@@ -84,18 +84,18 @@ class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
             losses=1,
         )
 
-        def estimate(timing: Rehearsal) -> Estimate:
+        def estimate(timing: StepTiming) -> Estimate:
             return size.as_run_estimate(
                 seconds=timing.seconds(size.last_step + plan.evaluated),
                 held_bytes=timing.held_bytes,
-                kept_bytes=size.weight_bytes,  # checkpoints keep the best weights beside the state
+                kept_bytes=size.weight_bytes,  # checkpoints hold the best weights beside the state
                 models=_MODELS,
             )
 
-        return Costs(state_bytes=size.state_bytes, lines=tuple(size.lines()), estimate=estimate)
+        return TrainingCosts(state_bytes=size.state_bytes, lines=tuple(size.lines()), estimate=estimate)
 
     def training(self, plan: ClassifierPlan, context: PrepareContext | RunContext) -> GradientTraining:
-        """At its start."""
+        """The training before its first step."""
         spec, table = plan.spec, plan.spec.training
         return make_classifier(
             plan.parts,

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 class CnnKind(GradientKind):
-    """The kind, as `runs.registry` has it."""
+    """The kind that `runs.registry` loads."""
 
     name: Final = "cnn"
     spec_model: Final = CnnSpec
     sample_keys: Final = ("market", "data", "features", "labels", "split", *BATCH_KEYS)
 
     def needs(self) -> None:
-        """torch, and scikit-learn for the logistic regression that the network has to beat."""
+        """Raises MissingLibraryError without torch or scikit-learn, whose logistic regression is a baseline."""
         super().needs()
         baselines.numerics_entries()
 
     def recipe(self) -> CnnRecipe:
-        """See `training.CnnRecipe`."""
+        """The recipe; its module loads torch."""
         from lockstep.kinds.cnn.training import CnnRecipe
 
         return CnnRecipe()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CnnPlan:
-    """Candles, the samples cut from them, and the network."""
+    """The payload of a prepared run: candles, the samples cut from them, and the network."""
 
     spec: CnnSpec
     pinned: Pinned
@@ -34,12 +34,12 @@ class CnnPlan:
 
     @property
     def seeds(self) -> SeedTree:
-        """The root of the run's streams."""
+        """The root of the run's random streams."""
         return SeedTree(self.spec.seed)
 
     @property
     def sizes(self) -> dict[str, int]:
-        """What the data decide of a network, by the name of its constructor's argument."""
+        """Sizes that the data decide, by the name of an argument of the network's constructor."""
         windows = self.module.windows
         return {
             "channels": len(windows.channels),
@@ -48,7 +48,7 @@ class CnnPlan:
         }
 
     def make_network(self) -> nn.Module:
-        """The network as the training begins with it."""
+        """The network before the first step."""
         return self.network.make(self.sizes, self.seeds.child("init"))
 
     def epochs(self) -> Epochs:
@@ -62,12 +62,12 @@ class CnnPlan:
         )
 
     def class_weights(self) -> NDArray[np.float32] | None:
-        """Weights of the classes in the loss, float32 (classes,), counted on training rows; None where all are 1."""
+        """Weights of the classes in the loss, float32 (classes,), from counts of training rows; None when all are 1."""
         labels = self.module.labels.classes[self.module.parts.train]
         return class_weights(labels, self.module.label_settings.classes, self.spec.training.class_weights)
 
     def notes(self) -> tuple[str, ...]:
-        """Samples and classes of each part, for a person."""
+        """Lines on the samples and classes of each part."""
         counts = self.module.counts()
         lines = [f"{part}: {len(self.module.bars(part)):,} samples ({mapping_of(counts[part])})" for part in PARTS]
         return (*self.pinned.notes, *lines, f"{self.module.parts.purged:,} samples between the parts purged")
@@ -76,13 +76,13 @@ class CnnPlan:
 def pin(spec: CnnSpec, context: PrepareContext) -> CnnPlan:
     """Pin network and candles. `context.python_objects` may hold candles ("data.candles") and a network's class or
     instance ("network.name"). Raises the InputError tree, DiskError."""
-    # The network first: its source is read in no time, candles may take minutes.
+    # The network first: an error in its source shows at once, while candles may take minutes to load.
     network = network_code.from_user(spec.network, context, NETWORKS)
     return _plan(spec, market_data.pin(spec, {}, context), network)
 
 
 def restore(spec: CnnSpec, folder: RunFolder, context: PrepareContext) -> CnnPlan:
-    """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
+    """The same plan from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
     network = network_code.from_run(spec.network, folder, context, NETWORKS)
     return _plan(spec, market_data.restore(folder.read("data"), context.blobs), network)
 
@@ -97,5 +97,5 @@ def _plan(spec: CnnSpec, pinned: Pinned, network: NetworkCode) -> CnnPlan:
     )
     resolved = spec.model_copy(update={"network": network.resolved(spec.network)})
     plan = CnnPlan(spec=resolved, pinned=pinned, module=module, network=network)
-    plan.class_weights()  # refuses classes too rare to be weighed, before anything is computed
+    plan.class_weights()  # raises for a class without training rows, before the run is created
     return plan

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from lockstep.kinds.shared.gradient_spec import Device, HeadWeightsTable, NetworkTable, OptimizerTable, RecordingTable
-from lockstep.kinds.shared.market_spec import DataTable, MarketTable
+from lockstep.kinds.shared.market_spec import FRACTION, DataTable, MarketTable
 from lockstep.kinds.shared.retraining import SessionTable
 from lockstep.learning.patterns.data_module import SplitSettings
 from lockstep.learning.patterns.labels import LabelSettings
 from lockstep.learning.patterns.windows import DEFAULT_CHANNELS, WindowSettings
 from lockstep.runs.spec import NOT_IDENTITY, RunSpec, SpecModel
-
-_FRACTION: dict[str, Any] = {"unit": "fraction"}
 
 
 class FeaturesTable(SpecModel):
@@ -22,19 +20,19 @@ class FeaturesTable(SpecModel):
 
     channels: tuple[str, ...] = DEFAULT_CHANNELS
     window: int = Field(default=64, ge=2)
-    """Bars, the decision bar last."""
+    """Number of bars in a sample; the last is the decision bar."""
     max_gap: int = Field(default=0, ge=0)
-    """Bars that may be missing between two neighbours of a window or of a label's horizon."""
+    """Missing bars that are allowed between two neighbours of a window or of a label's horizon."""
     clip: float = Field(default=8.0, gt=0.0)
-    """Normalised values stay within this many standard deviations."""
+    """Limit of normalised values, standard deviations."""
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
+    def _fits(self) -> Self:
         self.settings()
         return self
 
     def settings(self) -> WindowSettings:
-        """As the data module takes them."""
+        """The window settings of the data module. Raises InputError for an unknown channel."""
         return WindowSettings(channels=self.channels, window=self.window, max_gap=self.max_gap)
 
 
@@ -43,20 +41,20 @@ class LabelsTable(SpecModel):
 
     task: Literal["pivot", "direction"] = "pivot"
     horizon: int = Field(default=12, ge=1)
-    """Bars from entry at the next open to the close that a return is measured at."""
+    """Bars from entry at the next open to the close at which the return is measured."""
     pivot_bars: int = Field(default=3, ge=1)
-    """Bars on each side that a swing high or low stands out from."""
+    """Bars on each side that a swing high is above, or a swing low below."""
     threshold: float = Field(default=0.5, ge=0.0)
-    """Of a direction, in standard deviations of the return over the horizon."""
+    """Least return of a direction, standard deviations of the return over the horizon."""
     volatility_bars: int = Field(default=50, ge=2)
-    """Bars that the standard deviation is of."""
-    cost: float = Field(default=0.001, ge=0.0, lt=1.0, json_schema_extra=_FRACTION)
-    """Round trip, fraction: a sample was profitable where the return, either way, is more."""
-    target_profit: float = Field(default=0.01, gt=0.0, json_schema_extra=_FRACTION)
+    """Bars from which that standard deviation is estimated."""
+    cost: float = Field(default=0.001, ge=0.0, lt=1.0, json_schema_extra=FRACTION)
+    """Cost of a round trip, fraction: a sample is profitable when its return, long or short, is higher."""
+    target_profit: float = Field(default=0.01, gt=0.0, json_schema_extra=FRACTION)
     """Net return that scores 1 (R9.9)."""
 
     def settings(self) -> LabelSettings:
-        """As the data module takes them."""
+        """The label settings of the data module."""
         return LabelSettings(
             task=self.task,
             horizon=self.horizon,
@@ -70,11 +68,11 @@ class SplitTable(SpecModel):
     """`[split]`: what is held out, at the end of the data (`learning.patterns.data_module`)."""
 
     validation: float = Field(default=0.15, gt=0.0, lt=1.0)
-    """Share of the samples: chooses the epoch, the temperature, the logistic regression's strength."""
+    """Share of the samples that choose epoch, temperature and the strength of the logistic regression."""
     test: float = Field(default=0.15, gt=0.0, lt=1.0)
-    """Share of the samples: looked at once, by the network that was chosen."""
+    """Share of the samples that the chosen network predicts once, at the end."""
     embargo: int = Field(default=0, ge=0)
-    """Bars between the parts beyond what purging asks for."""
+    """Bars between the parts, beyond those that are purged."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -82,7 +80,7 @@ class SplitTable(SpecModel):
         return self
 
     def settings(self) -> SplitSettings:
-        """As the data module takes them."""
+        """The split settings of the data module. Raises InputError when no training part is left."""
         return SplitSettings(validation=self.validation, test=self.test, embargo=self.embargo)
 
 
@@ -92,9 +90,9 @@ class CnnTrainingTable(OptimizerTable):
     epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=64, ge=1)
     patience: int | None = Field(default=None, ge=1)
-    """Epochs without a lower validation loss after which the training ends; left out, it never ends early."""
+    """Epochs without a lower validation loss after which the training ends; default: it never ends early."""
     class_weights: Literal["balanced", "none"] | tuple[float, ...] = "none"
-    """Of the classes in the classification loss; "balanced" makes every class of training rows count the same."""
+    """Weights of the classes in the classification loss; "balanced" gives every class the same total weight."""
     loss_weights: HeadWeightsTable = HeadWeightsTable()
 
 

@@ -1,4 +1,4 @@
-"""The training of `kind = "cnn"`: `GradientTraining` over `MarketPatternTask`, tried and counted beforehand."""
+"""The recipe of `kind = "cnn"`: `GradientTraining` over `MarketPatternTask`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from lockstep.kinds.cnn import plan as plans
 from lockstep.kinds.cnn.plan import CnnPlan
 from lockstep.kinds.cnn.spec import CnnSpec
-from lockstep.kinds.shared import rehearsal
-from lockstep.kinds.shared.gradient_kind import Costs, NetworkRecipe
+from lockstep.kinds.shared import step_timing
+from lockstep.kinds.shared.gradient_kind import NetworkRecipe, TrainingCosts
 from lockstep.kinds.shared.pattern_networks import try_heads
-from lockstep.kinds.shared.rehearsal import Rehearsal
 from lockstep.kinds.shared.retraining import recorded_order
+from lockstep.kinds.shared.step_timing import StepTiming
 from lockstep.learning.gradients.estimate import estimate_of
 from lockstep.learning.gradients.learner import Learner
 from lockstep.learning.gradients.recorder import Recorder
@@ -36,23 +36,23 @@ class CnnRecipe(NetworkRecipe[CnnSpec, CnnPlan]):
     """Pattern networks over one market's bars."""
 
     def pin(self, spec: CnnSpec, context: PrepareContext) -> CnnPlan:
-        """See `plan.pin`."""
+        """Pin network and candles; raises the InputError tree, DiskError."""
         return plans.pin(spec, context)
 
     def restore(self, spec: CnnSpec, folder: RunFolder, context: PrepareContext) -> CnnPlan:
-        """See `plan.restore`."""
+        """The same plan from a run's folder; raises IntegrityError, DataError."""
         return plans.restore(spec, folder, context)
 
     def notes(self, plan: CnnPlan) -> tuple[str, ...]:
-        """See `CnnPlan.notes`."""
+        """Lines on the samples and classes of each part."""
         return plan.notes()
 
     def numerics(self, plan: CnnPlan) -> Mapping[str, str]:
-        """With scikit-learn's, whose logistic regression stands beside the network in the result."""
+        """Versions of torch and of scikit-learn, whose logistic regression is a baseline in the result."""
         return {**super().numerics(plan), **baselines.numerics_entries()}
 
     def try_network(self, plan: CnnPlan) -> None:
-        """The first batch of training rows, as a training hands it over. Raises NetworkError."""
+        """Try the network with the first batch of training rows. Raises NetworkError."""
         module = plan.network.check_repeatable(plan.sizes, plan.seeds.child("init"))
         train, size = plan.module.parts.train, plan.spec.training.batch_size
         try_heads(
@@ -64,8 +64,8 @@ class CnnRecipe(NetworkRecipe[CnnSpec, CnnPlan]):
             seeds=plan.seeds.child("trial"),
         )
 
-    def costs(self, plan: CnnPlan, context: PrepareContext) -> Costs:
-        """Disk and memory by calculation, on the meta device where the network can be made there."""
+    def costs(self, plan: CnnPlan, context: PrepareContext) -> TrainingCosts:
+        """Disk and memory by calculation, on the meta device when the network can be made there."""
         table, recorded = plan.spec.training, recorded_order(plan.spec.session, context.blobs)
         size = estimate_of(
             plan.network.for_estimate(plan.sizes, plan.seeds.child("init")),
@@ -74,21 +74,24 @@ class CnnRecipe(NetworkRecipe[CnnSpec, CnnPlan]):
             steps=(plan.epochs() if recorded is None else recorded).steps,
             batch=table.batch_size,
         )
-        # After each epoch the validation rows are looked at, without gradients.
-        evaluated = table.epochs * len(plan.module.parts.validation) / table.batch_size * rehearsal.EVALUATED
+        # Validation rows are predicted after each epoch; without gradients that costs a share of a step.
+        evaluated = table.epochs * len(plan.module.parts.validation) / table.batch_size * step_timing.EVALUATED
 
-        def estimate(timing: Rehearsal) -> Estimate:
+        def estimate(timing: StepTiming) -> Estimate:
             return size.as_run_estimate(
                 seconds=timing.seconds(size.last_step + evaluated),
                 held_bytes=timing.held_bytes,
-                kept_bytes=size.weight_bytes,  # checkpoints keep the best weights beside the state
+                kept_bytes=size.weight_bytes,  # checkpoints hold the best weights beside the state
                 models=_MODELS,
             )
 
-        return Costs(state_bytes=size.state_bytes, lines=tuple(size.lines()), estimate=estimate)
+        return TrainingCosts(state_bytes=size.state_bytes, lines=tuple(size.lines()), estimate=estimate)
 
     def training(self, plan: CnnPlan, context: PrepareContext | RunContext) -> GradientTraining:
-        """At its start. Weights, order and noise come from streams of their own, so none shifts another's draws."""
+        """The training before its first step.
+
+        Weights, order and noise have streams of their own, so that none shifts the draws of another.
+        """
         spec, seeds = plan.spec, plan.seeds
         table = spec.training
         epochs, recorded = plan.epochs(), recorded_order(spec.session, context.blobs)
@@ -97,7 +100,7 @@ class CnnRecipe(NetworkRecipe[CnnSpec, CnnPlan]):
             epochs if recorded is None else recorded,
             PatternPlan(
                 rate=table.rate,
-                # A retrained run is validated as often as the run whose batches it takes.
+                # From the spec, not from the recorded batches: a retrained run is validated as often as the old one.
                 per_epoch=epochs.per_epoch,
                 patience=table.patience,
                 loss_weights=table.loss_weights.settings(),

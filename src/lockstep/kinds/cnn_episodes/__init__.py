@@ -1,1 +1,1 @@
-"""`kind = "cnn-episodes"`: the same network on profitable episodes."""
+"""`kind = "cnn-episodes"`: a network with three heads on the profitable episodes of a book."""

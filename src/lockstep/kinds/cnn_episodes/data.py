@@ -1,7 +1,7 @@
-"""The samples of an episode session: windows, targets and names of the chosen episodes, pinned as a snapshot by digest.
+"""The samples of the chosen episodes: windows, targets and names, pinned as a snapshot by digest.
 
-`<digest>.episodes` holds raw windows; they are scaled when the training is made. What the run learned from is then
-known although the book goes on: `episode_id` and `package` (the packages' own digests) name it.
+`<digest>.episodes` holds raw windows; the training scales them. A book grows, so the snapshot also names what the run
+learned from: `episode_id`, and in `package` the digests of the packages.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from lockstep.core.errors import DataError, InputError
 from lockstep.core.hashing import digest_columns
 from lockstep.episodes.book import EpisodeBook
 from lockstep.episodes.outcomes import Action
+from lockstep.kinds.shared.spec_paths import spec_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BOOK_KEY: Final = "data.episodes"
 """Key of an `EpisodeBook` in `PrepareContext.python_objects`."""
 BOOK_FOLDER: Final = "episodes"
-"""Where a home keeps its book of episodes."""
+"""Folder of the book of episodes in a home."""
 SUFFIX: Final = ".episodes"
 CLASSES: Final = 3
 _DTYPES: Final = {
@@ -46,7 +46,7 @@ _DTYPES: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class PinnedEpisodes:
-    """What a session learns from.
+    """The samples of a run.
 
     arrays      windows float32 (n, window, features), oldest bar first, not scaled; classes int64 (n,); returns float32
                 (n,), fractions; scores float64 (n,); profitable bool (n,); package uint8 (n, 32), digests; episode_id
@@ -63,27 +63,27 @@ class PinnedEpisodes:
 
     @property
     def window(self) -> int:
-        """Bars of a window."""
+        """Number of bars in a window."""
         return int(self.arrays["windows"].shape[1])
 
     @property
     def features(self) -> int:
-        """Features of a bar."""
+        """Number of features of a bar."""
         return int(self.arrays["windows"].shape[2])
 
     @property
     def digest(self) -> str:
-        """BLAKE3 of the arrays."""
+        """BLAKE3 of the arrays, the name of the snapshot."""
         return digest_columns(self.arrays)
 
     @property
     def ids(self) -> list[str]:
-        """The episodes, best first."""
+        """Episode ids in the order of the samples, the highest score first."""
         text, stops = self.arrays["episode_id"].tobytes(), np.cumsum(self.arrays["id_length"]).tolist()
         return [text[start:stop].decode() for start, stop in zip([0, *stops], stops, strict=False)]
 
     def body(self) -> dict[str, Any]:
-        """The body of data.json: all of it is hashed."""
+        """The body of data.json; all of it is hashed into the fingerprint."""
         digest = self.digest
         return {
             "digest": digest,
@@ -96,7 +96,7 @@ class PinnedEpisodes:
 
 
 def book_of(table: BookTable, context: PrepareContext) -> tuple[EpisodeBook, dict[str, Any]]:
-    """The book that a spec or Python names, and where it came from. Raises InputError, DataError."""
+    """The book that Python hands over or the spec names, and its origin. Raises InputError, DataError."""
     book = context.python_objects.get(BOOK_KEY)
     if book is not None:
         if not isinstance(book, EpisodeBook):
@@ -108,8 +108,7 @@ def book_of(table: BookTable, context: PrepareContext) -> tuple[EpisodeBook, dic
             "data.path."
         )
     if table.path is not None:
-        path = Path(table.path).expanduser()
-        path = path if path.is_absolute() else context.base / path
+        path = spec_path(table.path, context.base)
     elif context.home is not None:
         path = context.home / BOOK_FOLDER
     else:
@@ -118,7 +117,7 @@ def book_of(table: BookTable, context: PrepareContext) -> tuple[EpisodeBook, dic
 
 
 def pin(table: EpisodesTable, book: EpisodeBook, blobs: BlobStore, origin: Mapping[str, Any]) -> PinnedEpisodes:
-    """Choose the episodes (R9.19), read their packages, store what they teach.
+    """Choose the episodes (R9.19), read their packages, store the samples.
 
     Raises DataError when nothing is left to learn from, IntegrityError for a damaged package, DiskError.
     """
@@ -130,7 +129,7 @@ def pin(table: EpisodesTable, book: EpisodeBook, blobs: BlobStore, origin: Mappi
             f"has {len(book)} episodes of {', '.join(book.symbols) or 'no symbol'}. Collect more, or lower "
             "episodes.min_profitability."
         )
-    # Best score first. What a bar became is known only where enough bars follow it.
+    # The highest score first. A bar without enough bars after it has no pivot class (-1).
     if table.target == "pivot":
         rows = rows[book.column("pivot_class")[rows] >= 0]
     window = table.window if table.window is not None else _longest(book, rows[: table.max_episodes])
@@ -159,6 +158,7 @@ def pin(table: EpisodesTable, book: EpisodeBook, blobs: BlobStore, origin: Mappi
 
 
 def _longest(book: EpisodeBook, rows: NDArray[np.int64]) -> int:
+    """Bars of the longest window among the packages; 0 without features."""
     lengths = [int(batch.pools["cnn_features"].lengths.max(initial=0)) for _, batch in book.batches(rows)]
     loose = (book.loose[row].cnn_features for row in rows.tolist() if row in book.loose)
     lengths += [len(features) for features in loose if features is not None]
@@ -186,7 +186,7 @@ def _windows(
 
 
 def _usable(book: EpisodeBook, rows: NDArray[np.int64], window: int, *, chunk: int) -> Iterator[_Window]:
-    """In the order of `rows`. Packages are read `chunk` at a time: a book holds many more than a run learns from."""
+    """Usable windows in the order of `rows`. Packages are read `chunk` at a time: a run may use few of a large book."""
     for start in range(0, rows.size, chunk):
         part = rows[start : start + chunk]
         packages = _packages(book, part, window)
@@ -213,7 +213,7 @@ def _packages(book: EpisodeBook, rows: NDArray[np.int64], window: int) -> dict[i
 
 
 def _returns(book: EpisodeBook, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What the market did. Of an outcome made by hand that does not say so: its profit, with its action's sign."""
+    """Return of the market, fraction; for an outcome without it, the profit with the sign of the action."""
     moved = book.column("market_return")[rows].copy()
     side = book.column("optimal_action")[rows].astype(np.float64) - float(Action.HOLD)
     unknown = np.isnan(moved)
@@ -222,5 +222,5 @@ def _returns(book: EpisodeBook, rows: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def restore(body: Mapping[str, Any], blobs: BlobStore) -> PinnedEpisodes:
-    """The same from data.json and the snapshot. Raises DataError when it is missing, IntegrityError for damage."""
+    """The same samples from the snapshot. Raises DataError when it is missing, IntegrityError for damage."""
     return PinnedEpisodes(arrays=blobs.get_arrays(body["digest"], SUFFIX, tuple(_DTYPES)), available=body["available"])

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class EpisodesKind(GradientKind):
-    """The kind, as `runs.registry` has it."""
+    """The kind that `runs.registry` loads."""
 
     name: Final = "cnn-episodes"
     spec_model: Final = EpisodesSpec
     sample_keys: Final = ("data", "episodes", "scaling", *BATCH_KEYS)
 
     def recipe(self) -> EpisodesRecipe:
-        """See `training.EpisodesRecipe`."""
+        """The recipe; its module loads torch."""
         from lockstep.kinds.cnn_episodes.training import EpisodesRecipe
 
         return EpisodesRecipe()

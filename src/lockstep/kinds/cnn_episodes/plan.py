@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodesPlan:
-    """The pinned episodes and the network."""
+    """The payload of a prepared run: the pinned episodes and the network."""
 
     spec: EpisodesSpec
     pinned: PinnedEpisodes
@@ -36,16 +36,16 @@ class EpisodesPlan:
 
     @property
     def seeds(self) -> SeedTree:
-        """The root of the run's streams."""
+        """The root of the run's random streams."""
         return SeedTree(self.spec.seed)
 
     @property
     def sizes(self) -> dict[str, int]:
-        """What the data decide of a network, by the name of its constructor's argument."""
+        """Sizes that the data decide, by the name of an argument of the network's constructor."""
         return {"channels": self.pinned.features, "window": self.pinned.window, "classes": CLASSES}
 
     def make_network(self) -> nn.Module:
-        """The network as the training begins with it."""
+        """The network before the first step."""
         return self.network.make(self.sizes, self.seeds.child("init"))
 
     def epochs(self) -> Epochs:
@@ -59,7 +59,7 @@ class EpisodesPlan:
         )
 
     def samples(self) -> PatternSamples:
-        """The episodes as the task takes them: windows scaled, float32 (n, features, window)."""
+        """The samples of the task; windows are scaled, float32 (n, features, window)."""
         arrays, scaling = self.pinned.arrays, self.spec.scaling
         scaled = (arrays["windows"].astype(np.float64) - np.array(scaling.mean)) / np.array(scaling.deviation)
         return PatternSamples(
@@ -71,7 +71,7 @@ class EpisodesPlan:
         )
 
     def notes(self) -> tuple[str, ...]:
-        """How many episodes of which symbol are trained on, for a person."""
+        """A line on the episodes that are trained on."""
         table = self.spec.episodes
         return (
             f"{len(self.pinned):,} of {self.pinned.available:,} episodes of {table.symbol} with a score of at least "
@@ -80,7 +80,7 @@ class EpisodesPlan:
 
 
 def pin(spec: EpisodesSpec, context: PrepareContext) -> EpisodesPlan:
-    """Choose the episodes, pin what they teach and the network. `context.python_objects` may hold a book
+    """Choose and pin the episodes, and pin the network. `context.python_objects` may hold a book
     ("data.episodes") and a network ("network.name"). Raises the InputError tree, DiskError."""
     book, origin = episodes_data.book_of(spec.data, context)
     pinned = episodes_data.pin(spec.episodes, book, context.blobs, origin)
@@ -89,7 +89,7 @@ def pin(spec: EpisodesSpec, context: PrepareContext) -> EpisodesPlan:
             f"scaling.mean has one number for each of {pinned.features} features; found {len(spec.scaling.mean)}."
         )
     network = network_code.from_user(spec.network, context, NETWORKS)
-    # What the data decided becomes part of the spec: a later book would decide otherwise.
+    # The run stores what the book decided: a later book would decide otherwise.
     decided = {
         "episodes": spec.episodes.model_copy(update={"window": pinned.window}),
         "scaling": spec.scaling if spec.scaling.mean else scaling_of(pinned),
@@ -98,7 +98,7 @@ def pin(spec: EpisodesSpec, context: PrepareContext) -> EpisodesPlan:
 
 
 def restore(spec: EpisodesSpec, folder: RunFolder, context: PrepareContext) -> EpisodesPlan:
-    """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
+    """The same plan from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
     pinned = episodes_data.restore(folder.read("data"), context.blobs)
     return _plan(spec, pinned, network_code.from_run(spec.network, folder, context, NETWORKS))
 
@@ -109,10 +109,10 @@ def _plan(spec: EpisodesSpec, pinned: PinnedEpisodes, network: NetworkCode) -> E
 
 
 def scaling_of(pinned: PinnedEpisodes) -> ScalingTable:
-    """Mean and deviation of each feature over these windows, all of which are trained on.
+    """Mean and standard deviation of each feature over the windows, all of which are trained on.
 
-    Summed exactly (`math.fsum`), so that every machine finds the same. A feature that never changes is left as it is:
-    its deviation counts as 1.
+    Sums are exact (`math.fsum`), so that every machine has the same. A constant feature has deviation 1, so that it is
+    not divided by 0.
     """
     rows = pinned.arrays["windows"].reshape(-1, pinned.features).astype(np.float64)
     mean = [math.fsum(column.tolist()) / len(rows) for column in rows.T]

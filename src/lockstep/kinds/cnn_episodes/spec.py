@@ -1,4 +1,4 @@
-"""The spec of `kind = "cnn-episodes"`: a network of three heads, trained on what turned out profitable (R9.18)."""
+"""The spec of `kind = "cnn-episodes"`: a network with three heads, trained on profitable episodes (R9.18)."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from lockstep.runs.spec import NOT_IDENTITY, RunSpec, SpecModel
 
 
 class BookTable(SpecModel):
-    """`[data]`: where the episodes are. No part of the fingerprint: the digest of those that are used is."""
+    """`[data]`: where the episodes are. Not in the fingerprint, which has the digest of those that are used."""
 
     source: Literal["folder", "python"] = "folder"
-    """"python": a book given to the kind as an object."""
+    """"python": an `EpisodeBook` from Python."""
     path: str | None = None
-    """Folder of a book, relative to the spec file; left out, `episodes` of the home."""
+    """Folder of a book, relative to the spec file; default: `episodes` of the home."""
 
 
 class EpisodesTable(SpecModel):
-    """`[episodes]`: which of them teach."""
+    """`[episodes]`: which episodes are trained on."""
 
     symbol: str = Field(min_length=1)
     min_profitability: float = Field(default=0.7, ge=0.0, le=1.0)
     """Least profitability score of a validated outcome."""
     max_episodes: int = Field(default=500, ge=1)
-    """Those with the highest scores; equal ones as they are ranked."""
+    """Number of episodes, those with the highest scores."""
     target: Literal["action", "pivot"] = "action"
-    """The class to learn: the optimal action, or what the decision bar became (high, neither, low)."""
+    """The class to learn: the optimal action, or the pivot at the decision bar (high, neither, low)."""
     window: int | None = Field(default=None, ge=4)
-    """Bars of a window; left out, as many as the longest of these packages has. Shorter packages are left out."""
+    """Bars of a window; default: as many as the longest of these packages has. Shorter packages are left out."""
 
 
 class ScalingTable(SpecModel):
-    """`[scaling]`: mean and deviation of each feature. Left out, those of the episodes that are trained on."""
+    """`[scaling]`: mean and deviation of each feature; default: those of the episodes that are trained on."""
 
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
@@ -52,10 +52,10 @@ class ScalingTable(SpecModel):
 
 
 class EpisodesTrainingTable(OptimizerTable):
-    """`[training]`: how it is trained."""
+    """`[training]`: how the network is trained."""
 
     epochs: int = Field(default=5, ge=1)
-    """Times that every episode is gone through."""
+    """Times that every episode is trained on."""
     batch_size: int = Field(default=32, ge=1)
     weights: HeadWeightsTable = HeadWeightsTable()
 

@@ -1,4 +1,4 @@
-"""The training of `kind = "cnn-episodes"`: the task of networks with three heads, over pinned windows."""
+"""The recipe of `kind = "cnn-episodes"`: the task of networks with three heads, over pinned windows."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch
 from lockstep.kinds.cnn_episodes import plan as plans
 from lockstep.kinds.cnn_episodes.plan import EpisodesPlan
 from lockstep.kinds.cnn_episodes.spec import EpisodesSpec
-from lockstep.kinds.shared.gradient_kind import Costs, NetworkRecipe
+from lockstep.kinds.shared.gradient_kind import NetworkRecipe, TrainingCosts
 from lockstep.kinds.shared.pattern_networks import try_heads
-from lockstep.kinds.shared.rehearsal import Rehearsal
 from lockstep.kinds.shared.retraining import recorded_order
+from lockstep.kinds.shared.step_timing import StepTiming
 from lockstep.learning.gradients.estimate import estimate_of
 from lockstep.learning.gradients.learner import Learner
 from lockstep.learning.gradients.recorder import Recorder
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class EpisodeTask(PatternTask):
-    """`PatternTask` under the learning rates of a spec; its result says how many episodes there were."""
+    """`PatternTask` with the learning rates of a spec, and counts of episodes in its result."""
 
     def __init__(self, plan: EpisodesPlan, order: Order) -> None:
         table = plan.spec.training
@@ -38,11 +38,11 @@ class EpisodeTask(PatternTask):
         self._counts = {"available": pinned.available, "used": len(pinned), "symbol": plan.spec.episodes.symbol}
 
     def learning_rate(self, step: int) -> float:
-        """Of `step`, from the schedule in `[training]`."""
+        """Learning rate of `step`, by the schedule in `[training]`."""
         return self._table.rate(step, self.planned_steps)
 
     def result(self, learner: Learner) -> Mapping[str, Any]:
-        """Counts of episodes."""
+        """Counts of episodes for the summary, under the key `episodes`."""
         return {"episodes": self._counts}
 
 
@@ -50,19 +50,19 @@ class EpisodesRecipe(NetworkRecipe[EpisodesSpec, EpisodesPlan]):
     """Pattern networks over the episodes of a book."""
 
     def pin(self, spec: EpisodesSpec, context: PrepareContext) -> EpisodesPlan:
-        """See `plan.pin`."""
+        """Pin episodes and network; raises the InputError tree, DiskError."""
         return plans.pin(spec, context)
 
     def restore(self, spec: EpisodesSpec, folder: RunFolder, context: PrepareContext) -> EpisodesPlan:
-        """See `plan.restore`."""
+        """The same plan from a run's folder; raises IntegrityError, DataError."""
         return plans.restore(spec, folder, context)
 
     def notes(self, plan: EpisodesPlan) -> tuple[str, ...]:
-        """See `EpisodesPlan.notes`."""
+        """A line on the episodes that are trained on."""
         return plan.notes()
 
     def try_network(self, plan: EpisodesPlan) -> None:
-        """Batches of zeros: a network that fails on real features only is for the first step to find."""
+        """Try the network with batches of zeros: shapes and gradients show, without scaling all windows."""
         count, pinned = len(plan.pinned), plan.pinned
         size = min(plan.spec.training.batch_size, count)
         try_heads(
@@ -74,8 +74,8 @@ class EpisodesRecipe(NetworkRecipe[EpisodesSpec, EpisodesPlan]):
             seeds=plan.seeds.child("trial"),
         )
 
-    def costs(self, plan: EpisodesPlan, context: PrepareContext) -> Costs:
-        """Disk and memory by calculation, on the meta device where the network can be made there."""
+    def costs(self, plan: EpisodesPlan, context: PrepareContext) -> TrainingCosts:
+        """Disk and memory by calculation, on the meta device when the network can be made there."""
         table, recorded = plan.spec.training, recorded_order(plan.spec.session, context.blobs)
         size = estimate_of(
             plan.network.for_estimate(plan.sizes, plan.seeds.child("init")),
@@ -85,13 +85,16 @@ class EpisodesRecipe(NetworkRecipe[EpisodesSpec, EpisodesPlan]):
             batch=min(table.batch_size, len(plan.pinned)),
         )
 
-        def estimate(timing: Rehearsal) -> Estimate:
+        def estimate(timing: StepTiming) -> Estimate:
             return size.as_run_estimate(seconds=timing.seconds(size.last_step), held_bytes=timing.held_bytes)
 
-        return Costs(state_bytes=size.state_bytes, lines=tuple(size.lines()), estimate=estimate)
+        return TrainingCosts(state_bytes=size.state_bytes, lines=tuple(size.lines()), estimate=estimate)
 
     def training(self, plan: EpisodesPlan, context: PrepareContext | RunContext) -> GradientTraining:
-        """At its start. Weights, order and noise come from streams of their own, so none shifts another's draws."""
+        """The training before its first step.
+
+        Weights, order and noise have streams of their own, so that none shifts the draws of another.
+        """
         spec, seeds = plan.spec, plan.seeds
         recorded = recorded_order(spec.session, context.blobs)
         task = EpisodeTask(plan, plan.epochs() if recorded is None else recorded)

@@ -1,4 +1,4 @@
-"""`kind = "replay-agent"`: an agent that trades one market, trained mainly on what turned out profitable (R9.22)."""
+"""`kind = "replay-agent"`: an agent that trades one market, trained mainly on profitable experiences (R9.22)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ReplayAgentKind(GradientKind):
-    """The kind, as `runs.registry` has it."""
+    """The kind that `runs.registry` loads."""
 
     name: Final = "replay-agent"
     spec_model: Final = ReplayAgentSpec
@@ -28,17 +28,17 @@ class ReplayAgentKind(GradientKind):
     )  # fmt: skip
 
     def recipe(self) -> ReplayAgentRecipe:
-        """See `training.ReplayAgentRecipe`."""
+        """The recipe; its module loads torch."""
         from lockstep.kinds.replay_agent.training import ReplayAgentRecipe
 
         return ReplayAgentRecipe()
 
     def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore) -> str:
-        """See `retraining.PinsSamples`; a run that was retrained itself may be retrained."""
+        """Pin batches and experiences of `steps`, also of a retrained run; see `retraining.PinsSamples`."""
         return self.recipe().pin_samples(record, steps, blobs)
 
     def retrain_base(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Another algorithm begins with its own defaults."""
+        """Another algorithm begins with its own defaults: it lacks keys of the old one."""
         if new["agent"]["algorithm"] == old["agent"]["algorithm"]:
             return old
         agent = {name: value for name, value in old["agent"].items() if name not in ALGORITHM_KEYS}

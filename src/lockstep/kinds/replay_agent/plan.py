@@ -4,9 +4,8 @@ The market is cut in time, with `purge` bars left out between two parts:
 
     | training ............ | purge | validation ..... | purge | test ..... |
 
-An agent acts on every bar of its part. What it sees reaches `lookback` bars back, into the purged ones, never
-into the part before; outcomes of the training part come from prices of the training part alone. Scales are those of the
-training part.
+An agent acts on every bar of its part. It sees `lookback` bars back, into the purged bars, never into the part before.
+Outcomes and scales of the training part come from prices of the training part alone.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ from lockstep.rl.actor_critic import ActorCritic, ActorCriticSettings
 from lockstep.rl.agents import AGENTS
 from lockstep.rl.double_dqn import DoubleDQN, DoubleDQNSettings
 from lockstep.rl.environment import SingleAssetEnvironment
+from lockstep.rl.hindsight import Hindsight, outcome_rules
 from lockstep.rl.networks import NetworkShape
-from lockstep.rl.outcomes import Hindsight, outcome_rules
 from lockstep.rl.prioritized import PrioritizedExperienceBuffer
 from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer, ReplayRules
 from lockstep.rl.rollout import Rollout
@@ -46,20 +45,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
-    """Rows [start, stop) of each part."""
+class MarketParts:
+    """Rows [start, stop) of each part of the candles."""
 
     training: tuple[int, int]
     validation: tuple[int, int]
     test: tuple[int, int]
 
     @classmethod
-    def of(cls, bars: int, spec: ReplayAgentSpec) -> Parts:
-        """Cut `bars` bars. Raises DataError when a part is too short."""
+    def of(cls, bars: int, spec: ReplayAgentSpec) -> MarketParts:
+        """The parts of `bars` bars. Raises DataError when one is too short."""
         purge, table, lookback = spec.purge_bars, spec.validation, spec.environment.lookback
         test, validation = math.floor(bars * table.test_share), math.floor(bars * table.validation_share)
         rows = np.arange(bars, dtype=np.int64)
-        # Outcomes end with their part: a bar's label needs no bar of the purge, which is all between two parts.
+        # Outcomes end with their part, so a label needs no purge; only the lookback reaches into the part before.
         parts = purged(
             rows, rows, cuts_from_end(bars, (validation + purge, test)), reach=lookback, embargo=purge - lookback
         )
@@ -76,22 +75,22 @@ class Parts:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Plan:
-    """A training that could start.
+class ReplayAgentPlan:
+    """The payload of a prepared run.
 
-    scale   factor of rewards and account features, of the training part
+    scale   factor of rewards and account features, from the training part
     """
 
     spec: ReplayAgentSpec
     pinned: Pinned
-    parts: Parts
+    parts: MarketParts
     costs: Costs
     scale: float
 
     @classmethod
-    def of(cls, spec: ReplayAgentSpec, pinned: Pinned) -> Plan:
+    def of(cls, spec: ReplayAgentSpec, pinned: Pinned) -> ReplayAgentPlan:
         """Check that spec and candles fit together. Raises DataError, InputError."""
-        parts = Parts.of(len(pinned.candles), spec)
+        parts = MarketParts.of(len(pinned.candles), spec)
         training = pinned.candles.slice(*parts.training)
         return cls(
             spec=spec,
@@ -103,19 +102,19 @@ class Plan:
 
     @property
     def seeds(self) -> SeedTree:
-        """The root of the run's streams."""
+        """The root of the run's random streams."""
         return SeedTree(self.spec.seed)
 
     def training_candles(self) -> Candles:
-        """The bars to train on."""
+        """The candles of the training part."""
         return self.pinned.candles.slice(*self.parts.training)
 
     def training_environment(self) -> SingleAssetEnvironment:
-        """Episodes in the training part."""
+        """The environment of episodes in the training part."""
         return self._environment(self.training_candles(), self.spec.environment.episode_bars)
 
     def environment_of(self, part: tuple[int, int]) -> SingleAssetEnvironment:
-        """All bars of a later part, the first of them the first decision bar."""
+        """The environment of one episode over all bars of a part; its first bar is the first decision bar."""
         start, stop = part
         return self._environment(self.pinned.candles.slice(start - self.spec.environment.lookback, stop), None)
 
@@ -132,7 +131,7 @@ class Plan:
         )
 
     def rollout(self) -> Rollout:
-        """Where experiences come from."""
+        """The source of experiences: the agent acts in the training part, and outcomes follow after the horizon."""
         table, candles = self.spec.environment, self.training_candles()
         rules = outcome_rules(candles, self.costs, horizon_bars=table.horizon_bars, target_profit=table.target_profit)
         return Rollout(
@@ -145,7 +144,7 @@ class Plan:
         )
 
     def buffer(self) -> Buffer:
-        """An empty one."""
+        """An empty replay buffer of the mode that the spec names."""
         table, shape = self.spec.buffer, self._state_shape
         if table.mode == "prioritized":
             return PrioritizedExperienceBuffer(
@@ -164,12 +163,12 @@ class Plan:
         return self.training_environment().observation_shape
 
     def replay(self) -> Replay:
-        """How the buffer is learned from."""
+        """Number, batch size and mode of the updates from the buffer."""
         table = self.spec.training
         return Replay(updates=table.updates, batch_size=table.batch_size, mode=self.spec.buffer.mode)
 
     def shape(self) -> NetworkShape:
-        """Of each network."""
+        """Inputs, hidden layers and actions of each network."""
         return NetworkShape(
             inputs=self._state_shape[0],
             actions=len(SingleAssetEnvironment.actions),
@@ -177,7 +176,7 @@ class Plan:
         )
 
     def settings(self) -> AgentSettings:
-        """Of the agent, by algorithm."""
+        """Settings of the agent, in the class of its algorithm."""
         table = self.spec.agent
         # `AgentTable.resolved` has filled in whatever the algorithm has a default for.
         names = ["gamma", "tau", "target_every"]
@@ -194,13 +193,13 @@ class Plan:
         return ActorCriticSettings(**settings, target_entropy=entropy)
 
     def optimizer(self) -> OptimizerSettings:
-        """What decides an update."""
+        """Settings of the optimiser, from [training]."""
         return self.spec.training.settings()
 
     def agent(self) -> LearningAgent:
-        """The agent at its start."""
-        made, _ = AGENTS[self.spec.agent.algorithm]
-        agent: LearningAgent = made(
+        """The agent before its first update."""
+        algorithm, _ = AGENTS[self.spec.agent.algorithm]
+        agent: LearningAgent = algorithm(
             self.shape(),
             self.settings(),
             self.optimizer(),
@@ -241,7 +240,10 @@ class Plan:
 
 
 def return_scale(candles: Candles) -> float:
-    """1 / standard deviation of the bar returns, 1 where they do not vary. Correctly rounded sums: one result."""
+    """1 / standard deviation of the bar returns; 1 when they are constant.
+
+    Sums are correctly rounded (`math.fsum`), so that every machine has the same.
+    """
     returns = (candles.close[1:] / candles.close[:-1] - 1.0).tolist()
     mean = math.fsum(returns) / len(returns)
     deviation = math.sqrt(math.fsum((value - mean) * (value - mean) for value in returns) / len(returns))

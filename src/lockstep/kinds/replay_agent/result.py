@@ -1,6 +1,6 @@
-"""How good an agent is: validation while it is trained, one walk through the test part, and what it has to beat.
+"""How good an agent is: validation while it is trained, one walk through the test part, and its baselines.
 
-Three baselines stand beside the agent, all by the same engine with the same costs:
+Three baselines stand beside the agent, computed by the same engine with the same costs:
 
     buy and hold          the whole capital long from the first to the last bar
     always flat           nothing; a profit of 0
@@ -9,9 +9,9 @@ Three baselines stand beside the agent, all by the same engine with the same cos
 Notation: r_j, h_j changes of the equity of the agent and of buy and hold in bar j of n, as shares of the initial
 capital; d_j = r_j - h_j.
     excess over flat      sum of r_j,  standard error sqrt(n) std(r)        over buy and hold: the same with d_j     (1)
-Standard errors take bars as independent; they are the least that has to be allowed for. The agent is said to beat
-its baselines on this part when both excesses exceed 1.645 standard errors (one side, 5 %) and at most 5 % of the
-random draws made more; else the sentence says what it does not beat.
+Standard errors take bars as independent, so they are a lower bound. The agent beats its baselines on this part when
+both excesses exceed 1.645 standard errors (one-sided, 5 %) and at most 5 % of the random draws made more; else the
+sentence names the baselines that it does not beat.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from safetensors.numpy import save
 
 from lockstep.engine.baselines import buy_and_hold, random_entries
 from lockstep.engine.export import equity_csv, trades_csv
 from lockstep.engine.metrics import Metric
 from lockstep.rl.greedy import WHOLE, Walk, walk
-from lockstep.rl.training import Watcher
+from lockstep.rl.training import AgentWatcher
 from lockstep.validation.verdict import Comparison, Verdict, beats_all, listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lockstep.engine.simulate import Simulation
-    from lockstep.kinds.replay_agent.plan import Plan
+    from lockstep.kinds.replay_agent.plan import ReplayAgentPlan
     from lockstep.rl.agent import Agent
 
 ERRORS: Final = 1.645
@@ -45,23 +46,25 @@ _TEST: Final = (
 BEST_FILE: Final = "best_agent.safetensors"
 
 
-class Examination(Watcher):
-    """Walks through the validation part every n updates and after the last, keeps the weights of the best walk, and
-    walks through the test part once, with those."""
+class Examination(AgentWatcher):
+    """Walks through the validation part every n updates and after the last, and stores the weights of the best walk.
 
-    def __init__(self, plan: Plan, *, updates: int) -> None:
+    With those weights it walks through the test part once, at the end.
+    """
+
+    def __init__(self, plan: ReplayAgentPlan, *, updates: int) -> None:
         self._plan = plan
         self._every, self._updates = plan.spec.validation.evaluate_every, updates
         self._best: dict[str, Any] | None = None
         self._arrays: dict[str, NDArray[Any]] = {}
 
     def after(self, step: int, agent: Agent) -> Mapping[str, Any]:
-        """What the walk through the validation part came to, where one is due."""
+        """Figures of a walk through the validation part, for the journal; empty when none is due after `step`."""
         if (step + 1) % self._every and step + 1 != self._updates:
             return {}
-        found = walk(agent, self._plan.environment_of(self._plan.parts.validation))
-        seen = {"step": step, **_figures(found.simulation)}
-        # Of equals the earlier: less was learned from noise.
+        evaluation = walk(agent, self._plan.environment_of(self._plan.parts.validation))
+        seen = {"step": step, **_figures(evaluation.simulation)}
+        # Strictly better: of equal walks the earlier stays, which has learned less from noise.
         better = self._best is None or seen["net_profit_pct"] > self._best["net_profit_pct"]
         if better:
             self._best = seen
@@ -70,12 +73,12 @@ class Examination(Watcher):
                 for name, array in agent.learner.arrays().items()
                 if not name.startswith("optimizer.")
             }
-        return {"validation": {**_figures(found.simulation), "best": better}}
+        return {"validation": {**_figures(evaluation.simulation), "best": better}}
 
     def result(self, agent: Agent) -> Mapping[str, Any]:
         """Both parts with their baselines, and the verdict."""
         plan, walks = self._plan, self._walks(agent)
-        parts = {name: _examined(found, plan, name) for name, found in walks.items()}
+        parts = {name: _examined(evaluation, plan, name) for name, evaluation in walks.items()}
         return {
             "data": plan.facts(),
             "agent": {**agent.describe(), "best_step": None if self._best is None else self._best["step"]},
@@ -84,9 +87,7 @@ class Examination(Watcher):
         }
 
     def artifacts(self, agent: Agent) -> Mapping[str, bytes]:
-        """The best weights, and trades and equity in the test part."""
-        from safetensors.numpy import save
-
+        """The best weights as safetensors; trades and equity of the test part as CSV."""
         simulation = self._walks(agent)["test"].simulation
         return {
             BEST_FILE: save(self._arrays),
@@ -95,7 +96,7 @@ class Examination(Watcher):
         }
 
     def _walks(self, agent: Agent) -> dict[str, Walk]:
-        """With the best weights; afterwards the agent is as it was."""
+        """Walks through both later parts with the best weights. The agent has its present weights again afterwards."""
         plan, present = self._plan, agent.learner.get_state()
         if self._arrays:
             agent.learner.set_weights(self._arrays)
@@ -107,11 +108,11 @@ class Examination(Watcher):
             agent.learner.set_weights(present)
 
     def get_state(self) -> dict[str, Any]:
-        """The best walk so far and its weights."""
+        """Figures and weights of the best walk so far."""
         return {"best": self._best, "arrays": self._arrays}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `get_state`."""
+        """Go on from a state of `get_state`."""
         self._best = None if state["best"] is None else dict(state["best"])
         self._arrays = {name: np.array(array) for name, array in state["arrays"].items()}
 
@@ -125,13 +126,14 @@ def _figures(simulation: Simulation) -> dict[str, Any]:
     }
 
 
-def _examined(found: Walk, plan: Plan, part: str) -> dict[str, Any]:
-    simulation = found.simulation
+def _examined(evaluation: Walk, plan: ReplayAgentPlan, part: str) -> dict[str, Any]:
+    """A part in the summary: metrics, baselines, and excess over the baselines, percent."""
+    simulation = evaluation.simulation
     start, stop = getattr(plan.parts, part)
-    bars = plan.pinned.candles.slice(start, start + len(found.sides))
-    hold = buy_and_hold(bars, found.market, plan.costs, WHOLE)
+    bars = plan.pinned.candles.slice(start, start + len(evaluation.sides))
+    hold = buy_and_hold(bars, evaluation.market, plan.costs, WHOLE)
     seeds = plan.seeds.child("baseline", part, "random_entries")
-    luck = random_entries(found.market, found.entries, simulation, seeds)
+    luck = random_entries(evaluation.market, evaluation.entries, simulation, seeds)
     returns, held = simulation.equity, hold.equity
     return {
         "bars": stop - start,
@@ -147,13 +149,16 @@ def _examined(found: Walk, plan: Plan, part: str) -> dict[str, Any]:
 
 
 def _changes(equity: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Change of the equity in each bar as a share of the initial capital: it is not compounded, so neither is this."""
+    """Change of equity in each bar as a share of the initial capital, float64 (n,).
+
+    Trades have a fixed size, so changes add up; a share of the present equity would compound them.
+    """
     capital = WHOLE.initial_capital
     return np.diff(equity, prepend=capital) / capital
 
 
 def _excess(values: NDArray[np.float64]) -> dict[str, float | None]:
-    """Equation (1), in percent. Correctly rounded sums: the same on every machine."""
+    """Equation (1), in percent. Sums are correctly rounded (`math.fsum`), so that every machine has the same."""
     items = values.tolist()
     n, total = len(items), math.fsum(items)
     mean = total / n
@@ -162,9 +167,9 @@ def _excess(values: NDArray[np.float64]) -> dict[str, float | None]:
 
 
 def judged(test: Mapping[str, Any]) -> Verdict:
-    """Whether the agent beat its baselines on the test part, and the sentence that says so.
+    """The verdict on the test part: whether the agent beats its baselines.
 
-    `test` is the table of the part. An agent that made no trade beats nothing.
+    `test` is the table of the part. An agent without a trade beats nothing.
     """
     comparisons = [
         _beside("buy_and_hold", "buy and hold", test["excess_over_hold"]),
@@ -183,7 +188,7 @@ def judged(test: Mapping[str, Any]) -> Verdict:
 
 
 def _beside(name: str, words: str, excess: Mapping[str, float | None]) -> Comparison:
-    """A comparison by equation (1): clear where the excess exceeds ERRORS standard errors."""
+    """A comparison by equation (1): the agent beats a baseline above ERRORS standard errors."""
     value, error = excess["value_pct"], excess["standard_error_pct"]
     return Comparison(
         name=name,

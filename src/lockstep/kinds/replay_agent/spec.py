@@ -12,11 +12,10 @@ from pydantic import Field, model_validator
 
 from lockstep.kinds.shared.agent_spec import BufferTable
 from lockstep.kinds.shared.gradient_spec import Device, OptimizerTable, RecordingTable
-from lockstep.kinds.shared.market_spec import CostsTable, DataTable, MarketTable
+from lockstep.kinds.shared.market_spec import FRACTION, CostsTable, DataTable, MarketTable
 from lockstep.kinds.shared.retraining import SessionTable
 from lockstep.runs.spec import NOT_IDENTITY, RunSpec, SpecModel
 
-_FRACTION: Final[dict[str, Any]] = {"unit": "fraction"}
 _DEFAULTS: Final[dict[str, dict[str, Any]]] = {
     "double_dqn": {
         "tau": 1.0,
@@ -40,22 +39,22 @@ ALGORITHM_KEYS: Final = frozenset(name for defaults in _DEFAULTS.values() for na
 
 
 class EnvironmentTable(SpecModel):
-    """`[environment]`: what the agent sees and does, and when it is known what came of it (`rl.environment`)."""
+    """`[environment]`: what the agent sees and does, and when the outcome is known (`rl.environment`)."""
 
     lookback: int = Field(default=16, ge=2)
     """Bars in an observation."""
     episode_bars: int = Field(default=250, ge=1)
-    """Bars of an episode, which begins at a drawn bar of the training part."""
+    """Bars of an episode, which begins at a random bar of the training part."""
     allow_short: bool = True
-    """Whether SELL goes short, or only out of the market."""
+    """Whether SELL goes short; else it only closes a long trade."""
     horizon_bars: int = Field(default=12, ge=1)
-    """Bars after which the outcome of an action is known: its profit and what would have been best."""
-    target_profit: float = Field(default=0.01, gt=0.0, json_schema_extra=_FRACTION)
+    """Bars after which the outcome of an action is known: its profit and the best action."""
+    target_profit: float = Field(default=0.01, gt=0.0, json_schema_extra=FRACTION)
     """Profit that scores 1."""
 
 
 class AgentTable(SpecModel):
-    """`[agent]`: what learns. Keys without a value here have the algorithm's own default."""
+    """`[agent]`: which agent learns. The default of a key that is None depends on the algorithm."""
 
     algorithm: Literal["double_dqn", "actor_critic"] = "double_dqn"
     """"double_dqn": van Hasselt et al. 2016; "actor_critic": discrete soft actor-critic, Christodoulou 2019."""
@@ -72,15 +71,15 @@ class AgentTable(SpecModel):
     epsilon_start: float | None = Field(default=None, ge=0.0, le=1.0)
     """Chance of a random action at the beginning; double_dqn, 1."""
     epsilon_end: float | None = Field(default=None, ge=0.0, le=1.0)
-    """Chance of a random action in the end; double_dqn, 0.05."""
+    """Chance of a random action at the end; double_dqn, 0.05."""
     epsilon_share: float | None = Field(default=None, gt=0.0, le=1.0)
-    """Share of the updates over which it falls; double_dqn, 0.1."""
+    """Share of the updates over which that chance falls; double_dqn, 0.1."""
     temperature: float | None = Field(default=None, gt=0.0)
-    """What entropy is worth, at the beginning; actor_critic, 1."""
+    """Weight of the entropy at the beginning; actor_critic, 1."""
     learn_temperature: bool | None = None
-    """Whether it is learned; actor_critic, true."""
+    """Whether that weight is learned; actor_critic, true."""
     target_entropy: float | None = Field(default=None, gt=0.0, lt=1.0)
-    """Entropy that it is learned for, a share of the highest; actor_critic, 0.89."""
+    """Entropy at which the learned weight aims, as a share of the highest entropy; actor_critic, 0.89."""
 
     @model_validator(mode="after")
     def _own_keys(self) -> Self:
@@ -95,13 +94,13 @@ class AgentTable(SpecModel):
         return self
 
     def resolved(self) -> Self:
-        """With the algorithm's defaults where nothing was said: what a run records."""
+        """The table with the algorithm's defaults filled in, as the run stores it."""
         missing = {name: value for name, value in _DEFAULTS[self.algorithm].items() if getattr(self, name) is None}
         return self.model_copy(update=missing)
 
 
 class AgentTrainingTable(OptimizerTable):
-    """`[training]`: how many updates, from how much experience, and what decides an update."""
+    """`[training]`: the updates, the environment steps between them, and the optimiser."""
 
     updates: int = Field(default=10_000, ge=1)
     batch_size: int = Field(default=64, ge=1)
@@ -111,18 +110,18 @@ class AgentTrainingTable(OptimizerTable):
     """Environment steps before the first update."""
     learning_rate: float = Field(default=0.0003, gt=0.0)
     clip_norm: float | None = Field(default=10.0, gt=0.0)
-    """Norm of the whole gradient beyond which it is scaled down."""
+    """L2 norm of the whole gradient above which it is scaled down."""
 
 
 class AgentValidationTable(SpecModel):
-    """`[validation]`: the parts of the market in time, training, validation, test, and when the agent is looked at."""
+    """`[validation]`: the parts of the market in time, training, validation, test, and when the agent is evaluated."""
 
-    validation_share: float = Field(default=0.2, gt=0.0, lt=1.0, json_schema_extra=_FRACTION)
-    """Bars, as a share of all, on which the best weights are chosen."""
-    test_share: float = Field(default=0.2, gt=0.0, lt=1.0, json_schema_extra=_FRACTION)
-    """The last bars, on which the chosen agent acts once, at the end."""
+    validation_share: float = Field(default=0.2, gt=0.0, lt=1.0, json_schema_extra=FRACTION)
+    """Share of the bars on which the best weights are chosen."""
+    test_share: float = Field(default=0.2, gt=0.0, lt=1.0, json_schema_extra=FRACTION)
+    """Share of the bars, the last ones, on which the chosen agent acts once."""
     purge_bars: int | None = Field(default=None, ge=0)
-    """Bars left out between two parts; left out, the longer of horizon and lookback, and never fewer."""
+    """Bars left out between two parts; default and minimum: the longer of horizon and lookback."""
     evaluate_every: int = Field(default=500, ge=1)
     """Updates between two walks through the validation part."""
 
@@ -160,10 +159,10 @@ class ReplayAgentSpec(RunSpec):
                 f"training.learning_starts is more than environment.horizon_bars, since no outcome is known before; "
                 f"found {first} and {self.environment.horizon_bars}"
             )
-        # A full buffer forgets: the first update is to draw from everything that was lived before it.
+        # A full buffer drops its oldest: the first update is to draw from all experiences before it.
         if self.buffer.capacity < first + self.training.steps_per_update:
             raise ValueError(
-                "buffer.capacity holds what is lived before the first update; found "
+                "buffer.capacity holds all experiences before the first update; found "
                 f"{self.buffer.capacity} for learning_starts = {first}"
             )
         least = max(self.environment.horizon_bars, self.environment.lookback)
@@ -178,6 +177,6 @@ class ReplayAgentSpec(RunSpec):
 
     @property
     def purge_bars(self) -> int:
-        """Bars between two parts."""
+        """Bars left out between two parts, the default filled in."""
         least = max(self.environment.horizon_bars, self.environment.lookback)
         return least if self.validation.purge_bars is None else self.validation.purge_bars

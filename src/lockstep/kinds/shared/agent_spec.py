@@ -1,4 +1,4 @@
-"""The table [buffer] of every kind whose agent learns from a replay buffer."""
+"""The table [buffer], which every kind with a replay buffer has."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from lockstep.runs.spec import SpecModel
 
 
 class BufferTable(SpecModel):
-    """`[buffer]`: what is remembered, and how it is drawn (`rl.replay_buffer`, `rl.prioritized`)."""
+    """`[buffer]`: how many experiences are held, and how batches are drawn (`rl.replay_buffer`, `rl.prioritized`)."""
 
     capacity: int = Field(default=100_000, ge=1)
     mode: Literal["profit", "prioritized", "uniform"] = "profit"
-    """"profit": by what it turned out to earn (R9.22); "prioritized": by td error alone; "uniform": all alike."""
+    """"profit": by the profit of an experience (R9.22); "prioritized": by its td error; "uniform": all alike."""
     profitable_share: float = Field(default=0.7, ge=0.0, le=1.0)
-    """Share of a batch drawn from what turned out profitable; profit."""
+    """Share of a batch that is drawn from profitable experiences; mode "profit"."""
     floor: float = Field(default=0.05, gt=0.0)
-    """Added to the score; profit."""
+    """Added to the score, so that every experience may be drawn; mode "profit"."""
     exponent: float = Field(default=0.6, ge=0.0, le=10.0)
-    """How strongly the score counts; profit."""
+    """Exponent of the score; mode "profit"."""
     count_penalty: float = Field(default=0.1, ge=0.0)
-    """How strongly earlier draws count against an experience; profit."""
+    """Weight of the number of earlier draws, which lower the chance; mode "profit"."""
     alpha: float = Field(default=0.6, ge=0.0, le=1.0)
-    """How strongly the td error counts; prioritized."""
+    """Exponent of the td error: 0 draws all alike; mode "prioritized"."""
     beta: float = Field(default=0.4, ge=0.0, le=1.0)
-    """How far the loss is corrected for it at the beginning; rises to 1; prioritized."""
+    """Exponent of the importance weights at the beginning; it rises to 1; mode "prioritized"."""

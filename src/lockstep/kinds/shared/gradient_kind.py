@@ -1,13 +1,13 @@
-"""The skeleton of the kinds that train networks and agents: what all of them do, in one order.
+"""The skeleton of the kinds that train networks and agents.
 
-    prepare    libraries, device, `Recipe.pin`, a trial of the network
-    restore    libraries, `Recipe.restore`
-    estimate   `Recipe.costs`, and `Recipe.rehearse` unless the network is only to be counted
+    prepare    check libraries, decide the device, `Recipe.pin`, `Recipe.try_network`
+    restore    check libraries, `Recipe.restore`
+    estimate   `Recipe.costs`, and `Recipe.time_steps` unless the network is only counted
     training   `Recipe.training`
 
-A kind has a name, a spec and a `Recipe`. The kind is imported whenever somebody asks which kinds there are, so its
-module loads no torch; the recipe lives in another module of the same folder, which may import torch at its top:
-`GradientKind.recipe` is called only after `needs` has made sure that the library is there.
+A kind has a name, a spec and a `Recipe`. Listing the kinds imports them, so the module of a kind loads no torch. The
+recipe stands in another module of the same folder, which may import torch at its top: `GradientKind.recipe` imports it
+after `needs` has checked that torch is installed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
 from lockstep.core.libraries import require
-from lockstep.kinds.shared import rehearsal
-from lockstep.kinds.shared.rehearsal import Rehearsal
+from lockstep.kinds.shared import step_timing
 from lockstep.kinds.shared.retraining import with_batches
+from lockstep.kinds.shared.step_timing import StepTiming
 from lockstep.runs.identity import CodeIdentity
 from lockstep.runs.kind import Estimate, PrepareContext, Prepared, RunContext
 from lockstep.runs.spec import RunSpec
@@ -32,29 +32,29 @@ if TYPE_CHECKING:
 
 
 class Pins(Protocol):
-    """Data in hand, and what names them."""
+    """Data that are loaded and pinned by digest."""
 
     @property
     def origin(self) -> Mapping[str, Any]:
-        """Where they came from; not hashed."""
+        """Where the data came from, for a reader; in no hash."""
         ...
 
     def body(self) -> dict[str, Any]:
-        """The body of data.json: all of it is hashed."""
+        """The body of data.json; all of it is hashed into the fingerprint."""
         ...
 
 
 class Plan(Protocol):
-    """Everything that a training needs, resolved: the payload of `Prepared`."""
+    """Everything that a training needs, resolved; the payload of `Prepared`."""
 
     @property
     def spec(self) -> RunSpec:
-        """With every default and every name filled in, as the run stores it."""
+        """The spec as the run stores it, with every default and name filled in."""
         ...
 
     @property
     def pinned(self) -> Pins:
-        """The data."""
+        """The data, and their digests for data.json."""
         ...
 
 
@@ -63,22 +63,22 @@ class NetworkPlan(Plan, Protocol):
 
     @property
     def network(self) -> NetworkCode:
-        """The network as text and parameters, to be made again anywhere."""
+        """The network as source and parameters, from which any machine can make it."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Costs:
-    """What a training takes as far as counting goes.
+class TrainingCosts:
+    """What a training takes, by calculation.
 
-    state_bytes   of weights, moments and gradients: beyond `rehearsal.LARGE` a network counts as large
-    lines         the counts for a person
-    estimate      from the timing of a few steps to the estimate of the run
+    state_bytes   bytes of weights, moments and gradients; a network with more than `step_timing.LARGE` is large
+    lines         the counts in words
+    estimate      makes the estimate of the run from the timing of a few steps
     """
 
     state_bytes: int
     lines: tuple[str, ...]
-    estimate: Callable[[Rehearsal], Estimate]
+    estimate: Callable[[StepTiming], Estimate]
 
 
 SpecT = TypeVar("SpecT", bound=RunSpec)
@@ -87,11 +87,11 @@ NetworkPlanT = TypeVar("NetworkPlanT", bound=NetworkPlan)
 
 
 class Recipe(ABC, Generic[SpecT, PlanT]):
-    """What a kind adds to the skeleton. Stateless."""
+    """What a kind adds to the skeleton. It has no state."""
 
     @abstractmethod
     def pin(self, spec: SpecT, context: PrepareContext) -> PlanT:
-        """Load data and code where the user is, and pin them. Raises the InputError tree."""
+        """Load data and code from the user's files or objects, and pin them. Raises the InputError tree."""
 
     @abstractmethod
     def restore(self, spec: SpecT, folder: RunFolder, context: PrepareContext) -> PlanT:
@@ -99,62 +99,62 @@ class Recipe(ABC, Generic[SpecT, PlanT]):
 
     @abstractmethod
     def try_network(self, plan: PlanT) -> None:
-        """Make the network and hand it whatever the training will hand it. Raises NetworkError."""
+        """Make the network and put through it every form of batch that the training will. Raises NetworkError."""
 
     @abstractmethod
-    def costs(self, plan: PlanT, context: PrepareContext) -> Costs:
-        """Steps, disk and memory by calculation: a large network is not made for this."""
+    def costs(self, plan: PlanT, context: PrepareContext) -> TrainingCosts:
+        """Steps, disk and memory by calculation, without memory for the network."""
 
     @abstractmethod
     def training(self, plan: PlanT, context: PrepareContext | RunContext) -> Training:
-        """The training at its start."""
+        """The training before its first step."""
 
-    def rehearse(self, plan: PlanT, costs: Costs, context: PrepareContext) -> Rehearsal:
-        """Time a few steps of a training that is thrown away."""
-        return rehearsal.rehearse(self.training(plan, context).steps, state_bytes=costs.state_bytes)
+    def time_steps(self, plan: PlanT, costs: TrainingCosts, context: PrepareContext) -> StepTiming:
+        """Time a few steps of a training that is thrown away; `costs` are those of `plan`."""
+        return step_timing.time_steps(self.training(plan, context).steps, state_bytes=costs.state_bytes)
 
     def data(self, plan: PlanT) -> Mapping[str, Any]:
-        """The body of data.json, without the batches of a run that is trained again."""
+        """The body of data.json, without the batches of a retrained run."""
         return plan.pinned.body()
 
     def code(self, plan: PlanT) -> CodeIdentity:
-        """Lockstep's code, and the user's where there is any."""
+        """The user's part of the code identity: empty unless a kind runs code of the user."""
         return CodeIdentity.of()
 
     def numerics(self, plan: PlanT) -> Mapping[str, str]:
-        """What the kind's libraries add to the numerics identity."""
+        """Entries that the kind's libraries add to the numerics identity."""
         from lockstep.learning.gradients.determinism import numerics_entries
 
         return numerics_entries(cast("Any", plan.spec).device)
 
     def notes(self, plan: PlanT) -> tuple[str, ...]:
-        """Lines for a person on what is trained on what."""
+        """Lines that say what is trained on what."""
         return ()
 
 
 class NetworkRecipe(Recipe[SpecT, NetworkPlanT]):
-    """The recipe of a kind whose network may be the user's: its source, and its weights, travel with the run."""
+    """The recipe of a kind whose network may be the user's; the run stores its source and its initial weights."""
 
     def data(self, plan: NetworkPlanT) -> Mapping[str, Any]:
-        """With the digest of the weights that an instance brought."""
+        """The body of data.json, with the digest of an instance's weights."""
         return plan.network.pinned(plan.pinned.body())
 
     def code(self, plan: NetworkPlanT) -> CodeIdentity:
-        """Lockstep's code and the network's."""
+        """The user's part of the code identity: the source of the network."""
         return plan.network.identity()
 
 
 AnyRecipe: TypeAlias = Recipe[Any, Any]
-"""A kind hands its recipe nothing but its own specs and the plans that its recipe made of them."""
+"""A recipe gets only specs of its own kind and plans that it made, so `GradientKind` need not know their types."""
 
 
 class GradientKind(ABC):
-    """See the module's docstring. A subclass sets `name`, `spec_model`, for retraining `sample_keys`, and `recipe`."""
+    """The base of these kinds. A subclass sets `name`, `spec_model` and `recipe`, and `sample_keys` for retraining."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """The spec's `kind`."""
+        """The value of `kind` in a spec."""
 
     @property
     @abstractmethod
@@ -163,48 +163,48 @@ class GradientKind(ABC):
 
     @abstractmethod
     def recipe(self) -> AnyRecipe:
-        """The kind's recipe, imported here: the first line of this kind that may load torch."""
+        """The recipe, imported in this method because its module may load torch."""
 
     def needs(self) -> None:
-        """Raise MissingLibraryError, which says what to install, where a library is missing."""
+        """Raises MissingLibraryError, which says what to install."""
         require("torch", extra="ml", purpose=f'kind = "{self.name}"')
 
     def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:
-        """Pin data and code, decide the device, try the network. No step of the training is made.
+        """Pin data and code, decide the device, try the network; make no step of the training.
 
         Raises the InputError tree, NetworkError, MissingLibraryError, MachineError for a card that is not there,
         DiskError.
         """
         recipe = self._recipe()
         plan = recipe.pin(_on_device(spec), context)
-        # A large network would be made here for a moment, minutes and gigabytes, perhaps for an estimate that is not
-        # to make it: it is tried when it is made to be timed, which `train` does before there is a run too.
-        if recipe.costs(plan, context).state_bytes <= rehearsal.LARGE:
+        # To make a large network takes minutes and gigabytes, and an estimate may not need it. `estimate` tries it when
+        # it makes it for timing; `train` calls that before it creates the run, so a bad network still leaves no run.
+        if recipe.costs(plan, context).state_bytes <= step_timing.LARGE:
             recipe.try_network(plan)
         return _prepared(recipe, plan)
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
-        """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
+        """The same plan from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
         recipe = self._recipe()
         return _prepared(recipe, recipe.restore(spec, folder, context))
 
     def estimate(self, prepared: Prepared, context: PrepareContext, *, time_large: bool = True) -> Estimate:
-        """Bytes by counting, seconds from a few steps of a training that is thrown away; see `runs.kind.Kind`."""
+        """Bytes by calculation, seconds from a few steps of a training that is thrown away; see `runs.kind.Kind`."""
         recipe, plan = self._recipe(), prepared.payload
         costs = recipe.costs(plan, context)
-        large = costs.state_bytes > rehearsal.LARGE
+        large = costs.state_bytes > step_timing.LARGE
         if large and not time_large:
-            return _with_notes(costs.estimate(rehearsal.counted_only()), *costs.lines, rehearsal.UNTIMED)
+            return _with_notes(costs.estimate(step_timing.untimed()), *costs.lines, step_timing.UNTIMED)
         if large:
             recipe.try_network(plan)
-        return _with_notes(costs.estimate(recipe.rehearse(plan, costs, context)), *costs.lines)
+        return _with_notes(costs.estimate(recipe.time_steps(plan, costs, context)), *costs.lines)
 
     def try_network(self, prepared: Prepared) -> None:
-        """What `prepare` tries, for a plan that was restored with another network (`retraining.Retrains`)."""
+        """The trial of `prepare`, for a plan restored with another network (`retraining.Retrains`)."""
         self._recipe().try_network(prepared.payload)
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
-        """The training, at its start."""
+        """The training before its first step."""
         return self._recipe().training(prepared.payload, context)
 
     def _recipe(self) -> AnyRecipe:
@@ -213,7 +213,7 @@ class GradientKind(ABC):
 
 
 def _on_device(spec: RunSpec) -> RunSpec:
-    """`spec` with "auto" decided: the run stores where it computed, for the last bits depend on it."""
+    """`spec` with its device decided: the run stores "cpu" or "cuda", not "auto", since the last bits depend on it."""
     device = getattr(spec, "device", None)
     if device is None:  # Keras computes on the CPU, and an agent that Python hands over has a device already
         return spec
@@ -225,7 +225,7 @@ def _on_device(spec: RunSpec) -> RunSpec:
 def _prepared(recipe: AnyRecipe, plan: Plan) -> Prepared:
     return Prepared(
         spec=plan.spec,
-        # A run on recorded batches needs their file wherever it goes, like every other datum.
+        # An export packs the snapshots listed here; without its batches a retrained run could not be verified.
         data=with_batches(recipe.data(plan), getattr(plan.spec, "session", None)),
         code=recipe.code(plan),
         payload=plan,

@@ -1,6 +1,6 @@
 """Tables that the specs of gradient trainings share: `[network]`, `[recording]`, the optimiser's keys, `device`.
 
-Needs no torch: the settings that the trainers take are made when a run is prepared.
+Loads no torch, so that a machine without it can check specs; `settings` methods make the classes of the trainers.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ if TYPE_CHECKING:
     from lockstep.learning.patterns.networks import HeadWeights
 
 Device: TypeAlias = Literal["cpu", "cuda", "auto"]
-"""The card or the processor; "auto" is decided before the run and stored."""
+"""Where to compute; "auto" is decided before the run, and the run stores the decision."""
 Scalar: TypeAlias = bool | int | float | str | None
 Parameter: TypeAlias = Scalar | list[Scalar]
 
 
 class NetworkTable(SpecModel):
-    """`[network]`: what is trained."""
+    """`[network]`: which network is trained, and its parameters."""
 
     name: str = Field(default="pattern-cnn", min_length=1)
     """A built-in network, or "file.py:Class", relative to the spec file."""
     parameters: dict[str, Parameter] = Field(default_factory=dict)
-    """Keyword arguments of its constructor, beside the sizes that the data decide."""
+    """Keyword arguments of its constructor, without the sizes that the data decide."""
 
 
 class RecordingTable(SpecModel):
-    """`[recording]`: what of each step is kept (`learning.gradients.recorder.Recording`)."""
+    """`[recording]`: what is stored of each step (`learning.gradients.recorder.Recording`)."""
 
     level: Literal["full", "norms", "none"] = "full"
     """"full": every gradient; "norms": three norms for each parameter; "none": losses only. Weights never differ."""
     select: tuple[str, ...] = Field(default=("*",), min_length=1)
-    """Patterns of the names of parameters whose gradients are kept."""
+    """Patterns of the names of parameters whose gradients are stored."""
     every: int = Field(default=1, ge=1)
-    """Gradients of every n-th step only."""
+    """Steps between two stored gradients."""
     codec: Literal["raw", "blosc2"] = "raw"
     """"blosc2" packs gradients without loss: a tenth to a third smaller, a little slower; needs the extra `codecs`."""
     snapshot_every: int = Field(default=100, ge=1)
-    """Steps between whole states."""
+    """Steps between two stored states."""
     digest_every: int = Field(default=1, ge=1)
-    """Steps between digests of the whole state."""
+    """Steps between two digests of the whole state."""
     max_bytes: int = Field(default=20_000_000_000, ge=1)
-    """Bytes of all that is kept."""
+    """Limit of the record, bytes."""
     at_limit: Literal["end", "norms"] = "end"
-    """There the session ends, or goes on at level "norms"."""
+    """At that limit the run ends, or goes on at level "norms"."""
 
     def settings(self) -> Recording:
-        """As the recorder takes them."""
+        """The recorder's settings. Imports torch."""
         from lockstep.learning.gradients.recorder import Recording
 
         return Recording(
@@ -68,25 +68,25 @@ class RecordingTable(SpecModel):
 
 
 class OptimizerTable(SpecModel):
-    """What decides an update; the base of a kind's `[training]` table.
+    """The optimiser and its learning rate; the base of a kind's `[training]` table.
 
-    The rate of step s of n: warm-up takes it from learning_rate / warmup_steps to learning_rate in equal steps; then
+    Learning rate of a step: warm-up takes it from learning_rate / warmup_steps to learning_rate in equal steps; then
     it is constant, or falls in equal steps to learning_rate x final_share at the last step.
     """
 
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
     learning_rate: float = Field(default=0.001, gt=0.0)
     betas: tuple[float, float] = (0.9, 0.999)
-    """Adam's."""
+    """Decay of the two moments; Adam and AdamW."""
     eps: float = Field(default=1e-8, gt=0.0)
     weight_decay: float = Field(default=0.0, ge=0.0)
     momentum: float = Field(default=0.0, ge=0.0)
-    """SGD's and RMSprop's."""
+    """Momentum of SGD and RMSprop, a fraction."""
     nesterov: bool = False
     form: Literal["single", "foreach", "fused"] = "single"
-    """How torch carries the update out; other forms may round differently."""
+    """Which of torch's implementations computes the update; they may round differently."""
     clip_norm: float | None = Field(default=None, gt=0.0)
-    """Norm of the whole gradient beyond which it is scaled down; left out, it never is."""
+    """L2 norm of the whole gradient above which it is scaled down; default: never."""
     schedule: Literal["constant", "linear"] = "constant"
     warmup_steps: int = Field(default=0, ge=0)
     final_share: float = Field(default=0.0, ge=0.0, le=1.0)
@@ -102,7 +102,7 @@ class OptimizerTable(SpecModel):
         return self
 
     def settings(self) -> OptimizerSettings:
-        """As the learner takes them."""
+        """The learner's settings. Imports torch."""
         from lockstep.learning.gradients.optim_state import OptimizerSettings
 
         return OptimizerSettings(
@@ -117,12 +117,12 @@ class OptimizerTable(SpecModel):
         )
 
     def rate(self, step: int, steps: int) -> float:
-        """The learning rate of `step` of `steps`, from 0. Four operations of arithmetic: the same on every machine."""
+        """Learning rate of `step`, 0 to `steps` - 1. Basic arithmetic only, so that every machine has the same bits."""
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
         if self.schedule == "constant":
             return self.learning_rate
-        # The last step has the final share exactly; a schedule of one step has no slope.
+        # `done` ends at `span`, so the last step has the final share exactly; max(..., 1) guards a single step.
         span = max(steps - 1 - self.warmup_steps, 1)
         done = min(step - self.warmup_steps, span)
         return self.learning_rate * (1.0 - (1.0 - self.final_share) * done / span)
@@ -136,12 +136,12 @@ class HeadWeightsTable(SpecModel):
     confidence: float = Field(default=0.3, ge=0.0)
 
     def settings(self) -> HeadWeights:
-        """As the task takes them."""
+        """The weights as the task's class. Imports torch."""
         from lockstep.learning.patterns.networks import HeadWeights
 
         return HeadWeights(classification=self.classification, regression=self.regression, confidence=self.confidence)
 
 
 def json_parameters(parameters: dict[str, Parameter]) -> dict[str, Any]:
-    """Keyword arguments as a constructor usually takes them: lists as tuples."""
+    """Keyword arguments with lists as tuples: JSON has no tuples, and torch's layers expect them."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()}

@@ -1,7 +1,7 @@
-"""The candles of a run: loaded where the user is, cleaned, pinned by digest, restored from the snapshot.
+"""The candles of a run: loaded from file, sample or Python, cleaned, pinned by digest, restored from the snapshot.
 
-What enters the fingerprint is `Pinned.body()`: digests and bar lengths. Where the candles came from, and what cleaning
-removed, is told in `origin` and in notes.
+`Pinned.body()` enters the fingerprint: digests and bar lengths. `origin` and the notes say where the candles came from
+and what cleaning removed; they enter no hash.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lockstep.core.errors import DataError, InputError
 from lockstep.core.units import format_timeframe, parse_timeframe
 from lockstep.kinds.shared.market_spec import DataTable, FileTable, MarketTable
+from lockstep.kinds.shared.spec_paths import spec_path
 from lockstep.market.candles import Candles
 from lockstep.market.cleaning import DataCleaner, DataFilterConfig, FewCandlesWarning
 from lockstep.market.load import LoadOptions, load_with_report
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 CANDLES_KEY = "data.candles"
 """Key of candles in `PrepareContext.python_objects`."""
 INPUTS_KEY = "data.inputs"
-"""Key of a mapping name -> candles there."""
+"""Key of a mapping name -> candles in `PrepareContext.python_objects`."""
 
 
 class OnCandles(Protocol):
@@ -38,18 +39,23 @@ class OnCandles(Protocol):
 
     @property
     def market(self) -> MarketTable:
-        """The table [market]."""
+        """The table [market] of the spec."""
         ...
 
     @property
     def data(self) -> DataTable:
-        """The table [data]."""
+        """The table [data] of the spec."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pinned:
-    """Candles in hand and what names them. `inputs` are further series by the name the strategy gives them."""
+    """Candles that are loaded and pinned.
+
+    inputs   other series, by the name that the strategy gives them
+    origin   where the candles came from, and what cleaning removed
+    notes    lines for a reader
+    """
 
     candles: Candles
     inputs: Mapping[str, Candles] = field(default_factory=dict)
@@ -57,7 +63,7 @@ class Pinned:
     notes: tuple[str, ...] = ()
 
     def body(self) -> dict[str, Any]:
-        """The body of data.json: all of it is hashed."""
+        """The body of data.json; all of it is hashed into the fingerprint."""
         return {
             "digest": self.candles.digest,
             "bars": len(self.candles),
@@ -75,7 +81,7 @@ class Pinned:
 def pin(spec: OnCandles, declared: Mapping[str, Input], context: PrepareContext) -> Pinned:
     """Load, clean, judge and store the candles of `spec`. Raises DataError, InputError, DiskError."""
     candles, origin, notes = _base(spec, context)
-    # The end is cut off before it is cleaned: what a filter calls an outlier then depends on the bars that are used.
+    # `last` before `filter`: a filter judges a bar by its neighbours, which must be bars that the training uses.
     if spec.data.last is not None:
         candles = candles.tail(spec.data.last)
     if spec.data.filter is not None:
@@ -104,7 +110,7 @@ def pin(spec: OnCandles, declared: Mapping[str, Input], context: PrepareContext)
 def restore(body: Mapping[str, Any], blobs: BlobStore) -> Pinned:
     """The same candles from their snapshots alone. Raises DataError, IntegrityError, DiskError."""
     candles = _open(blobs, body["digest"], body["timeframe_ms"])
-    # Labels take no part in a digest: two runs may share these bytes and call their market differently.
+    # A digest covers columns, not labels: two runs may share a snapshot and name its market differently.
     candles = _labelled(candles, body["symbol"], body["exchange"])
     inputs = {name: _open(blobs, entry["digest"], entry["timeframe_ms"]) for name, entry in body["inputs"].items()}
     return Pinned(candles=candles, inputs=inputs)
@@ -121,7 +127,7 @@ def _open(blobs: BlobStore, digest: str, timeframe_ms: int) -> Candles:
 
 
 def _base(spec: OnCandles, context: PrepareContext) -> tuple[Candles, dict[str, Any], list[str]]:
-    """Candles as the source has them, where they came from, and what to tell."""
+    """Candles as the source has them, where they came from, and notes."""
     notes: list[str] = []
     data, market = spec.data, spec.market
     handed_over = context.python_objects.get(CANDLES_KEY)
@@ -133,7 +139,7 @@ def _base(spec: OnCandles, context: PrepareContext) -> tuple[Candles, dict[str, 
         _check_sample(market)
         candles, origin = sample_candles(), {"source": "sample"}
     elif data.source == "file":
-        path = _path(str(data.path), context)
+        path = spec_path(str(data.path), context.base)
         candles, notes = _read(path, data, market.timeframe)
         origin = {"source": "file", "path": str(path)}
     else:
@@ -155,11 +161,6 @@ def _check_sample(market: MarketTable) -> None:
             f'the bundled sample is {SYMBOL} {TIMEFRAME}; found market.symbol = "{market.symbol}": correct it, or give '
             'your own candles with [data] source = "file" and path'
         )
-
-
-def _path(text: str, context: PrepareContext) -> Path:
-    path = Path(text).expanduser()
-    return path if path.is_absolute() else context.base / path
 
 
 def _read(path: Path, table: FileTable, timeframe: str | None) -> tuple[Candles, list[str]]:
@@ -189,7 +190,7 @@ def _cleaned(candles: Candles, table: Mapping[str, Any] | str) -> tuple[Candles,
 
 
 def _has_own(name: str, series: Input, spec: OnCandles, context: PrepareContext) -> bool:
-    """Whether candles are given for an input; a higher timeframe may also be built from the base candles."""
+    """Whether an input has candles of its own; a longer timeframe may also be resampled from the base candles."""
     if isinstance(series, EventSeries):
         raise InputError(
             f"the strategy reads the event series {name!r}, which a training cannot pin yet: ls.backtest and ls.sweep "
@@ -210,7 +211,7 @@ def _input(name: str, data: DataTable, context: PrepareContext) -> Candles:
             raise DataError(f"input {name!r} is ls.Candles; found {type(candles).__name__}")
         return candles
     table = data.inputs[name]
-    return _read(_path(table.path, context), table, table.timeframe)[0]
+    return _read(spec_path(table.path, context.base), table, table.timeframe)[0]
 
 
 def _labelled(candles: Candles, symbol: str | None, exchange: str | None) -> Candles:

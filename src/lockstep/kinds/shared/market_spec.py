@@ -10,16 +10,17 @@ from lockstep.core.units import parse_timeframe, pip_size
 from lockstep.engine.costs import Costs
 from lockstep.runs.spec import SpecModel
 
-_FRACTION: Final[dict[str, Any]] = {"unit": "fraction"}
+FRACTION: Final[dict[str, Any]] = {"unit": "fraction"}
+"""Marks a key as a fraction of 1 in the JSON schema of a spec."""
 
 
 class MarketTable(SpecModel):
-    """`[market]`: which market this is. `regime` is a label of the job, kept with the result."""
+    """`[market]`: which market this is. `regime` is a label of the user's, stored with the result."""
 
     exchange: str | None = None
     symbol: str | None = None
     timeframe: str | None = None
-    """Bar length such as "5m"; left out, it is the most common step of the candles."""
+    """Bar length such as "5m"; default: the most common step of the candles."""
     regime: str | None = None
 
     @field_validator("timeframe")
@@ -31,7 +32,7 @@ class MarketTable(SpecModel):
 
 
 class FileTable(SpecModel):
-    """How to read a file of candles; the meanings are those of `ls.load_candles`."""
+    """How to read a file of candles; the keys are arguments of `ls.load_candles`."""
 
     path: str | None = None
     """Relative to the spec file."""
@@ -47,21 +48,21 @@ class FileTable(SpecModel):
 
 
 class InputTable(FileTable):
-    """`[data.inputs.NAME]`: candles of a further series that the strategy declares under that name."""
+    """`[data.inputs.NAME]`: candles of another series, which the strategy declares under that name."""
 
     path: str = Field(min_length=1)
     timeframe: str | None = None
 
 
 class DataTable(FileTable):
-    """`[data]`: where the candles come from. No part of the fingerprint."""
+    """`[data]`: where the candles come from. Not in the fingerprint, which has the digest of the candles."""
 
     source: Literal["sample", "file", "python"] = "sample"
-    """"python": candles that `ls.train(..., candles=...)` was given."""
+    """"python": the argument `candles` of `ls.train`."""
     last: int | None = Field(default=None, ge=1)
-    """At most this many most recent bars."""
+    """Number of most recent bars to use; default: all."""
     filter: dict[str, Any] | str | None = None
-    """Cleaning before the search: a `data_filter_config` table or the name of a preset (`market.cleaning`)."""
+    """Cleaning before the training: a `data_filter_config` table or the name of a preset (`market.cleaning`)."""
     inputs: dict[str, InputTable] = Field(default_factory=dict)
 
     @field_validator("source", mode="before")
@@ -88,13 +89,13 @@ class DataTable(FileTable):
 class CostsTable(SpecModel):
     """`[costs]`: what a trade costs (`engine.costs.Costs`). Rates are fractions: 0.1 % is 0.001."""
 
-    fee_rate: float = Field(default=0.001, ge=0.0, lt=1.0, json_schema_extra=_FRACTION)
-    maker_fee_rate: float | None = Field(default=None, gt=-1.0, lt=1.0, json_schema_extra=_FRACTION)
-    slippage_rate: float = Field(default=0.0005, ge=0.0, lt=1.0, json_schema_extra=_FRACTION)
+    fee_rate: float = Field(default=0.001, ge=0.0, lt=1.0, json_schema_extra=FRACTION)
+    maker_fee_rate: float | None = Field(default=None, gt=-1.0, lt=1.0, json_schema_extra=FRACTION)
+    slippage_rate: float = Field(default=0.0005, ge=0.0, lt=1.0, json_schema_extra=FRACTION)
     spread: float | None = Field(default=None, ge=0.0)
-    """Full distance of bid and ask, price units."""
+    """Distance of bid and ask, price units."""
     spread_pips: float | None = Field(default=None, ge=0.0)
-    """The same in pips of the symbol, for currency pairs."""
+    """Distance of bid and ask in pips of the symbol, for currency pairs."""
     fill: Literal["next_open", "close"] = "next_open"
 
     @model_validator(mode="after")
@@ -104,7 +105,7 @@ class CostsTable(SpecModel):
         return self
 
     def settings(self, symbol: str | None) -> Costs:
-        """As the engine takes them; `symbol` tells the size of a pip. Raises InputError."""
+        """The engine's costs; `symbol` decides the size of a pip. Raises InputError."""
         spread = 0.0
         if self.spread is not None:
             spread = self.spread

@@ -1,9 +1,9 @@
-"""The network of a gradient training: built in, "file.py:Class" of the spec, or a class or instance given in Python.
+"""The network of a gradient training: built in, "file.py:Class" of the spec, or a class or instance from Python.
 
-The source of a user's network travels with the run and is loaded from those bytes, the first time as well as on resume
-and verify. A class is made from `[network.parameters]` and from the sizes that the data decide, those of them that its
-constructor takes, under the run's own noise stream. An instance contributes its class and its weights: they are pinned
-by digest as a snapshot, and the training begins with them.
+The run stores the source of a user's network, and loads the network from those bytes, in `train` as in `resume` and
+`verify`. The constructor gets `[network.parameters]` and those sizes of the data that it has arguments for; it draws
+from the run's own stream. Of an instance, the run takes the class and the weights: the weights are pinned by digest as
+a snapshot, and the training begins with them.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 NETWORK_KEY: Final = "network.name"
 """Key of a network's class, or of an instance, in `PrepareContext.python_objects`."""
 INITIAL: Final = "initial_weights"
-"""Key in data.json of the digest of the weights that an instance brought."""
+"""Key in data.json of the digest of an instance's weights."""
 FROZEN: Final = "frozen"
-"""Key in data.json of the names of its parameters that do not require gradients; older runs do not have it."""
+"""Key in data.json: the instance's parameters that do not require gradients. Older runs do not have the key."""
 _SUFFIX: Final = ".safetensors"
-"""Of the snapshot of those weights."""
+"""Suffix of the snapshot of those weights."""
 
 BuiltIn = Mapping[str, str]
 """Networks that come with Lockstep: name -> "module:Class"."""
@@ -51,13 +51,13 @@ BuiltIn = Mapping[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkCode:
-    """A network that can be made again anywhere.
+    """A network that any machine can make again.
 
-    name         as the resolved spec has it: a built-in name, or "file.py:Class" without folders
+    name         name in the resolved spec: a built-in name, or "file.py:Class" without folders
     parameters   keyword arguments of its constructor
-    travelling   what the run keeps of the user's source
-    initial      weights and buffers by `state_dict` name that an instance brought, or None
-    frozen       parameters that do not require gradients in that instance; None where none was given
+    travelling   the user's source, as the run stores it
+    initial      an instance's weights and buffers by `state_dict` name; None without an instance
+    frozen       the instance's parameters that do not require gradients; None without an instance
     """
 
     name: str
@@ -68,15 +68,15 @@ class NetworkCode:
     _place: str | Source
 
     def identity(self) -> CodeIdentity:
-        """The user's part of the identity of the code."""
+        """The user's part of the code identity."""
         return self.travelling.identity(self.name)
 
     def resolved(self, table: NetworkTable) -> NetworkTable:
-        """`[network]` as the run stores it: by a name that is true in any folder."""
+        """`[network]` as the run stores it: a name without folders is true on any machine."""
         return table.model_copy(update={"name": self.name})
 
     def pinned(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """A body of data.json with the weights that an instance brought, if one did, pinned beside the data."""
+        """`body` of data.json, with the digest of an instance's weights when there is an instance."""
         if self.initial is None:
             return dict(body)
         digest = digest_columns(self.initial)
@@ -84,19 +84,21 @@ class NetworkCode:
         return {**body, INITIAL: digest, **more, "snapshots": sorted({*body["snapshots"], digest})}
 
     def build(self, sizes: Mapping[str, Any]) -> nn.Module:
-        """The network as its constructor makes it, with torch's global generator as it stands.
+        """The network as its constructor makes it, with torch's global generator in its present state.
 
-        sizes   what the data decide, such as channels, window and classes; handed over where it is asked for
+        sizes   decided by the data, such as channels, window and classes; the constructor gets those it has arguments
+                for
+
         Raises NetworkError with the line of the user's file that failed.
         """
-        # Before the constructor, which may compute already.
+        # Before the constructor, which may already compute on the device.
         determinism.settle()
         kind = self._class()
         try:
             module = kind(**self._arguments(kind, sizes))
         except USER_FAILURES as error:
             if isinstance(self._place, str) and isinstance(error, LockstepError):
-                raise  # one of ours says itself what is wrong
+                raise  # our own networks already say which parameter is wrong
             raise NetworkError(
                 f"{self.name}{self._line(error)}: the network cannot be made from its parameters: "
                 f"{type(error).__name__}: {error}. Correct [network.parameters]"
@@ -104,9 +106,9 @@ class NetworkCode:
         return _module(module, self.name)
 
     def make(self, sizes: Mapping[str, Any], seeds: SeedTree) -> nn.Module:
-        """The network as a training begins with it: a function of parameters, sizes, seed and given weights alone.
+        """The network at the start of a training: a function of parameters, sizes, seed and an instance's weights.
 
-        Weights are drawn from the stream `seeds`, or are those that an instance brought. Raises NetworkError.
+        Weights are drawn from the stream `seeds`, or are the instance's. Raises NetworkError.
         """
         with noise(seeds):
             module = self.build(sizes)
@@ -123,19 +125,19 @@ class NetworkCode:
             return self.build(sizes)
 
     def for_estimate(self, sizes: Mapping[str, Any], seeds: SeedTree) -> nn.Module:
-        """`on_meta`; in memory where the constructor computes with numbers, which are not there on the meta device."""
+        """`on_meta`; or in memory, when the constructor computes with values, which the meta device does not have."""
         try:
             return self.on_meta(sizes)
         except NetworkError:
             return self.make(sizes, seeds)
 
     def check_repeatable(self, sizes: Mapping[str, Any], seeds: SeedTree) -> nn.Module:
-        """`make`, and the same again: a constructor that draws from elsewhere than torch would make other weights.
+        """`make` twice, and compare: a constructor that draws from elsewhere than torch makes other weights.
 
         Raises NetworkError.
         """
         module = self.make(sizes, seeds)
-        # Networks of ours draw from torch alone, and weights that an instance brought are pinned.
+        # Our own networks draw from torch alone, and the weights of an instance are pinned.
         if isinstance(self._place, Source) and self.initial is None:
             again = state_arrays(self.make(sizes, seeds))
             if digest_columns(again) != digest_columns(state_arrays(module)):
@@ -146,7 +148,7 @@ class NetworkCode:
         return module
 
     def call(self, module: nn.Module, *inputs: Any, train: bool = False) -> Any:
-        """What the network returns for `inputs` before a run starts: evaluated without gradients, or as in training.
+        """The output for `inputs`, in evaluation without gradients, or as in training with `train`.
 
         Raises NetworkError with the line of the user's file that failed.
         """
@@ -172,8 +174,8 @@ class NetworkCode:
         if isinstance(self._place, str):
             module, _, name = self._place.partition(":")
             return getattr(import_module(module), name)
-        # A file is run once in a process, wherever that comes first: within an estimate, or under the stream of the
-        # initial weights. What it draws and makes at its top is to be the same each time.
+        # A process runs the file once, whoever asks first: an estimate, or the stream of the initial weights. Under a
+        # stream of its own, what the file draws at its top does not depend on who that was.
         with torch.device("cpu"), noise(SeedTree(0).child("module")):
             loaded = load_module(self._place, NETWORK)
         network = getattr(loaded, self._place.class_name, None)
@@ -186,14 +188,14 @@ class NetworkCode:
         try:
             takes = inspect.signature(kind).parameters
         except (TypeError, ValueError):
-            # A constructor without a signature, written in C, say: nobody can ask which sizes it takes.
+            # A constructor without a signature, as one written in C: it cannot be asked which sizes it takes.
             return arguments
         every = any(item.kind is inspect.Parameter.VAR_KEYWORD for item in takes.values())
         return {name: size for name, size in sizes.items() if every or name in takes} | arguments
 
 
 def from_user(table: NetworkTable, context: PrepareContext, built_in: BuiltIn) -> NetworkCode:
-    """The network as the spec and the session name it; weights of an instance are stored as a snapshot.
+    """The network that Python or the spec names; the weights of an instance are stored as a snapshot.
 
     Raises NetworkError, UnknownNameError, InputError, DiskError.
     """
@@ -216,7 +218,7 @@ def from_user(table: NetworkTable, context: PrepareContext, built_in: BuiltIn) -
             ) from error
         frozen = tuple(name for name, value in module.named_parameters() if not value.requires_grad)
         context.blobs.put_arrays(initial, _SUFFIX)
-    # A class of ours travels by its name, like one that a spec names, not as text.
+    # A built-in class is stored by name, as when a spec names it: its source is in the code identity already.
     own = {path: name for name, path in built_in.items()}.get(f"{kind.__module__}:{kind.__qualname__}")
     if own is not None:
         return _built_in(own, table, built_in, initial, frozen)
@@ -224,9 +226,9 @@ def from_user(table: NetworkTable, context: PrepareContext, built_in: BuiltIn) -
 
 
 def from_run(table: NetworkTable, folder: RunFolder, context: PrepareContext, built_in: BuiltIn) -> NetworkCode:
-    """The same from the run's `code/` and the snapshots of its home. Raises IntegrityError, NetworkError, DataError.
+    """The network from the run's `code/` and the snapshots of its home. Raises IntegrityError, NetworkError, DataError.
 
-    A network that the context names takes the place of the run's: it is retrained with another model.
+    A network in the context replaces that of the run: the run is retrained with another model.
     """
     if NETWORK_KEY in context.python_objects:
         return from_user(table, context, built_in)
@@ -241,7 +243,7 @@ def from_run(table: NetworkTable, folder: RunFolder, context: PrepareContext, bu
 
 
 def state_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:
-    """Weights and buffers by `state_dict` name, copied to the host, sorted."""
+    """Weights and buffers by `state_dict` name, sorted, as copies in host memory."""
     state = module.state_dict()
     return {name: state[name].detach().cpu().numpy().copy() for name in sorted(state)}
 

@@ -1,4 +1,4 @@
-"""What the two kinds with a pattern network share: the built-in network, and the trial of any before its run starts."""
+"""The built-in network with three heads, and the trial of any such network before its run starts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ NETWORKS: Final = {"pattern-cnn": "lockstep.learning.patterns.networks:PatternCN
 def try_heads(
     code: NetworkCode, module: nn.Module, windows: torch.Tensor, *, classes: int, last: int, seeds: SeedTree
 ) -> None:
-    """Hand a network every form of batch that its training will; `module` is thrown away afterwards.
+    """Put through a network every form of batch that its training will; the caller throws `module` away.
 
     windows   float32 (batch, channels, window)
-    last      how many of them an epoch's last batch has
-    seeds     of the noise that dropout draws meanwhile
+    last      samples in the last batch of an epoch
+    seeds     stream that dropout draws from
+
     Raises NetworkError.
     """
     # One window alone: a squeeze() that loses the batch, or a norm over one row, shows only there.

@@ -1,14 +1,14 @@
 """Retraining (R9.32): a new run on the recorded batches of an old one, which are pinned as data of the new run.
 
-A kind that learns by gradients from samples with numbers can be retrained when it has
+A kind whose samples have numbers can be retrained when it has
 
     session: SessionTable = SessionTable()                        in its spec model
-    sample_keys: Final = ("data", "windows", ...)                 in the kind: what decides which samples there are
-    order = recorded_order(spec.session, blobs) or Epochs(...)    where the training is made
+    sample_keys: Final = ("data", "windows", ...)                 in the kind: keys that decide the samples
+    order = recorded_order(spec.session, blobs) or Epochs(...)    in its `Recipe.training`
 
-beside the `try_network` of `gradient_kind`, and adds `spec.session.metadata()` to what the training says of itself.
-The batches become a snapshot that the new spec names, so the new run resumes, verifies and travels without the old
-one. A kind whose samples came to be while it trained pins them too (`PinsSamples`; `retraining_agents` does it).
+and adds `spec.session.metadata()` to the description of its training. The batches become a snapshot that the new spec
+names, so the new run resumes, verifies and exports without the old one. A kind whose samples are made while it trains
+pins them with the batches (`PinsSamples`; `experience_batches`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".batches"
 BATCH_KEYS: Final = ("training.epochs", "training.batch_size")
-"""Keys that the recorded batches stand in for: a retrained run that changed them would say so and do nothing of it."""
+"""Keys that recorded batches replace. Retraining refuses other values of them: it would store and ignore them."""
 _HASH: Final = r"^[0-9a-f]{64}$"
 
 
@@ -48,7 +48,7 @@ class SessionTable(SpecModel):
     """Hash of the last line of the journal of the run whose batches these are."""
 
     def metadata(self) -> dict[str, Any]:
-        """The entries that say of a retrained run where its batches come from; none for any other."""
+        """Where the batches of a retrained run come from, for its description; empty for any other run."""
         return {} if self.replayed_from is None else {"replayed_from": self.replayed_from}
 
 
@@ -57,48 +57,50 @@ class Retrains(Protocol):
 
     @property
     def sample_keys(self) -> tuple[str, ...]:
-        """Keys of the spec, at its top or dotted, that decide which samples there are, how many make a step, and when;
-        retraining cannot change them."""
+        """Keys of the spec, dotted below the top, that decide which samples there are, and how many and when make a
+        step. Retraining cannot change them."""
         ...
 
     def try_network(self, prepared: Prepared) -> None:
-        """Make the network and put a batch through it: retraining may bring another one. Raises NetworkError."""
+        """Put a batch through the network, which may be another than the old run's. Raises NetworkError."""
         ...
 
 
 @runtime_checkable
 class PinsSamples(Protocol):
-    """A kind whose samples came to be while it trained, so that retraining has to take them from the record."""
+    """A kind whose samples are made while it trains, so that retraining takes them from the record."""
 
     def pin_samples(self, record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore) -> str:
-        """Write batches and samples of `steps`, all where None, as a snapshot; returns its digest for the spec."""
+        """Store batches and samples of `steps`, None for all, as a snapshot; returns its digest for the spec."""
         ...
 
     def retrain_base(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The old spec that overrides are put on, without the keys that belong to something that `new` has no more;
-        `new` is the old spec with the overrides on it as they are."""
+        """The old spec without the keys that do not fit `new`, which is the old spec with the overrides on it.
+
+        Another algorithm has other keys: the old values of keys that it lacks would be refused.
+        """
         ...
 
 
 def with_batches(body: Mapping[str, Any], table: SessionTable | None) -> dict[str, Any]:
-    """A body of data.json whose snapshots include the batches that a retrained run names."""
+    """`body` of data.json, with the batches of a retrained run among its snapshots."""
     if table is None or table.batches is None:
         return dict(body)
     return {**body, "snapshots": sorted({*body["snapshots"], table.batches})}
 
 
 def write_order(order: RecordedOrder, blobs: BlobStore) -> str:
-    """Store an order under its digest; returns that. Raises DiskError."""
+    """Store an order under its digest, and return the digest. Raises DiskError."""
     return write_batches({"numbers": order.numbers, "stops": order.stops}, blobs)
 
 
 def write_batches(arrays: Mapping[str, NDArray[Any]], blobs: BlobStore) -> str:
-    """Store what `session.batches` is to name, an order or more, under its digest; returns that. Raises DiskError."""
+    """Store arrays for `session.batches`, an order or more, and return their digest. Raises DiskError."""
     return blobs.put(array_bytes(arrays), SUFFIX)
 
 
 def recorded_order(table: SessionTable, blobs: BlobStore) -> RecordedOrder | None:
-    """The order that a spec names, every byte checked; None where it names none.
+    """The order that a spec names, every byte checked; None when it names none.
 
     Raises DataError when the snapshot is not in `blobs` or holds something else, IntegrityError when it is damaged.
     """
@@ -111,12 +113,12 @@ def recorded_order(table: SessionTable, blobs: BlobStore) -> RecordedOrder | Non
 
 
 def read_batches(table: SessionTable, blobs: BlobStore) -> dict[str, NDArray[Any]] | None:
-    """What `write_batches` stored under `session.batches`; None where a spec names nothing. Raises as above."""
+    """The arrays that `write_batches` stored for a spec; None when it names none. Raises as `recorded_order`."""
     if table.batches is None:
         return None
     data = blobs.get(table.batches, SUFFIX)
     try:
-        # The bytes are those of the digest; what fails here was never written by `write_batches`.
+        # `blobs.get` has checked the digest, so bytes that fail here are another file than `write_batches` writes.
         return dict(load(data))
     except SafetensorError as error:
         place = blobs.place(table.batches, SUFFIX)

@@ -1,6 +1,6 @@
-"""Code of the user as every kind takes it: a file that the spec names, a class given in Python, or a run's own copy.
+"""Code of the user for every kind: a file that the spec names, a class from Python, or a run's own copy.
 
-Whatever is run is loaded from the very bytes that the run keeps, the first time as well as on resume and verify.
+Code is loaded from the bytes that the run stores, in `train` as in `resume` and `verify`: a file may change meanwhile.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.core.errors import InputError, IntegrityError, StrategyError
 from lockstep.core.hashing import blake3_hex
+from lockstep.kinds.shared.spec_paths import spec_path
 from lockstep.runs.identity import CodeIdentity
 from lockstep.runs.sources import UserSource, source_of_class, source_of_file, source_of_text
 from lockstep.runs.user_modules import Role, Source, read_source, source_of_loaded
@@ -22,20 +23,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Travelling:
-    """What the run keeps of the user's sources: bytes by flat name, and what stands for the packages they import."""
+    """The user's sources as the run stores them.
+
+    files      bytes by file name, without folders
+    requires   versions of the packages that they import
+    """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     requires: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, sources: Iterable[UserSource | None], names: str) -> Travelling:
-        """All of some sources together; `names` is what they are called in an error. Raises InputError."""
+        """Several sources together; `names` is their name in an error. Raises InputError."""
         files: dict[str, bytes] = {}
         requires: dict[str, str] = {}
         for source in sources:
             if source is None:
                 continue
-            # A run keeps its sources in one folder, under flat names.
+            # A run stores its sources in one folder, so two files of one name cannot both be stored.
             clash = [name for name, text in source.files.items() if files.get(name, text) != text]
             if clash:
                 raise InputError(f"{names} come from two files of one name, {clash[0]}: rename one of them")
@@ -44,22 +49,21 @@ class Travelling:
         return cls(files=files, requires=requires)
 
     def identity(self, name: str) -> CodeIdentity:
-        """The user's part of the identity of the code; `name` is the entry where it names a file."""
+        """The user's part of the code identity; `name` is its entry when it names a file."""
         entry = name if ".py:" in name else None
         return CodeIdentity(sources=dict(sorted(self.files.items())), entry=entry, requires=dict(self.requires))
 
 
 def from_file(reference: str, base: Path, role: Role) -> UserSource:
     """The source behind "path/to/file.py:Class", relative to `base`. Raises the role's error."""
-    read_source(reference, folder=base, role=role)  # refuses what cannot travel, in the words of the role
+    read_source(reference, folder=base, role=role)  # refuses a file that a run cannot store, in the words of the role
     path_text, _, attribute = reference.rpartition(":")
-    path = Path(path_text).expanduser()
-    return _in_role(role, source_of_file, path if path.is_absolute() else base / path, attribute)
+    return _in_role(role, source_of_file, spec_path(path_text, base), attribute)
 
 
 def from_class(kind: Any, role: Role) -> UserSource:
-    """The source of a class or function given in Python. Raises the role's error."""
-    # A class that was loaded from a run's copy has no file of its own any more; its text is remembered.
+    """The source of a class or function from Python. Raises the role's error."""
+    # A class that was loaded from a run's copy has no file of its own; `runs.user_modules` has its text.
     loaded = source_of_loaded(kind) if isinstance(kind, type) else None
     if loaded is not None:
         return source_of_text(loaded.text, loaded.file_name, loaded.class_name)
@@ -67,7 +71,7 @@ def from_class(kind: Any, role: Role) -> UserSource:
 
 
 def from_run(reference: str, folder: RunFolder, role: Role) -> UserSource | None:
-    """The run's own copy of what a resolved spec names, None for what is built in. Raises IntegrityError."""
+    """The run's own copy of the code that a resolved spec names; None for a built-in name. Raises IntegrityError."""
     if ".py:" not in reference:
         return None
     file_name, _, attribute = reference.rpartition(":")
@@ -81,12 +85,12 @@ def from_run(reference: str, folder: RunFolder, role: Role) -> UserSource | None
 
 
 def reference_of(source: UserSource) -> str:
-    """As a resolved spec names it: "file.py:Name" without folders."""
+    """The name of a source in a resolved spec: "file.py:Name" without folders."""
     return f"{source.main}:{source.attribute}"
 
 
 def single(source: UserSource, role: Role) -> Source:
-    """The one file of a source. Raises the role's error when it has neighbours."""
+    """The one file of a source. Raises the role's error when it imports files beside it."""
     if len(source.files) > 1:
         beside = ", ".join(sorted(set(source.files) - {source.main}))
         raise role.error(

@@ -1,6 +1,6 @@
-"""The user's own code in a strategy search: a strategy file or class, an objective function; as text that travels.
+"""The user's code in a strategy search: a strategy file or class, and an objective function.
 
-Whatever is run is loaded from the very bytes that the run keeps, the first time as well as on resume and verify.
+Code is loaded from the bytes that the run stores, in `train` as in `resume` and `verify`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 STRATEGY_KEY: Final = "strategy.name"
 """Key of a strategy class or instance in `PrepareContext.python_objects`."""
 OBJECTIVE_KEY: Final = "search.objective"
-"""Key of an objective function there."""
+"""Key of an objective function in `PrepareContext.python_objects`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UserCode:
-    """The strategy, the judge, and what the run keeps of the user's source.
+    """The strategy, the judge, and the user's source.
 
-    strategy_name, objective   as the resolved spec names them: built-in, or "file.py:Name" without folders
+    strategy_name, objective   names in the resolved spec: built-in, or "file.py:Name" without folders
+    files, requires            the source as the run stores it (`user_sources.Travelling`)
     """
 
     strategy: Strategy
@@ -45,12 +46,12 @@ class UserCode:
     requires: Mapping[str, str] = field(default_factory=dict)
 
     def identity(self) -> CodeIdentity:
-        """The user's part of the identity of the code."""
+        """The user's part of the code identity."""
         return Travelling(files=self.files, requires=self.requires).identity(self.strategy_name)
 
 
 def from_user(spec: StrategySpec, context: PrepareContext) -> UserCode:
-    """Code as the spec and Python name it. Raises StrategyError, UnknownNameError, InputError."""
+    """Code that Python hands over or the spec names. Raises StrategyError, UnknownNameError, InputError."""
     strategy, function = (context.python_objects.get(key) for key in (STRATEGY_KEY, OBJECTIVE_KEY))
     source = _source_of_strategy(strategy)
     if source is None and ".py" in spec.strategy.name:
@@ -64,7 +65,7 @@ def from_user(spec: StrategySpec, context: PrepareContext) -> UserCode:
 
 
 def from_run(spec: StrategySpec, folder: RunFolder) -> UserCode:
-    """The same from the run's `code/`, checked against code.json. Raises IntegrityError, StrategyError."""
+    """The same code from the run's `code/`, checked against code.json. Raises IntegrityError, StrategyError."""
     strategy, objective = (
         user_sources.from_run(name, folder, STRATEGY) for name in (spec.strategy.name, spec.search.objective)
     )
@@ -74,7 +75,7 @@ def from_run(spec: StrategySpec, folder: RunFolder) -> UserCode:
 def _assembled(
     search: SearchTable, strategy: UserSource | None, built_in: str, objective: UserSource | None
 ) -> UserCode:
-    # One folder of the run holds both, so two files of one name cannot both travel.
+    # One folder of the run holds both, so it cannot store two files of one name.
     travelling = Travelling.of((strategy, objective), "strategy and objective")
     loaded = lookup(built_in) if strategy is None else load_source(single(strategy, STRATEGY))
     judge = Judge.make(
@@ -94,7 +95,7 @@ def _assembled(
 
 
 def _source_of_strategy(strategy: Any) -> UserSource | None:
-    """The source of a class or instance from Python; None when there is none, or it comes with Lockstep."""
+    """The source of a class or instance from Python; None without one, or for a built-in strategy."""
     if strategy is None or isinstance(strategy, str) or _built_in_name(strategy) is not None:
         return None
     return user_sources.from_class(_class_of(strategy), STRATEGY)

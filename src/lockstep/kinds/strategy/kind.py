@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from lockstep.core.space import Choice, Columns, row
 from lockstep.kinds.shared import market_data
-from lockstep.kinds.shared.rehearsal import peak_bytes
+from lockstep.kinds.shared.step_timing import peak_bytes
 from lockstep.kinds.strategy import code as strategy_code
-from lockstep.kinds.strategy.plan import Plan, plan_of
+from lockstep.kinds.strategy.plan import StrategyPlan, plan_of
 from lockstep.kinds.strategy.spec import StrategySpec
 from lockstep.kinds.strategy.training import StrategyTraining
 from lockstep.runs.kind import Estimate, Gauge, Kind, PrepareContext, Prepared, RunContext
@@ -32,20 +32,23 @@ if TYPE_CHECKING:
     from lockstep.strategies.evaluate import Evaluator
 
 _CHECKED_SETS: Final = 7
+"""Sets of this search that are asked for look-ahead."""
 _TIMED_SETS: Final = 48
-# A set that takes this long is timed alone.
+"""Sets that an estimate times."""
 _ENOUGH_SECONDS: Final = 0.05
+"""A set that takes this long is timed alone."""
 _SEEN_BYTES: Final = 160
+"""Bytes of a set in the memory of a proposer that refuses duplicates."""
 
 
 class StrategyKind:
-    """The kind, as `runs.registry` has it."""
+    """The kind that `runs.registry` loads."""
 
     name: Final = "strategy"
     spec_model: Final = StrategySpec
 
     def prepare(self, spec: RunSpec, context: PrepareContext) -> Prepared:
-        """Load, clean and pin the candles; load strategy and objective; ask for look-ahead.
+        """Load, clean and pin the candles; load strategy and objective; test for look-ahead.
 
         `context.python_objects` may hold a strategy class ("strategy.name"), an objective function
         ("search.objective"), candles ("data.candles") and further series by name ("data.inputs").
@@ -59,26 +62,28 @@ class StrategyKind:
         return _prepared(plan, code, origin=pinned.origin, notes=notes)
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
-        """The same from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
+        """The same plan from a run's folder and the snapshots of its home. Raises IntegrityError, DataError."""
         resolved = cast("StrategySpec", spec)
         code = strategy_code.from_run(resolved, folder)
         pinned = market_data.restore(folder.read("data"), context.blobs)
         return _prepared(_plan(resolved, pinned, code, context), code)
 
     def estimate(self, prepared: Prepared, context: PrepareContext, *, time_large: bool = True) -> Estimate:
-        """Seconds on one core from a few sets of this very search, and bytes. No search is too large to time a part
-        of it, so `time_large` changes nothing."""
-        return _estimate(cast("Plan", prepared.payload))
+        """Seconds on one core from a few sets of this search, and bytes.
+
+        A few sets can be timed of a search of any size, so `time_large` changes nothing.
+        """
+        return _estimate(cast("StrategyPlan", prepared.payload))
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
-        """The search, at its start."""
-        return StrategyTraining(cast("Plan", prepared.payload), context.executor)
+        """The search before its first batch."""
+        return StrategyTraining(cast("StrategyPlan", prepared.payload), context.executor)
 
 
 KIND: Final[Kind] = StrategyKind()
 
 
-def _plan(spec: StrategySpec, pinned: Pinned, code: UserCode, context: PrepareContext) -> Plan:
+def _plan(spec: StrategySpec, pinned: Pinned, code: UserCode, context: PrepareContext) -> StrategyPlan:
     plan = plan_of(spec, pinned, strategy=code.strategy, judge=code.judge, blobs=context.blobs)
     resolved = spec.model_copy(
         update={
@@ -90,7 +95,7 @@ def _plan(spec: StrategySpec, pinned: Pinned, code: UserCode, context: PrepareCo
 
 
 def _prepared(
-    plan: Plan,
+    plan: StrategyPlan,
     code: UserCode,
     *,
     origin: Mapping[str, Any] | None = None,
@@ -107,8 +112,8 @@ def _prepared(
     )
 
 
-def _pairs(plan: Plan) -> list[str]:
-    """A hint where a list of two numbers was perhaps meant as a range: TOML has no tuples."""
+def _pairs(plan: StrategyPlan) -> list[str]:
+    """A hint for each list of two numbers that may have been meant as a range: TOML has no tuples."""
     pairs = [
         (name, dimension.values)
         for name, dimension in plan.space.items()
@@ -122,14 +127,14 @@ def _pairs(plan: Plan) -> list[str]:
 
 
 def _wide(low: Any, high: Any) -> bool:
-    """Whether something lies between two choices."""
+    """Whether another value lies between two choices."""
     if isinstance(low, bool) or not isinstance(low, int | float) or not isinstance(high, int | float):
         return False
     return high > low if isinstance(low, float) else high - low > 1
 
 
-def _ask_for_look_ahead(plan: Plan) -> tuple[str, ...]:
-    """Stop a strategy that reads the future, with sets of this very search. Raises LookAheadError, StrategyError."""
+def _ask_for_look_ahead(plan: StrategyPlan) -> tuple[str, ...]:
+    """Test the strategy for look-ahead with sets of this search. Raises LookAheadError, StrategyError."""
     columns = _first_sets(plan, _CHECKED_SETS)
     sets = [row(columns, i) for i in range(len(next(iter(columns.values()))))]
     admissible = [params for params in sets if plan.strategy.broken_constraint(params) is None]
@@ -137,12 +142,12 @@ def _ask_for_look_ahead(plan: Plan) -> tuple[str, ...]:
     return report.warnings
 
 
-def _first_sets(plan: Plan, count: int) -> Columns:
+def _first_sets(plan: StrategyPlan, count: int) -> Columns:
     return plan.complete(plan.proposer().ask(count).columns)
 
 
-def _estimate(plan: Plan) -> Estimate:
-    """Seconds on one core from a few timed sets, and bytes. For a person: nothing of it is ever hashed."""
+def _estimate(plan: StrategyPlan) -> Estimate:
+    """Seconds on one core from a few timed sets, and bytes; in no hash."""
     proposer = plan.proposer()
     trials = proposer.size or 0
     batch = min(plan.spec.search.batch_size, trials)
@@ -153,14 +158,14 @@ def _estimate(plan: Plan) -> Estimate:
     return Estimate(
         seconds=_seconds(plan, trials),
         disk_bytes=per_trial * trials,
-        # What this process holds already, and what the search adds.
+        # What this process holds now, and what the search adds to it.
         memory_bytes=held + candles + 4 * per_trial * batch + remembered,
         steps=-(-trials // plan.spec.search.batch_size),
     )
 
 
-def _seconds(plan: Plan, trials: int) -> float:
-    """Time of all chunks: each has a fixed part (what its sets share) and one per set, told apart by two timings."""
+def _seconds(plan: StrategyPlan, trials: int) -> float:
+    """Seconds of all chunks. A chunk has a fixed part and a part for each set; two timings separate them."""
     evaluator = plan.evaluator()
     columns = _first_sets(plan, _TIMED_SETS)
     one = {name: column[:1] for name, column in columns.items()}

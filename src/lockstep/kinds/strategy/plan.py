@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 
 COMPILED_CHUNK: Final = 256
 PLAIN_CHUNK: Final = 16
-"""Sets per task of an executor: fixed, so that the number of workers cannot change what is done. Plain strategies take
-milliseconds to seconds per set, so few of them keep all workers busy to the end."""
+"""Sets in a task of an executor. Constants, so that the number of workers changes nothing. A plain strategy takes
+milliseconds to seconds for a set, so small tasks keep all workers busy to the end."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Plan:
-    """A search that could start.
+class StrategyPlan:
+    """The payload of a prepared search.
 
-    spec       resolved: the space filled in, files named without their folders
+    spec       resolved: the space filled in, files without folders
     pinned     all candles, the held-out bars included
-    strategy   built in, or loaded from the source that travels with the run
-    space      what is searched, ordered by name
-    fixed      values that are not searched
-    bars       rows [start, stop) of the candles, which are searched; the search sees no other
-    blobs      where workers find the candles
+    strategy   built in, or loaded from the source that the run stores
+    space      parameters that are searched, ordered by name
+    fixed      values of parameters that are not searched
+    bars       rows [start, stop) of the candles; the search sees no others
+    blobs      from which workers read the candles
     """
 
     spec: StrategySpec
@@ -57,14 +57,14 @@ class Plan:
     bars: tuple[int, int]
     blobs: BlobStore
 
-    def with_spec(self, spec: StrategySpec) -> Plan:
+    def with_spec(self, spec: StrategySpec) -> StrategyPlan:
         """The same plan under its resolved spec."""
         return replace(self, spec=spec)
 
-    def window(self, start: int, stop: int) -> Plan:
-        """The same search over the bars [start, stop) of the pinned candles alone; warm-up falls into them.
+    def window(self, start: int, stop: int) -> StrategyPlan:
+        """The same search over bars [start, stop) of the pinned candles only; warm-up takes the first of them.
 
-        How a set found here does on later bars, `strategies.window.trade_window` tells. Raises InputError.
+        `strategies.window.trade_window` runs a set of this search on later bars. Raises InputError.
         """
         if not 0 <= start < stop - 1 < len(self.pinned.candles):
             raise InputError(
@@ -92,11 +92,11 @@ class Plan:
 
     @property
     def chunk(self) -> int:
-        """Sets per task."""
+        """Number of sets in a task of the executor."""
         return COMPILED_CHUNK if isinstance(self.strategy, CompiledStrategy) else PLAIN_CHUNK
 
     def proposer(self) -> Proposer:
-        """A new proposer at its start. Raises SpaceError."""
+        """A new proposer before its first set. Raises SpaceError."""
         search = self.spec.search
         return proposer_of(search.optimizer, self.space, {**dict(search), "seed": self.spec.seed})
 
@@ -111,7 +111,7 @@ class Plan:
         )
 
     def task(self) -> SweepTask:
-        """What an executor's workers do with a chunk of complete columns."""
+        """The task of workers: evaluate a chunk of complete columns."""
         return sweep_task(
             self.strategy,
             self.candles,
@@ -129,7 +129,7 @@ def plan_of(
     strategy: Strategy,
     judge: Judge,
     blobs: BlobStore,
-) -> Plan:
+) -> StrategyPlan:
     """Check that strategy, space, fixed values, costs and bars fit together. Raises the InputError tree."""
     space = space_of(spec, strategy)
     fixed = dict(spec.strategy.parameters)
@@ -140,7 +140,7 @@ def plan_of(
             f"validation.holdout_bars = {holdout} leaves {max(len(pinned.candles) - holdout, 0)} of "
             f"{len(pinned.candles)} candles to search: hold out fewer"
         )
-    plan = Plan(
+    plan = StrategyPlan(
         spec=spec,
         pinned=pinned,
         strategy=strategy,
@@ -152,12 +152,12 @@ def plan_of(
         bars=(0, len(pinned.candles) - holdout),
         blobs=blobs,
     )
-    plan.proposer()  # refuses a grid over a continuous range before anything is written
+    plan.proposer()  # raises for a grid over a continuous range, before anything is written
     return plan
 
 
 def space_of(spec: StrategySpec, strategy: Strategy) -> Space:
-    """What `spec` searches, ordered by name. Raises SpaceError, StrategyError."""
+    """The space of the search, ordered by name. Raises SpaceError, StrategyError."""
     if spec.strategy.space is not None:
         space = Space.parse(spec.strategy.space)
     else:
@@ -166,8 +166,8 @@ def space_of(spec: StrategySpec, strategy: Strategy) -> Space:
             raise SpaceError(f"{strategy.name} has no parameter left to search: add [strategy.space]")
     unknown = [name for name in space if name not in strategy.parameter_names()]
     if unknown:
-        known = ", ".join(strategy.parameter_names()) or "none"
-        raise StrategyError(f"[strategy.space] {unknown[0]}: {strategy.name} has no such parameter; it has {known}")
+        names = ", ".join(strategy.parameter_names()) or "none"
+        raise StrategyError(f"[strategy.space] {unknown[0]}: {strategy.name} has no such parameter; it has {names}")
     return Space({name: space[name] for name in sorted(space)})
 
 

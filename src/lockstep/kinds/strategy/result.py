@@ -1,4 +1,4 @@
-"""The end of a strategy search: the winner run again, compared to the last bit, and what it has to be seen beside."""
+"""The end of a strategy search: the winner run again and compared to the last bit, and its baselines."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.core import canonical
 from lockstep.core.errors import NotEqualError
-from lockstep.engine.arrays import market_arrays
 from lockstep.engine.baselines import buy_and_hold, random_entries
 from lockstep.engine.export import equity_csv, trades_csv
+from lockstep.engine.preparation import market_arrays
 from lockstep.engine.simulate import Simulation
 from lockstep.market.checks import format_time
 from lockstep.market.quality import quality_report
@@ -22,10 +22,10 @@ from lockstep.strategies.window import trade_window
 from lockstep.validation.verdict import NOT_JUDGED
 
 if TYPE_CHECKING:
-    from lockstep.kinds.strategy.plan import Plan
+    from lockstep.kinds.strategy.plan import StrategyPlan
 
 
-def finish(plan: Plan, tally: Tally, duplicates: int) -> Result:
+def finish(plan: StrategyPlan, tally: Tally, duplicates: int) -> Result:
     """Summary and artifacts of a search whose `tally` has a winner.
 
     Raises NotEqualError when the winner, run again, differs from its trial in any metric.
@@ -34,8 +34,8 @@ def finish(plan: Plan, tally: Tally, duplicates: int) -> Result:
         raise ValueError("a search without a winner has no result; see search.objective.no_valid_trial")
     evaluator = plan.evaluator()
     winner = evaluator.one({**plan.fixed, **tally.best["parameters"]})
-    found = {str(metric): value for metric, value in winner.metrics.items()}
-    require_same(tally.best["metrics"], found, trial=tally.best["index"])
+    metrics = {str(metric): value for metric, value in winner.metrics.items()}
+    require_same(tally.best["metrics"], metrics, trial=tally.best["index"])
     summary = {
         "strategy": {
             "name": winner.strategy,
@@ -47,7 +47,7 @@ def finish(plan: Plan, tally: Tally, duplicates: int) -> Result:
             "parameters": winner.parameters,
             "searched": tally.best["parameters"],
             "objective": tally.best["objective"],
-            "metrics": found,
+            "metrics": metrics,
         },
         "objective": {
             "name": plan.judge.objective_name,
@@ -62,7 +62,7 @@ def finish(plan: Plan, tally: Tally, duplicates: int) -> Result:
             "duplicates": duplicates,
             "first_error": tally.first_error,
         },
-        "bounds": {name: found[name] for name in ("net_profit_worst_pct", "net_profit_best_pct", "ambiguous_trades")},
+        "bounds": {name: metrics[name] for name in ("net_profit_worst_pct", "net_profit_best_pct", "ambiguous_trades")},
         "blocks": _blocks(winner.simulation),
         "baselines": _baselines(plan, evaluator, winner),
         "holdout": _holdout(plan, winner),
@@ -76,21 +76,24 @@ def finish(plan: Plan, tally: Tally, duplicates: int) -> Result:
     return Result(summary=summary, artifacts=artifacts)
 
 
-def require_same(stored: Mapping[str, Any], found: Mapping[str, Any], *, trial: int) -> None:
-    """Compare every metric of a trial with the same set run as a backtest. Raises NotEqualError naming the first."""
-    for name in stored.keys() | found.keys():
+def require_same(stored: Mapping[str, Any], backtest: Mapping[str, Any], *, trial: int) -> None:
+    """Compare every metric of a trial with those of a backtest of its set. Raises NotEqualError naming the first."""
+    for name in stored.keys() | backtest.keys():
         # Canonical JSON tells 0.0 from -0.0 and 1 from 1.0, which == does not.
-        if canonical.dumps(stored.get(name)) != canonical.dumps(found.get(name)):
-            differing = sorted(n for n in found if canonical.dumps(stored.get(n)) != canonical.dumps(found.get(n)))
+        if canonical.dumps(stored.get(name)) != canonical.dumps(backtest.get(name)):
+            differing = sorted(
+                n for n in backtest if canonical.dumps(stored.get(n)) != canonical.dumps(backtest.get(n))
+            )
             raise NotEqualError(
                 f"trial {trial} gave {differing[0]} = {stored.get(differing[0])!r} in the search and "
-                f"{found.get(differing[0])!r} when run again as a backtest ({len(differing)} metrics differ). Both "
+                f"{backtest.get(differing[0])!r} when run again as a backtest ({len(differing)} metrics differ). Both "
                 "share one code path, so this is an error of Lockstep, or the strategy is no function of its input: "
                 "run `lockstep verify` and report it"
             )
 
 
-def _holdout(plan: Plan, winner: Backtest) -> dict[str, Any] | None:
+def _holdout(plan: StrategyPlan, winner: Backtest) -> dict[str, Any] | None:
+    """The winner on the held-out bars, beside buy and hold; None when none are held out."""
     held_out = plan.spec.validation.holdout_bars
     if held_out == 0:
         return None
@@ -111,8 +114,8 @@ def _holdout(plan: Plan, winner: Backtest) -> dict[str, Any] | None:
     }
 
 
-def _baselines(plan: Plan, evaluator: Evaluator, winner: Backtest) -> dict[str, Any]:
-    """What holding the market, and making the winner's trades at random times, would have brought."""
+def _baselines(plan: StrategyPlan, evaluator: Evaluator, winner: Backtest) -> dict[str, Any]:
+    """Metrics of buy and hold, and of the winner's trades at random times, None without a trade."""
     entries = limited(entries_of(plan.strategy, evaluator.view, winner.parameters), plan.execution.max_holding)
     seeds = SeedTree(plan.spec.seed).child("baseline", "random_entries")
     luck = random_entries(evaluator.market, entries, winner.simulation, seeds)
@@ -132,7 +135,7 @@ def _blocks(simulation: Simulation) -> dict[str, list[Any]]:
     return {name: getattr(blocks, name).tolist() for name in ("bars", "r1", "r2", "r3", "r4")}
 
 
-def _facts(plan: Plan) -> dict[str, Any]:
+def _facts(plan: StrategyPlan) -> dict[str, Any]:
     candles = plan.pinned.candles
     report = quality_report(candles)
     return {

@@ -3,8 +3,8 @@
     the search loop (`search.loop`), evaluating in chunks through the executor -> one step for each batch
 
 The rows of a step go to the segment `trials`, once: index, cause, objective, each parameter, each metric, and per block
-of bars Σ r and Σ r² (the number of bars per block is the same for all trials and stands in the result). What is kept in
-memory is the tally: counts, the best trial, the first failure.
+of bars Σ r and Σ r² (the number of bars in a block is the same for all trials and stands in the result). Memory holds
+the tally only: counts, the best trial, the first failure.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from lockstep.core.space import Choice, Columns, Space
 from lockstep.engine.metrics import COUNTS, Metric
-from lockstep.kinds.strategy.plan import Plan
+from lockstep.kinds.strategy.plan import StrategyPlan
 from lockstep.kinds.strategy.result import finish
 from lockstep.runs.training import Result, Step
 from lockstep.search.loop import JudgedBatch, trials
@@ -36,7 +36,7 @@ SEGMENT: Final = "trials"
 class StrategyTraining:
     """The training of `kind = "strategy"`."""
 
-    def __init__(self, plan: Plan, executor: Executor) -> None:
+    def __init__(self, plan: StrategyPlan, executor: Executor) -> None:
         self._plan = plan
         self._executor = executor
         self._proposer = plan.proposer()
@@ -45,12 +45,12 @@ class StrategyTraining:
 
     @property
     def total_steps(self) -> int | None:
-        """Batches in all; fewer where a random search draws duplicates."""
+        """Number of batches; a random search that draws duplicates makes fewer."""
         size = self._proposer.size
         return None if size is None else -(-size // self._plan.spec.search.batch_size)
 
     def steps(self) -> Iterator[Step]:
-        """One step per batch, from the present state on."""
+        """One step for each batch, from the present state on."""
         task = self._plan.task()
         batches = trials(
             self._proposer,
@@ -79,13 +79,13 @@ class StrategyTraining:
         self._proposer.set_state(state["proposer"])
 
     def finish(self) -> Result:
-        """The winner, run again and compared to the last bit, and everything beside it. Raises NoValidTrialError."""
+        """The winner, run again and compared to the last bit, and its baselines. Raises NoValidTrialError."""
         if self._tally.best is None:
             raise no_valid_trial(self._tally, self._plan.judge)
         return finish(self._plan, self._tally, self._proposer.duplicates)
 
     def _evaluate(self, task: SweepTask, searched: Columns) -> Evaluated:
-        """The metrics of a batch, chunk by chunk; the chunks are the same for any number of workers."""
+        """Metrics of a batch, chunk by chunk. The chunks are the same for any number of workers."""
         size = self._plan.chunk
         columns = self._plan.complete(searched)
         count = len(next(iter(columns.values())))
@@ -131,7 +131,7 @@ def trial_columns(space: Space, done: JudgedBatch[Evaluated]) -> dict[str, NDArr
 
 
 def coded(space: Space, columns: Columns) -> Columns:
-    """`columns` with text as the place of each value in its list of choices: segments hold numbers only."""
+    """`columns` with text choices as their index in the list of choices: segments hold numbers only."""
     result = {}
     for name, column in columns.items():
         dimension = space[name]
@@ -144,7 +144,7 @@ def coded(space: Space, columns: Columns) -> Columns:
 
 
 def decoded(space: Space, columns: Mapping[str, NDArray[Any]]) -> Columns:
-    """The parameters of `trials` rows as values again: the inverse of `coded`, from columns `parameter.NAME`."""
+    """Parameters of rows of `trials` as values, from columns `parameter.NAME`; the inverse of `coded`."""
     result = {}
     for name, dimension in space.items():
         column = columns[f"parameter.{name}"]

@@ -1,12 +1,12 @@
-"""How a gradient lies in its segment: raw, or compressed without loss.
+"""Store a gradient in its segment: raw, or compressed without loss.
 
     raw       column `gradient` (1, n): the numbers
-    blosc2    column `packed` (bytes,) uint8: the same under bit shuffle and LZ4, each frame by itself
+    blosc2    column `packed` (bytes,) uint8: the same after bit shuffle and LZ4, each frame alone
 
-A journal then holds the digest of the packed bytes, so a changed byte is found before anything is unpacked, and the
-library's version is part of the run's numerics (`Recording.numerics`). One thread packs: more could cut blocks
-elsewhere. Gradients are mostly noise: what shrinks is exponents and the zeros of units that did
-not fire, a tenth to a third in all (`bench/gradients.py`). Raw is the default.
+The journal holds the digest of the packed bytes, so a changed byte is noticed before anything is unpacked, and the
+library's version is part of the run's numerics (`Recording.numerics`). One thread packs: more could cut blocks at
+other places. Gradients are mostly noise: only exponents and the zeros of inactive units shrink, a tenth to a third in
+all (`bench/gradients.py`). Raw is the default.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ CODECS: Final = ("raw", "blosc2")
 GRADIENT: Final = "gradient"
 PACKED: Final = "packed"
 OVERHEAD: Final = 64
-"""Bytes by which a packed gradient may exceed the numbers: blosc2's 32, and what rounding to 8 adds."""
+"""Bytes by which a packed gradient may exceed the raw one: blosc2's head of 32, and the rounding up to 8."""
 _MAX_BUFFER: Final = 2**31 - 1 - 32
 _LEVEL: Final = 5
 
 
 def pack(flat: NDArray[np.generic], codec: str) -> Columns:
-    """The columns of a gradient (n,). Raises MissingLibraryError."""
+    """The columns of one frame that hold a gradient (n,). Raises MissingLibraryError without blosc2."""
     if codec == "raw":
         return {GRADIENT: flat[None]}
     blosc2 = library()
@@ -55,7 +55,7 @@ def pack(flat: NDArray[np.generic], codec: str) -> Columns:
 
 
 def unpack(columns: Mapping[str, NDArray[Any]], dtype: str) -> NDArray[Any]:
-    """The gradient (n,) of the columns that `pack` made. Raises MissingLibraryError, IntegrityError."""
+    """The gradient (n,) in columns that `pack` returned. Raises MissingLibraryError, IntegrityError for damage."""
     if GRADIENT in columns:
         gradient: NDArray[Any] = columns[GRADIENT][0]
         return gradient
@@ -77,7 +77,7 @@ def unpack(columns: Mapping[str, NDArray[Any]], dtype: str) -> NDArray[Any]:
 
 
 def library() -> Any:
-    """blosc2. Raises MissingLibraryError."""
+    """The module blosc2, imported at first use. Raises MissingLibraryError."""
     try:
         return importlib.import_module("blosc2")
     except ImportError as error:
@@ -88,6 +88,6 @@ def library() -> Any:
 
 
 def _pieces(flat: NDArray[np.generic]) -> list[NDArray[np.generic]]:
-    """blosc2 packs less than 2 GiB at a time."""
+    """The gradient in slices below 2 GiB, blosc2's limit for one call."""
     size = _MAX_BUFFER // flat.itemsize
     return [flat[start : start + size] for start in range(0, len(flat), size)]

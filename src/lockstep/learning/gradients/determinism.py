@@ -1,11 +1,11 @@
-"""Deterministic torch: what is switched on before it computes, its part of a run's numerics, where noise comes from.
+"""Deterministic torch: switches to set before it computes, its part of a run's numerics, noise from the seed tree.
 
 - One thread, deterministic algorithms, no flushing of denormal numbers; on CUDA no TF32 and no autotuning.
-  `settle` puts this in force in the whole process and is cheap to call again.
-- `numerics_entries` names whatever changes last bits: versions, instruction sets, device. Observed on one machine:
+  `settle` sets this for the whole process and is cheap to call again.
+- `numerics_entries` names everything that changes last bits: versions, instruction sets, device. Seen on one machine:
   two threads, ATEN_CPU_CAPABILITY=default, ONEDNN_MAX_CPU_ISA=AVX2 and MKL_CBWR=COMPATIBLE each give other gradients.
-- Layers such as dropout draw from torch's global generators and take no other. `noise` seeds them for one block and
-  puts their state back, so that a stream belongs to an address in the seed tree, never to the order of calls.
+- Layers such as dropout draw from torch's global generators and accept no other. `noise` seeds these for one block and
+  then restores them, so a stream depends on its address in the seed tree, never on the order of calls.
 
 Sources: PyTorch notes on reproducibility and numerical accuracy; oneDNN developer guide, "CPU dispatcher control".
 """
@@ -21,7 +21,7 @@ from lockstep.core.errors import InputError, MachineError
 from lockstep.runs.numerics import MODE_VARIABLE
 
 PORTABLE_VARIABLES: Final = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-"""What `numerics = "portable"` sets for torch, beside what `runs.numerics` sets for everybody."""
+"""Variables that `numerics = "portable"` sets for torch; `runs.numerics` sets those of other libraries."""
 _WORKSPACE: Final = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 # torch reads its variables at its first operation, so this module is imported before anything computes with torch.
@@ -39,7 +39,7 @@ _VARIABLES: Final = (*PORTABLE_VARIABLES, "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS",
 
 
 def resolve_device(name: str) -> str:
-    """ "cpu" or "cuda" for what a spec says; "auto" is decided here, before the run, and stored.
+    """Turn the device of a spec into "cpu" or "cuda". "auto" is decided here, before the run, so that it is stored.
 
     Raises InputError for another name, MachineError for "cuda" where torch sees no card.
     """
@@ -54,8 +54,8 @@ def resolve_device(name: str) -> str:
 
 
 def settle() -> None:
-    """Put the rules of determinism in force for this process. Does nothing when they are."""
-    # OpenMP's own number is set for each step by `runs.numerics.pinned_threads`; torch keeps another beside it.
+    """Set the rules of determinism for this process; does nothing where they are set."""
+    # `runs.numerics.pinned_threads` sets OpenMP's number of threads for each step; torch has one of its own.
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
     if _settled():
@@ -73,7 +73,7 @@ def settle() -> None:
 
 
 def _settled() -> bool:
-    """Whether nobody, a notebook's own helper for instance, left one of the switches as torch has it."""
+    """Whether every switch still is as `settle` sets it; other code in a notebook may have changed one."""
     try:
         return bool(
             torch.get_deterministic_debug_mode() == 2
@@ -87,7 +87,7 @@ def _settled() -> bool:
 
 
 def numerics_entries(device: str = "cpu") -> dict[str, str]:
-    """What torch adds to `Prepared.numerics`. Raises MachineError when "portable" was asked for and is not in force."""
+    """Torch's entries in `Prepared.numerics`. Raises MachineError when "portable" is set but came too late to act."""
     settle()
     capability = torch.backends.cpu.get_cpu_capability()
     if os.environ.get(MODE_VARIABLE) == "portable" and capability != "AVX2":
@@ -132,10 +132,10 @@ def _cudnn() -> str:
 
 @contextmanager
 def noise(seeds: SeedTree, device: str = "cpu") -> Iterator[None]:
-    """Within the block torch's global generators stand at the beginning of the stream that belongs to `seeds`.
+    """Seed torch's global generators from the node `seeds` within the block, and restore their state after it.
 
-    Their state before comes back afterwards: whoever else draws from them notices nothing. torch's CPU generator takes
-    32 bits of a seed, so two of very many streams may coincide; each is used for one step's masks only.
+    So other code that draws from them is not affected. torch's CPU generator takes 32 bits of a seed, so two of very
+    many streams may coincide; each is used for the masks of one step only.
     """
     seed = seeds.integer()
     before = torch.default_generator.get_state()

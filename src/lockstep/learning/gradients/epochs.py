@@ -1,7 +1,7 @@
 """The order of samples: which of them each step of a training learns from. No torch.
 
 Epochs           drawn from the seed, epoch by epoch
-RecordedOrder    read from the record of a run, to train on the same batches again
+RecordedOrder    read from the record of a run, to retrain its batches
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class Epochs:
     """The order of samples: each epoch a permutation of its own, cut into batches.
 
-    The permutation of epoch e is the stream ("epoch", e) of the seed tree, so any step's batch is known from its
-    number. The last batch of an epoch is shorter unless `drop_last`.
+    The permutation of epoch e is the stream ("epoch", e) of the seed tree, so a step's number alone decides its batch.
+    The last batch of an epoch is shorter, or left out with `drop_last`. Raises InputError for sizes below 1, or where
+    no batch is left.
     """
 
     def __init__(self, *, samples: int, batch_size: int, epochs: int, seeds: SeedTree, drop_last: bool = False) -> None:
@@ -45,7 +46,7 @@ class Epochs:
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def epoch(self, step: int) -> int:
-        """The epoch that a step belongs to, from 0."""
+        """Number of the epoch that a step belongs to, from 0."""
         return step // self.per_epoch
 
     def ends_epoch(self, step: int) -> bool:
@@ -63,7 +64,7 @@ class Epochs:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedOrder:
-    """The samples of each step of a recorded run, in the place of `Epochs`.
+    """The samples of each step of a recorded run; stands in for `Epochs`.
 
     numbers   int64 (samples of all steps,), step after step
     stops     int64 (steps,): where each step's samples end in `numbers`
@@ -74,17 +75,17 @@ class RecordedOrder:
 
     @classmethod
     def of(cls, batches: Iterable[NDArray[np.int64]]) -> RecordedOrder:
-        """From the samples of each step, each int64 (samples,)."""
+        """Build the order from the samples of each step, int64 (samples,) each."""
         parts = [np.asarray(batch, np.int64) for batch in batches]
         stops = np.cumsum([len(part) for part in parts], dtype=np.int64)
         return cls(numbers=np.concatenate(parts) if parts else np.empty(0, np.int64), stops=stops)
 
     @property
     def steps(self) -> int:
-        """How many steps there are."""
+        """How many steps the recorded run has."""
         return len(self.stops)
 
     def ids(self, step: int) -> NDArray[np.int64]:
-        """The samples of a step, int64 (samples,): a copy, torch wants to own its memory."""
+        """The samples of a step, int64 (samples,): a copy, which `torch.from_numpy` may share."""
         start = 0 if step == 0 else self.stops[step - 1]
         return self.numbers[start : self.stops[step]].copy()

@@ -1,10 +1,9 @@
-"""What a session will take, told before it starts and without allocating it: the model is built on the meta device.
+"""Estimate disk and memory of a run before it starts, without allocating it: the model is built on the meta device.
 
     estimate(lambda: PatternCNN(), optimizer, recording, steps=10_000, batch=64)
 
-Memory is what the state itself takes, and what a checkpoint adds while it is written; what the forward pass keeps for
-the backward pass depends on the batch and is not in it. A billion parameters in float32 under Adam are 4 GB of weights,
-4 GB of gradient and 8 GB of moments.
+Memory is that of the state, and what a checkpoint adds while it is written. Activations are not in it: they depend on
+the batch. A billion parameters in float32 under Adam are 4 GB of weights, 4 GB of gradient and 8 GB of moments.
 """
 
 from __future__ import annotations
@@ -30,17 +29,16 @@ if TYPE_CHECKING:
 _LINE_BYTES = 580
 """A line of the journal: losses, rates, the digest of the state, hashes."""
 _WRITTEN_PER_S = 200e6
-"""Bytes that a common disk takes in a second, hashed and flushed."""
+"""Bytes that a common disk writes in a second, hashed and flushed."""
 _DIGEST_BYTES = 80
-"""And the digest of each frame."""
+"""Added to the journal's line by each frame."""
 _CHECKPOINT_COPIES = 3
-"""A checkpoint being written, at most: the state copied, as bytes tensor by tensor, and in one piece."""
+"""Copies in memory while a checkpoint is written, at most: of arrays, of bytes by tensor, of all bytes in one piece."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionEstimate:
-    """Bytes and counts of a session of `steps` steps. `limit_step` is the first step that `max_bytes` leaves no room
-    for, None where there is none."""
+    """Bytes and counts of a run of `steps` steps."""
 
     parameters: int
     steps: int
@@ -54,34 +52,35 @@ class SessionEstimate:
     weight_bytes: int
     """Weights and buffers alone, as an artifact holds them."""
     limit_step: int | None
+    """The first step that `max_bytes` leaves no room for; None where all fit."""
     ends_at: int | None = None
-    """The step that `max_bytes` ends the session before; None where it goes on at level "norms", or is not met."""
+    """The step that `max_bytes` ends the run before; None where the run goes on at level "norms", or all steps fit."""
     packed: bool = False
-    """Whether gradients are packed: then sizes are bounds, and `limit_step` comes at the earliest."""
+    """Whether gradients are packed: then sizes are upper bounds, and `limit_step` is the earliest possible one."""
 
     @property
     def last_step(self) -> int:
-        """How many steps there will be."""
+        """How many steps the run has, `ends_at` taken into account."""
         return self.steps if self.ends_at is None else self.ends_at
 
     @property
     def disk_bytes(self) -> int:
-        """Segments and journal together; checkpoints and artifacts come on top."""
+        """Bytes of segments and journal; checkpoints and artifacts come on top."""
         return self.segment_bytes + self.journal_bytes
 
     @property
     def memory_bytes(self) -> int:
-        """The state, and at most what a checkpoint takes while it is written."""
+        """Bytes of the state, and of the copies that a checkpoint needs while it is written."""
         return self.state_bytes + _CHECKPOINT_COPIES * self.checkpoint_bytes
 
     def as_run_estimate(
         self, *, seconds: float | None = None, held_bytes: int = 0, kept_bytes: int = 0, models: int = 1
     ) -> Estimate:
-        """As a kind reports it, checkpoints and artifacts included.
+        """The estimate of a whole run, checkpoints and artifacts included.
 
-        seconds      of computing all steps, None where that is not known; writing comes on top
-        held_bytes   what the process takes besides
-        kept_bytes   what a checkpoint holds beside the state
+        seconds      time to compute all steps, None where unknown; writing comes on top
+        held_bytes   memory of the process for other things, such as data
+        kept_bytes   bytes of a checkpoint beside the state
         models       how many files of weights the run leaves
         """
         checkpoints = CheckpointPolicy().disk_bytes(self.checkpoint_bytes + kept_bytes, seconds)
@@ -94,7 +93,7 @@ class SessionEstimate:
         )
 
     def lines(self) -> list[str]:
-        """In words, for a person."""
+        """The estimate as sentences, for the terminal."""
         lines = [
             f"{self.parameters:,} trained parameters; {_size(self.step_bytes)} a step, "
             f"{_size(self.disk_bytes)} in all, {_size(self.state_bytes)} of memory for the state"
@@ -115,7 +114,7 @@ def estimate(
     batch: int,
     losses: int = 4,
 ) -> SessionEstimate:
-    """What `steps` steps of `batch` samples take. `build` makes the model; here it allocates nothing."""
+    """Estimate `steps` steps of `batch` samples. `build` makes the model; on the meta device it allocates nothing."""
     with torch.device("meta"):
         module = build()
     return estimate_of(module, optimizer, recording, steps=steps, batch=batch, losses=losses)
@@ -130,7 +129,7 @@ def estimate_of(
     batch: int,
     losses: int = 4,
 ) -> SessionEstimate:
-    """The same for a model that is there, on any device, the meta device included."""
+    """`estimate` for an existing model, on any device; `losses` counts the named losses, the total included."""
     layout = Layout.of(module)
     item = layout.itemsize
     held = sum(value.numel() * value.element_size() for value in module.buffers())
@@ -151,10 +150,11 @@ def estimate_of(
         snapshot = begin = sizes.snapshot + held
 
     def taken(steps: int) -> int:
-        """Bytes of the segments after so many steps, all of them at the level asked for."""
+        """Bytes of the segments after `steps` steps, if none of them falls to level "norms"."""
         gradients, snapshots = -(-steps // recording.every), steps // recording.snapshot_every
         return (begin if steps else 0) + steps * per_step + gradients * gradient + snapshots * snapshot
 
+    # `taken` grows with the steps, so the limit is found by bisection, not by counting to a million.
     limit = None
     if recording.level == "full" and taken(steps) > recording.max_bytes:
         limit = bisect.bisect_right(range(steps), recording.max_bytes, key=lambda step: taken(step + 1))
@@ -182,7 +182,7 @@ def estimate_of(
 
 
 def _size(count: float) -> str:
-    """Bytes for a person: 1.5 GB."""
+    """Bytes in the nearest unit, 3 digits: 1.5 GB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000.0:
             return f"{count:.3g} {unit}"

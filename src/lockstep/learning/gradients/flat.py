@@ -1,12 +1,13 @@
-"""A module whose trained parameters lie in one array and whose gradient lies in another.
+"""`FlatModel`: a module whose trained parameters lie in one array and whose gradient lies in another.
 
-Every parameter becomes a view into `weights`, so that one optimiser call updates them all, one copy is a snapshot,
-and the gradient of a step is one contiguous piece of memory that is appended to the record as it is. The optimisers
-of `optim_state` work element by element; over the flat array they give the bits that they give tensor by tensor
-(fused ones all but the last bit: their kernels round the end of each tensor, which no vector fills, differently).
+Every parameter becomes a view into `weights`. So one optimiser call updates them all, one copy is a snapshot, and the
+gradient of a step is one contiguous piece of memory that is appended to the record unchanged. The optimisers of
+`optim_state` work element by element; over the flat array they give the bits that they give tensor by tensor. (Fused
+ones may differ in the last bit: their kernels round the elements that do not fill a vector at a tensor's end
+differently.)
 
 Each parameter begins at a multiple of 64 bytes, as torch aligns its own tensors: matrix kernels choose their path by
-alignment. The gap behind a parameter holds zeros for ever: gradient 0 moves nothing.
+alignment. The gap behind a parameter always holds zeros: its gradient is 0, which moves nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _DTYPES: Final = {torch.float32: "float32", torch.float64: "float64"}
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a parameter lies in the flat array: elements [start, stop)."""
+    """A parameter's elements [start, stop) in the flat array."""
 
     name: str
     shape: tuple[int, ...]
@@ -39,7 +40,12 @@ class Slot:
 
 @dataclass(frozen=True)
 class Layout:
-    """The flat array: its parameters in order, its dtype, its elements with the gaps between parameters."""
+    """Layout of the flat array.
+
+    slots  its parameters, in the module's order
+    dtype  "float32" or "float64"
+    size   elements, gaps between parameters included
+    """
 
     slots: tuple[Slot, ...]
     dtype: str
@@ -47,9 +53,9 @@ class Layout:
 
     @classmethod
     def of(cls, module: nn.Module) -> Layout:
-        """The layout of the parameters of `module` that require a gradient; also of one on the meta device.
+        """The layout of the parameters of `module` that require a gradient; the meta device will do.
 
-        Raises InputError when there are none, or when their dtypes differ or are not float32 or float64.
+        Raises InputError when no parameter does, or when their dtypes differ or are not float32 or float64.
         """
         trained = [(name, value) for name, value in module.named_parameters() if value.requires_grad]
         if not trained:
@@ -70,32 +76,32 @@ class Layout:
 
     @property
     def parameters(self) -> int:
-        """How many numbers are trained; `size` counts the gaps as well."""
+        """How many numbers are trained, gaps excluded."""
         return sum(slot.stop - slot.start for slot in self.slots)
 
     @property
     def itemsize(self) -> int:
-        """Bytes of one number."""
+        """Bytes of one number, 4 or 8."""
         return 4 if self.dtype == "float32" else 8
 
     def named(self, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Views into a flat array (size,), by parameter."""
+        """Views into a flat array (size,), by parameter name, each of the parameter's shape."""
         return {slot.name: flat[slot.start : slot.stop].reshape(slot.shape) for slot in self.slots}
 
     def to_json(self) -> dict[str, Any]:
-        """As canonical JSON."""
+        """The layout as JSON values for the journal; each parameter is [name, shape, start, stop]."""
         slots = [[slot.name, list(slot.shape), slot.start, slot.stop] for slot in self.slots]
         return {"dtype": self.dtype, "parameters": slots, "size": self.size}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Layout:
-        """The inverse of `to_json`."""
+        """Rebuild a layout from what `to_json` returned."""
         slots = tuple(Slot(name, tuple(shape), start, stop) for name, shape, start, stop in value["parameters"])
         return cls(slots, value["dtype"], value["size"])
 
 
 class FlatModel:
-    """A module laid out flat. It owns the module's parameters from then on: nobody else may replace them."""
+    """A module laid out flat. It owns the module's parameters from then on: other code may not replace them."""
 
     def __init__(self, module: nn.Module, device: str = "cpu") -> None:
         self.module = module.to(device)
@@ -117,7 +123,7 @@ class FlatModel:
             yield flat[slot.start : slot.stop].view(slot.shape)
 
     def differentiate(self, total: torch.Tensor) -> None:
-        """Put the gradient of `total` into `gradient`; a parameter that it does not depend on has gradient zero.
+        """Write the gradient of `total` into `gradient`; zero for a parameter that `total` does not depend on.
 
         Raises InputError for a sparse gradient.
         """
@@ -132,7 +138,7 @@ class FlatModel:
         torch._foreach_copy_(views, dense)
 
     def buffers(self) -> dict[str, torch.Tensor]:
-        """What the forward pass changes beside the weights (BatchNorm's statistics), and constants, by name."""
+        """The module's buffers by name: state of the forward pass (BatchNorm's statistics), and constants."""
         return dict(self.module.named_buffers())
 
     def frozen(self) -> dict[str, torch.Tensor]:

@@ -1,10 +1,10 @@
-"""Learner: a model, its optimiser, and the one way in which a step changes them.
+"""`Learner`: a model, its optimiser, and the only way in which a step changes them.
 
     noise of the step -> forward -> loss -> gradient -> clip -> update
 
-What the update needs is the gradient as clipped and the learning rate, so stored gradients lead to the same weights
-(`replay` applies them by the optimiser's own equations). `get_state` and `set_state` carry everything that later steps
-depend on.
+An update needs the clipped gradient and the learning rate, nothing else. So stored gradients lead to the same weights
+(`replay` applies them with the same optimiser). `get_state` and `set_state` carry everything that later steps depend
+on.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 WEIGHTS: Final = "weights"
 OPTIMIZER: Final = "optimizer."
 BUFFER: Final = "buffer."
-# As torch.nn.utils.clip_grad_norm_ has it.
+# The constant of torch.nn.utils.clip_grad_norm_, so that clipping gives the bits of a plain PyTorch loop.
 _CLIP_EPS: Final = 1e-6
 
 Arrays = Mapping[str, "NDArray[np.generic]"]
@@ -54,7 +54,13 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Update:
-    """What one step did. `clip` is the factor that the gradient was scaled by; norms are before clipping."""
+    """Report of one update.
+
+    losses         total and parts by name
+    gradient_norm  L2 norm before clipping
+    clip           factor that the gradient was scaled by, 1 where it was not clipped
+    learning_rate  rate of this update
+    """
 
     losses: dict[str, float]
     gradient_norm: float
@@ -63,7 +69,14 @@ class Update:
 
 
 class Learner:
-    """See the module's docstring. `seeds` is where the noise of its steps comes from."""
+    """A model in training.
+
+    module     takes part with every parameter that requires a gradient
+    seeds      node of the seed tree; the noise of step n (dropout) is its stream ("noise", n)
+    clip_norm  the gradient is scaled down to this L2 norm; None never clips
+
+    Raises InputError for a clip_norm of 0 or less, and as `FlatModel` does.
+    """
 
     def __init__(
         self,
@@ -86,14 +99,14 @@ class Learner:
 
     @property
     def module(self) -> nn.Module:
-        """The model."""
+        """The model; its parameters are views into `flat.weights`."""
         return self.flat.module
 
     def update(self, step: int, compute: Callable[[nn.Module], Losses], learning_rate: float | None = None) -> Update:
-        """One optimiser update, with `compute` in training mode under the noise of `step`.
+        """Update the model once. `compute` runs in training mode, under the noise of `step`.
 
-        Afterwards `gradient()` is the gradient as applied. Raises RefusedError when the gradient is not finite; the
-        model is as before, but for buffers that the forward pass changed.
+        Afterwards `gradient()` is the gradient as applied. Raises RefusedError when the gradient is not finite; then
+        the weights are unchanged, but buffers that the forward pass changes are not.
         """
         determinism.settle()
         rate = self.settings.learning_rate if learning_rate is None else learning_rate
@@ -103,6 +116,7 @@ class Learner:
             total, parts = compute(self.module)
             self.flat.differentiate(total)
         names = ("total", *parts)
+        # One transfer for all losses: on a card each .item() would wait for the device.
         values = torch.stack([item.detach() for item in (total, *parts.values())]).tolist()
         losses = dict(zip(names, values, strict=True))
         norm = float(torch.linalg.vector_norm(self.flat.gradient))
@@ -120,12 +134,12 @@ class Learner:
         return Update(losses=losses, gradient_norm=norm, clip=clip, learning_rate=rate)
 
     def gradient(self) -> NDArray[np.generic]:
-        """The gradient of the last update as applied (size,); a view on the CPU, good until the next update."""
+        """The gradient of the last update as applied (size,); a view on the CPU, valid until the next update."""
         return self.flat.gradient.cpu().numpy()
 
     @contextmanager
     def evaluating(self) -> Iterator[nn.Module]:
-        """The model in evaluation mode, without gradients."""
+        """The model in evaluation mode without gradients, within the block; in training mode after it."""
         self.module.eval()
         try:
             with torch.no_grad():
@@ -134,7 +148,7 @@ class Learner:
             self.module.train()
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """The state by name: views where the device is the CPU, good until the next update."""
+        """The state by name: views where the device is the CPU, valid until the next update."""
         moments = optimizer_arrays(self.optimizer, self.flat.weights)
         return {
             WEIGHTS: self.flat.weights.detach().cpu().numpy(),
@@ -143,7 +157,7 @@ class Learner:
         }
 
     def buffer_arrays(self) -> dict[str, NDArray[np.generic]]:
-        """The module's buffers by name."""
+        """The module's buffers under the names `buffer.NAME`; views on the CPU."""
         return {f"{BUFFER}{name}": value.detach().cpu().numpy() for name, value in self.flat.buffers().items()}
 
     def digest(self) -> str:
@@ -151,19 +165,19 @@ class Learner:
         return digest_columns(self.arrays())
 
     def get_state(self) -> dict[str, Any]:
-        """A copy of the state, for a checkpoint. Raises InputError when the model was moved or refitted meanwhile."""
+        """A copy of the state, for a checkpoint. Raises InputError when user code moved or replaced a parameter."""
         self.flat.check_valid()
         return {name: array.copy() for name, array in self.arrays().items()}
 
     def set_state(self, arrays: Arrays) -> None:
-        """Go to a state of `get_state`. Raises IntegrityError when it is another model's."""
+        """Restore a state that `get_state` returned. Raises IntegrityError when it is another model's."""
         self.set_weights(arrays)
         prefix = len(OPTIMIZER)
         moments = {name[prefix:]: array for name, array in arrays.items() if name.startswith(OPTIMIZER)}
         load_optimizer_arrays(self.optimizer, self.flat.weights, moments)
 
     def set_weights(self, arrays: Arrays) -> None:
-        """Weights and buffers only. Raises IntegrityError when they are another model's."""
+        """Set weights and buffers, not the optimiser. Raises IntegrityError when they are another model's."""
         weights, buffers = arrays[WEIGHTS], self.flat.buffers()
         names = {name[len(BUFFER) :] for name in arrays if name.startswith(BUFFER)}
         if weights.shape != (self.flat.layout.size,) or names != buffers.keys():

@@ -1,8 +1,8 @@
 """Optimisers by settings, over one flat parameter, and their state as arrays.
 
-Only optimisers that treat every number by itself are offered: only they may see all parameters as one. The form
-counts: a fused update rounds differently from one operation after the other, so it is part of the settings and of the
-record. "single" and "foreach" give the bits of a plain PyTorch loop.
+Only elementwise optimisers are offered: only they compute the same over one flat array as tensor by tensor. The form
+is part of the settings and of the record, because a fused update rounds differently from separate operations.
+"single" and "foreach" give the bits of a plain PyTorch loop.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ _MOMENTS: Final = {"adam": 2, "adamw": 2, "sgd": 1, "rmsprop": 1}
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings:
-    """What decides an update, given weights, gradient and state.
+    """Everything that decides an update, beside weights, gradient and state.
 
-    `betas` are Adam's; `momentum` and `nesterov` are SGD's; `alpha` is RMSprop's. `form` "single" is what torch
-    takes on the CPU when nothing is said.
+    betas               Adam's and AdamW's decay rates
+    momentum, nesterov  SGD's; momentum is RMSprop's too
+    alpha               RMSprop's smoothing
+    form                "single" is torch's default on the CPU
     """
 
     name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
@@ -54,7 +56,7 @@ class OptimizerSettings:
             raise InputError(f"a learning rate is more than 0; found {self.learning_rate!r}")
 
     def make(self, weights: nn.Parameter) -> torch.optim.Optimizer:
-        """The optimiser of one flat parameter."""
+        """A torch optimiser of one flat parameter (size,)."""
         form: dict[str, Any] = {"foreach": self.form == "foreach"}
         if self.name != "rmsprop":
             form["fused"] = self.form == "fused"
@@ -74,12 +76,12 @@ class OptimizerSettings:
         return _MOMENTS[self.name] + (1 if self.name == "rmsprop" and self.momentum else 0)
 
     def to_json(self) -> dict[str, Any]:
-        """As canonical JSON."""
+        """The fields by name, as JSON values for the journal."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> OptimizerSettings:
-        """The inverse of `to_json`."""
+        """Rebuild settings from what `to_json` returned."""
         return cls(**{**value, "betas": tuple(value["betas"])})
 
 
@@ -96,7 +98,7 @@ def optimizer_arrays(optimizer: torch.optim.Optimizer, weights: nn.Parameter) ->
 def load_optimizer_arrays(
     optimizer: torch.optim.Optimizer, weights: nn.Parameter, arrays: Mapping[str, NDArray[np.generic]]
 ) -> None:
-    """Put arrays of `optimizer_arrays` back."""
+    """Set the optimiser's state to copies of arrays that `optimizer_arrays` returned."""
     optimizer.state.pop(weights, None)
     for name, array in arrays.items():
         value = torch.from_numpy(array.copy()).to(weights.device)
@@ -108,6 +110,6 @@ def load_optimizer_arrays(
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """The rate of the updates from now on."""
+    """Set the learning rate of all later updates."""
     for group in optimizer.param_groups:
         group["lr"] = value

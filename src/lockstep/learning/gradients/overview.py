@@ -1,12 +1,12 @@
-"""A session read for lists and figures, without torch: its steps as columns, and as bins when there are many.
+"""Read a run for lists and figures, without torch: its steps as columns, in bins when there are many.
 
-    session = Overview(folder)
-    steps, best = session.steps_and_best(400, 10)
-    steps["loss.total"].mean                             at most 400 numbers, however many steps there were
-    session.norms_in_bins(400).ratio["trunk.0"].high
+    overview = Overview(folder)
+    steps, best = overview.steps_and_best(400, 10)
+    steps["loss.total"].mean                              at most 400 numbers, however many steps the run has
+    overview.norms_in_bins(400).ratio["trunk.0"].high
 
-Works on a run of any status, up to the last whole line of its journal, and at every level: what a level does not keep
-is None. Memory is one bin's rows at a time, and the bins.
+It works on a run of any status, up to the last whole line of its journal, and at every level: what a level does not
+keep is None. Memory holds the rows of one bin at a time, and the bins.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lockstep.core.errors import RefusedError
-from lockstep.learning.gradients.record_names import NORMS, STEPS
-from lockstep.learning.gradients.session_files import every_row, is_record, require_lengths
+from lockstep.learning.gradients.record_integrity import every_row, is_record, require_lengths
+from lockstep.learning.gradients.segment_names import NORMS, STEPS
 from lockstep.runs.journal import read_lines
 from lockstep.storage.segments import SegmentReader
 
@@ -32,13 +32,14 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 MAX_LAYERS: Final = 40
-"""More rows than that nobody can tell apart."""
+"""In a figure of more rows the eye cannot tell neighbours apart."""
 _FEWEST: Final = 8
+"""Fewer groups than this hide the layers; then neighbours are joined instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Binned:
-    """A series in bins, each array float64 (bins,). Where values of a bin are not finite, so are its figures."""
+    """Lowest, mean and highest value of each bin of a series, float64 (bins,); not finite where a value is not."""
 
     low: Array
     mean: Array
@@ -47,9 +48,10 @@ class Binned:
 
 @dataclass(frozen=True, kw_only=True)
 class NormsInBins:
-    """Per layer over steps: L2 norm of the gradient as applied, and of the update as a share of the weights'.
+    """Norms by layer over steps, in bins.
 
-    `ratio` is None where the weights are all zero.
+    gradient  L2 norm of the gradient as applied
+    ratio     L2 norm of the update, as a share of that of the weights; NaN where all weights are zero
     """
 
     gradient: Mapping[str, Binned]
@@ -57,8 +59,10 @@ class NormsInBins:
 
 
 class Overview:
-    """See the module's docstring. Raises RefusedError for a run without a step of a gradient training,
-    IntegrityError for damage."""
+    """The recorded steps of one run.
+
+    Raises RefusedError for a run without a step of a gradient training, IntegrityError for damage.
+    """
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
@@ -72,17 +76,17 @@ class Overview:
         if folder.has("manifest"):
             self.steps = int(folder.read("manifest")["steps"])
         else:
-            # Of a run that has not ended the journal's whole lines count.
+            # A run that has not ended has no manifest: its steps are the whole lines of its journal.
             self.steps = 1
             for line in lines:
                 self.steps, last = (self.steps + 1, line) if line.type == "step" else (self.steps, last)
-        # What the last step of a run kept that has not ended; the result of a complete one says it.
+        # Only for a run that has not ended: in a complete one `last` is the first line, and result.json has the level.
         self.last_level = str(last.content["scalars"]["level"])
         self._reader = SegmentReader(folder.segments, stop_step=self.steps)
 
     @property
     def level(self) -> str:
-        """What the recording was asked to keep: full, norms or none."""
+        """Recording level of the spec: full, norms or none. A byte limit may have lowered it later."""
         return str(self.description["recording"]["level"])
 
     @property
@@ -91,15 +95,15 @@ class Overview:
         return [str(slot[0]) for slot in self.description["layout"]["parameters"]]
 
     def columns(self, start: int = 0, stop: int | None = None) -> dict[str, NDArray[Any]]:
-        """The columns of the segment `steps`, each (steps,). Raises IntegrityError when steps are missing."""
+        """Columns of the segment `steps`, (stop - start,) each. Raises IntegrityError when steps are missing."""
         return every_row(self.folder, self._reader, STEPS, start, self.steps if stop is None else stop)
 
     def edges(self, bins: int) -> NDArray[np.int64]:
-        """Where bins begin and end, int64 (bins + 1,): at most `bins`, none of them empty."""
+        """Borders of at most `bins` bins over the steps, int64 (bins + 1,); no bin is empty."""
         return edges(self.steps, bins)
 
     def steps_and_best(self, bins: int, best: int) -> tuple[dict[str, Binned], list[dict[str, float]]]:
-        """Each column in bins, and the `best` most valuable steps as rows with their "step", read in one go."""
+        """Each column in bins, and the `best` most valuable steps as rows with their "step"; one pass over the file."""
         top: list[dict[str, float]] = []
 
         def read(start: int, stop: int) -> dict[str, NDArray[Any]]:
@@ -112,7 +116,7 @@ class Overview:
         return _in_bins(self.edges(bins), read), top
 
     def norms_in_bins(self, bins: int) -> NormsInBins | None:
-        """Norms of each layer in bins; None at level "none"."""
+        """Norms of each layer in bins; None at level "none", which keeps no norms."""
         if self.level == "none":
             return None
         members = layers(self.parameters)
@@ -135,16 +139,16 @@ class Overview:
 
 
 def edges(steps: int, bins: int) -> NDArray[np.int64]:
-    """Where at most `bins` bins of `steps` steps begin and end, int64 (bins + 1,); none is empty."""
+    """Borders of at most `bins` bins over `steps` steps, int64 (bins + 1,); no bin is empty."""
     count = min(steps, bins)
     return np.arange(count + 1, dtype=np.int64) * steps // max(count, 1)
 
 
 def layers(parameters: list[str]) -> dict[str, list[int]]:
-    """Layer -> the places of its parameters. A layer is a name up to its last dot.
+    """Map each layer to the indices of its parameters. A layer is a parameter's name up to its last dot.
 
-    More than MAX_LAYERS are joined by the fronts of their names, or, where that leaves too few to see anything, with
-    their neighbours.
+    More than MAX_LAYERS are joined by the first parts of their names; where that leaves fewer than _FEWEST groups,
+    neighbours are joined instead.
     """
     depth = max((name.count(".") for name in parameters), default=0)
     finer = groups = _fronts(parameters, depth)
@@ -174,7 +178,7 @@ def _neighbours(fronts: dict[str, list[int]]) -> dict[str, list[int]]:
 
 
 def _norm(norms: NDArray[Any]) -> Array:
-    """The norm of all from the norms of each, (steps, parameters) to (steps,)."""
+    """L2 norm of a layer (steps,) from those of its parameters (steps, parameters)."""
     return np.sqrt(np.sum(np.square(norms.astype(np.float64)), axis=1))
 
 

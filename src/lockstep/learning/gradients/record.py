@@ -1,11 +1,11 @@
-"""Reading a session back: its steps, gradients and states, each verified by the digests of the run.
+"""Read a run back: its steps, gradients and states, each verified by the digests of the run.
 
     record = SessionRecord(folder)
     record.step(17).gradients["direction.weight"], record.step(17).model_state
 
-Works on a complete run and on an interrupted one, up to the last whole line of its journal. A state that was not
-stored is rebuilt from the nearest snapshot before it and the stored gradients, and checked against the digest that the
-journal has for it.
+It works on a complete run and on an interrupted one, up to the last whole line of its journal. A state that was not
+stored is rebuilt from the nearest snapshot before it and the stored gradients, and checked against the journal's
+digest of it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from lockstep.core.hashing import digest_columns
 from lockstep.learning.gradients import codec, determinism
 from lockstep.learning.gradients.learner import BUFFER, OPTIMIZER, WEIGHTS
 from lockstep.learning.gradients.optim_state import load_optimizer_arrays, optimizer_arrays, set_learning_rate
-from lockstep.learning.gradients.recorder import BATCHES, BUFFERS, GRADIENTS, SNAPSHOTS, START, STEPS, Description
-from lockstep.learning.gradients.session_files import every_row, is_record, missing, require_lengths
+from lockstep.learning.gradients.record_integrity import every_row, is_record, missing, require_lengths
+from lockstep.learning.gradients.recorder import Description
+from lockstep.learning.gradients.segment_names import BATCHES, BUFFERS, GRADIENTS, SNAPSHOTS, START, STEPS
 from lockstep.runs.journal import read_lines
 from lockstep.storage.segments import SegmentReader
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class FlatOptimizer:
-    """Weights and optimiser alone: what stored gradients are applied to. No model, no forward pass."""
+    """Weights and optimiser without a model: applies stored gradients, with no forward or backward pass."""
 
     def __init__(self, settings: OptimizerSettings, state: Mapping[str, NDArray[Any]]) -> None:
         determinism.settle()
@@ -52,13 +53,13 @@ class FlatOptimizer:
         self._gradient = gradient.numpy()
 
     def apply(self, gradient: NDArray[Any], learning_rate: float) -> None:
-        """One update with a gradient (size,) as it was applied."""
+        """Update the weights with a stored gradient (size,), clipped already, at `learning_rate`."""
         self._gradient[:] = gradient
         set_learning_rate(self._optimizer, learning_rate)
         self._optimizer.step()
 
     def arrays(self) -> Arrays:
-        """Weights and moments; views, good until the next update."""
+        """Weights and moments by name: views, valid until the next update."""
         moments = optimizer_arrays(self._optimizer, self._weights)
         return {
             WEIGHTS: self._weights.detach().numpy(),
@@ -74,7 +75,7 @@ class SessionRecord:
         self.folder = folder
         self.session_id = folder.path.name
         require_lengths(folder, is_record)
-        # Where each line lies, not what it says: a session may have millions.
+        # Where each line lies, not what it says: a run may have millions.
         self._places = [(line.start, line.stop) for line in read_lines(folder.journal) if line.type == "step"]
         first = self.content(0)["scalars"] if self._places else {}
         if "record" not in first:
@@ -96,7 +97,7 @@ class SessionRecord:
         return self._reader
 
     def content(self, step: int) -> dict[str, Any]:
-        """What the journal has of `step`: scalars, digests, digests of the frames."""
+        """The journal's content for `step`: scalars, digests, and the digest of each frame."""
         start, stop = self._places[step]
         with self.folder.journal.open("rb") as handle:
             handle.seek(start)
@@ -104,26 +105,26 @@ class SessionRecord:
         return content
 
     def learning_rate(self, step: int) -> float:
-        """The rate of `step`."""
+        """Learning rate of the update of `step`, as recorded."""
         return float(self.columns["learning_rate"][step])
 
     @functools.cached_property
     def columns(self) -> Arrays:
-        """The columns of segment `steps`, each (steps,)."""
+        """Columns of segment `steps`, float64 (steps,) each. Raises IntegrityError when rows are missing."""
         return every_row(self.folder, self._reader, STEPS, 0, len(self))
 
     def step(self, index: int) -> TrainingStep:
         """A step by number; negative numbers count from the end. Raises IndexError."""
         number = index + len(self) if index < 0 else index
         if not 0 <= number < len(self):
-            raise IndexError(f"session {self.session_id} has steps 0 to {len(self) - 1}; found {index}")
+            raise IndexError(f"run {self.session_id} has steps 0 to {len(self) - 1}; found {index}")
         if "loss.q" in self.columns:
             return RLTrainingStep(self, number)
         kind = CNNTrainingStep if "loss.regression" in self.columns else TrainingStep
         return kind(self, number)
 
     def steps(self) -> Iterator[TrainingStep]:
-        """All steps in order."""
+        """All steps in their order, read one at a time."""
         return (self.step(index) for index in range(len(self)))
 
     def by_value(self) -> list[int]:
@@ -132,17 +133,17 @@ class SessionRecord:
         return sorted(range(len(values)), key=lambda step: (-values[step], step))
 
     def require_gradients(self) -> None:
-        """Raises RefusedError when the record does not hold every gradient."""
+        """Raise RefusedError when the record does not hold every gradient."""
         if not self.description.recording.replayable:
             recording = self.description.recording
             raise RefusedError(
-                f"session {self.session_id}: applying stored gradients needs the gradient of every parameter at every "
+                f"run {self.session_id}: applying stored gradients needs the gradient of every parameter at every "
                 f'step; this one was recorded with level = "{recording.level}", every = {recording.every}, select = '
                 f"{list(recording.select)}. Recompute it instead."
             )
 
     def gradients(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
-        """(step, gradient as applied and as selected, flat) for the steps in [start, stop) that have one."""
+        """(step, gradient) for the steps in [start, stop) that keep one: flat, after clipping and selection."""
         for frame in self._reader.frames(GRADIENTS, start, stop):
             yield frame.step, self.unpacked(frame.columns)
 
@@ -151,27 +152,27 @@ class SessionRecord:
         if self.has_frame(GRADIENTS, step):
             return missing(self.folder, GRADIENTS, f"none of step {step}")
         return RefusedError(
-            f'session {self.session_id} keeps gradients up to step {step - 1}: it fell to level "norms" at max_bytes. '
+            f'run {self.session_id} keeps gradients up to step {step - 1}: it fell to level "norms" at max_bytes. '
             f"Replay up to there (--to {step - 1}), or recompute it."
         )
 
     def has_frame(self, name: str, step: int) -> bool:
-        """Whether the journal says that a segment has a frame of `step`."""
+        """Whether the journal names a frame of `step` in a segment."""
         return name in self.content(step)["segments"]
 
     def unpacked(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """The gradient, flat and as selected, of the columns of a frame of segment `gradients`."""
+        """The gradient, flat and after selection, in the columns of a frame of segment `gradients`."""
         return codec.unpack(columns, self.description.layout.dtype)
 
     def frame(self, name: str, step: int) -> Arrays:
-        """The columns of one step's frame of a segment, those that the journal has the digest of.
+        """Columns of one step's frame of a segment, verified by the journal's digest.
 
-        Raises RefusedError when there is none, IntegrityError when it is another, or gone.
+        Raises RefusedError when the step has no such frame, IntegrityError when it is lost or differs.
         """
         content = self.content(step)
         if name not in content["segments"]:
             raise RefusedError(
-                f"session {self.session_id} has no {name} of step {step}: level is "
+                f"run {self.session_id} has no {name} of step {step}: level is "
                 f'"{content["scalars"]["level"]}" there. Recompute the step instead.'
             )
         for frame in self._reader.frames(name, step, step + 1):
@@ -188,7 +189,7 @@ class SessionRecord:
         return {name: array[0] for name, array in self.frame(START, 0).items()}
 
     def snapshot_before(self, step: int) -> tuple[int, Arrays]:
-        """The newest stored state of at most `step` steps: how many steps were made, and the arrays."""
+        """The newest stored state of at most `step` steps: its number of steps, and its arrays."""
         every = self.description.recording.snapshot_every
         steps = step // every * every
         while steps > 0:
@@ -198,7 +199,7 @@ class SessionRecord:
         return 0, self.start_state()
 
     def state_after(self, step: int) -> Arrays:
-        """The whole state after `step`: stored, or rebuilt and checked (0.1 item 19).
+        """The whole state after `step`: read where it is stored, else rebuilt and checked.
 
         Raises RefusedError where gradients are missing, NotEqualError when the state does not have the digest that
         the journal has for it, IntegrityError for damage.
@@ -218,11 +219,11 @@ class SessionRecord:
         return state
 
     def check_state(self, step: int, state: Mapping[str, NDArray[Any]]) -> bool:
-        """Whether the journal had a digest to compare with. Raises NotEqualError when it differs."""
+        """Compare a state with the journal; False where the journal has no digest of it. Raises NotEqualError."""
         then = self.content(step)["digests"].get("state")
         if then is not None and digest_columns(state) != then:
             raise NotEqualError(
-                f"session {self.session_id}: the state after step {step}, rebuilt from the record, does not have the "
+                f"run {self.session_id}: the state after step {step}, rebuilt from the record, does not have the "
                 "digest that the journal has for it. Versions or instruction sets of torch differ, or memory is bad: "
                 "replay it where it was made."
             )
@@ -230,7 +231,7 @@ class SessionRecord:
 
 
 class TrainingStep:
-    """One recorded step. Scalars are at hand; arrays are read when they are asked for."""
+    """One recorded step. Scalars are in memory; arrays are read from disk at each access."""
 
     def __init__(self, record: SessionRecord, index: int) -> None:
         self._record = record
@@ -241,12 +242,12 @@ class TrainingStep:
 
     @property
     def losses(self) -> Mapping[str, float]:
-        """The total and its parts by name."""
+        """Loss of the batch by name: "total" and its parts."""
         return cast("Mapping[str, float]", self._scalars["loss"])
 
     @property
     def learning_rate(self) -> float:
-        """The rate of this update."""
+        """Learning rate of this update, as recorded."""
         return float(self._scalars["learning_rate"])
 
     @property
@@ -256,7 +257,7 @@ class TrainingStep:
 
     @property
     def value(self) -> float:
-        """Training value (`values`, eq. 1)."""
+        """Training value, `training_value`, eq. (1)."""
         return float(self._scalars["value"])
 
     @property
@@ -266,7 +267,7 @@ class TrainingStep:
 
     @property
     def samples(self) -> NDArray[np.int64]:
-        """Identities of the samples it learned from, int64 (samples,)."""
+        """Ids of the samples that it learned from, int64 (samples,)."""
         return self._record.frame(BATCHES, self.index)["index"]
 
     @property
@@ -293,7 +294,7 @@ class TrainingStep:
 
     @property
     def optimizer_state(self) -> Arrays:
-        """The optimiser's moments after this step by name; each moment again by parameter is `layout.named`."""
+        """The optimiser's moments after this step by name, flat; `layout.named` splits each by parameter."""
         state = self._record.state_after(self.index)
         return {name[len(OPTIMIZER) :]: array for name, array in state.items() if name.startswith(OPTIMIZER)}
 
@@ -303,7 +304,7 @@ class CNNTrainingStep(TrainingStep):
 
     @property
     def total_loss(self) -> float:
-        """The weighted sum."""
+        """Weighted sum of the three parts, which the update descended."""
         return self.losses["total"]
 
     @property
@@ -328,11 +329,11 @@ class _HasLosses(Protocol):
 
 
 class AgentLosses:
-    """The losses of an agent's step by name, recorded or just made (`rl.live`)."""
+    """Losses of an agent's step by name, for recorded steps and for those in memory (`rl.live`)."""
 
     @property
     def total_loss(self: _HasLosses) -> float:
-        """What was descended: the sum of the parts."""
+        """Sum of the parts, which the update descended."""
         return self.losses["total"]
 
     @property
@@ -342,7 +343,7 @@ class AgentLosses:
 
     @property
     def policy_loss(self: _HasLosses) -> float | None:
-        """Loss of the policy; None for an agent that acts by its action values and has none (a DQN)."""
+        """Loss of the policy; None for an agent without one, which acts by its action values (a DQN)."""
         return self.losses.get("policy")
 
 
@@ -361,10 +362,10 @@ class RLTrainingStep(AgentLosses, TrainingStep):
 
     @property
     def profitable_share(self) -> float:
-        """Share of the batch that is known to have made a profit."""
+        """Share of the batch whose outcome is a profit."""
         return float(self._record.columns["profitable"][self.index])
 
     @property
     def mean_reward(self) -> float:
-        """Mean reward of the batch, as it was received (not scaled)."""
+        """Mean reward of the batch, before the agent's reward scale."""
         return float(self._record.columns["mean_reward"][self.index])

@@ -3,8 +3,8 @@
     segment     rows        columns
     steps       1 a step    loss.NAME (total and parts), learning_rate, gradient_norm, clip, value, profitability,
                             profitable, further scalars of the training: float64. Kept at every level.
-    batches     1 a sample  index int64: which samples the step learned from; what the training knows
-                            of each (an agent: td_error)                                                full, norms
+    batches     1 a sample  index int64: which samples the step learned from; further columns of the
+                            training (an agent: td_error)                                               full, norms
     norms       1 a step    gradient, weight, update (parameters,): L2 norm of each parameter's         full, norms
                             gradient as applied, weights and change of weights
     buffers     0 or 1      one column a buffer, after the step, where one changed since they were written last
@@ -14,11 +14,11 @@
     snapshots   1           the whole state after the step, every `snapshot_every` steps                full
 
 The journal's line of a step names the digest of each frame and, every `digest_every` steps, `state`: the digest of the
-whole state after the step, at every level. So two sessions that differ in one bit of one weight have other journals,
+whole state after the step, at every level. So two runs that differ in one bit of one weight have different journals,
 and a state that is rebuilt is checked. The line of step 0 describes the record itself (`Description`).
 
-`max_bytes` limits what the segments take. Where the next step would exceed it the session ends, or falls to level
-`norms`; where that happens depends on sizes alone, so a repeated session ends or falls at the same step.
+`max_bytes` limits what the segments take. Where the next step would exceed it the run ends, or falls to level
+`norms`; where that happens depends on sizes alone, so a repeated run ends or falls at the same step.
 """
 
 from __future__ import annotations
@@ -36,13 +36,7 @@ from lockstep.learning.gradients import codec
 from lockstep.learning.gradients.flat import Layout
 from lockstep.learning.gradients.learner import Learner, Update
 from lockstep.learning.gradients.optim_state import OptimizerSettings
-from lockstep.learning.gradients.record_names import BATCHES as BATCHES
-from lockstep.learning.gradients.record_names import BUFFERS as BUFFERS
-from lockstep.learning.gradients.record_names import GRADIENTS as GRADIENTS
-from lockstep.learning.gradients.record_names import NORMS as NORMS
-from lockstep.learning.gradients.record_names import SNAPSHOTS as SNAPSHOTS
-from lockstep.learning.gradients.record_names import START as START
-from lockstep.learning.gradients.record_names import STEPS as STEPS
+from lockstep.learning.gradients.segment_names import BATCHES, BUFFERS, GRADIENTS, NORMS, SNAPSHOTS, START, STEPS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,12 +51,17 @@ FRAME_BYTES: Final = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """What a session keeps.
+    """What a run keeps of its steps.
 
-    `select` takes the gradients of the parameters whose names match one of its patterns (`fnmatch`), `every` those of
-    every n-th step; with either, gradients cannot be replayed, but steps still can be recomputed. `codec` "blosc2"
-    packs gradients without loss (`codec`). `max_bytes` is for the segments; `at_limit` says whether the session ends
-    there or goes on at level "norms".
+    level           which segments are written, see the module's docstring
+    select          patterns (`fnmatch`) of the parameters whose gradients are kept
+    every           gradients of every n-th step are kept. With this or `select`, gradients cannot be replayed, but
+                    steps can still be recomputed
+    codec           "blosc2" packs gradients without loss (`codec`)
+    snapshot_every  steps between two stored states
+    digest_every    steps between two digests of the state in the journal
+    max_bytes       limit of all segments together
+    at_limit        whether the run ends there, or goes on at level "norms"
     """
 
     level: Literal["full", "norms", "none"] = "full"
@@ -89,29 +88,29 @@ class Recording:
 
     @property
     def replayable(self) -> bool:
-        """Whether the gradients suffice to replay the session without forward and backward passes."""
+        """Whether the gradients suffice to replay the run without forward and backward passes."""
         return self.level == "full" and self.every == 1 and "*" in self.select
 
     def numerics(self) -> dict[str, str]:
-        """What a run that records so adds to its numerics: the journal has digests of packed bytes, and another
-        version may pack otherwise. Raises MissingLibraryError."""
+        """The codec's version, for the run's numerics: the journal has digests of packed bytes, and another version
+        may pack differently. Empty for raw gradients. Raises MissingLibraryError."""
         if self.level != "full" or self.codec == "raw":
             return {}
         return {self.codec: str(codec.library().__version__)}
 
     def to_json(self) -> dict[str, Any]:
-        """As canonical JSON."""
+        """The fields by name, as JSON values for the journal."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Recording:
-        """The inverse of `to_json`."""
+        """Rebuild a recording from what `to_json` returned."""
         return cls(**{**value, "select": tuple(value["select"])})
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a record says about itself in the journal's line of step 0: enough to replay it without the model's code."""
+    """The record described in the journal's line of step 0: enough to replay it without the model's code."""
 
     layout: Layout
     selected: tuple[str, ...]
@@ -120,7 +119,7 @@ class Description:
     recording: Recording
 
     def to_json(self) -> dict[str, Any]:
-        """As canonical JSON."""
+        """The fields by name, as JSON values for the journal."""
         return {
             "layout": self.layout.to_json(),
             "selected": list(self.selected),
@@ -130,7 +129,7 @@ class Description:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Description:
-        """The inverse of `to_json`."""
+        """Rebuild a description from what `to_json` returned."""
         return cls(
             Layout.from_json(value["layout"]),
             tuple(value["selected"]),
@@ -140,7 +139,7 @@ class Description:
 
 
 def selected_names(layout: Layout, select: Sequence[str]) -> tuple[str, ...]:
-    """The parameters of `layout` that match. Raises InputError when none does."""
+    """Names of the parameters of `layout` that match a pattern of `select`. Raises InputError when none does."""
     names = tuple(
         slot.name for slot in layout.slots if any(fnmatch.fnmatchcase(slot.name, pattern) for pattern in select)
     )
@@ -154,9 +153,9 @@ def selected_names(layout: Layout, select: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class StepFacts:
-    """What the training knows of a step beside the update.
+    """What a training reports of a step beside the update.
 
-    batch          int64 (samples,), names of the samples it learned from
+    batch          int64 (samples,), ids of the samples that the step learned from
     profitability  mean profitability score of the samples
     profitable     share of them that made a profit
     scalars        further columns of segment `steps`, the same names at every step
@@ -189,12 +188,12 @@ class Recorder:
 
     @property
     def level(self) -> str:
-        """The level in force: that of the settings, or "norms" after the limit."""
+        """The level in force: that of the recording, or "norms" once `max_bytes` is reached."""
         return "norms" if self._fallen else self._recording.level
 
     @property
     def bytes(self) -> int:
-        """Bytes that the segments take so far."""
+        """Bytes that all segments take so far, frame heads included."""
         return self._bytes
 
     def has_room(self, step: int) -> bool:
@@ -202,11 +201,11 @@ class Recorder:
         return self.level != "full" or self._bytes + self._large_bytes(step) <= self._recording.max_bytes
 
     def fall(self) -> None:
-        """Go on at level "norms"."""
+        """Record at level "norms" from now on; there is no way back."""
         self._fallen = True
 
     def may_end_early(self, steps: int | None) -> bool:
-        """Whether a session of `steps` steps might be ended by `max_bytes`: a coarse answer, on the safe side."""
+        """Whether a run of `steps` steps might be ended by `max_bytes`: a coarse answer, on the safe side."""
         recording = self._recording
         if recording.level != "full" or recording.at_limit != "end":
             return False
@@ -217,7 +216,7 @@ class Recorder:
         return self._large_bytes(0) + steps * each > recording.max_bytes
 
     def begin(self, step: int) -> dict[str, Columns]:
-        """Columns of the state before `step`, which the session begins with; call it before the update."""
+        """Frames to write ahead of the update of `step`: the start state at step 0. Call it before the update."""
         if self.level == "none":
             return {}
         weights = self._learner.flat.weights.detach()
@@ -231,7 +230,7 @@ class Recorder:
         """Segments and digests of a step that was just made.
 
         before  what `begin` returned
-        value   training value of the step (`values`, eq. 1)
+        value   training value of the step (`training_value`, eq. 1)
         """
         segments: dict[str, Columns] = {STEPS: _facts(update, facts, value), **before}
         if self.level != "none":
@@ -253,11 +252,11 @@ class Recorder:
         self._bytes += _frame_bytes(columns)
 
     def get_state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Bytes so far and whether the level fell, for a checkpoint."""
         return {"bytes": self._bytes, "fallen": self._fallen}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `get_state`; the learner's state is set already."""
+        """Restore a state that `get_state` returned; set the learner's state first."""
         self._bytes, self._fallen = state["bytes"], state["fallen"]
         self._before = None
         # Between two steps the buffers are what was written last, unless nothing was written yet.
@@ -268,7 +267,7 @@ class Recorder:
         return {name: array.copy() for name, array in self._learner.arrays().items()}
 
     def _changed_buffers(self) -> Mapping[str, NDArray[np.generic]]:
-        """The module's buffers where one has another bit than when they were last written; else nothing.
+        """All buffers of the module, if one of them differs in any bit from what was last written; else empty.
 
         BatchNorm's change at every step, a target network that is copied every n updates at each n-th, constants never.
         """
@@ -281,6 +280,7 @@ class Recorder:
 
     def _gradient(self) -> NDArray[np.generic]:
         flat = self._learner.gradient()
+        # The segment writes it before the next update, so the whole array needs no copy.
         if len(self._pieces) == len(self.description.layout.slots):
             return flat
         return np.concatenate([flat[slot.start : slot.stop] for slot in self._pieces])
@@ -298,7 +298,7 @@ class Recorder:
         return dict(zip(("gradient", "weight", "update"), columns, strict=True))
 
     def _large_bytes(self, step: int) -> int:
-        """Bytes of the large frames of `step` at level full; batch identities come on top."""
+        """Bytes of the frames of `step` at level full, all but the batch identities."""
         sizes = self._sizes
         total = sizes.steps + sizes.norms + sizes.buffers
         if step % self._recording.every == 0:
@@ -312,7 +312,7 @@ class Recorder:
 
 @dataclass(frozen=True)
 class FrameSizes:
-    """Bytes of a frame of each segment, but for the gradients, which depend on the selection, and the batches."""
+    """Bytes of one frame of each segment, except gradients, which depend on the selection, and batches."""
 
     steps: int
     norms: int
@@ -323,7 +323,7 @@ class FrameSizes:
 def frame_sizes(
     layout: Layout, optimizer: OptimizerSettings, buffers: Mapping[str, NDArray[np.generic]], losses: int = 4
 ) -> FrameSizes:
-    """Sizes for `losses` named losses, the total included."""
+    """Frame sizes for a model of `layout`; `losses` counts the named losses, the total included."""
     held = sum(array.nbytes for array in buffers.values())
     return FrameSizes(
         steps=FRAME_BYTES + 8 * (6 + losses),
@@ -334,6 +334,7 @@ def frame_sizes(
 
 
 def _frame_bytes(columns: Columns) -> int:
+    # A segment pads each column to 8 bytes (`storage.segment_format`).
     return FRAME_BYTES + sum(-(-array.nbytes // 8) * 8 for array in columns.values())
 
 

@@ -1,11 +1,11 @@
-"""Replaying a session: its stored gradients through the optimiser, or its steps computed again and compared.
+"""Replay a run: apply its stored gradients with the optimiser, or compute its steps again, and compare.
 
     replay_gradients(record)                  no model, no forward, no backward pass: many times faster than training
-    recompute_session(training, record)       everything again; the first tensor that differs is named
-    recompute_state(training, record, step)   the state after a step at levels that keep no gradients
+    recompute_session(training, record)       computes every step; names the first tensor that differs
+    recompute_state(training, record, step)   the state after a step, at levels that keep no gradients
 
-Both compare bits. Applying gradients shows that the record leads to the weights; computing again shows that the data,
-the code and this machine lead to the record.
+All compare bits. Applying gradients shows that the record leads to the weights; computing again shows that data, code
+and this machine lead to the record.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from lockstep.learning.gradients.codec import GRADIENT
 from lockstep.learning.gradients.learner import BUFFER, WEIGHTS
 from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.learning.gradients.record import FlatOptimizer, SessionRecord
-from lockstep.learning.gradients.record_names import BATCHES, BUFFERS, GRADIENTS, NORMS, SNAPSHOTS, START, STEPS
-from lockstep.learning.gradients.session_files import sealed_bytes
+from lockstep.learning.gradients.record_integrity import sealed_bytes
+from lockstep.learning.gradients.segment_names import BATCHES, BUFFERS, GRADIENTS, NORMS, SNAPSHOTS, START, STEPS
 from lockstep.learning.gradients.training import WEIGHTS_FILE
 from lockstep.runs.checkpoint import CheckpointStore
 from lockstep.runs.loop import recompute
@@ -48,9 +48,15 @@ _ORDER = (BATCHES, START, GRADIENTS, BUFFERS, STEPS, SNAPSHOTS, NORMS)
 
 @dataclass(frozen=True, kw_only=True)
 class GradientReplay:
-    """What applying `steps` stored gradients gave, from `first_step` on. `checked` states were compared with the
-    journal's digests, the last among them where the journal has one; `weights_file` says whether the stored final
-    weights were there and were compared as well."""
+    """Result of applying stored gradients; every comparison was equal.
+
+    first_step    step of the first gradient
+    steps         how many gradients were applied
+    checked       how many states were compared with digests of the journal, the last included where it has one
+    state         digest of the last state
+    weights_file  whether the run has a file of final weights, which was compared as well
+    weights       the last weights, by parameter
+    """
 
     session_id: str
     first_step: int
@@ -62,7 +68,7 @@ class GradientReplay:
 
 
 def warm_up() -> None:
-    """Have torch load what its first optimiser asks for, about a second's worth, before anything is timed."""
+    """Let torch load the modules that its first optimiser imports, before a replay is timed; about a second."""
     OptimizerSettings().make(nn.Parameter(torch.zeros(1)))
 
 
@@ -74,10 +80,12 @@ def replay_gradients(
     stop: int | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> GradientReplay:
-    """Apply stored gradients, one after the other. `check_every` 1 finds the first step that differs.
+    """Apply stored gradients, one after the other, and compare states with the journal's digests.
 
-    Begins at the newest stored state that has all steps below `first` or fewer (0: the start), ends before step
-    `stop` (None: the last). `on_step` is told how many gradients were applied.
+    check_every  steps between two comparisons; 1 finds the first step that differs
+    first        begin at the newest stored state before this step (0: at the start)
+    stop         end before this step (None: after the last)
+    on_step      is called with the number of gradients applied so far
 
     Raises NotEqualError when a state, or the stored final weights, differ in one bit; RefusedError when the record
     does not hold every gradient; IntegrityError for damage.
@@ -114,7 +122,7 @@ def replay_gradients(
 
 
 def _buffers(record: SessionRecord, step: int) -> dict[str, NDArray[Any]]:
-    """They are in no gradient: BatchNorm's come from the record."""
+    """Buffers after `step`, from the record: no gradient moves them (BatchNorm's statistics, target networks)."""
     latest = record.segments.latest(BUFFERS, step)
     return {name: array[0] for name, array in latest.items()}
 
@@ -125,7 +133,7 @@ def _compare_weights(
     for name, array in replayed.items():
         if name in stored and not same_bits(array, stored[name]):
             raise NotEqualError(
-                f"session {record.session_id}: {name}, made from the stored gradients, differs from {WEIGHTS_FILE}: "
+                f"run {record.session_id}: {name}, made from the stored gradients, differs from {WEIGHTS_FILE}: "
                 f"{worst(stored[name], array)}."
             )
 
@@ -148,7 +156,11 @@ class TensorDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class Recomputation:
-    """What computing steps again showed; `first` is None when every line came out the same."""
+    """Result of computing steps again.
+
+    computed  how many steps were computed
+    first     the first difference, None when every line of the journal is equal
+    """
 
     session_id: str
     computed: int
@@ -156,7 +168,7 @@ class Recomputation:
 
     @property
     def equal(self) -> bool:
-        """Whether every step came out the same."""
+        """Whether every computed step equals its record."""
         return self.first is None
 
 
@@ -168,9 +180,13 @@ def recompute_session(
     stop: int | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> Recomputation:
-    """Compute the steps from `start` (None: the first) to `stop` (None: the last) again and compare each with the
-    record, up to the first that differs. `training` is a fresh one of the same spec; nothing is written. `on_step` is
-    told how many steps were computed."""
+    """Compute steps again and compare each with the record, up to the first that differs. Nothing is written.
+
+    training  a new one of the same spec
+    start     checkpoint to begin after (None: at step 0)
+    stop      end before this step (None: after the last)
+    on_step   is called with the number of steps computed so far
+    """
     at = 0 if start is None else start.steps
     end = len(record) if stop is None else min(stop, len(record))
     steps = recompute(training, record.folder, start)
@@ -192,14 +208,14 @@ def recompute_session(
 
 
 def recompute_state(training: GradientTraining, record: SessionRecord, step: int) -> Arrays:
-    """The whole state after `step` at any level: from the newest checkpoint at or before it, steps computed again.
+    """The whole state after `step` at any recording level, computed again from the newest checkpoint before it.
 
-    `training` is a fresh one of the same spec. Where the record holds every gradient, `record.state_after` is much
-    faster. Raises IndexError for a step that is not there, NotEqualError when the state does not have the digest
-    that the journal has for it.
+    `training` is a new one of the same spec. Where the record holds every gradient, `record.state_after` is much
+    faster. Raises IndexError for a step beyond the run, NotEqualError when the journal has another digest of the
+    state.
     """
     if not 0 <= step < len(record):
-        raise IndexError(f"session {record.session_id} has steps 0 to {len(record) - 1}; found {step}")
+        raise IndexError(f"run {record.session_id} has steps 0 to {len(record) - 1}; found {step}")
     store = CheckpointStore(record.folder.checkpoints)
     near = [steps for steps in store.stored_steps() if steps <= step + 1]
     start = store.load(near[-1]) if near else None
@@ -232,6 +248,7 @@ def _difference(record: SessionRecord, step: Step, content: Mapping[str, Any]) -
         if name not in then["segments"] or name not in step.segments:
             return TensorDifference(step=step.index, segment=name, tensor="frame", detail="only one of the two has it")
         stored, now = record.frame(name, step.index), step.segments[name]
+        # Packed bytes say nothing of a parameter, so gradients are compared unpacked.
         if name == GRADIENTS:
             stored, now = ({GRADIENT: record.unpacked(columns)[None]} for columns in (stored, now))
         tensor = _first_tensor(record, name, stored, now)
@@ -270,7 +287,7 @@ def same_bits(one: NDArray[Any], two: NDArray[Any]) -> bool:
 
 
 def worst(one: NDArray[Any], two: NDArray[Any]) -> str:
-    """How far apart two arrays are, in words."""
+    """How far two arrays are apart, as a phrase for a message: values that differ, and the largest distance."""
     if one.shape != two.shape:
         return f"shapes {one.shape} and {two.shape}"
     distance = np.abs(one.astype(np.float64) - two.astype(np.float64))

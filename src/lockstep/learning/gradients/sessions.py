@@ -1,8 +1,7 @@
-"""Sessions: the gradient trainings of a home, by value; loading, choosing and keeping them (R9.30, R9.33).
+"""Gradient runs of a home, listed by value; loading them, and choosing which to remove (R9.30, R9.33).
 
-A session is a run, so it is written as it goes, on its end and on a stop, without anybody asking. What a list shows
-comes from `result.json`, or from the record where a session has not ended. A damaged session is reported and skipped.
-Listing needs no torch; `TrainingSession.record` does.
+What a list shows comes from `result.json`, or from the record where a run has not ended. A damaged run is reported
+and skipped. Listing needs no torch; `TrainingSession.record` does.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from lockstep.core.errors import InputError, IntegrityError, LockstepError, RefusedError
 from lockstep.learning.gradients.epochs import RecordedOrder
 from lockstep.learning.gradients.overview import Overview
-from lockstep.learning.gradients.record_names import BATCHES
-from lockstep.learning.gradients.session_files import require_lengths
-from lockstep.learning.gradients.values import SessionValue, session_value
+from lockstep.learning.gradients.record_integrity import require_lengths
+from lockstep.learning.gradients.segment_names import BATCHES
+from lockstep.learning.gradients.training_value import SessionValue, session_value
 from lockstep.runs.check import check
 from lockstep.runs.folder import RunFolder, RunStatus
 
@@ -34,11 +33,15 @@ _VALUE_FIELDS = ("value", "top_quarter", "profitable", "convergence", "converged
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSession:
-    """A session as lists show it. `metadata` is what the training said of itself: model name, symbol, replayed_from.
+    """A gradient run as lists show it.
 
-    `source` is the id of the run that this one goes through again, where it was made here: ids are in no hash, so the
-    metadata name the journal instead. `level` is what the recording keeps at last; `losses` are the first, last and
-    best total.
+    steps, bytes  how many steps it has; bytes of all its files
+    metadata      what its training declares: model name, symbol, replayed_from
+    worth         its value and the parts of it
+    level         recording level at the last step
+    losses        first, last and lowest total loss; None without steps
+    source        id of the run whose batches it retrained, where both are in this home. Ids enter no hash, so the
+                  metadata name the journal instead
     """
 
     session_id: str
@@ -55,32 +58,32 @@ class TrainingSession:
 
     @property
     def value(self) -> float:
-        """`values`, eq. (2)."""
+        """Run value V, `training_value`, eq. (2)."""
         return self.worth.value
 
     @property
     def converged(self) -> bool:
-        """`values`, eq. (4)."""
+        """Whether the loss has settled, `training_value`, eq. (4)."""
         return self.worth.converged
 
     @property
     def model_name(self) -> str | None:
-        """Which model was trained, where the training said so."""
+        """Name of the trained model; None where the training declares none."""
         return self.metadata.get("model")
 
     @property
     def symbol(self) -> str | None:
-        """Which market it learned from, where the training said so."""
+        """Market that it learned from; None where the training declares none."""
         return self.metadata.get("symbol")
 
     @property
     def replayed_from(self) -> str | None:
-        """The session that this one is a replay of: its run id, or its journal's hash where that is all there is."""
+        """The run whose batches this one retrained: its run id, or the hash of its journal where the id is unknown."""
         return self.source or self.metadata.get("replayed_from")
 
     @functools.cached_property
     def record(self) -> SessionRecord:
-        """Its steps. Raises IntegrityError for a damaged journal."""
+        """Steps, gradients and states of the run. Raises IntegrityError for a damaged journal."""
         from lockstep.learning.gradients.record import SessionRecord
 
         return SessionRecord(RunFolder(self.folder))
@@ -92,18 +95,18 @@ class TrainingSession:
 
     @property
     def best_loss(self) -> float | None:
-        """The lowest of them."""
+        """Lowest total loss of all steps; None without steps."""
         history = self.loss_history
         return float(history.min()) if len(history) else None
 
 
 class CNNTrainingSession(TrainingSession):
-    """A session of a network with three heads (R9.17): its steps are `CNNTrainingStep`s."""
+    """A run of a network with three heads (R9.17): its steps are `CNNTrainingStep`s."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sessions:
-    """Sessions by value, the highest first (R9.33), and why others could not be read, by run id."""
+    """Gradient runs by value, the highest first (R9.33); `problems` says by run id why others cannot be read."""
 
     sessions: tuple[TrainingSession, ...]
     problems: Mapping[str, str]
@@ -116,9 +119,9 @@ class Sessions:
 
 
 def list_sessions(store: RunStore, *, thorough: bool = False) -> Sessions:
-    """All sessions of a home. Runs of kinds that do not learn by gradients are left out.
+    """All gradient runs of a home; runs of other kinds are left out.
 
-    Each is checked as `load_session` does. A damaged one becomes an entry of `problems` and the rest is listed.
+    Each is checked as `load_session` does. A damaged one becomes an entry of `problems`, and the rest is listed.
     """
     sessions, problems = [], {}
     for row in store.list():
@@ -137,17 +140,17 @@ def list_sessions(store: RunStore, *, thorough: bool = False) -> Sessions:
 
 
 def load_session(folder: RunFolder, *, thorough: bool = False) -> TrainingSession:
-    """A session from its folder.
+    """Load a gradient run from its folder.
 
-    Its documents are checked against their digests, and in a complete one the length of every file against the
-    manifest; frames are checked when they are read. `thorough` reads every byte now. Raises IntegrityError for
-    damage, RefusedError when the run is none of a gradient training.
+    Documents are checked against their digests, and in a complete run the length of every file against the manifest;
+    frames are checked when they are read. `thorough` reads every byte now. Raises IntegrityError for damage,
+    RefusedError when the run does not learn by gradients.
     """
     status = folder.status()
     if status is RunStatus.COMPLETE:
         summary = folder.result()
         if not isinstance(summary, Mapping) or not {"session", *_VALUE_FIELDS} <= summary.keys():
-            raise RefusedError(f"{folder.path}: not a session of a gradient training.")
+            raise RefusedError(f"{folder.path}: not a run of a gradient training.")
         require_lengths(folder)
     else:
         summary = _so_far(Overview(folder))
@@ -173,7 +176,7 @@ def load_session(folder: RunFolder, *, thorough: bool = False) -> TrainingSessio
 
 
 def _so_far(session: Overview) -> dict[str, Any]:
-    """What the summary of a session would say that has not ended."""
+    """The entries that lists read, for a run that has not ended and so has no summary."""
     columns = session.columns()
     losses = columns["loss.total"]
     value = session_value(losses, columns["value"], columns["profitable"])
@@ -191,9 +194,9 @@ def _so_far(session: Overview) -> dict[str, Any]:
 def surplus(
     sessions: Sequence[TrainingSession], *, keep_last: int | None = None, max_bytes: int | None = None
 ) -> list[TrainingSession]:
-    """Which complete sessions to remove so that at most `keep_last` of them, with `max_bytes` in all, stay.
+    """Which complete runs to remove so that at most `keep_last` of them, with `max_bytes` in all, stay.
 
-    The newest stay: ids sort by birth. The newest of all stays whatever its size; sessions that have not ended are
+    The newest stay: ids sort by birth. The newest of all stays whatever its size; runs that have not ended are
     neither counted nor removed. Raises InputError for a limit below 1.
     """
     for name, limit in (("keep_last", keep_last), ("max_bytes", max_bytes)):
@@ -217,16 +220,16 @@ def surplus(
 
 
 def order_of(record: SessionRecord, steps: Sequence[int] | None = None) -> RecordedOrder:
-    """The batches of a recorded session, for a task that trains on them again (R9.32).
+    """The batches of a recorded run, for a task that retrains them (R9.32).
 
-    `steps` selects and orders, all of them where None: `record.by_value()[:100]` are the hundred most valuable. The new
-    session says where it comes from in its metadata: {"replayed_from": hash of the old one's journal}.
+    `steps` selects and orders the batches, None takes all: `record.by_value()[:100]` are the hundred most valuable.
+    The new run names its source in its metadata: {"replayed_from": hash of the old run's journal}.
 
     Raises RefusedError for a record without batches.
     """
     if record.description.recording.level == "none":
         raise RefusedError(
-            f'session {record.session_id} was recorded at level "none", which keeps no batch identities. Train '
+            f'run {record.session_id} was recorded at level "none", which keeps no batch identities. Train '
             "its spec again instead."
         )
     numbers = range(len(record)) if steps is None else steps

@@ -1,11 +1,11 @@
-"""One recorded update: the frames, digests and journal line that every training by gradients writes of a step.
+"""Record one update: the frames, digests and journal line that every training by gradients writes of a step.
 
-    log.begin(index)                                  # before the update: level, and the state the session begins with
+    log.begin(index)                                  # before the update: level, and the state the run begins with
     update = learner.update(...)
     return log.step(index, update, facts, extra=...)
 
-A session's value, its byte limit and what its summary says of the record are here too, so a training holds what is its
-own: which samples a step learns from, and how.
+A run's value, its byte limit and the summary of its record are here too. That leaves to a training what differs:
+which samples a step learns from, and how.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from lockstep.learning.gradients.recorder import STEPS, Recorder, StepFacts
-from lockstep.learning.gradients.values import StepValues, session_value
+from lockstep.learning.gradients.recorder import Recorder, StepFacts
+from lockstep.learning.gradients.segment_names import STEPS
+from lockstep.learning.gradients.training_value import StepValues, session_value
 from lockstep.runs.training import RunRecord, Step
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _NOTHING: Final = np.empty(0)
 
 
 class StepLog:
-    """See the module's docstring. Its state belongs into the training's."""
+    """Writes the steps of one run. The training adds the log's state to its own."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -36,26 +37,26 @@ class StepLog:
         self._before: tuple[int, Mapping[str, Columns]] | None = None
 
     def attach(self, record: RunRecord) -> None:
-        """Keep the run's record: the value of a session is a function of all its steps."""
+        """Keep the run's record: the value of a run is a function of all its steps."""
         self._record = record
 
     @property
     def record(self) -> RunRecord:
-        """What `attach` was called with; RuntimeError before."""
+        """The record that `attach` received. Raises RuntimeError before that."""
         if self._record is None:
-            raise RuntimeError("attach() comes before a state is set or the session finished")
+            raise RuntimeError("attach() comes before a state is set or the run finished")
         return self._record
 
     def total_steps(self, planned: int | None) -> int | None:
-        """`planned` steps, unless the byte limit could end the session before: then None."""
+        """`planned`, or None where the byte limit could end the run before."""
         return None if self._recorder.may_end_early(planned) else planned
 
     def ends_before(self, step: int) -> bool:
-        """Whether the byte limit ends the session before `step`."""
+        """Whether the byte limit ends the run before `step`."""
         return self._recorder.description.recording.at_limit == "end" and not self._recorder.has_room(step)
 
     def begin(self, index: int) -> None:
-        """Call before the update of step `index`: the record falls to level "norms" where the limit asks for it."""
+        """Prepare the record of step `index`; call it before the update. Falls to level "norms" at the byte limit."""
         if not self._recorder.has_room(index):
             self._recorder.fall()
         self._before = index, self._recorder.begin(index)
@@ -69,10 +70,10 @@ class StepLog:
         extra: Callable[[], Mapping[str, Any]] = dict,
         further: Mapping[str, Columns] | None = None,
     ) -> Step:
-        """The step of an update that was just made.
+        """The step of the update that the learner has just done.
 
-        extra    gives more scalars of the journal's line; called once the update is recorded, so it may evaluate
-        further  segments of the training's own; `max_bytes` counts them
+        extra    gives more scalars for the journal's line; called once the update is recorded, so it may evaluate
+        further  frames of further segments of this training; `max_bytes` counts them
         """
         if self._before is None or self._before[0] != index:
             raise RuntimeError(f"begin({index}) comes before step({index})")
@@ -99,10 +100,10 @@ class StepLog:
         return Step(index=index, scalars=scalars, digests=digests, segments=segments)
 
     def session_facts(self, learner: Learner, *, steps: int, limited: bool) -> dict[str, Any]:
-        """What the summary of every finished session holds, which lists read: value, convergence, last state, losses.
+        """Entries that lists read in the summary of every finished run: value, convergence, last state, losses.
 
-        steps    how many were made
-        limited  whether `max_bytes` ended the session
+        steps    how many steps the run has
+        limited  whether `max_bytes` ended the run
         """
         columns = self.record.segments.read(STEPS) or dict.fromkeys(("loss.total", "value", "profitable"), _NOTHING)
         losses = columns["loss.total"]
@@ -124,7 +125,7 @@ class StepLog:
         return {"recorder": self._recorder.get_state(), "values": self._values.get_state()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `get_state`; other entries are left alone. The learner's state is set already."""
+        """Restore the two entries of `get_state`; others are ignored. Set the learner's state first."""
         self._recorder.set_state(state["recorder"])
         self._values.set_state(state["values"])
         self._before = None

@@ -1,9 +1,9 @@
-"""Training by gradients: one step is one optimiser update. What is learned is a `Task`; everything else is here.
+"""Training by gradients: one step is one optimiser update. A `Task` says what is learned; everything else is here.
 
     GradientTraining(task, learner, Recorder(recording, learner))      -> a `runs.training.Training`
 
-A task says which samples each step learns from and what their loss is. It is asked by step number, so it needs no
-cursor; what it does remember (a best score, a patience) is in its own `get_state`.
+A task names the samples of each step and computes their loss. It is asked by step number, so it needs no cursor; what
+it does remember (a best score, a patience) is in its own `get_state`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 from safetensors.numpy import save as save_arrays
 
 from lockstep.core.errors import IntegrityError
-from lockstep.learning.gradients.epochs import Epochs as Epochs
 from lockstep.learning.gradients.recorder import Recorder, StepFacts
 from lockstep.learning.gradients.step_log import StepLog
 from lockstep.runs.training import Result, RunRecord, State, Step
@@ -34,8 +33,10 @@ WEIGHTS_FILE: Final = "weights.safetensors"
 class Batch:
     """What one step learns from.
 
-    `ids` int64 (samples,) name the samples; `compute` gives the loss of the model on them, forward pass included.
-    `profitability` is the mean profitability score of the samples, `profitable` the share that made a profit.
+    ids            int64 (samples,), the samples
+    compute        gives the loss of the model on them, forward pass included
+    profitability  mean profitability score of the samples
+    profitable     share of them that made a profit
     """
 
     ids: NDArray[np.int64]
@@ -45,15 +46,15 @@ class Batch:
 
 
 class Task:
-    """What is learned. Subclass and implement `batch`; the rest has a default."""
+    """Base of what a run learns. Subclass it and implement `batch`; the rest has a default."""
 
     def batch(self, step: int) -> Batch | None:
-        """The samples of `step`, a function of the step (and of `get_state`) alone; None when the session is over."""
+        """The samples of `step`, a function of the step (and of `get_state`) alone; None when the run is over."""
         raise NotImplementedError
 
     @property
     def total_steps(self) -> int | None:
-        """How many steps there will be, None where that is open."""
+        """How many steps the run will have; None where that is open."""
         return None
 
     def learning_rate(self, step: int) -> float | None:
@@ -61,29 +62,34 @@ class Task:
         return None
 
     def after(self, step: int, learner: Learner) -> Mapping[str, Any]:
-        """Called after the update of `step`, for an evaluation at the end of an epoch, say; what it returns goes into
-        the journal's line. It may change nothing of the learner."""
+        """Scalars to add to the journal's line of `step`, an evaluation at the end of an epoch for example.
+
+        Called after the update. It may change nothing of the learner: a replay does not call it.
+        """
         return {}
 
     def result(self, learner: Learner) -> Mapping[str, Any]:
-        """What the finished session adds to its summary."""
+        """Entries that the finished run adds to its summary."""
         return {}
 
     def artifacts(self, learner: Learner) -> Mapping[str, bytes]:
-        """Files of the finished session beside its weights, by flat name."""
+        """Files of the finished run beside its weights, by flat name."""
         return {}
 
     def get_state(self) -> dict[str, Any]:
-        """What `batch`, `after`, `result` and `artifacts` remember."""
+        """Everything that later calls of `batch`, `after`, `result` and `artifacts` depend on."""
         return {}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `get_state`."""
+        """Restore a state that `get_state` returned."""
 
 
 class GradientTraining:
-    """See the module's docstring. `session` is what the summary says of the session: model name, symbol, what it is a
-    replay of; it has to be part of the spec, since it is part of the result."""
+    """A `runs.training.Training` of a task.
+
+    `session` is metadata for the summary: model name, symbol, the run it retrains. It has to follow from the spec,
+    since it is part of the result.
+    """
 
     def __init__(
         self, task: Task, learner: Learner, recorder: Recorder, session: Mapping[str, Any] | None = None
@@ -96,21 +102,21 @@ class GradientTraining:
 
     @property
     def learner(self) -> Learner:
-        """Model and optimiser."""
+        """Model and optimiser, which each step updates."""
         return self._learner
 
     @property
     def task(self) -> Task:
-        """What is learned."""
+        """The task, which names batches and losses."""
         return self._task
 
     @property
     def total_steps(self) -> int | None:
-        """The task's, unless the byte limit could end the session before."""
+        """Steps of the task; None where that is open, or where the byte limit could end the run before."""
         return self._log.total_steps(self._task.total_steps)
 
     def attach(self, record: RunRecord) -> None:
-        """Keep the record: the session's value is a function of all its steps."""
+        """Keep the record: the run's value is a function of all its steps."""
         self._log.attach(record)
 
     def steps(self) -> Iterator[Step]:
@@ -127,7 +133,7 @@ class GradientTraining:
         return step
 
     def get_state(self) -> State:
-        """Weights, optimiser, buffers, counters, the task's own."""
+        """Weights, optimiser, buffers, counters, and the state of the task."""
         return {
             "next": self._next,
             "learner": self._learner.get_state(),
@@ -136,14 +142,14 @@ class GradientTraining:
         }
 
     def set_state(self, state: State) -> None:
-        """Go to a state of `get_state`."""
+        """Restore a state that `get_state` returned."""
         self._next = state["next"]
         self._learner.set_state(state["learner"])
         self._log.set_state(state)
         self._task.set_state(state["task"])
 
     def finish(self) -> Result:
-        """Value and convergence of the session, the digest of the last state, and the weights as safetensors."""
+        """Value and convergence of the run, the digest of the last state, and the weights as safetensors."""
         limited = self._log.ends_before(self._next) and self._task.batch(self._next) is not None
         facts = self._log.session_facts(self._learner, steps=self._next, limited=limited)
         summary = {"session": self._session, **facts, **self._task.result(self._learner)}
@@ -152,13 +158,13 @@ class GradientTraining:
 
 
 def model_arrays(learner: Learner) -> dict[str, NDArray[Any]]:
-    """The model as `state_dict` names it, trained, frozen and buffers: copies, sorted by name."""
+    """The whole `state_dict` of the model, frozen parameters and buffers included: copies, sorted by name."""
     state = learner.module.state_dict()
     return {name: state[name].detach().cpu().numpy().copy() for name in sorted(state)}
 
 
 def load_model_arrays(module: nn.Module, data: bytes) -> None:
-    """The inverse: put the weights of a `WEIGHTS_FILE` into a module. Raises IntegrityError when they do not fit it."""
+    """Put the weights of a `WEIGHTS_FILE` into a module. Raises IntegrityError when names or shapes differ."""
     import torch
     from safetensors import SafetensorError
     from safetensors.numpy import load

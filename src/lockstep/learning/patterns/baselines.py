@@ -1,13 +1,13 @@
-"""What a network has to beat: predictors that are trained on the same rows and judged on the same rows. No torch.
+"""Baselines that a network has to beat, trained and judged on the same rows as the network. No torch.
 
-    majority      the class that is commonest in training rows; its probabilities are their shares
-    known_side    the shares of training rows among bars of which the same half of a pivot is known (`labels`)
+    majority      the commonest class of training rows; its probabilities are the shares of all classes
+    known_side    the shares of the classes among training bars with the same known half of a pivot (`labels`)
     logistic      multinomial logistic regression on the same windows, flattened and normalised, with the same class
-                  weights; its strength of regularisation is the best of five on validation rows (scikit-learn, L-BFGS)
-    zero, mean    of the return: nothing, and the mean of training rows
+                  weights; of five strengths of regularisation the best on validation rows (scikit-learn, L-BFGS)
+    zero, mean    for the return: 0, and the mean of training rows
 
-Rows beyond `MOST_ROWS` are thinned evenly, class by class, for the logistic regression, which holds them all
-at once in doubles.
+For the logistic regression, which holds all rows in doubles, those beyond `MOST_ROWS` are thinned evenly, class by
+class.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 MOST_ROWS: Final = 20_000
 STRENGTHS: Final = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-"""Values of scikit-learn's C that are tried: the smaller, the stronger the regularisation."""
+"""Values to try for scikit-learn's C, the inverse of the strength of regularisation."""
 _ITERATIONS: Final = 200
 _SIDES: Final = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """Predictions of one baseline by part ("validation", "test"), and what to say about it."""
+    """One baseline: predictions by part ("validation", "test"), and facts about it for the summary."""
 
     name: str
     predictions: Mapping[str, Predictions]
@@ -48,7 +48,7 @@ class Baseline:
 
 
 def numerics_entries() -> dict[str, str]:
-    """What the baselines add to a run's numerics. Raises MissingLibraryError without scikit-learn."""
+    """Version of scikit-learn, for a run's numerics. Raises MissingLibraryError without it."""
     try:
         import sklearn
     except ImportError as error:
@@ -60,15 +60,15 @@ def numerics_entries() -> dict[str, str]:
 
 
 def all_baselines(module: DataModule, weights: NDArray[np.float32] | None) -> list[Baseline]:
-    """Every baseline of the module's task."""
-    found = [majority(module)]
+    """Every baseline of the module's task; `weights` float32 (classes,) are those of the network's training."""
+    baselines = [majority(module)]
     if module.label_settings.task == "pivot":
-        found.append(known_side(module))
-    return [*found, logistic(module, weights)]
+        baselines.append(known_side(module))
+    return [*baselines, logistic(module, weights)]
 
 
 def majority(module: DataModule) -> Baseline:
-    """Shares of the classes in training rows, whatever the window."""
+    """Predict the shares of the classes in training rows for every window."""
     shares = _shares(module.labels.classes[module.parts.train], len(module.label_settings.classes))
     rows = {part: np.tile(shares, (len(module.bars(part)), 1)) for part in ("validation", "test")}
     return Baseline(
@@ -79,13 +79,13 @@ def majority(module: DataModule) -> Baseline:
 
 
 def known_side(module: DataModule) -> Baseline:
-    """Shares of the classes in training rows of which the same half of a pivot is known at the decision bar."""
+    """Predict the shares of the classes among training rows whose known half of a pivot is the same."""
     labels, train, count = module.labels, module.parts.train, len(module.label_settings.classes)
     overall = _shares(labels.classes[train], count)
     table = np.tile(overall, (_SIDES, 1))
     for side in range(_SIDES):
         same = train[labels.known_side[train] == side]
-        # One sample's worth of the overall shares, so that nothing is called impossible after few bars.
+        # One sample's worth of the overall shares: a class that few bars lack does not get probability 0.
         table[side] = (np.bincount(labels.classes[same], minlength=count) + overall) / (len(same) + 1.0)
     return Baseline(
         name="known_side",
@@ -95,7 +95,7 @@ def known_side(module: DataModule) -> Baseline:
 
 
 def logistic(module: DataModule, weights: NDArray[np.float32] | None) -> Baseline:
-    """The logistic regression with the least log loss on validation rows. Raises MissingLibraryError."""
+    """The logistic regression with the lowest log loss on validation rows. Raises MissingLibraryError."""
     numerics_entries()
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -103,18 +103,18 @@ def logistic(module: DataModule, weights: NDArray[np.float32] | None) -> Baselin
     train = _thinned(module.parts.train, module.labels.classes)
     x, y = _flat(module, train), module.labels.classes[train]
     parts = {part: _flat(module, module.bars(part)) for part in ("validation", "test")}
-    wanted = module.labels.classes[module.parts.validation]
+    labels = module.labels.classes[module.parts.validation]
     by_class = None if weights is None else dict(enumerate(np.asarray(weights, np.float64).tolist()))
     best: tuple[float, float, Any, bool] | None = None
     for strength in STRENGTHS:
         model = LogisticRegression(C=strength, max_iter=_ITERATIONS, class_weight=by_class)
-        with warnings.catch_warnings(record=True) as said:
+        with warnings.catch_warnings(record=True) as complaints:
             warnings.simplefilter("always", ConvergenceWarning)
             model.fit(x, y)
         p = probabilities(model.decision_function(parts["validation"]), weights=weights)
-        loss = math.fsum(log_losses(p, wanted)) / len(wanted)
+        loss = math.fsum(log_losses(p, labels)) / len(labels)
         if best is None or loss < best[0]:
-            best = (loss, strength, model, not said)
+            best = (loss, strength, model, not complaints)
     if best is None:
         raise RuntimeError("there are strengths to try")
     _, strength, model, converged = best
@@ -129,10 +129,10 @@ def logistic(module: DataModule, weights: NDArray[np.float32] | None) -> Baselin
 
 
 def _thinned(train: Bars, classes: Bars) -> Bars:
-    """Every n-th row of each class, so that none is lost and the shares stay; all where they are few enough."""
+    """Every n-th row of each class, which keeps all classes and their shares; every row up to `MOST_ROWS`."""
     step = -(-len(train) // MOST_ROWS)
-    kept: Bars = np.sort(np.concatenate([train[classes[train] == k][::step] for k in np.unique(classes[train])]))
-    return kept
+    rows: Bars = np.sort(np.concatenate([train[classes[train] == k][::step] for k in np.unique(classes[train])]))
+    return rows
 
 
 def _flat(module: DataModule, bars: Bars) -> NDArray[np.float64]:

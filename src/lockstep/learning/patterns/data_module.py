@@ -1,12 +1,12 @@
-"""From candles to three parts of samples in order of time, purged: train, validation, test. No torch.
+"""Cut candles into three parts of samples in order of time, purged: train, validation, test. No torch.
 
 A sample is a bar whose window and label are whole. The parts are cut by bar and purged by `market.splits`, eq. (1): for
 every sample i of an earlier part and j of a later one, last(i) + embargo < j - reach, where last(i) is the last bar
-that the label of i needs and the window of j reads bars j - reach ... j. So nothing that a training label was made of
-is seen by a window of a later part.
+that the label of i needs and the window of j reads bars j - reach ... j. So no window of a later part sees a bar that a
+training label depends on.
 
-Means and standard deviations of channels are those of the bars that training windows hold; scale of returns and class
-weights are those of training samples. No later row takes part. Sums are exact (`math.fsum`), hence in any order.
+Means and standard deviations of channels come from the bars of training windows, scale of returns and class weights
+from training samples, never from later rows. Sums are exact (`math.fsum`), so their order does not matter.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BALANCED: Final = "balanced"
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSettings:
-    """Shares of the samples that are held out, at the end of the data; `embargo` in bars."""
+    """Shares of the samples for validation and test, at the end of the data; `embargo` in bars."""
 
     validation: float = 0.15
     test: float = 0.15
@@ -51,8 +51,8 @@ class SplitSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
-    """Decision bars of each part, int64, ascending; `purged` counts samples that are in none."""
+class BarParts:
+    """Decision bars of each part, int64, ascending; `purged` counts the samples that are in no part."""
 
     train: Bars
     validation: Bars
@@ -60,12 +60,13 @@ class Parts:
     purged: int
 
 
-def split(bars: Bars, last: Bars, *, reach: int, settings: SplitSettings) -> Parts:
+def split(bars: Bars, last: Bars, *, reach: int, settings: SplitSettings) -> BarParts:
     """Cut samples into parts and purge them (`market.splits`, eq. 1).
 
     bars   int64 (samples,), decision bars, ascending
     last   int64 (samples,), the last bar that each label needs
     reach  bars that a window reads before its decision bar
+
     Raises DataError when a part is left empty.
     """
     n = len(bars)
@@ -79,12 +80,17 @@ def split(bars: Bars, last: Bars, *, reach: int, settings: SplitSettings) -> Par
                 "candles, smaller windows or other shares; where data have gaps, allow them with max_gap."
             )
     train, validation, test = (bars[rows] for rows in parts)
-    return Parts(train=train, validation=validation, test=test, purged=n - sum(map(len, parts)))
+    return BarParts(train=train, validation=validation, test=test, purged=n - sum(map(len, parts)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """What normalises: of training rows only. mean and std float64 (channels,), return_scale a fraction."""
+    """Numbers that normalise every row, taken from training rows only.
+
+    mean, std     float64 (channels,)
+    return_scale  standard deviation of returns, a fraction
+    clip          normalised values are cut off at -clip and clip
+    """
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
@@ -99,7 +105,7 @@ class Statistics:
         return np.ascontiguousarray(out, np.float32)
 
     def to_json(self, channels: tuple[str, ...]) -> dict[str, Any]:
-        """As canonical JSON, enough to normalise new bars."""
+        """The statistics by channel name, as JSON values: enough to normalise new bars."""
         return {
             "channels": {
                 name: {"mean": float(mean), "std": float(std)}
@@ -113,7 +119,11 @@ class Statistics:
 def statistics_of(
     series: NDArray[np.float64], returns: NDArray[np.float64], train: Bars, *, window: int, clip: float
 ) -> Statistics:
-    """The statistics of training rows; a channel or return that never moves has scale 1."""
+    """The statistics of `train`; a channel or return that never moves gets scale 1, so that nothing divides by 0.
+
+    series   float64 (channels, n), not normalised
+    returns  float64 (n,), fractions
+    """
     covered = covered_bars(train, window, series.shape[1])
     moments = [_moments(row[covered]) for row in series]
     _, spread = _moments(returns[train])
@@ -131,14 +141,14 @@ def _moments(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def class_weights(classes: Bars, names: tuple[str, ...], rule: str | tuple[float, ...]) -> NDArray[np.float32] | None:
-    """Weights float32 (names,) of training classes: n / (names n_c) when balanced, as given, None for "none".
+    """Weights float32 (names,) of training classes: n / (names n_c) for "balanced", the list itself, None for "none".
 
     Raises DataError for a class that training rows lack, InputError for a list of another length.
     """
     count = len(names)
-    found = np.bincount(classes, minlength=count)
-    if (found == 0).any():
-        counts = mapping_of(dict(zip(names, found.tolist(), strict=True)))
+    samples = np.bincount(classes, minlength=count)
+    if (samples == 0).any():
+        counts = mapping_of(dict(zip(names, samples.tolist(), strict=True)))
         raise DataError(
             f"every class has a training sample; found {counts}. Give more candles (prices that never move have no "
             "other class), or labels that are less rare."
@@ -148,39 +158,39 @@ def class_weights(classes: Bars, names: tuple[str, ...], rule: str | tuple[float
             raise InputError(f"class_weights lists {count} numbers above 0; found {list(rule)}")
         return np.array(rule, np.float32)
     if rule == BALANCED:
-        return (len(classes) / (count * found)).astype(np.float32)
+        return (len(classes) / (count * samples)).astype(np.float32)
     return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataModule:
-    """Samples by the number of their decision bar.
+    """Samples of one market by the number of their decision bar.
 
     series      float32 (channels, n), normalised
-    labels      of every bar
+    labels      labels of every bar
     parts       decision bars of train, validation and test
-    statistics  of training rows
+    statistics  those of training rows, which normalised the series
     """
 
     windows: WindowSettings
     label_settings: LabelSettings
     series: NDArray[np.float32]
     labels: Labels
-    parts: Parts
+    parts: BarParts
     statistics: Statistics
 
     def bars(self, part: str) -> Bars:
-        """Decision bars of a part."""
-        found: Bars = getattr(self.parts, part)
-        return found
+        """Decision bars of a part by name, int64, ascending."""
+        bars: Bars = getattr(self.parts, part)
+        return bars
 
     def inputs(self, bars: Bars) -> NDArray[np.float32]:
-        """Windows float32 (len(bars), channels, window), copied."""
+        """Windows that end at `bars`, float32 (len(bars), channels, window), copied."""
         view = np.lib.stride_tricks.sliding_window_view(self.series, self.windows.window, axis=1)
         return np.ascontiguousarray(view[:, bars - self.windows.window + 1].transpose(1, 0, 2))
 
     def counts(self) -> dict[str, Any]:
-        """How many samples of each class each part has, for a report."""
+        """Number of samples by part and class name, for the summary."""
         names = self.label_settings.classes
         return {
             part: dict(
@@ -195,11 +205,11 @@ class DataModule:
 def data_module(
     candles: Candles, windows: WindowSettings, labels: LabelSettings, splits: SplitSettings, *, clip: float = 8.0
 ) -> DataModule:
-    """All of it for one market. Raises DataError when too little is left of the candles."""
-    found = labels_of(candles, labels)
+    """Windows, labels, parts and statistics of one market. Raises DataError when the candles leave too few samples."""
+    table = labels_of(candles, labels)
     reach = max(windows.reach, labels.before)
     whole = unbroken(candles, back=reach, ahead=labels.ahead, max_gap=windows.max_gap)
-    bars = np.flatnonzero(whole & (found.classes != UNKNOWN))
+    bars = np.flatnonzero(whole & (table.classes != UNKNOWN))
     if not len(bars):
         raise DataError(
             f"no bar of {len(candles):,} has a whole window and label: a window reads {reach + 1} bars and a label "
@@ -208,18 +218,18 @@ def data_module(
         )
     series = channel_series(candles, windows.channels)
     require_finite(series, bars, windows)
-    parts = split(bars, found.last[bars], reach=reach, settings=splits)
-    statistics = statistics_of(series, found.returns, parts.train, window=windows.window, clip=clip)
+    parts = split(bars, table.last[bars], reach=reach, settings=splits)
+    statistics = statistics_of(series, table.returns, parts.train, window=windows.window, clip=clip)
     return DataModule(
         windows=windows,
         label_settings=labels,
         series=statistics.normalised(series),
-        labels=found,
+        labels=table,
         parts=parts,
         statistics=statistics,
     )
 
 
 def mapping_of(counts: Mapping[str, int]) -> str:
-    """Counts for a person: low 310, none 2,900, high 305."""
+    """Counts as one line of text: low 310, none 2,900, high 305."""
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())

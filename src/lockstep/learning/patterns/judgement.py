@@ -1,9 +1,8 @@
-"""What a network's predictions came to beside its baselines', and what may be said of that. No torch.
+"""Compare a network's predictions with those of its baselines, and derive the verdict. No torch.
 
-Everything is chosen on validation rows; test rows are scored once, by the network that was chosen. A network beats a
-baseline where the whole 95 % interval of its advantage on test rows lies above 0 (`validation.intervals`), and is worth
-a second look where it beats every baseline. The advantage is in log loss for the classes, in squared error for the
-return.
+Everything is chosen on validation rows; test rows are scored once, with the chosen network. A network beats a baseline
+where the whole 95 % interval of its advantage on test rows lies above 0 (`validation.intervals`), and is worth a second
+look where it beats every baseline. The advantage is in log loss for the classes, in squared error for the return.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 HELD_OUT: Final = ("validation", "test")
 _FITTED: Final = ("network", "logistic")
-"""Predictors whose probabilities are calibrated; the others are frequencies of training rows."""
+"""Predictors whose probabilities need calibration; those of the others are frequencies of training rows."""
 _WORDS: Final = {"majority": "the majority class", "known_side": "the known side", "logistic": "logistic regression"}
 _TEST: Final = (
     "the two-sided 95 % interval of the mean advantage in log loss per test row lies above 0; circular block "
@@ -52,33 +51,34 @@ def judge(
     """Scores of network and baselines on validation and test rows, differences on test rows, and the verdict.
 
     network   predictions by part, "validation" and "test"
-    weights   of the classes, as the network was trained
-    seeds     where the bootstrap's draws come from
+    weights   class weights of the network's training, float32 (classes,)
+    seeds     node of the seed tree for the bootstrap
     """
     baselines = all_baselines(module, weights)
     predictors = {"network": network, **{item.name: item.predictions for item in baselines}}
     labels = {part: module.labels.classes[module.bars(part)] for part in HELD_OUT}
     heat = {
-        name: temperature_of(found["validation"].logits, labels["validation"], found["validation"].weights)
+        name: temperature_of(parts["validation"].logits, labels["validation"], parts["validation"].weights)
         if name in _FITTED
         else 1.0
-        for name, found in predictors.items()
+        for name, parts in predictors.items()
     }
+    # Labels of bars closer than this share bars, so their errors are not independent.
     span = module.label_settings.ahead + 1
     advantages = {
         name: difference(
-            log_losses(found["test"].probabilities(heat[name]), labels["test"])
+            log_losses(parts["test"].probabilities(heat[name]), labels["test"])
             - log_losses(network["test"].probabilities(heat["network"]), labels["test"]),
             span=span,
             seeds=seeds.child("log_loss", name),
         )
-        for name, found in predictors.items()
+        for name, parts in predictors.items()
         if name != "network"
     }
     returns = _returns(module, network, span, seeds)
     return {
         "scores": {
-            part: {name: classification(found[part], labels[part], heat[name]) for name, found in predictors.items()}
+            part: {name: classification(parts[part], labels[part], heat[name]) for name, parts in predictors.items()}
             for part in HELD_OUT
         },
         "baselines": {item.name: dict(item.facts) for item in baselines},
@@ -90,9 +90,9 @@ def judge(
 
 
 def verdict(advantages: Mapping[str, Difference]) -> Verdict:
-    """Which baselines the network beats out of sample, which it does not, and the one sentence about it.
+    """The verdict: which baselines the network beats on test rows, which not, and one sentence about it.
 
-    No decision where there are too few independent samples for any interval.
+    Its decision is None where the independent samples are too few for any interval.
     """
     beaten = [_WORDS.get(name, name) for name, item in advantages.items() if item.beats]
     others = [_WORDS.get(name, name) for name, item in advantages.items() if not item.beats]
@@ -127,19 +127,19 @@ def _comparison(name: str, item: Difference) -> Comparison:
 
 
 def _returns(module: DataModule, network: Mapping[str, Predictions], span: int, seeds: SeedTree) -> dict[str, Any]:
-    """Errors of the return head beside those of saying nothing and of saying the training rows' mean."""
+    """Errors of the return head, and of two baselines: predict 0, and predict the mean of training rows."""
     centre = exact_mean(module.labels.returns[module.parts.train]) or 0.0
     scores: dict[str, Any] = {}
     advantages: dict[str, Any] = {}
     for part in HELD_OUT:
-        actual, said = module.labels.returns[module.bars(part)], network[part].returns
-        if said is None:
+        actual, expected = module.labels.returns[module.bars(part)], network[part].returns
+        if expected is None:
             continue
-        predicted = {"network": said, "zero": np.zeros_like(actual), "mean": np.full_like(actual, centre)}
+        predicted = {"network": expected, "zero": np.zeros_like(actual), "mean": np.full_like(actual, centre)}
         scores[part] = {name: regression(values, actual) for name, values in predicted.items()}
         if part == "test":
             for name in ("zero", "mean"):
-                gain = (predicted[name] - actual) ** 2 - (said - actual) ** 2
+                gain = (predicted[name] - actual) ** 2 - (expected - actual) ** 2
                 advantages[name] = difference(gain, span=span, seeds=seeds.child("return", name)).to_json()
     return {"returns": scores, "return_advantage": advantages}
 

@@ -1,4 +1,4 @@
-"""Labels: what is to be predicted at a bar, and the last bar that has to be known for it. No torch.
+"""Labels: what a network predicts at a bar, and the last bar that the label depends on. No torch.
 
 Notation, at decision bar t (features end there)
     r(t) = close(t + H) / open(t + 1) - 1     return of a long position as the engine fills it: entered at the next
@@ -11,8 +11,8 @@ Tasks
     pivot       high where high(t) is above the highs of the P bars before and the P bars after it, low where low(t) is
                 below the lows of those bars; a bar that is both, or neither, is none. Needs bars up to t + max(P, H).
 
-Half of a pivot is known at bar t: whether it lies beyond the P bars before. `known_side` tells that half; a prediction
-is worth something where it beats the class frequencies given that half (`baselines`).
+Half of a pivot is known at bar t: whether it lies beyond the P bars before. `known_side` is that half; a prediction is
+worth something only where it beats the class frequencies for the same half (`baselines`).
 """
 
 from __future__ import annotations
@@ -42,12 +42,19 @@ CLASSES: Final[dict[str, tuple[str, str, str]]] = {
     "direction": ("down", "flat", "up"),
 }
 UNKNOWN: Final = -1
-"""The class of a bar whose label is not known."""
+"""The class of a bar whose label needs bars beyond the data."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelSettings:
-    """See the module's docstring. horizon H, pivot_bars P, threshold k, volatility_bars V; bars but for k."""
+    """Settings of the labels, in the notation of the module's docstring.
+
+    task             "pivot" or "direction"
+    horizon          H, bars
+    pivot_bars       P, bars
+    threshold        k, in standard deviations
+    volatility_bars  V, bars
+    """
 
     task: Literal["pivot", "direction"] = "pivot"
     horizon: int = 12
@@ -66,24 +73,29 @@ class LabelSettings:
 
     @property
     def classes(self) -> tuple[str, str, str]:
-        """Names of the classes, 0 first."""
+        """Names of the three classes; a class's number is its index."""
         return CLASSES[self.task]
 
     @property
     def before(self) -> int:
-        """Bars before t that the label reads."""
+        """How many bars before t the label reads."""
         return self.pivot_bars if self.task == "pivot" else self.volatility_bars
 
     @property
     def ahead(self) -> int:
-        """Bars after t that have to be known: the label's horizon, and what purging uses."""
+        """How many bars after t the label reads; purging uses it."""
         return max(self.pivot_bars, self.horizon) if self.task == "pivot" else self.horizon
 
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """By bar: classes int64 (n,), UNKNOWN where the bars needed are not there; returns float64 (n,), NaN there;
-    last int64 (n,), the last bar that the label of a bar needs; known_side int64 (n,), 0 to 3, known at the bar."""
+    """Labels of n bars.
+
+    classes     int64 (n,), UNKNOWN where the data lack a bar that the label needs
+    returns     float64 (n,), fractions, NaN in the same places
+    last        int64 (n,), the last bar that the label of a bar needs
+    known_side  int64 (n,), known at the bar: 1 above the highs before, 2 below the lows, 3 both, 0 neither
+    """
 
     classes: NDArray[np.int64]
     returns: NDArray[np.float64]
@@ -92,29 +104,29 @@ class Labels:
 
 
 def labels_of(candles: Candles, settings: LabelSettings) -> Labels:
-    """The labels of every bar; gaps are not looked at (`windows.unbroken`)."""
+    """The labels of every bar; `windows.unbroken` excludes those at gaps."""
     n, horizon = len(candles), settings.horizon
     returns = np.full(n, np.nan)
     if n > horizon:
         returns[: n - horizon] = candles.close[horizon:] / candles.open[1 : n - horizon + 1] - 1.0
     if settings.task == "pivot":
-        classes, known = _pivots(candles, settings.pivot_bars)
+        classes, sides = _pivots(candles, settings.pivot_bars)
     else:
-        classes, known = _directions(candles, returns, settings), np.zeros(n, np.int64)
+        classes, sides = _directions(candles, returns, settings), np.zeros(n, np.int64)
     bars = np.arange(n)
     there = (bars >= settings.before) & (bars + settings.ahead < n) & np.isfinite(returns)
     return Labels(
         classes=np.where(there, classes, UNKNOWN),
         returns=np.where(there, returns, np.nan),
         last=bars + settings.ahead,
-        known_side=known,
+        known_side=sides,
     )
 
 
 def _pivots(candles: Candles, side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     n = len(candles)
     high, low = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-    # The indicators tell a swing when it is confirmed, `side` bars after it.
+    # The indicators report a swing when it is confirmed, `side` bars after it.
     if n > side:
         high[: n - side] = np.isfinite(swing_highs(candles.high, side)[side:])
         low[: n - side] = np.isfinite(swing_lows(candles.low, side)[side:])

@@ -1,4 +1,4 @@
-"""Networks that read windows of market features, and the loss of their three heads.
+"""`PatternCNN`: a network that reads windows of market features, and the loss of its three heads.
 
 Notation
     x       features of a window, float32 (batch, channels, window), oldest bar first, normalised
@@ -25,7 +25,7 @@ from lockstep.runs.user_modules import USER_FAILURES
 
 
 class Heads(NamedTuple):
-    """What a pattern network returns; any module that does can be trained as one."""
+    """Output of a pattern network; any module that returns these three can be trained as one."""
 
     direction: torch.Tensor
     """Logits (batch, classes)."""
@@ -36,7 +36,7 @@ class Heads(NamedTuple):
 
 
 def as_heads(output: Any) -> Heads:
-    """The three heads of whatever a network returned: `Heads`, a tuple of three, or a mapping with their names.
+    """Convert the output of a user's network: `Heads`, a tuple or list of three, or a mapping with their names.
 
     Raises NetworkError for anything else.
     """
@@ -51,15 +51,15 @@ def as_heads(output: Any) -> Heads:
         return Heads(*(output[name] for name in Heads._fields))
     if isinstance(output, tuple | list) and len(output) == len(Heads._fields):
         return Heads(*output)
-    found = f"{len(output)} values" if isinstance(output, tuple | list) else type(output).__name__
+    form = f"{len(output)} values" if isinstance(output, tuple | list) else type(output).__name__
     raise NetworkError(
         "a network returns three heads: direction logits (batch, classes), expected return (batch,) and the logit of "
-        f"confidence (batch,), as a tuple or a mapping of those names; found {found}"
+        f"confidence (batch,), as a tuple or a mapping of those names; found {form}"
     )
 
 
 def check_heads(output: Any, *, batch: int, classes: int) -> Heads:
-    """`as_heads`, with shapes, dtypes and finite values checked. Raises NetworkError saying which head breaks what."""
+    """`as_heads`, then check shapes, dtypes and finite values. Raises NetworkError with the head and the rule."""
     heads = as_heads(output)
     for name, value, shape in zip(heads._fields, heads, ((batch, classes), (batch,), (batch,)), strict=True):
         if not isinstance(value, torch.Tensor):
@@ -73,16 +73,19 @@ def check_heads(output: Any, *, batch: int, classes: int) -> Heads:
 
 
 def _check_shape(name: str, value: torch.Tensor, shape: tuple[int, ...]) -> None:
-    found = tuple(value.shape)
-    if found != shape:
-        # A squeeze() without a place takes the batch away as well where it is one window.
-        cure = " Use .squeeze(1)." if found == (*shape, 1) or (shape[0] == 1 and found == shape[1:]) else ""
-        raise NetworkError(f"for {shape[0]} windows the head {name} has shape {shape}; found {found}.{cure}")
+    actual = tuple(value.shape)
+    if actual != shape:
+        # squeeze() without a dimension removes the batch as well where it holds one window.
+        cure = " Use .squeeze(1)." if actual == (*shape, 1) or (shape[0] == 1 and actual == shape[1:]) else ""
+        raise NetworkError(f"for {shape[0]} windows the head {name} has shape {shape}; found {actual}.{cure}")
 
 
 def heads_of(model: nn.Module, windows: torch.Tensor) -> Heads:
-    """The heads of `model` for windows (batch, channels, window), at every step: a loss of heads of another shape
-    would be a number as well, and a wrong one. Raises NetworkError, also for whatever a user's network raises."""
+    """The heads of `model` for windows (batch, channels, window).
+
+    Shapes are checked at every step, because broadcasting would turn heads of another shape into a wrong loss.
+    Raises NetworkError, also in the place of any error that a user's network raises.
+    """
     try:
         heads = as_heads(model(windows))
         batch = len(windows)
@@ -123,7 +126,7 @@ class PatternShape:
 
 
 class PatternCNN(nn.Module):
-    """Three convolutions over time, one hidden layer, three heads; made of a shape, or of the fields of one."""
+    """Three convolutions over time, one hidden layer, three heads; takes a `PatternShape`, or its fields."""
 
     def __init__(self, shape: PatternShape | None = None, **fields: Any) -> None:
         super().__init__()
@@ -164,7 +167,7 @@ class PatternCNN(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class HeadWeights:
-    """The weights of eq. (1)."""
+    """Weights w_1, w_2, w_3 of eq. (1)."""
 
     classification: float = 1.0
     regression: float = 0.5
@@ -183,6 +186,7 @@ def pattern_loss(
     w = weights if weights is not None else HeadWeights()
     classification = functional.cross_entropy(heads.direction, classes, weight=class_weights)
     regression = functional.smooth_l1_loss(heads.expected_return, returns)
+    # Detached: the confidence head learns to judge the direction, it does not pull the direction towards itself.
     right = (heads.direction.detach().argmax(dim=1) == classes).to(heads.confidence.dtype)
     confidence = functional.binary_cross_entropy_with_logits(heads.confidence, right)
     total = w.classification * classification + w.regression * regression + w.confidence * confidence

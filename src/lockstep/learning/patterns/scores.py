@@ -1,18 +1,18 @@
-"""How good predictions of classes, probabilities, returns and confidence are, and what calibrates them. No torch.
+"""Score predictions of classes, probabilities, returns and confidence, and calibrate them. No torch.
 
 Notation
     n samples, K classes; y class of a sample, p its probabilities (K,), q predicted class
 
     log loss            -mean ln p[y]                                                                            (1)
     Brier score         mean sum_k (p[k] - [y = k])^2, from 0 to 2                                               (2)
-    balanced accuracy   mean over the classes that occur of the share of them that is found (recall)             (3)
+    balanced accuracy   mean recall over the classes that occur                                                  (3)
     macro F1            mean over all classes of 2 hits / (predicted + occurring), 0 where neither occurs        (4)
     ECE                 sum over B equal bins of max p of (samples in bin / n) |mean max p - accuracy|           (5)
     AUC                 chance that a sample of the class has the higher score than one outside, ties a half     (6)
 
 Sources: Brier, Monthly Weather Review 78 (1950); Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural
-networks", ICML 2017 (ECE, temperature). Undefined scores are None. How sure a difference of scores is:
-`validation.intervals`.
+networks", ICML 2017 (ECE, temperature). Undefined scores are None. `validation.intervals` gives the interval of a
+difference of scores.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _TEMPERATURES: Final = (0.05, 20.0)
 def probabilities(
     logits: Float, *, weights: NDArray[np.floating[Any]] | None = None, temperature: float = 1.0
 ) -> Float:
-    """softmax(logits / T) with the class weights of the training taken out: float64 (n, K).
+    """softmax(logits / T) with the class weights of the training removed: float64 (n, K).
 
-    Cross-entropy weighted by w is least at p_w[k] ~ w[k] p[k], so p[k] ~ p_w[k] / w[k].
+    Cross-entropy weighted by w is lowest at p_w[k] ~ w[k] p[k], so p[k] ~ p_w[k] / w[k].
     """
     z = np.asarray(logits, np.float64)
     if weights is not None:
@@ -67,13 +67,13 @@ def brier_scores(p: Float, y: Int) -> Float:
 
 
 def balanced_accuracy(q: Int, y: Int, classes: int) -> float | None:
-    """Eq. (3)."""
-    found = [float((q[y == k] == k).sum()) / float((y == k).sum()) for k in range(classes) if (y == k).any()]
-    return math.fsum(found) / len(found) if found else None
+    """Eq. (3), 0 .. 1; None without samples."""
+    recalls = [float((q[y == k] == k).sum()) / float((y == k).sum()) for k in range(classes) if (y == k).any()]
+    return math.fsum(recalls) / len(recalls) if recalls else None
 
 
 def macro_f1(q: Int, y: Int, classes: int) -> float | None:
-    """Eq. (4)."""
+    """Eq. (4), 0 .. 1; None without samples."""
     if not len(y):
         return None
     both = [(2.0 * float(((q == k) & (y == k)).sum()), float((q == k).sum() + (y == k).sum())) for k in range(classes)]
@@ -81,7 +81,7 @@ def macro_f1(q: Int, y: Int, classes: int) -> float | None:
 
 
 def reliability(p: Float, y: Int, bins: int = BINS) -> list[dict[str, float | int | None]]:
-    """The table behind eq. (5): bin edges of the highest probability, samples, mean of it, accuracy."""
+    """The table behind eq. (5), a row for each bin of the highest probability: edges, samples, its mean, accuracy."""
     top, right = p.max(axis=1), p.argmax(axis=1) == y
     place = np.minimum((top * bins).astype(np.int64), bins - 1)
     rows: list[dict[str, float | int | None]] = []
@@ -124,10 +124,11 @@ def auc(score: Float, positive: NDArray[np.bool_]) -> float | None:
 
 
 def temperature_of(logits: Float, y: Int, weights: NDArray[np.floating[Any]] | None = None) -> float:
-    """The temperature with the least log loss on these samples (validation, never test), between 0.05 and 20."""
+    """The temperature with the lowest log loss on these samples (validation, never test), between 0.05 and 20."""
     from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:
+        # Searched in the logarithm, where a factor counts the same up and down.
         p = probabilities(logits, weights=weights, temperature=math.exp(log_temperature))
         return math.fsum(log_losses(p, y)) / len(y)
 
@@ -137,9 +138,14 @@ def temperature_of(logits: Float, y: Int, weights: NDArray[np.floating[Any]] | N
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """What one predictor says of some samples: logits or log probabilities (n, K), decided classes (n,), `weights` of
-    its training, expected returns as fractions (n,), logit of its confidence (n,); the last two None where it has
-    none."""
+    """Predictions of one predictor for n samples.
+
+    logits      float64 (n, K), logits or log probabilities
+    decided     int64 (n,), predicted classes
+    weights     (K,), class weights of its training; None where all are 1
+    returns     float64 (n,), expected returns, fractions; None for a predictor without them
+    confidence  float64 (n,), logit of its confidence; None for a predictor without it
+    """
 
     logits: Float
     decided: Int
@@ -148,7 +154,7 @@ class Predictions:
     confidence: Float | None = None
 
     def probabilities(self, temperature: float = 1.0) -> Float:
-        """Calibrated by a temperature."""
+        """Probabilities float64 (n, K), calibrated by a temperature."""
         return probabilities(self.logits, weights=self.weights, temperature=temperature)
 
 

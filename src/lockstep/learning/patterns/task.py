@@ -1,4 +1,4 @@
-"""Learning patterns from windows: the task of `PatternCNN`, and of any module with the three heads."""
+"""`PatternTask`: learning patterns from windows, with `PatternCNN` or any module with the same three heads."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ Reader = Callable[[torch.Tensor], torch.Tensor]
 """Sample numbers int64 (batch,) to windows float32 (batch, channels, window)."""
 
 
-class Samples(Protocol):
+class SampleSet(Protocol):
     """Samples by number, 0 to n - 1."""
 
     def __len__(self) -> int:
-        """n."""
+        """How many samples there are, n."""
         ...
 
     @property
     def classes(self) -> NDArray[np.int64]:
-        """int64 (n,)."""
+        """Class of each sample, int64 (n,)."""
         ...
 
     @property
     def returns(self) -> NDArray[np.float32]:
-        """float32 (n,), in the unit that the head learns."""
+        """Return of each sample, float32 (n,), in the unit that the head learns."""
         ...
 
     @property
@@ -47,15 +47,15 @@ class Samples(Protocol):
 
     @property
     def profitable(self) -> NDArray[np.bool_]:
-        """bool (n,)."""
+        """Whether each sample made a profit, bool (n,)."""
         ...
 
     def reader(self, device: str) -> Reader:
-        """What gives the windows of samples, on `device`."""
+        """A function from sample numbers to windows, on `device`."""
         ...
 
 
-def _check(samples: Samples, rows: int) -> None:
+def _check(samples: SampleSet, rows: int) -> None:
     names = ("classes", "returns", "scores", "profitable")
     lengths = {name: len(getattr(samples, name)) for name in names} | {"windows": rows}
     if len(set(lengths.values())) != 1:
@@ -68,10 +68,15 @@ def _check(samples: Samples, rows: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class PatternSamples:
-    """Samples whose windows are held one by one, normalised already; checked at birth.
+    """Samples with a window each, which is normalised already.
 
-    windows float32 (n, channels, window); classes int64 (n,); returns float32 (n,), fractions; scores float64 (n,),
-    profitability in [0, 1]; profitable bool (n,).
+    windows     float32 (n, channels, window)
+    classes     int64 (n,)
+    returns     float32 (n,), fractions
+    scores      float64 (n,), profitability in [0, 1]
+    profitable  bool (n,)
+
+    Raises DataError for another shape or dtype, or numbers that are not finite.
     """
 
     windows: NDArray[np.float32]
@@ -93,17 +98,19 @@ class PatternSamples:
         return len(self.windows)
 
     def reader(self, device: str) -> Reader:
-        """Rows of the windows."""
+        """A function from sample numbers to their windows, on `device`."""
         windows = torch.tensor(self.windows, device=device)
         return lambda rows: windows[rows]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BarSamples:
-    """Samples by the number of their decision bar, windows cut out of one series when they are asked for.
+    """Samples by the number of their decision bar; windows are cut out of one series at each step.
 
-    series float32 (channels, n), normalised; window in bars; the rest as `PatternSamples`, (n,) each. Windows that
-    would begin before the first bar are nobody's sample.
+    series  float32 (channels, n), normalised
+    window  bars of a window; no order may name a bar whose window would begin before the first bar
+
+    The rest as in `PatternSamples`, (n,) each.
     """
 
     series: NDArray[np.float32]
@@ -124,18 +131,18 @@ class BarSamples:
         return len(self.classes)
 
     def reader(self, device: str) -> Reader:
-        """Windows that end at the bars asked for. The series is held once; a window is `window` times as large."""
+        """A function from bars to the windows that end there. It holds the series once, not `window` times."""
         bars = torch.tensor(np.ascontiguousarray(self.series.T), device=device)
         offsets = torch.arange(1 - self.window, 1, device=device)
         return lambda rows: bars[rows[:, None] + offsets].transpose(1, 2).contiguous()
 
 
 class Order(Protocol):
-    """Which samples each step learns from: `Epochs`, or `RecordedOrder` for a replay."""
+    """Which samples each step learns from: `Epochs`, or `RecordedOrder` to retrain."""
 
     @property
     def steps(self) -> int:
-        """How many steps there are."""
+        """How many steps the order has."""
         ...
 
     def ids(self, step: int) -> NDArray[np.int64]:
@@ -152,11 +159,11 @@ class Among:
 
     @property
     def steps(self) -> int:
-        """As many as the order has."""
+        """How many steps the inner order has."""
         return self.order.steps
 
     def ids(self, step: int) -> NDArray[np.int64]:
-        """The samples of a step."""
+        """The samples of a step, int64 (samples,)."""
         return self.numbers[self.order.ids(step)]
 
 
@@ -165,7 +172,7 @@ class PatternTask(Task):
 
     def __init__(
         self,
-        samples: Samples,
+        samples: SampleSet,
         order: Order,
         *,
         weights: HeadWeights | None = None,
@@ -183,23 +190,23 @@ class PatternTask(Task):
 
     @property
     def planned_steps(self) -> int:
-        """As many as the order has."""
+        """How many steps the order has; learning-rate schedules depend on it."""
         return self._order.steps
 
     @property
     def total_steps(self) -> int | None:
-        """The same, where nothing else ends the session."""
+        """`planned_steps`; a subclass that may end earlier returns None."""
         return self.planned_steps
 
     def batch(self, step: int) -> Batch | None:
-        """The samples that the order names. Raises DataError for a sample that is not there."""
+        """The samples that the order names; None after the last step. Raises DataError for a number beyond n - 1."""
         if step >= self._order.steps:
             return None
         ids = self._order.ids(step)
         if len(ids) and (ids.min() < 0 or ids.max() >= len(self._samples)):
             raise DataError(
                 f"step {step} learns from samples {ids.min()} to {ids.max()}; there are {len(self._samples)}. "
-                "A replay needs the samples of the session it replays."
+                "Retraining needs the samples of the recorded run."
             )
         rows = torch.from_numpy(ids).to(self._device)
 

@@ -1,7 +1,7 @@
-"""The task of `kind = "cnn"`: a pattern network over a market's bars, validated after each epoch, the best epoch kept.
+"""The task of `kind = "cnn"`: a pattern network over a market's bars, validated after each epoch.
 
-The weights of the epoch with the lowest validation loss are part of the state, so a run that was interrupted keeps the
-same one. They are judged once, when the session ends (`judgement`); the weights that training left are kept as well.
+The weights of the epoch with the lowest validation loss are part of the state, so a run that was interrupted ends with
+the same ones. They are judged once, when the run ends (`judgement`); the last weights are an artifact as well.
 """
 
 from __future__ import annotations
@@ -38,17 +38,20 @@ BEST_FILE: Final = "best_weights.safetensors"
 PREDICTIONS_FILE: Final = "predictions.safetensors"
 NORMALISATION_FILE: Final = "normalisation.json"
 _ROWS: Final = 1_024
-"""Windows that are evaluated at a time."""
+"""Windows per forward pass of an evaluation: bounds its memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PatternPlan:
-    """What a training of a pattern network is, beside its data and its order.
+    """Settings of a training of a pattern network, beside its data and its order.
 
-    rate       learning rate of a step of so many
-    per_epoch  steps after which the network is validated
-    patience   epochs without a lower validation loss after which the session ends, or None
-    cost, target_profit   of a sample's profitability, fractions (R9.9)
+    rate           learning rate, from a step and the number of steps
+    per_epoch      steps between two validations
+    patience       the run ends after so many epochs without a lower validation loss; None never ends it early
+    loss_weights   weights of the three heads; None for the defaults
+    class_weights  float32 (classes,); None where all are 1
+    cost           cost of a sample's trade, a fraction (R9.9)
+    target_profit  profit that scores 1, a fraction (R9.9)
     """
 
     rate: Callable[[int, int], float]
@@ -61,8 +64,11 @@ class PatternPlan:
 
 
 def bar_samples(module: DataModule, *, cost: float, target_profit: float) -> BarSamples:
-    """The samples of a module by bar. Returns in units of their training rows' standard deviation; profitability is
-    what the better of long and short would have made, net of `cost`, as a share of `target_profit`."""
+    """The samples of a module by bar.
+
+    Returns are in units of the standard deviation of training rows. Profitability is the profit of the better of long
+    and short, net of `cost`, as a share of `target_profit`.
+    """
     labels, scale = module.labels, module.statistics.return_scale
     returns = np.where(np.isfinite(labels.returns), labels.returns, 0.0)
     net = np.abs(returns) - cost
@@ -77,7 +83,11 @@ def bar_samples(module: DataModule, *, cost: float, target_profit: float) -> Bar
 
 
 class MarketPatternTask(PatternTask):
-    """See the module's docstring. `order` gives places among training rows, or bars themselves (`recorded`)."""
+    """Validates, keeps the best epoch, and judges it.
+
+    order     gives indices into training rows, or with `recorded` the bars themselves
+    recorded  whether the order comes from the record of a run
+    """
 
     def __init__(
         self,
@@ -107,19 +117,20 @@ class MarketPatternTask(PatternTask):
 
     @property
     def total_steps(self) -> int | None:
-        """As many as the order has, unless patience may end them before."""
+        """How many steps the order has; None where patience may end the run before."""
         return None if self._plan.patience is not None else self.planned_steps
 
     def batch(self, step: int) -> Batch | None:
-        """The samples that the order names; None after the last one, or when patience has run out."""
+        """The samples that the order names; None after the last step, or when patience has run out."""
         return None if self._impatient() else super().batch(step)
 
     def learning_rate(self, step: int) -> float | None:
-        """By the plan's schedule."""
+        """Learning rate of `step` by the plan's schedule."""
         return self._plan.rate(step, self.planned_steps)
 
     def after(self, step: int, learner: Learner) -> Mapping[str, Any]:
-        """At the end of an epoch, and of the session: the loss on validation rows, and whether it is the lowest yet."""
+        """At the end of an epoch or of the run: loss and accuracy on validation rows, and whether the loss is the
+        lowest so far."""
         if (step + 1) % self._plan.per_epoch and step + 1 != self.planned_steps:
             return {}
         losses, accuracy = self._validate(learner)
@@ -130,11 +141,12 @@ class MarketPatternTask(PatternTask):
         if best:
             self._best_epoch = epoch
             state = learner.get_state()
+            # Without the optimiser's moments: this epoch is evaluated, never continued.
             self._best = {name: state[name] for name in state if name == WEIGHTS or name.startswith(BUFFER)}
         return {"epoch": epoch, "validation": {"loss": losses, "accuracy": accuracy}, "best": best}
 
     def result(self, learner: Learner) -> Mapping[str, Any]:
-        """The best epoch's network on validation and test rows, beside its baselines."""
+        """Scores of the best epoch's network and of its baselines on validation and test rows, and the verdict."""
         module = self._module
         network = self._predictions(learner)
         return {
@@ -150,17 +162,18 @@ class MarketPatternTask(PatternTask):
         }
 
     def artifacts(self, learner: Learner) -> Mapping[str, bytes]:
-        """The best epoch's weights, what it predicts of held-out rows, and what normalises new ones."""
+        """Files of the best epoch: its weights, its predictions for held-out rows, the numbers that normalise new
+        bars."""
         with self._as_best(learner):
             best = save_arrays(model_arrays(learner))
         predictions = self._predictions(learner)
         columns: dict[str, NDArray[Any]] = {}
         for part in HELD_OUT:
-            found, bars = predictions[part], self._module.bars(part)
-            columns |= {f"{part}.bar": bars, f"{part}.probabilities": found.probabilities()}
-            columns |= {f"{part}.label": self._module.labels.classes[bars], f"{part}.class": found.decided}
-            if found.returns is not None and found.confidence is not None:
-                columns |= {f"{part}.return": found.returns, f"{part}.confidence": found.confidence}
+            rows, bars = predictions[part], self._module.bars(part)
+            columns |= {f"{part}.bar": bars, f"{part}.probabilities": rows.probabilities()}
+            columns |= {f"{part}.label": self._module.labels.classes[bars], f"{part}.class": rows.decided}
+            if rows.returns is not None and rows.confidence is not None:
+                columns |= {f"{part}.return": rows.returns, f"{part}.confidence": rows.confidence}
         normalisation = self._module.statistics.to_json(self._module.windows.channels)
         return {
             BEST_FILE: best,
@@ -169,11 +182,11 @@ class MarketPatternTask(PatternTask):
         }
 
     def get_state(self) -> dict[str, Any]:
-        """Losses of the epochs so far, and the weights of the best."""
+        """Losses of the epochs so far, and the best epoch with its weights."""
         return {"history": list(self._history), "best_epoch": self._best_epoch, "best": dict(self._best)}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `get_state`."""
+        """Restore a state that `get_state` returned."""
         self._history = list(state["history"])
         self._best_epoch = state["best_epoch"]
         self._best = dict(state["best"])
@@ -199,8 +212,10 @@ class MarketPatternTask(PatternTask):
         return {name: float(value) for name, value in named.items()}, int(right) / len(bars)
 
     def _heads(self, learner: Learner, bars: NDArray[np.int64]) -> Heads:
-        """The three heads for bars, in evaluation mode. Raises RefusedError when one is not finite: NaN is neither
-        better nor worse than any other loss, so no epoch could be chosen by it."""
+        """The three heads for bars, in evaluation mode.
+
+        Raises RefusedError when one is not finite: no comparison with NaN is true, so no epoch could be the best.
+        """
         with learner.evaluating() as model:
             pieces = [
                 heads_of(model, self._read(torch.from_numpy(bars[i : i + _ROWS]).to(self._device)))
@@ -217,7 +232,7 @@ class MarketPatternTask(PatternTask):
         return heads
 
     def _predictions(self, learner: Learner) -> dict[str, Predictions]:
-        """Of the best epoch's network, by part. Made once for a state: the test rows are looked at once."""
+        """Predictions of the best epoch's network, by part; computed once per state, so test rows are used once."""
         if self._judged is None:
             with self._as_best(learner):
                 self._judged = {part: self._predict(learner, self._module.bars(part)) for part in HELD_OUT}
@@ -237,7 +252,7 @@ class MarketPatternTask(PatternTask):
 
     @contextmanager
     def _as_best(self, learner: Learner) -> Iterator[None]:
-        """Within the block the learner has the weights of the best epoch; where there is none yet, those it has."""
+        """Give the learner the weights of the best epoch within the block; before the first epoch, change nothing."""
         if not self._best:
             yield
             return

@@ -1,15 +1,15 @@
-"""Windows of market features: causal, scale-free channels, and the bars whose window may be used. No torch.
+"""Windows of market features: causal, scale-free channels, and the bars that have a usable window. No torch.
 
 Notation
     o h l c v   open, high, low, close, volume of a bar
     x_k(t)      channel k at bar t: a function of bar t and of the `before` bars before it, of nothing else
     W           bars of a window; the window of bar t holds x_k(t - W + 1) ... x_k(t)
 
-A window reads the bars t - W + 1 - before ... t. It is usable when all of them are there and no two neighbours among
-them have more than `max_gap` bars missing between them. That is decided by the bars of the window alone: whether a gap
-is a weekend would be learned from later weeks too (`market.gaps`).
+A window reads the bars t - W + 1 - before ... t. It is usable when the data have all of them and no two neighbours
+among them have more than `max_gap` bars missing between them. The bars of the window alone decide that: to know that a
+gap is a weekend, later weeks would have to be read (`market.gaps`).
 
-Channels use the four operations, square roots and `core.scalar_math` only: the same bits on every machine.
+Channels use only the four operations, square roots and `core.scalar_math`: the same bits on every machine.
 """
 
 from __future__ import annotations
@@ -47,7 +47,12 @@ _MEAN_BARS: Final = 20
 
 @dataclass(frozen=True)
 class Channel:
-    """A series of one number per bar: float64 (n,), NaN for the first `before` bars. `formula` is for people."""
+    """A feature with one number per bar.
+
+    before   how many bars before t it reads; it is NaN for the first `before` bars
+    formula  the formula as text, for documentation and reports
+    compute  gives float64 (n,)
+    """
 
     before: int
     formula: str
@@ -55,7 +60,7 @@ class Channel:
 
 
 def _ratio(above: Float, below: Float) -> Float:
-    """above / below; 0 where `below` is 0, which is where nothing moved and `above` is 0 too."""
+    """above / below, and 0 where `below` is 0: there no price moved, so `above` is 0 as well."""
     out = np.zeros_like(above)
     np.divide(above, below, out=out, where=below != 0.0)
     out[np.isnan(below)] = np.nan
@@ -132,7 +137,12 @@ DEFAULT_CHANNELS: Final = ("return", "range", "body", "upper_wick", "lower_wick"
 
 @dataclass(frozen=True, kw_only=True)
 class WindowSettings:
-    """Which channels, how many bars, and how many bars may be missing between two neighbours."""
+    """Form of a window.
+
+    channels  names out of `CHANNELS`, in order
+    window    W, bars
+    max_gap   bars that may be missing between two neighbours
+    """
 
     channels: tuple[str, ...] = DEFAULT_CHANNELS
     window: int = 64
@@ -156,17 +166,17 @@ class WindowSettings:
 
     @property
     def reach(self) -> int:
-        """The window of bar t reads bars t - reach ... t."""
+        """How many bars before t the window of bar t reads, warm-up included."""
         return self.window - 1 + self.before
 
 
 def channel_series(candles: Candles, names: tuple[str, ...]) -> Float:
-    """float64 (channels, n), not normalised; NaN where a channel's bars before are not all there."""
+    """Channels by name, float64 (channels, n), not normalised; NaN in each channel's warm-up."""
     return np.stack([CHANNELS[name].compute(candles) for name in names])
 
 
 def unbroken(candles: Candles, *, back: int, ahead: int, max_gap: int) -> NDArray[np.bool_]:
-    """Bars t for which bars t - back ... t + ahead are there without a gap of more than `max_gap` bars: bool (n,)."""
+    """bool (n,): whether bars t - back ... t + ahead exist without a gap of more than `max_gap` bars."""
     n = len(candles)
     broken = missing_before(candles.timestamp, candles.timeframe_ms) > max_gap
     # breaks[t] counts broken steps into bars 0 ... t; the steps inside the span are into t - back + 1 ... t + ahead.
@@ -179,7 +189,7 @@ def unbroken(candles: Candles, *, back: int, ahead: int, max_gap: int) -> NDArra
 
 
 def require_finite(series: Float, bars: NDArray[np.int64], settings: WindowSettings) -> None:
-    """Raise DataError when a window of `bars` holds a value that is not finite, naming the channel and the bar."""
+    """Raise DataError, with channel and bar, when a window of `bars` holds a value that is not finite."""
     covered = covered_bars(bars, settings.window, series.shape[1])
     bad = ~np.isfinite(series) & covered
     if bad.any():
@@ -191,7 +201,8 @@ def require_finite(series: Float, bars: NDArray[np.int64], settings: WindowSetti
 
 
 def covered_bars(bars: NDArray[np.int64], window: int, n: int) -> NDArray[np.bool_]:
-    """Bars that the windows of `bars` hold: bool (n,)."""
+    """bool (n,): whether a window that ends at one of `bars` holds a bar."""
+    # +1 where a window begins and -1 behind its end: one pass instead of `window` writes for each window.
     edges = np.zeros(n + 1, np.int64)
     np.add.at(edges, bars - window + 1, 1)
     np.add.at(edges, bars + 1, -1)

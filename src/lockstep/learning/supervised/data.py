@@ -1,10 +1,10 @@
-"""Labelled samples: what every trainer here learns from, whoever made them.
+"""`Samples`: labelled samples, built in or from a user's data set.
 
     pattern_samples(50, seed=42)      six patterns as windows and eight figures       -> PyTorch
     pattern_images(200, seed=42)      four of them as 128 x 128 x 1 images            -> Keras
     samples_of((x, y))                arrays, named arrays, or a PyTorch Dataset of (input, ..., label)
 
-Everything is in memory: a data set is pinned by the digest of its columns before the first update.
+All samples are in memory, because a data set is pinned by the digest of its columns before the first update.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from lockstep.core.errors import DataError, InputError
 from lockstep.core.hashing import digest_columns
-from lockstep.learning.supervised.patterns import Pattern, Windows, make_windows
+from lockstep.learning.supervised.synthetic_patterns import Pattern, Windows, make_windows
 from lockstep.market.splits import cuts_from_end, purged
 from lockstep.runs.seeds import MAX_SEED, SeedTree
 
@@ -33,7 +33,14 @@ _VOLUME_ROWS: Final = 28
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Samples:
-    """n labelled samples. `inputs`: named float32 arrays, n rows each; `labels`: int64 (n,), places in `classes`."""
+    """n labelled samples.
+
+    inputs   float32 arrays by name, (n, ...) each
+    labels   int64 (n,), indices into `classes`
+    classes  names of the classes
+
+    Raises DataError for another shape or dtype, numbers that are not finite, or labels outside `classes`.
+    """
 
     inputs: Mapping[str, NDArray[np.float32]]
     labels: NDArray[np.int64]
@@ -59,39 +66,44 @@ class Samples:
                     f"input {name!r}, sample {row}: no finite number in float32. Remove or repair the sample."
                 )
         if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
-            found = self.labels[(self.labels < 0) | (self.labels >= len(self.classes))][0]
-            raise DataError(f"labels are 0 to {len(self.classes) - 1}, places in the list of classes; found {found}")
+            label = self.labels[(self.labels < 0) | (self.labels >= len(self.classes))][0]
+            raise DataError(f"labels are 0 to {len(self.classes) - 1}, places in the list of classes; found {label}")
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one sample, by input."""
+        """Shape of one sample, by input name."""
         return {name: array.shape[1:] for name, array in self.inputs.items()}
 
     @property
     def per_class(self) -> int | None:
-        """Samples of each class where all have equally many, else None."""
+        """Samples per class where all classes have the same number, else None."""
         counts = set(np.bincount(self.labels, minlength=len(self.classes)).tolist())
         return int(counts.pop()) if len(counts) == 1 else None
 
     @property
     def digest(self) -> str:
-        """Of all columns, input names, and through the labels' range, classes."""
+        """Digest of all inputs with their names, the labels and the class names."""
         inputs = {f"input.{name}": array for name, array in self.inputs.items()}
         classes = {f"class.{name}": np.array([place]) for place, name in enumerate(self.classes)}
         return digest_columns({**inputs, "label": self.labels, **classes})
 
     def take(self, rows: NDArray[np.int64]) -> Samples:
-        """The samples of these rows."""
+        """The samples of `rows`, in their order, copied."""
         inputs = {name: array[rows] for name, array in self.inputs.items()}
         return Samples(inputs=inputs, labels=self.labels[rows], classes=self.classes)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Parts:
-    """What a network learns from, what is looked at after each epoch, and what it is judged on, once, at the end."""
+    """A split data set.
+
+    train       samples to learn from
+    validation  evaluated after each epoch; None for none
+    test        evaluated once, at the end; None for none
+    """
 
     train: Samples
     validation: Samples | None = None
@@ -99,7 +111,7 @@ class Parts:
 
 
 def check_training(samples: Samples, held_out: Samples | None = None) -> None:
-    """Raise DataError for samples of one class only, and for held-out ones that have other inputs."""
+    """Raise DataError for samples of one class only, or where `held_out` has other inputs than `samples`."""
     if len(set(samples.labels.tolist())) < 2:
         raise DataError(
             f"a classifier tells at least two classes apart; all {len(samples)} samples have label {samples.labels[0]}"
@@ -112,9 +124,9 @@ def check_training(samples: Samples, held_out: Samples | None = None) -> None:
 
 
 def train_test_split(samples: Samples, *, test_size: float, random_state: int) -> tuple[Samples, Samples]:
-    """Part of the samples for training and the rest, drawn from each class alike; `random_state` decides which.
+    """Split samples into (train, test), with the same share of each class; `random_state` decides which.
 
-    test_size   share of each class that is held out, 0 < test_size < 1, rounded to whole samples
+    test_size   share of each class in the test part, 0 < test_size < 1, rounded to whole samples
 
     Raises InputError when a part would be empty.
     """
@@ -136,7 +148,7 @@ def train_test_split(samples: Samples, *, test_size: float, random_state: int) -
 
 
 def pattern_samples(samples_per_class: int, seed: int) -> Samples:
-    """Windows of the six patterns: "price" (4, 64), "activity" (3, 64) and "about" (8,), all free of scale."""
+    """Windows of the six patterns: "price" (4, 64), "activity" (3, 64) and "about" (8,), all scale-free."""
     windows = make_windows(samples_per_class, SeedTree(seed).child("data"))
     price, activity = _price(windows), _activity(windows)
     inputs = {"price": price, "activity": activity, "about": _about(windows, price, activity)}
@@ -148,7 +160,7 @@ def pattern_samples(samples_per_class: int, seed: int) -> Samples:
 
 
 def _price(windows: Windows) -> NDArray[np.float64]:
-    """Open, high, low, close, (n, 4, B), as the place in the window's range: 0 its low, 1 its high."""
+    """Open, high, low, close (n, 4, B), as a fraction of the window's range: 0 its low, 1 its high."""
     low = windows.low.min(axis=1)[:, None]
     span = windows.high.max(axis=1)[:, None] - low
     return np.stack([(column - low) / span for column in (windows.open, windows.high, windows.low, windows.close)], 1)
@@ -214,10 +226,10 @@ def pattern_images(samples_per_class: int, seed: int) -> Samples:
 
 
 def samples_of(dataset: Any, *, classes: tuple[str, ...] | None = None) -> Samples:
-    """A user's data set as `Samples`: one already, (x, y), ({name: x}, y), or rows of (input, ..., label).
+    """Convert a user's data set to `Samples`: (x, y), ({name: x}, y), rows of (input, ..., label), or `Samples`.
 
-    Rows are read once, in order (anything with `len` and `[i]`, such as a PyTorch Dataset): what augments at random
-    is frozen as it came out. Class names are "0", "1" ... unless given. Raises DataError.
+    Rows are anything with `len` and `[i]`, such as a PyTorch Dataset. Each is read once, in order, so random
+    augmentation is drawn once and then fixed. Class names default to "0", "1" ... Raises DataError.
     """
     if isinstance(dataset, Samples):
         return dataset
@@ -246,8 +258,8 @@ def samples_of(dataset: Any, *, classes: tuple[str, ...] | None = None) -> Sampl
     )
 
 
-def _labels(given: Any, classes: tuple[str, ...] | None) -> NDArray[np.int64]:
-    labels = _array("labels", given)
+def _labels(values: Any, classes: tuple[str, ...] | None) -> NDArray[np.int64]:
+    labels = _array("labels", values)
     if labels.ndim != 1 or len(labels) == 0:
         raise DataError(f"labels are one whole number per sample, of at least one sample; found shape {labels.shape}")
     if labels.dtype.kind not in "iu":
@@ -265,22 +277,22 @@ def _labels(given: Any, classes: tuple[str, ...] | None) -> NDArray[np.int64]:
     return labels.astype(np.int64)
 
 
-def _numbers(name: str, given: Any) -> NDArray[np.float32]:
-    array = _array(f"input {name!r}", given)
+def _numbers(name: str, values: Any) -> NDArray[np.float32]:
+    array = _array(f"input {name!r}", values)
     if array.dtype.kind not in "biuf":
         raise DataError(
             f"input {name!r} is an array of numbers (float32 is what is kept); found {array.dtype}. Code text and "
             "times as numbers."
         )
-    with np.errstate(over="ignore"):  # what float32 cannot hold is found to be infinite, sample by sample
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and `Samples` names its sample
         return np.ascontiguousarray(array, dtype=np.float32)
 
 
-def _array(name: str, given: Any) -> NDArray[Any]:
-    """Any array, a tensor with or without gradient on any device, or nested lists of one length."""
-    given = given.detach().cpu() if hasattr(given, "detach") else given
+def _array(name: str, values: Any) -> NDArray[Any]:
+    """Convert an array, a tensor with or without gradient on any device, or nested lists of one length."""
+    values = values.detach().cpu() if hasattr(values, "detach") else values
     try:
-        return np.asarray(given)
+        return np.asarray(values)
     except (ValueError, TypeError) as error:
         raise DataError(f"{name}: not an array with one row per sample ({error})") from error
 
@@ -303,8 +315,8 @@ def _stacked(name: str, column: tuple[NDArray[Any], ...]) -> NDArray[Any]:
 def three_parts(
     samples: Samples, *, test_size: float, val_size: float, seed: int
 ) -> tuple[Samples, Samples | None, Samples | None]:
-    """Training, validation and test samples (R11.4): the test part is drawn with `seed`, then, from what is left,
-    the validation part with seed + 1. A size of 0 makes no such part. Raises InputError.
+    """Split samples into (train, validation, test) (R11.4): the test part is drawn with `seed`, then, from the rest,
+    the validation part with seed + 1. A part of size 0 is None. Raises InputError.
     """
     train, validation, test = samples, None, None
     if test_size != 0:
@@ -315,15 +327,15 @@ def three_parts(
 
 
 def parts_in_order(samples: Samples, *, test_size: float, val_size: float, purge: int = 0) -> Parts:
-    """The same for samples in the order of time, which share bars with their neighbours: the last are the test part,
-    those before it the validation part, and `purge` samples at each border belong to no part. Raises InputError.
+    """Split samples that are in order of time and share bars with their neighbours: the last are the test part, those
+    before it the validation part, and `purge` samples at each border belong to no part. Raises InputError.
 
     purge   at least the bars of a window plus those that its label looks ahead, in samples (`market.splits`, eq. 1)
     """
     count = len(samples)
     held = _share(count, test_size)
     validation = _share(count - held, val_size)
-    # The purge before the test part is taken out of what lies before, so that each part has its size.
+    # The purge before the test part comes out of the training part, so that validation keeps its size.
     between = validation + purge if validation and held else validation
     rows = np.arange(count, dtype=np.int64)
     train, middle, last = purged(rows, rows, cuts_from_end(count, (between, held)), reach=purge)
@@ -344,10 +356,10 @@ def _share(count: int, size: float) -> int:
 
 
 def seen_before(parts: Parts) -> int:
-    """How many samples held out are equal, input by input and bit by bit, to one that is trained on."""
-    known = set(_sample_hashes(parts.train))
+    """How many samples of validation and test equal one of training, input by input and bit by bit."""
+    trained = set(_sample_hashes(parts.train))
     held_out = (part for part in (parts.validation, parts.test) if part is not None)
-    return sum(item in known for part in held_out for item in _sample_hashes(part))
+    return sum(item in trained for part in held_out for item in _sample_hashes(part))
 
 
 def _sample_hashes(samples: Samples) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""A whole experiment (R11.23): data, training, evaluation, figures, in one folder named after it.
+"""`ExperimentRunner`: a whole experiment (R11.23), with data, training, evaluation and figures in one folder.
 
     results/NAME_YYYYMMDD_HHMMSS/   (with _2, _3 ... where another experiment of the name began in the same second)
         config.json                 the configuration with every default filled in
@@ -7,7 +7,7 @@
         models/  logs/  plots/      best and last model; the experiment's log; four figures
         reports/metrics.json        on the test samples, with the best checkpoint loaded again
 
-The parts are drawn with the seed (test) and the seed + 1 (validation), and both are really used.
+The parts are drawn with the seed (test) and the seed + 1 (validation).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FOLDERS: Final = ("models", "logs", "plots", "reports")
 
 
 class ExperimentTable(SpecModel):
-    """`experiment`: what it is called and where it goes."""
+    """Table `experiment`: its name, seed and folder."""
 
     name: str = Field(default="experiment", min_length=1, pattern=r"^[A-Za-z0-9._-]+$")
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
@@ -52,7 +52,7 @@ class ExperimentTable(SpecModel):
 
 
 class DataTable(SpecModel):
-    """`data`: how many samples of the patterns, and the share that is trained on (the rest is the test part)."""
+    """Table `data`: samples per pattern, and the share for training; the rest is the test part."""
 
     source: Literal["patterns", "python"] = "patterns"
     """"python": samples handed to `ExperimentRunner(..., dataset=...)`."""
@@ -61,7 +61,7 @@ class DataTable(SpecModel):
 
 
 class TrainingTable(SpecModel):
-    """`training`: as for `train_pytorch_model`; `val_split` is a share of the training part."""
+    """Table `training`: arguments of `train_pytorch_model`; `val_split` is a share of the training part."""
 
     epochs: int = Field(default=20, ge=1)
     batch_size: int = Field(default=16, ge=1)
@@ -71,16 +71,16 @@ class TrainingTable(SpecModel):
 
 
 class EvaluationTable(SpecModel):
-    """`evaluation`: accepted, because files of this form have it, and without effect.
+    """Table `evaluation`: accepted because configuration files contain it, without effect.
 
-    Forward passes have a size of their own, so that no figure depends on it.
+    Evaluation uses a fixed batch size, so that no figure depends on this one.
     """
 
     batch_size: int = Field(default=32, ge=1)
 
 
 class LoggingTable(SpecModel):
-    """`logging`."""
+    """Table `logging`: the lowest level that the log records."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -98,7 +98,13 @@ class ExperimentConfig(SpecModel):
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentResult:
-    """Where an experiment lies, its figures on the test samples, its history, the network of the lowest loss."""
+    """Result of an experiment.
+
+    folder   where its files lie
+    metrics  content of metrics.json: figures on the test samples
+    history  content of training_history.json
+    model    the network of the lowest loss
+    """
 
     folder: Path
     metrics: Mapping[str, Any]
@@ -107,7 +113,7 @@ class ExperimentResult:
 
 
 class ExperimentRunner:
-    """See the module's docstring.
+    """Runs one experiment from its configuration.
 
     config    a mapping, or the path of a JSON file, of the form of `ExperimentConfig`
     dataset   samples instead of the built-in ones, as for `train_pytorch_model`
@@ -129,11 +135,11 @@ class ExperimentRunner:
 
     @property
     def seed(self) -> int:
-        """`random_seed`, else `experiment.seed`, else 42."""
+        """Seed of the experiment: `random_seed`, else `experiment.seed`, else 42."""
         return seed_of(self.config)
 
     def run(self) -> ExperimentResult:
-        """All of it. Raises what `train_pytorch_model` raises."""
+        """Run the experiment and write its folder. Raises InputError, DiskError, MissingLibraryError."""
         plots.require_matplotlib()
         config = self.config
         stamp = run_log.now(self._clock).strftime("%Y%m%d_%H%M%S")
@@ -184,7 +190,7 @@ class ExperimentRunner:
     ) -> tuple[nn.Module, dict[str, Any]]:
         """Train on `train_data`, validate on `val_data` (None for none), into `output_dir`/training.
 
-        `config` gives training.epochs, batch_size and learning_rate and the seed. The history is saved once more as
+        `config` holds training.epochs, batch_size and learning_rate, and the seed. The history is also saved as
         `output_dir`/training_history.json. Returns (model, history).
         """
         table = _table(config, "training")
@@ -203,7 +209,7 @@ class ExperimentRunner:
         return model, history
 
     def _best_model(self, train: Samples, folder: Path) -> nn.Module:
-        """The network of the lowest loss, from its file, as a user would load it."""
+        """The network of the lowest loss, loaded from its file as a user would load it."""
         for name in ("best_model.pt", "last_model.pt"):
             files.write_atomic(folder / "models" / name, files.read_bytes(folder / "training" / name))
         model = PatternNet(train.shapes, len(train.classes))
@@ -212,7 +218,7 @@ class ExperimentRunner:
         return model
 
     def _evaluate(self, model: nn.Module, test: Samples, history: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-        """metrics.json and the four figures."""
+        """Score the model on the test part; write metrics.json and four figures. Returns the scores."""
         chances = probabilities(model, test)
         figures = metrics.classification_metrics(test.labels, chances, test.classes)
         figures["metadata"] = {
@@ -248,7 +254,7 @@ class ExperimentRunner:
 
 
 def seed_of(config: ExperimentConfig | Mapping[str, Any]) -> int:
-    """`random_seed`, else `experiment.seed`, else 42. 0 is a seed."""
+    """Seed of a configuration: `random_seed`, else `experiment.seed`, else 42. 0 is a valid seed."""
     if isinstance(config, ExperimentConfig):
         first, second = config.random_seed, config.experiment.seed
     else:

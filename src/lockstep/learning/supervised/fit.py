@@ -1,14 +1,13 @@
-"""Fitting a classifier as a sequence of updates, whatever library computes them.
+"""`Fit`: fit a classifier as a sequence of updates, with any library.
 
-`Progress` says which samples come when, and keeps the epochs' figures and the best weights. PyTorch's updates are
-those of `learning.gradients.training` (`torch_task` is the task), so they can be recorded and replayed; a `Fit`
-makes those of any other library:
+`FitProgress` keeps the epochs' figures and the best weights. With PyTorch, `learning.gradients.training` runs the
+updates (`torch_task` is the task), so they can be recorded and replayed; with any other library, `Fit` does:
 
-    for update in fit.steps():    one optimiser update each; the last of an epoch carries what the epoch came to
+    for update in fit.steps():    one optimiser update each; the last of an epoch has the epoch's figures
 
-Both can stop after any update: `get_state` there and `set_state` in another process go on as if nothing had happened.
-That holds inside an epoch too, because the order of an epoch and the dropout of an update have addresses, made of the
-seed and the number of the epoch or update, and no generator is carried along.
+Both can stop after any update: `get_state` there and `set_state` in another process continue to the last bit. That
+holds inside an epoch too, because the order of an epoch and the dropout of an update depend on the seed and the number
+of the epoch or update alone; no generator has a state to lose.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ Weights = Mapping[str, "NDArray[Any]"]
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a network said about `count` samples: Σ of their losses, and how many labels it got right."""
+    """Sums over `count` samples: of their losses, and of correct labels. Sums, so that batches add up exactly."""
 
     loss_sum: float
     correct: int
@@ -42,12 +41,12 @@ class Measured:
 
     @property
     def loss(self) -> float:
-        """Mean loss per sample."""
+        """Mean loss of one sample."""
         return self.loss_sum / self.count
 
     @property
     def accuracy(self) -> float:
-        """Share of labels it got right."""
+        """Share of correct labels, 0 .. 1."""
         return self.correct / self.count
 
     def __add__(self, other: Measured) -> Measured:
@@ -61,20 +60,20 @@ class Measured:
 _NOTHING = Measured(loss_sum=0.0, correct=0, count=0)
 
 
-class Learner(Protocol):
-    """A network and its optimiser, holding its samples. Between calls nothing but `get_state` matters."""
+class FitLearner(Protocol):
+    """A network with its optimiser and its samples. Between calls nothing but `get_state` matters."""
 
     @property
     def samples(self) -> int:
-        """How many samples it trains on."""
+        """How many samples the network trains on."""
         ...
 
     def update(self, index: int, rows: NDArray[np.int64]) -> Measured:
-        """One optimiser update on these samples; its random numbers depend on the seed and `index` alone."""
+        """Update once from the samples `rows`; random numbers depend on the seed and `index` alone."""
         ...
 
     def validate(self) -> Measured | None:
-        """What the network says about the samples held out; None where there are none."""
+        """Loss and accuracy on the validation samples; None where there are none."""
         ...
 
     def weights(self) -> Weights:
@@ -86,13 +85,19 @@ class Learner(Protocol):
         ...
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go to a state of `get_state`."""
+        """Restore a state that `get_state` returned."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """A finished epoch, numbered from 1. Loss and accuracy as they were while it trained."""
+    """Figures of a finished epoch.
+
+    number                  from 1
+    loss, accuracy          means over the training samples, each measured before its own update
+    val_loss, val_accuracy  on the validation samples after the epoch; None where there are none
+    is_best                 whether the loss is strictly lower than that of every epoch before
+    """
 
     number: int
     loss: float
@@ -100,10 +105,9 @@ class Epoch:
     val_loss: float | None
     val_accuracy: float | None
     is_best: bool
-    """Whether its loss is strictly lower than that of every epoch before."""
 
     def scalars(self) -> dict[str, Any]:
-        """For the journal's line of its last step."""
+        """The figures for the journal's line of the epoch's last step."""
         return {
             "epoch_loss": self.loss,
             "epoch_accuracy": self.accuracy,
@@ -114,8 +118,16 @@ class Epoch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Update:
-    """One optimiser update: its number from 0, its epoch from 1, its place in the epoch from 0, and what it saw."""
+class FitUpdate:
+    """One optimiser update.
+
+    index     its number, from 0
+    epoch     number of its epoch, from 1
+    batch     its number within the epoch, from 0
+    rows      int64 (samples,), its samples
+    measured  loss and accuracy on them before the update
+    ended     figures of the epoch, after the epoch's last update; else None
+    """
 
     index: int
     epoch: int
@@ -123,12 +135,11 @@ class Update:
     rows: NDArray[np.int64]
     measured: Measured
     ended: Epoch | None
-    """The epoch that this update ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitSettings:
-    """How long and in what portions. Checked at birth: InputError."""
+    """Epochs, samples per batch, Adam's learning rate. Raises InputError for one that is 0 or less."""
 
     epochs: int
     batch_size: int
@@ -144,16 +155,16 @@ class FitSettings:
             raise InputError(f"learning_rate is a number above 0; found {rate!r}")
 
     def batches(self, samples: int) -> int:
-        """Batches of an epoch; the last may be smaller."""
+        """How many batches an epoch of `samples` samples has; the last may be smaller."""
         return -(-samples // self.batch_size)
 
     def order(self, samples: int, seeds: SeedTree) -> Epochs:
-        """Which of so many samples each update learns from."""
+        """The order in which updates learn from `samples` samples."""
         return Epochs(samples=samples, batch_size=self.batch_size, epochs=self.epochs, seeds=seeds.child("order"))
 
 
-class Progress:
-    """How far a training has come: the sums of the epoch under way, the epochs so far, the best weights.
+class FitProgress:
+    """Progress of a training: sums of the current epoch, figures of finished ones, the best weights.
 
     `keep_best` keeps a copy of the weights of the epoch with the lowest loss.
     """
@@ -167,12 +178,12 @@ class Progress:
 
     @property
     def best(self) -> Epoch:
-        """The epoch with the lowest loss; of equals the first. Raises ValueError before the end of the first epoch."""
+        """The epoch with the lowest loss, the first of equal ones. Raises ValueError before the first epoch ends."""
         return min(self.epochs, key=lambda epoch: epoch.loss)
 
     @property
     def last(self) -> Epoch:
-        """The last epoch; the one under way where a training was ended inside it."""
+        """The last epoch; the unfinished one where the training ended inside it."""
         running = self._running
         if running.count == 0:
             return self.epochs[-1]
@@ -186,7 +197,7 @@ class Progress:
         )
 
     def summary(self) -> dict[str, Any]:
-        """The lowest loss and its epoch (None where no epoch ended), and the last loss."""
+        """Entries for the run's summary: lowest loss and its epoch (None before one has ended), and the last loss."""
         best = self.best if self.epochs else None
         return {
             "loss": None if best is None else best.loss,
@@ -195,11 +206,11 @@ class Progress:
         }
 
     def add(self, measured: Measured) -> None:
-        """Count an update."""
+        """Add an update's sums to the current epoch."""
         self._running = self._running + measured
 
     def end_epoch(self, held_out: Measured | None, weights: Callable[[], Weights]) -> Epoch:
-        """Close the epoch under way. `weights` makes a copy of the network's, where it is the best so far."""
+        """Finish the current epoch. `weights` copies those of the network; it is called only for the best epoch."""
         lowest = min((epoch.loss for epoch in self.epochs), default=math.inf)
         ended = Epoch(
             number=len(self.epochs) + 1,
@@ -216,7 +227,7 @@ class Progress:
         return ended
 
     def history(self) -> dict[str, list[Any]]:
-        """The epochs as columns: epoch (from 1), loss, accuracy, val_loss, val_accuracy."""
+        """Finished epochs as columns: epoch (from 1), loss, accuracy, val_loss, val_accuracy."""
         return {
             "epoch": [epoch.number for epoch in self.epochs],
             **{
@@ -226,7 +237,7 @@ class Progress:
         }
 
     def get_state(self) -> dict[str, Any]:
-        """Sums of the epoch under way, epochs so far, best weights."""
+        """Sums of the current epoch, finished epochs, best weights."""
         running = self._running
         return {
             "running": [running.loss_sum, running.correct, running.count],
@@ -238,7 +249,7 @@ class Progress:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go to a state of `get_state`."""
+        """Restore a state that `get_state` returned."""
         loss_sum, correct, count = state["running"]
         self._running = Measured(loss_sum=loss_sum, correct=correct, count=count)
         names = ("number", "loss", "accuracy", "val_loss", "val_accuracy", "is_best")
@@ -248,21 +259,21 @@ class Progress:
 
 
 class Fit:
-    """See the module's docstring."""
+    """The updates of one training with a library other than PyTorch."""
 
-    def __init__(self, learner: Learner, settings: FitSettings, seeds: SeedTree, *, keep_best: bool = False) -> None:
+    def __init__(self, learner: FitLearner, settings: FitSettings, seeds: SeedTree, *, keep_best: bool = False) -> None:
         self.learner = learner
-        self.progress = Progress(settings, keep_best=keep_best)
+        self.progress = FitProgress(settings, keep_best=keep_best)
         self._order = settings.order(learner.samples, seeds)
         self._next = 0
 
     @property
     def total_steps(self) -> int:
-        """Updates in all."""
+        """Number of updates of the whole training."""
         return self._order.steps
 
-    def steps(self) -> Iterator[Update]:
-        """The updates from the present state on. Raises RefusedError when the loss is no number any more."""
+    def steps(self) -> Iterator[FitUpdate]:
+        """Update by update, from the present state on. Raises RefusedError when the loss is not finite."""
         while self._next < self.total_steps:
             index = self._next
             epoch, batch = divmod(index, self._order.per_epoch)
@@ -278,18 +289,18 @@ class Fit:
             ended = None
             if self._order.ends_epoch(index):
                 ended = self.progress.end_epoch(self.learner.validate(), self.learner.weights)
-            yield Update(index=index, epoch=epoch + 1, batch=batch, rows=rows, measured=measured, ended=ended)
+            yield FitUpdate(index=index, epoch=epoch + 1, batch=batch, rows=rows, measured=measured, ended=ended)
 
     def digest(self) -> str:
-        """Of the network's weights and buffers as they are now."""
+        """Digest of the network's present weights and buffers."""
         return digest_columns(self.learner.weights())
 
     def get_state(self) -> dict[str, Any]:
-        """Cursor, progress, network and optimiser."""
+        """Number of the next update, progress, network and optimiser."""
         return {"next": self._next, "progress": self.progress.get_state(), "learner": dict(self.learner.get_state())}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go to a state of `get_state`."""
+        """Restore a state that `get_state` returned."""
         self._next = int(state["next"])
         self.progress.set_state(state["progress"])
         self.learner.set_state(state["learner"])

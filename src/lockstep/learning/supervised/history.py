@@ -1,4 +1,4 @@
-"""training_history.json: plain numbers and lists, readable by anything that reads JSON."""
+"""Write training_history.json: plain numbers and lists that any JSON reader understands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HISTORY_FILE: Final = "training_history.json"
 
 
 def history_bytes(history: Mapping[str, Any]) -> bytes:
-    """The file's bytes, indented by 2, keys in the history's order. No NaN and no infinity: ValueError."""
+    """The file's bytes, indented by 2, keys in the history's order. Raises ValueError for NaN or infinity."""
     return (json.dumps(history, indent=2, allow_nan=False) + "\n").encode()
 
 

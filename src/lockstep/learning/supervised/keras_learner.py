@@ -1,10 +1,10 @@
-"""A Keras 3 image classifier as a `fit.Learner`: one `train_on_batch` is one update.
+"""`KerasLearner`: a Keras 3 image classifier as a `fit.FitLearner`; one `train_on_batch` is one update.
 
-Keras' own `fit` is not used: with a seed set it deals the same batch order in every epoch, and it cannot stop inside
+Keras' own `fit` is not used: with a seed set it repeats the same batch order in every epoch, and it cannot stop inside
 one. Every initial weight has its own seed, and the network has no random layer, so an update draws nothing.
 
-Keras computes on the CPU, on one thread with the torch backend. With TensorFlow it is asked for the same, which
-TensorFlow grants only before its first operation in a process.
+Keras computes on the CPU, on one thread with the torch backend. TensorFlow accepts these settings only before its
+first operation in a process.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MIN_SIDE: Final = 25
 
 
 def numerics_entries() -> dict[str, str]:
-    """What Keras and its backend add to a run's numerics."""
+    """Versions and settings of Keras and its backend, for a run's numerics."""
     keras = require_keras()
     backend = str(keras.backend.backend())
     h5py = require("h5py", extra="keras", purpose="storing a Keras model")  # it writes an artifact
@@ -49,14 +49,17 @@ def numerics_entries() -> dict[str, str]:
     library = require(backend, extra="keras", purpose="training with Keras")
     entries |= {backend: str(library.__version__), "device": "cpu"}
     if backend == "tensorflow":
-        # Both were seen to change last bits.
+        # Each of these two changed last bits when it was tried.
         entries["tensorflow.threads"] = str(library.config.threading.get_intra_op_parallelism_threads())
         entries["tensorflow.onednn"] = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default")
     return entries
 
 
 class KerasLearner:
-    """See the module's docstring. `held_out` are samples for `validate`."""
+    """Network, Adam and samples; `held_out` are those that `validate` evaluates, None for none.
+
+    Raises DataError for samples without exactly one image each.
+    """
 
     def __init__(
         self, samples: Samples, *, learning_rate: float, seeds: SeedTree, held_out: Samples | None = None
@@ -79,20 +82,20 @@ class KerasLearner:
 
     @property
     def samples(self) -> int:
-        """How many it trains on."""
+        """How many samples it trains on."""
         return len(self._y)
 
     def update(self, index: int, rows: NDArray[np.int64]) -> Measured:
-        """One Adam update. `index` plays no part: the network draws nothing."""
+        """One Adam update from the samples `rows`. `index` has no effect: the network draws nothing."""
         _settle()
         with self._keras.device("cpu"):
-            # Keras' figures are running means; begun anew they are those of this batch.
+            # Keras' figures are running means: reset, they are those of this batch alone.
             self.model.reset_metrics()
             metrics = self.model.train_on_batch(self._x[rows], self._y[rows], return_dict=True)
         return _measured(metrics, len(rows))
 
     def validate(self) -> Measured | None:
-        """The samples held out."""
+        """Loss and accuracy on the validation samples; None where there are none."""
         if self._held_out is None:
             return None
         _settle()
@@ -108,17 +111,17 @@ class KerasLearner:
         return total
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        """A copy of the network's weights by layer and name."""
+        """A copy of the network's weights by path (layer/name)."""
         return {str(weight.path): np.array(_numpy(self._keras, weight)) for weight in self.model.weights}
 
     def get_state(self) -> dict[str, Any]:
-        """Weights, and the optimiser's variables by place."""
+        """Weights by path, and the optimiser's variables by index: Keras gives those no stable names."""
         variables = self.model.optimizer.variables
         adam = {str(place): np.array(_numpy(self._keras, item)) for place, item in enumerate(variables)}
         return {"weights": self.weights(), "adam": adam}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `get_state`. Raises IntegrityError for the state of another network."""
+        """Restore a state that `get_state` returned. Raises IntegrityError for that of another network."""
         weights, variables = self.model.weights, self.model.optimizer.variables
         if state["weights"].keys() != {str(weight.path) for weight in weights} or len(state["adam"]) != len(variables):
             raise IntegrityError(
@@ -132,9 +135,9 @@ class KerasLearner:
 
 
 def build_model(shape: tuple[int, ...], classes: int, seeds: SeedTree) -> Any:
-    """conv 32 - pool - conv 64 - pool - dense 128 - softmax, every weight from a seed of its own.
+    """Build conv 32 - pool - conv 64 - pool - dense 128 - softmax, each kernel from its own seed.
 
-    Raises DataError for images that the two poolings would leave nothing of.
+    Raises DataError for images that are smaller than the two poolings need.
     """
     keras = require_keras()
     _check_shape(shape)
@@ -155,13 +158,13 @@ def build_model(shape: tuple[int, ...], classes: int, seeds: SeedTree) -> Any:
             layers.Dense(128, activation="relu", kernel_initializer=first("dense_128"), name="dense_128"),
             layers.Dense(classes, activation="softmax", kernel_initializer=first("classes"), name="classes"),
         ],
-        # Named throughout: Keras would number unnamed ones by how many the process has made, and so the file's bytes.
+        # Every layer has a name: Keras numbers unnamed ones per process, and the file's bytes would differ.
         name="radar_model",
     )
 
 
 def weight_count(shape: tuple[int, ...], classes: int) -> int:
-    """How many weights `build_model` makes, without making them. Raises DataError as it does."""
+    """Number of weights of `build_model`, computed without building it. Raises DataError for the same images."""
     _check_shape(shape)
     # Convolutions of 3 x 3 without padding, the first in steps of 2; then means over 2 x 2 and 4 x 4 places.
     height, width = ((((side - 3) // 2 + 1) // 2 - 2) // 4 for side in shape[:2])
@@ -189,17 +192,18 @@ def probabilities(model: Any, images: NDArray[np.float32]) -> NDArray[np.float64
 
 
 def h5_bytes(model: Any) -> bytes:
-    """The model as an .h5 file, architecture and weights, which `keras.models.load_model` opens.
+    """The model as bytes of an .h5 file, architecture and weights, for `keras.models.load_model`.
 
-    Lockstep never opens one that way: it rebuilds the network from code and loads the weights (`load_weights`).
+    Lockstep itself never uses that function, which can run code: it builds the network and loads only the weights
+    (`load_weights`).
     """
     absl = logging.getLogger("absl")
     level = absl.level
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.h5"
         try:
-            absl.setLevel(logging.ERROR)  # it warns of the older format, which is the one asked for
-            with _announced():
+            absl.setLevel(logging.ERROR)  # it warns that .h5 is an older format
+            with _numpy_conversion():
                 model.save(path, include_optimizer=False)
         finally:
             absl.setLevel(level)
@@ -207,7 +211,7 @@ def h5_bytes(model: Any) -> bytes:
 
 
 def load_weights(path: Path | str, shape: tuple[int, ...], classes: int) -> Any:
-    """The network of `build_model` with the weights of an .h5 file; its stored architecture is not looked at.
+    """The network of `build_model` with the weights of an .h5 file, whose stored architecture is ignored.
 
     Raises IntegrityError when the weights are another network's.
     """
@@ -234,21 +238,21 @@ def _measured(metrics: Mapping[str, Any], count: int) -> Measured:
 
 
 def _numpy(keras: Any, value: Any) -> NDArray[Any]:
-    with _announced():
+    with _numpy_conversion():
         array: NDArray[Any] = keras.ops.convert_to_numpy(value)
     return array
 
 
 @contextlib.contextmanager
-def _announced() -> Iterator[None]:
-    """Keras' torch backend converts tensors in a way that NumPy 2 announces the end of; that is Keras' to mend."""
+def _numpy_conversion() -> Iterator[None]:
+    """Hide NumPy 2's DeprecationWarning about the way in which Keras' torch backend converts tensors."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="__array__ implementation", category=DeprecationWarning)
         yield
 
 
 def _settle() -> None:
-    """One thread and deterministic algorithms, as far as the backend grants it."""
+    """Set one thread and deterministic algorithms, as far as the backend allows."""
     keras = require_keras()
     if keras.backend.backend() == "torch":
         from lockstep.learning.gradients import determinism
@@ -260,7 +264,7 @@ def _settle() -> None:
 
 def _settle_tensorflow() -> None:
     tf = require("tensorflow", extra="keras", purpose="training with Keras on TensorFlow")
-    with contextlib.suppress(RuntimeError):  # it has computed already: its threads stay as they are
+    with contextlib.suppress(RuntimeError):  # raised once TensorFlow has computed: its threads are fixed then
         if tf.config.threading.get_intra_op_parallelism_threads() != 1:
             tf.config.threading.set_intra_op_parallelism_threads(1)
             tf.config.threading.set_inter_op_parallelism_threads(1)

@@ -1,4 +1,4 @@
-"""Keras, and the backend that it computes with."""
+"""`require_keras`: import Keras with a backend that is installed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lockstep.core.libraries import installed, require
 
 
 def require_keras() -> Any:
-    """Keras 3, on TensorFlow where that is installed, else on torch; KERAS_BACKEND decides where it is set.
+    """The module keras, version 3. Its backend is KERAS_BACKEND, else TensorFlow where installed, else torch.
 
     Raises MissingLibraryError when Keras or a backend is missing.
     """
-    # Keras reads the variable once, while it loads; a configuration file in the home folder would come after it.
+    # Keras reads the variable once, at import, and prefers it to a configuration file in the home folder.
     if not os.environ.get("KERAS_BACKEND"):
         os.environ["KERAS_BACKEND"] = "tensorflow" if installed("tensorflow") else "torch"
     backend = os.environ["KERAS_BACKEND"]
@@ -26,7 +26,7 @@ def require_keras() -> Any:
             "backend that is (torch: pip install 'lockstep-trading[ml]')"
         )
     if backend == "torch":
-        # Its variables have to be in place before torch computes.
+        # That module sets variables that torch reads at its first operation.
         import lockstep.learning.gradients.determinism  # noqa: F401
     keras = require("keras", extra="keras", purpose="training with Keras")
     if int(str(keras.__version__).partition(".")[0]) < 3:

@@ -1,9 +1,9 @@
-"""The reproducible Keras trainer (R11.18): one call, and a folder that says what was trained and how it went.
+"""The reproducible Keras trainer (R11.18): one call trains an image classifier and writes a folder about it.
 
     model, x_test, y_test, history = train(epochs=10, output_dir="results", seed=42)
 
 The folder holds radar_model.h5, training_history.json, training_history.png and a dated log. `kind =
-"classifier-keras"` trains the same way as a run. Nothing of Keras is loaded before `train` is called.
+"classifier-keras"` trains the same network as a run. Keras is imported by the first call of `train`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lockstep.core import files
 from lockstep.core.libraries import installed
 from lockstep.learning.supervised import plots, run_log
 from lockstep.learning.supervised.data import check_training, pattern_images, samples_of, three_parts, train_test_split
-from lockstep.learning.supervised.fit import Fit, FitSettings, Progress
+from lockstep.learning.supervised.fit import Fit, FitProgress, FitSettings
 from lockstep.learning.supervised.history import save_history
 from lockstep.learning.supervised.keras_library import require_keras
 from lockstep.runs import seeds as seed_tree
@@ -36,9 +36,9 @@ LEARNING_RATE: Final = 0.001
 
 
 def set_seeds(seed: int = 42) -> None:
-    """Seed Python, NumPy, and TensorFlow and torch where they are installed, for code of others that draws globally.
+    """Seed the global generators of Python, NumPy, and of TensorFlow and torch where installed, for other code.
 
-    Lockstep's own draws have addresses in the seed tree. 0 is a seed. Raises InputError when `seed` is not one.
+    Lockstep itself draws from the seed tree only. 0 is a valid seed. Raises InputError for an invalid one.
     """
     seed_tree.set_seeds(seed)
     if installed("tensorflow"):
@@ -63,12 +63,12 @@ def train(
     dataset: Any = None,
     clock: Clock | None = None,
 ) -> tuple[Any, NDArray[np.float32], NDArray[np.int64], dict[str, Any]]:
-    """Train the image classifier, write everything into `output_dir` (made when missing).
+    """Train the image classifier and write its files into `output_dir`, which is created when missing.
 
     epochs, batch_size   passes over the samples, and samples per update
     test_size            share of all samples held out and returned, drawn with random_state = seed
-    seed                 decides data, splits, first weights and order; 0 is a seed
-    validation_split     share of the rest that is looked at after each epoch; 0 makes the val_ lists null
+    seed                 decides data, splits, first weights and order; 0 is a valid seed
+    validation_split     share of the rest that is evaluated after each epoch; 0 makes the val_ lists null
     dataset              (x, y) instead of four patterns of 200 images: x (n, height, width, channels), y (n,) whole
 
     Returns (model, x_test, y_test, history): x_test float32, y_test int64.
@@ -124,8 +124,8 @@ def train(
         run_log.close_log(logger)
 
 
-def keras_history(progress: Progress, *, test_size: float, validation_split: float, seed: int) -> dict[str, Any]:
-    """The history of a finished fit, all but its timestamp."""
+def keras_history(progress: FitProgress, *, test_size: float, validation_split: float, seed: int) -> dict[str, Any]:
+    """The history of a finished fit, without its timestamp."""
     columns = progress.history()
     return {name: columns[name] for name in ("epoch", "loss", "val_loss", "accuracy", "val_accuracy")} | {
         "epochs": progress.settings.epochs,

@@ -1,4 +1,4 @@
-"""Figures of a classifier from true labels and class probabilities; undefined ones are None.
+"""Metrics of a classifier from true labels and class probabilities; undefined ones are None.
 
 Notation
     n_kl     samples of class k named l (the confusion matrix, rows true, columns predicted)
@@ -120,7 +120,7 @@ def _by_threshold(
 def classification_metrics(
     labels: NDArray[np.int64], probabilities: NDArray[np.float64], names: Sequence[str]
 ) -> dict[str, Any]:
-    """Everything for metrics.json: plain numbers, None where undefined.
+    """Content of metrics.json: plain numbers, None where undefined.
 
     labels          (n,) places in `names`
     probabilities   (n, classes); the predicted class is the first of the highest

@@ -1,7 +1,7 @@
-"""Figures as PNG bytes: the same numbers give the same bytes, and no display or global state is used.
+"""Draw figures as PNG bytes: the same numbers give the same bytes, without a display or global state.
 
-The PNG's metadata would name the version of matplotlib; it is left out, so that a figure changes only with what it
-shows, or with matplotlib's own drawing.
+The PNG's metadata would name the version of matplotlib. It is left out, so that a figure changes only with its numbers
+or with the way matplotlib draws.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _STYLE: Final[dict[str, Any]] = {
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib: whatever fonts a machine has play no part
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so the fonts of a machine have no effect
     "axes.grid": True,
     "grid.alpha": 0.3,
     "svg.hashsalt": "lockstep",
@@ -26,7 +26,7 @@ _STYLE: Final[dict[str, Any]] = {
 
 
 def require_matplotlib() -> None:
-    """Ask before a training what is needed after it. Raises MissingLibraryError."""
+    """Check before a training that matplotlib, which draws after it, is there. Raises MissingLibraryError."""
     require("matplotlib.figure", extra="plots", purpose="drawing the figures of a training")
 
 
@@ -84,8 +84,10 @@ def curves_png(
     diagonal: bool = False,
     steps: bool = False,
 ) -> bytes:
-    """One line per name, (x, y) each, on the unit square: ROC curves, and in steps those of precision over recall,
-    between whose points no straight line leads (the area below is then the average precision)."""
+    """One curve (x, y) per name on the unit square: ROC, or precision over recall with `steps`.
+
+    Precision is constant between two recalls, so steps and not straight lines enclose the average precision.
+    """
 
     def draw(axes: Any) -> None:
         (axis,) = axes

@@ -1,11 +1,11 @@
-"""The reproducible PyTorch trainer (R11.12): one call, and a folder that says what was trained and how it went.
+"""The reproducible PyTorch trainer (R11.12): one call trains a classifier and writes a folder about it.
 
     model, history = train_pytorch_model(epochs=10, output_dir="results", seed=42)
-    model = train_pytorch_model()              # the older form still gives something that is used as the model
+    model = train_pytorch_model()              # the older form: the result also works as the model
 
 The folder holds best_model.pt and last_model.pt (plain state dicts, `torch.load(..., weights_only=True)`),
-training_history.json, training_loss.png and a dated log. `kind = "classifier"` trains the same way as a run: journal,
-checkpoints, resume and verify.
+training_history.json, training_loss.png and a dated log. `kind = "classifier"` trains the same network as a run, with
+journal, checkpoints, resume and verify.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ LOSS_PLOT: Final = "training_loss.png"
 
 
 def set_seeds(seed: int = 42) -> None:
-    """Seed Python, NumPy and torch on all devices, and have cuDNN compute deterministically.
+    """Seed the global generators of Python, NumPy and torch on all devices, and make cuDNN deterministic.
 
-    For code of others that draws from global generators, a user's data set for example: Lockstep's own draws have
-    addresses in the seed tree. 0 is a seed. Raises InputError when `seed` is not one.
+    This is for other code that draws from them, a user's data set for example: Lockstep itself draws from the seed
+    tree only. 0 is a valid seed. Raises InputError for an invalid one.
     """
     seed_tree.set_seeds(seed)
     torch.manual_seed(seed)
-    torch.cuda.manual_seed_all(seed)  # kept for the first use of a card where there is none yet
+    torch.cuda.manual_seed_all(seed)  # without a card in use torch stores the seed until there is one
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
 
@@ -59,7 +59,7 @@ def setup_logging(output_dir: Path | str, level: int = logging.INFO) -> logging.
 
 
 class CheckpointManager:
-    """Writes best_model.pt and last_model.pt, and knows the lowest loss so far.
+    """Writes best_model.pt and last_model.pt, and remembers the lowest loss.
 
     best_loss     lowest loss saved as best; infinity before the first
     best_epoch    its epoch, from 1; 0 before the first
@@ -77,7 +77,7 @@ class CheckpointManager:
     ) -> None:
         """Save the model's state dict with epoch (from 1) and loss, as the best, the last, or both.
 
-        A best one is written only when its loss is strictly lower than the lowest before. Raises DiskError.
+        The best is written only when its loss is strictly lower than the lowest before. Raises DiskError.
         """
         if is_best and loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, epoch
@@ -94,20 +94,20 @@ class CheckpointManager:
 
 
 class TrainedModel(tuple[nn.Module, dict[str, Any]]):
-    """What a training returns: the pair (model, history), which can also be used as the model itself.
+    """Result of a training: the pair (model, history), which also works as the model itself.
 
-    Older code wrote `model = train_pytorch_model()`; so a call, and every attribute that a tuple does not have, goes
-    to the model. `isinstance(..., nn.Module)` is False: code that asks takes the pair apart.
+    Older code wrote `model = train_pytorch_model()`. So calls, and every attribute that a tuple lacks, are passed to
+    the model. `isinstance(..., nn.Module)` is False: code that tests for it has to unpack the pair.
     """
 
     __slots__ = ()
 
     def __new__(cls, model: nn.Module, history: dict[str, Any]) -> TrainedModel:
-        """The pair."""
+        """A tuple of the two: it unpacks as `model, history = ...`."""
         return super().__new__(cls, (model, history))
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        """The model's scores."""
+        """Scores of the model for the inputs, (batch, classes)."""
         return self[0](*inputs, **options)
 
     def __getattr__(self, name: str) -> Any:
@@ -127,18 +127,18 @@ def train_pytorch_model(
     val_dataset: Any = None,
     clock: Clock | None = None,
 ) -> TrainedModel:
-    """Train the classifier, write everything into `output_dir` (made when missing), return (model, history).
+    """Train the classifier, write its files into `output_dir` (created when missing), return (model, history).
 
     epochs, batch_size   passes over the samples, and samples per update
     learning_rate        Adam's
     samples_per_class    size of the built-in data set: six market patterns, so 100 make 600 samples
-    seed                 decides data, first weights, order and dropout; 0 is a seed
+    seed                 decides data, first weights, order and dropout; 0 is a valid seed
     device               "cpu" or "cuda"; None takes a card where there is one. "cuda" without one warns and is "cpu"
     dataset              samples instead of the built-in ones: (x, y), ({name: x}, y) or a PyTorch Dataset of
                          (input, ..., label); adds accuracy to the history
     val_dataset          the same, held out: adds val_loss and val_accuracy (and accuracy)
 
-    Raises InputError for a value that cannot be used, DiskError, MissingLibraryError without matplotlib.
+    Raises InputError for an invalid value, DiskError, MissingLibraryError without matplotlib.
     """
     settings = FitSettings(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     plots.require_matplotlib()
@@ -183,6 +183,7 @@ def _run(fitted: Classifier, manager: CheckpointManager, logger: logging.Logger)
     run_log.log_epochs_begin(logger)
     epochs = fitted.progress.settings.epochs
     epoch = 0
+    # A training yields one step per update; a new entry in the progress marks the end of an epoch.
     for _ in fitted.training.steps():
         if len(fitted.progress.epochs) == epoch:
             continue
@@ -195,7 +196,7 @@ def _run(fitted: Classifier, manager: CheckpointManager, logger: logging.Logger)
 
 
 def _device(name: str | None, logger: logging.Logger) -> str:
-    """Where to compute. R11.21: "cuda" without a card falls back with a warning instead of failing."""
+    """The device to compute on. "cuda" without a card warns and becomes "cpu" (R11.21)."""
     if name == "cuda" and not torch.cuda.is_available():
         logger.warning("device 'cuda' was asked for, but torch sees no card here: training on the CPU")
         return "cpu"

@@ -1,4 +1,4 @@
-"""What a finished classifier's training says of itself, whatever library trained it."""
+"""Summary entries of a finished classifier's training, the same for every library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 
 def judged(probabilities: NDArray[np.float64] | None, test: Samples | None, train: Samples) -> dict[str, Any] | None:
-    """How the network does on samples it never saw, beside always naming the commonest class of the training part."""
+    """Accuracy on the test samples, beside that of always naming the commonest class of the training part.
+
+    probabilities  float64 (n, classes) for the test samples
+
+    None without a test part.
+    """
     if probabilities is None or test is None:
         return None
     majority = int(np.bincount(train.labels, minlength=len(train.classes)).argmax())
@@ -25,7 +30,7 @@ def judged(probabilities: NDArray[np.float64] | None, test: Samples | None, trai
 
 
 def parts_of(train: Samples, validation: Samples | None, test: Samples | None) -> dict[str, Any]:
-    """Sizes of the parts, for a summary."""
+    """Number of classes, and of samples in each part."""
     return {
         "classes": len(train.classes),
         "training": len(train),

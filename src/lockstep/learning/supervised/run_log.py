@@ -1,8 +1,8 @@
-"""The log of a supervised training: where it goes and what it says (R11.5 to R11.7).
+"""The log of a supervised training: its handlers and its lines (R11.5 to R11.7).
 
     2026-11-21 09:30:00 - train_pytorch - INFO - Epoch [  1/10] | Loss: 1.7812 | BEST
 
-Everything a trainer has to say goes through a logger; nothing is printed.
+Trainers write to a logger only; nothing is printed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _THIN_RULE: Final = "-" * 70
 
 
 class _AppendHandler(logging.Handler):
-    """Writes lines through `core.files`, where all of Lockstep's writes are."""
+    """Appends lines through `core.files`, where tests inject faults of the disk."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -36,15 +36,15 @@ class _AppendHandler(logging.Handler):
         self._file = files.AppendFile(path)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One line."""
+        """Append one formatted line; a failing disk is reported on the console."""
         try:
             self._file.append((self.format(record) + "\n").encode())
         except DiskError:
-            # A log that cannot be written is told on the console; it does not end a training.
+            # A log that cannot be written does not end a training.
             self.handleError(record)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, then the handler."""
         self._file.close()
         super().close()
 
@@ -54,8 +54,8 @@ def log_to(
 ) -> logging.Logger:
     """The logger `name`, writing to the console and to `output_dir`/training_YYYYMMDD_HHMMSS.log, local time.
 
-    Handlers of an earlier call are closed and removed, so that a second run does not say everything twice. The folder
-    is made when missing. Raises DiskError.
+    Handlers of an earlier call are closed and removed, so that no line is written twice. The folder is created when
+    missing. Raises DiskError.
     """
     logger = logging.getLogger(name)
     close_log(logger)
@@ -69,7 +69,7 @@ def log_to(
         handler.setFormatter(logging.Formatter(LAYOUT, TIMES))
         logger.addHandler(handler)
     logger.setLevel(level)
-    # A root logger with handlers of its own would write each line once more.
+    # A root logger with handlers would write each line a second time.
     logger.propagate = False
     return logger
 
@@ -82,18 +82,18 @@ def close_log(logger: logging.Logger) -> None:
 
 
 def now(clock: Clock | None = None) -> datetime:
-    """The time here, with its distance from UTC."""
+    """The local time, with its offset from UTC."""
     ms = (SystemClock() if clock is None else clock).utc_ms()
     return datetime.fromtimestamp(ms / 1000, tz=UTC).astimezone()
 
 
 def timestamp(clock: Clock | None = None) -> str:
-    """The time here in ISO form with microseconds, for a history."""
+    """The local time in ISO form with microseconds, for a history."""
     return now(clock).isoformat(timespec="microseconds")
 
 
 def log_start(logger: logging.Logger, configuration: Mapping[str, Any]) -> None:
-    """Title and configuration block."""
+    """Log the title and the configuration, a line for each entry."""
     for line in (_RULE, "STARTING REPRODUCIBLE TRAINING", _RULE, "Configuration:"):
         logger.info(line)
     for name, value in configuration.items():
@@ -101,21 +101,21 @@ def log_start(logger: logging.Logger, configuration: Mapping[str, Any]) -> None:
 
 
 def log_dataset(logger: logging.Logger, *, samples: int, batches: int, held_out: int | None) -> None:
-    """What there is to learn from."""
+    """Log the numbers of samples and batches."""
     also = "" if held_out is None else f", {held_out} held out"
     logger.info("Dataset created: %d samples, %d batches%s", samples, batches, also)
 
 
 def log_epochs_begin(logger: logging.Logger) -> None:
-    """The rule above the epochs."""
+    """Log the line above the epochs."""
     logger.info("Starting training...")
     logger.info(_THIN_RULE)
 
 
 def log_epoch(logger: logging.Logger, epoch: Epoch, epochs: int, *, keeps_best: bool) -> None:
-    """One line per epoch. Where `keeps_best`, one whose loss is the lowest so far is marked: it is saved as the best.
+    """Log one epoch. With `keeps_best` the lowest loss so far is marked BEST: the trainer saves that model.
 
-    Mark and saved model go together, so a trainer that saves the last one only marks nothing.
+    A trainer that saves only the last model marks no epoch.
     """
     parts = [f"Epoch [{epoch.number:3d}/{epochs}] | Loss: {epoch.loss:.4f}"]
     if epoch.val_loss is not None:
@@ -126,7 +126,7 @@ def log_epoch(logger: logging.Logger, epoch: Epoch, epochs: int, *, keeps_best: 
 
 
 def log_summary(logger: logging.Logger, losses: Sequence[float]) -> None:
-    """Totals and the closing title. Loss improvement is the first loss less the lowest."""
+    """Log totals and the closing title. Loss improvement is the first loss minus the lowest."""
     best = min(losses)
     logger.info(_THIN_RULE)
     logger.info("Training summary:")

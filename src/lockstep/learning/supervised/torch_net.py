@@ -1,9 +1,9 @@
-"""The default PyTorch classifier: one branch per input, fused (conv 32 and 64, dropout .3, MLP, fusion).
+"""`PatternNet`, the default PyTorch classifier: one branch per input, joined by a dense head.
 
-    (C, L)     series     conv 32 - pool - dropout - conv 64 - pool to about 4 places
+    (C, L)     series     conv 32 - pool - dropout .3 - conv 64 - pool to about 4 places
     (C, H, W)  maps       the same in two dimensions
     (F,)       figures    dense 32 - dense 16
-    all of it  joined     dense 128 - dropout - one score per class
+    all        joined     dense 128 - dropout .3 - one score per class
 
 Only layers whose backward pass is deterministic on a GPU too: fixed pooling windows, no adaptive ones.
 """
@@ -23,7 +23,13 @@ _PLACES: Final = 4
 
 
 class PatternNet(nn.Module):
-    """Scores (batch, classes) from named inputs; `shapes` are those of one sample. Raises InputError."""
+    """Scores (batch, classes) from named inputs.
+
+    shapes   shape of one sample, by input
+    classes  how many classes there are
+
+    Raises InputError for a shape that no branch takes.
+    """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], classes: int) -> None:
         super().__init__()
@@ -84,5 +90,5 @@ def _check_size(name: str, shape: tuple[int, ...], halved: int) -> None:
 
 
 def _window(length: int) -> int:
-    """Pooling window that leaves about four places."""
+    """Pooling window that leaves about _PLACES places."""
     return max(1, length // _PLACES)

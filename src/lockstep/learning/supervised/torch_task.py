@@ -1,4 +1,4 @@
-"""A PyTorch classifier as a task of `learning.gradients.training`: cross-entropy over samples, epoch by epoch."""
+"""`ClassifierTask`: a PyTorch classifier as a task of `learning.gradients.training`, with cross-entropy, by epochs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lockstep.learning.gradients.learner import Learner, Losses
 from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.learning.gradients.recorder import Recorder, Recording
 from lockstep.learning.gradients.training import Batch, GradientTraining, Task
-from lockstep.learning.supervised.fit import FitSettings, Measured, Progress
+from lockstep.learning.supervised.fit import FitProgress, FitSettings, Measured
 from lockstep.learning.supervised.history import HISTORY_FILE, history_bytes
 from lockstep.learning.supervised.results import judged, parts_of
 from lockstep.learning.supervised.torch_net import PatternNet
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from lockstep.runs.seeds import SeedTree
 
 UNRECORDED: Final = Recording(level="none", digest_every=1 << 40)
-"""For a training that no journal follows."""
+"""For a training without a journal: nothing is stored, and no digest is computed."""
 _CHUNK: Final = 512
-"""Samples per forward pass without gradients. Part of the result: a matrix product may depend on its height."""
+"""Samples per forward pass without gradients. It decides bits: a matrix product may depend on its height."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Classifier:
-    """A classifier's training, ready to start, and where it stands."""
+    """A classifier's training, its progress, and its network."""
 
     training: GradientTraining
-    progress: Progress
+    progress: FitProgress
     model: nn.Module
 
 
@@ -61,24 +61,25 @@ def make_classifier(
     recording: Recording = UNRECORDED,
     session: Mapping[str, Any] | None = None,
 ) -> Classifier:
-    """The training of a network.
+    """Build the training of a network.
 
     seeds       decides the first weights, the order of samples and every update's dropout
-    model       one tensor per input, (batch, ...) each, to scores (batch, classes); left out, a `PatternNet`
-    optimizer   left out, Adam with the settings' learning rate
-    rate        learning rate of a step, given its number and how many there are; left out, the optimiser's
-    order       which samples each step learns from; left out, epochs by the seed
-    keep_best   whether the weights of the epoch with the lowest loss are kept, for `finish`
+    model       maps one tensor per input, (batch, ...) each, to scores (batch, classes); default `PatternNet`
+    optimizer   default Adam with the settings' learning rate
+    rate        learning rate from a step and the number of steps; default the optimiser's
+    order       which samples each step learns from; default epochs drawn from the seed
+    keep_best   whether to keep the weights of the epoch with the lowest loss, for `finish`
+    session     metadata for the summary, see `GradientTraining`
     """
     determinism.settle()
     if model is None:
-        # Made on the CPU, so that a network begins alike on every device.
+        # Built on the CPU: a card's generator would give other first weights.
         with determinism.noise(seeds.child("network")):
             model = PatternNet(parts.train.shapes, len(parts.train.classes))
     if optimizer is None:
         optimizer = OptimizerSettings(name="adam", learning_rate=float(settings.learning_rate))
     learner = Learner(model, optimizer, seeds=seeds, clip_norm=clip_norm, device=device)
-    progress = Progress(settings, keep_best=keep_best)
+    progress = FitProgress(settings, keep_best=keep_best)
     if order is None:
         order = settings.order(len(parts.train), seeds)
     task = ClassifierTask(parts, progress, order, seeds=seeds, device=device, rate=rate)
@@ -87,13 +88,16 @@ def make_classifier(
 
 
 class ClassifierTask(Task):
-    """See the module's docstring. A step's line says epoch (from 1), batch (from 0) and how many labels were right; the
-    last of an epoch also what the epoch came to. A recorded order, gone through again, counts as one epoch."""
+    """Learns from the training part and validates after each epoch.
+
+    The journal's line of a step has its epoch (from 1), batch (from 0) and number of correct labels; that of an
+    epoch's last step has the epoch's figures as well. A recorded order counts as one epoch.
+    """
 
     def __init__(
         self,
         parts: Parts,
-        progress: Progress,
+        progress: FitProgress,
         order: Order,
         *,
         seeds: SeedTree,
@@ -112,22 +116,22 @@ class ClassifierTask(Task):
 
     @property
     def total_steps(self) -> int:
-        """Batches of an epoch times epochs."""
+        """Batches of an epoch times epochs, or the steps of a recorded order."""
         return self._order.steps
 
     def learning_rate(self, step: int) -> float | None:
-        """The schedule's."""
+        """Learning rate of `step` by the schedule; None for the optimiser's own."""
         return None if self._rate is None else self._rate(step, self._order.steps)
 
     def batch(self, step: int) -> Batch | None:
-        """The samples that the order names. Raises DataError for one that is not there."""
+        """The samples that the order names; None after the last step. Raises DataError for an unknown sample."""
         if step >= self._order.steps:
             return None
         ids = self._order.ids(step)
         if len(ids) and (ids.min() < 0 or ids.max() >= len(self._labels)):
             raise DataError(
-                f"step {step} learns from samples {ids.min()} to {ids.max()}; there are {len(self._labels)}. A replay "
-                "needs the samples of the session it replays."
+                f"step {step} learns from samples {ids.min()} to {ids.max()}; there are {len(self._labels)}. "
+                "Retraining needs the samples of the recorded run."
             )
         at = torch.from_numpy(ids).to(self._labels.device)
         labels, inputs = self._labels[at], [x[at] for x in self._inputs]
@@ -141,9 +145,9 @@ class ClassifierTask(Task):
         return Batch(ids=ids, compute=compute)
 
     def after(self, step: int, learner: Learner) -> Mapping[str, Any]:
-        """Count the update, and at the end of an epoch look at the samples held out."""
+        """Count the update; at the end of an epoch evaluate the validation samples. Returns the step's scalars."""
         if self._seen is None:
-            raise RuntimeError("an update comes before what is told after it")
+            raise RuntimeError("after() is called after an update; there was none")
         loss, correct, count = self._seen
         measured = Measured(loss_sum=float(loss) * count, correct=int(correct), count=count)
         self._progress.add(measured)
@@ -153,7 +157,7 @@ class ClassifierTask(Task):
             "correct": measured.correct,
         }
         if (step + 1) % self._per_epoch == 0:
-            # A network that draws in evaluation mode as well does so from an address of its own.
+            # A user's network may draw in evaluation mode too: from a stream that belongs to this step.
             with determinism.noise(self._seeds.child("validation", step), learner.device):
                 held_out = self._validate(learner)
             scalars |= self._progress.end_epoch(held_out, lambda: state_arrays(learner.module)).scalars()
@@ -174,7 +178,7 @@ class ClassifierTask(Task):
         return total
 
     def result(self, learner: Learner) -> Mapping[str, Any]:
-        """Sizes, the best epoch, and how the network of the lowest loss does on the test samples."""
+        """Sizes, the best epoch, and accuracy of the best epoch's network on the test samples."""
         chances = None
         parts = self._parts
         if parts.test is not None:
@@ -189,8 +193,10 @@ class ClassifierTask(Task):
         }
 
     def artifacts(self, learner: Learner) -> Mapping[str, bytes]:
-        """best_model.pt, last_model.pt, training_history.json. Where `max_bytes` ended the session before the end of
-        the first epoch, there is no best one and no history."""
+        """best_model.pt, last_model.pt, training_history.json.
+
+        The first and the last are missing where `max_bytes` ended the run within its first epoch.
+        """
         last = self._progress.last
         files = {"last_model.pt": checkpoint_bytes(learner.module.state_dict(), epoch=last.number, loss=last.loss)}
         if self._progress.epochs:
@@ -204,7 +210,7 @@ class ClassifierTask(Task):
 
     @contextlib.contextmanager
     def _best(self, learner: Learner) -> Iterator[nn.Module]:
-        """The network with its best weights, for a while."""
+        """The network with its best weights, within the block."""
         model, best = learner.module, self._progress.best_weights
         if best is None:
             yield model
@@ -217,16 +223,19 @@ class ClassifierTask(Task):
             load_arrays(model, now)
 
     def get_state(self) -> dict[str, Any]:
-        """The progress."""
+        """Sums, finished epochs and best weights; the rest follows from step and seed."""
         return self._progress.get_state()
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `get_state`."""
+        """Restore a state that `get_state` returned."""
         self._progress.set_state(state)
 
 
-def torch_history(progress: Progress, samples: Samples, *, seed: int, device: str, measured: bool) -> dict[str, Any]:
-    """The history of a training, all but its timestamp. `measured` adds accuracy; held-out samples add theirs."""
+def torch_history(progress: FitProgress, samples: Samples, *, seed: int, device: str, measured: bool) -> dict[str, Any]:
+    """The history of a training, without its timestamp.
+
+    `measured` adds the accuracy; validation samples add loss and accuracy of their own.
+    """
     columns: Mapping[str, list[Any]] = progress.history()
     held_out = columns["val_loss"][0] is not None
     history: dict[str, Any] = {"loss": columns["loss"], "epoch": columns["epoch"]}
@@ -252,12 +261,12 @@ def state_arrays(model: nn.Module) -> dict[str, NDArray[Any]]:
 
 
 def load_arrays(model: nn.Module, weights: Mapping[str, NDArray[Any]]) -> None:
-    """Put arrays of `state_arrays` into a model of the same form."""
+    """Load arrays that `state_arrays` returned into a model of the same form."""
     model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
 
 
 def freed(model: nn.Module) -> nn.Module:
-    """A network whose training is over, its parameters in memory of their own again."""
+    """Give the parameters of a trained network memory of their own again; in training they are views into one array."""
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
     return model
@@ -276,7 +285,10 @@ def probabilities(model: nn.Module, samples: Samples, device: str = "cpu") -> ND
 
 
 def checkpoint_bytes(weights: Mapping[str, Tensor], *, epoch: int, loss: float) -> bytes:
-    """A .pt file: epoch, model_state_dict, loss. Equal contents give equal bytes; loads with `weights_only=True`."""
+    """Bytes of a .pt file with epoch, model_state_dict and loss; equal contents give equal bytes.
+
+    It loads with `weights_only=True`, so reading it runs no code.
+    """
     # Copies: a parameter may be a view into all of them, and torch.save would write the whole for each.
     state = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
     buffer = io.BytesIO()

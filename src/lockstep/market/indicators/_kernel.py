@@ -27,17 +27,16 @@ _LEAST: Final = {"ddof": 0, "bars": 0}
 class Kernel(Generic[P, R]):
     """A compiled indicator. Calling it accepts anything that NumPy turns into float64 (n,) arrays of one length.
 
-    Attributes:
-        python: The uncompiled twin.
-        compiled: The numba dispatcher; no argument is checked there.
+    python    the uncompiled twin
+    compiled  the compiled function, which checks no argument
 
-    Raises (when called):
-        InputError: An array is not one-dimensional, lengths differ, or a window is not a whole number >= 1.
+    A call raises InputError when an array is not one-dimensional, lengths differ, or a window is not a whole number
+    >= 1.
     """
 
     def __init__(self, python: Callable[P, R]) -> None:
         self.python = python
-        self.compiled: Any = compile_kernel(python)
+        self.compiled = compile_kernel(python)
         self.__doc__ = python.__doc__
         self.__name__ = python.__name__.removesuffix("_python")
         self.__module__ = python.__module__
@@ -50,6 +49,7 @@ class Kernel(Generic[P, R]):
         ready: list[Any] = []
         length: int | None = None
         for name, value in bound.arguments.items():
+            # Text, not types: these modules postpone annotations. A bool or a NumPy number must not choose the branch.
             kind = self._signature.parameters[name].annotation
             if kind == "int":
                 ready.append(self._whole(name, value))
@@ -58,7 +58,9 @@ class Kernel(Generic[P, R]):
             else:
                 ready.append(self._array(name, value, length))
                 length = ready[-1].shape[0]
-        return self.compiled(*ready)  # type: ignore[no-any-return]
+        # All by place: numba compiles once more where a default is omitted. P cannot say that `ready` fits.
+        compiled: Callable[..., R] = self.compiled
+        return compiled(*ready)
 
     def _whole(self, name: str, value: Any) -> int:
         least = _LEAST.get(name, 1)
@@ -75,6 +77,7 @@ class Kernel(Generic[P, R]):
             array = np.ascontiguousarray(value, dtype=np.float64)
         except (TypeError, ValueError):
             raise InputError(f"{self.__name__}: {name} holds numbers; found {type(value).__name__}.") from None
+        # Of the value, because ascontiguousarray makes one-dimensional what has no dimension.
         if np.ndim(value) != 1:
             raise InputError(f"{self.__name__}: {name} is one-dimensional; found shape {np.shape(value)}.")
         if length is not None and array.shape[0] != length:

@@ -22,6 +22,7 @@ def true_range_python(high: Float, low: Float, close: Float) -> Float:
     """
     n = high.size
     out = np.full(n, np.nan)
+    # From bar 1, not with high - low at bar 0: an average would then begin with a range of another kind.
     for t in range(1, n):
         spread = high[t] - low[t]
         above = abs(high[t] - close[t - 1])
@@ -37,6 +38,7 @@ def log_returns_python(values: Float) -> Float:
     n = values.size
     out = np.full(n, np.nan)
     for t in range(1, n):
+        # The logarithm of a quotient, not a difference of logarithms, whose leading digits would cancel.
         out[t] = log(values[t] / values[t - 1])
     return out
 

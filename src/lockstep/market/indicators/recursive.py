@@ -15,7 +15,7 @@ Arrays are float64 (n,), oldest bar first; infinities are not supported.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -24,16 +24,20 @@ from lockstep.core.errors import InputError
 from lockstep.core.types import Float
 from lockstep.market.indicators._kernel import kernel
 
-_SPLIT: Final = 134217729.0  # 2^27 + 1
+# 2^27 + 1: multiplying by it splits a double into two halves of 26 bits, whose products have no rounding error
+# (Veltkamp's splitting, used by Dekker).
+_SPLIT: Final = 134217729.0
 
 
 def _advance_python(high: float, low: float, weight: float, value: float) -> tuple[float, float]:
     """e + weight (value - e) for e = high + low, an unevaluated sum of two floats; the result likewise."""
+    # Every bracket stands as in Dekker's paper: no other order of these operations keeps the errors, and fastmath,
+    # which may choose another, would make them all zero.
     # value - high, exactly, as difference + rest
     difference = value - high
     part = difference - value
     rest = (value - (difference - part)) - (high + part) - low
-    # weight * difference, exactly, as product + error
+    # weight * difference, exactly, as product + error; without a fused multiply-add, which not every CPU has
     product = weight * difference
     split = _SPLIT * weight
     weight_high = split - (split - weight)
@@ -45,7 +49,8 @@ def _advance_python(high: float, low: float, weight: float, value: float) -> tup
         (weight_high * difference_high - product) + weight_high * difference_low + weight_low * difference_high
     ) + (weight_low * difference_low)
     error += weight * rest
-    # high + product, exactly, as total + tail; then made canonical
+    # high + product, exactly, as total + tail; then made canonical, because only the canonical pair of one value is
+    # unique, and two series become equal only if their pairs do
     total = high + product
     part = total - high
     tail = (high - (total - part)) + (product - part) + (low + error)
@@ -53,7 +58,7 @@ def _advance_python(high: float, low: float, weight: float, value: float) -> tup
     return new_high, tail - (new_high - total)
 
 
-_advance: Any = compile_kernel(_advance_python)
+_advance = compile_kernel(_advance_python)
 
 
 def _smooth_python(values: Float, window: int, weight: float) -> Float:
@@ -63,10 +68,12 @@ def _smooth_python(values: Float, window: int, weight: float) -> Float:
     high, low, seen = 0.0, 0.0, 0
     for t in range(n):
         value = values[t]
+        # After a NaN the weights of older values are unknown, so the recursion starts anew.
         if value != value:
             high, low, seen = 0.0, 0.0, 0
             continue
         seen += 1
+        # A plain sum is enough for the seed: its rounding error is forgotten like the seed itself.
         if seen < window:
             high += value
         elif seen == window:
@@ -74,6 +81,7 @@ def _smooth_python(values: Float, window: int, weight: float) -> Float:
         else:
             high, low = _advance(high, low, weight, value)
         if seen >= window:
+            # `low` is below half a unit in the last place of `high`: the sum rounds to `high`.
             out[t] = high
     return out
 
@@ -106,6 +114,7 @@ def rsi_python(values: Float, window: int = 14) -> Float:
     up, up_low, down, down_low, seen = 0.0, 0.0, 0.0, 0.0, 0
     for t in range(1, n):
         change = values[t] - values[t - 1]
+        # One NaN spoils two changes; both averages restart together, or their ratio would mix two stretches.
         if change != change:
             up, up_low, down, down_low, seen = 0.0, 0.0, 0.0, 0.0, 0
             continue
@@ -121,6 +130,7 @@ def rsi_python(values: Float, window: int = 14) -> Float:
             up, up_low = _advance(up, up_low, weight, rise)
             down, down_low = _advance(down, down_low, weight, fall)
         if seen >= window:
+            # Not 100 - 100 / (1 + U / D), Wilder's form, which has no value where nothing fell.
             total = up + down
             out[t] = 100.0 * (up / total) if total > 0.0 else 50.0
     return out

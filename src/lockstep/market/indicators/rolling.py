@@ -8,10 +8,15 @@ Arrays are float64 (n,), oldest bar first; infinities are not supported.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from lockstep.core.types import Float
 from lockstep.market.indicators._kernel import kernel
+
+# Bars that advance together: 16 KiB a column, so that a block's sums stay in the first cache over all its passes.
+_BLOCK: Final = 2048
 
 
 def rolling_mean_python(values: Float, window: int) -> Float:
@@ -23,8 +28,9 @@ def rolling_mean_python(values: Float, window: int) -> Float:
     """
     n = values.size
     out = np.full(n, np.nan)
-    for start in range(window - 1, n, 2048):
-        stop = min(n, start + 2048)
+    for start in range(window - 1, n, _BLOCK):
+        stop = min(n, start + _BLOCK)
+        # No running sum (add the new value, subtract the old one): its rounding errors stay for ever, and a NaN too.
         for t in range(start, stop):
             out[t] = 0.0
         for k in range(1, window):
@@ -45,9 +51,9 @@ def rolling_std_python(values: Float, window: int, ddof: int = 0) -> Float:
     out = np.full(n, np.nan)
     if window <= ddof:
         return out
-    mean = np.empty(2048)
-    for start in range(window - 1, n, 2048):
-        stop = min(n, start + 2048)
+    mean = np.empty(_BLOCK)
+    for start in range(window - 1, n, _BLOCK):
+        stop = min(n, start + _BLOCK)
         for t in range(start, stop):
             mean[t - start] = 0.0
             out[t] = 0.0
@@ -56,6 +62,7 @@ def rolling_std_python(values: Float, window: int, ddof: int = 0) -> Float:
                 mean[t - start] += values[t - window + 1 + k] - values[t - window + 1]
         for t in range(start, stop):
             mean[t - start] = values[t - window + 1] + mean[t - start] / window
+        # The second pass: mean(x^2) - mean(x)^2 would do with one, but cancels where prices are large and quiet.
         for k in range(window):
             for t in range(start, stop):
                 distance = values[t - window + 1 + k] - mean[t - start]
@@ -77,6 +84,7 @@ def rolling_median_python(values: Float, window: int) -> Float:
     for t in range(n):
         if t >= window:
             old = values[t - window]
+            # A NaN was never inserted: it has no place in an order.
             if old == old:
                 low, high = 0, held
                 while low < high:
@@ -90,6 +98,7 @@ def rolling_median_python(values: Float, window: int) -> Float:
                 held -= 1
         new = values[t]
         if new == new:
+            # From the top, one place at a time: the values above have to move anyway.
             k = held
             while k > 0 and ordered[k - 1] > new:
                 ordered[k] = ordered[k - 1]
@@ -112,6 +121,7 @@ def rolling_max_python(values: Float, window: int) -> Float:
         if values[t] != values[t]:
             front, back, last_nan = 0, 0, t
             continue
+        # A bar that is not above this one can never be the greatest again, for it leaves the window earlier.
         while back > front and values[queue[back - 1]] <= values[t]:
             back -= 1
         queue[back] = t
@@ -133,6 +143,7 @@ def rolling_min_python(values: Float, window: int) -> Float:
         if values[t] != values[t]:
             front, back, last_nan = 0, 0, t
             continue
+        # A bar that is not below this one can never be the least again, for it leaves the window earlier.
         while back > front and values[queue[back - 1]] >= values[t]:
             back -= 1
         queue[back] = t

@@ -1,4 +1,4 @@
-"""Swing highs and lows, told when they are known: `side` bars after the bar that makes them.
+"""Swing highs and lows, at the bars where they become known: `side` bars after the bar that makes them.
 
 A swing high is a high strictly above the `side` highs before it and the `side` highs after it. It is a fact
 only once those later bars have closed, so it stands at bar pivot + side: the pivot of a value at bar t is
@@ -21,6 +21,7 @@ def swing_highs_python(high: Float, side: int = 2) -> Float:
         pivot = high[t - side]
         is_swing = True
         for k in range(1, side + 1):
+            # Not written with >=, which a NaN would pass. Strict: of two equal highs side by side neither stands out.
             if not (high[t - side - k] < pivot and high[t - side + k] < pivot):
                 is_swing = False
                 break
@@ -37,6 +38,7 @@ def swing_lows_python(low: Float, side: int = 2) -> Float:
         pivot = low[t - side]
         is_swing = True
         for k in range(1, side + 1):
+            # Not written with <=, as for highs.
             if not (low[t - side - k] > pivot and low[t - side + k] > pivot):
                 is_swing = False
                 break

@@ -1,4 +1,4 @@
-"""What an agent came to that walked through bars it never trained on: its trades beside doing nothing clever."""
+"""Sections on an agent: its trades on bars that it never trained on, beside its baselines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BASELINES: Final = ("buy_and_hold", "always_flat")
 
 
 def agent_facts(result: TrainResult) -> list[tuple[str, str]]:
-    """Which agent, what it learned from, and which of its states was tested."""
+    """Rows: the agent, how its buffer was sampled, and the update whose weights were tested."""
     agent, replay = result.summary.get("agent"), result.summary.get("replay")
     if not isinstance(agent, Mapping) or "algorithm" not in agent:
         return []
@@ -45,7 +45,7 @@ def agent_facts(result: TrainResult) -> list[tuple[str, str]]:
 
 
 def experience_facts(result: TrainResult) -> list[tuple[str, str]]:
-    """How many experiences the buffer holds at the end; where it knows profits, how many brought one."""
+    """A row: the experiences in the buffer at the end, and how many were profitable when the buffer knows."""
     replay = result.summary.get("replay")
     if not isinstance(replay, Mapping) or "experiences" not in replay:
         return []
@@ -59,12 +59,12 @@ def experience_facts(result: TrainResult) -> list[tuple[str, str]]:
 
 
 def keys(summary: Mapping[str, Any]) -> set[str]:
-    """Keys of a summary that the section here tells."""
+    """Keys of a summary that the section here shows."""
     return {part for part in _PARTS if _walk(summary, part)}
 
 
 def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
-    """Nothing for a run whose summary has no test part with trades; a short report leaves validation out."""
+    """Metrics of the test and the validation part; a short report leaves validation out."""
     blocks: list[Block] = []
     for part, history in _PARTS.items():
         if walk := _walk(result.summary, part):
@@ -77,6 +77,6 @@ def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
 
 
 def _walk(summary: Mapping[str, Any], part: str) -> Mapping[str, Any]:
-    """What one walk through a part came to; empty where the summary has none of this form."""
+    """The table of one part; empty when the summary has none of this form."""
     walk = summary.get(part)
     return walk if isinstance(walk, Mapping) and {"bars", "metrics", "baselines"} <= walk.keys() else {}

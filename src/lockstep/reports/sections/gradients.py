@@ -1,29 +1,32 @@
-"""Sections of a gradient training: the session's worth, its losses, and what its gradients did to its weights."""
+"""Sections on a run that learns by gradients: its value, its losses, and what its gradients did to its weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from lockstep.core.errors import RefusedError
+from lockstep.learning.gradients.overview import Overview
+from lockstep.learning.gradients.sessions import load_session
+from lockstep.reports.charts import HeatMap, Panel, Panels, Reference, Series
 from lockstep.reports.page import Block, Facts, Figure, Section, Table, Text
 from lockstep.reports.words import NOTHING, count, counted, number, size
 from lockstep.runs import registry
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    from lockstep.learning.gradients.overview import Binned, NormsInBins, Overview
+    from lockstep.learning.gradients.overview import Binned, NormsInBins
     from lockstep.learning.gradients.sessions import TrainingSession
-    from lockstep.reports.charts import Series
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.results import TrainResult
 
     Bins = Mapping[str, Binned]
 
 BINS: Final = 150
-"""Points of a line. With more of them a noisy loss is a thicket; the band keeps every step's value in sight."""
+"""Points of a line. A noisy loss with more is unreadable; the band shows the range of every step."""
 _BEST: Final = 10
 _FEW_LAYERS: Final = 7
 USUAL_RATIO: Final = 1e-3
@@ -49,10 +52,7 @@ _BAND: Final = "Where many steps share a point, the line is their mean and the b
 
 
 def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
-    """Nothing for a run without a step of a gradient training."""
-    from lockstep.learning.gradients.overview import Overview
-    from lockstep.learning.gradients.sessions import load_session
-
+    """Facts and figures; no section for a run without a recorded gradient step."""
     try:
         overview = Overview(folder)
     except RefusedError:
@@ -61,7 +61,7 @@ def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
     bins, best = overview.steps_and_best(BINS, _BEST)
     x = _middles(overview)
     return [
-        _session(overview, session),
+        _training(overview, session),
         _learning(overview, bins, x),
         _gradients(overview, bins, x),
         _values(overview, bins, x, best, str(result.spec.get("kind"))),
@@ -69,19 +69,19 @@ def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
 
 
 def keys(summary: Mapping[str, Any]) -> set[str]:
-    """Keys of a summary that the sections here tell: those of `learning.gradients.training.session_facts`."""
+    """Keys of a summary that the sections here show: those of `learning.gradients.training.session_facts`."""
     return set(_KEYS) if "session" in summary else set()
 
 
 def worth(folder: RunFolder, result: TrainResult) -> list[Section]:
-    """A short report's part of the session, from the summary alone; nothing before the end."""
+    """The facts of a short report, from the summary alone; no section before the run is complete."""
     summary = result.summary
     if not {"session", "steps", "value", "converged"} <= summary.keys():
         return []
     value = f"{summary['value']:.3f}, {'' if summary['converged'] else 'not '}converged"
     losses = [summary.get(f"{name}_loss") for name in ("first", "last", "best")]
-    rows = [_steps(summary), ("total loss", _loss(losses, summary)), ("session value", value)]
-    return [Section(title="Session", blocks=[Facts(rows=rows)])]
+    rows = [_steps(summary), ("total loss", _loss(losses, summary)), ("value of the run", value)]
+    return [Section(title="Training", blocks=[Facts(rows=rows)])]
 
 
 def _steps(summary: Mapping[str, Any]) -> tuple[str, str]:
@@ -105,7 +105,7 @@ def _middles(overview: Overview) -> NDArray[np.float64]:
     return middles
 
 
-def _session(overview: Overview, session: TrainingSession) -> Section:
+def _training(overview: Overview, session: TrainingSession) -> Section:
     worth = session.worth
     optimizer = overview.description["optimizer"]
     recording = overview.description["recording"]
@@ -113,7 +113,7 @@ def _session(overview: Overview, session: TrainingSession) -> Section:
     rows = [
         _steps({**session.summary, "steps": session.steps}),
         ("total loss", _loss(session.losses or (None, None, None), session.summary)),
-        ("session value", f"{worth.value:.3f}"),
+        ("value of the run", f"{worth.value:.3f}"),
         ("made of", f"half the mean value of its best quarter of steps ({worth.top_quarter:.3f}), .3 of the profitable "
          f"share ({worth.profitable:.3f}), .2 of the convergence ({worth.convergence:.3f})"),
         ("converged", "yes: the last two spans of ten steps differ by less than 1 %" if worth.converged
@@ -121,23 +121,23 @@ def _session(overview: Overview, session: TrainingSession) -> Section:
         ("model", ", ".join(filter(None, [session.model_name, f"{count(parameters)} trained parameters in "
          f"{counted(len(overview.parameters), 'tensor')}"]))),
         ("optimiser", f"{optimizer['name']} ({optimizer['form']}), weight decay {number(optimizer['weight_decay'])}"),
-        ("recorded", f"{_kept(session, recording)}; {size(session.bytes)} on disk"),
+        ("recorded", f"{_record_words(session, recording)}; {size(session.bytes)} on disk"),
         ("replay", _replay_command(session, recording)),
     ]  # fmt: skip
     if session.replayed_from is not None:
-        rows.insert(1, ("goes through again", f"the batches of {session.replayed_from}"))
-    return Section(title="Session", blocks=[Facts(rows=rows)])
+        rows.insert(1, ("retrained on", f"the batches of {session.replayed_from}"))
+    return Section(title="Training", blocks=[Facts(rows=rows)])
 
 
-def _kept(session: TrainingSession, recording: Mapping[str, Any]) -> str:
-    """What the record holds of each step."""
+def _record_words(session: TrainingSession, recording: Mapping[str, Any]) -> str:
+    """What the record holds of each step, in words."""
     if recording["level"] != "full":
         return f"level {recording['level']}"
-    kept = (
+    words = (
         f"level full, gradients of every {_ordinal(recording['every'])}step, whole states every "
         f"{count(recording['snapshot_every'])} steps"
     )
-    return kept + ("" if session.level == "full" else "; at max_bytes it fell to level norms")
+    return words + ("" if session.level == "full" else "; at max_bytes it fell to level norms")
 
 
 def _ordinal(every: int) -> str:
@@ -150,8 +150,6 @@ def _replay_command(session: TrainingSession, recording: Mapping[str, Any]) -> s
 
 
 def _learning(overview: Overview, bins: Bins, x: NDArray[np.float64]) -> Section:
-    from lockstep.reports.charts import Panel, Panels
-
     losses = {name.removeprefix("loss."): bins[name] for name in bins if name.startswith("loss.")}
     order = ["total", *sorted(set(losses) - {"total"})]
     low = min(float(binned.low.min()) for binned in losses.values())
@@ -192,17 +190,22 @@ def _learning(overview: Overview, bins: Bins, x: NDArray[np.float64]) -> Section
         ),
     ]
     constant = float(rate.low.min()) == float(rate.high.max())
-    said = (
+    rate_words = (
         f"constant at {number(float(rate.mean[0]))}"
         if constant
         else (f"from {number(float(rate.mean[0]))} to {number(float(rate.mean[-1]))}")
     )
-    never = float(clip.low.min()) == 1.0
+    lowest_factor = float(clip.low.min())
+    clip_words = (
+        "gradients were never clipped"
+        if lowest_factor == 1.0
+        else f"gradients were clipped in {100 * clipped:.0f} % of the spans shown, the lowest "
+        f"factor is {number(lowest_factor)}"
+    )
     rates = Figure(
         name="learning-rate",
         title="Learning rate and clipping",
-        alt=f"Learning rate {said}; " + ("gradients were never clipped." if never else "gradients were clipped in "
-         f"{100 * clipped:.0f} % of the spans shown, by a factor of {number(float(clip.low.min()))} at most."),
+        alt=f"Learning rate {rate_words}; {clip_words}.",
         chart=Panels(panels=panels),
         text="The factor is what a gradient was scaled by to keep its norm within clip_norm: 1 means that it was not.",
     )  # fmt: skip
@@ -210,8 +213,6 @@ def _learning(overview: Overview, bins: Bins, x: NDArray[np.float64]) -> Section
 
 
 def _gradients(overview: Overview, bins: Bins, x: NDArray[np.float64]) -> Section:
-    from lockstep.reports.charts import Panel, Panels
-
     norm = bins["gradient_norm"]
     whole = Figure(
         name="gradient-norm",
@@ -233,10 +234,6 @@ def _gradients(overview: Overview, bins: Bins, x: NDArray[np.float64]) -> Sectio
 
 
 def _by_layer(overview: Overview, norms: NormsInBins) -> Figure:
-    import numpy as np
-
-    from lockstep.reports.charts import HeatMap
-
     means = {name: float(binned.mean.mean()) for name, binned in norms.gradient.items()}
     weak, strong = min(means, key=lambda name: means[name]), max(means, key=lambda name: means[name])
     return Figure(
@@ -260,10 +257,6 @@ def _by_layer(overview: Overview, norms: NormsInBins) -> Figure:
 
 
 def _ratios(overview: Overview, norms: NormsInBins, x: NDArray[np.float64]) -> list[Block]:
-    import numpy as np
-
-    from lockstep.reports.charts import HeatMap, Panel, Panels, Reference
-
     usual = Reference(name="usual, 0.001", value=USUAL_RATIO)
     with np.errstate(all="ignore"):
         means = {
@@ -299,8 +292,6 @@ def _ratios(overview: Overview, norms: NormsInBins, x: NDArray[np.float64]) -> l
 
 
 def _values(overview: Overview, bins: Bins, x: NDArray[np.float64], best: list[dict[str, float]], kind: str) -> Section:
-    from lockstep.reports.charts import Panel, Panels
-
     value = bins["value"]
     panels = [Panel(series=[_series("step value", x, value)], y_label="step value", y_range=(0.0, 1.0))]
     gained = float(bins["profitability"].high.max()) > 0.0 or float(bins["profitable"].high.max()) > 0.0
@@ -317,11 +308,11 @@ def _values(overview: Overview, bins: Bins, x: NDArray[np.float64], best: list[d
         f"{number(float(value.mean.mean()))} on the mean.",
         chart=Panels(panels=panels),
         text="The value says how much there is to learn from a step again: half the mean profitability of its batch, "
-        f".3 of the relative fall of the loss, .2 of how large its gradient was for the session. {_BAND}",
+        f".3 of the relative fall of the loss, .2 of how large its gradient was in this run. {_BAND}",
     )  # fmt: skip
     blocks: list[Block] = [figure]
     if not gained:
-        blocks.append(Text(text="No batch of this session has a known profit.", tone="note"))
+        blocks.append(Text(text="No batch of this run has a known profit.", tone="note"))
     rows = [
         (
             count(int(row["step"])),
@@ -342,8 +333,6 @@ def _values(overview: Overview, bins: Bins, x: NDArray[np.float64], best: list[d
 
 
 def _series(name: str, x: NDArray[np.float64], binned: Binned, *, band: bool = True) -> Series:
-    from lockstep.reports.charts import Series
-
     shared = band and bool((binned.low != binned.high).any())
     return Series(
         name=name, x=x, y=binned.mean, low=binned.low if shared else None, high=binned.high if shared else None
@@ -351,5 +340,5 @@ def _series(name: str, x: NDArray[np.float64], binned: Binned, *, band: bool = T
 
 
 def _spans(low: float, high: float) -> bool:
-    """Whether a log scale shows more: parts of a loss often lie decades apart."""
+    """Whether the y axis is logarithmic: parts of a loss often lie decades apart."""
     return low > 0.0 and high / low > 50.0

@@ -1,4 +1,4 @@
-"""Series of a run's journal: numbers of each step over steps."""
+"""A section on the journal: the scalars of each step, over steps."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from lockstep.runs.results import TrainResult
 
 BINS: Final = 400
-"""Points of a line: more than a screen shows beside each other."""
+"""Points of a line: more would not be told apart on a screen."""
 _SERIES: Final = 6
-"""Series of a journal that a page shows."""
+"""Number of scalars that a page shows."""
 
 
 def course(folder: RunFolder, result: TrainResult) -> list[Section]:
-    """Numbers of each step's line over steps, for kinds whose segments no other section knows."""
+    """Scalars over steps; no section for a run whose segments another section draws."""
     if not folder.journal.exists() or {"steps", "trials"} & set(SegmentReader(folder.segments).names()):
         return []
     scalars = _scalars_in_bins(folder)
@@ -46,7 +46,10 @@ def course(folder: RunFolder, result: TrainResult) -> list[Section]:
 
 
 def _scalars_in_bins(folder: RunFolder) -> tuple[int, dict[str, Any]] | None:
-    """The numbers that every line has, binned while the journal is read: memory for the bins alone."""
+    """Number of steps, and the scalars in bins: name -> x, low, mean, high, float64 (bins,) each.
+
+    The journal is read twice, line by line, so that memory is needed for the bins alone.
+    """
     steps = sum(line.type == "step" for line in read_lines(folder.journal))
     bins = min(steps, BINS)
     names: list[str] = []

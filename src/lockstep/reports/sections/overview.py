@@ -1,4 +1,4 @@
-"""What every run says first: its verdict, its notes, and what was trained on what."""
+"""Sections on any run: its verdict, its notes, and what was trained on what."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PARTS: Final = ("training", "validation", "test")
 
 
 def status_in_words(result: TrainResult) -> str:
-    """The status, with what it means for the rest of the report."""
+    """The status, and how far the report of an incomplete run goes."""
     words = {
         RunStatus.COMPLETE: "complete",
         RunStatus.INTERRUPTED: "interrupted: what follows is as far as it went",
@@ -39,7 +39,7 @@ def status_in_words(result: TrainResult) -> str:
 
 
 def birth(result: TrainResult) -> str:
-    """When the run was begun: the run's time, so that the same run gives the same page."""
+    """When the run was begun. Not when the page was written: the same run gives the same page."""
     created = result.environment.get("created_ms")
     if not isinstance(created, int):
         return "begun at an unknown time"
@@ -47,7 +47,7 @@ def birth(result: TrainResult) -> str:
 
 
 def verdict(folder: RunFolder, result: TrainResult) -> list[Section]:
-    """What may be said of the result, and why. No section before the end, and where nothing judges."""
+    """The decision, its sentence and reasons; no section for a run without a verdict."""
     judgement = Verdict.of_summary(result.summary)
     if judgement is None:
         return []
@@ -59,14 +59,14 @@ def verdict(folder: RunFolder, result: TrainResult) -> list[Section]:
 
 
 def notes(folder: RunFolder, result: TrainResult) -> list[Section]:
-    """What a person should know about how the run went; of a failed run, why it failed."""
+    """The notes of the run; those of a failed run say why it failed."""
     tone: Tone = "bad" if result.status == RunStatus.FAILED else "note"
     blocks = [Text(text=capital(note), tone=tone) for note in result.notes]
     return [Section(title="Notes", blocks=blocks)] if blocks else []
 
 
 def training(folder: RunFolder, result: TrainResult) -> list[Section]:
-    """What was trained on what: as many rows as the summary has facts for."""
+    """What was trained on what: the rows that the summary has facts for."""
     name = result.environment.get("spec", {}).get("name")
     rows: Rows = [
         ("run", f"{result.run_id} ({', '.join([result.status, *result.tags])})"),
@@ -78,7 +78,7 @@ def training(folder: RunFolder, result: TrainResult) -> list[Section]:
 
 
 def market(result: TrainResult) -> Rows:
-    """The candles that were used, the parts they were split into, and how complete they are."""
+    """Rows: the candles, the parts they were split into, and how complete they are."""
     data = result.summary.get("data")
     if not isinstance(data, Mapping):
         symbol = result.summary.get("session", {}).get("symbol")
@@ -112,4 +112,4 @@ FACTS: Final[tuple[Callable[[TrainResult], Rows], ...]] = (
     search.trial_facts,
     agent.experience_facts,
 )
-"""Rows in their order; each function gives none where the summary lacks its keys."""
+"""In the order of the rows; each function gives none when the summary lacks its keys."""

@@ -1,4 +1,4 @@
-"""What predictions came to on samples that were never trained on: scores beside baselines, advantage, calibration.
+"""Sections on predictions of samples that were never trained on: scores beside baselines, advantage, calibration.
 
 Shown for every run whose summary has them under the keys that `learning.patterns.judgement` writes, or a classifier's
 {"test": {"accuracy", ...}}.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lockstep.reports.charts import Intervals, Matrix, Panel, Panels, Series
+from lockstep.reports.headline import table_of
 from lockstep.reports.page import Block, Figure, Section, Table, Text
 from lockstep.reports.words import (
     NOTHING,
@@ -49,21 +50,21 @@ _SCORES: Final = {
     "calibration_error": "calibration error",
 }
 _BESIDE_SCORES: Final = frozenset({"log_loss_uncalibrated", "temperature", "reliability"})
-"""Told in the words about calibration."""
+"""Scores that the paragraph on calibration has."""
 _RETURNS: Final = {"zero": "saying zero", "mean": "saying the mean of training rows"}
 
 
 def network_facts(result: TrainResult) -> list[tuple[str, str]]:
-    """Which network, what it predicts, and which of its states was chosen."""
+    """Rows: the network, what it predicts, and the epoch that was chosen."""
     summary, spec = result.summary, result.spec
-    model, library = _table(summary, "model"), _table(summary, "network")
-    name = _table(summary, "session").get("model") or "network"
+    model, library = table_of(summary, "model"), table_of(summary, "network")
+    name = table_of(summary, "session").get("model") or "network"
     rows = []
     if "parameters" in model:
         rows.append(("network", f"{name}, {count(model['parameters'])} parameters"))
     elif {"library", "weights"} <= library.keys():
         rows.append(("network", f"{name}, {count(library['weights'])} weights, by {library['library']}"))
-    labels, features = _table(spec, "labels"), _table(spec, "features")
+    labels, features = table_of(spec, "labels"), table_of(spec, "features")
     if "task" in labels and {"window", "channels"} <= features.keys():
         channels = counted(len(features["channels"]), "channel")
         rows.append(("predicts", f"{_task(labels)}, from {counted(features['window'], 'bar')} of {channels}"))
@@ -81,9 +82,9 @@ def _task(labels: Mapping[str, Any]) -> str:
 
 
 def sample_facts(result: TrainResult) -> list[tuple[str, str]]:
-    """How many samples each part has, by class where the summary counts them so."""
-    samples = _table(result.summary, "samples")
-    order = list(_table(result.summary, "model").get("classes", ()))
+    """Rows: the samples of each part, by class when the summary counts them by class."""
+    samples = table_of(result.summary, "samples")
+    order = list(table_of(result.summary, "model").get("classes", ()))
     rows = []
     for part in (name for name in _PARTS if name in samples):
         value = samples[part]
@@ -101,35 +102,35 @@ def sample_facts(result: TrainResult) -> list[tuple[str, str]]:
 
 
 def keys(summary: Mapping[str, Any]) -> set[str]:
-    """Keys of a summary that the sections and facts here tell."""
+    """Keys of a summary that the sections and facts here show."""
     names = set()
     if _scores_of(summary):
         names |= {"scores", "advantage", "returns", "return_advantage", "confidence"}
-    if "accuracy" in _table(summary, "test"):
+    if "accuracy" in table_of(summary, "test"):
         names.add("test")
-    if set(_table(summary, "samples")) <= {*_PARTS, "purged", "classes"}:
+    if set(table_of(summary, "samples")) <= {*_PARTS, "purged", "classes"}:
         names.add("samples")
-    if _table(summary, "model").keys() <= {"parameters", "classes", "best_epoch", "epochs"}:
+    if table_of(summary, "model").keys() <= {"parameters", "classes", "best_epoch", "epochs"}:
         names.add("model")
-    if _table(summary, "network").keys() == {"library", "weights"}:
+    if table_of(summary, "network").keys() == {"library", "weights"}:
         names.add("network")
     return names
 
 
 def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
-    """Nothing where the summary has neither scores nor an accuracy on test samples."""
+    """Scores and tables; no section when the summary has neither scores nor an accuracy on test samples."""
     summary = result.summary
     blocks: list[Block] = []
     if scores := _scores_of(summary):
         blocks += [
             _score_table(part, scores[part], summary, brief=part == "test") for part in _HELD_OUT if part in scores
         ]
-        blocks += _advantage_table(_table(summary, "advantage"))
+        blocks += _advantage_table(table_of(summary, "advantage"))
         blocks += _return_words(summary)
-        if own := _table(_table(scores, "test"), TRAINED):
+        if own := table_of(table_of(scores, "test"), TRAINED):
             blocks += _calibration(own)
-        blocks += _confidence_words(_table(_table(summary, "confidence"), "test"))
-    blocks += _accuracy(_table(summary, "test"))
+        blocks += _confidence_words(table_of(table_of(summary, "confidence"), "test"))
+    blocks += _accuracy(table_of(summary, "test"))
     return [Section(title=TITLE, blocks=blocks)] if blocks else []
 
 
@@ -138,22 +139,17 @@ def figures(folder: RunFolder, result: TrainResult) -> list[Section]:
     summary = result.summary
     blocks: list[Block] = []
     if scores := _scores_of(summary):
-        blocks += _advantage_figure(_table(summary, "advantage"))
+        blocks += _advantage_figure(table_of(summary, "advantage"))
         blocks += _reliability(scores)
     blocks += _confusion(summary)
     return [Section(title=TITLE, blocks=blocks)] if blocks else []
 
 
-def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    table = values.get(name)
-    return table if isinstance(table, Mapping) else {}
-
-
 def _scores_of(summary: Mapping[str, Any]) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-    """Part -> predictor -> score -> value; empty where the summary's scores have another form."""
+    """Part -> predictor -> score -> value; empty when the scores of the summary have another form."""
     return {
         part: predictors
-        for part, predictors in _table(summary, "scores").items()
+        for part, predictors in table_of(summary, "scores").items()
         if isinstance(predictors, Mapping)
         and predictors
         and all(isinstance(item, Mapping) for item in predictors.values())
@@ -165,7 +161,7 @@ def _predictor(name: str) -> str:
 
 
 def _in_order(names: Sequence[str] | Mapping[str, Any]) -> list[str]:
-    """What was trained, then what it is compared with."""
+    """Predictors in the order of the tables: the network first, then its baselines."""
     order = list(_PREDICTORS)
     return sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name))
 
@@ -185,7 +181,7 @@ def _score_table(
         (plain_name(name), *(value_in_words(scores[item].get(name)) or NOTHING for item in predictors))
         for name in others
     ]
-    samples = _table(summary, "samples").get(part)
+    samples = table_of(summary, "samples").get(part)
     size = f"{counted(sum(samples.values()), part + ' sample')}" if isinstance(samples, Mapping) else f"{part} samples"
     seen = "seen once, after training" if part == "test" else "used to choose"
     header = ("", *(_predictor(item) for item in predictors))
@@ -215,7 +211,7 @@ def _beats(item: Mapping[str, Any]) -> str:
 
 
 def _return_words(summary: Mapping[str, Any]) -> list[Block]:
-    errors, advantage = _table(_table(summary, "returns"), "test"), _table(summary, "return_advantage")
+    errors, advantage = table_of(table_of(summary, "returns"), "test"), table_of(summary, "return_advantage")
     if not {TRAINED, *_RETURNS} <= errors.keys() or not _RETURNS.keys() <= advantage.keys():
         return []
     means = ", ".join(
@@ -268,7 +264,7 @@ def _confidence_words(confidence: Mapping[str, Any]) -> list[Block]:
 
 
 def _accuracy(test: Mapping[str, Any]) -> list[Block]:
-    """A classifier's one figure, beside always saying the most frequent class."""
+    """Accuracy of a classifier, beside that of always predicting the most frequent class."""
     if "accuracy" not in test:
         return []
     columns = {"network": test["accuracy"]}
@@ -316,7 +312,7 @@ def _reliability(scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[
     for name in _in_order(scores[part]):
         values = scores[part][name]
         rows = [row for row in values.get("reliability") or () if row["samples"]]
-        # A predictor that always says the same has a point, not a curve.
+        # A constant predictor has a point, not a curve.
         if len(rows) < 2:
             continue
         x = np.array([row["confidence"] for row in rows])

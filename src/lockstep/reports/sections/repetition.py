@@ -1,4 +1,4 @@
-"""What repeats a run: the seed, the hashes, the command, the whole spec, and the versions that decide its numbers."""
+"""A section on how to repeat a run: seed, hashes, command, the whole spec, and versions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TEXT = (
 
 
 def repetition(folder: RunFolder, result: TrainResult) -> list[Section]:
-    """The lines that reproduce the run. Hosts, paths and the working tree's diff stay at home: a page is passed on."""
+    """What reproduces the run. Hosts, paths and the diff of the working tree are left out: pages are passed on."""
     again = reproduction(folder)
     command = again["command"] if result.status == RunStatus.COMPLETE else f"lockstep resume {result.run_id}"
     rows = [

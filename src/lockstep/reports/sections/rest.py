@@ -1,4 +1,4 @@
-"""What a summary holds beside what the other sections tell, so that a kind nobody wrote a section for is told too."""
+"""A section on the keys of a summary that no other section shows, so that a new kind has a report too."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SHOWN: Final = 40
 _BRIEF: Final = 12
 """Rows for a short report."""
 _DETAILS: Final = frozenset({"agent", "baselines", "history", "model", "network", "replay", "strategy", "training"})
-"""Keys of a summary that only a full report goes through."""
+"""Keys of a summary that only a full report shows."""
 
 
 def summary(folder: RunFolder, result: TrainResult) -> list[Section]:
-    """Figures that no other section shows, and the files that the run left."""
+    """Values that no other section shows, and the files that the run left."""
     others = _others(result.summary)
     plain = _flat_words({name: value for name, value in others.items() if name not in _DETAILS})
     details = _flat_words({name: value for name, value in others.items() if name in _DETAILS})
@@ -44,7 +44,7 @@ def _others(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flat_words(value: Mapping[str, Any], front: str = "") -> list[tuple[str, str]]:
-    """Names and values of a summary, tables within it joined to the names."""
+    """Names and values; the name of a value in a table begins with that of the table."""
     rows = []
     for name, item in value.items():
         if isinstance(item, Mapping):

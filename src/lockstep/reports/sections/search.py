@@ -1,4 +1,4 @@
-"""Sections of a parameter search: the winner's parameters and metrics beside its baselines, equity, and the trials."""
+"""Sections on a parameter search: the best trial beside its baselines, its equity, and the objective over trials."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 
 from lockstep.core import files
 from lockstep.core.errors import IntegrityError
-from lockstep.reports.charts import Panel, Panels, Series
-from lockstep.reports.draw import times
+from lockstep.reports.charts import Panel, Panels, Series, times
 from lockstep.reports.page import Block, Facts, Figure, Section, Table, Text
 from lockstep.reports.words import METRICS, count, counted, instant, metric, number, parameter, plain_name
 from lockstep.runs.results import TRIALS
@@ -30,7 +29,7 @@ _EQUITY: Final = "best_equity.csv"
 
 
 def strategy_facts(result: TrainResult) -> list[tuple[str, str]]:
-    """Which strategy was searched, how, and for what."""
+    """Rows: the strategy, the proposer, and the objective."""
     strategy, objective = result.summary.get("strategy"), result.summary.get("objective")
     rows = []
     if isinstance(strategy, Mapping) and "name" in strategy:
@@ -45,7 +44,7 @@ def strategy_facts(result: TrainResult) -> list[tuple[str, str]]:
 
 
 def trial_facts(result: TrainResult) -> list[tuple[str, str]]:
-    """How many trials there are, how many may win, and why the others may not."""
+    """A row: the number of trials, how many are valid, and why the others are not."""
     if result.search is None:
         return []
     total, valid = result.search.counts["total"], result.search.counts["valid"]
@@ -55,14 +54,14 @@ def trial_facts(result: TrainResult) -> list[tuple[str, str]]:
 
 
 def keys(summary: Mapping[str, Any]) -> set[str]:
-    """Keys of a summary that the sections and facts here tell."""
+    """Keys of a summary that the sections and facts here show."""
     if "best" not in summary:
         return set()
     return {"best", "baselines", "holdout", "blocks", "bounds", "objective", "trials"}
 
 
 def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
-    """The winner's parameters and metrics beside what had to be beaten; nothing for a run without a best trial."""
+    """Parameters and metrics of the best trial beside its baselines; no section for a run without a best trial."""
     best = result.best
     if best is None:
         return []
@@ -93,7 +92,7 @@ def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
 
 
 def metrics_table(caption: str, columns: Mapping[str, Mapping[str, Any] | None], *, brief: bool = True) -> Table:
-    """Metrics in words, a column for each mapping of metrics that there is; the first says which rows."""
+    """Metrics in words, one column for each mapping that is not empty; the first has the rows."""
     shown = {name: values for name, values in columns.items() if values}
     first = next(iter(shown.values()), {})
     rows = [
@@ -105,7 +104,7 @@ def metrics_table(caption: str, columns: Mapping[str, Mapping[str, Any] | None],
 
 
 def luck(random_entries: Mapping[str, Any] | None) -> list[Block]:
-    """Where a result stands among the same trades made at random times; nothing without a trade."""
+    """Where a result stands among the same trades at random times; no block without a trade."""
     if not random_entries:
         return []
     rows = []
@@ -122,7 +121,7 @@ def luck(random_entries: Mapping[str, Any] | None) -> list[Block]:
 
 
 def order_in_a_bar(bounds: Mapping[str, Any]) -> list[Block]:
-    """What the order of stop and target inside a bar could change."""
+    """How net profit depends on the order of stop and target in the bars that touch both."""
     if "ambiguous_trades" not in bounds:
         return []
     if not bounds["ambiguous_trades"]:
@@ -134,7 +133,7 @@ def order_in_a_bar(bounds: Mapping[str, Any]) -> list[Block]:
 
 
 def figures(folder: RunFolder, result: TrainResult) -> list[Section]:
-    """Equity of the best trial, and the objective over trials; each where the run left what it shows."""
+    """Equity of the best trial, and the objective over trials, as far as the run has their data."""
     equity = folder.artifacts / _EQUITY
     parts = []
     if equity.is_file():
@@ -145,7 +144,7 @@ def figures(folder: RunFolder, result: TrainResult) -> list[Section]:
 
 
 def _equity(name: str, data: bytes) -> Figure:
-    """Equity at each bar's close, and how far it lies below its last peak."""
+    """Equity at each close, and how far it is below its highest value before, in percent."""
     lines = data.decode().splitlines()
     if not lines or lines[0] != "timestamp,equity":
         raise IntegrityError(

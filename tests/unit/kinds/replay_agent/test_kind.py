@@ -17,7 +17,7 @@ pytest.importorskip("torch")
 from lockstep.core.errors import DataError, SpecError
 from lockstep.engine.costs import Costs
 from lockstep.kinds.replay_agent.kind import KIND
-from lockstep.kinds.replay_agent.plan import Parts, return_scale
+from lockstep.kinds.replay_agent.plan import MarketParts, return_scale
 from lockstep.kinds.replay_agent.result import judged
 from lockstep.kinds.replay_agent.spec import ReplayAgentSpec
 from lockstep.learning.gradients.record import RLTrainingStep, SessionRecord
@@ -58,10 +58,10 @@ class TestPrioritized(TestDoubleDQN):
 
 def test_parts_lie_in_time_with_a_purge_between_them() -> None:
     """R9.8: 200 bars, a fifth each to test and validate, max(lookback 4, horizon 3) = 4 left out twice."""
-    parts = Parts.of(200, spec_of())
+    parts = MarketParts.of(200, spec_of())
     assert (parts.training, parts.validation, parts.test) == ((0, 112), (116, 156), (160, 200))
     with pytest.raises(DataError, match=r"the parts are too short: 4 bars to train on .* needs 25"):
-        Parts.of(20, spec_of())
+        MarketParts.of(20, spec_of())
 
 
 def test_nothing_of_the_training_depends_on_later_parts(tmp_path: Path) -> None:
@@ -341,7 +341,7 @@ def test_what_is_lived_counts_towards_the_limit_of_bytes(tmp_path: Path) -> None
         ),
         ({"agent": {"epsilon_start": 0.01}}, "epsilon_end is at most epsilon_start; found 0.05 and 0.01"),
         ({"training": {"learning_starts": 3}}, "learning_starts is more than environment.horizon_bars"),
-        ({"buffer": {"capacity": 10}}, "buffer.capacity holds what is lived before the first update"),
+        ({"buffer": {"capacity": 10}}, "buffer.capacity holds all experiences before the first update"),
         ({"costs": {"fill": "close"}}, "the environment fills at the next open"),
         ({"validation": {"purge_bars": 2}}, "purge_bars is at least the longer of horizon_bars and lookback, 4"),
         ({"validation": {"test_share": 0.9}}, "leave something to train on"),

@@ -12,7 +12,7 @@ from lockstep.clusters.in_process import InProcessExecutor
 from lockstep.core.errors import DataError, LookAheadError, SpaceError, StrategyError
 from lockstep.engine.metrics import Metric
 from lockstep.kinds.strategy.kind import KIND
-from lockstep.kinds.strategy.plan import Plan
+from lockstep.kinds.strategy.plan import StrategyPlan
 from lockstep.kinds.strategy.spec import StrategySpec
 from lockstep.runs.kind import PrepareContext, Prepared, RunContext
 from lockstep.runs.spec import identity_body, load_spec, resolve
@@ -156,7 +156,7 @@ def test_the_crypto_example_runs_on_a_file_and_searches_the_specifications_range
     )
     prepared = example("btc_5m.toml", tmp_path, *overrides)
     plan = prepared.payload
-    assert isinstance(plan, Plan)
+    assert isinstance(plan, StrategyPlan)
     assert dict(plan.space) == {name: plan.strategy.space[name] for name in sorted(plan.strategy.space)}
     assert (prepared.data["symbol"], prepared.data["timeframe_ms"]) == ("BTC/USDT", 300_000)
 

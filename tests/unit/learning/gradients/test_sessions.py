@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,16 +25,23 @@ def run_id(number: int) -> str:
     return f"2026112{number}T000000000-00000{number}"
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three sessions that learned for 1, 3 and 8 epochs, and a run of another kind."""
-    runs = tmp_path / "runs"
+    home = tmp_path_factory.mktemp("home")
+    runs = home / "runs"
     for number, epochs in enumerate((1, 3, 8)):
         Small(
             seed=number, epochs=epochs, session={"model": "small", "model_kind": "pattern", "symbol": "ETH/USDT"}
         ).run(runs / run_id(number))
     execute(ToyTraining(ToySpec(steps=3)), new_folder(runs / run_id(9), 42), fingerprint=fingerprint(42))
-    return tmp_path
+    return home
+
+
+@pytest.fixture
+def home(trained: Path, tmp_path: Path) -> Path:
+    """A copy, to damage and to add to."""
+    return Path(shutil.copytree(trained, tmp_path / "home"))
 
 
 def test_sessions_are_listed_by_value_and_loaded(home: Path) -> None:

@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 import torch
 
 from lockstep.core.errors import DataError, InputError
-from lockstep.learning.gradients.training import Epochs
+from lockstep.learning.gradients.epochs import Epochs
 from lockstep.learning.patterns.networks import Heads, HeadWeights, PatternCNN, PatternShape, pattern_loss
 from lockstep.learning.patterns.task import PatternSamples, PatternTask
 from lockstep.runs.seeds import SeedTree

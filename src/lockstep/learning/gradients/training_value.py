@@ -1,4 +1,4 @@
-"""What a step and a session are worth for learning again from them (R9.28, R9.33).
+"""Training value: how much there is to learn again from a step and from a run (R9.28, R9.33).
 
 Notation
     L_i     total loss of step i                        g_i     gradient norm of step i, before clipping
@@ -6,7 +6,7 @@ Notation
     m_i     mean of g_0 .. g_i
 
 Step value       v_i = .5 p_i + .3 clip((L_(i-1) - L_i) / |L_(i-1)|, 0, 1) + .2 g_i / (g_i + m_i)             (1)
-Session value    V = .5 mean of the top quarter of v + .3 mean of s + .2 C                                    (2)
+Run value        V = .5 mean of the top quarter of v + .3 mean of s + .2 C                                    (2)
 Convergence      C = clip(1 - mean(last 10 L) / mean(first 10 L), 0, 1)                                       (3)
 Converged when the means of the last two spans of 10 steps differ by less than 1 %.                           (4)
 
@@ -40,7 +40,7 @@ class StepValues:
         self._loss: float | None = None
 
     def add(self, *, loss: float, gradient_norm: float, profitability: float) -> float:
-        """The value of the next step."""
+        """v of eq. (1) for the next step, 0 .. 1; call it once per step, in order."""
         self._steps += 1
         self._norms += gradient_norm
         mean = self._norms / self._steps
@@ -48,21 +48,29 @@ class StepValues:
         if self._loss is not None and self._loss != 0.0:
             reduction = min(max((self._loss - loss) / abs(self._loss), 0.0), 1.0)
         self._loss = loss
+        # By its own mean, so that the term does not depend on the scale of loss or model.
         surprise = gradient_norm / (gradient_norm + mean) if gradient_norm > 0.0 else 0.0
         return 0.5 * profitability + 0.3 * reduction + 0.2 * surprise
 
     def get_state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Three numbers for a checkpoint: steps, sum of norms, last loss."""
         return {"steps": self._steps, "norms": self._norms, "loss": self._loss}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `get_state`."""
+        """Restore a state that `get_state` returned."""
         self._steps, self._norms, self._loss = state["steps"], state["norms"], state["loss"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionValue:
-    """Eq. (2) to (4), and the parts of the value. Zero for a session without steps."""
+    """Eq. (2) to (4), and the parts of the value; zero for a run without steps.
+
+    value        V of eq. (2)
+    top_quarter  mean of the top quarter of v
+    profitable   mean of s
+    convergence  C of eq. (3), 0 .. 1
+    converged    eq. (4)
+    """
 
     value: float
     top_quarter: float
@@ -71,7 +79,7 @@ class SessionValue:
     converged: bool
 
     def to_json(self) -> dict[str, Any]:
-        """As canonical JSON."""
+        """The five fields under the names that a run's summary has for them."""
         return {
             "value": self.value,
             "top_quarter": self.top_quarter,
@@ -95,7 +103,7 @@ def session_value(losses: Series, values: Series, profitable: Series) -> Session
 
 
 def convergence(losses: Series) -> float:
-    """Eq. (3); 0 for a session that began without loss."""
+    """C of eq. (3), 0 .. 1; 0 for a run whose loss was 0 from the start."""
     first, last = mean_in_order(losses[:SPAN]), mean_in_order(losses[-SPAN:])
     return min(max(1.0 - last / first, 0.0), 1.0) if first > 0.0 else 0.0
 

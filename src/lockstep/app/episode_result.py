@@ -1,4 +1,4 @@
-"""Lesson: what a training on episodes left behind, its weights with every byte checked, and how often each was used."""
+"""The result of a training on episodes: its weights, every byte checked, and how often it used each episode."""
 
 from __future__ import annotations
 
@@ -18,36 +18,44 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lesson:
-    """weights: bytes of the safetensors file; trained: times by episode id; losses: means over the steps, by part."""
+class EpisodeResult:
+    """What a complete run of kind "cnn-episodes" leaves.
+
+    weights   bytes of the safetensors file
+    trained   by episode id, how many times it was in a batch
+    losses    by part of the loss, its mean over the steps
+    """
 
     weights: bytes
     trained: Mapping[str, int]
     losses: Mapping[str, float]
 
 
-def lesson(run: str, store: RunStore) -> Lesson:
-    """What `run`, a complete session of kind "cnn-episodes", taught. Raises IntegrityError, RefusedError, DataError."""
+def episode_result(run: str, store: RunStore) -> EpisodeResult:
+    """The result of `run`, complete and of kind "cnn-episodes". Raises IntegrityError, RefusedError, DataError."""
+    # They load torch; a home without it can still be read by everything else.
     from lockstep.learning.gradients.record import SessionRecord
-    from lockstep.learning.gradients.recorder import BATCHES
+    from lockstep.learning.gradients.segment_names import BATCHES
     from lockstep.learning.gradients.training import WEIGHTS_FILE
 
     folder = store.find(run)
     ids = episodes_data.restore(folder.read("data"), store.blobs).ids
     record = SessionRecord(folder)
-    # Level "none" keeps no batches; every epoch goes through all episodes once.
+    # Level "none" records no batches, but an epoch has every episode once.
     rows = record.segments.read(BATCHES).get("index", np.repeat(np.arange(len(ids)), _epochs(folder.read("spec"))))
     times = np.bincount(rows, minlength=len(ids)).tolist()
     path = folder.artifacts / WEIGHTS_FILE
     weights = files.read_bytes(path)
     if blake3_hex(weights) != folder.read("manifest")["files"][f"artifacts/{WEIGHTS_FILE}"]["blake3"]:
-        raise IntegrityError(f"{path}: not the weights that were written. Not used; restore the file from a copy.")
+        raise IntegrityError(
+            f"{path}: not the weights that were written. They are not used; restore the file from a copy."
+        )
     losses = {
         name.removeprefix("loss."): sum(column.tolist()) / len(column)
         for name, column in record.columns.items()
         if name.startswith("loss.")
     }
-    return Lesson(weights=weights, trained=dict(zip(ids, times, strict=True)), losses=losses)
+    return EpisodeResult(weights=weights, trained=dict(zip(ids, times, strict=True)), losses=losses)
 
 
 def _epochs(spec: Mapping[str, Mapping[str, int]]) -> int:

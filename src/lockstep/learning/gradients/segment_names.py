@@ -1,4 +1,4 @@
-"""Names of the segments of a session (`recorder` says what is in each): here, so that reading them needs no torch."""
+"""Names of the segments of a run; `recorder` says what each holds. They stand apart so that readers need no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Six market patterns as windows of candles: seeded, scale-free, and the same bits on every IEEE 754 machine.
+"""Generate six market patterns as windows of candles: seeded, scale-free, the same bits on every IEEE 754 machine.
 
 Notation
     B        bars per window
@@ -8,9 +8,9 @@ Notation
 
 Each pattern is a rule for s_t, the spread of the wicks and the volume; see the functions below. Only additions,
 multiplications, divisions and comparisons are used: no logarithm, no exponential, no `std`, whose last bits depend on
-the CPU. Window i of a pattern has a stream of its own, so asking for more samples never changes those there were.
+the CPU. Window i of a pattern has a stream of its own, so a larger number of samples never changes the first ones.
 
-These are drawings of what traders call these patterns. Nothing learned on them says anything about a real market.
+These are drawings of what traders call these patterns. What a network learns from them is not true of a real market.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SQRT_3: Final = 1.7320508075688772
 
 
 class Pattern(StrEnum):
-    """What a window shows; the order is the label."""
+    """The patterns; a pattern's index in this order is its label."""
 
     BULL = "bull"
     BEAR = "bear"
@@ -47,7 +47,7 @@ class Pattern(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Windows:
-    """n windows of B bars: prices and volume float64 (n, B), `label` int64 (n,), the place in `patterns`."""
+    """n windows of B bars: prices and volume float64 (n, B), `label` int64 (n,), the index into `patterns`."""
 
     open: NDArray[np.float64]
     high: NDArray[np.float64]
@@ -63,7 +63,7 @@ class Windows:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Shape:
-    """A pattern before it has prices, each (B,): steps and wicks in units of v, volume as a multiple of its level."""
+    """A pattern without prices, arrays (B,): steps and wicks in units of v, volume as a multiple of its level."""
 
     step: NDArray[np.float64]
     up: NDArray[np.float64]
@@ -74,9 +74,9 @@ class _Shape:
 def make_windows(
     samples_per_class: int, seeds: SeedTree, *, patterns: Sequence[Pattern] = tuple(Pattern), bars: int = BARS
 ) -> Windows:
-    """`samples_per_class` windows of each pattern, pattern by pattern. Raises InputError.
+    """Generate `samples_per_class` windows of each pattern, pattern by pattern. Raises InputError.
 
-    seeds   the node below which every window has its own stream: child("window", pattern, index)
+    seeds   node of the seed tree; each window has its own stream child("window", pattern, index)
     """
     if isinstance(samples_per_class, bool) or not isinstance(samples_per_class, int) or samples_per_class < 1:
         raise InputError(f"samples_per_class is a whole number of at least 1; found {samples_per_class!r}")
@@ -163,7 +163,7 @@ def _bull(rng: np.random.Generator, bars: int) -> _Shape:
 
 
 def _bear(rng: np.random.Generator, bars: int) -> _Shape:
-    """The same, down."""
+    """A drift down of 0.15 to 0.4 v per bar."""
     return _trend(rng, bars, -1.0)
 
 

@@ -1,7 +1,7 @@
-"""Retraining of agents (R9.32): batches and experiences of a recorded run, pinned as data of the new one.
+"""Retraining of agents (R9.32): batches and their experiences from a recorded run, pinned as data of the new run.
 
-Beside the order of samples, which is all that `retraining` pins where the samples lie in the data, an agent needs the
-experiences themselves: another agent would have lived through others.
+`retraining` pins the order of samples only, since its samples are in the data. An agent makes its experiences while it
+trains, and another agent would make others, so they are pinned as well.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 
 from lockstep.core.errors import RefusedError
 from lockstep.kinds.shared.retraining import SessionTable, read_batches, write_batches
-from lockstep.learning.gradients.record_names import BATCHES
+from lockstep.learning.gradients.segment_names import BATCHES
 from lockstep.learning.gradients.sessions import order_of
-from lockstep.rl.recorded import FACTS, RecordedExperiences
-from lockstep.rl.store import columns_of_state
+from lockstep.rl.experience_store import columns_of_state
+from lockstep.rl.recorded_batches import FACTS, RecordedExperiences
 from lockstep.rl.training import EXPERIENCES
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _SINGULAR: Final = {
     "optimal_actions": "optimal_action",
     "outcome_validated": "outcome_validated",
 }
-"""Columns of the segment `experiences` by field."""
+"""Field of `RecordedExperiences` -> column of the segment `experiences`."""
 
 
 def session_of(folder: RunFolder) -> SessionTable:
@@ -46,43 +46,46 @@ def session_of(folder: RunFolder) -> SessionTable:
 
 
 def recorded_experiences(table: SessionTable, blobs: BlobStore) -> RecordedExperiences | None:
-    """The batches that a spec names, with their experiences; None where it names none. Raises as `read_batches`."""
+    """The batches that a spec names, with their experiences; None when it names none. Raises as `read_batches`."""
     arrays = read_batches(table, blobs)
     return None if arrays is None else RecordedExperiences.of(arrays)
 
 
 def pin(record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore, pool: RecordedExperiences | None) -> str:
-    """Write the batches of `steps`, all where None, with their experiences as a snapshot; returns its digest.
+    """Store batches with their experiences as a snapshot, and return its digest.
 
-    `pool` holds the experiences where they are not in the record: those of a run that was retrained itself, or of a
-    buffer that was full before. Raises RefusedError for a record without batches or experiences, DiskError.
+    steps   whose batches are stored; None for all
+    pool    the experiences, when they are not in the record: those of a run that was itself retrained, or of a buffer
+            that was full before the run
+
+    Raises RefusedError for a record without batches or experiences, DiskError.
     """
     order = order_of(record, steps)
     weights = _weights(record, range(len(record)) if steps is None else steps)
-    pool = pool if pool is not None else _lived(record, order.numbers)
+    pool = pool if pool is not None else _from_record(record, order.numbers)
     return write_batches(pool.chosen(order.numbers, order.stops, weights).arrays(), blobs)
 
 
 def _weights(record: SessionRecord, steps: Sequence[int]) -> NDArray[np.float64] | None:
-    """Importance weights of the samples of steps; None where the session had none."""
-    # All frames of a session have the same columns; only a prioritised buffer has weights.
+    """Importance weights of the samples of steps, float64 (n,); None when the run has none."""
+    # All frames of a run have the same columns, so the first decides; only a prioritised buffer has weights.
     frames = [record.frame(BATCHES, step) for step in steps]
     if not frames or "weight" not in frames[0]:
         return None
     return np.concatenate([frame["weight"] for frame in frames]).astype(np.float64)
 
 
-def _lived(record: SessionRecord, samples: NDArray[np.int64]) -> RecordedExperiences:
-    """The experiences of samples, from what the agent lived through while it trained. Raises RefusedError."""
+def _from_record(record: SessionRecord, samples: NDArray[np.int64]) -> RecordedExperiences:
+    """The experiences of samples, from the record of the agent's steps. Raises RefusedError."""
     ids = np.unique(samples)
     frames = list(_frames(record, ids))
     if sum(len(frame["id"]) for frame in frames) != len(ids):
         raise RefusedError(
-            f"session {record.session_id} keeps no whole experiences (actions, rewards, outcomes), so its batches "
-            "cannot be gone through again. Apply its gradients instead: lockstep replay RUN --gradients."
+            f"run {record.session_id} keeps no whole experiences (actions, rewards, outcomes), so no run can be "
+            "retrained on its batches. Apply its gradients instead: lockstep replay RUN --gradients."
         )
     columns = {name: np.concatenate([frame[name] for frame in frames]) for name in ("id", *_SINGULAR.values())}
-    # Experiences enter the record when their outcome is known, which is not the order of their ids.
+    # Experiences enter the record when their outcome is known, so they are not sorted by id; `chosen` needs that.
     order = np.argsort(columns["id"], kind="stable")
     return _without_batches(columns["id"][order], {field: columns[name][order] for field, name in _SINGULAR.items()})
 
@@ -97,12 +100,12 @@ def _frames(record: SessionRecord, ids: NDArray[np.int64]) -> Iterator[Mapping[s
 
 
 def of_state(store: Mapping[str, Any]) -> RecordedExperiences:
-    """The experiences of a buffer's stored state, observations included."""
+    """The experiences in the state of a buffer, observations included."""
     columns = columns_of_state(store)
     return _without_batches(columns["ids"], {name: columns[name] for name in FACTS})
 
 
 def _without_batches(ids: NDArray[np.int64], facts: Mapping[str, NDArray[Any]]) -> RecordedExperiences:
-    """Experiences to choose batches from."""
+    """Experiences from which `RecordedExperiences.chosen` takes batches."""
     nothing = np.empty(0, np.int64)
     return RecordedExperiences(ids=ids, facts=facts, samples=nothing, stops=nothing)

@@ -26,7 +26,7 @@ from lockstep.kinds.cnn import kind as cnn
 from lockstep.kinds.cnn_episodes import data as episodes_data
 from lockstep.kinds.cnn_episodes import kind as episodes
 from lockstep.kinds.replay_agent import kind as replay_agent
-from lockstep.kinds.shared import rehearsal
+from lockstep.kinds.shared import step_timing
 from lockstep.runs.checkpoint import CheckpointPolicy, thin
 from lockstep.runs.kind import Estimate, Kind, PrepareContext
 from lockstep.runs.spec import load_spec, resolve
@@ -55,7 +55,7 @@ def slow_at_first(slow: int, seconds: float, steps: int) -> Iterator[int]:
 
 def test_the_steps_that_compile_are_not_timed() -> None:
     """Two steps of 200 ms, then 1 ms each: a mean over six would say 67 ms."""
-    assert rehearsal.seconds_per_step(slow_at_first(2, 0.2, 10)) == pytest.approx(0.001, abs=0.004)
+    assert step_timing.seconds_per_step(slow_at_first(2, 0.2, 10)) == pytest.approx(0.001, abs=0.004)
 
 
 def test_one_slow_step_among_many_does_not_count_for_all() -> None:
@@ -64,15 +64,15 @@ def test_one_slow_step_among_many_does_not_count_for_all() -> None:
             time.sleep(0.2 if step == 4 else 0.001)
             yield step
 
-    assert rehearsal.seconds_per_step(hiccup()) == pytest.approx(0.001, abs=0.004)
+    assert step_timing.seconds_per_step(hiccup()) == pytest.approx(0.001, abs=0.004)
 
 
 def test_slow_steps_are_timed_for_about_a_second_and_short_trainings_by_what_they_have() -> None:
     began = time.perf_counter()
-    assert rehearsal.seconds_per_step(slow_at_first(99, 0.3, 99)) == pytest.approx(0.3, rel=0.2)
+    assert step_timing.seconds_per_step(slow_at_first(99, 0.3, 99)) == pytest.approx(0.3, rel=0.2)
     assert time.perf_counter() - began < 3.0
-    assert rehearsal.seconds_per_step(slow_at_first(1, 0.05, 1)) == pytest.approx(0.05, rel=0.5)
-    assert rehearsal.seconds_per_step(iter(())) is None
+    assert step_timing.seconds_per_step(slow_at_first(1, 0.05, 1)) == pytest.approx(0.05, rel=0.5)
+    assert step_timing.seconds_per_step(iter(())) is None
 
 
 @pytest.mark.parametrize(("each", "seconds"), [(1, 3.0), (1 << 20, 95.0), (1 << 31, None), (200 << 20, 1e5), (7, 1e6)])
@@ -91,7 +91,7 @@ def test_the_checkpoints_told_are_those_that_stay(each: int, seconds: float | No
 def test_the_memory_of_a_process_is_not_that_of_the_one_that_started_it() -> None:
     """A child of a process that holds 600 MB; the kernel's ru_maxrss says 600 MB of it as well."""
     held = np.ones(600_000_000, np.uint8)
-    script = "from lockstep.kinds.shared.rehearsal import peak_bytes; print(peak_bytes())"
+    script = "from lockstep.kinds.shared.step_timing import peak_bytes; print(peak_bytes())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert 1e6 < int(done.stdout) < 300e6 < held.nbytes
 
@@ -138,16 +138,16 @@ def test_an_estimate_allocates_no_large_network(
     tmp_path: Path, estimate: Callable[[Path], Estimate], parameters: float
 ) -> None:
     """A billion float32 would be 4 GB, with moments and gradient 16; libraries are some 100 MB."""
-    before = rehearsal.peak_bytes()
+    before = step_timing.peak_bytes()
     cost = estimate(tmp_path)
-    assert rehearsal.peak_bytes() - before < 600e6
+    assert step_timing.peak_bytes() - before < 600e6
     assert cost.memory_bytes is not None
     assert cost.memory_bytes > 4 * 4 * parameters
     assert cost.disk_bytes is not None
     assert cost.disk_bytes > 3 * 4 * parameters
     assert cost.seconds is None
     assert cost.steps is not None
-    assert rehearsal.UNTIMED in cost.notes
+    assert step_timing.UNTIMED in cost.notes
 
 
 def test_a_constructor_that_computes_with_numbers_is_estimated_and_trained_all_the_same(tmp_path: Path) -> None:

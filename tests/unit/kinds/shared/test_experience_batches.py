@@ -1,4 +1,4 @@
-"""An agent's session gone through again: the same batches, the same agent or another, a run of its own (R9.32)."""
+"""An agent retrained: the same batches, the same agent or another, a run of its own (R9.32)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from lockstep.core.errors import DataError, InputError, IntegrityError, RefusedE
 from lockstep.faces.rl_trainer import RLTrainer
 from lockstep.kinds.replay_agent.kind import KIND
 from lockstep.kinds.replay_agent.spec import ReplayAgentSpec
-from lockstep.kinds.shared import retraining_agents
+from lockstep.kinds.shared import experience_batches
+from lockstep.kinds.shared.experience_batches import recorded_experiences
 from lockstep.kinds.shared.retraining import SessionTable, recorded_order, write_batches
-from lockstep.kinds.shared.retraining_agents import recorded_experiences
 from lockstep.learning.gradients.record import SessionRecord
 from lockstep.rl.actor_critic import ActorCritic
 from lockstep.rl.double_dqn import DoubleDQN
 from lockstep.rl.networks import NetworkShape
-from lockstep.rl.recorded import RecordedBuffer, RecordedExperiences, RecordedReplay
+from lockstep.rl.recorded_batches import RecordedBuffer, RecordedExperiences, RecordedReplay
 from lockstep.runs.checkpoint import through_storage
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.kind import PrepareContext
@@ -141,7 +141,9 @@ def test_a_record_without_batches_or_whole_experiences_is_refused_and_a_damaged_
     ls.train(spec_of(recording={"level": "none"}), candles=market(), home=home, tag="bare")
     with pytest.raises(RefusedError, match='recorded at level "none"'):
         again(home, "bare")
-    monkeypatch.setattr(retraining_agents, "_SINGULAR", {**retraining_agents._SINGULAR, "rewards": "not recorded then"})
+    monkeypatch.setattr(
+        experience_batches, "_SINGULAR", {**experience_batches._SINGULAR, "rewards": "not recorded then"}
+    )
     with pytest.raises(RefusedError, match=r"keeps no whole experiences .* replay RUN --gradients"):
         again(home, "profit")
     monkeypatch.undo()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lockstep.learning.gradients.values import StepValues, converged, convergence, session_value
+from lockstep.learning.gradients.training_value import StepValues, converged, convergence, session_value
 
 
 def test_a_steps_value_is_profit_loss_reduction_and_surprise() -> None:

@@ -1,8 +1,8 @@
-"""What every action at every bar turned out to be worth, from prices strictly after it and none beyond the given ones.
+"""`Hindsight`: the outcome of every action at every bar, from prices strictly after the bar.
 
-A table over bars and actions made with `episodes.outcomes`, which says when a profit is known: the first price after
-the decision enters, the first at or after the horizon leaves. Given the training part of a market, it holds nothing of
-the bars behind it: near its end outcomes stay unknown.
+`episodes.outcomes` computes it: the trade enters at the first price after the decision and leaves at the first price at
+or after the horizon. From the training part of a market it uses no price behind that part, so outcomes near its end
+stay unknown.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 
 def outcome_rules(candles: Candles, costs: Costs, *, horizon_bars: int, target_profit: float) -> OutcomeRules:
-    """The rules of R9.8 for bars: a horizon of `horizon_bars`, the costs of entering and leaving as a fraction.
+    """The rules of R9.8 in bars.
 
-    A spread in price units counts by the mean close of `candles`. An exit may come a bar late; over a longer gap
-    there is no outcome.
+    horizon_bars   bars from decision to exit, >= 1
+    target_profit  profit that scores 1, a fraction
+
+    A spread in price units becomes a fraction of the mean close of `candles`. An exit may come one bar late; a longer
+    gap leaves the outcome unknown. Raises InputError for a horizon below 1.
     """
     if horizon_bars < 1:
         raise InputError(f"outcomes: a horizon is at least 1 bar; found {horizon_bars!r}.")
@@ -40,12 +43,12 @@ def outcome_rules(candles: Candles, costs: Costs, *, horizon_bars: int, target_p
 
 
 class Hindsight:
-    """See the module's docstring; arrays (actions, bars).
+    """Outcomes as tables (actions, bars).
 
-    Attributes:
-        known: bool, whether there is an outcome: its horizon ends inside the candles, without a gap.
-        profit, score: float64; NaN and 0 where unknown.
-        optimal: int64 (bars,), -1 where unknown.
+    validated  bool, whether there is an outcome: its horizon ends inside the candles, without a gap
+    profit     float64, fractions; NaN where unknown
+    score      float64, 0 .. 1; 0 where unknown
+    optimal    int64 (bars,), the best action; -1 where unknown
     """
 
     def __init__(self, candles: Candles, rules: OutcomeRules) -> None:
@@ -54,11 +57,11 @@ class Hindsight:
         self.validated = np.stack([item.status == Status.VALIDATED for item in settled])
         self.profit = np.where(self.validated, np.stack([item.actual_profit for item in settled]), np.nan)
         self.score = np.where(self.validated, np.stack([item.profitability_score for item in settled]), 0.0)
-        # The best action does not depend on the one taken.
+        # The best action does not depend on the action taken: one row serves all.
         self.optimal = np.where(self.validated[0], settled[0].optimal_action, -1).astype(np.int64)
 
     def columns(self, bars: NDArray[np.int64], actions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Outcomes (n,) of actions taken at bars, as `add_batch` takes them."""
+        """Outcomes of `actions` (n,) at `bars` (n,), as columns (n,) for `add_batch`."""
         validated = self.validated[actions, bars]
         return {
             "actual_profits": self.profit[actions, bars],

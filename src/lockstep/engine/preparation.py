@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,26 +94,10 @@ def block_ends(bars: int, blocks: int) -> NDArray[np.int64]:
     return np.arange(1, blocks + 1, dtype=np.int64) * bars // blocks
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Walked:
-    """Output of the kernels for the k sets of one batch; rows and columns as named in `walk` and `statistics`.
-
-    when int32 (6, T), money float64 (10, T), trade_offsets int64 (k + 1,), totals float64 (k, 7),
-    blocks float64 (k, B, 2): Σ r and Σ r² of each block, metrics float64 (k, len(Metric)).
-    """
-
-    when: NDArray[np.int32]
-    money: NDArray[np.float64]
-    trade_offsets: NDArray[np.int64]
-    totals: NDArray[np.float64]
-    blocks: NDArray[np.float64]
-    metrics: NDArray[np.float64]
-
-
-def run_batch(market: MarketArrays, terms: walk.Terms, batch: EntryBatch, ends: NDArray[np.int64]) -> Walked:
+def run_batch(market: MarketArrays, terms: walk.Terms, batch: EntryBatch, ends: NDArray[np.int64]) -> walk.Walked:
     """Walks and summarises every set of `batch`: the only caller of the kernels, for sweeps and backtests alike."""
     sets, room = batch.sets, batch.bar.size
-    walked = Walked(
+    walked = walk.Walked(
         when=np.empty((walk.WHEN_ROWS, room), np.int32),
         money=np.empty((walk.MONEY_ROWS, room), np.float64),
         trade_offsets=np.empty(sets + 1, np.int64),
@@ -122,46 +105,23 @@ def run_batch(market: MarketArrays, terms: walk.Terms, batch: EntryBatch, ends: 
         blocks=np.empty((sets, ends.size, 2), np.float64),
         metrics=np.empty((sets, statistics.METRICS), np.float64),
     )
-    walk.walk_sets(
-        market.bars,
-        terms,
-        market.fine,
-        _columns(batch),
-        batch.offsets,
-        _NO_OFFSETS if batch.exit_offsets is None else batch.exit_offsets,
-        ends,
-        walked.when,
-        walked.money,
-        walked.trade_offsets,
-        walked.totals,
-        walked.blocks,
-    )
-    statistics.summarise(
-        walked.when,
-        walked.money,
-        walked.trade_offsets,
-        walked.totals,
-        walked.blocks,
-        market.size,
-        market.annual,
-        terms.capital,
-        terms.compounding,
-        walked.metrics,
-    )
+    walk.walk_sets(market.bars, terms, market.fine, _entries(batch), ends, walked)
+    statistics.summarise(walked, market.size, market.annual, terms.capital, terms.compounding)
     return walked
 
 
-def _columns(batch: EntryBatch) -> tuple[Any, ...]:
+def _entries(batch: EntryBatch) -> walk.Entries:
     """The entries as the kernel reads them. Where only one side occurs, it need not look for opposite signals."""
     side = batch.side
-    two_sided = bool(side.size and side.min() != side.max())
-    return (
-        batch.bar,
-        side,
-        batch.stop,
-        batch.target,
-        batch.time_limit,
-        _NO_TRAIL if batch.trail is None else batch.trail,
-        _NO_EXITS if batch.exit_bar is None else batch.exit_bar,
-        two_sided,
+    return walk.Entries(
+        offsets=batch.offsets,
+        bar=batch.bar,
+        side=side,
+        stop=batch.stop,
+        target=batch.target,
+        time_limit=batch.time_limit,
+        trail=_NO_TRAIL if batch.trail is None else batch.trail,
+        exit_offsets=_NO_OFFSETS if batch.exit_offsets is None else batch.exit_offsets,
+        exit_bar=_NO_EXITS if batch.exit_bar is None else batch.exit_bar,
+        two_sided=bool(side.size and side.min() != side.max()),
     )

@@ -1,10 +1,10 @@
-"""Batches of a recorded session dealt again in their order, for the same agent or another (R9.32).
+"""Retrain an agent, or train another one, on the batches of a recorded run in their order (R9.32).
 
-    RecordedExperiences    what was learned from: experiences by id, and the ids of each step's batch
-    RecordedBuffer         deals them; holds nothing but training counts and td errors, which are those of the new agent
-    RecordedReplay         says so to `rl.training.ReplayTraining`
+    RecordedExperiences    the experiences by id, and the ids of each step's batch
+    RecordedBuffer         gives these batches; its training counts and td errors are those of the new agent
+    RecordedReplay         stands in for `rl.training.Replay`
 
-Experiences are as the old session knew them when they entered its buffer, outcome included.
+Experiences, outcomes included, are those that entered the buffer of the recorded run.
 """
 
 from __future__ import annotations
@@ -32,21 +32,19 @@ FACTS: Final[Mapping[str, type[np.generic]]] = {
     "optimal_actions": np.int64,
     "outcome_validated": np.bool_,
 }
-"""Fields of `ExperienceBatch` that do not depend on who learns."""
+"""Fields of `ExperienceBatch` that do not depend on the agent, with their types."""
 
 
 class RecordedExperiences:
-    """n experiences and the batches of some steps; see `arrays` for the form that is stored.
+    """n experiences and the batches of some steps; `arrays` is the stored form.
 
-    Args:
-        ids: int64 (n,), each once, ascending.
-        facts: The fields `FACTS`, one row an experience.
-        samples: int64 (samples,), ids in the order they were learned from.
-        stops: int64 (steps,), where each step's samples end.
-        weights: float64 (samples,), importance weights of the loss; None where every sample counts alike.
+    ids      int64 (n,), ascending, each once
+    facts    the fields `FACTS`, one row for each experience
+    samples  int64 (samples,), ids of all batches, step after step
+    stops    int64 (steps,), where each step's samples end in `samples`
+    weights  float64 (samples,), importance weights of the loss; None where all are 1
 
-    Raises:
-        DataError: A column is missing or has another length, or a sample is none of the experiences.
+    Raises DataError where a column is missing or has another length, or where a sample is none of the experiences.
     """
 
     def __init__(
@@ -74,34 +72,34 @@ class RecordedExperiences:
 
     @property
     def steps(self) -> int:
-        """How many batches there are."""
+        """How many steps, each with one batch, were recorded."""
         return len(self._stops)
 
     @property
     def weighted(self) -> bool:
-        """Whether samples have importance weights."""
+        """Whether samples have importance weights of the loss."""
         return self._weights is not None
 
     @property
     def profitable(self) -> NDArray[np.bool_]:
-        """bool (n,): where a profit is known."""
-        found: NDArray[np.bool_] = self._facts["actual_profits"] > 0.0
-        return found
+        """bool (n,): whether the outcome is known and a profit."""
+        profitable: NDArray[np.bool_] = self._facts["actual_profits"] > 0.0
+        return profitable
 
     def ids(self, step: int) -> NDArray[np.int64]:
-        """The ids of a step's batch."""
+        """Ids of a step's batch, int64 (samples,)."""
         return self._samples[self._place(step)]
 
     def rows(self, step: int) -> NDArray[np.int64]:
-        """Where the experiences of a step's batch are among all."""
+        """Rows of a step's batch in the columns of all experiences, int64 (samples,)."""
         return self._rows[self._place(step)]
 
     def rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where experiences are among all."""
+        """Rows of experiences in the columns of all, int64; the ids must be among them."""
         return np.searchsorted(self._ids, ids)
 
     def batch(self, step: int, *, td_errors: NDArray[np.float64], counts: NDArray[np.int64]) -> ExperienceBatch:
-        """The batch of a step, copied; errors and counts (n,) are those of all experiences."""
+        """The batch of a step, copied; `td_errors` and `counts` (n,) have a row for each experience."""
         place, rows = self._place(step), self.rows(step)
         return ExperienceBatch(
             ids=self._samples[place].copy(),
@@ -115,13 +113,13 @@ class RecordedExperiences:
         return slice(0 if step == 0 else int(self._stops[step - 1]), int(self._stops[step]))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """By name, for a snapshot; the inverse of `of`."""
+        """The columns by name, as a snapshot stores them; `of` reads them."""
         arrays = {"ids": self._ids, "samples": self._samples, "stops": self._stops, **self._facts}
         return arrays if self._weights is None else {**arrays, "weights": self._weights}
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> RecordedExperiences:
-        """From `arrays`. Raises DataError for other arrays than those."""
+        """Rebuild from `arrays`. Raises DataError where one is missing or does not fit."""
         missing = {"ids", "samples", "stops"} - arrays.keys()
         if missing:
             raise DataError(f"recorded experiences lack {', '.join(sorted(missing))}: these are none of an agent.")
@@ -139,7 +137,7 @@ class RecordedExperiences:
         stops: NDArray[np.int64],
         weights: NDArray[np.float64] | None,
     ) -> RecordedExperiences:
-        """Other batches of these experiences, without those that are in none. Raises DataError as the class does."""
+        """A copy with other batches, and only with the experiences in them. Raises DataError as the class does."""
         used = np.isin(self._ids, samples)
         return RecordedExperiences(
             ids=self._ids[used],
@@ -151,7 +149,7 @@ class RecordedExperiences:
 
 
 class RecordedBuffer:
-    """See the module's docstring."""
+    """Stands in for a replay buffer: it gives the recorded batches and stores the new agent's td errors."""
 
     def __init__(self, experiences: RecordedExperiences) -> None:
         self.experiences = experiences
@@ -162,18 +160,18 @@ class RecordedBuffer:
         return len(self.experiences)
 
     def deal(self, step: int) -> ExperienceBatch:
-        """The batch of a step; raises the training counts of its experiences."""
-        # A prioritised session draws with replacement: named twice, counted twice.
+        """The batch of a step; the training counts of its experiences rise by one."""
+        # Not `counts[rows] += 1`: prioritised replay draws with replacement, and a row drawn twice counts twice.
         np.add.at(self._counts, self.experiences.rows(step), 1)
         return self.experiences.batch(step, td_errors=self._errors, counts=self._counts)
 
     def update_priorities(self, ids: NDArray[np.int64], td_errors: NDArray[np.float64]) -> int:
-        """Keep the td errors; they change no draw. Returns how many were given."""
+        """Store td errors (n,), which change no draw. Returns n."""
         self._errors[self.experiences.rows_of(ids)] = td_errors
         return len(ids)
 
     def statistics(self) -> dict[str, Any]:
-        """What the summary of a session says of its buffer."""
+        """Entries about the buffer for the run's summary."""
         profitable, counts = self.experiences.profitable, self._counts
         gained = int(np.count_nonzero(profitable))
         return {
@@ -186,11 +184,11 @@ class RecordedBuffer:
         }
 
     def get_state(self, *, observations: bool = True) -> dict[str, Any]:
-        """Errors and counts; the experiences are data of the run, whatever `observations` says."""
+        """Errors and counts. The experiences are the run's data, so `observations` has no effect."""
         return {"td_errors": self._errors.copy(), "training_counts": self._counts.copy()}
 
     def set_state(self, state: Mapping[str, Any], *, recorded: Any = None) -> None:
-        """Go to a state of `get_state`. Raises InputError for that of other experiences."""
+        """Restore a state that `get_state` returned. Raises InputError for that of other experiences."""
         for name, array in (("td_errors", self._errors), ("training_counts", self._counts)):
             if len(state[name]) != len(array):
                 raise InputError(
@@ -201,26 +199,26 @@ class RecordedBuffer:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedReplay:
-    """The batches of `experiences` in their order, in the place of `rl.training.Replay`."""
+    """Draws the batches of `experiences` in their order; stands in for `rl.training.Replay`."""
 
     experiences: RecordedExperiences
     mode: str = "recorded"
 
     @property
     def updates(self) -> int:
-        """One for each batch."""
+        """Number of updates, one for each recorded batch."""
         return self.experiences.steps
 
     @property
     def weighted(self) -> bool:
-        """Whether samples have importance weights."""
+        """Whether samples have importance weights of the loss."""
         return self.experiences.weighted
 
     def fits(self, buffer: object) -> bool:
-        """Whether it deals these batches."""
+        """Whether `buffer` holds these very experiences."""
         return isinstance(buffer, RecordedBuffer) and buffer.experiences is self.experiences
 
     def draw(self, buffer: Any, step: int) -> ExperienceBatch:
-        """The batch of update `step`, from a buffer that fits."""
+        """The batch of update `step`; `buffer` has to fit."""
         batch: ExperienceBatch = buffer.deal(step)
         return batch

@@ -41,10 +41,10 @@ def shared(name: str) -> ModuleType:
 
 def chunks(rng: np.random.Generator) -> list[dict[str, Any]]:
     """Ten chunks of experiences, of which half were profitable, as `add_batch` takes them."""
-    made = []
+    parts = []
     for _ in range(10):
         profit = rng.normal(0.0, 0.01, CHUNK)
-        made.append(
+        parts.append(
             {
                 "states": rng.random((CHUNK, FEATURES), np.float32),
                 "next_states": rng.random((CHUNK, FEATURES), np.float32),
@@ -57,7 +57,7 @@ def chunks(rng: np.random.Generator) -> list[dict[str, Any]]:
                 "td_errors": rng.normal(0.0, 1.0, CHUNK),
             }
         )
-    return made
+    return parts
 
 
 def cpprb_cycle(data: list[dict[str, Any]], errors: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:

@@ -7,7 +7,7 @@ import pytest
 
 from lockstep.core.errors import InputError
 from lockstep.core.hashing import digest_columns
-from lockstep.learning.supervised.patterns import Pattern, Windows, make_windows
+from lockstep.learning.supervised.synthetic_patterns import Pattern, Windows, make_windows
 from lockstep.runs.seeds import SeedTree
 
 # Only additions, multiplications and comparisons make the windows, so every IEEE 754 machine gives this digest:

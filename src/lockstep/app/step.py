@@ -1,7 +1,7 @@
-"""One recorded step looked at: losses, rates, norms by parameter, samples, and the model as it was after it.
+"""Step: show one recorded step, its losses, rates, norms and samples, and the model as it was after it.
 
-The model's state is stored, or rebuilt from the nearest stored one and the gradients, or computed again where none are
-kept; it is checked against the digest that the journal has for it.
+The model's state is read where it is stored, rebuilt from the nearest stored state and the gradients, or computed again
+when the record keeps no gradients. It is compared with the digest in the journal.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.numpy import save as safetensors_bytes
@@ -20,13 +20,11 @@ from lockstep.core import files
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.runs.kind import RunContext
 from lockstep.runs.numerics import pinned_threads
-from lockstep.runs.restored_run import require_same_code, restore_run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lockstep.learning.gradients.record import SessionRecord
-    from lockstep.learning.gradients.training import GradientTraining
     from lockstep.runs.folder import RunFolder
 
     Arrays = Mapping[str, NDArray[np.generic]]
@@ -36,12 +34,14 @@ MODEL, GRADIENT = "model_state/", "gradient/"
 
 @dataclass(frozen=True, kw_only=True)
 class StepView:
-    """A step as its record tells it.
+    """A recorded step.
 
-    `norms` has, by parameter, the L2 norms of gradient (as applied), weights and update; None at level "none".
-    `samples` are the numbers of the samples it learned from; None where they are not kept. `state` says how the
-    model's state came back, `digest` what it was compared with (None: the journal has none for this step).
-    `arrays` holds "model_state/NAME" and, where kept, "gradient/NAME".
+    norms     by parameter, the L2 norms of gradient (as applied), weights and update; None at level "none"
+    samples   numbers of the samples in its batch, int64 (n,); None when the record keeps none
+    state     where the model's state comes from, in words
+    digest    what that state was compared with; None when the journal has no digest for this step
+    arrays    "model_state/NAME" and, when the record keeps it, "gradient/NAME"
+    saved     the file that holds `arrays`; None when none was asked for
     """
 
     run_id: str
@@ -61,7 +61,7 @@ class StepView:
     saved: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As in `--json`."""
+        """The object that `lockstep step --json` prints: shapes in place of arrays."""
         return {
             "run_id": self.run_id,
             "step": self.step,
@@ -72,7 +72,7 @@ class StepView:
             "clip": self.clip,
             "value": self.value,
             "profitability": self.profitability,
-            "norms": None if self.norms is None else {name: dict(found) for name, found in self.norms.items()},
+            "norms": None if self.norms is None else {name: dict(values) for name, values in self.norms.items()},
             "samples": None if self.samples is None else self.samples.tolist(),
             "state": self.state,
             "digest": self.digest,
@@ -81,10 +81,13 @@ class StepView:
         }
 
 
-def replay_step(
-    folder: RunFolder, step: int, context: RunContext, *, save: Path | None = None, across: bool = False
+def step(
+    folder: RunFolder, number: int, context: RunContext, *, save: Path | None = None, across: bool = False
 ) -> StepView:
-    """Step `step` of a run (negative: from the end); `save` writes its arrays to a safetensors file.
+    """Step `number` of a run, counted from 0; negative numbers count from the end.
+
+    save     a safetensors file to write the arrays to
+    across   compute the state again, when that is needed, although code or numerics differ
 
     Raises InputError for a step that is not there, NotEqualError when the model's state does not have its digest,
     NotComparableError when it has to be computed again and code or numerics differ, IntegrityError for damage.
@@ -92,23 +95,23 @@ def replay_step(
     if save is not None:
         require_writable_name(save, "what is saved")
     record = open_record(folder)
-    index = step + len(record) if step < 0 else step
+    index = number + len(record) if number < 0 else number
     if not 0 <= index < len(record):
-        raise InputError(f"run {folder.path.name} has steps 0 to {len(record) - 1}; found step {step}")
+        raise InputError(f"run {folder.path.name} has steps 0 to {len(record) - 1}; found step {number}")
     with pinned_threads():
         arrays, how = _state(record, index, context, across)
-    found = record.step(index)
+    entry = record.step(index)
     columns = _frame(record, "steps", index)
     view = StepView(
         run_id=folder.path.name,
         step=index,
         steps=len(record),
-        losses=found.losses,
-        learning_rate=found.learning_rate,
-        gradient_norm=found.gradient_norm,
+        losses=entry.losses,
+        learning_rate=entry.learning_rate,
+        gradient_norm=entry.gradient_norm,
         clip=float(columns["clip"][0]),
-        value=found.value,
-        profitability=found.profitability,
+        value=entry.value,
+        profitability=entry.profitability,
         norms=_norms(record, index),
         samples=_frame(record, "batches", index).get("index"),
         state=how,
@@ -122,16 +125,21 @@ def replay_step(
 
 
 def _state(record: SessionRecord, index: int, context: RunContext, across: bool) -> tuple[Arrays, str]:
+    """Model state and gradient after step `index`, and where they come from, in words."""
+    # They load torch, whose presence `open_record` has checked.
+    from lockstep.app import record_replay
     from lockstep.learning.gradients.learner import BUFFER, WEIGHTS
 
     gradients: Arrays = {}
+    state: Mapping[str, Any]
     try:
-        made, _ = record.snapshot_before(index + 1)
+        base, _ = record.snapshot_before(index + 1)
         state = record.state_after(index)
-        how = "stored" if made == index + 1 else f"rebuilt from the state stored before step {made} and the gradients"
+        how = "stored" if base == index + 1 else f"rebuilt from the state stored before step {base} and the gradients"
         gradients = record.step(index).gradients if _frame(record, "gradients", index) else {}
     except RefusedError:
-        state, how = _computed(record, index, context, across), "computed again; the record keeps no gradients"
+        state = record_replay.recomputed_state(record, index, context, across=across)
+        how = "computed again; the record keeps no gradients"
     buffers = {name[len(BUFFER) :]: array for name, array in state.items() if name.startswith(BUFFER)}
     model = record.description.layout.named(state[WEIGHTS]) | buffers
     return (
@@ -140,17 +148,8 @@ def _state(record: SessionRecord, index: int, context: RunContext, across: bool)
     ), how
 
 
-def _computed(record: SessionRecord, index: int, context: RunContext, across: bool) -> Any:
-    from lockstep.learning.gradients.replay import recompute_state
-
-    restored = restore_run(record.folder, context.blobs)
-    if not across:
-        require_same_code(record.folder, restored)
-    training = restored.kind.training(restored.prepared, context)
-    return recompute_state(cast("GradientTraining", training), record, index)
-
-
 def _frame(record: SessionRecord, name: str, index: int) -> Mapping[str, Any]:
+    """Columns of a segment at a step; empty when the record keeps none."""
     return record.frame(name, index) if record.has_frame(name, index) else {}
 
 

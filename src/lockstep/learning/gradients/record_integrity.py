@@ -1,4 +1,4 @@
-"""The files of a session against what journal and manifest say of them: what is missing is told, never left out.
+"""Compare a run's files with what its journal and manifest say of them; a missing piece is an error, never skipped.
 
 A frame that is cut, or whose head is damaged at the end of a segment, looks like one that was not written yet. The
 journal knows better: its line of a step comes after the step's frames. Needs no torch.
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 
 def is_record(name: str) -> bool:
-    """Whether a file of a run's folder, by relative name, belongs to its steps."""
+    """Whether a file of a run's folder, named relative to it, holds part of the record of the steps."""
     return name == "journal.jsonl" or name.startswith("segments/")
 
 
 def require_lengths(folder: RunFolder, which: Callable[[str], bool] = lambda name: True) -> None:
-    """Find cut and missing files of a complete run without reading them. Raises IntegrityError, DiskError.
+    """Compare the length of each file of a complete run with the manifest, without reading it.
 
-    Does nothing for a run that has not ended: nobody has sealed how long its files are.
+    `which` selects files by relative name. A run that has not ended has no manifest yet: nothing is compared.
+    Raises IntegrityError when a file is cut or missing, DiskError.
     """
     if not folder.has("manifest"):
         return
@@ -45,9 +46,9 @@ def require_lengths(folder: RunFolder, which: Callable[[str], bool] = lambda nam
 
 
 def sealed_bytes(folder: RunFolder, name: str) -> bytes | None:
-    """The bytes of a file of a complete run; None where the run has not ended or never had it.
+    """The bytes of a file of a complete run; None where the run has not ended or has no such file.
 
-    Raises IntegrityError when they are not those that were sealed, DiskError.
+    Raises IntegrityError when their digest is not that of the manifest, DiskError.
     """
     entry = folder.read("manifest")["files"].get(name) if folder.has("manifest") else None
     if entry is None:
@@ -61,7 +62,7 @@ def sealed_bytes(folder: RunFolder, name: str) -> bytes | None:
 
 
 def every_row(folder: RunFolder, reader: SegmentReader, name: str, start: int, stop: int) -> dict[str, NDArray[Any]]:
-    """The columns, each (stop - start, ...), of a segment that has one row for each step in [start, stop).
+    """Columns (stop - start, ...) of a segment that has one row for each step in [start, stop).
 
     Raises IntegrityError when rows are missing or damaged.
     """
@@ -73,7 +74,7 @@ def every_row(folder: RunFolder, reader: SegmentReader, name: str, start: int, s
 
 
 def missing(folder: RunFolder, name: str, state: str) -> IntegrityError:
-    """The error for frames of a segment that the journal knows and the segment does not have."""
-    # A power cut may take frames that no checkpoint stands on yet; such steps are computed again.
+    """The error for frames that the journal names and the segment lacks; `state` says what the segment has instead."""
+    # A power cut may take frames that no checkpoint depends on yet; resuming computes those steps again.
     cure = "Restore it from a copy." if folder.has("manifest") else "Resume the run, or restore it from a copy."
     return IntegrityError(f"{folder.segments / name}.*.seg: found {state}, though the journal has more. {cure}")
