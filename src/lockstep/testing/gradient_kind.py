@@ -16,10 +16,10 @@ from pydantic import Field
 from lockstep.core.hashing import digest_columns
 from lockstep.kinds.shared.retraining import SessionTable, recorded_order, with_batches
 from lockstep.learning.gradients import determinism
+from lockstep.learning.gradients.epochs import Epochs
 from lockstep.learning.gradients.learner import Learner
 from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.learning.gradients.recorder import Recorder, Recording
-from lockstep.learning.gradients.epochs import Epochs
 from lockstep.learning.gradients.training import Batch, GradientTraining
 from lockstep.learning.patterns.networks import PatternCNN, PatternShape
 from lockstep.learning.patterns.task import Order, PatternSamples, PatternTask

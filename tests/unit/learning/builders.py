@@ -10,11 +10,11 @@ import numpy as np
 from torch import nn
 
 from lockstep.learning.gradients import determinism
+from lockstep.learning.gradients.epochs import Epochs
 from lockstep.learning.gradients.learner import Learner
 from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.learning.gradients.record import SessionRecord
 from lockstep.learning.gradients.recorder import Recorder, Recording
-from lockstep.learning.gradients.epochs import Epochs
 from lockstep.learning.gradients.training import GradientTraining
 from lockstep.learning.patterns.networks import PatternCNN, PatternShape
 from lockstep.learning.patterns.task import Order, PatternSamples, PatternTask

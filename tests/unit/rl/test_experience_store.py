@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lockstep.rl.experience import ExperienceBatch
-from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
 from lockstep.rl.experience_store import columns_of_state
+from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
 
 SHAPE = (2, 3)
 

@@ -11,7 +11,7 @@ from tests.unit.rl.buffer_cases import statistic
 
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.episodes.outcomes import TrainingOutcome
-from lockstep.rl import PrioritizedExperienceBuffer, prioritized, experience_store
+from lockstep.rl import PrioritizedExperienceBuffer, experience_store, prioritized
 from lockstep.testing.contracts.replay_buffer import experience, play
 
 

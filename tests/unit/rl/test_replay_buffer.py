@@ -20,7 +20,7 @@ from tests.unit.rl.buffer_cases import Known, statistic
 
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.episodes.outcomes import TrainingOutcome, outcome_of
-from lockstep.rl import ProfitWeightedExperienceBuffer, ReplayRules, replay_buffer, experience_store
+from lockstep.rl import ProfitWeightedExperienceBuffer, ReplayRules, experience_store, replay_buffer
 from lockstep.rl import profit_kernels as kernels
 from lockstep.rl.experience import RLExperience, experience_value
 from lockstep.testing.contracts.replay_buffer import experience, play

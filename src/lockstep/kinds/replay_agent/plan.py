@@ -29,8 +29,8 @@ from lockstep.rl.actor_critic import ActorCritic, ActorCriticSettings
 from lockstep.rl.agents import AGENTS
 from lockstep.rl.double_dqn import DoubleDQN, DoubleDQNSettings
 from lockstep.rl.environment import SingleAssetEnvironment
-from lockstep.rl.networks import NetworkShape
 from lockstep.rl.hindsight import Hindsight, outcome_rules
+from lockstep.rl.networks import NetworkShape
 from lockstep.rl.prioritized import PrioritizedExperienceBuffer
 from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer, ReplayRules
 from lockstep.rl.rollout import Rollout

@@ -15,8 +15,8 @@ from lockstep.core.errors import RefusedError
 from lockstep.kinds.shared.retraining import SessionTable, read_batches, write_batches
 from lockstep.learning.gradients.segment_names import BATCHES
 from lockstep.learning.gradients.sessions import order_of
-from lockstep.rl.recorded_batches import FACTS, RecordedExperiences
 from lockstep.rl.experience_store import columns_of_state
+from lockstep.rl.recorded_batches import FACTS, RecordedExperiences
 from lockstep.rl.training import EXPERIENCES
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The order of samples: which of them each step of a training learns from. No torch.
 
-    Epochs           drawn from the seed, epoch by epoch
-    RecordedOrder    read from the record of a run, to retrain its batches
+Epochs           drawn from the seed, epoch by epoch
+RecordedOrder    read from the record of a run, to retrain its batches
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lockstep.core.errors import RefusedError
-from lockstep.learning.gradients.segment_names import NORMS, STEPS
 from lockstep.learning.gradients.record_integrity import every_row, is_record, require_lengths
+from lockstep.learning.gradients.segment_names import NORMS, STEPS
 from lockstep.runs.journal import read_lines
 from lockstep.storage.segments import SegmentReader
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from lockstep.core.errors import InputError, IntegrityError, LockstepError, RefusedError
 from lockstep.learning.gradients.epochs import RecordedOrder
 from lockstep.learning.gradients.overview import Overview
-from lockstep.learning.gradients.segment_names import BATCHES
 from lockstep.learning.gradients.record_integrity import require_lengths
+from lockstep.learning.gradients.segment_names import BATCHES
 from lockstep.learning.gradients.training_value import SessionValue, session_value
 from lockstep.runs.check import check
 from lockstep.runs.folder import RunFolder, RunStatus

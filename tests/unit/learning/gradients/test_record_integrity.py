@@ -16,8 +16,8 @@ from tests.unit.learning.builders import Small
 from lockstep.core.errors import IntegrityError, LockstepError
 from lockstep.learning.gradients.overview import Overview
 from lockstep.learning.gradients.record import SessionRecord
-from lockstep.learning.gradients.segment_names import BATCHES, BUFFERS, GRADIENTS, NORMS, SNAPSHOTS, START, STEPS
 from lockstep.learning.gradients.replay import replay_gradients
+from lockstep.learning.gradients.segment_names import BATCHES, BUFFERS, GRADIENTS, NORMS, SNAPSHOTS, START, STEPS
 from lockstep.learning.gradients.sessions import list_sessions
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.store import FolderRunStore

@@ -13,10 +13,10 @@ from tests.unit.learning.builders import NORMED, Small, samples
 
 from lockstep.core import canonical
 from lockstep.core.hashing import digest_columns
+from lockstep.learning.gradients.epochs import Epochs
 from lockstep.learning.gradients.learner import Learner
 from lockstep.learning.gradients.recorder import Recorder, Recording, StepFacts
 from lockstep.learning.gradients.step_log import StepLog
-from lockstep.learning.gradients.epochs import Epochs
 from lockstep.learning.patterns.task import PatternTask
 from lockstep.runs.seeds import SeedTree
 from lockstep.runs.training import Step
