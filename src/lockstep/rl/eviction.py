@@ -15,7 +15,7 @@ Each kernel has its Python twin `<name>_python`, the very same source, which giv
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -54,7 +54,7 @@ def set_key_python(
         best_slot[block] = slot
 
 
-set_key: Any = kernel(set_key_python)
+set_key = kernel(set_key_python)
 
 
 def lowest_python(
@@ -84,7 +84,7 @@ def lowest_python(
     return lowest
 
 
-lowest: Any = kernel(lowest_python)
+lowest = kernel(lowest_python)
 
 
 class LowestKeys:

@@ -41,7 +41,7 @@ def experience_value_python(score: float, td_error: float, action: int, optimal_
     return SCORE_SHARE * score + ERROR_SHARE * (size / (1.0 + size)) + MISTAKE_SHARE * mistake
 
 
-experience_value: Any = kernel(experience_value_python)
+experience_value = kernel(experience_value_python)
 
 
 @runtime_checkable

@@ -1,19 +1,19 @@
-"""Where buffers keep experiences: one row of facts and one of observations per slot, found by id without a table.
+"""`ExperienceStore`: the rows behind a replay buffer, one of facts and one of observations per slot.
 
 Notation
     slot     0 .. capacity - 1; the first `size` are in use, without a hole
-    serial   how many experiences came before this one; never used twice
-    id       serial * capacity + slot: ascending with age, and its slot is id mod capacity. An id whose slot holds
-             another id belongs to an experience that was evicted
+    serial   how many experiences were added before this one; never used twice
+    id       serial * capacity + slot: a later experience has a larger id, and its slot is id mod capacity, so no table
+             is needed. An id whose slot holds another id belongs to an experience that was evicted
 
-A row of facts is one cache line, and so are 16 features: an experience costs a handful of memory accesses, whatever is
-read of it. Floats and whole numbers lie apart because a column has one type:
+A row of facts fills one cache line, and so do 16 features: an experience costs a few memory accesses, however many
+fields are read. Floats and whole numbers are separate arrays because an array has one type:
 
     floats   float64 (capacity, 8): reward, profit, score, td error, base of the weight, value
-    ints     int64 (capacity, 8): action, optimal action, training count, done, outcome (0 unknown, 1 known,
+    ints     int64 (capacity, 8): action, optimal action, training count, done, outcome (0 unknown, 1 provisional,
              2 validated), account (0 not profitable, 1 profitable)
 
-Base and value are derived from the others and no state.
+Base, value and account are derived from the others and no part of a state.
 """
 
 from __future__ import annotations
@@ -50,9 +50,10 @@ OUTCOME: Final = 4
 ACCOUNT: Final = 5
 
 UNKNOWN: Final = 0
-KNOWN: Final = 1
+PROVISIONAL: Final = 1
 VALIDATED: Final = 2
 
+# 8 columns of 8 bytes are one cache line; the last two are unused.
 _COLUMNS: Final = 8
 _STORED_FLOATS: Final = 4  # reward .. td error
 _STORED_INTS: Final = 5  # action .. outcome
@@ -68,8 +69,9 @@ def gather_python(
     float_rows: NDArray[np.float64],
     int_rows: NDArray[np.int64],
 ) -> None:
-    """Copy the rows of slots (n,) out: observations to (n, features) twice, facts column by column to (columns, n)."""
+    """Copy the rows of slots (n,): observations into (n, features) twice, facts transposed into (columns, n)."""
     features = states.shape[1]
+    # Slot by slot, so that each row is fetched once: fancy indexing in NumPy reads it once per column.
     for k in range(slots.size):
         slot = slots[k]
         for column in range(float_rows.shape[0]):
@@ -82,11 +84,14 @@ def gather_python(
             next_states[k, feature] = observations[slot, 1, feature]
 
 
-gather: Any = kernel(gather_python)
+gather = kernel(gather_python)
 
 
 def find_slots_python(ids: NDArray[np.int64], serial: int, sought: NDArray[np.int64], slots: NDArray[np.int64]) -> int:
-    """The slots (n,) of ids `wanted` (n,), -1 where they are gone. Returns the first k that is still to come, or -1."""
+    """Write the slots (n,) of ids `sought` (n,), -1 where the experience was evicted.
+
+    Returns the first k whose id was never assigned, or -1.
+    """
     for k in range(sought.size):
         if sought[k] < 0 or sought[k] // ids.size >= serial:
             return k
@@ -95,18 +100,19 @@ def find_slots_python(ids: NDArray[np.int64], serial: int, sought: NDArray[np.in
     return -1
 
 
-find_slots: Any = kernel(find_slots_python)
+find_slots = kernel(find_slots_python)
 
 
 class ExperienceStore:
-    """Rows of up to `capacity` experiences. Which slot an experience gets is the buffer's business.
+    """Rows of up to `capacity` experiences. The buffer decides which slot an experience gets.
 
-    Attributes:
-        ids: int64 (capacity,), -1 where the slot is empty.
-        floats, ints: See the module's docstring.
-        observations: float32 (capacity, 2, features): state and next state, flat; no feature before the first add.
-        size: Slots in use.
-        serial: Experiences added so far.
+    ids           int64 (capacity,), -1 where the slot is empty
+    floats, ints  see the module's docstring
+    observations  float32 (capacity, 2, features): state and next state, flat; features is 0 until the shape is known
+    size          slots in use
+    serial        experiences added so far
+
+    Raises InputError for a capacity outside 1 .. 2**31.
     """
 
     def __init__(self, capacity: int, state_shape: tuple[int, ...] | None) -> None:
@@ -128,13 +134,13 @@ class ExperienceStore:
         self.observations = aligned_zeros((self.capacity, 2, math.prod(shape)), np.float32)
 
     def rows(self, columns: Mapping[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]:
-        """Columns of n new experiences as rows: observations (n, 2, features), floats (n, 4), ints (n, 5).
+        """Check columns of n new experiences and turn them into rows: observations (n, 2, features), floats (n, 4),
+        ints (n, 5).
 
-        `columns` are the array fields of `ExperienceBatch` without ids and weights; only states, actions, rewards and
-        next_states have to be there.
+        `columns` are the array fields of `ExperienceBatch` without ids and weights. Only states, actions, rewards and
+        next_states are required.
 
-        Raises:
-            InputError: A column has another length or shape, or a value breaks a rule of `RLExperience`.
+        Raises InputError where a column has another length or shape, or a value breaks a rule of `RLExperience`.
         """
         pair = [_states(columns, name) for name in ("states", "next_states")]
         n = len(pair[0])
@@ -155,15 +161,15 @@ class ExperienceStore:
         ints[:, COUNT] = _column(columns, "training_counts", n, 0)
         ints[:, DONE] = _column(columns, "dones", n, 0)
         validated = np.asarray(_column(columns, "outcome_validated", n, 0), bool)
-        # An unknown outcome that is called validated breaks a rule, and is told so below.
+        # Validated without a profit breaks a rule: `check_facts` reports it.
         ints[:, OUTCOME] = np.where(validated, VALIDATED, ~np.isnan(floats[:, PROFIT]))
         check_facts(floats, ints)
         if self.state_shape is None and n:
-            self._shape(shape)  # not before everything is known to be good
+            self._shape(shape)  # only now: columns that break a rule must not fix the shape
         return observations, floats, ints
 
     def slots_of(self, ids: Any) -> NDArray[np.int64]:
-        """The slot of every id, -1 where the experience is no longer here. Raises InputError for what is no id yet."""
+        """The slot of every id, -1 where the experience was evicted. Raises InputError for ids never assigned."""
         sought = np.asarray(ids)
         if sought.ndim != 1 or (sought.dtype.kind not in "iu" and sought.size):
             raise InputError(f"buffer: ids are whole numbers (n,); found {sought.dtype} of shape {sought.shape}.")
@@ -176,8 +182,25 @@ class ExperienceStore:
             )
         return slots
 
+    def slots_and_errors(self, ids: Any, td_errors: Any) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Check td errors (n,) for ids (n,). Returns slots, -1 where evicted, and the errors as float64.
+
+        Raises InputError where an error is not finite, or an id was never assigned.
+        """
+        errors = np.asarray(td_errors, np.float64)
+        slots = self.slots_of(ids)
+        same_shape("td_errors", errors, slots)
+        if not np.all(np.isfinite(errors)):
+            raise InputError("buffer: td_errors are finite; found NaN or infinity. The loss has diverged: stop there.")
+        return slots, errors
+
+    def experience(self, id: int) -> RLExperience | None:
+        """The experience of an id, or None where it was evicted. Raises InputError for an id never assigned."""
+        slots = self.slots_of([id])
+        return None if slots[0] < 0 else self.batch(slots, np.ones(1))[0]
+
     def batch(self, slots: NDArray[np.int64], weights: NDArray[np.float64]) -> ExperienceBatch:
-        """The experiences of slots (n,), copied."""
+        """The experiences in slots (n,), copied, with weights (n,)."""
         n, features = slots.size, self.observations.shape[2]
         states, following = np.empty((n, features), np.float32), np.empty((n, features), np.float32)
         floats, ints = np.empty((_STORED_FLOATS, n)), np.empty((_STORED_INTS, n), np.int64)
@@ -200,7 +223,10 @@ class ExperienceStore:
         )
 
     def observed(self, ids: Any) -> dict[str, NDArray[Any]]:
-        """What never changes about experiences and is large: {"id" (n,), "state" (n, *shape), "next_state"}."""
+        """The large columns that never change: {"id" (n,), "state" (n, *shape), "next_state"}.
+
+        Raises InputError where an experience was evicted.
+        """
         slots = self.slots_of(ids)
         if np.any(slots < 0):
             raise InputError("buffer: one of the experiences is no longer here. Record them before adding others.")
@@ -212,7 +238,7 @@ class ExperienceStore:
         }
 
     def get_state(self, *, observations: bool) -> dict[str, Any]:
-        """Copies of the rows in use; without the observations where they are recorded elsewhere."""
+        """Copies of the rows in use; `observations=False` leaves these out, for callers that record them elsewhere."""
         used = slice(0, self.size)
         state: dict[str, Any] = {
             "capacity": self.capacity,
@@ -227,10 +253,10 @@ class ExperienceStore:
         return state
 
     def set_state(self, state: State, recorded: Mapping[str, NDArray[Any]] | None) -> None:
-        """Go to a state of `get_state`; `recorded` holds columns of `observed` where the state has none.
+        """Restore a state that `get_state` returned; `recorded` has the columns of `observed` where the state has no
+        observations.
 
-        Raises:
-            InputError: The state is of a buffer of another capacity, or an experience was not recorded.
+        Raises InputError for a state of another capacity, or where an experience was not recorded.
         """
         if state["capacity"] != self.capacity:
             raise InputError(
@@ -257,7 +283,7 @@ class ExperienceStore:
         self.size, self.serial = size, int(state["serial"])
 
     def check_valid(self) -> tuple[bool, str]:
-        """Whether ids, slots and facts agree; else what does not."""
+        """Whether ids, slots and facts agree; else (False, the rule that is broken)."""
         used, rest = self.ids[: self.size], self.ids[self.size :]
         if not 0 <= self.size <= self.capacity or self.size > self.serial:
             return False, f"size is 0 .. capacity and at most serial; it is {self.size} of {self.serial}"
@@ -275,10 +301,12 @@ class ExperienceStore:
 
 
 def columns_of_state(state: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """The experiences of a state of `get_state(observations=True)` as columns, ascending by id.
+    """The experiences in a state of `get_state(observations=True)` as columns, ascending by id.
 
-    `ids` int64 (n,), and under the names of `ExperienceBatch`, one row each: states and next_states (n, *shape),
-    actions, rewards, dones, actual_profits, profitability_scores, optimal_actions, outcome_validated.
+    ids                  int64 (n,)
+    states, next_states  float32 (n, *shape)
+
+    and (n,) each: actions, rewards, dones, actual_profits, profitability_scores, optimal_actions, outcome_validated.
     """
     floats, ints, shape = state["floats"], state["ints"], tuple(state["state_shape"] or ())
     ids = np.asarray(state["ids"], np.int64)
@@ -314,11 +342,11 @@ _RULES: Final = (
 
 
 def broken_rule_python(floats: NDArray[np.float64], ints: NDArray[np.int64]) -> tuple[int, int]:
-    """Number and row of the first rule that rows (n, columns) break, (-1, -1) for none."""
+    """Index into `_RULES` and row of the first rule that rows (n, columns) break, (-1, -1) for none."""
     for row in range(floats.shape[0]):
         profit = floats[row, PROFIT]
         score = floats[row, SCORE]
-        settled = profit == profit
+        settled = profit == profit  # NaN is not equal to itself
         if not np.isfinite(floats[row, REWARD]):
             return 0, row
         if not np.isfinite(floats[row, ERROR]):
@@ -340,11 +368,11 @@ def broken_rule_python(floats: NDArray[np.float64], ints: NDArray[np.int64]) -> 
     return -1, -1
 
 
-broken_rule: Any = kernel(broken_rule_python)
+broken_rule = kernel(broken_rule_python)
 
 
 def check_facts(floats: NDArray[np.float64], ints: NDArray[np.int64]) -> None:
-    """Raises InputError for the first of the rows (n, columns) that breaks a rule."""
+    """Raise InputError for the first of the rows (n, columns) that breaks a rule."""
     number, row = broken_rule(floats, ints)
     if number >= 0:
         rule, table, column = _RULES[number]
@@ -374,7 +402,7 @@ def _column(columns: Mapping[str, Any], name: str, n: int, default: float | None
 
 
 def _recorded_rows(ids: NDArray[np.int64], recorded: Mapping[str, NDArray[Any]] | None) -> NDArray[np.float32]:
-    """Observations (n, 2, features) of ids (n,), from columns recorded in order of id or not."""
+    """Observations (n, 2, features) of ids (n,), from recorded columns in any order."""
     if recorded is None:
         raise InputError("buffer: this state was taken without observations. Give the columns that were recorded.")
     order = np.argsort(recorded["id"], kind="stable")
@@ -391,7 +419,7 @@ def _recorded_rows(ids: NDArray[np.int64], recorded: Mapping[str, NDArray[Any]] 
 
 
 def columns_of(experience: RLExperience) -> dict[str, Any]:
-    """One experience as columns of length 1."""
+    """One experience as columns of length 1, for `ExperienceStore.rows`."""
     settled = experience.actual_profit is not None
     return {
         "states": experience.state[np.newaxis],
@@ -420,6 +448,6 @@ def whole_batch_size(batch_size: SupportsIndex) -> int:
 
 
 def same_shape(name: str, array: NDArray[Any], slots: NDArray[np.int64]) -> None:
-    """Raises InputError where `array` has not one entry per slot."""
+    """Raise InputError where `array` does not have one entry per slot; `name` begins the message."""
     if array.shape != slots.shape:
         raise InputError(f"buffer: {name} has one entry per id, ({slots.size},); found shape {array.shape}.")

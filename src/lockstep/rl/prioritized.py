@@ -6,8 +6,8 @@ Schaul, Quan, Antonoglou and Silver, "Prioritized experience replay", ICLR 2016,
     P_i = p_i / sum of p                                    probability of each of the n draws, with replacement
     w_i = (N P_i)^-beta / max of w over the batch           importance weights of the loss                       (2)
 
-One point is drawn in each of n equal slices of the sum (stratified, as in the paper). The oldest experience goes first.
-Profits, outcomes and training counts are kept but change no draw.
+One point is drawn in each of n equal slices of the sum (stratified, as in the paper). A full buffer evicts the oldest
+experience. Profits, outcomes and training counts are stored but change no draw.
 """
 
 from __future__ import annotations
@@ -25,14 +25,13 @@ from lockstep.rl.experience_store import (
     BEST,
     COUNT,
     ERROR,
-    KNOWN,
     OUTCOME,
     PROFIT,
+    PROVISIONAL,
     SCORE,
     VALIDATED,
     ExperienceStore,
     columns_of,
-    same_shape,
     whole_batch_size,
 )
 from lockstep.rl.sum_tree import SumForest, find, set_weights
@@ -50,7 +49,7 @@ def draw_stratified_python(
     forest: NDArray[np.float64], offsets: NDArray[np.int64], ints: NDArray[np.int64], uniforms: NDArray[np.float64],
     size: int, beta: float, slots: NDArray[np.int64], weights: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """A draw for each of uniforms (n,) in [0, 1) into slots (n,), weights (n,) after (2); counts each draw."""
+    """Draw a slot for each of uniforms (n,) in [0, 1); write slots (n,) and weights (n,) by (2); count each draw."""
     n = uniforms.size
     slice_ = forest[0, 0] / n
     points = np.empty(n, np.float64)
@@ -67,14 +66,15 @@ def draw_stratified_python(
         weights[k] /= largest
 
 
-draw_stratified: Any = kernel(draw_stratified_python)
+draw_stratified = kernel(draw_stratified_python)
 
 
 def set_priorities_python(
     forest: NDArray[np.float64], offsets: NDArray[np.int64], floats: NDArray[np.float64], slots: NDArray[np.int64],
     errors: NDArray[np.float64], alpha: float, epsilon: float, highest: float,
 ) -> float:  # fmt: skip
-    """Give slots (n,; -1 is passed over) their td errors and (1). Returns the highest |delta| so far."""
+    """Set the td errors (n,) of slots (n,), and priorities by (1); a slot of -1 is skipped. Returns the highest
+    |delta| so far."""
     here = np.empty(slots.size, np.int64)
     priorities = np.empty(slots.size, np.float64)
     count = 0
@@ -83,6 +83,7 @@ def set_priorities_python(
             size = abs(errors[k])
             floats[slots[k], ERROR] = errors[k]
             here[count] = slots[k]
+            # The usual alpha of 1 needs no power, which would dominate the time.
             priorities[count] = size + epsilon if alpha == 1.0 else power(size + epsilon, alpha)
             count += 1
             highest = max(highest, size)
@@ -90,19 +91,20 @@ def set_priorities_python(
     return highest
 
 
-set_priorities: Any = kernel(set_priorities_python)
+set_priorities = kernel(set_priorities_python)
 
 
 class PrioritizedExperienceBuffer:
-    """See the module's docstring.
+    """Prioritised replay with the arguments of the paper.
 
-    Args:
-        capacity: Experiences kept at most.
-        state_shape: Shape of a state; None takes that of the first experience.
-        seed: A number, or the node of the seed tree that this buffer may use.
-        alpha: How strongly the error counts, 0 (uniform) .. 1 (proportional).
-        beta: How far the weights correct for unequal draws, 0 .. 1; `sample_batch` may be given another.
-        epsilon: Added to every error, so that none is never drawn; > 0.
+    capacity     largest number of experiences
+    state_shape  shape of a state; None takes that of the first experience
+    seed         a number, or the node of the seed tree that this buffer may use
+    alpha        how strongly the error counts, 0 (uniform) .. 1 (proportional)
+    beta         how far the weights correct for unequal draws, 0 .. 1; `sample_batch` can override it
+    epsilon      added to every error, so that each experience can be drawn; > 0
+
+    Raises InputError for a number outside its range.
     """
 
     def __init__(
@@ -129,14 +131,14 @@ class PrioritizedExperienceBuffer:
 
     @property
     def capacity(self) -> int:
-        """Experiences kept at most."""
+        """Largest number of experiences that the buffer holds."""
         return self._store.capacity
 
     def __len__(self) -> int:
         return self._store.size
 
     def add(self, experience: RLExperience) -> int:
-        """Store an experience; with a td error of 0 it gets the highest priority so far. Returns its id."""
+        """Store an experience. With a td error of 0 it gets the highest priority so far. Returns its id."""
         return int(self.add_batch(**columns_of(experience))[0])
 
     def add_batch(self, **columns: Any) -> NDArray[np.int64]:
@@ -146,7 +148,7 @@ class PrioritizedExperienceBuffer:
         n = len(floats)
         serials = store.serial + np.arange(n)
         slots = serials % self.capacity
-        # Where n exceeds the capacity the early ones are overwritten at once.
+        # Where n exceeds the capacity, the last ones would overwrite the early ones at once: skip these.
         last = slice(max(0, n - self.capacity), n)
         surviving = slots[last]
         ids = serials * self.capacity + slots
@@ -157,10 +159,10 @@ class PrioritizedExperienceBuffer:
         store.serial += n
         store.size = min(store.serial, self.capacity)
         errors = floats[last, ERROR]
-        # Before anything is known of errors, every newcomer is as good as one that is off by 1.
+        # A newcomer without an error gets the highest so far, so that it is drawn soon; the first ones get 1.
         errors = np.where(errors == 0.0, self._highest if self._highest > 0.0 else 1.0, errors)
         self._prioritise(surviving, errors)
-        store.floats[surviving, ERROR] = floats[last, ERROR]  # the priority is a guess, the error is not known yet
+        store.floats[surviving, ERROR] = floats[last, ERROR]  # only the priority is a guess, not the stored error
         return ids
 
     def _prioritise(self, slots: NDArray[np.int64], errors: NDArray[np.float64]) -> None:
@@ -171,10 +173,10 @@ class PrioritizedExperienceBuffer:
         self._highest = float(highest)
 
     def sample_batch(self, batch_size: int, beta: float | None = None) -> ExperienceBatch:
-        """`batch_size` draws with replacement; `weights` are the importance weights. An empty buffer gives none.
+        """Draw `batch_size` experiences with replacement; `weights` are the importance weights. An empty buffer gives
+        an empty batch.
 
-        Raises:
-            InputError: `batch_size` is not a whole number >= 1, or `beta` is outside 0 .. 1.
+        Raises InputError where `batch_size` is not a whole number >= 1, or `beta` is outside 0 .. 1.
         """
         count = whole_batch_size(batch_size)
         beta = self.beta if beta is None else beta
@@ -190,21 +192,19 @@ class PrioritizedExperienceBuffer:
         return self._store.batch(slots, weights)
 
     def update_priorities(self, ids: Any, td_errors: Any) -> int:
-        """Give experiences their td errors, (1). Returns how many are still here; see `replay_buffer`.
+        """Set td errors (n,) of experiences, and their priorities by (1). Returns how many are still stored.
 
-        Raises:
-            InputError: An error is not finite, or an id is not one that `add` has returned.
+        Raises InputError where an error is not finite, or an id was never assigned.
         """
-        errors = np.asarray(td_errors, np.float64)
-        slots = self._store.slots_of(ids)
-        same_shape("td_errors", errors, slots)
-        if not np.all(np.isfinite(errors)):
-            raise InputError("buffer: td_errors are finite; found NaN or infinity. The loss has diverged: stop there.")
+        slots, errors = self._store.slots_and_errors(ids, td_errors)
         self._prioritise(slots, errors)
         return int(np.count_nonzero(slots >= 0))
 
     def update_outcome(self, id: int, outcome: Outcome) -> bool:
-        """Give an experience its outcome, which changes no draw; see `replay_buffer`. Returns whether it was here."""
+        """Set the outcome of an experience, which changes no draw. Returns whether it was still stored.
+
+        Raises InputError and RefusedError as `RLExperience.with_outcome` does.
+        """
         check_outcome(outcome)
         slot = int(self._store.slots_of([id])[0])
         if slot < 0:
@@ -213,25 +213,24 @@ class PrioritizedExperienceBuffer:
         floats, ints = self._store.floats[slot], self._store.ints[slot]
         floats[PROFIT], floats[SCORE] = outcome.actual_profit, outcome.profitability_score
         ints[BEST] = outcome.optimal_action
-        ints[OUTCOME] = VALIDATED if after.outcome_validated else KNOWN
+        ints[OUTCOME] = VALIDATED if after.outcome_validated else PROVISIONAL
         return True
 
     def experience(self, id: int) -> RLExperience | None:
-        """The experience of an id, or None where it is gone. Raises InputError for what is no id yet."""
-        slots = self._store.slots_of([id])
-        return None if slots[0] < 0 else self._store.batch(slots, np.ones(1))[0]
+        """The experience of an id, or None where it was evicted. Raises InputError for an id never assigned."""
+        return self._store.experience(id)
 
     def weight(self, id: int) -> float:
-        """The priority of an experience; 0 where it is gone."""
+        """The priority of an experience; 0 where it was evicted."""
         slot = int(self._store.slots_of([id])[0])
         return 0.0 if slot < 0 else float(self._forest.weights[0, slot])
 
     def observed(self, ids: Any) -> dict[str, NDArray[Any]]:
-        """States of experiences as columns for an append-only segment; see `replay_buffer`."""
+        """Observations of experiences as columns for an append-only segment, see `ExperienceStore.observed`."""
         return self._store.observed(ids)
 
     def get_state(self, *, observations: bool = True) -> dict[str, Any]:
-        """Everything that later draws depend on, priorities included, copied; see `replay_buffer`."""
+        """Everything that later draws depend on, priorities included, copied. `observations=False` leaves these out."""
         return {
             "version": STATE_VERSION,
             "store": self._store.get_state(observations=observations),
@@ -241,7 +240,11 @@ class PrioritizedExperienceBuffer:
         }
 
     def set_state(self, state: State, *, recorded: Mapping[str, NDArray[Any]] | None = None) -> None:
-        """Go to a state of `get_state`; what follows is the same to the last bit. See `replay_buffer`."""
+        """Restore a state that `get_state` returned; later draws are the same to the last bit.
+
+        `recorded` has the columns of `observed` where the state has no observations. Raises InputError for a state of
+        another version or capacity.
+        """
         if state.get("version") != STATE_VERSION:
             raise InputError(f"buffer: a state of version {STATE_VERSION} is needed; found {state.get('version')!r}.")
         self._store.set_state(state["store"], recorded)
@@ -252,7 +255,7 @@ class PrioritizedExperienceBuffer:
         self._generator.bit_generator.state = state["generator"]
 
     def check_valid(self) -> tuple[bool, str]:
-        """Whether every part agrees with every other, and the rule that is broken where not. Reads everything."""
+        """Whether all parts agree; else (False, the rule that is broken). Reads everything."""
         store, priorities = self._store, self._forest.weights[0]
         for ok, reason in (store.check_valid(), self._forest.check_valid()):
             if not ok:

@@ -9,17 +9,17 @@ Notation (R9.22 to R9.24; defaults of `replay_buffer.ReplayRules` in brackets)
     group  of eviction keys: 0 and 1 hold the values of the unprofitable and the profitable whose outcome is known,
            2 those that wait for theirs, whose keys are all 0, so that the lowest is the oldest
 
-Drawing without replacement, each draw proportional to the weights of what is left, is the same as drawing with
-replacement and dropping whatever was drawn before: given that a draw is none of those, its distribution is just that.
-So nothing is taken out of the trees while a batch is drawn. Only where too many draws are dropped (a batch that is
-most of the content, or weights that few slots hold) the drawn ones are taken out and the rest is drawn one by one.
+Drawing without replacement, each draw proportional to the weights of the rest, equals drawing with replacement and
+dropping duplicates: conditional on a new slot, the distribution of a draw is the same. So no slot is removed from the
+trees while a batch is drawn. Only where too many draws are dropped (a batch that is most of the content, or a few slots
+with most of the weight) the drawn slots are removed and the rest is drawn one by one.
 
 Each kernel has its Python twin `<name>_python`, the very same source, which gives the same bits.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -34,9 +34,9 @@ from lockstep.rl.experience_store import (
     BEST,
     COUNT,
     ERROR,
-    KNOWN,
     OUTCOME,
     PROFIT,
+    PROVISIONAL,
     SCORE,
     UNKNOWN,
     VALIDATED,
@@ -59,11 +59,33 @@ WAIT = 6  # how many wait for their outcome
 COUNTERS = 7
 
 
+class Contents(NamedTuple):
+    """A buffer as the kernels take it that change every part of it.
+
+    The other kernels take single arrays: a tuple costs some microseconds a call, and draws are many.
+    """
+
+    observations: NDArray[np.float32]
+    floats: NDArray[np.float64]
+    ints: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    forest: NDArray[np.float64]
+    offsets: NDArray[np.int64]
+    keys: NDArray[np.float64]
+    shift: int
+    best_key: NDArray[np.float64]
+    best_slot: NDArray[np.int64]
+    counters: NDArray[np.int64]
+    floor: float
+    exponent: float
+    penalty: float
+
+
 def derive_python(
     floats: NDArray[np.float64], ints: NDArray[np.int64], slots: NDArray[np.int64], floor: float, exponent: float
 ) -> None:
-    """Account, base and value of slots (n,) from their facts."""
-    # Scores of 0 and 1 are most of all, and a power is what costs most here.
+    """Set account, base and value of slots (n,) from their facts."""
+    # Most scores are 0 or 1, and the power is the most expensive operation: compute it once for each of the two.
     base_of_zero = -1.0
     base_of_one = -1.0
     for slot in slots:
@@ -85,33 +107,34 @@ def derive_python(
         )
 
 
-derive: Any = kernel(derive_python)
+derive = kernel(derive_python)
 
 
 def group_of_python(ints: NDArray[np.int64], slot: int) -> int:
-    """The group of eviction keys that `slot` is in; its account is derived."""
+    """The group of eviction keys that `slot` is in; `derive` has set its account before."""
     return 2 if ints[slot, OUTCOME] == UNKNOWN else ints[slot, ACCOUNT]
 
 
-group_of: Any = kernel(group_of_python)
+group_of = kernel(group_of_python)
 
 
 def key_of_python(floats: NDArray[np.float64], slot: int, group: int) -> float:
-    """What `slot` is kept for in its group."""
+    """Eviction key of `slot` in its group: its value, or 0 while it waits for its outcome."""
     return 0.0 if group == 2 else floats[slot, VALUE]
 
 
-key_of: Any = kernel(key_of_python)
+key_of = kernel(key_of_python)
 
 
 def evicted_python(
     ids: NDArray[np.int64], keys: NDArray[np.float64], shift: int, best_key: NDArray[np.float64],
     best_slot: NDArray[np.int64], counters: NDArray[np.int64],
 ) -> tuple[int, int]:  # fmt: skip
-    """Slot and group of the experience of a full buffer that has to go for the next one.
+    """Slot and group of the experience that a full buffer evicts next.
 
-    First one that waited while newcomers came for half the slots: no outcome is to be expected. Then the unprofitable
-    of the lowest value, then the profitable. There is always one, since half the slots cannot hold more waiting ones.
+    First one that has waited while newcomers filled half the slots: its outcome is overdue. Then the unprofitable one
+    of the lowest value, then the profitable one. One of these exists, because waiting experiences that are not overdue
+    fill half the slots at most.
     """
     if counters[WAIT] > 0:
         slot = lowest(keys[2], ids, shift, best_key[2], best_slot[2])
@@ -123,30 +146,34 @@ def evicted_python(
     return lowest(keys[1], ids, shift, best_key[1], best_slot[1]), 1
 
 
-evicted: Any = kernel(evicted_python)
+evicted = kernel(evicted_python)
 
 
 def weights_of_python(
     floats: NDArray[np.float64], ints: NDArray[np.int64], slots: NDArray[np.int64], penalty: float
 ) -> NDArray[np.float64]:
-    """The weights w of slots (n,)."""
+    """The weights w of slots (n,), float64 (n,)."""
     weights = np.empty(slots.size, np.float64)
     for k in range(slots.size):
         weights[k] = floats[slots[k], BASE] / (1.0 + penalty * ints[slots[k], COUNT])
     return weights
 
 
-weights_of: Any = kernel(weights_of_python)
+weights_of = kernel(weights_of_python)
 
 
 def place_python(
-    new_observations: NDArray[np.float32], new_floats: NDArray[np.float64], new_ints: NDArray[np.int64],
-    observations: NDArray[np.float32], floats: NDArray[np.float64], ints: NDArray[np.int64], ids: NDArray[np.int64],
-    forest: NDArray[np.float64], offsets: NDArray[np.int64],
-    keys: NDArray[np.float64], shift: int, best_key: NDArray[np.float64], best_slot: NDArray[np.int64],
-    counters: NDArray[np.int64], floor: float, exponent: float, penalty: float, new_ids: NDArray[np.int64],
-) -> None:  # fmt: skip
-    """Store n rows one after the other, each in a free slot or in that of the experience that has to go for it."""
+    buffer: Contents,
+    new_observations: NDArray[np.float32],
+    new_floats: NDArray[np.float64],
+    new_ints: NDArray[np.int64],
+    new_ids: NDArray[np.int64],
+) -> None:
+    """Store n rows one after the other, each in a free slot or in that of an evicted experience; write new_ids (n,)."""
+    # Taken out of the tuple once: numba counts references at every access, and rows are many.
+    observations, floats, ints, ids = buffer.observations, buffer.floats, buffer.ints, buffer.ids
+    forest, offsets, counters = buffer.forest, buffer.offsets, buffer.counters
+    keys, shift, best_key, best_slot = buffer.keys, buffer.shift, buffer.best_key, buffer.best_slot
     here = np.empty(1, np.int64)
     for k in range(new_ids.size):
         if counters[SIZE] < ids.size:
@@ -158,6 +185,7 @@ def place_python(
             counters[WAIT] -= group == 2
             account = ints[slot, ACCOUNT]
             counters[PROFITABLE] -= account
+            # The newcomer may belong to the other account or group: its own weight and key do not replace these.
             set_weight(forest, offsets, account, slot, 0.0)
             set_key(keys[group], ids, shift, best_key[group], best_slot[group], slot, np.inf)
         ids[slot] = counters[SERIAL] * ids.size + slot
@@ -171,31 +199,35 @@ def place_python(
             observations[slot, 0, feature] = new_observations[k, 0, feature]
             observations[slot, 1, feature] = new_observations[k, 1, feature]
         here[0] = slot
-        derive(floats, ints, here, floor, exponent)
+        derive(floats, ints, here, buffer.floor, buffer.exponent)
         account = ints[slot, ACCOUNT]
         counters[PROFITABLE] += account
-        weight = floats[slot, BASE] / (1.0 + penalty * ints[slot, COUNT])
+        weight = floats[slot, BASE] / (1.0 + buffer.penalty * ints[slot, COUNT])
         set_weight(forest, offsets, account, slot, weight)
         group = group_of(ints, slot)
         counters[WAIT] += group == 2
-        set_key(keys[group], ids, shift, best_key[group], best_slot[group], slot, key_of(floats, slot, group))
+        key = key_of(floats, slot, group)
+        # `set_key` breaks ties by id, so the slot has its new id before.
+        set_key(keys[group], ids, shift, best_key[group], best_slot[group], slot, key)
 
 
-place: Any = kernel(place_python)
+place = kernel(place_python)
 
 
 def draw_distinct_python(
     forest: NDArray[np.float64], offsets: NDArray[np.int64], uniforms: NDArray[np.float64], all_trees: bool,
     marked: NDArray[np.uint8], drawn: NDArray[np.int64], count: int,
 ) -> int:  # fmt: skip
-    """One draw for each of uniforms (m,) in [0, 1), from tree 1 or from both; those not `marked` yet are appended to
-    `drawn` behind its first `made`, and marked. Returns how many `drawn` holds then.
+    """Draw a slot for each of uniforms (m,) in [0, 1), from tree 1 or from both trees.
+
+    A slot that is not `marked` yet is marked and written to `drawn` behind its first `count`. Returns the new count.
     """
     trees = np.ones(uniforms.size, np.int64)
     points = np.empty(uniforms.size, np.float64)
     slots = np.empty(uniforms.size, np.int64)
     below = forest[0, 0] if all_trees else 0.0
     total = below + forest[1, 0]
+    # Both trees form one line, tree 0 first. With tree 1 empty, a point that rounding moved to the end stays in tree 0.
     for k in range(uniforms.size):
         points[k] = uniforms[k] * total
         if points[k] < below or (all_trees and forest[1, 0] <= 0.0):
@@ -211,16 +243,16 @@ def draw_distinct_python(
     return count
 
 
-draw_distinct: Any = kernel(draw_distinct_python)
+draw_distinct = kernel(draw_distinct_python)
 
 
 def draw_removing_python(
     forest: NDArray[np.float64], offsets: NDArray[np.int64], ints: NDArray[np.int64], uniforms: NDArray[np.float64],
     all_trees: bool, marked: NDArray[np.uint8], drawn: NDArray[np.int64], count: int,
 ) -> None:  # fmt: skip
-    """One draw for each of uniforms (m,), every one a new one: what was drawn weighs nothing from then on.
+    """Draw a new slot for each of uniforms (m,): the weight of every drawn slot becomes 0.
 
-    The weights of all that was drawn come back with `count_draws`.
+    `count_draws` sets the weights of all drawn slots again.
     """
     for k in range(count):
         set_weight(forest, offsets, ints[drawn[k], ACCOUNT], drawn[k], 0.0)
@@ -229,13 +261,13 @@ def draw_removing_python(
         set_weight(forest, offsets, ints[drawn[count + k], ACCOUNT], drawn[count + k], 0.0)
 
 
-draw_removing: Any = kernel(draw_removing_python)
+draw_removing = kernel(draw_removing_python)
 
 
 def draw_uniform_python(
     size: int, uniforms: NDArray[np.float64], marked: NDArray[np.uint8], drawn: NDArray[np.int64], count: int
 ) -> int:
-    """`draw_distinct` with equal weights: slot floor(size u)."""
+    """`draw_distinct` with equal weights: slot floor(size u) for each u of uniforms (m,). Returns the new count."""
     for uniform in uniforms:
         slot = min(int(uniform * size), size - 1)
         if marked[slot] == 0:
@@ -245,13 +277,13 @@ def draw_uniform_python(
     return count
 
 
-draw_uniform: Any = kernel(draw_uniform_python)
+draw_uniform = kernel(draw_uniform_python)
 
 
 def shuffle_rest_python(
     size: int, uniforms: NDArray[np.float64], marked: NDArray[np.uint8], drawn: NDArray[np.int64], count: int
 ) -> None:
-    """A draw for each of uniforms (m,) among the slots not marked, all equally likely (Fisher and Yates, 1938)."""
+    """Draw an unmarked slot for each of uniforms (m,), all equally likely (Fisher and Yates, 1938)."""
     rest = np.flatnonzero(marked[:size] == 0)
     for k in range(uniforms.size):
         left = rest.size - k
@@ -261,14 +293,14 @@ def shuffle_rest_python(
         rest[at] = rest[k]
 
 
-shuffle_rest: Any = kernel(shuffle_rest_python)
+shuffle_rest = kernel(shuffle_rest_python)
 
 
 def count_draws_python(
     forest: NDArray[np.float64], offsets: NDArray[np.int64], floats: NDArray[np.float64], ints: NDArray[np.int64],
     slots: NDArray[np.int64], marked: NDArray[np.uint8], penalty: float,
 ) -> None:  # fmt: skip
-    """Raise the training counts of distinct slots (n,) by one, give them the weights that follow, and unmark them."""
+    """Raise the training counts of distinct slots (n,) by one, set the weights that follow, and unmark them."""
     accounts = np.empty(slots.size, np.int64)
     for k in range(slots.size):
         slot = slots[k]
@@ -278,7 +310,7 @@ def count_draws_python(
     set_weights(forest, offsets, accounts, slots, weights_of(floats, ints, slots, penalty))
 
 
-count_draws: Any = kernel(count_draws_python)
+count_draws = kernel(count_draws_python)
 
 
 def set_errors_python(
@@ -286,7 +318,7 @@ def set_errors_python(
     keys: NDArray[np.float64], shift: int, best_key: NDArray[np.float64], best_slot: NDArray[np.int64],
     slots: NDArray[np.int64], errors: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Give slots (n,) their td errors (n,), and the values that follow; a slot of -1 is passed over."""
+    """Set the td errors (n,) of slots (n,), and the values that follow; a slot of -1 is skipped."""
     for k in range(slots.size):
         slot = slots[k]
         if slot < 0:
@@ -295,17 +327,18 @@ def set_errors_python(
         value = experience_value(floats[slot, SCORE], errors[k], ints[slot, ACTION], ints[slot, BEST])
         floats[slot, VALUE] = value
         group = group_of(ints, slot)
+        # Keys of waiting experiences are all 0, whatever their value.
         if group != 2:
             set_key(keys[group], ids, shift, best_key[group], best_slot[group], slot, value)
 
 
-set_errors: Any = kernel(set_errors_python)
+set_errors = kernel(set_errors_python)
 
 
 def broken_outcome_python(
     profits: NDArray[np.float64], scores: NDArray[np.float64], best: NDArray[np.int64]
 ) -> tuple[int, int]:
-    """Number of the rule that the first bad of n outcomes breaks, as `replay_buffer` numbers them, and which it is."""
+    """Index into `replay_buffer._OUTCOME_RULES` and k of the first outcome that breaks a rule, else (-1, -1)."""
     for k in range(profits.size):
         if not np.isfinite(profits[k]):
             return 0, k
@@ -318,14 +351,14 @@ def broken_outcome_python(
     return -1, -1
 
 
-broken_outcome: Any = kernel(broken_outcome_python)
+broken_outcome = kernel(broken_outcome_python)
 
 
 def conflict_python(
     floats: NDArray[np.float64], ints: NDArray[np.int64], slots: NDArray[np.int64], profits: NDArray[np.float64],
     scores: NDArray[np.float64], best: NDArray[np.int64], marked: NDArray[np.uint8],
 ) -> int:  # fmt: skip
-    """The first k whose outcome may not be set: its slot is named twice, or was validated with another. -1 for none."""
+    """The first k whose outcome must not be set: its slot occurs twice, or has another validated one. -1 for none."""
     row = -1
     for k in range(slots.size):
         slot = slots[k]
@@ -340,23 +373,27 @@ def conflict_python(
             row = k
             break
         marked[slot] = 1
+    # Draws rely on empty marks, so they are cleared on both ways out.
     for slot in slots:
         if slot >= 0:
             marked[slot] = 0
     return row
 
 
-conflict: Any = kernel(conflict_python)
+conflict = kernel(conflict_python)
 
 
 def set_outcomes_python(
-    floats: NDArray[np.float64], ints: NDArray[np.int64], ids: NDArray[np.int64],
-    forest: NDArray[np.float64], offsets: NDArray[np.int64],
-    keys: NDArray[np.float64], shift: int, best_key: NDArray[np.float64], best_slot: NDArray[np.int64],
-    slots: NDArray[np.int64], profits: NDArray[np.float64], scores: NDArray[np.float64], best: NDArray[np.int64],
-    validated: NDArray[np.bool_], counters: NDArray[np.int64], floor: float, exponent: float, penalty: float,
-) -> None:  # fmt: skip
-    """Give distinct slots (n,) their outcomes, and the accounts, weights and values that follow."""
+    buffer: Contents,
+    slots: NDArray[np.int64],
+    profits: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    best: NDArray[np.int64],
+    validated: NDArray[np.bool_],
+) -> None:
+    """Set the outcomes of distinct slots (n,), and the accounts, weights and values that follow."""
+    floats, ints, ids, counters = buffer.floats, buffer.ints, buffer.ids, buffer.counters
+    keys, shift, best_key, best_slot = buffer.keys, buffer.shift, buffer.best_key, buffer.best_slot
     before = np.empty(slots.size, np.int64)
     accounts = np.empty(slots.size, np.int64)
     groups = np.empty(slots.size, np.int64)
@@ -368,30 +405,32 @@ def set_outcomes_python(
         floats[slot, SCORE] = scores[k]
         ints[slot, BEST] = best[k]
         if ints[slot, OUTCOME] != VALIDATED:
-            ints[slot, OUTCOME] = VALIDATED if validated[k] else KNOWN
-    derive(floats, ints, slots, floor, exponent)
+            ints[slot, OUTCOME] = VALIDATED if validated[k] else PROVISIONAL
+    derive(floats, ints, slots, buffer.floor, buffer.exponent)
     for k in range(slots.size):
         slot = slots[k]
         account = ints[slot, ACCOUNT]
         accounts[k] = account
+        # A slot has its weight in the tree of its account only; the new weights follow below, all at once.
         if account != before[k]:
             counters[PROFITABLE] += account - before[k]
-            set_weight(forest, offsets, before[k], slot, 0.0)
+            set_weight(buffer.forest, buffer.offsets, before[k], slot, 0.0)
         group = groups[k]
+        # With an outcome it waits no more: its group is its account.
         if account != group:
             counters[WAIT] -= group == 2
             set_key(keys[group], ids, shift, best_key[group], best_slot[group], slot, np.inf)
         set_key(keys[account], ids, shift, best_key[account], best_slot[account], slot, floats[slot, VALUE])
-    set_weights(forest, offsets, accounts, slots, weights_of(floats, ints, slots, penalty))
+    set_weights(buffer.forest, buffer.offsets, accounts, slots, weights_of(floats, ints, slots, buffer.penalty))
 
 
-set_outcomes: Any = kernel(set_outcomes_python)
+set_outcomes = kernel(set_outcomes_python)
 
 
 def account_sums_python(
     floats: NDArray[np.float64], ints: NDArray[np.int64], size: int, sums: NDArray[np.float64]
 ) -> None:
-    """Into sums (2, 6), a row per account: count, sums of score, profit, value; draws, highest training count."""
+    """Add up into sums (2, 6), a row per account: count, sums of score, profit, value; draws, highest count."""
     for slot in range(size):
         account = ints[slot, ACCOUNT]
         sums[account, 0] += 1.0
@@ -403,4 +442,4 @@ def account_sums_python(
         sums[account, 5] = max(sums[account, 5], ints[slot, COUNT])
 
 
-account_sums: Any = kernel(account_sums_python)
+account_sums = kernel(account_sums_python)

@@ -1,19 +1,19 @@
-"""`ProfitWeightedExperienceBuffer`: what turned out profitable is trained on most, and never again and again.
+"""`ProfitWeightedExperienceBuffer`: draws profitable experiences most, each one less after every draw.
 
 Sampling (R9.22 to R9.25, R9.27), n = min(batch size, content):
     1. m = max(round(0.7 n), floor(n P / N) + 1) draws from the profitable account, P of all N (at most P),
-    2. n - m draws from all that is left of both accounts,
+    2. n - m draws from the rest of both accounts,
 each proportional to w = (.05 + score)^.6 / (1 + .1 training count), without replacement, one after the other. A batch
 that is not smaller than the content is all of it, in order of slots. Every draw raises its training count by one, so
 an experience grows lighter the more often it was trained on. `prioritize_profitable=False` draws uniformly.
 
-A full buffer makes room for every newcomer by evicting the lowest experience value, unprofitable ones first, of equal
-ones the oldest. An experience whose outcome is not known yet has no value to be judged by: it stays until newcomers
-have come for half the slots, and then goes before all others, the oldest first (docs/decisions/0061). So a buffer that
-is to learn from outcomes that arrive late has at least twice the slots of what waits for its outcome at a time.
+A full buffer evicts for every newcomer the experience with the lowest value, unprofitable ones first, of equal ones the
+oldest. An experience whose outcome is not known yet has no value: it stays until newcomers have filled half the slots,
+and is then evicted before all others, the oldest first (docs/decisions/0061). So give a buffer at least twice as many
+slots as experiences that wait for their outcome at a time.
 
-Why the profitable share of every batch exceeds that of the buffer (R9.23), unless the batch is all of it or there is
-no profit or no loss: m / n > P / N by step 1, and step 2 can only add. floor(n P / N) + 1 is at most P, as n < N. The
+The profitable share of every batch exceeds that of the buffer (R9.23), unless the batch is all of it, or there is no
+profit or no loss: m / n > P / N by step 1, and step 2 can only add. floor(n P / N) + 1 is at most P, as n < N. The
 price: where more than 1 - 1 / n of the content is profitable, a batch holds nothing else.
 """
 
@@ -52,9 +52,9 @@ if TYPE_CHECKING:
 
 DEFAULT_CAPACITY: Final = 100_000
 STATE_VERSION: Final = 2
-#: Rounds of drawing and dropping before the drawn ones are taken out of the trees. Of a few hundred out of thousands
-#: the second round draws next to nothing.
 _ROUNDS: Final = 4
+"""Rounds of drawing and dropping duplicates before drawn slots are removed from the trees. For a few hundred draws out
+of thousands the second round has almost nothing left to draw."""
 _OUTCOME_RULES: Final = (
     "actual_profits are finite fractions",
     "profitability_scores lie in 0 .. 1",
@@ -67,11 +67,13 @@ _OUTCOME_RULES: Final = (
 class ReplayRules:
     """The numbers of `docs/agents.md`, [buffer].
 
-    profitable_share  share of a batch drawn from the profitable account, as far as it reaches, and never less than
-                      one more than the account's share of the buffer; 0 .. 1
+    profitable_share  share of a batch drawn from the profitable account, 0 .. 1; the account's size limits it, and at
+                      least one more is drawn than the account's share of the buffer
     floor             added to the score, so that losses are drawn too; > 0
-    exponent          how strongly the score counts; 0 is not at all; >= 0
-    count_penalty     how strongly a training count lowers the weight; >= 0
+    exponent          how strongly the score counts, >= 0; 0 ignores it
+    count_penalty     how strongly a training count lowers the weight, >= 0
+
+    Raises InputError for a number outside its range.
     """
 
     profitable_share: float = 0.7
@@ -80,7 +82,6 @@ class ReplayRules:
     count_penalty: float = 0.1
 
     def __post_init__(self) -> None:
-        """Raises InputError for a number outside its range."""
         for name, low, high in (
             ("profitable_share", 0.0, 1.0),
             ("floor", 1e-12, 1e6),
@@ -96,11 +97,11 @@ class ReplayRules:
 class AccountStatistics:
     """One side of the buffer. Means are None where there is nothing to average.
 
-    size, mean_score, mean_value    of what is in the buffer
-    mean_profit                     of those with a known outcome, a fraction
+    size, mean_score, mean_value    of the present content
+    mean_profit                     of experiences with a known outcome, a fraction
     draws                           sum of the training counts
-    max_training_count              the most trained
-    evicted                         left the buffer while on this side, since the beginning
+    max_training_count              highest training count
+    evicted                         evictions from this side since the buffer was created
     """
 
     size: int
@@ -114,10 +115,14 @@ class AccountStatistics:
 
 @dataclass(frozen=True, kw_only=True)
 class BufferStatistics:
-    """Sizes, mean score and highest training count of the whole, and both accounts (R9.25).
+    """Statistics of the whole buffer, and of both accounts (R9.25).
 
-    `unknown` of the unprofitable ones have no outcome yet; `added` counts since the beginning, and so does
-    `evicted_unknown`, those that left before their outcome was known (`unprofitable.evicted` counts them too).
+    size, capacity      experiences in the buffer, and their largest number
+    added               experiences added since the buffer was created
+    unknown             experiences without an outcome yet; the unprofitable account holds them
+    evicted_unknown     evictions before the outcome was known; `unprofitable.evicted` counts them too
+    mean_score          None where the buffer is empty
+    max_training_count  highest training count
     """
 
     size: int
@@ -132,13 +137,12 @@ class BufferStatistics:
 
 
 class ProfitWeightedExperienceBuffer:
-    """See the module's docstring. The numbers it draws depend on `seed` and on what was done with it, on nothing else.
+    """The buffer of the module's docstring. Its draws depend only on `seed` and on the calls before them.
 
-    Args:
-        capacity: Experiences kept at most.
-        state_shape: Shape of a state; None takes that of the first experience.
-        seed: A number, or the node of the seed tree that this buffer may use.
-        rules: The numbers of `docs/agents.md`, [buffer].
+    capacity     largest number of experiences
+    state_shape  shape of a state; None takes that of the first experience
+    seed         a number, or the node of the seed tree that this buffer may use
+    rules        the numbers of `docs/agents.md`, [buffer]
     """
 
     def __init__(
@@ -160,46 +164,60 @@ class ProfitWeightedExperienceBuffer:
 
     @property
     def capacity(self) -> int:
-        """Experiences kept at most."""
+        """Largest number of experiences that the buffer holds."""
         return self._store.capacity
 
     @property
     def profitable_size(self) -> int:
-        """Experiences in the buffer that are known to have made a profit."""
+        """How many experiences in the buffer have a known profit, P."""
         return int(self._counters[kernels.PROFITABLE])
 
     def __len__(self) -> int:
         return self._store.size
 
     def add(self, experience: RLExperience) -> int:
-        """Store an experience. Returns its id, by which its outcome and td error are updated."""
+        """Store an experience. Returns its id, which later calls for its outcome and td error need."""
         return int(self.add_batch(**columns_of(experience))[0])
 
     def add_batch(self, **columns: Any) -> NDArray[np.int64]:
-        """Store n experiences one after the other, given as the array fields of `ExperienceBatch` by name.
+        """Store n experiences one after the other, as columns with the names of `ExperienceBatch`'s array fields.
 
-        `states`, `actions`, `rewards` and `next_states` are needed; `ids` and `weights` are not taken. Returns int64
-        ids (n,). Where n exceeds what can be kept, early ones may be gone again.
+        `states`, `actions`, `rewards` and `next_states` are required; `ids` and `weights` are not accepted. Returns
+        int64 ids (n,). Where n exceeds the capacity, early ones of these may be evicted at once.
 
-        Raises:
-            InputError: An array has another shape, or a value breaks a rule of `RLExperience`.
+        Raises InputError where an array has another shape, or a value breaks a rule of `RLExperience`.
         """
-        store, rules, forest, keys = self._store, self.rules, self._forest, self._keys
+        store = self._store
         observations, floats, ints = store.rows(columns)
         new_ids = np.empty(len(floats), np.int64)
-        kernels.place(
-            observations, floats, ints, store.observations, store.floats, store.ints, store.ids,
-            forest.forest, forest.offsets, keys.keys, keys.shift, keys.best_key, keys.best_slot,
-            self._counters, rules.floor, rules.exponent, rules.count_penalty, new_ids,
-        )  # fmt: skip
+        kernels.place(self._contents(), observations, floats, ints, new_ids)
         store.size, store.serial = int(self._counters[kernels.SIZE]), int(self._counters[kernels.SERIAL])
         return new_ids
 
-    def sample_batch(self, batch_size: int, prioritize_profitable: bool = True) -> ExperienceBatch:
-        """Draw experiences for training; see the module's docstring. An empty buffer gives an empty batch.
+    def _contents(self) -> kernels.Contents:
+        """The buffer's arrays and rules for a kernel; a new tuple, since the first add replaces the observations."""
+        store, forest, keys, rules = self._store, self._forest, self._keys, self.rules
+        return kernels.Contents(
+            observations=store.observations,
+            floats=store.floats,
+            ints=store.ints,
+            ids=store.ids,
+            forest=forest.forest,
+            offsets=forest.offsets,
+            keys=keys.keys,
+            shift=keys.shift,
+            best_key=keys.best_key,
+            best_slot=keys.best_slot,
+            counters=self._counters,
+            floor=rules.floor,
+            exponent=rules.exponent,
+            penalty=rules.count_penalty,
+        )
 
-        Raises:
-            InputError: `batch_size` is not a whole number >= 1.
+    def sample_batch(self, batch_size: int, prioritize_profitable: bool = True) -> ExperienceBatch:
+        """Draw experiences for training, by weight or uniformly. An empty buffer gives an empty batch.
+
+        Raises InputError where `batch_size` is not a whole number >= 1.
         """
         count = whole_batch_size(batch_size)
         store, forest, rules = self._store, self._forest, self.rules
@@ -219,7 +237,7 @@ class ProfitWeightedExperienceBuffer:
         return store.batch(slots, weights)
 
     def _draw_weighted(self, count: int) -> NDArray[np.int64]:
-        """`count` distinct slots, fewer than the content; they stay marked."""
+        """Draw `count` distinct slots, fewer than the content, and leave them marked."""
         drawn = np.empty(count, np.int64)
         forest, offsets = self._forest.forest, self._forest.offsets
         share = min(self._reserved(count), self.profitable_size, count)
@@ -241,12 +259,12 @@ class ProfitWeightedExperienceBuffer:
         return drawn
 
     def _reserved(self, count: int) -> int:
-        """m of the module's docstring, but for what there is."""
+        """m of the module's docstring, without the limit P."""
         more_than_its_share = count * self.profitable_size // len(self) + 1
         return max(math.floor(self.rules.profitable_share * count + 0.5), more_than_its_share)
 
     def _draw_uniform(self, count: int) -> NDArray[np.int64]:
-        """`count` distinct slots, all equally likely; they stay marked."""
+        """Draw `count` distinct slots, all equally likely, and leave them marked."""
         drawn = np.empty(count, np.int64)
         drawn_count = rounds = 0
         while drawn_count < count:
@@ -259,34 +277,25 @@ class ProfitWeightedExperienceBuffer:
         return drawn
 
     def update_priorities(self, ids: Any, td_errors: Any) -> int:
-        """Give experiences their td errors, which move their values. Returns how many are still here.
+        """Set the td errors of experiences, which changes their values. Returns how many are still stored.
 
-        Args:
-            ids: Whole numbers (n,), as returned by `add` or found in a batch.
-            td_errors: Finite numbers (n,); of an id named twice the last one stays.
+        ids        whole numbers (n,), from `add` or a batch
+        td_errors  finite numbers (n,); of an id that occurs twice the last one stays
 
-        Raises:
-            InputError: An error is not finite, or an id is not one that `add` has returned.
+        Raises InputError where an error is not finite, or an id was never assigned.
         """
-        errors = np.asarray(td_errors, np.float64)
-        slots = self._store.slots_of(ids)
-        same_shape("td_errors", errors, slots)
-        if not np.all(np.isfinite(errors)):
-            raise InputError("buffer: td_errors are finite; found NaN or infinity. The loss has diverged: stop there.")
         store, keys = self._store, self._keys
+        slots, errors = store.slots_and_errors(ids, td_errors)
         kernels.set_errors(
             store.floats, store.ints, store.ids, keys.keys, keys.shift, keys.best_key, keys.best_slot, slots, errors
         )
         return int(np.count_nonzero(slots >= 0))
 
     def update_outcome(self, id: int, outcome: Outcome) -> bool:
-        """Give an experience its outcome, which moves it to its account and changes weight and value (R9.27).
+        """Set the outcome of an experience, which decides its account, weight and value (R9.27).
 
-        Returns whether the experience was still here.
-
-        Raises:
-            InputError: The outcome breaks a rule, or the id is not one that `add` has returned.
-            RefusedError: Another outcome was validated before.
+        Returns whether the experience was still stored. Raises InputError where the outcome breaks a rule or the id
+        was never assigned, RefusedError where another outcome was validated before.
         """
         check_outcome(outcome)
         fields = (outcome.actual_profit, outcome.profitability_score, outcome.optimal_action, outcome.outcome_validated)
@@ -297,9 +306,9 @@ class ProfitWeightedExperienceBuffer:
     ) -> int:
         """`update_outcome` of n experiences at once, all arrays (n,), no id twice. All or none are updated.
 
-        `validated` is True for all where it is None. Returns how many are still here.
+        `validated` None means True for all. Returns how many are still stored.
         """
-        store, rules, forest, keys = self._store, self.rules, self._forest, self._keys
+        store = self._store
         slots = store.slots_of(ids)
         profits, scores = np.asarray(actual_profits, np.float64), np.asarray(profitability_scores, np.float64)
         best = np.asarray(optimal_actions)
@@ -319,20 +328,15 @@ class ProfitWeightedExperienceBuffer:
         if not here.all():
             slots, profits, scores = slots[here], profits[here], scores[here]
             best, final = best[here], final[here]
-        kernels.set_outcomes(
-            store.floats, store.ints, store.ids, forest.forest, forest.offsets,
-            keys.keys, keys.shift, keys.best_key, keys.best_slot, slots, profits, scores, best, final,
-            self._counters, rules.floor, rules.exponent, rules.count_penalty,
-        )  # fmt: skip
+        kernels.set_outcomes(self._contents(), slots, profits, scores, best, final)
         return int(slots.size)
 
     def experience(self, id: int) -> RLExperience | None:
-        """The experience of an id, or None where it was evicted. Raises InputError for what is no id yet."""
-        slots = self._store.slots_of([id])
-        return None if slots[0] < 0 else self._store.batch(slots, np.ones(1))[0]
+        """The experience of an id, or None where it was evicted. Raises InputError for an id never assigned."""
+        return self._store.experience(id)
 
     def weight(self, id: int) -> float:
-        """With what weight an experience is drawn at present; 0 where it was evicted."""
+        """The present weight of an experience in a draw; 0 where it was evicted."""
         slot = int(self._store.slots_of([id])[0])
         return 0.0 if slot < 0 else float(self._forest.weights[:, slot].sum())
 
@@ -356,18 +360,17 @@ class ProfitWeightedExperienceBuffer:
         )
 
     def observed(self, ids: Any) -> dict[str, NDArray[Any]]:
-        """States of experiences as columns for an append-only segment; `set_state` takes them back.
+        """Observations of experiences as columns for an append-only segment, for a later `set_state(recorded=...)`.
 
-        {"id": int64 (n,), "state": float32 (n, *shape), "next_state"}. Raises InputError for one that is gone.
+        {"id": int64 (n,), "state": float32 (n, *shape), "next_state"}. Raises InputError where one was evicted.
         """
         return self._store.observed(ids)
 
     def get_state(self, *, observations: bool = True) -> dict[str, Any]:
-        """Everything that later draws depend on, copied: contents, priorities, counts, generator.
+        """Everything that later draws depend on, copied: contents, counts, generator.
 
-        Args:
-            observations: False leaves the states out, by far the largest part, for a training that appends
-                `observed(ids)` of whatever it adds to a segment.
+        `observations=False` leaves out the states, by far the largest part, for a training that appends
+        `observed(ids)` of each experience to a segment.
         """
         return {
             "version": STATE_VERSION,
@@ -377,14 +380,12 @@ class ProfitWeightedExperienceBuffer:
         }
 
     def set_state(self, state: State, *, recorded: Mapping[str, NDArray[Any]] | None = None) -> None:
-        """Go to a state of `get_state`; what follows is the same to the last bit.
+        """Restore a state that `get_state` returned; later draws are the same to the last bit.
 
-        Args:
-            state: The state of a buffer of the same capacity and rules.
-            recorded: The columns that `observed` gave, joined, where the state was taken without observations.
+        state     of a buffer of the same capacity and rules
+        recorded  joined columns of `observed`, where the state has no observations
 
-        Raises:
-            InputError: The state is of another version or capacity, or lacks observations.
+        Raises InputError for a state of another version or capacity, or without observations.
         """
         if state.get("version") != STATE_VERSION:
             raise InputError(f"buffer: a state of version {STATE_VERSION} is needed; found {state.get('version')!r}.")
@@ -396,7 +397,7 @@ class ProfitWeightedExperienceBuffer:
         self._counters[:] = (self._store.size, self._store.serial, *state["evicted"], profitable, waiting)
 
     def check_valid(self) -> tuple[bool, str]:
-        """Whether every part agrees with every other, and the rule that is broken where not. Reads everything."""
+        """Whether all parts agree; else (False, the rule that is broken). Reads everything."""
         store, counters = self._store, self._counters
         for ok, reason in (store.check_valid(), self._forest.check_valid(), self._keys.check_valid(store.ids)):
             if not ok:
@@ -426,7 +427,7 @@ class ProfitWeightedExperienceBuffer:
 
 
 def _derive(store: ExperienceStore, rules: ReplayRules, forest: SumForest, keys: LowestKeys) -> None:
-    """Build what follows from the facts: accounts, bases, values, weights, keys. Every bit comes out as it was."""
+    """Compute accounts, bases, values, weights and keys from the facts, to the same bits as call by call."""
     slots = np.arange(store.size)
     kernels.derive(store.floats, store.ints, slots, rules.floor, rules.exponent)
     accounts = store.ints[: store.size, ACCOUNT]
@@ -441,7 +442,7 @@ def _derive(store: ExperienceStore, rules: ReplayRules, forest: SumForest, keys:
 
 
 def _counted(store: ExperienceStore) -> tuple[int, int]:
-    """How many are profitable, and how many wait for their outcome."""
+    """How many experiences are profitable, and how many wait for their outcome."""
     ints = store.ints[: store.size]
     return int(np.count_nonzero(ints[:, ACCOUNT])), int(np.count_nonzero(ints[:, OUTCOME] == UNKNOWN))
 

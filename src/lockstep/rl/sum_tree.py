@@ -1,4 +1,4 @@
-"""Sum trees: draw one of a million weighted slots in five cache-friendly steps, without any drift of the sums.
+"""Sum trees: draw one of a million weighted slots in five steps, with sums that never drift.
 
 Notation
     B        children of a node, 16: a node's children fill two cache lines of 64 bytes
@@ -8,11 +8,11 @@ Notation
     w_s      weight of slot s in a tree, finite and >= 0; a slot that may not be drawn from it has weight 0
 
 Every inner node is the sum of its children, added from left to right whenever one of them changes. So a tree is a
-function of its leaves alone: no rounding gathers, and one built anew from stored weights has the same bits. (A tree
-that adds differences up its path instead is faster to update, and wrong after a few million updates.)
+function of its leaves alone: rounding errors do not add up, and a tree rebuilt from stored weights has the same bits.
+(A tree that adds differences along its path is faster to update, and wrong after a few million updates.)
 
-Many slots are found or changed level by level, not slot by slot: the fetches of one level do not wait for each other.
-Each kernel has its Python twin `<name>_python`, the very same source, which gives the same bits.
+Kernels that take many slots work level by level, not slot by slot: the memory fetches of one level do not wait for each
+other. Each kernel has its Python twin `<name>_python`, the very same source, which gives the same bits.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LINE_BYTES: Final = 64
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
-    """Zeros whose first byte opens a cache line, so that a row or node of 64 bytes never straddles two."""
+    """Zeros whose first byte begins a cache line, so that a row or node of 64 bytes never lies in two."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     room = np.zeros(size + _LINE_BYTES, np.uint8)
     start = -room.ctypes.data % _LINE_BYTES
@@ -53,13 +53,14 @@ def _padded(count: int) -> int:
 
 
 def _sum_of_children_python(forest: NDArray[np.float64], tree: int, first: int) -> float:
+    # From left to right, never pairwise or as a vector: the order decides the last bit.
     total = 0.0
     for child in range(16):
         total += forest[tree, first + child]
     return total
 
 
-_sum_of_children: Any = kernel(_sum_of_children_python)
+_sum_of_children = kernel(_sum_of_children_python)
 
 
 def set_weights_python(
@@ -69,12 +70,13 @@ def set_weights_python(
     slots: NDArray[np.int64],
     weights: NDArray[np.float64],
 ) -> None:
-    """Give slots (n,) of trees (n,) their weights (n,); of one named twice the last weight stays."""
+    """Set the weights (n,) of slots (n,) in trees (n,); of a slot that occurs twice the last weight stays."""
     nodes = np.empty(slots.size, np.int64)
     leaves = offsets.size - 1
     for k in range(slots.size):
         forest[trees[k], offsets[leaves] + slots[k]] = weights[k]
         nodes[k] = slots[k]
+    # A node that several slots share is summed once for each of them: finding duplicates would cost more.
     for level in range(leaves, 0, -1):
         for k in range(slots.size):
             node = nodes[k] // 16
@@ -82,13 +84,13 @@ def set_weights_python(
             nodes[k] = node
 
 
-set_weights: Any = kernel(set_weights_python)
+set_weights = kernel(set_weights_python)
 
 
 def set_weight_python(
     forest: NDArray[np.float64], offsets: NDArray[np.int64], tree: int, slot: int, weight: float
 ) -> None:
-    """Give one slot of one tree its weight."""
+    """Set the weight of one slot in one tree."""
     level = offsets.size - 1
     forest[tree, offsets[level] + slot] = weight
     node = slot
@@ -98,7 +100,7 @@ def set_weight_python(
         level -= 1
 
 
-set_weight: Any = kernel(set_weight_python)
+set_weight = kernel(set_weight_python)
 
 
 def rebuild_python(forest: NDArray[np.float64], offsets: NDArray[np.int64]) -> None:
@@ -111,7 +113,7 @@ def rebuild_python(forest: NDArray[np.float64], offsets: NDArray[np.int64]) -> N
                 forest[tree, offsets[level - 1] + node] = total
 
 
-rebuild: Any = kernel(rebuild_python)
+rebuild = kernel(rebuild_python)
 
 
 def find_python(
@@ -121,10 +123,10 @@ def find_python(
     points: NDArray[np.float64],
     slots: NDArray[np.int64],
 ) -> None:
-    """The slots (n,) whose stretches of the line 0 .. sum of weights hold points (n,); never one of weight 0.
+    """Write into slots (n,) where points (n,) lie: slot s covers the interval of length w_s behind those before it.
 
-    Stretches lie in order of slots. Where rounding leaves a point beyond the last child, the last one with a weight is
-    taken. Every tree named has a positive weight. `points` is used up.
+    It never finds a slot of weight 0. Where rounding leaves a point beyond the last child, the last one with a weight
+    is taken. Every tree in `trees` needs a positive weight. `points` is overwritten.
     """
     for k in range(points.size):
         slots[k] = 0
@@ -135,7 +137,7 @@ def find_python(
             taken = 0
             reached = 0.0
             before = 0.0
-            # All children, without leaving early: which one it is cannot be foreseen, and a branch would be missed.
+            # All children, without an early exit: no branch predictor can guess which child it is.
             for child in range(15):
                 reached += forest[trees[k], first + child]
                 if reached <= point:
@@ -143,20 +145,19 @@ def find_python(
                     before = reached
             while forest[trees[k], first + taken] <= 0.0:
                 taken -= 1
-                before = 0.0  # the point stays beyond the end, on the levels below too
+                before = 0.0  # the point then stays beyond the end on the levels below too
             slots[k] = slots[k] * 16 + taken
             points[k] = point - before
 
 
-find: Any = kernel(find_python)
+find = kernel(find_python)
 
 
 class SumForest:
-    """`trees` sum trees over the same `capacity` slots; arguments are checked by whoever uses it.
+    """`trees` sum trees over the same `capacity` slots. Arguments are not checked here.
 
-    Attributes:
-        forest: float64 (trees, nodes), see the module's docstring.
-        offsets: int64 (levels,).
+    forest   float64 (trees, nodes), see the module's docstring
+    offsets  int64 (levels,), where each level begins
     """
 
     def __init__(self, trees: int, capacity: int) -> None:
@@ -166,12 +167,12 @@ class SumForest:
 
     @property
     def totals(self) -> NDArray[np.float64]:
-        """The sum of all weights of each tree, (trees,): a view."""
+        """The sum of all weights of each tree, float64 (trees,): a view."""
         return self.forest[:, 0]
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """The weights, float64 (trees, capacity): a view; `rebuild` comes after writing to it."""
+        """The weights, float64 (trees, capacity): a view; call `rebuild` after writing to it."""
         first = int(self.offsets[-1])
         return self.forest[:, first : first + self.capacity]
 
@@ -180,7 +181,7 @@ class SumForest:
         rebuild(self.forest, self.offsets)
 
     def check_valid(self) -> tuple[bool, str]:
-        """Whether weights are finite and >= 0 and every node has the bits of its children's sum; else which is not."""
+        """Whether weights are finite and >= 0 and every node has the bits of its children's sum; else (False, rule)."""
         leaves = self.forest[:, int(self.offsets[-1]) :]
         for tree, slot in np.argwhere(~(np.isfinite(leaves) & (leaves >= 0.0))):
             return False, f"weights are finite and >= 0; slot {slot} of tree {tree} has {leaves[tree, slot]!r}"
