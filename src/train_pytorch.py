@@ -1,4 +1,4 @@
-"""`python -m src.train_pytorch` in a checkout; not in the wheel. The code is in lockstep.faces and lockstep.learning."""
+"""`python -m src.train_pytorch` in a checkout; not in the wheel. The code is in lockstep.faces, lockstep.learning."""
 
 from lockstep.faces.train_pytorch import CheckpointManager, main, set_seeds, setup_logging, train_pytorch_model  # noqa: F401
 

@@ -20,8 +20,8 @@ def command() -> Any:
             "Start with: lockstep train examples/liquidity_sweep.toml"
         ),
         epilog=(
-            "Exit codes: 0 done or equal, 1 not equal or refused, 2 bad input, 3 not comparable, 4 disk, memory or workers, "
-            "70 a defect in Lockstep, 130 interrupted."
+            "Exit codes: 0 done or equal, 1 not equal or refused, 2 bad input, 3 not comparable, "
+            "4 disk, memory or workers, 70 a defect in Lockstep, 130 interrupted."
         ),
         no_args_is_help=True,
         add_completion=False,
