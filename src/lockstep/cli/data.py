@@ -177,9 +177,7 @@ def episodes(
     ] = None,
     cost: Annotated[
         float | None,
-        typer.Option(
-            metavar="FRACTION", help="Cost of entry and exit together, as a fraction of the price (default: 0.001)."
-        ),
+        typer.Option(metavar="FRACTION", help="Cost of a round trip, a fraction of the price (default: 0.001)."),
     ] = None,
     target: Annotated[
         float | None, typer.Option(metavar="FRACTION", help="Profit that has the score 1 (default: 0.01).")

@@ -93,7 +93,7 @@ class CNNTrainer:
         self._parameters = _parameters_of(model) if parameters is None else dict(parameters)
         self._settings = dict(settings or {})
         if episodes is not None and not isinstance(episodes, EpisodeBook | Path | str):
-            raise InputError(f"episodes is a book or the folder of one; found {type(episodes).__name__}.")
+            raise InputError(f"episodes is a book or its folder; found {type(episodes).__name__}.")
         self._episodes = episodes
         self._folder = None if isinstance(episodes, EpisodeBook) else self._book_folder(episodes)
 
