@@ -243,6 +243,35 @@ def test_a_forged_run_id_is_refused(exported, other_home, tmp_path, run_id):
     assert nothing_left(other_home)
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"blake3": "0" * 64, "length": -1},
+        {"blake3": "0" * 64, "length": True},
+        {"blake3": "0" * 64, "length": 2.0},
+        {"blake3": 5, "length": 3},
+        {"blake3": "0" * 64},
+        {"blake3": "0" * 64, "length": 3, "mode": 7},
+        "0" * 64,
+    ],
+)
+def test_an_index_that_does_not_tell_length_and_digest_is_refused(exported, other_home, tmp_path, entry):
+    def change(index):
+        index["files"]["run/spec.json"] = entry
+
+    bad = forged(exported.path, tmp_path / "bad.zip", index_change=change)
+    with pytest.raises(IntegrityError, match=r"tells no length and digest of 'run/spec\.json'"):
+        import_run(bad, other_home.store)
+    assert nothing_left(other_home)
+
+
+def test_an_empty_file_is_a_file(exported, other_home, tmp_path):
+    """It passes the index; that the run's manifest does not list it is what keeps it out."""
+    bad = forged(exported.path, tmp_path / "bad.zip", change={"run/artifacts/empty.csv": b""})
+    with pytest.raises(IntegrityError, match=r"empty\.csv: does not belong to the run"):
+        import_run(bad, other_home.store)
+
+
 def test_files_beside_the_index_are_refused(exported, other_home, tmp_path):
     bad = forged(exported.path, tmp_path / "bad.zip", add=[("run/extra.json", b"x")])
     with pytest.raises(IntegrityError, match="holds other files than its index lists"):
