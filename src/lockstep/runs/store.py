@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 DEFAULT_HOME: Final = "lockstep-home"
 HOME_VARIABLE: Final = "LOCKSTEP_HOME"
+_SAME_MOMENT_MS: Final = 1_000
 _ID: Final = re.compile(r"[0-9]{8}T[0-9]{9}-[0-9a-f]{6}")
 # What an id begins with: a year, the rest of the date, then the time, then a number of its own.
 _ID_BEGUN: Final = re.compile(r"20[0-9]{2,6}|[0-9]{8}(T[0-9]{0,9}(-[0-9a-f]{0,6})?)?")
@@ -156,8 +157,10 @@ class FolderRunStore:
         files.make_folder(self.runs)
         self._clear_unfinished()
         created = self._clock.utc_ms()
-        # Ids sort by time. Two runs of one millisecond would sort by their random digits, and "last" name either.
-        if (newest := max((_birth_ms(path.name) for path in self._folders()), default=0)) == created:
+        # Ids sort by time. Two runs of one millisecond would sort by their random digits, and "last" name either. A
+        # clock that was set back by more is believed: ids must not run ahead of it for hours.
+        newest = max((_birth_ms(path.name) for path in self._folders()), default=0)
+        if created <= newest < created + _SAME_MOMENT_MS:
             created = newest + 1
         run_id = new_run_id(created)
         building = self.runs / f".new-{run_id}-{os.getpid()}"
