@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lockstep.app.request import training_request
 from lockstep.app.sessions import find_run, list_sessions, run_named
 from lockstep.bootstrap import Home, Place, executor_of, place
+from lockstep.core.errors import InputError
 from lockstep.runs.numerics import enter
 
 if TYPE_CHECKING:
@@ -206,6 +207,14 @@ def replay(
             DeprecationWarning,
             stacklevel=2,
         )
+        replaying = {"first": first, "last": last, "on_step": on_step}
+        unused = [name for name, value in replaying.items() if value is not None]
+        unused += ["across"] if across else []
+        if unused:
+            raise InputError(
+                f'ls.replay(run, mode="session") trains a new run, which {", ".join(unused)} has no meaning for: '
+                "leave it out, and call ls.retrain(run)"
+            )
         return retrain(run, workers=workers, home=home, **retraining)
     if retraining:
         raise TypeError(f"ls.replay has no option {', '.join(sorted(retraining))}; ls.retrain trains a new run")

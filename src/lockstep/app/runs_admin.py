@@ -9,7 +9,7 @@ from typing import Any
 
 from lockstep.app.paths import require_file, require_writable_name
 from lockstep.core.errors import IntegrityError, LockstepError
-from lockstep.reports.headline import headline, read_run
+from lockstep.reports.headline import headline, read_run, table_of
 from lockstep.runs import transfer
 from lockstep.runs.check import CheckReport, check
 from lockstep.runs.folder import RunFolder, RunStatus
@@ -69,7 +69,7 @@ def _listed(row: RunRow) -> ListedRun:
         summary = RunFolder(row.folder).result()
     except LockstepError:
         return ListedRun(row=row)  # `runs check` names the damage
-    return ListedRun(row=row, headline=headline(summary), trials=(summary.get("trials") or {}).get("total"))
+    return ListedRun(row=row, headline=headline(summary), trials=table_of(summary, "trials").get("total"))
 
 
 def show_run(run: str, store: RunStore) -> TrainResult:

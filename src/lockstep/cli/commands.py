@@ -36,12 +36,7 @@ def command() -> Any:
     app.command("diff", short_help="Compare two runs: the first difference, and its cause.")(training.diff)
     app.command("replay", short_help="Replay a run's recorded gradients and compare bit for bit.")(replay.replay)
     app.command("retrain", short_help="Train a new run on a run's recorded batches.")(replay.retrain)
-    app.command(
-        "step",
-        short_help="Show one recorded step and the model after it.",
-        # Without this, click reads -1, the last step, as an option.
-        context_settings={"ignore_unknown_options": True},
-    )(replay.step)
+    app.command("step", short_help="Show one recorded step and the model after it.")(replay.step)
     app.command("report", short_help="Write a run's figures and one page that shows it all.")(report.report)
     app.command("backtest", short_help="Run one strategy with given parameters.")(backtest.backtest)
     app.add_typer(runs.group(), name="runs")

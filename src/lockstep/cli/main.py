@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from lockstep.cli.failures import tell
+
+_NEGATIVE: Final = re.compile(r"-\d+")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -36,6 +39,7 @@ def run(arguments: Sequence[str]) -> int:
         # Native libraries read this when they load, which nothing has made them do yet.
         pin_environment()
         arguments, note = renamed(arguments)
+        arguments = _negative_last(arguments)
         if note is not None:
             sys.stderr.write(note + "\n")
         try:
@@ -52,3 +56,12 @@ def run(arguments: Sequence[str]) -> int:
     except BaseException as error:  # noqa: BLE001 - the last frame: everything becomes a message and an exit code
         return tell(error, json=as_json, verbose=verbose)
     return code if isinstance(code, int) else 0
+
+
+def _negative_last(arguments: Sequence[str]) -> list[str]:
+    """`step RUN -1 ...` with the number behind "--", where the parser does not read it as an option."""
+    if not arguments or arguments[0] != "step" or "--" in arguments:
+        return list(arguments)
+    numbers = [text for text in arguments[1:] if _NEGATIVE.fullmatch(text)]
+    others = [text for text in arguments if not _NEGATIVE.fullmatch(text)]
+    return [*others, "--", *numbers] if numbers else others

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 _NOTE = "note: `lockstep replay {old}` is now `lockstep {new}`; the old form goes with the next release"
 
+_IDLE = frozenset({"--workers", "-w", "--check-every"})
+
 
 def renamed(arguments: Sequence[str]) -> tuple[list[str], str | None]:
     """The arguments with an old form put into its new one, and the line that says so; None where nothing is old."""
@@ -27,8 +29,19 @@ def renamed(arguments: Sequence[str]) -> tuple[list[str], str | None]:
             number, others = options[place + 1], [*options[:place], *options[place + 2 :]]
         else:
             continue
-        return ["step", *_without(others), *names, number], _NOTE.format(old="--step N", new="step RUN N")
+        return ["step", *_without(_effective(others)), *names, number], _NOTE.format(old="--step N", new="step RUN N")
     return list(arguments), None
+
+
+def _effective(options: Sequence[str]) -> list[str]:
+    """The options less those that `replay --step` took and did nothing with, each with its value."""
+    effective, values = [], iter(options)
+    for option in values:
+        if option in _IDLE:
+            next(values, None)
+        elif option.partition("=")[0] not in _IDLE:
+            effective.append(option)
+    return effective
 
 
 def _without(options: Sequence[str], *flags: str) -> list[str]:

@@ -101,7 +101,8 @@ def _join(book: EpisodeTable, folder: Path) -> None:
         return
     other = open_table(folder, EpisodeTable)
     # Counts of use only grow, so their difference can be added; new episodes of two writers cannot be joined.
-    now = other.in_folder(folder, 0)
+    now = other.generation
+    assert now is not None, "a table that was opened knows its generation"
     if now.counts.shape != opened.counts.shape or now.validated != opened.validated:
         raise RefusedError(
             f"{folder}: another process added or settled episodes since this book was opened: {len(now.counts)} "
@@ -110,6 +111,8 @@ def _join(book: EpisodeTable, folder: Path) -> None:
         )
     book.parts()[0]["training_count"][: len(opened.counts)] += now.counts - opened.counts
     book.runs |= other.runs
+    # What was added is in the book now: a save that fails from here on must not add it again when it is tried again.
+    book.generation = now
 
 
 def _save(book: EpisodeTable, folder: Path) -> None:

@@ -44,15 +44,15 @@ def headline(summary: Mapping[str, Any]) -> Headline | None:
 
 def _search(summary: Mapping[str, Any]) -> Headline | None:
     best, objective, trials = (table_of(summary, name) for name in ("best", "objective", "trials"))
-    if "objective" not in best or "name" not in objective:
+    name, value, total = objective.get("name"), _figure(best, "objective"), _figure(trials, "total")
+    if not isinstance(name, str) or value is None:
         return None
-    name, value = objective["name"], best["objective"]
-    count = f" of {counted(trials['total'], 'trial')}" if "total" in trials else ""
+    count = "" if total is None else f" of {counted(int(total), 'trial')}"
     return Headline(name=name, value=value, text=f"{name} {number(value)}{count}")
 
 
 def _predictions(summary: Mapping[str, Any]) -> Headline | None:
-    value = table_of(table_of(table_of(summary, "scores"), "test"), TRAINED).get("log_loss")
+    value = _figure(table_of(table_of(table_of(summary, "scores"), "test"), TRAINED), "log_loss")
     if value is None:
         return None
     return Headline(name="log_loss", value=value, text=f"log loss {four_places(value)} on test samples")
@@ -60,30 +60,36 @@ def _predictions(summary: Mapping[str, Any]) -> Headline | None:
 
 def _classifier(summary: Mapping[str, Any]) -> Headline | None:
     test = table_of(summary, "test")
-    value = test.get("accuracy")
+    value, samples = _figure(test, "accuracy"), _figure(test, "samples")
     if value is None:
         return None
-    count = f" of {counted(test['samples'], 'test sample')}" if "samples" in test else " of test samples"
+    count = " of test samples" if samples is None else f" of {counted(int(samples), 'test sample')}"
     return Headline(name="accuracy", value=value, text=f"accuracy {share(value)}{count}")
 
 
 def _agent(summary: Mapping[str, Any]) -> Headline | None:
     name = "net_profit_pct"
-    value = table_of(table_of(summary, "test"), "metrics").get(name)
+    value = _figure(table_of(table_of(summary, "test"), "metrics"), name)
     if value is None:
         return None
     return Headline(name=name, value=value, text=f"net profit {metric(name, value)} on test bars")
 
 
 def _gradients(summary: Mapping[str, Any]) -> Headline | None:
-    value = summary.get("value")
-    if "session" not in summary or not isinstance(value, int | float):
+    value = _figure(summary, "value")
+    if "session" not in summary or value is None:
         return None
     return Headline(name="session_value", value=value, text=f"run value {value:.3f}")
 
 
 READERS: Final[tuple[Reader, ...]] = (_search, _predictions, _classifier, _agent, _gradients)
 """The first of them that finds its figure wins."""
+
+
+def _figure(values: Mapping[str, Any], name: str) -> float | None:
+    """The number `name` of a table; None for anything else, which a kind of another package may have put there."""
+    value = values.get(name)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def table_of(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -225,9 +225,12 @@ def _search_of(folder: RunFolder, summary: Mapping[str, Any], last_step: Mapping
     counts = summary.get("trials")
     if counts is None and last_step.keys() >= _TALLY:
         counts = last_step
-    if counts is None:
+    # A kind of another package may call something else by these names.
+    if not isinstance(counts, Mapping) or not all(isinstance(counts.get(name), int) for name in ("total", "valid")):
         return None
     best = summary.get("best")
+    if not isinstance(best, Mapping) or not best.keys() >= {"index", "parameters", "metrics"}:
+        best = None
     return SearchView(
         folder=folder.path.absolute(),
         best=None if best is None else Best(**{name: best[name] for name in ("index", "parameters", "metrics")}),

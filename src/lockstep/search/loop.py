@@ -63,7 +63,8 @@ def trials(
     tally       counts every batch, before it is yielded
     batch_size  trials asked for at a time; a batch may be shorter, the last one or where proposers say so
 
-    Whatever `evaluate` raises passes through; the batch then counts as never asked.
+    Whatever `evaluate` raises passes through. The proposer has then handed out a batch that nobody told back: go on
+    from a state that was taken before, in which the batch was never asked for.
     """
     while len(batch := proposer.ask(batch_size)):
         evaluation = evaluate(batch.columns)

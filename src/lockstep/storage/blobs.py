@@ -263,7 +263,8 @@ def missing(place: str) -> DataError:
 def damaged(place: str, problem: str) -> IntegrityError:
     """The one error for a blob at `place` whose bytes are not the bytes stored."""
     return IntegrityError(
-        f"{place}: {problem}. It is not used; restore it from a copy, or remove it and import it again."
+        f"{place}: {problem}. It is not used; restore it from a copy, or remove this file and import the data again "
+        "(lockstep runs import FILE brings back what an exported run lacks)."
     )
 
 

@@ -14,6 +14,7 @@ means there; `beats` and `does_not_beat`, names of baselines; `compared`, the fi
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,17 +100,26 @@ class Verdict:
         Before there was one form, a search wrote None, a network {"sentence", "beats_all", "beats", "does_not_beat"},
         and an agent wrote "sentence" and "beats_baselines" beside its other figures.
         """
-        value = summary.get("verdict")
-        if isinstance(value, Mapping) and "decision" in value:
-            return cls.from_json(value)
+        value, sentence = summary.get("verdict"), summary.get("sentence")
         if isinstance(value, Mapping):
-            evidence = {name: item for name, item in value.items() if name != "sentence"}
-            return cls(decision=beats_all(value["beats_all"]), sentence=value["sentence"], evidence=evidence)
-        if "beats_baselines" in summary:
-            return cls(decision=beats_all(summary["beats_baselines"]), sentence=summary["sentence"])
-        if "verdict" in summary:
+            # A kind of another package writes what it likes: what no release wrote is no verdict, and ends no list.
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                return cls.from_json(value) if "decision" in value else cls._of_network(value, summary)
+        elif isinstance(summary.get("beats_baselines"), bool) and isinstance(sentence, str):
+            return cls(decision=beats_all(summary["beats_baselines"]), sentence=sentence)
+        elif value is None and "verdict" in summary:
             return NOT_JUDGED
         return None
+
+    @classmethod
+    def _of_network(cls, value: Mapping[str, Any], summary: Mapping[str, Any]) -> Verdict:
+        """The verdict that a network's summary had before there was one form."""
+        advantages = [item["low"] for item in summary["advantage"].values()]
+        # Too few independent samples for an interval: nothing was decided, whatever "beats_all" says.
+        undecided = all(low is None for low in advantages)
+        evidence = {name: item for name, item in value.items() if name != "sentence"}
+        decision = None if undecided else beats_all(bool(value["beats_all"]))
+        return cls(decision=decision, sentence=str(value["sentence"]), evidence=evidence)
 
 
 def beats_all(beats: bool) -> Decision:

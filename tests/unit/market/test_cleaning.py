@@ -238,8 +238,9 @@ def test_empty_damaged_or_foreign_data_is_refused() -> None:
 
 
 def test_fewer_than_a_hundred_rows_left_are_warned_of() -> None:
-    with pytest.warns(FewCandlesWarning, match="3 of 8 candles are left, fewer than 100"):
+    with pytest.warns(FewCandlesWarning, match="3 of 8 candles are left, fewer than 100") as caught:
         DataCleaner().clean(frame())
+    assert caught[0].filename == __file__, "the line that a user sees is the user's own"
     keep_all = {"min_volume_threshold": 0.0, "min_price_movement_pct": 0.0}
     with warnings.catch_warnings():
         warnings.simplefilter("error", FewCandlesWarning)
