@@ -102,7 +102,8 @@ def _join(book: EpisodeTable, folder: Path) -> None:
     other = open_table(folder, EpisodeTable)
     # Counts of use only grow, so their difference can be added; new episodes of two writers cannot be joined.
     now = other.generation
-    assert now is not None, "a table that was opened knows its generation"
+    if now is None:
+        raise RuntimeError("a table that was opened knows its generation")
     if now.counts.shape != opened.counts.shape or now.validated != opened.validated:
         raise RefusedError(
             f"{folder}: another process added or settled episodes since this book was opened: {len(now.counts)} "

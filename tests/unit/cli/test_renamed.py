@@ -14,6 +14,8 @@ from lockstep.cli.renamed import renamed
         ("replay --session --best", "retrain best"),
         ("replay last --step 17 --save f", "step last --save f 17"),
         ("replay last --step -1", "step last -1"),
+        # Taken before, and of no effect there.
+        ("replay last --step 3 --workers 2 --check-every=5 --across", "step last --across 3"),
         ("replay --best --step=2", "step best 2"),
         ("replay --step 2 -- last", "step -- last 2"),
     ],

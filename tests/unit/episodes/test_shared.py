@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import shutil
 import subprocess
@@ -15,11 +16,12 @@ import pytest
 from tests.unit.episodes.episode_cases import scored
 from tests.unit.episodes.episode_markets import collected, plan, trending
 
-from lockstep.core.errors import DataError, IntegrityError, RefusedError
+from lockstep.core.errors import DataError, DiskError, IntegrityError, RefusedError
 from lockstep.episodes import store as episodes_store
 from lockstep.episodes.book import EpisodeBook, changing
 from lockstep.episodes.collect import EpisodeCollector, collect_episodes
 from lockstep.storage.lock import Words, locked
+from lockstep.testing.faults import FailAt, faults
 
 
 def counts(folder: Path) -> list[int]:
@@ -90,6 +92,19 @@ def test_a_run_counts_once(tmp_path: Path) -> None:
         book.count_run("two", {book.ids([0])[0]: 5})
         raise KeyboardInterrupt
     assert counts(tmp_path)[:2] == [5, 0]
+
+
+def test_a_save_that_failed_and_is_tried_again_counts_once(tmp_path: Path) -> None:
+    """Others counted 5 meanwhile. They are joined before the write that fails, and must not be joined once more."""
+    collected(60, folder=tmp_path)
+    mine = EpisodeBook.open(tmp_path)
+    with changing(tmp_path) as book:
+        book.count_rows([0], times=5)
+    with faults(FailAt(4, errno.ENOSPC)) as disk, pytest.raises(DiskError):
+        mine.save(tmp_path)
+    assert disk.struck
+    mine.save(tmp_path)
+    assert counts(tmp_path)[0] == 5
 
 
 def test_a_book_is_read_whole_while_another_process_saves_it(tmp_path: Path) -> None:

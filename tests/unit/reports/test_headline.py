@@ -53,7 +53,19 @@ def test_the_figure_is_the_first_that_the_summary_has(
     assert line.to_json() == {"name": name, "value": value, "text": text}
 
 
-@pytest.mark.parametrize("summary", [{}, {"observations": 48}, {"value": 0.5}, {"test": None, "scores": 3}])
+@pytest.mark.parametrize(
+    "summary",
+    [
+        {},
+        {"observations": 48},
+        {"value": 0.5},
+        {"test": None, "scores": 3},
+        {"test": {"accuracy": "high"}},
+        {"best": {"objective": "large"}, "objective": {"name": "x"}, "trials": 5},
+        {"value": True, "session": {}},
+        {"verdict": "good"},
+    ],
+)
 def test_a_summary_without_such_a_figure_has_no_headline(summary: dict[str, Any]) -> None:
     assert headline(summary) is None
 
@@ -62,7 +74,11 @@ def test_a_summary_without_such_a_figure_has_no_headline(summary: dict[str, Any]
     ("summary", "decision", "sentence"),
     [
         ({"verdict": VERDICT}, "REJECT", "it does not beat holding"),
-        ({"verdict": {"sentence": "it beats all", "beats_all": True}}, "CAUTION", "it beats all"),
+        (
+            {"verdict": {"sentence": "it beats all", "beats_all": True}, "advantage": {"majority": {"low": 0.1}}},
+            "CAUTION",
+            "it beats all",
+        ),
         ({"sentence": "it does not beat flat", "beats_baselines": False}, "REJECT", "it does not beat flat"),
         ({"verdict": None}, None, "not judged yet (the best of many trials always looks good)"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from lockstep.core import canonical
@@ -42,7 +44,8 @@ def test_what_a_summary_holds_is_read_back(verdict: Verdict) -> None:
 def test_the_forms_of_older_runs_are_read() -> None:
     assert Verdict.of_summary({"verdict": None}) == NOT_JUDGED
     network = {"beats_all": False, "beats": [], "does_not_beat": ["logistic"], "sentence": "no"}
-    assert Verdict.of_summary({"verdict": network}) == Verdict(
+    advantage = {"majority": {"low": None}, "logistic": {"low": -0.1}}
+    assert Verdict.of_summary({"verdict": network, "advantage": advantage}) == Verdict(
         sentence="no",
         decision=Decision.REJECT,
         evidence={"beats_all": False, "beats": [], "does_not_beat": ["logistic"]},
@@ -50,6 +53,29 @@ def test_the_forms_of_older_runs_are_read() -> None:
     agent = {"beats_baselines": True, "sentence": "yes", "test": {}}
     assert Verdict.of_summary(agent) == Verdict(sentence="yes", decision=Decision.CAUTION)
     assert Verdict.of_summary({"scores": {}}) is None
+
+
+def test_an_older_network_with_too_few_samples_for_any_interval_was_not_decided() -> None:
+    network = {"beats_all": False, "beats": [], "does_not_beat": ["logistic"], "sentence": "too few"}
+    verdict = Verdict.of_summary({"verdict": network, "advantage": {"logistic": {"low": None}}})
+    assert verdict is not None
+    assert verdict.decision is None
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        {"verdict": "good"},
+        {"verdict": {"sentence": "x"}},
+        {"verdict": {"decision": "MAYBE", "sentence": "", "reasons": [], "evidence": {}}},
+        {"verdict": {"decision": "ACCEPT"}},
+        {"beats_baselines": True},
+        {"beats_baselines": "yes", "sentence": "x"},
+    ],
+)
+def test_what_no_release_wrote_is_no_verdict(summary: dict[str, Any]) -> None:
+    """A kind of another package may call something else by these names, and a list of runs has to go on."""
+    assert Verdict.of_summary(summary) is None
 
 
 def test_an_unknown_decision_is_no_verdict() -> None:
