@@ -60,9 +60,9 @@ COUNTERS = 7
 
 
 class Contents(NamedTuple):
-    """A buffer as the kernels take it that change every part of it.
+    """A buffer as `set_outcomes` takes it, which changes every part of it.
 
-    The other kernels take single arrays: a tuple costs some microseconds a call, and draws are many.
+    The other kernels take single arrays: a tuple costs some microseconds a call, an eighth of adding eight experiences.
     """
 
     observations: NDArray[np.float32]
@@ -163,17 +163,13 @@ weights_of = kernel(weights_of_python)
 
 
 def place_python(
-    buffer: Contents,
-    new_observations: NDArray[np.float32],
-    new_floats: NDArray[np.float64],
-    new_ints: NDArray[np.int64],
-    new_ids: NDArray[np.int64],
-) -> None:
+    new_observations: NDArray[np.float32], new_floats: NDArray[np.float64], new_ints: NDArray[np.int64],
+    observations: NDArray[np.float32], floats: NDArray[np.float64], ints: NDArray[np.int64], ids: NDArray[np.int64],
+    forest: NDArray[np.float64], offsets: NDArray[np.int64],
+    keys: NDArray[np.float64], shift: int, best_key: NDArray[np.float64], best_slot: NDArray[np.int64],
+    counters: NDArray[np.int64], floor: float, exponent: float, penalty: float, new_ids: NDArray[np.int64],
+) -> None:  # fmt: skip
     """Store n rows one after the other, each in a free slot or in that of an evicted experience; write new_ids (n,)."""
-    # Taken out of the tuple once: numba counts references at every access, and rows are many.
-    observations, floats, ints, ids = buffer.observations, buffer.floats, buffer.ints, buffer.ids
-    forest, offsets, counters = buffer.forest, buffer.offsets, buffer.counters
-    keys, shift, best_key, best_slot = buffer.keys, buffer.shift, buffer.best_key, buffer.best_slot
     here = np.empty(1, np.int64)
     for k in range(new_ids.size):
         if counters[SIZE] < ids.size:
@@ -199,10 +195,10 @@ def place_python(
             observations[slot, 0, feature] = new_observations[k, 0, feature]
             observations[slot, 1, feature] = new_observations[k, 1, feature]
         here[0] = slot
-        derive(floats, ints, here, buffer.floor, buffer.exponent)
+        derive(floats, ints, here, floor, exponent)
         account = ints[slot, ACCOUNT]
         counters[PROFITABLE] += account
-        weight = floats[slot, BASE] / (1.0 + buffer.penalty * ints[slot, COUNT])
+        weight = floats[slot, BASE] / (1.0 + penalty * ints[slot, COUNT])
         set_weight(forest, offsets, account, slot, weight)
         group = group_of(ints, slot)
         counters[WAIT] += group == 2

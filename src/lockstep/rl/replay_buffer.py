@@ -190,7 +190,12 @@ class ProfitWeightedExperienceBuffer:
         store = self._store
         observations, floats, ints = store.rows(columns)
         new_ids = np.empty(len(floats), np.int64)
-        kernels.place(self._contents(), observations, floats, ints, new_ids)
+        forest, keys, rules = self._forest, self._keys, self.rules
+        kernels.place(
+            observations, floats, ints, store.observations, store.floats, store.ints, store.ids,
+            forest.forest, forest.offsets, keys.keys, keys.shift, keys.best_key, keys.best_slot,
+            self._counters, rules.floor, rules.exponent, rules.count_penalty, new_ids,
+        )  # fmt: skip
         store.size, store.serial = int(self._counters[kernels.SIZE]), int(self._counters[kernels.SERIAL])
         return new_ids
 
