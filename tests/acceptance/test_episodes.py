@@ -55,7 +55,7 @@ def test_what_was_collected_is_said_in_words_and_never_written_over(user: User) 
     for needed in ("200 made", "mean completeness", "validated", "pending", "rapid", 'kind = "cnn-episodes"'):
         assert needed in said
     refused = user("data", "episodes", "prices.csv", "--symbol", SYMBOL, "--out", "book", code=1)
-    assert "there is a book of episodes already" in refused.err
+    assert "holds a book of episodes already" in refused.err
     nothing = user("data", "episodes", "prices.csv", "--symbol", SYMBOL, "--out", "none", "--min-completeness", "1").out
     assert "0 valid" in nothing
     assert "completeness 200" in nothing

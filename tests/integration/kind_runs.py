@@ -118,12 +118,15 @@ def begin(name: str, home: Path, base: Path, tables: dict[str, Any], folder: Pat
     from lockstep.runs.kind_code import whole_code
     from lockstep.runs.numerics import NumericsIdentity
     from lockstep.runs.spec import full_body, identity_body, load_spec, resolve
-    from lockstep.runs.store import FolderRunStore
+    from lockstep.storage.blobs import FolderBlobStore
 
     kind = registry.get(name)
     spec = resolve(kind.spec_model, load_spec({"kind": name, **SPECS[name], **tables}))
     prepared = kind.prepare(
-        spec, PrepareContext(blobs=FolderRunStore(home).blobs, home=home, base=base, python_objects=objects_of(name))
+        spec,
+        PrepareContext(
+            blobs=FolderBlobStore(home / "snapshots"), home=home, base=base, python_objects=objects_of(name)
+        ),
     )
     code = whole_code(prepared.code, kind)
     return RunFolder.create(
@@ -145,7 +148,7 @@ def go_on(folder: RunFolder, home: Path, executor: Executor, *, steps: int | Non
     from lockstep.runs.loop import execute
     from lockstep.runs.observer import Observer
     from lockstep.runs.restored_run import require_same_code, restore_run
-    from lockstep.runs.store import FolderRunStore
+    from lockstep.storage.blobs import FolderBlobStore
 
     cancel = Cancel()
 
@@ -157,7 +160,7 @@ def go_on(folder: RunFolder, home: Path, executor: Executor, *, steps: int | Non
             if self.count == steps:
                 cancel.request("the test")
 
-    blobs = FolderRunStore(home).blobs
+    blobs = FolderBlobStore(home / "snapshots")
     restored = restore_run(folder, blobs)
     fingerprint = require_same_code(folder, restored)
     training = restored.kind.training(restored.prepared, RunContext(executor=executor, blobs=blobs))
@@ -180,9 +183,9 @@ def verify_here(
     across: bool = False,
 ) -> Any:
     """The report of the program that `verify` starts, run in this process."""
-    from lockstep.runs.store import FolderRunStore
+    from lockstep.storage.blobs import FolderBlobStore
 
-    blobs = FolderRunStore(home).blobs.address
+    blobs = FolderBlobStore(home / "snapshots").address
     job = {
         "folder": str(folder.path),
         "blobs": blobs.path,

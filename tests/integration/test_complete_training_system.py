@@ -16,7 +16,8 @@ from tests.unit.episodes.episode_markets import SYMBOL, plan, trending
 from tests.unit.faces.networks import small, state
 
 import lockstep as ls
-from lockstep.bootstrap import remove_run
+from lockstep.app.runs_admin import remove_run
+from lockstep.bootstrap import place
 from lockstep.episodes.book import EpisodeBook
 from lockstep.episodes.collect import collect_episodes
 from lockstep.episodes.outcomes import TrainingOutcome
@@ -131,7 +132,7 @@ def test_a_session_is_verified_in_a_fresh_process_and_gone_through_again(system:
     assert again.summary["state"] == RunFolder(system.sessions[0].folder).result()["state"]  # type: ignore[arg-type]
     journal = RunFolder(system.sessions[0].folder).read("manifest")["journal_hash"]  # type: ignore[arg-type]
     assert again.summary["session"]["replayed_from"] == journal
-    remove_run(again.run_id, home=system.home)
+    remove_run(again.run_id, place(system.home).store)
 
 
 def experiences_of(book: EpisodeBook) -> list[tuple[RLExperience, TrainingOutcome]]:
@@ -172,7 +173,7 @@ def test_an_agent_remembers_the_same_outcomes_and_learns_from_the_profitable_one
     record = SessionRecord(RunFolder(told.folder))  # type: ignore[arg-type]
     assert replay_gradients(record, check_every=1).checked == 30
     assert buffer.check_valid() == (True, "")
-    remove_run(str(told.session_id), home=system.home)
+    remove_run(str(told.session_id), place(system.home).store)
 
 
 def test_the_record_is_as_large_as_it_was_told_to_be(system: System) -> None:

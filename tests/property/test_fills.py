@@ -44,8 +44,8 @@ def assert_same_as_oracle(case: Case) -> int:
 def test_the_engine_and_the_second_simulator_make_the_same_trades(seed: int) -> None:
     """R3.1, R3.9 to R3.14, R3.17: 6 × 400 random cases of everything that can be switched."""
     rng = np.random.default_rng(seed)
-    made = sum(assert_same_as_oracle(random_case(rng, int(rng.integers(0, 60)))) for _ in range(400))
-    assert made > 400, "the random cases must trade, else they test nothing"
+    trades = sum(assert_same_as_oracle(random_case(rng, int(rng.integers(0, 60)))) for _ in range(400))
+    assert trades > 400, "the random cases must trade, else they test nothing"
 
 
 @settings(max_examples=150, deadline=None)

@@ -139,12 +139,21 @@ def _require_same_samples(folder: RunFolder, spec: Mapping[str, Any], keys: Iter
     # The whole spec, not only its hashed part: [data] is not hashed, and an override of it would be ignored.
     old = folder.read("environment")["spec"]
     for key in keys:
-        then, now = _at(old, key), _at(spec, key)
+        name, then, now = _first_difference(key, _at(old, key), _at(spec, key))
         if canonical.dumps(then) != canonical.dumps(now):
             raise InputError(
-                f"retraining uses the samples of run {folder.path.name}, so {key} stays as it is ({then!r}); "
+                f"retraining uses the samples of run {folder.path.name}, so {name} stays as it is ({then!r}); "
                 f"found {now!r}. Train a run of its own for other samples."
             )
+
+
+def _first_difference(key: str, then: Any, now: Any) -> tuple[str, Any, Any]:
+    """The dotted key below `key` where two values first differ, and its two values; `key` itself when none does."""
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        for name in sorted(then.keys() | now.keys()):
+            if canonical.dumps(then.get(name)) != canonical.dumps(now.get(name)):
+                return _first_difference(f"{key}.{name}", then.get(name), now.get(name))
+    return key, then, now
 
 
 def _at(value: Any, key: str) -> Any:

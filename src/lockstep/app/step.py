@@ -138,7 +138,7 @@ def _state(record: SessionRecord, index: int, context: RunContext, across: bool)
         how = "stored" if base == index + 1 else f"rebuilt from the state stored before step {base} and the gradients"
         gradients = record.step(index).gradients if _frame(record, "gradients", index) else {}
     except RefusedError:
-        state = record_replay.recomputed_state(record, index, context, across=across)
+        state = dict(record_replay.recomputed_state(record, index, context, across=across))
         how = "computed again; the record keeps no gradients"
     buffers = {name[len(BUFFER) :]: array for name, array in state.items() if name.startswith(BUFFER)}
     model = record.description.layout.named(state[WEIGHTS]) | buffers

@@ -203,21 +203,12 @@ def episodes(
 
     store = place(home).store
     files = MarketFiles(
-        candles=source,
-        symbol=symbol,
-        timeframe=timeframe,
-        longer=tuple(longer or ()),
-        last=last,
-        trades=trades,
-        depth=depth,
-    )
+        candles=source, symbol=symbol, timeframe=timeframe, longer=tuple(longer or ()), last=last,
+        trades=trades, depth=depth,
+    )  # fmt: skip
     rules = CollectionRules(
-        window=window,
-        max_missing_bars=missing,
-        horizon_s=horizon,
-        round_trip_cost=cost,
-        target_profit=target,
-        min_completeness=completeness,
-    )
+        window=window, max_missing_bars=missing, horizon_s=horizon, round_trip_cost=cost,
+        target_profit=target, min_completeness=completeness,
+    )  # fmt: skip
     book = collect_book(files, rules, home=store.home, blobs=store.blobs, out=out)
     Output(json=json).result(book.to_json(), collected(book))

@@ -107,6 +107,7 @@ def random_entries(
     recipe = _recipes(market, batch, simulation)
     rng = seeds.generator()
     entries = _draw(market, recipe, trades.holding_periods, rng, draws)
+    # All draws as sets of one batch: the same kernel as the strategy's own walk, called once.
     terms = walk_terms(market, simulation.costs, simulation.execution)
     walked = run_batch(market, terms, entries, block_ends(market.size, simulation.execution.blocks))
     return RandomEntries(
@@ -129,8 +130,10 @@ class _Recipes:
 
 
 def _recipes(market: MarketArrays, batch: EntryBatch, simulation: Simulation) -> _Recipes:
+    """What each trade of `simulation` was decided with, free of its place in time."""
     trades = simulation.trades
     at = np.searchsorted(batch.bar, trades.signal_bar)
+    # Distances as shares of price: a stop 100 below 60,000 means something else at 20,000.
     close = market.bars.close[trades.signal_bar]
     decided = np.isin(
         trades.exit_reasons(), [ExitReason.SIGNAL, ExitReason.EXIT, ExitReason.END_OF_DATA], assume_unique=False
@@ -154,6 +157,7 @@ def _draw(
     slack = max(n - 1 - int(lengths.sum()), 0)
     order = np.argsort(rng.random((draws, trades)), axis=1)
     before = np.cumsum(lengths[order], axis=1) - lengths[order]
+    # Sorted cut points of the slack: every way to spread the free bars over the gaps between trades can occur.
     free = np.sort(rng.integers(0, slack + 1, (draws, trades)), axis=1)
     bar = np.minimum(before + free, n - 2)
     # Where reversals leave no room, clipped bars coincide; a set's bars ascend strictly, so the doubles go.
@@ -173,6 +177,7 @@ def _draw(
 
 
 def _rank(simulation: Simulation, metrics: NDArray[np.float64], metric: Metric) -> Luck:
+    """The strategy's `metric` among the same column of the draws' `metrics`, float64 (draws, len(Metric))."""
     value = simulation.metrics[metric]
     drawn = metrics[:, COLUMN[metric]]
     drawn = drawn[~np.isnan(drawn)]

@@ -46,7 +46,7 @@ class EntryBatch:
     exit_bar: NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
-        """Raises TypeError or ValueError: a batch is made by code, so a wrong one is a programming error."""
+        """Raises TypeError or ValueError, not InputError: only code makes a batch, so a wrong one is a defect."""
         _check_array("offsets", self.offsets, np.int64)
         if self.offsets.size < 1:
             raise ValueError("entries: offsets has one value more than there are sets; found none")
@@ -74,7 +74,7 @@ class EntryBatch:
 
     @property
     def sets(self) -> int:
-        """Number of parameter sets."""
+        """k, the number of parameter sets in the batch."""
         return int(self.offsets.size) - 1
 
     @property
@@ -113,6 +113,7 @@ def _check_array(name: str, array: NDArray[Any], dtype: type, size: int | None =
 def compact(signals: Signals, *, max_holding: int | None = None) -> EntryBatch:
     """The entries of `signals` as a batch of one set; `max_holding` limits signals that carry no time limit."""
     at = np.flatnonzero(signals.side)
+    # NaN compares false with every price, so a level that is absent needs no case in the walk.
     empty = np.full(at.size, np.nan)
     limit: NDArray[np.int32]
     if isinstance(signals.time_limit, np.ndarray):

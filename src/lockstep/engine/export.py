@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lockstep.engine.simulate import Simulation
-
-if TYPE_CHECKING:
-    pass
 
 
 def trades_csv(simulation: Simulation) -> bytes:
@@ -27,4 +24,5 @@ def equity_csv(simulation: Simulation) -> bytes:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    # `repr` is the shortest text that reads back to the same float.
     return repr(value) if isinstance(value, float) else str(value)

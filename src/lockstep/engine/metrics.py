@@ -197,6 +197,7 @@ def values_of(row: NDArray[np.float64]) -> dict[Metric, float | int | None]:
     """Metrics of one row of a sweep's float64 (metrics,) array, as plain Python numbers; NaN is None."""
     values: dict[Metric, float | int | None] = {}
     for metric, number in zip(Metric, row.tolist(), strict=True):
+        # Only NaN differs from itself.
         if number != number:
             values[metric] = None
         else:

@@ -55,6 +55,7 @@ def market_arrays(candles: Candles, detail: Candles | None = None) -> MarketArra
     if detail is not None:
         require_candles(detail, "detail")
     step = candles.timeframe_ms
+    # Cumulative, so that gaps within any trade are one subtraction.
     gaps = np.cumsum(missing_before(candles.timestamp, step) > 0, dtype=np.int32)
     bars = walk.Bars(candles.open, candles.high, candles.low, candles.close, gaps)
     if detail is None:
@@ -71,6 +72,7 @@ def market_arrays(candles: Candles, detail: Candles | None = None) -> MarketArra
 
 def walk_terms(market: MarketArrays, costs: Costs, execution: Execution) -> walk.Terms:
     """Costs and execution as the kernel reads them. Raises InputError when a sale could yield nothing."""
+    # `not >` rather than `<=`, so that a NaN is refused as well.
     if market.size and not float(market.bars.low.min()) * (1.0 - costs.slippage_rate) > costs.spread / 2.0:
         raise InputError(
             f"costs: half the spread stays below every price; found spread {costs.spread!r} "
@@ -96,6 +98,7 @@ def block_ends(bars: int, blocks: int) -> NDArray[np.int64]:
 
 def run_batch(market: MarketArrays, terms: walk.Terms, batch: EntryBatch, ends: NDArray[np.int64]) -> walk.Walked:
     """Walks and summarises every set of `batch`: the only caller of the kernels, for sweeps and backtests alike."""
+    # Not cleared: the kernels write every cell that is read afterwards.
     sets, room = batch.sets, batch.bar.size
     walked = walk.Walked(
         when=np.empty((walk.WHEN_ROWS, room), np.int32),

@@ -76,7 +76,7 @@ def _at_least_one(value: Any) -> bool:
 
 
 def settled(costs: Costs | None, execution: Execution | None) -> tuple[Costs, Execution]:
-    """Costs and execution with their defaults for None. Raises InputError for anything else that is given."""
+    """Costs and execution with their defaults for None. Raises InputError for a value of another type."""
     costs = Costs() if costs is None else costs
     execution = Execution() if execution is None else execution
     if not isinstance(costs, Costs):

@@ -66,6 +66,7 @@ def _side(values: ArrayLike) -> NDArray[np.int8]:
     array = np.asarray(values)
     if array.ndim != 1:
         raise StrategyError(f"signals: side has one value per bar, shape (n_bars,); found shape {array.shape}")
+    # The common case first: strategies build int8, and nothing is copied then.
     if array.dtype == np.int8:
         side = np.ascontiguousarray(array)
         wrong = (side > LONG) | (side < SHORT)

@@ -38,14 +38,14 @@ class BlockSums:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Simulation:
-    """Everything one backtest says.
+    """The whole result of one backtest.
 
     trades      closed trades, as columns
     metrics     every Metric; None where undefined
     equity      float64 (n,): equity at the close of each bar, quote currency
     timestamp   int64 (n,): ms UTC at bar open
     blocks      sums of bar returns per block
-    costs, execution   what it was run with
+    costs, execution   the settings it was run with
     """
 
     trades: Trades
@@ -156,6 +156,7 @@ def _block_sums(
     bars = np.diff(ends, prepend=np.int64(0))
     returns = bar_returns(equity, initial_capital)
     square = returns * returns
+    # The walk marks the sums of a ruined set as undefined; the curve alone would not show it.
     undefined = np.isnan(sums[:, 0])
     cells = np.concatenate((np.zeros(1, np.int64), ends))
     third, fourth = (

@@ -60,6 +60,7 @@ def _deviations(values: F8) -> tuple[float, float]:
 
     0 when they differ by rounding only. Sums start from the first value: the mean of equal values is that value.
     """
+    # Two passes: Σ x² − n·mean² in one pass would cancel where returns are small beside their mean.
     count, total, origin = 0, 0.0, values[0]
     shift, shift_below, origin_below = 0.0, 0.0, 0.0
     for value in values:
@@ -98,6 +99,7 @@ def _tail_mean(values: F8) -> float:
                     j -= 1
                 tail[j] = value
     else:
+        # `partition` alone leaves the tail in any order, and the order of a sum decides its last bits.
         tail = np.sort(np.partition(values, k - 1)[:k])
     total = 0.0
     for value in tail:
@@ -129,6 +131,7 @@ def _bounds(money: F8, capital: float, compounding: bool) -> tuple[float, float]
 def _trade_metrics(when: I4, money: F8, capital: float, compounding: bool, row: F8) -> None:
     """Everything that follows from the list of trades."""
     trades = when.shape[1]
+    # One pass for all of it: the columns of a batch are read from the cache once.
     wins, losses, longs, ambiguous, over_gaps, held = 0, 0, 0, 0, 0, 0
     won, lost, won_pct, lost_pct, best, worst = 0.0, 0.0, 0.0, 0.0, -np.inf, np.inf
     net, total_pct, gross, turnover = 0.0, 0.0, 0.0, 0.0
@@ -137,6 +140,7 @@ def _trade_metrics(when: I4, money: F8, capital: float, compounding: bool, row: 
         pnl, pct, size = money[PNL, i], money[PNL_PCT, i], money[SIZE, i]
         net += pnl
         total_pct += pct
+        # Summed beside `net`, not derived from prices again: costs are the difference of what was booked.
         gross += money[GROSS, i]
         turnover += 2.0 * size
         held += when[EXIT_BAR, i] - when[SIGNAL_BAR, i]
@@ -155,6 +159,7 @@ def _trade_metrics(when: I4, money: F8, capital: float, compounding: bool, row: 
             lost_pct += pct
             worst = min(worst, pct)
         ambiguous += when[AMBIGUOUS, i]
+        # Stepped by trade; falls inside a trade are those of `max_drawdown_bar_pct`.
         equity += pnl
         peak = max(peak, equity)
         if equity < peak:
@@ -212,6 +217,7 @@ def _bar_metrics(totals: F8, blocks: F8, bars: int, annual: float, row: F8) -> N
         downside = math.sqrt(totals[DOWNSIDE] / bars)
         if downside > NOISE:
             row[M.SORTINO_RATIO] = mean / downside * math.sqrt(annual)
+    # 0.0 − x, since −x of no drawdown would be −0.0.
     row[M.MAX_DRAWDOWN_BAR_PCT] = 0.0 - 100.0 * totals[DRAWDOWN]
     row[M.EXPOSURE] = totals[LIVED] / bars if bars > 0 else 0.0
     row[M.REFUSED_SIGNALS], row[M.UNFILLED_SIGNALS] = totals[REFUSED], totals[UNFILLED]

@@ -90,6 +90,7 @@ def sweep_entries(
         if batch.sets != hi - lo:
             raise ValueError(f"a batch source gives the sets asked for: {hi - lo} of them; found {batch.sets}")
         walked = run_batch(market, terms, batch, ends)
+        # Copied: trades stay behind in the batch's buffers, and 200,000 sets keep their rows only.
         metrics[lo:hi] = walked.metrics
         blocks[lo:hi] = walked.blocks
         width = _next_width(batch)
@@ -103,5 +104,6 @@ def sweep_entries(
 
 def _next_width(batch: EntryBatch) -> int:
     """Sets per batch such that the next one, if like this one, fills BATCH_BYTES."""
+    # A set may have no entry at all; the floor of one byte avoids a division by 0.
     per_set = max(batch.nbytes / max(batch.sets, 1), 1.0)
     return int(min(max(BATCH_BYTES / per_set, 1.0), _LARGEST_BATCH))

@@ -90,7 +90,7 @@ class Trades:
         return int(self.signal_bar.size)
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """Every column by name."""
+        """Every column by name, arrays of shape (T,)."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def exit_reasons(self) -> list[ExitReason]:
@@ -116,6 +116,7 @@ class Trades:
 
 def trades_of(when: I4, money: F8, *, at_close: bool) -> Trades:
     """Trades of a walk's columns, copied out of its buffers."""
+    # A buffer has room for as many trades as there were entries; a view would keep all of it in memory.
     signal_bar = when[walk.SIGNAL_BAR].copy()
     exit_bar = when[walk.EXIT_BAR].copy()
     return Trades(
@@ -143,6 +144,7 @@ def trades_of(when: I4, money: F8, *, at_close: bool) -> Trades:
 def _mark(close: F8, entry_bar: I4, exit_bar: I4, side: Any, money: F8, taker: float, equity: F8) -> None:
     """Writes equity at every close: flat, marked, and realised where a position was left."""
     n = close.size
+    # The same a + b·c as in `walk`, so that the curve shows the very marks that the metrics were taken from.
     current, done = equity[0], 0
     for i in range(entry_bar.size):
         for j in range(done, entry_bar[i]):

@@ -469,7 +469,7 @@ def _walk_set(
             fall = Fall(fall.peak, life.marks.low, fall.depth)
         equity += pnl
         pending, pending_from = out.bar, life.marks.last
-        # A mark of 0 or less ends the account too, although the trade may have come back: nobody lends beyond it.
+        # A mark of 0 or less is ruin as well, even where the trade came back from it (rule 6).
         if equity <= 0.0 or life.marks.low <= 0.0:
             ruined = 1.0
             break

@@ -135,7 +135,7 @@ class ActorCritic(LearningAgent):
 
     @staticmethod
     def build(shape: NetworkShape, settings: ActorCriticSettings) -> ActorCriticModule:
-        """The module with whatever weights torch draws: for estimates on the meta device."""
+        """The module with unseeded weights: estimates build it on the meta device, where it has none."""
         return ActorCriticModule(shape, temperature=settings.temperature, learned=settings.target_entropy is not None)
 
     @property

@@ -1,4 +1,4 @@
-"""`Agent`: the interface of whatever trains from a replay buffer. Two agents are built in.
+"""`Agent`: the interface of an agent that trains from a replay buffer. Two agents are built in.
 
     agent.explore(state, step, rng)     an action while gathering experience
     agent.act(states)                   the best actions it knows, for evaluation and for use

@@ -113,7 +113,7 @@ class DoubleDQN(LearningAgent):
 
     @staticmethod
     def build(shape: NetworkShape) -> DoubleDQNModule:
-        """The module with whatever weights torch draws: for estimates on the meta device."""
+        """The module with unseeded weights: estimates build it on the meta device, where it has none."""
         return DoubleDQNModule(shape)
 
     def loss(self, batch: Tensors) -> tuple[Losses, torch.Tensor]:

@@ -163,6 +163,7 @@ class SingleAssetEnvironment:
         before = self.equity
         side = self._side if action == Action.HOLD else 1 if action == Action.BUY else -1 if self.allow_short else 0
         if side != self._side:
+            # Not at the decision bar's close: that price is gone when the decision is made.
             price = float(self.candles.open[self._bar + 1])
             self._close(price)
             self._open(side, price)

@@ -78,7 +78,7 @@ def simulated(bars: Candles, sides: NDArray[np.int8], costs: Costs) -> tuple[Sim
     """
     before = np.concatenate((np.zeros(1, np.int8), sides[:-1]))
     change = sides != before
-    change[-1] = False
+    change[-1] = False  # a signal there would need an open that the data lack
     signals = Signals(side=np.where(change, sides, 0).astype(np.int8), exit=change & (sides == 0))
     entries, market = compact(signals), market_arrays(bars)
     return simulate_entries(bars, market, entries, costs, WHOLE), entries, market

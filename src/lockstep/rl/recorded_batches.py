@@ -57,6 +57,7 @@ class RecordedExperiences:
         weights: NDArray[np.float64] | None = None,
     ) -> None:
         wrong = [name for name in FACTS if name not in facts or len(facts[name]) != len(ids)]
+        # Ids ascend, so a binary search replaces a table from id to row.
         rows = np.searchsorted(ids, samples)
         if wrong or np.any(np.diff(ids) <= 0) or (weights is not None and weights.shape != samples.shape):
             raise DataError(f"recorded experiences have one row of every fact per id; not so: {', '.join(wrong)}.")

@@ -242,6 +242,7 @@ class ProfitWeightedExperienceBuffer:
         forest, offsets = self._forest.forest, self._forest.offsets
         share = min(self._reserved(count), self.profitable_size, count)
         drawn_count = 0
+        # First the profitable account's share, then the rest from both. Marks carry over, so no slot comes twice.
         for target, all_trees in ((share, False), (count, True)):
             rounds = 0
             while drawn_count < target:
@@ -310,6 +311,7 @@ class ProfitWeightedExperienceBuffer:
         """
         store = self._store
         slots = store.slots_of(ids)
+        # Every check comes before the first change: all or none are updated.
         profits, scores = np.asarray(actual_profits, np.float64), np.asarray(profitability_scores, np.float64)
         best = np.asarray(optimal_actions)
         final = np.ones(slots.size, bool) if validated is None else np.asarray(validated, bool)
@@ -392,6 +394,7 @@ class ProfitWeightedExperienceBuffer:
         self._store.set_state(state["store"], recorded)
         self._generator.bit_generator.state = state["generator"]
         self._marked[:] = 0
+        # Trees and keys are no part of a state: they follow from the rows, to the same bits.
         _derive(self._store, self.rules, self._forest, self._keys)
         profitable, waiting = _counted(self._store)
         self._counters[:] = (self._store.size, self._store.serial, *state["evicted"], profitable, waiting)
@@ -404,6 +407,7 @@ class ProfitWeightedExperienceBuffer:
                 return False, reason
         if np.any(self._marked):
             return False, "nothing is marked between two calls; a slot is"
+        # Derived anew from the facts into copies, and compared: incremental updates must lead to the same bits.
         again, forest = copy.copy(store), SumForest(2, self.capacity)
         keys = LowestKeys(kernels.GROUPS, self.capacity)
         again.floats, again.ints = store.floats.copy(), store.ints.copy()

@@ -99,6 +99,7 @@ class Rollout:
     def _settled(self) -> list[tuple[Any, ...]]:
         """Remove from the queue the experiences with a known outcome: the oldest, or all at the end of an episode."""
         count = len(self._waiting)
+        # The queue is in order of bars, so those that are due are its first ones.
         if self._seen is not None:
             now = self.environment.bar
             count = sum(now - row[-1] >= self._horizon for row in self._waiting)
@@ -145,6 +146,7 @@ class Rollout:
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Restore a state that `get_state` returned."""
         self.environment.set_state(state["environment"])
+        # The observation follows from the environment's state, so it is not stored twice.
         self._seen = self.environment.observe() if self.environment.running else None
         waiting = state["waiting"]
         rows = zip(*(waiting[name] for name in _COLUMNS), strict=True) if waiting else ()

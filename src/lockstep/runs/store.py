@@ -156,6 +156,9 @@ class FolderRunStore:
         files.make_folder(self.runs)
         self._clear_unfinished()
         created = self._clock.utc_ms()
+        # Ids sort by time. Two runs of one millisecond would sort by their random digits, and "last" name either.
+        if (newest := max((_birth_ms(path.name) for path in self._folders()), default=0)) == created:
+            created = newest + 1
         run_id = new_run_id(created)
         building = self.runs / f".new-{run_id}-{os.getpid()}"
         try:

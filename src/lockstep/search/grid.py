@@ -45,7 +45,7 @@ class GridProposer:
         )
 
     def ask(self, count: int) -> Batch:
-        """See `Proposer.ask`."""
+        """The next `count` combinations, fewer at the end of the grid."""
         start = self._cursor.asked
         stop = min(start + checked_count(count), self.size)
         self._cursor.ask(stop - start)
@@ -60,9 +60,9 @@ class GridProposer:
         return True
 
     def get_state(self) -> Mapping[str, Any]:
-        """See `Proposer.get_state`."""
-        return {"told": self._cursor.told}
+        """The number of combinations that came back with scores, as {"told": n}."""
+        return {"told": self._cursor.scored}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """See `Proposer.set_state`."""
+        """Continue after the first n combinations; nothing of them need be made again."""
         self._cursor.reset(int(state["told"]))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Evaluation(Protocol):
-    """What a batch of n parameter sets came to, before anybody judges it; rows in the order of the sets."""
+    """Metrics of a batch of n parameter sets, before anybody judges them; rows in the order of the sets."""
 
     @property
     def metrics(self) -> NDArray[np.float64]:
@@ -68,6 +68,7 @@ def trials(
     while len(batch := proposer.ask(batch_size)):
         evaluation = evaluate(batch.columns)
         judged = judge.judge(evaluation.metrics, errors=evaluation.errors, not_evaluated=evaluation.not_evaluated)
+        # Both before the yield: whoever stores a state then stores one that holds this batch.
         proposer.tell(batch, judged.score)
         tally.add(batch.start, batch.columns, evaluation.metrics, judged)
         yield JudgedBatch(batch=batch, evaluation=evaluation, judged=judged)

@@ -205,12 +205,13 @@ class Judge:
             return metrics[:, COLUMN[self.objective]].copy(), failed
         value = np.full(metrics.shape[0], np.nan)
         for i in range(metrics.shape[0]):
+            # The user's function is not asked about trials that have no metrics.
             if i in messages or (not_evaluated is not None and not_evaluated[i]):
                 continue
-            found: Any = None
+            answer: Any = None
             try:
-                found = self.objective({str(metric): number for metric, number in values_of(metrics[i]).items()})
-                value[i] = math.nan if found is None else float(found)
+                answer = self.objective({str(metric): number for metric, number in values_of(metrics[i]).items()})
+                value[i] = math.nan if answer is None else float(answer)
             except USER_FAILURES as error:
                 failed[i] = f"objective {self.objective_name}: {type(error).__name__}: {error}"
         return value, failed
@@ -231,7 +232,7 @@ class Tally:
 
     @property
     def valid(self) -> int:
-        """Trials that may win."""
+        """Number of trials that may win: those without a cause against them."""
         return self.total - sum(self.causes.values())
 
     def add(self, start: int, columns: Columns, metrics: NDArray[np.float64], judged: Judged) -> None:
@@ -287,10 +288,12 @@ def no_valid_trial(tally: Tally, judge: Judge) -> NoValidTrialError:
         message += f" In {tally.ruined:,} of them the account was ruined: equity reached 0 and trading stopped."
     if tally.first_error is not None:
         message += f" First error, trial {tally.first_error['trial']}: {tally.first_error['message']}."
+    # One cure, for the commonest cause: a list of all of them would help nobody.
     leading = max(tally.causes, key=lambda name: tally.causes[name])
     undefined = (
         f"The objective {judge.objective_name} is undefined for these trials: take another one, or raise min_trades"
     )
+    # Ruin leaves ratios undefined; where that is the reason for most, another objective would not help.
     if 2 * tally.ruined > tally.causes[Cause.UNDEFINED_OBJECTIVE.label]:
         undefined = "Risk less per trade (a smaller risk_per_trade), or check that the costs fit this market"
     cure = {

@@ -56,7 +56,7 @@ class Proposer(Protocol):
 
     @property
     def space(self) -> Space:
-        """What it proposes from."""
+        """The space that trials are drawn from."""
         ...
 
     @property
@@ -111,11 +111,14 @@ class Proposer(Protocol):
 
 
 class Cursor:
-    """Bookkeeping that all proposers share: what was asked, what was told, and that it comes in order."""
+    """Bookkeeping of a proposer: how far it is, and whether batches come back whole and in order.
+
+    asked, scored   trials that went out, and trials that came back with scores; each a number of trials from the start
+    """
 
     def __init__(self) -> None:
         self.asked = 0
-        self.told = 0
+        self.scored = 0
         self._pending: list[tuple[int, int]] = []
 
     def ask(self, count: int) -> None:
@@ -128,6 +131,7 @@ class Cursor:
         """A batch comes back. Raises InputError when it is not the next one or its scores do not fit."""
         if scores.shape != (len(batch),):
             raise InputError(f"scores have one value per trial of the batch, ({len(batch)},); found {scores.shape}")
+        # An empty batch, the sign of the end, was never noted as pending.
         if not len(batch):
             return
         expected = self._pending[0] if self._pending else None
@@ -138,11 +142,11 @@ class Cursor:
                 f"found: trials {batch.start} to {batch.stop - 1}"
             )
         self._pending.pop(0)
-        self.told = batch.stop
+        self.scored = batch.stop
 
-    def reset(self, told: int) -> None:
+    def reset(self, trials: int) -> None:
         """Continue after `told` trials, nothing pending."""
-        self.asked = self.told = told
+        self.asked = self.scored = trials
         self._pending.clear()
 
 

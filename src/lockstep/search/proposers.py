@@ -20,7 +20,7 @@ from lockstep.search.sampled import RandomProposer, SobolProposer
 
 @dataclass(frozen=True, kw_only=True)
 class ProposerRow:
-    """See the module's docstring."""
+    """One row of `PROPOSERS`; its columns are those of the module's docstring."""
 
     factory: Callable[..., Proposer]
     keys: tuple[str, ...] = ()

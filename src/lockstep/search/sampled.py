@@ -98,13 +98,13 @@ class _Sampled(ABC):
         )
 
     def ask(self, count: int) -> Batch:
-        """See `Proposer.ask`."""
-        wanted = checked_count(count)
+        """The next `count` distinct draws, fewer at the end."""
+        missing = checked_count(count)
         start = self._cursor.asked
         parts: list[Columns] = []
-        while wanted and self._used < len(self._draws):
-            parts.append(self._take(wanted))
-            wanted -= len(next(iter(parts[-1].values())))
+        while missing and self._used < len(self._draws):
+            parts.append(self._take(missing))
+            missing -= len(next(iter(parts[-1].values())))
         columns = _joined(parts) if parts else self.space.decode(np.empty((0, len(self.space))))
         batch = Batch(start=start, columns=columns)
         self._cursor.ask(len(batch))
@@ -119,21 +119,21 @@ class _Sampled(ABC):
         return True
 
     def get_state(self) -> Mapping[str, Any]:
-        """See `Proposer.get_state`."""
-        return {"told": self._cursor.told}
+        """The number of trials that came back with scores, as {"told": n}."""
+        return {"told": self._cursor.scored}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """See `Proposer.set_state`; what was drawn before is drawn again rather than stored."""
-        told = int(state["told"])
+        """Continue after the first n trials. Draws them again: a state that held them would grow with the search."""
+        trials = int(state["told"])
         self._begin()
         skipped = 0
-        while skipped < told:
-            skipped += len(next(iter(self._take(told - skipped).values())))
-        self._cursor.reset(told)
+        while skipped < trials:
+            skipped += len(next(iter(self._take(trials - skipped).values())))
+        self._cursor.reset(trials)
 
-    def _take(self, wanted: int) -> Columns:
-        """Up to `wanted` trials from the present chunk, which is not used up; afterwards no chunk is."""
-        stop = min(self._used + wanted, len(self._draws))
+    def _take(self, count: int) -> Columns:
+        """Up to `count` trials from the present chunk, which must not be used up. Leaves a fresh one."""
+        stop = min(self._used + count, len(self._draws))
         taken = {name: column[self._used : stop] for name, column in self._chunk.items()}
         self._last_draw = int(self._draws[stop - 1])
         self._used = stop
@@ -152,6 +152,7 @@ class _Sampled(ABC):
 
     def _first_occurrences(self, columns: Columns) -> NDArray[np.bool_]:
         """bool (n,): rows whose values did not occur before; remembers them."""
+        # A row's bytes as the key of a set: a tuple of Python numbers would take far more memory.
         keys = np.stack([self._key(name, column) for name, column in columns.items()], axis=1)
         width = keys.shape[1] * keys.itemsize
         data = np.ascontiguousarray(keys).tobytes()
@@ -221,6 +222,7 @@ class SobolProposer(_Sampled):
             self._sequence = qmc.Sobol(len(self.space), scramble=True, rng=self._tree.child("sobol").integer())
             self._next = 0
         if start > self._next:
+            # A sequence only goes forward; to go back, it was made anew above.
             self._sequence.fast_forward(start - self._next)
         with warnings.catch_warnings():
             # SciPy warns when the first piece is not a power of two long; `notes` judges the whole instead.

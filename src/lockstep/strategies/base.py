@@ -61,10 +61,10 @@ class Strategy:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
             cls.name = cls.__name__
-        given = cls.__dict__.get("parameters")
-        if given is not None and not isinstance(given, Space):
+        notation = cls.__dict__.get("parameters")
+        if notation is not None and not isinstance(notation, Space):
             # `parse` refuses an empty notation; a strategy without parameters is allowed.
-            cls.parameters = Space.parse(given) if given else Space({})
+            cls.parameters = Space.parse(notation) if notation else Space({})
 
     def signals(self, view: MarketView, params: Params) -> Signals:
         """Signals of every bar of `view` (n bars); those of bar t from rows 0..t only. Must be overridden."""
@@ -96,8 +96,8 @@ class Strategy:
         names = self.parameter_names()
         for name in params:
             if name not in names:
-                known = ", ".join(names) or "none"
-                raise SpaceError(f"{self.name} has no parameter {name!r}{did_you_mean(name, names)}; it has {known}")
+                listing = ", ".join(names) or "none"
+                raise SpaceError(f"{self.name} has no parameter {name!r}{did_you_mean(name, names)}; it has {listing}")
         resolved = {}
         for name in names:
             if name in params:
@@ -118,8 +118,8 @@ class Strategy:
         rows = [self.resolve(params) for params in parameter_sets]
         return {name: _column([row[name] for row in rows]) for name in self.parameter_names()}
 
-    def _columns_from_mapping(self, given: Mapping[str, Any]) -> Columns:
-        arrays = {name: np.asarray(values) for name, values in given.items()}
+    def _columns_from_mapping(self, mapping: Mapping[str, Any]) -> Columns:
+        arrays = {name: np.asarray(values) for name, values in mapping.items()}
         sizes = {array.shape for array in arrays.values()}
         if len(sizes) != 1 or len(next(iter(sizes))) != 1:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no column"
@@ -127,7 +127,8 @@ class Strategy:
         count = next(iter(arrays.values())).size
         if count == 0:
             return {name: np.empty(0) for name in self.parameter_names()}
-        # One resolved row checks the names and says of which kind each column is; the rest is checked as arrays.
+        # One resolved row checks the names and says of which kind each column is; the rest is checked as arrays, since
+        # a grid of a million sets must not become a million dicts.
         first = self.resolve({name: array[0] for name, array in arrays.items()})
         columns: Columns = {}
         for name, value in first.items():
@@ -144,20 +145,20 @@ class Strategy:
         """The text of the first constraint that `params` breaks, or None."""
         for text, holds in self.constraints.items():
             try:
-                kept = bool(holds(params))
+                answer = bool(holds(params))
             except USER_FAILURES as error:
                 raise strategy_failure(self, params, error, where=f"constraint {text!r}") from error
-            if not kept:
+            if not answer:
                 return text
         return None
 
     def admissible(self, columns: Columns) -> NDArray[np.bool_]:
         """bool (k,): which of the k sets in `columns` keep every constraint."""
         count = len(next(iter(columns.values()))) if columns else 0
-        kept = np.ones(count, dtype=np.bool_)
+        mask = np.ones(count, dtype=np.bool_)
         for text, holds in self.constraints.items():
-            kept &= self._holds(text, holds, columns, count)
-        return kept
+            mask &= self._holds(text, holds, columns, count)
+        return mask
 
     def _holds(self, text: str, holds: Callable[[Params], bool], columns: Columns, count: int) -> NDArray[np.bool_]:
         # Most constraints are comparisons, which NumPy answers for all sets at once; others are asked set by set.
@@ -167,17 +168,17 @@ class Strategy:
             answer = None
         if isinstance(answer, np.ndarray) and answer.dtype == np.bool_ and answer.shape == (count,):
             return answer
-        kept = np.empty(count, dtype=np.bool_)
+        mask = np.empty(count, dtype=np.bool_)
         for index in range(count):
             params = row(columns, index)
             try:
-                kept[index] = bool(holds(params))
+                mask[index] = bool(holds(params))
             except USER_FAILURES as error:
                 raise strategy_failure(self, params, error, where=f"constraint {text!r}") from error
-        return kept
+        return mask
 
     def checked_signals(self, view: MarketView, params: Params) -> Signals:
-        """`signals`, with its result checked. Raises StrategyError; an exception inside is told with its line."""
+        """`signals`, with its result checked. Raises StrategyError; an exception inside is reported with its line."""
         from lockstep.engine.signals import Signals
 
         try:
@@ -193,6 +194,7 @@ class Strategy:
                 f"{self.name}.signals returns one value per bar, {len(view)}; found {len(signals)} for parameters "
                 f"{dict(params)}"
             )
+        # An exit is a decision too: one in the warm-up would come from values that are not there yet.
         deciding = signals.side != 0
         if signals.exit is not None:
             deciding = deciding | signals.exit
@@ -200,7 +202,7 @@ class Strategy:
         return signals
 
     def warm_bars(self, params: Params) -> int:
-        """`warmup`, checked. Raises StrategyError."""
+        """`warmup(params)`, a number of bars, 0 or more. Raises StrategyError for anything else."""
         try:
             bars: Any = self.warmup(params)
         except USER_FAILURES as error:
@@ -219,15 +221,15 @@ class Strategy:
             )
 
 
-def did_you_mean(name: str, known: Sequence[str]) -> str:
+def did_you_mean(name: str, names: Sequence[str]) -> str:
     """`; did you mean 'x'?` when a known name is close to `name`, else nothing."""
-    lowered = {item.lower(): item for item in known}
+    lowered = {item.lower(): item for item in names}
     close = difflib.get_close_matches(name.lower(), list(lowered), n=1)
     return f"; did you mean {lowered[close[0]]!r}?" if close else ""
 
 
 def strategy_failure(strategy: Strategy, params: Params, error: BaseException, where: str) -> StrategyError:
-    """A StrategyError that tells class, place, parameters, the original type and message, and the line (R3.18)."""
+    """A StrategyError that names class, place, parameters, the original type and message, and the line (R3.18)."""
     frames = traceback.extract_tb(error.__traceback__)
     outside = [frame for frame in frames if frame.filename != __file__]
     own = _own_file(strategy)
@@ -247,29 +249,30 @@ def _own_file(strategy: Strategy) -> str:
 
 def _plain(name: str, value: Any, dimension: Any, default: Any) -> Any:
     """One parameter value as the plain Python type that its dimension (or default) calls for."""
+    # NumPy scalars have a type and a `repr` of their own, and neither belongs into JSON or a message.
     if isinstance(value, np.generic):
         value = value.item()
-    wanted = _kind(dimension, default)
-    if isinstance(dimension, Choice) and wanted in (str, bool):
+    kind = _kind(dimension, default)
+    if isinstance(dimension, Choice) and kind in (str, bool):
         try:
             return dimension.check(value)
         except SpaceError as error:
             raise SpaceError(f"parameter {name!r}: {error}") from error
-    if wanted is str or wanted is bool:
-        if not isinstance(value, wanted):
-            raise SpaceError(f"parameter {name!r} is {'text' if wanted is str else 'true or false'}; found {value!r}")
+    if kind is str or kind is bool:
+        if not isinstance(value, kind):
+            raise SpaceError(f"parameter {name!r} is {'text' if kind is str else 'true or false'}; found {value!r}")
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
-        if wanted is None and isinstance(value, str | bool):
+        if kind is None and isinstance(value, str | bool):
             return value
         raise SpaceError(f"parameter {name!r} is a number; found {value!r}")
     if not np.isfinite(value):
         raise SpaceError(f"parameter {name!r} is a finite number; found {value!r}")
-    if wanted is int:
+    if kind is int:
         if value != int(value):
             raise SpaceError(f"parameter {name!r} is a whole number; found {value!r}")
         return int(value)
-    return float(value) if wanted is float else value
+    return float(value) if kind is float else value
 
 
 def _kind(dimension: Any, default: Any) -> type | None:
@@ -290,6 +293,7 @@ def _column(values: Sequence[Any]) -> NDArray[Any]:
         return np.array(values, dtype=np.float64)
     if kinds == {bool}:
         return np.array(values, dtype=np.bool_)
+    # Filled afterwards: `np.array` would make a fixed-width type of texts, and rows of tuples.
     column = np.empty(len(values), dtype=object)
     column[:] = values
     return column

@@ -96,7 +96,7 @@ def signals_of(batch: EntryBatch, bars: int) -> Signals:
 
 
 def _spread(values: NDArray[np.float64], bar: NDArray[np.int32], bars: int) -> NDArray[np.float64] | None:
-    # Signals want a level at every entry or none at all; a batch from signals has it that way.
+    # `Signals` takes a level at every entry or none at all, so one missing level leaves the whole array out.
     if values.size == 0 or np.isnan(values).any():
         return None
     array = np.full(bars, np.nan)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class CompiledStrategy(Strategy, ABC):
-    """A strategy with a second face for sweeps; both faces must agree on every input.
+    """A strategy in two forms, for reading and for sweeps, which must agree on every input.
 
     `signals` stays the plain twin that people read. `prepare` works out what all parameter sets of a sweep share
     (indicators, bars that could trade for the loosest of them), `entries` writes each set's entries.

@@ -39,7 +39,7 @@ def check_twins(
     bars: int = 600,
     seed: int = 42,
 ) -> int:
-    """Compare the two faces of `strategy` (without further inputs); returns how many entries were compared.
+    """Compare the two forms of `strategy` (without further inputs); returns how many entries were compared.
 
     candles         further markets to ask about
     parameter_sets  further sets; `sets` are sampled from the space
@@ -50,6 +50,7 @@ def check_twins(
     sampled = strategy.space.decode(generator.random((sets, len(strategy.space))))
     rows = [strategy.resolve(row(sampled, index)) for index in range(sets)]
     rows += [strategy.resolve(params) for params in parameter_sets]
+    # A kernel need not work outside the constraints: no evaluation ever asks it there.
     rows = [params for params in rows if strategy.broken_constraint(params) is None]
     columns = strategy.columns(rows)
     compared = 0
@@ -75,6 +76,7 @@ def _check_cuts(strategy: CompiledStrategy, name: str, view: MarketView, columns
         part = strategy.entries(prepared, columns, lo, hi)
         for index in range(lo, hi):
             _compare(strategy, name, row(columns, index), one_set(batch, index), one_set(part, index - lo))
+    # Alone, so that neither the loosest values nor the swings are those of the whole batch.
     last = {key: column[count - 1 :] for key, column in columns.items()}
     alone = strategy.entries(strategy.prepare(view, last), last, 0, 1)
     _compare(strategy, name, row(last, 0), one_set(batch, count - 1), alone)
@@ -99,19 +101,20 @@ def one_set(batch: EntryBatch, index: int) -> EntryBatch:
     )
 
 
-def _compare(strategy: CompiledStrategy, market: str, params: Params, plain: EntryBatch, found: EntryBatch) -> None:
+def _compare(strategy: CompiledStrategy, market: str, params: Params, plain: EntryBatch, batch: EntryBatch) -> None:
     for item in fields(EntryBatch):
-        expected, given = getattr(plain, item.name), getattr(found, item.name)
-        if expected is None and given is None:
+        expected, actual = getattr(plain, item.name), getattr(batch, item.name)
+        if expected is None and actual is None:
             continue
+        # A column left out means the same as one without values, in either form.
         expected = np.empty(0) if expected is None else expected
-        given = np.empty(0) if given is None else given
-        if np.array_equal(expected, given, equal_nan=expected.dtype.kind == "f"):
+        actual = np.empty(0) if actual is None else actual
+        if np.array_equal(expected, actual, equal_nan=expected.dtype.kind == "f"):
             continue
         raise StrategyError(
             f"{strategy.name}: signals and entries differ on {market}, parameters {dict(params)}: {item.name} is "
-            f"{_excerpt(expected, given)} of {expected.size} in signals, {_excerpt(given, expected)} of {given.size} "
-            "in entries"
+            f"{_excerpt(expected, actual)} of {expected.size} in signals, {_excerpt(actual, expected)} of "
+            f"{actual.size} in entries"
         )
 
 

@@ -85,7 +85,7 @@ class Backtest:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluated:
-    """What a batch of k parameter sets came to; rows in the order of the sets.
+    """Metrics of k parameter sets; rows in the order of the sets.
 
     result         metrics and block sums; rows of sets that were not evaluated are NaN
     not_evaluated  bool (k,): the set breaks a constraint of the strategy
@@ -190,7 +190,7 @@ class Evaluator:
         detail: Candles | None = None,
         inputs: Mapping[str, Series] | None = None,
     ) -> None:
-        """As `sweep` has them. Raises StrategyError, UnknownNameError or DataError for what cannot be used."""
+        """Arguments as in `sweep`. Raises StrategyError, UnknownNameError or DataError for what cannot be used."""
         require_candles(candles)
         self.costs, self.execution = settled(costs, execution)
         self.strategy: Strategy = lookup(strategy)
@@ -216,37 +216,39 @@ class Evaluator:
         on_error  "raise" lets the first StrategyError through; "record" keeps its message and goes on
         """
         try:
-            kept = self.strategy.admissible(columns)
+            mask = self.strategy.admissible(columns)
         except StrategyError as error:
             if on_error == "raise":
                 raise
+            # A constraint that fails says nothing about any set, so none is evaluated.
             count = len(next(iter(columns.values())))
-            kept = np.zeros(count, np.bool_)
+            mask = np.zeros(count, np.bool_)
             errors = dict.fromkeys(range(count), str(error))
-            return self._scattered(kept, np.zeros(count, np.bool_), errors, None)
-        chosen = np.flatnonzero(kept)
-        sets = columns if chosen.size == kept.size else {name: column[chosen] for name, column in columns.items()}
+            return self._scattered(mask, np.zeros(count, np.bool_), errors, None)
+        chosen = np.flatnonzero(mask)
+        sets = columns if chosen.size == mask.size else {name: column[chosen] for name, column in columns.items()}
         failures: dict[int, str] = {}
         source = self._source(sets, chosen.size, failures if on_error == "record" else None)
         result = sweep_entries(
             self.market, source, chosen.size, costs=self.costs, execution=self.execution, progress=progress
         )
         errors = {int(chosen[index]): message for index, message in sorted(failures.items())}
-        return self._scattered(kept, ~kept, errors, result)
+        return self._scattered(mask, ~mask, errors, result)
 
     def _scattered(
-        self, kept: NDArray[np.bool_], excluded: NDArray[np.bool_], errors: dict[int, str], result: SweepResult | None
+        self, mask: NDArray[np.bool_], excluded: NDArray[np.bool_], errors: dict[int, str], result: SweepResult | None
     ) -> Evaluated:
-        """Rows of evaluated sets brought to their places; the others are NaN."""
+        """Brings the rows of evaluated sets to their places among all sets; the others are NaN."""
         blocks = self.execution.blocks
         if result is None:
             result = sweep_entries(
                 self.market, lambda lo, hi: empty_batch(hi - lo), 0, costs=self.costs, execution=self.execution
             )
         metrics, sums = result.metrics, result.blocks
-        if not kept.all():
-            metrics, sums = np.full((kept.size, METRICS), np.nan), np.full((kept.size, blocks, 2), np.nan)
-            metrics[kept], sums[kept] = result.metrics, result.blocks
+        if not mask.all():
+            metrics, sums = np.full((mask.size, METRICS), np.nan), np.full((mask.size, blocks, 2), np.nan)
+            metrics[mask], sums[mask] = result.metrics, result.blocks
+        # A set that failed was walked without entries, which looks like a set that never traded.
         failed = list(errors)
         metrics[failed], sums[failed] = np.nan, np.nan
         whole = SweepResult(metrics=metrics, blocks=sums, block_bars=result.block_bars, annual=result.annual)
@@ -262,6 +264,7 @@ class Evaluator:
             failure = strategy_failure(strategy, row(sets, 0), error, where="prepare")
             if failures is None:
                 raise failure from error
+            # What all sets share failed, so all of them did.
             failures.update(dict.fromkeys(range(count), str(failure)))
             return lambda lo, hi: empty_batch(hi - lo)
 
@@ -269,6 +272,7 @@ class Evaluator:
             try:
                 return self._limited(strategy.entries(prepared, sets, lo, hi))
             except USER_FAILURES as error:
+                # Which set failed is not known; one by one, only the guilty ones are lost.
                 if hi - lo > 1 and failures is not None:
                     return concatenate([compiled(k, k + 1) for k in range(lo, hi)])
                 failure = strategy_failure(strategy, row(sets, lo), error, where="entries")
@@ -299,6 +303,7 @@ def entries_of(strategy: Strategy, view: MarketView, params: Params) -> EntryBat
     """
     if not isinstance(strategy, CompiledStrategy):
         return compact(strategy.checked_signals(view, params))
+    # As a sweep of one set: the kernels of a sweep decide here too, so that both give the same trades.
     sets = strategy.columns([params])
     try:
         batch = strategy.entries(strategy.prepare(view, sets), sets, 0, 1)

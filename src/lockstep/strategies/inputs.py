@@ -67,6 +67,7 @@ class Events:
     columns: Mapping[str, NDArray[np.float64]]
 
     def __post_init__(self) -> None:
+        # Copied before they are frozen: the caller's own arrays stay writable.
         timestamp = _read_only(np.array(self.timestamp, dtype=np.int64))
         if timestamp.ndim != 1:
             raise DataError(f"event timestamps are one-dimensional; found shape {timestamp.shape}")
@@ -90,7 +91,7 @@ class Events:
         return int(self.timestamp.size)
 
     def head(self, count: int) -> Events:
-        """The first `count` events."""
+        """The first `count` events, a series of the same columns."""
         return Events(timestamp=self.timestamp[:count], columns={k: v[:count] for k, v in self.columns.items()})
 
 

@@ -184,7 +184,7 @@ def find_candidates(
 @kernel
 def _insert(prices: F8, bars: I4, size: int, price: float, bar: int) -> int:
     """Puts a swing into its place among the `size` first ones, which ascend in price; returns their new number."""
-    # A window holds some dozens of swings: moving them costs less than any tree would.
+    # A window holds some dozens of swings as a rule: moving them costs less than any tree would.
     k = size
     while k > 0 and prices[k - 1] > price:
         prices[k] = prices[k - 1]
@@ -371,7 +371,7 @@ def find_hits(market: Market, candidates: Candidates, strips: Strips, readers: R
                 while hits + BLOCK > hit_set.size:
                     hit_set, hit_row = _longer(hit_set, hits), _longer(hit_row, hits)
                 for i in range(block, stop):
-                    # The cheapest questions first: they end nine of ten candidates.
+                    # The cheapest questions first: most candidates end here.
                     if spike[i] < v or depth[i] < p:
                         continue
                     t = slot[i] // 2

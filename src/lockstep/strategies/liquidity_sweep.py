@@ -154,6 +154,7 @@ class LiquiditySweep(CompiledStrategy):
         window = slice(t - reversal, t + 1)
         if np.count_nonzero((view.close[window] - view.open[window]) * side > 0.0) < reversal:
             return False
+        # An ATR too small to move the price leaves stop or target at the close, where no trade can begin.
         close, pierce = view.close[t], params["pierce_depth"]
         stop, target = _exits(close, f.atr[t], params, side)
         if (stop - close) * side >= 0.0 or (target - close) * side <= 0.0:
@@ -186,10 +187,11 @@ class LiquiditySweep(CompiledStrategy):
             depth=np.empty(2 * n),
         )
         pieces: list[kernels.Candidates] = []
+        # A list for each window length, since the window decides pierce and spike; all else the sets ask of a row.
         for reversal in reversals.tolist():
             first_bar = max(_FIRST_BAR, VOLUME_PERIOD + reversal)
             count = kernels.find_candidates(market, first_bar, reversal, spike_min, pierce_min, room)
-            pieces.append(kernels.Candidates(*(column[:count].copy() for column in room)))
+            pieces.append(kernels.Candidates._make(column[:count].copy() for column in room))
         loosest = kernels.loosest_extremes(
             np.concatenate([piece.slot for piece in pieces]), np.concatenate([piece.extreme for piece in pieces]), n
         )
@@ -197,13 +199,13 @@ class LiquiditySweep(CompiledStrategy):
         strips = kernels.collect_strips(loosest, market, f.low_bars, f.high_bars, CONFIRM, lookback, distance)
         # Fewer swings than the fewest touches form no level for any set.
         enough = np.diff(strips.offsets) >= int(sets["min_level_touches"].min())
-        pieces = [kernels.Candidates(*(column[enough[piece.slot]] for column in piece)) for piece in pieces]
+        pieces = [kernels.Candidates._make(column[enough[piece.slot]] for column in piece) for piece in pieces]
         return CandidateLists(
             view=view,
             market=market,
             reversals=reversals,
             list_offsets=np.cumsum([0, *(piece.slot.size for piece in pieces)]).astype(np.int64),
-            candidates=kernels.Candidates(*(np.concatenate(columns) for columns in zip(*pieces, strict=True))),
+            candidates=kernels.Candidates._make(np.concatenate(columns) for columns in zip(*pieces, strict=True)),
             strips=strips,
         )
 
@@ -211,6 +213,7 @@ class LiquiditySweep(CompiledStrategy):
         """Entries of sets lo .. hi - 1; equal to those of `signals`."""
         mine = _kernel_sets({name: column[lo:hi] for name, column in sets.items()})
         which = np.searchsorted(prepared.reversals, sets["reversal_candles"][lo:hi])
+        # Sets of one list together, so that its candidates are read once for all of them.
         members = np.argsort(which, kind="stable")
         readers = kernels.Readers(
             list_offsets=prepared.list_offsets,
@@ -249,6 +252,7 @@ def features(view: MarketView) -> Features:
 def _features(view: MarketView) -> Features:
     mean = view.mean_volume(VOLUME_PERIOD)
     atr = view.atr(ATR_PERIOD)
+    # 0 rather than NaN where there is no volume: a bar without trades is never a spike.
     traded = (view.volume > 0.0) & (mean > 0.0)
     return Features(
         spike_ratio=np.divide(view.volume, mean, out=np.zeros(len(view)), where=traded),

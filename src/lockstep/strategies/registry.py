@@ -59,7 +59,7 @@ def lookup(reference: Reference, *, folder: Path | None = None) -> Strategy:
 
 
 def kept_source(strategy: Strategy) -> Source | None:
-    """The source that `strategy` was loaded from by `load_source`; None for what Python itself imported."""
+    """The source that `strategy` was read from by `load_source`; None for what Python itself imported."""
     return source_of_loaded(type(strategy))
 
 

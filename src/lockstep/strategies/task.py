@@ -40,14 +40,14 @@ class SweepTask:
     costs: Costs | None
     execution: Execution | None
     on_error: OnError
-    # The worker's own, made at the first call and never sent.
-    _made: list[Evaluator] = field(default_factory=list, repr=False, compare=False)
+    # Each worker makes its own at the first call. A list, since the dataclass is frozen; it is never sent.
+    _evaluators: list[Evaluator] = field(default_factory=list, repr=False, compare=False)
 
     def __call__(self, columns: Columns, /) -> Evaluated:
         """Metrics of the sets in `columns` (complete, as `Strategy.columns` makes them)."""
-        if not self._made:
-            self._made.append(self._evaluator())
-        return self._made[0].batch(columns, on_error=self.on_error)
+        if not self._evaluators:
+            self._evaluators.append(self._evaluator())
+        return self._evaluators[0].batch(columns, on_error=self.on_error)
 
     def _evaluator(self) -> Evaluator:
         def opened(digest: str) -> Candles:
@@ -67,7 +67,7 @@ class SweepTask:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_made": []}
+        return {**self.__dict__, "_evaluators": []}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -84,16 +84,16 @@ def sweep_task(
     inputs: Mapping[str, Series] | None = None,
     on_error: OnError = "record",
 ) -> SweepTask:
-    """A task for `executor.map(task, chunks)`, each chunk complete columns; snapshots that lack are written.
+    """A task for `executor.map(task, chunks)`, each chunk complete columns. Writes the snapshots that are missing.
 
-    Raises as `Evaluator` does where the arguments cannot be used, so that workers need not say it.
+    Raises as `Evaluator` does where the arguments cannot be used, so that the error comes here and not out of a worker.
     """
-    made = Evaluator(strategy, candles, costs=costs, execution=execution, detail=detail, inputs=inputs)
+    evaluator = Evaluator(strategy, candles, costs=costs, execution=execution, detail=detail, inputs=inputs)
     series = [candles, *([] if detail is None else [detail])]
     series += [item for item in (inputs or {}).values() if isinstance(item, Candles)]
     for item in series:
         write_snapshot(item, blobs)
-    travelling = _travelling(made.strategy)
+    travelling = _travelling(evaluator.strategy)
     references = {name: item if isinstance(item, Events) else item.digest for name, item in (inputs or {}).items()}
     parts = [
         _name(travelling),
@@ -114,7 +114,7 @@ def sweep_task(
         costs=costs,
         execution=execution,
         on_error=on_error,
-        _made=[made],
+        _evaluators=[evaluator],
     )
 
 
@@ -125,7 +125,10 @@ def _digest(series: Series) -> str:
 
 
 def _travelling(strategy: Strategy) -> Strategy | Source:
-    """Modules made from a user's file exist in this process only; what can be imported is named by its path."""
+    """What is sent for `strategy`: its source when it came from a user's file, else itself, pickled by import path.
+
+    A module made from a user's file exists in this process only.
+    """
     source = kept_source(strategy)
     return strategy if source is None else source
 
@@ -139,7 +142,7 @@ def _name(strategy: Strategy | Source) -> str:
     """What tells one strategy from all others that this process may send to its workers.
 
     A class of a notebook may be defined again under its old name, and an instance may carry attributes; a worker must
-    not take it for the one it has met.
+    not take it for another that it holds already.
     """
     if isinstance(strategy, Source):
         return f"{strategy.digest}:{strategy.class_name}"

@@ -91,23 +91,23 @@ class MarketView:
         self,
         candles: Candles,
         declared: Mapping[str, Input] = MappingProxyType({}),
-        given: Mapping[str, Series] = MappingProxyType({}),
+        series: Mapping[str, Series] = MappingProxyType({}),
     ) -> None:
-        """The view a strategy with the inputs `declared` gets; `given` holds what the caller supplies, by name.
+        """The view a strategy with the inputs `declared` gets; `series` is what the caller supplies, by name.
 
         Raises StrategyError for a missing or unknown series, or one of the wrong kind.
         """
-        for name in given:
+        for name in series:
             if name not in declared:
-                known = ", ".join(declared) or "none"
-                raise StrategyError(f"the strategy declares no input {name!r}; it declares {known}")
+                listing = ", ".join(declared) or "none"
+                raise StrategyError(f"the strategy declares no input {name!r}; it declares {listing}")
         self.candles = candles
         self._declared = declared
         # What lies after the decision bar is not even here: a strategy cannot find it by any means.
         end = int(candles.timestamp[-1]) + candles.timeframe_ms if len(candles) else 0
-        self._given = {name: known_by(series, end) for name, series in given.items()}
+        self._series = {name: known_by(item, end) for name, item in series.items()}
         self._sources = {
-            name: _source(name, wanted, self._given.get(name), candles) for name, wanted in declared.items()
+            name: _source(name, declaration, self._series.get(name), candles) for name, declaration in declared.items()
         }
         self._aligned: dict[str, AlignedBars | AlignedEvents] = {}
         self._memo: dict[Hashable, Any] = {}
@@ -142,11 +142,11 @@ class MarketView:
 
     def window(self, start: int, stop: int) -> MarketView:
         """The view of bars `start` .. `stop` - 1 alone, as it was at the close of the last of them."""
-        return MarketView(self.candles.slice(start, stop), self._declared, self._given)
+        return MarketView(self.candles.slice(start, stop), self._declared, self._series)
 
     def replaced(self, candles: Candles, change: Callable[[Series], Series]) -> MarketView:
         """The same strategy's view of other candles, with `change` applied to each series the caller supplied."""
-        return MarketView(candles, self._declared, {name: change(series) for name, series in self._given.items()})
+        return MarketView(candles, self._declared, {name: change(item) for name, item in self._series.items()})
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """`compute()`, worked out once per view and `key`; arrays come back read-only."""
@@ -188,24 +188,24 @@ class MarketView:
         return self.once(("mean_volume", period), lambda: indicators.rolling_mean(self.volume, period))
 
 
-def _source(name: str, wanted: Input, given: Series | None, candles: Candles) -> Series:
-    if isinstance(wanted, EventSeries):
-        if not isinstance(given, Events):
+def _source(name: str, declaration: Input, series: Series | None, candles: Candles) -> Series:
+    if isinstance(declaration, EventSeries):
+        if not isinstance(series, Events):
             raise StrategyError(f"input {name!r} is an event series: give inputs={{{name!r}: Events(...)}}")
-        missing = [column for column in wanted.columns if column not in given.columns]
+        missing = [column for column in declaration.columns if column not in series.columns]
         if missing:
-            raise DataError(f"input {name!r} lacks the event column {missing[0]!r}; it has {', '.join(given.columns)}")
-        return given
-    if given is None and isinstance(wanted, HigherTimeframe):
-        return higher_bars(candles, wanted.timeframe)
-    if not isinstance(given, Candles):
-        found = "nothing" if given is None else type(given).__name__
-        raise StrategyError(f"input {name!r} is a candle series: give inputs={{{name!r}: candles}}; found {found}")
-    if wanted.timeframe is not None and given.timeframe_ms != parse_timeframe(wanted.timeframe):
+            raise DataError(f"input {name!r} lacks the event column {missing[0]!r}; it has {', '.join(series.columns)}")
+        return series
+    if series is None and isinstance(declaration, HigherTimeframe):
+        return higher_bars(candles, declaration.timeframe)
+    if not isinstance(series, Candles):
+        kind = "nothing" if series is None else type(series).__name__
+        raise StrategyError(f"input {name!r} is a candle series: give inputs={{{name!r}: candles}}; found {kind}")
+    if declaration.timeframe is not None and series.timeframe_ms != parse_timeframe(declaration.timeframe):
         raise StrategyError(
-            f"input {name!r} must have bars of {wanted.timeframe}; found {format_timeframe(given.timeframe_ms)}"
+            f"input {name!r} must have bars of {declaration.timeframe}; found {format_timeframe(series.timeframe_ms)}"
         )
-    return given
+    return series
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

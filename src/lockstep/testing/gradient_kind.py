@@ -48,7 +48,7 @@ class ToyNetworkTable(SpecModel):
 
 
 class ToyRecordingTable(SpecModel):
-    """What the run records; fields as in `learning.gradients.Recording`."""
+    """What the run records; fields as in `learning.gradients.recorder.Recording`."""
 
     level: Literal["full", "norms", "none"] = "full"
     every: int = 1

@@ -58,7 +58,7 @@ START_TOLERANCE: Final = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class CausalityReport:
-    """What was compared, and what is worth knowing although no bar peeked.
+    """The result of a test that no bar failed: what was compared, and warnings.
 
     decisions   entries and exits seen in the compared windows; 0 means that there was little to compare
     """
@@ -73,7 +73,7 @@ class CausalityReport:
 class _Difference:
     bar: int
     field: str
-    known: Any
+    value: Any
     other: Any
 
 
@@ -127,6 +127,7 @@ def _candidates(
     if strategy.space and missing > 0:
         sampled = strategy.space.decode(generator.random((missing, len(strategy.space))))
         sets += [strategy.resolve(row(sampled, i)) for i in range(missing)]
+    # By their text: dicts have no hash.
     unique = {repr(params): params for params in sets}
     return [params for params in unique.values() if strategy.broken_constraint(params) is None]
 
@@ -137,14 +138,16 @@ def _most_decisive(
     answered = [(params, decide(strategy, region, params)) for params in candidates]
     if not answered:
         raise StrategyError(f"{strategy.name}: no parameter set to test; give defaults that keep the constraints")
+    # Ties by number, so that the same seed questions the same sets.
     order = sorted(range(len(answered)), key=lambda i: (-_decided(answered[i][1]).size, i))
     first = answered[order[0]]
+    # Through a window, so that nothing a view keeps from the first call can answer the second.
     again = decide(strategy, region.window(0, len(region)), first[0])
     difference = _first_difference(first[1], again, len(region), PRICE_TOLERANCE)
     if difference is not None:
         raise StrategyError(
             f"{strategy.name} gave two answers to one question: {difference.field} at bar {difference.bar} was "
-            f"{difference.known!r}, then {difference.other!r}, from the same candles and parameters {first[0]}. "
+            f"{difference.value!r}, then {difference.other!r}, from the same candles and parameters {first[0]}. "
             "Signals may depend on nothing else: no clock, no unseeded random numbers, nothing kept between calls"
         )
     return [answered[i] for i in order[:SETS]]
@@ -201,14 +204,14 @@ def _ask(
 def _compare(
     strategy: Strategy, view: MarketView, params: Params, point: int, answer: Signals, other: Signals, how: str
 ) -> None:
-    found = _first_difference(answer, other, point + 1, PRICE_TOLERANCE)
-    if found is None:
+    difference = _first_difference(answer, other, point + 1, PRICE_TOLERANCE)
+    if difference is None:
         return
     raise LookAheadError(
-        f"{strategy.name} reads the future: {found.field} at bar {_moment(view, found.bar)} is {found.known!r}, but "
-        f"{found.other!r} {how} (bars after {_moment(view, point)}); parameters {dict(params)}. A decision at a bar "
-        "may use that bar and earlier ones only: look for shift(-1), centred windows, back-filled values, statistics "
-        "of the whole series, or higher-timeframe bars used before they close"
+        f"{strategy.name} reads the future: {difference.field} at bar {_moment(view, difference.bar)} is "
+        f"{difference.value!r}, but {difference.other!r} {how} (bars after {_moment(view, point)}); parameters "
+        f"{dict(params)}. A decision at a bar may use that bar and earlier ones only: look for shift(-1), centred "
+        "windows, back-filled values, statistics of the whole series, or higher-timeframe bars used before they close"
     )
 
 
@@ -219,12 +222,12 @@ def _moment(view: MarketView, bar: int) -> str:
 def _first_difference(answer: Signals, other: Signals, count: int, tolerance: float) -> _Difference | None:
     """The earliest of the first `count` bars at which two answers differ, or None."""
     first: _Difference | None = None
-    for field, known, found, matters in _fields(answer, other, count):
-        same = _same(known, found, tolerance) | ~matters
+    for field, values, others, matters in _fields(answer, other, count):
+        same = _same(values, others, tolerance) | ~matters
         if not same.all():
             bar = int(np.flatnonzero(~same)[0])
             if first is None or bar < first.bar:
-                first = _Difference(bar=bar, field=field, known=known[bar].item(), other=found[bar].item())
+                first = _Difference(bar=bar, field=field, value=values[bar].item(), other=others[bar].item())
     return first
 
 
@@ -237,8 +240,8 @@ def _fields(
     fields = [("side", answer.side[:count], other.side[:count], everywhere)]
     fields.append(("exit", _array(answer.exit, count, False), _array(other.exit, count, False), everywhere))
     for name in ("stop", "target", "trail"):
-        known, found = _array(getattr(answer, name), count, np.nan), _array(getattr(other, name), count, np.nan)
-        fields.append((name, known, found, entering))
+        values, others = _array(getattr(answer, name), count, np.nan), _array(getattr(other, name), count, np.nan)
+        fields.append((name, values, others, entering))
     limits = _array(answer.time_limit, count, 0), _array(other.time_limit, count, 0)
     fields.append(("time_limit", *limits, entering))
     return fields
@@ -250,11 +253,12 @@ def _array(values: NDArray[Any] | int | None, count: int, missing: Any) -> NDArr
     return np.full(count, missing if values is None else values)
 
 
-def _same(known: NDArray[Any], found: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
-    same: NDArray[np.bool_] = known == found
-    if known.dtype.kind == "f" or found.dtype.kind == "f":
-        near = np.abs(known - found) <= tolerance * np.maximum(np.abs(known), np.abs(found))
-        same = same | near | (np.isnan(known) & np.isnan(found))
+def _same(values: NDArray[Any], others: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
+    # Equality first, for infinities, whose difference is NaN.
+    same: NDArray[np.bool_] = values == others
+    if values.dtype.kind == "f" or others.dtype.kind == "f":
+        near = np.abs(values - others) <= tolerance * np.maximum(np.abs(values), np.abs(others))
+        same = same | near | (np.isnan(values) & np.isnan(others))
     return same
 
 
@@ -304,11 +308,11 @@ def _other_future(candles: Candles, first: int, generator: np.random.Generator) 
 
 
 def _other_values(values: NDArray[np.float64], first: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    known = values[np.isfinite(values)]
+    finite = values[np.isfinite(values)]
     # The standard deviation of equal values is rounding noise (0.01 two hundred times: 1.7e-18), which changes nothing.
-    moving = known.size > 0 and bool(known.min() < known.max())
-    spread = float(known.std()) if moving else 1.0
-    middle = float(known.mean()) if known.size else 0.0
+    moving = finite.size > 0 and bool(finite.min() < finite.max())
+    spread = float(finite.std()) if moving else 1.0
+    middle = float(finite.mean()) if finite.size else 0.0
     changed = np.array(values, dtype=np.float64)
     changed[first:] = middle + 2.0 * spread * generator.standard_normal(values.size - first)
     return changed
@@ -335,11 +339,12 @@ def _start_dependence(strategy: Strategy, region: MarketView, params: Params, de
     answer = decide(strategy, region.window(0, stop), params)
     later = decide(strategy, region.window(shift, stop), params)
     trimmed, shifted = _from_bar(answer, shift + warm), _from_bar(later, warm)
-    found = _first_difference(trimmed, shifted, len(shifted), START_TOLERANCE)
-    if found is None:
+    difference = _first_difference(trimmed, shifted, len(shifted), START_TOLERANCE)
+    if difference is None:
         return []
     return [
-        f"{strategy.name}: decisions depend on where the data start: {found.field} at bar "
-        f"{_moment(region, shift + warm + found.bar)} is {found.known!r} or {found.other!r}, although the declared "
-        f"warm-up of {warm} bars had passed. Declare a longer warmup(params); parameters {dict(params)}"
+        f"{strategy.name}: decisions depend on where the data start: {difference.field} at bar "
+        f"{_moment(region, shift + warm + difference.bar)} is {difference.value!r} or {difference.other!r}, "
+        f"although the declared warm-up of {warm} bars had passed. Declare a longer warmup(params); parameters "
+        f"{dict(params)}"
     ]

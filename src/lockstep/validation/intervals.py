@@ -1,4 +1,4 @@
-"""How sure an advantage is that was measured sample by sample, in order of time, where neighbours are not independent.
+"""The interval of a mean advantage measured sample by sample, in order of time, where neighbours are not independent.
 
 Sources: Kuensch, Annals of Statistics 17 (1989), and Politis, Romano (1992), circular block bootstrap. Why blocks are
 so long, and why Student's t: docs/decisions/0042.
@@ -44,7 +44,7 @@ class Difference:
         return self.low is not None and self.low > 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """As in result.json."""
+        """Plain values for result.json, `beats` among them."""
         return {
             "mean": self.mean,
             "standard_error": self.standard_error,
@@ -56,11 +56,11 @@ class Difference:
 
 
 def difference(advantage: Float, *, span: int, seeds: SeedTree, draws: int = DRAWS) -> Difference:
-    """The mean of per-sample advantages float64 (n,), in order of time, and how sure it is.
+    """The mean of per-sample advantages float64 (n,), in order of time, and its interval of 95 %.
 
     Labels of neighbours share bars, so whole blocks are drawn from a circle, max(3 span, n^(1/3)) samples long. Overlap
     of `span` samples takes span / (3 block) off the variance that blocks show: a third where a block is one span long,
-    a ninth here. n / block blocks tell a variance as well as so many samples would, hence Student's t with one less.
+    a ninth here. n / block blocks estimate a variance as so many samples would, hence Student's t with one less.
 
     span   samples whose labels share a bar: the label's horizon + 1
     """
@@ -68,6 +68,7 @@ def difference(advantage: Float, *, span: int, seeds: SeedTree, draws: int = DRA
 
     n = len(advantage)
     block = max(_SPANS * span, math.ceil(round(n ** (1 / 3), 9)), 1)
+    # Exact whatever the order, so that two machines agree on whether an advantage is above 0.
     centre = math.fsum(advantage) / n
     if n < LEAST_BLOCKS * block:
         return Difference(mean=centre, standard_error=None, low=None, high=None, block=block)

@@ -1,4 +1,4 @@
-"""A verdict as a value: what may be said of a result, in one form for every kind of training.
+"""A verdict as a value: what a result is worth, in one form for every kind of training.
 
     decision   ACCEPT, CAUTION or REJECT; None where nothing was judged, or nothing can be
     sentence   the one sentence that a person reads first
@@ -48,7 +48,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """See the module's docstring."""
+    """What may be said of a result; fields as in the module's docstring."""
 
     sentence: str
     decision: Decision | None = None

@@ -78,8 +78,8 @@ def test_a_strategy_that_knows_the_future_beats_all_random_ones_and_its_opposite
     market = market_arrays(candles)
     for side, percentile in ((1, 100.0), (-1, 0.0)):
         sides = np.where(np.arange(n) % 20 == 0, side, 0).astype(np.int8)
-        given = Signals(side=sides, time_limit=1)
-        ranked = random_entries(market, compact(given), simulate(candles, given, FREE), SEEDS)
+        signals = Signals(side=sides, time_limit=1)
+        ranked = random_entries(market, compact(signals), simulate(candles, signals, FREE), SEEDS)
         assert ranked is not None
         assert ranked.draws == 200
         assert ranked.net_profit_pct.percentile == percentile
@@ -88,8 +88,8 @@ def test_a_strategy_that_knows_the_future_beats_all_random_ones_and_its_opposite
 def test_a_draw_that_earned_the_same_counts_half() -> None:
     """Where prices never move, the strategy and all 200 draws earn 0: none is below, all are ties, 0.5 * 200 / 200."""
     candles = candles_of(*[[100.0] * 300] * 4)
-    given = entry_on_every(20, 300)
-    ranked = random_entries(market_arrays(candles), compact(given), simulate(candles, given, FREE), SEEDS)
+    signals = entry_on_every(20, 300)
+    ranked = random_entries(market_arrays(candles), compact(signals), simulate(candles, signals, FREE), SEEDS)
     assert ranked is not None
     assert (ranked.net_profit_pct.p05, ranked.net_profit_pct.p95) == (0.0, 0.0)
     assert ranked.net_profit_pct.percentile == 50.0
@@ -98,10 +98,10 @@ def test_a_draw_that_earned_the_same_counts_half() -> None:
 def test_a_random_entry_may_stand_at_every_free_bar_the_last_one_too() -> None:
     """Three bars, one trade of one bar: it can be decided at bar 0 and at bar 1. Only bar 2 rises, from 100 to 110."""
     candles = candles_of([100, 100, 100], [100, 100, 110], [100, 100, 100], [100, 100, 110])
-    given = Signals(side=np.array([1, 0, 0], np.int8), time_limit=1)
-    strategy = simulate(candles, given, FREE, Execution(risk_per_trade=1.0))
+    signals = Signals(side=np.array([1, 0, 0], np.int8), time_limit=1)
+    strategy = simulate(candles, signals, FREE, Execution(risk_per_trade=1.0))
     assert (strategy.trades.entry_bar.tolist(), strategy[Metric.NET_PROFIT_PCT]) == ([1], 0.0)
-    ranked = random_entries(market_arrays(candles), compact(given), strategy, SEEDS)
+    ranked = random_entries(market_arrays(candles), compact(signals), strategy, SEEDS)
     assert ranked is not None
     assert (ranked.net_profit_pct.p05, ranked.net_profit_pct.p95) == (0.0, pytest.approx(10.0))
     # About one half of 200 draws; five standard deviations are 5 * sqrt(200 / 4) = 35.
@@ -114,23 +114,23 @@ def test_stops_and_targets_keep_their_distance_from_the_price() -> None:
     level = np.where(np.arange(n) < 200, 100.0, 200.0)
     candles = candles_of(level, level * 1.001, level * 0.999, level)
     sides = np.where((np.arange(n) % 10 == 0) & (np.arange(n) < 190), 1, 0).astype(np.int8)
-    given = Signals(side=sides, stop=level * 0.99, target=level * 1.02, trail=level * 0.03, time_limit=4)
-    strategy = simulate(candles, given)
-    ranked = random_entries(market_arrays(candles), compact(given), strategy, SEEDS)
+    signals = Signals(side=sides, stop=level * 0.99, target=level * 1.02, trail=level * 0.03, time_limit=4)
+    strategy = simulate(candles, signals)
+    ranked = random_entries(market_arrays(candles), compact(signals), strategy, SEEDS)
     assert ranked is not None
     assert ranked.trades > 0.9 * len(strategy.trades)
 
 
 def test_without_trades_there_is_nothing_to_compare() -> None:
     candles = random_candles(np.random.default_rng(0), 50)
-    given = Signals(side=np.zeros(50, np.int8))
-    assert random_entries(market_arrays(candles), compact(given), simulate(candles, given), SEEDS) is None
+    signals = Signals(side=np.zeros(50, np.int8))
+    assert random_entries(market_arrays(candles), compact(signals), simulate(candles, signals), SEEDS) is None
 
 
 def test_a_chain_of_reversals_over_all_bars_still_has_a_random_counterpart() -> None:
     candles = random_candles(np.random.default_rng(4), 200)
     sides = np.where(np.arange(200) % 2 == 0, 1, -1).astype(np.int8)
-    given = Signals(side=sides)
-    ranked = random_entries(market_arrays(candles), compact(given), simulate(candles, given), SEEDS, draws=20)
+    signals = Signals(side=sides)
+    ranked = random_entries(market_arrays(candles), compact(signals), simulate(candles, signals), SEEDS, draws=20)
     assert ranked is not None
     assert ranked.trades > 50

@@ -296,14 +296,14 @@ def test_finer_bars_decide_which_of_stop_and_target_came_first() -> None:
     minutes = (
         [FLAT] * 4 + [(100, 101, 99, 100), (100, 106, 99, 105), (105, 105, 99, 100), (100, 100, 94, 100)] + [FLAT] * 4
     )
-    given = signals(3, {0: 1}, stop=95, target=105)
-    up = simulate(coarse, given, FREE, detail=market(*minutes))
+    decisions = signals(3, {0: 1}, stop=95, target=105)
+    up = simulate(coarse, decisions, FREE, detail=market(*minutes))
     assert (one(up)["exit_reason"], one(up)["exit_level"], up[Metric.AMBIGUOUS_TRADES]) == ("TP", 105, 0)
     minutes[5], minutes[7] = minutes[7], minutes[5]
-    down = simulate(coarse, given, FREE, detail=market(*minutes))
+    down = simulate(coarse, decisions, FREE, detail=market(*minutes))
     assert (one(down)["exit_reason"], one(down)["exit_level"], down[Metric.AMBIGUOUS_TRADES]) == ("SL", 95, 0)
     minutes[4] = (100, 106, 94, 100)
-    both = simulate(coarse, given, FREE, detail=market(*minutes))
+    both = simulate(coarse, decisions, FREE, detail=market(*minutes))
     assert (one(both)["exit_reason"], both[Metric.AMBIGUOUS_TRADES]) == ("SL", 1)
 
 
@@ -324,8 +324,8 @@ def test_a_short_is_settled_by_finer_bars_too() -> None:
 def test_a_trade_over_missing_bars_is_marked() -> None:
     """Rule 10: a bar is missing between bars 1 and 2; the trade of bars 3 to 5 is not touched by it."""
     time = np.array([0, 1, 3, 4, 5, 6, 7]) * MINUTE
-    given = signals(7, {0: 1, 3: 1}, time_limit=2)
-    result = simulate(market(*[FLAT] * 7, timestamp=time), given, FREE)
+    decisions = signals(7, {0: 1, 3: 1}, time_limit=2)
+    result = simulate(market(*[FLAT] * 7, timestamp=time), decisions, FREE)
     assert result.trades.spans_gap.tolist() == [True, False]
     assert result[Metric.GAP_TRADES] == 1
 

@@ -21,7 +21,7 @@ SIDE = np.array([0, 1, 0, -1], np.int8)
 
 
 @pytest.mark.parametrize(
-    ("given", "text"),
+    ("arguments", "text"),
     [
         ({"side": np.array([0, 2, 0])}, r"side is 1 \(long\), -1 \(short\) or 0 .* found .*2.* at bar 1"),
         ({"side": np.zeros((2, 2))}, r"shape \(n_bars,\); found shape \(2, 2\)"),
@@ -39,10 +39,10 @@ SIDE = np.array([0, 1, 0, -1], np.int8)
         ({"side": SIDE, "stop": np.array(["a"] * 4)}, "stop is numeric"),
     ],
 )
-def test_unusable_signals_are_refused_with_bar_value_and_cure(given: dict[str, Any], text: str) -> None:
+def test_unusable_signals_are_refused_with_bar_value_and_cure(arguments: dict[str, Any], text: str) -> None:
     """R3.18: nothing is swallowed and nothing trades on NaN."""
     with pytest.raises(StrategyError, match=text):
-        Signals(**given)
+        Signals(**arguments)
 
 
 def test_levels_are_only_read_where_there_is_a_signal() -> None:
@@ -63,7 +63,7 @@ def test_signals_of_another_length_than_the_candles_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "text"),
+    ("arguments", "text"),
     [
         ({"fee_rate": -0.1}, r"fee_rate lies in \[0, 1\); found -0.1"),
         ({"slippage_rate": 1.0}, "slippage_rate"),
@@ -73,9 +73,9 @@ def test_signals_of_another_length_than_the_candles_are_refused() -> None:
         ({"spread": None}, "spread lies in"),
     ],
 )
-def test_costs_outside_their_range_are_refused(given: dict[str, Any], text: str) -> None:
+def test_costs_outside_their_range_are_refused(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(InputError, match=text):
-        Costs(**given)
+        Costs(**arguments)
 
 
 def test_a_spread_in_pips_instead_of_price_units_is_noticed() -> None:
@@ -94,7 +94,7 @@ def test_a_sale_has_to_yield_something_after_slippage_and_half_the_spread() -> N
 
 
 @pytest.mark.parametrize(
-    ("given", "text"),
+    ("arguments", "text"),
     [
         ({"fill": "open"}, "fill is one of 'next_open', 'close'; found 'open'"),
         ({"initial_capital": 0.0}, "initial_capital is a positive, finite number; found 0.0"),
@@ -106,9 +106,9 @@ def test_a_sale_has_to_yield_something_after_slippage_and_half_the_spread() -> N
         ({"initial_capital": "1000"}, "initial_capital is a positive, finite number; found '1000'"),
     ],
 )
-def test_execution_outside_its_range_is_refused(given: dict[str, Any], text: str) -> None:
+def test_execution_outside_its_range_is_refused(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(InputError, match=text):
-        Execution(**given)
+        Execution(**arguments)
 
 
 @pytest.mark.parametrize(
@@ -124,11 +124,11 @@ def test_execution_outside_its_range_is_refused(given: dict[str, Any], text: str
     ],
 )
 def test_what_is_no_candles_costs_or_execution_is_named(place: int, value: Any, text: str) -> None:
-    given: list[Any] = [candles_of(*[[1.1] * 4] * 4), Signals(side=SIDE), Costs(), Execution()]
-    given[place] = value
+    arguments: list[Any] = [candles_of(*[[1.1] * 4] * 4), Signals(side=SIDE), Costs(), Execution()]
+    arguments[place] = value
     with pytest.raises(InputError, match=text):
-        simulate(*given)
-    candles, _, costs, execution = given
+        simulate(*arguments)
+    candles, _, costs, execution = arguments
     parameters = {"pierce_depth": 0.001}
     with pytest.raises(InputError, match=text):
         ls.backtest(candles, "liquidity_sweep", parameters, costs=costs, execution=execution)

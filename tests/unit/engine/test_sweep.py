@@ -30,11 +30,11 @@ def cases_on_one_market(seed: int, count: int) -> list[Case]:
     """Cases that share candles, costs and execution, as the sets of a sweep do."""
     rng = np.random.default_rng(seed)
     first = random_case(rng, BARS)
-    made = []
-    while len(made) < count:
+    cases = []
+    while len(cases) < count:
         other = random_case(rng, BARS)
-        made.append(Case(candles=first.candles, signals=other.signals, costs=first.costs, execution=first.execution))
-    return made
+        cases.append(Case(candles=first.candles, signals=other.signals, costs=first.costs, execution=first.execution))
+    return cases
 
 
 def join(batches: list[EntryBatch]) -> EntryBatch:

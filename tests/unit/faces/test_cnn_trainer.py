@@ -363,7 +363,7 @@ def test_outcomes_made_by_hand_teach_their_profit_with_the_sign_of_their_action(
         (
             lambda t: CNNTrainer(small(), episodes=[1]).train_on_profitable_episodes(SYMBOL),
             InputError,
-            "a book or its folder",
+            "a book or the folder of one",
         ),
         (
             lambda t: ls.train({"kind": "cnn-episodes", "episodes": {"symbol": SYMBOL}}, home=t._home),

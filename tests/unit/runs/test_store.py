@@ -23,6 +23,22 @@ def test_a_run_id_is_its_birth_in_utc_and_sorts_by_it():
     assert new_run_id(0).startswith("19700101T000000000-")
 
 
+def test_the_later_of_two_runs_born_in_one_millisecond_is_the_last(tmp_path):
+    class Still:
+        """A clock that stands at one millisecond."""
+
+        def utc_ms(self):
+            return 1_795_219_081_007
+
+        def monotonic(self):
+            return 0.0
+
+    store = FolderRunStore(tmp_path, clock=Still())
+    for _ in range(6):
+        newest = create(store)
+        assert store.find("last").path == newest.path
+
+
 def test_the_home_is_a_variable_or_a_folder_here(monkeypatch):
     monkeypatch.delenv("LOCKSTEP_HOME", raising=False)
     assert str(default_home()) == "lockstep-home"

@@ -58,19 +58,19 @@ def test_the_sequence_is_the_same_today_as_when_it_was_written_down() -> None:
 
 
 @pytest.mark.parametrize("kind", [RandomProposer, SobolProposer])
-@pytest.mark.parametrize("told", [0, 1, 8_191, 8_192, 8_193, 16_384, 16_385])
+@pytest.mark.parametrize("trials", [0, 1, 8_191, 8_192, 8_193, 16_384, 16_385])
 def test_a_state_goes_on_at_its_very_trial_also_where_a_chunk_of_draws_ends(
-    kind: type[RandomProposer | SobolProposer], told: int
+    kind: type[RandomProposer | SobolProposer], trials: int
 ) -> None:
     """Draws are made in chunks of 8,192; all of these differ, so trial i is draw i."""
     space = Space.parse({"a": (0.0, 1e6), "b": (0.0, 1e6)})
     whole = space.decode(kind(space, n_iterations=16_390, seed=7).unit(0, 16_390))
     proposer = kind(space, n_iterations=16_390, seed=7)
-    proposer.set_state({"told": told})
+    proposer.set_state({"told": trials})
     following = proposer.ask(3)
-    assert (following.start, proposer.duplicates) == (told, 0)
+    assert (following.start, proposer.duplicates) == (trials, 0)
     assert {name: column.tolist() for name, column in following.columns.items()} == {
-        name: column[told : told + 3].tolist() for name, column in whole.items()
+        name: column[trials : trials + 3].tolist() for name, column in whole.items()
     }
 
 

@@ -31,7 +31,7 @@ class Crossing(Strategy):
 VIEW = MarketView(sample_candles().head(100))
 
 
-def test_the_short_notation_becomes_a_space_when_the_class_is_made() -> None:
+def test_the_short_notation_becomes_a_space_when_the_class_is_created() -> None:
     space = Crossing.parameters
     assert isinstance(space, Space)
     assert space["fast"] == IntRange(5, 30)
@@ -40,7 +40,7 @@ def test_the_short_notation_becomes_a_space_when_the_class_is_made() -> None:
     assert Crossing.name == "Crossing"
 
 
-def test_a_wrong_space_is_refused_when_the_class_is_made() -> None:
+def test_a_wrong_space_is_refused_when_the_class_is_created() -> None:
     with pytest.raises(SpaceError, match="parameter 'fast'"):
 
         class Wrong(Strategy):
@@ -68,7 +68,7 @@ def test_values_outside_the_searched_range_are_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("params", "message"),
     [
         ({"fats": 7}, r"Crossing has no parameter 'fats'; did you mean 'fast'\?; it has fast, slow"),
         ({"fast": 7.5}, "parameter 'fast' is a whole number; found 7.5"),
@@ -79,16 +79,16 @@ def test_values_outside_the_searched_range_are_allowed() -> None:
         ({"quiet": "loud"}, "parameter 'quiet' is a number; found 'loud'"),
     ],
 )
-def test_an_unusable_value_is_named_with_the_rule(given: dict[str, Any], message: str) -> None:
+def test_an_unusable_value_is_named_with_the_rule(params: dict[str, Any], message: str) -> None:
     with pytest.raises(SpaceError, match=message):
-        Crossing().resolve(given)
+        Crossing().resolve(params)
     with pytest.raises(SpaceError, match=message):
-        Crossing().columns([given])
+        Crossing().columns([params])
     with pytest.raises(SpaceError, match=message):
-        Crossing().columns({name: [value] for name, value in given.items()})
+        Crossing().columns({name: [value] for name, value in params.items()})
 
 
-def test_a_parameter_without_default_has_to_be_given() -> None:
+def test_a_parameter_without_default_needs_a_value() -> None:
     class Needs(Strategy):
         parameters = {"fast": (5, 30)}
 

@@ -26,8 +26,8 @@ class DropsTheLast(LiquiditySweep):
         batch = super().entries(prepared, sets, lo, hi)
         if batch.bar.size == 0:
             return batch
-        kept = {name: getattr(batch, name)[:-1].copy() for name in ("bar", "side", "stop", "target", "time_limit")}
-        return replace(batch, offsets=np.minimum(batch.offsets, batch.bar.size - 1), **kept)
+        columns = {name: getattr(batch, name)[:-1].copy() for name in ("bar", "side", "stop", "target", "time_limit")}
+        return replace(batch, offsets=np.minimum(batch.offsets, batch.bar.size - 1), **columns)
 
 
 class DependsOnItsPlace(LiquiditySweep):

@@ -421,9 +421,9 @@ def test_batches_join_and_keep_what_only_some_of_them_have() -> None:
 
 def test_a_backtest_tells_its_strategy_parameters_and_numbers() -> None:
     one = backtest(CANDLES.head(1_000), "liquidity_sweep", LOOSE, costs=COSTS)
-    told = one.to_dict(curve=False)
-    assert told["strategy"] == "LIQUIDITY_SWEEP"
-    assert told["parameters"]["pierce_depth"] == 0.0003
-    assert told["metrics"]["total_trades"] == one["total_trades"] == len(one.trades)
+    plain = one.to_dict(curve=False)
+    assert plain["strategy"] == "LIQUIDITY_SWEEP"
+    assert plain["parameters"]["pierce_depth"] == 0.0003
+    assert plain["metrics"]["total_trades"] == one["total_trades"] == len(one.trades)
     assert one.equity.shape == (1_000,)
     assert str(one).startswith("LIQUIDITY_SWEEP(pierce_depth=0.0003, ")

@@ -105,7 +105,7 @@ def test_convenience_indicators_include_the_decision_bar() -> None:
 
 
 @pytest.mark.parametrize(
-    ("declared", "given", "message"),
+    ("declared", "series", "message"),
     [
         ({}, {"btc": hours(3)}, "declares no input 'btc'; it declares none"),
         ({"btc": OwnCandles()}, {}, "input 'btc' is a candle series: give inputs={'btc': candles}; found nothing"),
@@ -115,9 +115,9 @@ def test_convenience_indicators_include_the_decision_bar() -> None:
         ({"up": HigherTimeframe("1h")}, {}, "whole multiple of the base timeframe 1h; found 1h"),
     ],
 )
-def test_a_wrong_input_is_named_with_the_cure(declared: object, given: object, message: str) -> None:
+def test_a_wrong_input_is_named_with_the_cure(declared: object, series: object, message: str) -> None:
     with pytest.raises(StrategyError, match=message):
-        MarketView(hours(10), declared, given)  # type: ignore[arg-type]
+        MarketView(hours(10), declared, series)  # type: ignore[arg-type]
 
 
 def test_a_missing_event_column_is_named() -> None:

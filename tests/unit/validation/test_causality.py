@@ -74,9 +74,9 @@ class WholeSeriesNormalised(Rule):
 class BackFilled(Rule):
     def rule(self, view: MarketView) -> Signals:
         mean = view.sma(50).copy()
-        known = np.flatnonzero(~np.isnan(mean))
-        if known.size:
-            mean[: known[0]] = mean[known[0]]
+        bars = np.flatnonzero(~np.isnan(mean))
+        if bars.size:
+            mean[: bars[0]] = mean[bars[0]]
         return long_where(view.close < mean)
 
 
@@ -191,8 +191,8 @@ def test_the_first_bar_that_peeked_is_named_with_both_values() -> None:
 
     candles = sample_candles()
     PeeksOnce.moment = int(candles.timestamp[3_000])  # type: ignore[attr-defined]
-    told = datetime.fromtimestamp(PeeksOnce.moment / 1000.0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")  # type: ignore[attr-defined]
-    with pytest.raises(LookAheadError, match=f"side at bar {told} is 1, but 0 once the bars after it"):
+    moment = datetime.fromtimestamp(PeeksOnce.moment / 1000.0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")  # type: ignore[attr-defined]
+    with pytest.raises(LookAheadError, match=f"side at bar {moment} is 1, but 0 once the bars after it"):
         check(PeeksOnce())
 
 
@@ -401,7 +401,7 @@ def test_a_leak_of_an_extra_column_is_caught_because_the_other_future_has_other_
         check(AvoidsTheComingFunding(), CalmMarket().candles)
 
 
-def test_a_perturbed_future_changes_extras_events_and_other_candles_from_the_moment_they_are_known() -> None:
+def test_a_perturbed_future_changes_extras_events_and_other_candles_from_the_moment_on() -> None:
     candles = CalmMarket(200).candles
     other = CalmMarket(200).candles
     news = Events(timestamp=candles.timestamp + 60_000, columns={"surprise": np.zeros(200)})

@@ -15,7 +15,7 @@ class SamplesTable(SpecModel):
     """`[data]`: where the samples come from. Not in the fingerprint, which has their digest."""
 
     source: Literal["patterns", "file", "python"] = "patterns"
-    """"patterns": the generator of `learning.supervised.patterns`; "python": samples from Python."""
+    """"patterns": the generator of `learning.supervised.synthetic_patterns`; "python": samples from Python."""
     samples_per_class: int = Field(default=50, ge=1)
     """Number of samples of each class that are generated."""
     path: str | None = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lockstep.core.errors import InputError
+from lockstep.core.errors import DataError, InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,6 +60,15 @@ class Epochs:
             order = self._seeds.child("epoch", epoch).generator().permutation(self._samples)
             self._order = (epoch, order)
         return self._order[1][place * self._size : (place + 1) * self._size]
+
+
+def check_samples(step: int, ids: NDArray[np.int64], samples: int) -> None:
+    """Raise DataError where the batch of `step` names a sample outside 0 .. samples - 1, as a recorded order may."""
+    if len(ids) and (ids.min() < 0 or ids.max() >= samples):
+        raise DataError(
+            f"step {step} learns from samples {ids.min()} to {ids.max()}; there are {samples}. Retraining needs the "
+            "samples of the recorded run."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,6 +95,7 @@ class StepLog:
             "level": self._recorder.level,
             **extra(),
         }
+        # Once per run: the record is read without the spec, so it describes itself.
         if index == 0:
             scalars["record"] = self._recorder.description.to_json()
         return Step(index=index, scalars=scalars, digests=digests, segments=segments)

@@ -11,6 +11,7 @@ import torch
 
 from lockstep.core.errors import DataError
 from lockstep.core.means import mean_in_order
+from lockstep.learning.gradients.epochs import check_samples
 from lockstep.learning.gradients.learner import Losses
 from lockstep.learning.gradients.training import Batch, Task
 from lockstep.learning.patterns.networks import HeadWeights, heads_of, pattern_loss
@@ -203,11 +204,7 @@ class PatternTask(Task):
         if step >= self._order.steps:
             return None
         ids = self._order.ids(step)
-        if len(ids) and (ids.min() < 0 or ids.max() >= len(self._samples)):
-            raise DataError(
-                f"step {step} learns from samples {ids.min()} to {ids.max()}; there are {len(self._samples)}. "
-                "Retraining needs the samples of the recorded run."
-            )
+        check_samples(step, ids, len(self._samples))
         rows = torch.from_numpy(ids).to(self._device)
 
         def compute(model: nn.Module) -> Losses:

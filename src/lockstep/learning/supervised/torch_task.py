@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lockstep.core.errors import DataError
 from lockstep.learning.gradients import determinism
-from lockstep.learning.gradients.epochs import Epochs
+from lockstep.learning.gradients.epochs import Epochs, check_samples
 from lockstep.learning.gradients.learner import Learner, Losses
 from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.learning.gradients.recorder import Recorder, Recording
@@ -128,11 +127,7 @@ class ClassifierTask(Task):
         if step >= self._order.steps:
             return None
         ids = self._order.ids(step)
-        if len(ids) and (ids.min() < 0 or ids.max() >= len(self._labels)):
-            raise DataError(
-                f"step {step} learns from samples {ids.min()} to {ids.max()}; there are {len(self._labels)}. "
-                "Retraining needs the samples of the recorded run."
-            )
+        check_samples(step, ids, len(self._labels))
         at = torch.from_numpy(ids).to(self._labels.device)
         labels, inputs = self._labels[at], [x[at] for x in self._inputs]
 

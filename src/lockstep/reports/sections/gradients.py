@@ -69,7 +69,7 @@ def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
 
 
 def keys(summary: Mapping[str, Any]) -> set[str]:
-    """Keys of a summary that the sections here show: those of `learning.gradients.training.session_facts`."""
+    """Keys of a summary that the sections here show: those of `learning.gradients.step_log.StepLog`."""
     return set(_KEYS) if "session" in summary else set()
 
 

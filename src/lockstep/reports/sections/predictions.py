@@ -51,7 +51,7 @@ _SCORES: Final = {
 }
 _BESIDE_SCORES: Final = frozenset({"log_loss_uncalibrated", "temperature", "reliability"})
 """Scores that the paragraph on calibration has."""
-_RETURNS: Final = {"zero": "saying zero", "mean": "saying the mean of training rows"}
+_RETURNS: Final = {"zero": "predicting zero", "mean": "predicting the mean of training rows"}
 
 
 def network_facts(result: TrainResult) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from lockstep.engine.metrics import Metric
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import simulate
 from lockstep.runs.kind import PrepareContext
+from lockstep.runs.store import FolderRunStore
 
 MOODY = '''
 import numpy as np
@@ -52,7 +53,7 @@ class Leaves(ls.Strategy):
 
 def context_with(home: Path, source: str) -> PrepareContext:
     (home / "mine.py").write_text(source)
-    return PrepareContext(home=home, base=home)
+    return PrepareContext(blobs=FolderRunStore(home).blobs, home=home, base=home)
 
 
 def test_a_search_whose_winner_does_not_repeat_has_no_result(tmp_path: Path) -> None:
