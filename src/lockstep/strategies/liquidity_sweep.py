@@ -191,7 +191,7 @@ class LiquiditySweep(CompiledStrategy):
         for reversal in reversals.tolist():
             first_bar = max(_FIRST_BAR, VOLUME_PERIOD + reversal)
             count = kernels.find_candidates(market, first_bar, reversal, spike_min, pierce_min, room)
-            pieces.append(kernels.Candidates(*(column[:count].copy() for column in room)))
+            pieces.append(kernels.Candidates._make(column[:count].copy() for column in room))
         loosest = kernels.loosest_extremes(
             np.concatenate([piece.slot for piece in pieces]), np.concatenate([piece.extreme for piece in pieces]), n
         )
@@ -199,13 +199,13 @@ class LiquiditySweep(CompiledStrategy):
         strips = kernels.collect_strips(loosest, market, f.low_bars, f.high_bars, CONFIRM, lookback, distance)
         # Fewer swings than the fewest touches form no level for any set.
         enough = np.diff(strips.offsets) >= int(sets["min_level_touches"].min())
-        pieces = [kernels.Candidates(*(column[enough[piece.slot]] for column in piece)) for piece in pieces]
+        pieces = [kernels.Candidates._make(column[enough[piece.slot]] for column in piece) for piece in pieces]
         return CandidateLists(
             view=view,
             market=market,
             reversals=reversals,
             list_offsets=np.cumsum([0, *(piece.slot.size for piece in pieces)]).astype(np.int64),
-            candidates=kernels.Candidates(*(np.concatenate(columns) for columns in zip(*pieces, strict=True))),
+            candidates=kernels.Candidates._make(np.concatenate(columns) for columns in zip(*pieces, strict=True)),
             strips=strips,
         )
 
