@@ -108,7 +108,8 @@ def run_batch(market: MarketArrays, terms: walk.Terms, batch: EntryBatch, ends: 
         blocks=np.empty((sets, ends.size, 2), np.float64),
         metrics=np.empty((sets, statistics.METRICS), np.float64),
     )
-    walk.walk_sets(market.bars, terms, market.fine, _entries(batch), ends, walked)
+    exits = _NO_OFFSETS if batch.exit_offsets is None else batch.exit_offsets
+    walk.walk_sets(market.bars, terms, market.fine, _entries(batch), batch.offsets, exits, ends, walked)
     statistics.summarise(walked, market.size, market.annual, terms.capital, terms.compounding)
     return walked
 
@@ -117,14 +118,12 @@ def _entries(batch: EntryBatch) -> walk.Entries:
     """The entries as the kernel reads them. Where only one side occurs, it need not look for opposite signals."""
     side = batch.side
     return walk.Entries(
-        offsets=batch.offsets,
         bar=batch.bar,
         side=side,
         stop=batch.stop,
         target=batch.target,
         time_limit=batch.time_limit,
         trail=_NO_TRAIL if batch.trail is None else batch.trail,
-        exit_offsets=_NO_OFFSETS if batch.exit_offsets is None else batch.exit_offsets,
         exit_bar=_NO_EXITS if batch.exit_bar is None else batch.exit_bar,
         two_sided=bool(side.size and side.min() != side.max()),
     )

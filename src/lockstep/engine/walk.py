@@ -14,8 +14,9 @@ Why the walk looks as it does:
   only where the position made a new one.
 - A bar in which one trade ends and the next begins has ONE return. Its booking waits (`pending`) until no
   further trade can begin in it, so that the sums do not depend on who asks.
-- State is passed as named tuples of numbers, which the compiler takes apart into registers. Arrays are taken out of
-  their tuples once a set: numba counts references, with two atomic operations each time an array leaves a tuple.
+- State is passed as named tuples of numbers, which the compiler takes apart into registers. Arrays leave
+  their tuples once a set, and a tuple of which all was taken is not used again: numba counts references, with two
+  atomic operations for each array that is held twice.
 """
 
 from __future__ import annotations
@@ -89,21 +90,28 @@ class Fine(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """Entries of k sets as the kernel reads them, columns as in `entries.EntryBatch`; what is None there is empty here.
+    """Columns of an `entries.EntryBatch` as the kernel reads them; what is None there is empty here.
 
     two_sided   False where only one side occurs: then no entry can end a position, and none is looked for
     """
 
-    offsets: I8
     bar: I4
     side: I1
     stop: F8
     target: F8
     time_limit: I4
     trail: F8
-    exit_offsets: I8
     exit_bar: I4
     two_sided: bool
+
+
+class Span(NamedTuple):
+    """One set among its batch: entries lo … hi − 1 and exit flags flag … flag_end − 1."""
+
+    lo: int
+    hi: int
+    flag: int
+    flag_end: int
 
 
 class Walked(NamedTuple):
@@ -374,15 +382,22 @@ def _leave(bars: Bars, terms: Terms, position: Position, out: Exit, when: I4, mo
 
 @kernel
 def _walk_set(
-    bars: Bars, terms: Terms, fine: Fine, entries: Entries, k: int, ends: I8, walked: Walked, column: int
+    bars: Bars,
+    terms: Terms,
+    fine: Fine,
+    entries: Entries,
+    span: Span,
+    ends: I8,
+    when: I4,
+    money: F8,
+    totals: F8,
+    blocks: F8,
+    column: int,
 ) -> int:
-    """Walks set k, the life of one account, writing its trades from `column` on; returns the next free column."""
+    """Walks one set, the life of one account, writing its trades from `column` on; returns the next free column."""
     bar, sides, stops, targets, limits = entries.bar, entries.side, entries.stop, entries.target, entries.time_limit
-    trails, exit_bar, when, money, blocks = entries.trail, entries.exit_bar, walked.when, walked.money, walked.blocks[k]
-    lo, hi = entries.offsets[k], entries.offsets[k + 1]
-    flag, flag_end = np.int64(0), np.int64(0)
-    if entries.exit_offsets.size > 0:
-        flag, flag_end = entries.exit_offsets[k], entries.exit_offsets[k + 1]
+    trails, exit_bar, two_sided = entries.trail, entries.exit_bar, entries.two_sided
+    lo, hi, flag, flag_end = span.lo, span.hi, span.flag, span.flag_end
     n = bars.close.size
     last_bar = n - 1
     equity = terms.capital
@@ -408,7 +423,7 @@ def _walk_set(
             last, reason = t + limits[i], MAX_HOLD
         event, event_reason = n, SIGNAL
         # Both cursors only move forward, so that a set's entries are read once.
-        if entries.two_sided:
+        if two_sided:
             opposite = max(opposite, i + 1)
             while opposite < hi and sides[opposite] == s:
                 opposite += 1
@@ -489,7 +504,6 @@ def _walk_set(
     if pending >= 0:
         tally = _book(blocks, ends, tally, pending, equity / pending_from - 1.0)
         fall = _see(fall, equity)
-    totals = walked.totals[k]
     totals[EQUITY], totals[DOWNSIDE], totals[RUINED] = equity, tally.downside, ruined
     totals[DRAWDOWN] = max(fall.depth, 1.0 - fall.trough / fall.peak)
     totals[REFUSED], totals[UNFILLED], totals[LIVED] = refused, unfilled, lived
@@ -497,15 +511,24 @@ def _walk_set(
 
 
 @kernel
-def walk_sets(bars: Bars, terms: Terms, fine: Fine, entries: Entries, ends: I8, walked: Walked) -> None:
+def walk_sets(
+    bars: Bars, terms: Terms, fine: Fine, entries: Entries, offsets: I8, exit_offsets: I8, ends: I8, walked: Walked
+) -> None:
     """Walks every set of a batch, and writes all of `walked` but its metrics.
 
-    ends is int64 (B,), first bar after each block. `when` and `money` have room for as many trades as there are
+    offsets and exit_offsets are those of `EntryBatch`, the latter perhaps empty. ends is int64 (B,), first bar after
+    each block. `when` and `money` have room for as many trades as there are
     entries; there are never more.
     """
-    walked.blocks[:] = 0.0
+    when, money, totals, blocks = walked.when, walked.money, walked.totals, walked.blocks
+    trade_offsets = walked.trade_offsets
+    blocks[:] = 0.0
     column = 0
-    walked.trade_offsets[0] = 0
-    for k in range(entries.offsets.size - 1):
-        column = _walk_set(bars, terms, fine, entries, k, ends, walked, column)
-        walked.trade_offsets[k + 1] = column
+    trade_offsets[0] = 0
+    for k in range(offsets.size - 1):
+        flag, flag_end = np.int64(0), np.int64(0)
+        if exit_offsets.size > 0:
+            flag, flag_end = exit_offsets[k], exit_offsets[k + 1]
+        span = Span(offsets[k], offsets[k + 1], flag, flag_end)
+        column = _walk_set(bars, terms, fine, entries, span, ends, when, money, totals[k], blocks[k], column)
+        trade_offsets[k + 1] = column
