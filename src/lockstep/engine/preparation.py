@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core.errors import DataError, InputError
-from lockstep.engine import statistics, walk
+from lockstep.engine import statistics, walk, walk_state
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch
 from lockstep.engine.metrics import annual_bars
@@ -36,8 +36,8 @@ class MarketArrays:
     annual  bars per year, for annualised ratios
     """
 
-    bars: walk.Bars
-    fine: walk.Fine
+    bars: walk_state.Bars
+    fine: walk_state.Fine
     annual: float
 
     @property
@@ -57,20 +57,20 @@ def market_arrays(candles: Candles, detail: Candles | None = None) -> MarketArra
     step = candles.timeframe_ms
     # Cumulative, so that gaps within any trade are one subtraction.
     gaps = np.cumsum(missing_before(candles.timestamp, step) > 0, dtype=np.int32)
-    bars = walk.Bars(candles.open, candles.high, candles.low, candles.close, gaps)
+    bars = walk_state.Bars(candles.open, candles.high, candles.low, candles.close, gaps)
     if detail is None:
-        fine = walk.Fine(_NO_TIMES, _NO_TIMES, _NO_DETAIL, _NO_DETAIL, step, step)
+        fine = walk_state.Fine(_NO_TIMES, _NO_TIMES, _NO_DETAIL, _NO_DETAIL, step, step)
     else:
         if detail.timeframe_ms >= step or step % detail.timeframe_ms != 0:
             raise DataError(
                 "detail: finer candles divide the bar length by a whole number; "
                 f"found {detail.timeframe_ms} ms for bars of {step} ms. Load a finer timeframe, such as 1m for 5m."
             )
-        fine = walk.Fine(candles.timestamp, detail.timestamp, detail.high, detail.low, step, detail.timeframe_ms)
+        fine = walk_state.Fine(candles.timestamp, detail.timestamp, detail.high, detail.low, step, detail.timeframe_ms)
     return MarketArrays(bars=bars, fine=fine, annual=annual_bars(candles.timestamp, step))
 
 
-def walk_terms(market: MarketArrays, costs: Costs, execution: Execution) -> walk.Terms:
+def walk_terms(market: MarketArrays, costs: Costs, execution: Execution) -> walk_state.Terms:
     """Costs and execution as the kernel reads them. Raises InputError when a sale could yield nothing."""
     # `not >` rather than `<=`, so that a NaN is refused as well.
     if market.size and not float(market.bars.low.min()) * (1.0 - costs.slippage_rate) > costs.spread / 2.0:
@@ -78,7 +78,7 @@ def walk_terms(market: MarketArrays, costs: Costs, execution: Execution) -> walk
             f"costs: half the spread stays below every price; found spread {costs.spread!r} "
             f"against a lowest price of {float(market.bars.low.min())!r}. The spread is in price units, not in pips."
         )
-    return walk.Terms(
+    return walk_state.Terms(
         taker=float(costs.fee_rate),
         maker=float(costs.target_fee_rate),
         slippage=float(costs.slippage_rate),
@@ -96,15 +96,17 @@ def block_ends(bars: int, blocks: int) -> NDArray[np.int64]:
     return np.arange(1, blocks + 1, dtype=np.int64) * bars // blocks
 
 
-def run_batch(market: MarketArrays, terms: walk.Terms, batch: EntryBatch, ends: NDArray[np.int64]) -> walk.Walked:
+def run_batch(
+    market: MarketArrays, terms: walk_state.Terms, batch: EntryBatch, ends: NDArray[np.int64]
+) -> walk_state.Walked:
     """Walks and summarises every set of `batch`: the only caller of the kernels, for sweeps and backtests alike."""
     # Not cleared: the kernels write every cell that is read afterwards.
     sets, room = batch.sets, batch.bar.size
-    walked = walk.Walked(
-        when=np.empty((walk.WHEN_ROWS, room), np.int32),
-        money=np.empty((walk.MONEY_ROWS, room), np.float64),
+    walked = walk_state.Walked(
+        when=np.empty((walk_state.WHEN_ROWS, room), np.int32),
+        money=np.empty((walk_state.MONEY_ROWS, room), np.float64),
         trade_offsets=np.empty(sets + 1, np.int64),
-        totals=np.empty((sets, walk.TOTAL_COLUMNS), np.float64),
+        totals=np.empty((sets, walk_state.TOTAL_COLUMNS), np.float64),
         blocks=np.empty((sets, ends.size, 2), np.float64),
         metrics=np.empty((sets, statistics.METRICS), np.float64),
     )
@@ -114,10 +116,10 @@ def run_batch(market: MarketArrays, terms: walk.Terms, batch: EntryBatch, ends: 
     return walked
 
 
-def _entries(batch: EntryBatch) -> walk.Entries:
+def _entries(batch: EntryBatch) -> walk_state.Entries:
     """The entries as the kernel reads them. Where only one side occurs, it need not look for opposite signals."""
     side = batch.side
-    return walk.Entries(
+    return walk_state.Entries(
         bar=batch.bar,
         side=side,
         stop=batch.stop,

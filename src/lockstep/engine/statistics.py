@@ -14,7 +14,7 @@ import numpy as np
 
 from lockstep.core.compiled import kernel
 from lockstep.engine.metrics import Metric
-from lockstep.engine.walk import (
+from lockstep.engine.walk_state import (
     AMBIGUOUS,
     DOWNSIDE,
     DRAWDOWN,

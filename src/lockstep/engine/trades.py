@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core.compiled import kernel
-from lockstep.engine import walk
-from lockstep.engine.walk import F8, I4
+from lockstep.engine import walk_state
+from lockstep.engine.walk_state import F8, I4
 
 
 class ExitReason(StrEnum):
@@ -35,13 +35,13 @@ class ExitReason(StrEnum):
 
 #: Name of each reason code of the walk.
 REASON_OF_CODE: Final = {
-    walk.TP: ExitReason.TP,
-    walk.SL: ExitReason.SL,
-    walk.MAX_HOLD: ExitReason.MAX_HOLD,
-    walk.SIGNAL: ExitReason.SIGNAL,
-    walk.END_OF_DATA: ExitReason.END_OF_DATA,
-    walk.EXIT: ExitReason.EXIT,
-    walk.TRAIL: ExitReason.TRAIL,
+    walk_state.TP: ExitReason.TP,
+    walk_state.SL: ExitReason.SL,
+    walk_state.MAX_HOLD: ExitReason.MAX_HOLD,
+    walk_state.SIGNAL: ExitReason.SIGNAL,
+    walk_state.END_OF_DATA: ExitReason.END_OF_DATA,
+    walk_state.EXIT: ExitReason.EXIT,
+    walk_state.TRAIL: ExitReason.TRAIL,
 }
 
 
@@ -117,26 +117,26 @@ class Trades:
 def trades_of(when: I4, money: F8, *, at_close: bool) -> Trades:
     """Trades of a walk's columns, copied out of its buffers."""
     # A buffer has room for as many trades as there were entries; a view would keep all of it in memory.
-    signal_bar = when[walk.SIGNAL_BAR].copy()
-    exit_bar = when[walk.EXIT_BAR].copy()
+    signal_bar = when[walk_state.SIGNAL_BAR].copy()
+    exit_bar = when[walk_state.EXIT_BAR].copy()
     return Trades(
         signal_bar=signal_bar,
         entry_bar=signal_bar if at_close else signal_bar + np.int32(1),
         exit_bar=exit_bar,
-        side=when[walk.SIDE].astype(np.int8),
-        entry_level=money[walk.ENTRY_RAW].copy(),
-        entry_price=money[walk.ENTRY_PRICE].copy(),
-        exit_level=money[walk.EXIT_RAW].copy(),
-        exit_price=money[walk.EXIT_PRICE].copy(),
-        size=money[walk.SIZE].copy(),
-        pnl=money[walk.PNL].copy(),
-        pnl_pct=money[walk.PNL_PCT].copy(),
-        gross_pnl=money[walk.GROSS].copy(),
-        equity_before=money[walk.EQUITY_BEFORE].copy(),
+        side=when[walk_state.SIDE].astype(np.int8),
+        entry_level=money[walk_state.ENTRY_RAW].copy(),
+        entry_price=money[walk_state.ENTRY_PRICE].copy(),
+        exit_level=money[walk_state.EXIT_RAW].copy(),
+        exit_price=money[walk_state.EXIT_PRICE].copy(),
+        size=money[walk_state.SIZE].copy(),
+        pnl=money[walk_state.PNL].copy(),
+        pnl_pct=money[walk_state.PNL_PCT].copy(),
+        gross_pnl=money[walk_state.GROSS].copy(),
+        equity_before=money[walk_state.EQUITY_BEFORE].copy(),
         holding_periods=exit_bar - signal_bar,
-        reason=when[walk.REASON].astype(np.int8),
-        ambiguous=when[walk.AMBIGUOUS] != 0,
-        spans_gap=when[walk.GAPS] > 0,
+        reason=when[walk_state.REASON].astype(np.int8),
+        ambiguous=when[walk_state.AMBIGUOUS] != 0,
+        spans_gap=when[walk_state.GAPS] > 0,
     )
 
 

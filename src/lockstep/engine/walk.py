@@ -21,182 +21,56 @@ Why the walk looks as it does:
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
 from lockstep.core.compiled import kernel
-
-F8 = NDArray[np.float64]
-I8 = NDArray[np.int64]
-I4 = NDArray[np.int32]
-I1 = NDArray[np.int8]
-
-# Exit reasons, as codes of `when[REASON]`; `lockstep.engine.trades.ExitReason` names them.
-TP: Final = 1
-SL: Final = 2
-MAX_HOLD: Final = 3
-SIGNAL: Final = 4
-END_OF_DATA: Final = 5
-EXIT: Final = 6
-TRAIL: Final = 7
-
-# Rows of `when`, int32 (6, trades).
-SIGNAL_BAR, EXIT_BAR, SIDE, REASON, AMBIGUOUS, GAPS = range(6)
-WHEN_ROWS: Final = 6
-# Rows of `money`, float64 (10, trades).
-ENTRY_RAW, ENTRY_PRICE, EXIT_RAW, EXIT_PRICE, SIZE, PNL_PCT, PNL, PNL_OTHER, GROSS, EQUITY_BEFORE = range(10)
-MONEY_ROWS: Final = 10
-# Columns of `totals`, float64 (sets, 7).
-EQUITY, DOWNSIDE, DRAWDOWN, REFUSED, UNFILLED, LIVED, RUINED = range(7)
-TOTAL_COLUMNS: Final = 7
-
-
-class Bars(NamedTuple):
-    """open, high, low, close: float64 (n,); gaps: int32 (n,), missing stretches of bars before bar j, cumulative."""
-
-    open: F8
-    high: F8
-    low: F8
-    close: F8
-    gaps: I4
-
-
-class Terms(NamedTuple):
-    """Costs and execution as plain numbers. `risk` is risk_per_trade · position_size_pct."""
-
-    taker: float
-    maker: float
-    slippage: float
-    half_spread: float
-    capital: float
-    risk: float
-    default_distance: float
-    compounding: bool
-    at_close: bool
-
-
-class Fine(NamedTuple):
-    """Finer bars that settle ambiguous ones: bar_time int64 (n,) ms of the coarse bars; timestamp, high, low of the
-    finer bars; both lengths in ms. All arrays empty: no finer bars."""
-
-    bar_time: I8
-    timestamp: I8
-    high: F8
-    low: F8
-    bar_ms: int
-    step_ms: int
-
-
-class Entries(NamedTuple):
-    """Columns of an `entries.EntryBatch` as the kernel reads them; what is None there is empty here.
-
-    two_sided   False where only one side occurs: then no entry can end a position, and none is looked for
-    """
-
-    bar: I4
-    side: I1
-    stop: F8
-    target: F8
-    time_limit: I4
-    trail: F8
-    exit_bar: I4
-    two_sided: bool
-
-
-class Span(NamedTuple):
-    """One set among its batch: entries lo … hi − 1 and exit flags flag … flag_end − 1."""
-
-    lo: int
-    hi: int
-    flag: int
-    flag_end: int
-
-
-class Walked(NamedTuple):
-    """What the kernels write for k sets of T trades; rows and columns as named above and in `metrics.Metric`.
-
-    when           int32 (6, T)
-    money          float64 (10, T)
-    trade_offsets  int64 (k + 1,): the trades of set i are columns trade_offsets[i] … trade_offsets[i + 1] − 1
-    totals         float64 (k, 7)
-    blocks         float64 (k, B, 2): Σ r and Σ r² of each block
-    metrics        float64 (k, len(Metric)); written by `statistics.summarise`
-    """
-
-    when: I4
-    money: F8
-    trade_offsets: I8
-    totals: F8
-    blocks: F8
-    metrics: F8
-
-
-class Tally(NamedTuple):
-    """The block that was booked last, and Σ min(r, 0)² so far."""
-
-    block: int
-    downside: float
-
-
-class Fall(NamedTuple):
-    """Highest equity so far, the lowest since, and the deepest fall before that peak, as a fraction of its own peak."""
-
-    peak: float
-    trough: float
-    depth: float
-
-
-class Marks(NamedTuple):
-    """Equity at the closes of one position: at the last bar marked, the lowest and the highest; ±inf before any."""
-
-    last: float
-    low: float
-    high: float
-
-
-class Position(NamedTuple):
-    """One open position. Prices before costs except `price`; a missing stop or target is infinite, a missing trail NaN.
-
-    bar           the signal bar t
-    lower, upper  stop and target as one band for both sides: a bar that touches either ends the position
-    equity        realised equity before the entry
-    a, b          equity of the position marked at close c is a + b·c
-    """
-
-    bar: int
-    side: int
-    entry: float
-    price: float
-    stop: float
-    target: float
-    trail: float
-    lower: float
-    upper: float
-    size: float
-    equity: float
-    a: float
-    b: float
-
-
-class Life(NamedTuple):
-    """How the bars of a position went: the bar touched, or one past the last; the stop in force there."""
-
-    bar: int
-    level: float
-    marks: Marks
-    tally: Tally
-
-
-class Exit(NamedTuple):
-    """How a position ended: bar, reason, price before costs, 1 if ambiguous, and whether at the bar's open."""
-
-    bar: int
-    reason: int
-    price: float
-    ambiguous: int
-    at_open: bool
+from lockstep.engine.walk_state import (
+    AMBIGUOUS,
+    DOWNSIDE,
+    DRAWDOWN,
+    END_OF_DATA,
+    ENTRY_PRICE,
+    ENTRY_RAW,
+    EQUITY,
+    EQUITY_BEFORE,
+    EXIT,
+    EXIT_BAR,
+    EXIT_PRICE,
+    EXIT_RAW,
+    F8,
+    GAPS,
+    GROSS,
+    I4,
+    I8,
+    LIVED,
+    MAX_HOLD,
+    PNL,
+    PNL_OTHER,
+    PNL_PCT,
+    REASON,
+    REFUSED,
+    RUINED,
+    SIDE,
+    SIGNAL,
+    SIGNAL_BAR,
+    SIZE,
+    SL,
+    TP,
+    TRAIL,
+    UNFILLED,
+    Bars,
+    Entries,
+    Exit,
+    Fall,
+    Fine,
+    Life,
+    Marks,
+    Position,
+    Span,
+    Tally,
+    Terms,
+    Walked,
+)
 
 
 @kernel
@@ -529,6 +403,6 @@ def walk_sets(
         flag, flag_end = np.int64(0), np.int64(0)
         if exit_offsets.size > 0:
             flag, flag_end = exit_offsets[k], exit_offsets[k + 1]
-        span = Span(offsets[k], offsets[k + 1], flag, flag_end)
+        span = Span(offsets[k], offsets[k + 1], int(flag), int(flag_end))
         column = _walk_set(bars, terms, fine, entries, span, ends, when, money, totals[k], blocks[k], column)
         trade_offsets[k + 1] = column

@@ -12,7 +12,7 @@ from tests.copies import PackageCopy
 from tests.property.cases import MINUTE, candles_of
 
 from lockstep.core.errors import UnknownNameError
-from lockstep.engine import statistics, walk
+from lockstep.engine import statistics, walk_state
 from lockstep.engine.costs import Costs
 from lockstep.engine.metrics import COLUMN, COUNTS, Metric, annual_bars, as_metric, best_row
 from lockstep.engine.settings import Execution
@@ -185,16 +185,16 @@ def test_every_metric_has_a_formula_in_the_kernel() -> None:
     mark = -12345.678
     metrics = np.full((2, len(Metric)), mark)
     # Two sets over 4 bars: one trade of 1,000 that won 10, and none.
-    when, money = np.zeros((walk.WHEN_ROWS, 1), np.int32), np.zeros((walk.MONEY_ROWS, 1))
-    when[walk.SIDE], when[walk.EXIT_BAR] = 1, 2
-    money[walk.SIZE], money[walk.PNL_PCT] = 1_000.0, 0.01
-    money[[walk.PNL, walk.PNL_OTHER, walk.GROSS]] = 10.0
-    money[walk.EQUITY_BEFORE] = CAPITAL
-    walked = walk.Walked(
+    when, money = np.zeros((walk_state.WHEN_ROWS, 1), np.int32), np.zeros((walk_state.MONEY_ROWS, 1))
+    when[walk_state.SIDE], when[walk_state.EXIT_BAR] = 1, 2
+    money[walk_state.SIZE], money[walk_state.PNL_PCT] = 1_000.0, 0.01
+    money[[walk_state.PNL, walk_state.PNL_OTHER, walk_state.GROSS]] = 10.0
+    money[walk_state.EQUITY_BEFORE] = CAPITAL
+    walked = walk_state.Walked(
         when=when,
         money=money,
         trade_offsets=np.array([0, 1, 1]),
-        totals=np.zeros((2, walk.TOTAL_COLUMNS)),
+        totals=np.zeros((2, walk_state.TOTAL_COLUMNS)),
         blocks=np.zeros((2, 3, 2)),
         metrics=metrics,
     )
