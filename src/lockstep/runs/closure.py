@@ -13,10 +13,12 @@ that may never run. Three things do not count, because they cannot change what a
   lookup`, or `ls.Signals` after `import lockstep as ls`;
 - `lockstep/__init__.py`, the entrance: a table of the public names. What it leads to counts; if the table did, each new
   public name would end the comparability of every run;
-- in a file of the user, what stands under `if __name__ == "__main__":`, because a run loads it under another name.
+- in a file of the user, what stands under `if __name__ == "__main__":`, because a run loads it under another name. Its
+  `else` counts.
 
-A module whose name is computed while the program runs cannot be seen here. A test lists each such place of the sources
-with the reason why it is covered.
+A module whose name is computed while the program runs cannot be seen here (`runs.loader_calls`). Where a file of the
+user or of another package computes one, every file counts. For our own sources a test lists each such place with the
+reason why it is covered.
 """
 
 from __future__ import annotations
@@ -28,9 +30,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import resolve_name
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, TypeGuard
 
 from lockstep.core.hashing import blake3_hex
+from lockstep.runs.loader_calls import Import, loader_calls
 
 PACKAGE: Final = "lockstep"
 _INIT: Final = "__init__.py"
@@ -46,15 +49,8 @@ _BLOCKS: Final = (
     ast.Try,
     ast.TryStar,
 )
+_SEARCHES: Final = ("__dict__", "__getattr__", "__getattribute__")
 _MODULE: Final = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)(?::(\w+))?")
-
-
-class Import(NamedTuple):
-    """A module, relative ones with their dots; the name taken out of it, None for the module itself; the local name."""
-
-    module: str
-    name: str | None = None
-    local: str | None = None
 
 
 class SourceTree:
@@ -93,6 +89,10 @@ class SourceTree:
             self._files[module] = SourceFile.of(key, module, content, strings=strings)
         return self._files.get(module)
 
+    def modules(self, within: str | None = None) -> list[str]:
+        """All modules of these packages, or those below the package `within`."""
+        return [module for module in self._places if within is None or module.startswith(f"{within}.")]
+
     def owns(self, module: str) -> bool:
         """Whether `module` is in one of these packages, or would be if it existed."""
         return module.partition(".")[0] in self._packages
@@ -118,6 +118,7 @@ class SourceFile:
     module    name of its module; empty for a file of the user
     imports   each import that may run, and each string that could name a module
     lazy      of a package that loads names at first use: for each name, the import that brings it
+    computed  whether it loads a module, or runs code, that only a run of it can name
     """
 
     key: str
@@ -125,24 +126,35 @@ class SourceFile:
     content: bytes
     imports: tuple[Import, ...]
     lazy: Mapping[str, Import]
+    computed: bool = False
 
     @classmethod
     def of(cls, key: str, module: str, content: bytes, *, strings: bool = True) -> SourceFile:
         """Read a file of a package, its strings too where `strings`. Raises SyntaxError when it is not Python."""
         body = ast.parse(content).body
         lazy = _lazy(body) if key.endswith(_INIT) else {}
+        calls = loader_calls(body, content)
+        body += calls.statements
         # The strings of a package that loads its names at first use are the table of those names.
         named = _named(body) if strings and not lazy else ()
-        return cls(key, module, content, tuple(dict.fromkeys([*_imports(body), *named])), lazy)
+        imports = tuple(dict.fromkeys([*_imports(body), *named, *calls.imports]))
+        return cls(key, module, content, imports, lazy, calls.computed)
 
     @classmethod
     def of_user(cls, content: bytes) -> SourceFile:
         """Read a file of the user. One that is not Python loads nothing here; loading it in a run raises the error."""
         body = _loaded_body(content)
+        calls = loader_calls(body, content)
+        body += calls.statements
         # A user's file is loaded alone, so a relative import in it cannot work; where it belongs to a package
         # (`sources.files_behind`), every file of that package is read anyway.
         absolute = [item for item in _imports(body) if not item.module.startswith(".")]
-        return cls("", "", content, (*absolute, *_named(body, whole=True)), {})
+        return cls("", "", content, (*absolute, *_named(body, whole=True), *calls.imports), {}, calls.computed)
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is a file of Lockstep, not of the user or of another package."""
+        return bool(self.key) and ":" not in self.key
 
     @cached_property
     def digest(self) -> str:
@@ -160,24 +172,40 @@ class SourceFile:
         package = self.module if self.key.endswith(_INIT) else self.module.rpartition(".")[0]
         return resolve_name(item.module, package) if item.module.startswith(".") else item.module
 
-    def names_of(self, local: str | None, *, through: bool = False) -> frozenset[str] | None:
-        """The names that this file can read from the module it calls `local`; None for possibly all of them.
+    def chains(self, local: str | None) -> frozenset[tuple[str, ...]]:
+        """What this file reads from the thing it calls `local`: ("a", "b") for `local.a.b`, as long as each chain goes.
 
-        All, when the module is passed on or searched by a string. With `through`, names of a module inside that one
-        (`a.b.name`): any attribute in the file may then be such a name.
+        An empty chain stands for a use that shows no names: the thing is passed on, to anybody's questions.
         """
+        return frozenset({()}) if local is None else self._chains.get(local, frozenset())
+
+    @cached_property
+    def _chains(self) -> Mapping[str, frozenset[tuple[str, ...]]]:
         body = ast.parse(self.content).body if self.key else _loaded_body(self.content)
+        body += loader_calls(body, self.content).statements
         nodes = [node for statement in body for node in ast.walk(statement)]
-        attributes = [node for node in nodes if isinstance(node, ast.Attribute)]
-        # Every use of the name has to be `local.x`; one that is not passes the module on, to anybody's questions.
-        own = [node for node in attributes if isinstance(node.value, ast.Name) and node.value.id == local]
-        asked = {id(node.value) for node in own}
-        if local is None or any(
-            isinstance(node, ast.Name) and node.id == local and id(node) not in asked for node in nodes
-        ):
-            return None
-        names = frozenset(node.attr for node in (attributes if through else own))
-        return None if names & {"__dict__", "__getattr__", "__getattribute__"} else names
+        above = {id(node.value): node for node in nodes if isinstance(node, ast.Attribute)}
+        chains: dict[str, set[tuple[str, ...]]] = {}
+        for name in nodes:
+            if isinstance(name, ast.Name):
+                chain: tuple[str, ...] = ()
+                node: ast.expr = name
+                while id(node) in above:
+                    node = above[id(node)]
+                    chain += (node.attr,)
+                chains.setdefault(name.id, set()).add(chain)
+        return {local: frozenset(several) for local, several in chains.items()}
+
+    def targets(self, name: str) -> Iterator[str]:
+        """The modules that `name`, read from this module, may stand for; some of them may not exist."""
+        yield f"{self.module}.{name}"
+        for item in (*self.imports, *self.lazy.values()):
+            if item.local == name:
+                module = self.absolute(item)
+                if item.name is not None:
+                    yield f"{module}.{item.name}"
+                else:
+                    yield name if module.partition(".")[0] == name else module
 
 
 class _ImportWalk:
@@ -187,6 +215,7 @@ class _ImportWalk:
         self._tree = tree
         self._seen: dict[str, SourceFile] = {}
         self._open: list[SourceFile] = []
+        self._answered: set[tuple[str, tuple[str, ...], bool]] = set()
 
     def files(self) -> dict[str, SourceFile]:
         """All files that the walk reached, by key, sorted, without the entrance `lockstep/__init__.py`."""
@@ -205,7 +234,10 @@ class _ImportWalk:
                 self._open.append(file)
 
     def follow(self, file: SourceFile) -> None:
-        """Load everything that a file imports."""
+        """Load everything that a file imports; every module, where a file that is not ours computes what it loads."""
+        if file.computed and not file.ours:
+            for module in self._tree.modules():
+                self.load(module)
         for item in file.imports:
             module = file.absolute(item)
             if self._tree.owns(module):
@@ -214,11 +246,11 @@ class _ImportWalk:
     def _take(self, file: SourceFile, item: Import) -> None:
         self.load(item.module)
         if item.name is None:
-            # `import a.b.c` binds a, through which the file can ask a and a.b for names as well as a.b.c.
-            parts = item.module.split(".")
-            for count in range(1 if item.local == parts[0] else len(parts), len(parts) + 1):
-                through = item.local == parts[0] and count > 1
-                self._ask(file, ".".join(parts[:count]), item.local, through=through)
+            # `import a.b.c` binds a, through which the file can ask a and a.b for names as well as a.b.c; but
+            # `import a.b.c as a` looks the same here.
+            top = item.module.partition(".")[0]
+            for module in dict.fromkeys([top, item.module] if item.local == top else [item.module]):
+                self._ask(file, module, item.local)
         elif self._tree.file(module := f"{item.module}.{item.name}") is not None:
             self.load(module)
             self._ask(file, module, item.local)
@@ -229,23 +261,42 @@ class _ImportWalk:
                 if home is not None:
                     self._take(package, home)
 
-    def _ask(self, file: SourceFile, module: str, local: str | None, *, through: bool = False) -> None:
-        """Load what a package loads at first use, for the names that a file reads from it under a local name."""
-        package = self._tree.file(module)
-        if package is None or not package.lazy:
+    def _ask(self, file: SourceFile, module: str, local: str | None) -> None:
+        """Load what a file reads from a module that it knows under a local name."""
+        source = self._tree.file(module)
+        # Our own files read submodules through packages only, and parsing each of them again would be slow.
+        if source is not None and (source.key.endswith(_INIT) or not file.ours):
+            for chain in file.chains(local):
+                self._answer(module, chain, ours=file.ours)
+
+    def _answer(self, module: str, chain: tuple[str, ...], *, ours: bool) -> None:
+        """Load what reading `module.a.b` may load, for the chain ("a", "b")."""
+        source = self._tree.file(module)
+        if source is None or (module, chain, ours) in self._answered:
             return
-        names = file.names_of(local, through=through)
-        for name, home in package.lazy.items():
-            if names is None or name in names:
-                self._take(package, home)
+        self._answered.add((module, chain, ours))
+        self.load(module)
+        if not chain or chain[0] in _SEARCHES:
+            for home in source.lazy.values():
+                self._take(source, home)
+            # Who gets a package can read each submodule that something else has loaded.
+            for inner in () if ours else self._tree.modules(module):
+                self.load(inner)
+            return
+        name, *rest = chain
+        if name in source.lazy:
+            self._take(source, source.lazy[name])
+        for target in source.targets(name):
+            self._answer(target, tuple(rest), ours=ours)
 
 
 def _loaded_body(content: bytes) -> list[ast.stmt]:
     """The statements of a user's file that run when it is loaded; none when it is not Python."""
     try:
-        return [node for node in ast.parse(content).body if not _is_main_guard(node)]
+        nodes = ast.parse(content).body
     except (SyntaxError, ValueError):
         return []
+    return [statement for node in nodes for statement in (node.orelse if _is_main_guard(node) else [node])]
 
 
 def _imports(body: Iterable[ast.stmt]) -> Iterator[Import]:
@@ -297,7 +348,7 @@ def _is_typing_only(node: ast.If) -> bool:
     return name == "TYPE_CHECKING"
 
 
-def _is_main_guard(node: ast.stmt) -> bool:
+def _is_main_guard(node: ast.stmt) -> TypeGuard[ast.If]:
     if not isinstance(node, ast.If) or not isinstance(node.test, ast.Compare):
         return False
     return ast.unparse(node.test) in ("__name__ == '__main__'", "'__main__' == __name__")

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 import lockstep
+from lockstep.bootstrap import KINDS
 from lockstep.runs.closure import SourceTree
+from lockstep.runs.identity import package_files
 from lockstep.strategies.registry import _BUILT_IN
 
 HERE = Path(lockstep.__file__).parent
@@ -114,7 +116,12 @@ def __getattr__(name): ...
         ("import lockstep.p as p\np.A()", ["a.py"]),
         ("from lockstep import p\nclass C(p.Other): pass", ["b.py"]),
         ("import lockstep.p\nlockstep.p.A", ["a.py"]),
-        ("import lockstep.p\nx = lockstep.p\nx.A", ["a.py"]),
+        ("import lockstep.p\nx = lockstep.p\nx.A", ["a.py", "b.py"]),
+        ("import lockstep as ls, lockstep.p\nls.p.A", ["a.py"]),
+        ("import lockstep as ls\nls.p.Other.method", ["b.py"]),
+        ("import lockstep as ls\nls.p.c.x", ["p/c.py"]),
+        ("import lockstep as ls\nf(ls.p)", ["a.py", "b.py"]),
+        ("import lockstep.p as m\nm.c.x", ["p/c.py"]),
         ("from lockstep import p\nself.A()", []),
         ('from lockstep import p\np.__dict__["A"]', ["a.py", "b.py"]),
         ("from lockstep import p\np.__version__", []),
@@ -148,7 +155,152 @@ if __name__ == "__main__":
     files = {"__init__": LAZY, "a": "", "b": "", "c": "", "d": ""}
     assert package([text], **files) == ["a.py", "c.py", "start.py"]
     assert package([b"import lockstep.c", b"this is not Python"], **files) == ["c.py", "start.py"]
-    assert package([b'import_module("lockstep").A'], **files) == ["a.py", "b.py", "start.py"]
+    whole = ["a.py", "b.py", "c.py", "d.py", "start.py"]
+    assert package([b'import_module("lockstep").A'], **files) == whole
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("if __name__ == '__main__':\n    import lockstep.a\nelse:\n    import lockstep.b", "b.py"),
+        ("if '__main__' == __name__:\n    import lockstep.a\nelif x:\n    import lockstep.b", "b.py"),
+        ("if __name__ != '__main__':\n    import lockstep.b", "b.py"),
+        ("import lockstep as ls\nif __name__ == '__main__':\n    ls.a.x\nelse:\n    ls.b.x", "b.py"),
+    ],
+)
+def test_what_runs_when_a_file_is_no_script_counts(package, text, name):
+    assert package([text.encode()], a="", b="") == [name, "start.py"]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("import lockstep as ls\nls.p.A", ["a.py"]),
+        ("import lockstep.p as m\nm.c.x", ["p/c.py"]),
+        ("import lockstep as ls\nls.q.p.A", ["a.py", "q.py"]),
+        ("from lockstep import q\nq.p.Other", ["b.py", "q.py"]),
+        ("from lockstep import p\nf(p)", ["a.py", "b.py", "p/c.py"]),
+        ("import lockstep as ls\nf(ls.p)", ["a.py", "b.py", "p/c.py"]),
+        ("import lockstep as ls\ngetattr(ls.p, name)", ["a.py", "b.py", "p/c.py"]),
+    ],
+)
+def test_chains_of_attributes_in_a_file_of_the_user_are_followed(package, text, names):
+    files = {"p__of____init__": LAZY, "p__of__c": "", "a": "", "b": "", "q": "from lockstep import p"}
+    assert package([text.encode()], **files) == sorted([*names, "p/__init__.py", "start.py"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'import importlib as il\nil.import_module(name="..p.a", package="lockstep.q")',
+        'from importlib import import_module as load\nload("..p.a", "lockstep.q")',
+        '__import__("lockstep.p.a", fromlist=["x"])',
+        '__import__("lockstep.p.a", globals(), None, ["x"], 0)',
+        'resolve_name("lockstep.p.a:x")',
+        'exec("import lockstep.p.a")',
+        'import builtins\nbuiltins.exec("from lockstep.p import a")',
+        "eval(\" __import__('lockstep.p.a', fromlist=['x'])\")",
+        'import lockstep as ls\neval("ls.p.a.x")',
+    ],
+)
+def test_a_load_by_constants_counts_what_they_name(package, text):
+    files = {"p__of____init__": "", "p__of__a": "", "p__of__b": "", "c": ""}
+    assert package([text.encode()], **files) == ["p/__init__.py", "p/a.py", "start.py"]
+
+
+def test_a_string_that_names_a_package_counts_all_of_it(package):
+    files = {"p__of____init__": "", "p__of__a": "", "p__of__b": "", "c": ""}
+    whole = ["p/__init__.py", "p/a.py", "p/b.py", "start.py"]
+    assert package([b'import_module(".a", "lockstep.p")'], **files) == whole
+    assert package([b'import_module("lockstep.p").a.x'], **files) == whole
+    # In our own files a test sees what else is loaded, so only what is named counts.
+    assert package(start='import_module(".a", "lockstep.p")', **files) == ["p/__init__.py", "p/a.py", "start.py"]
+
+
+def test_a_name_from_a_list_and_the_main_module_of_a_package_count(package):
+    files = {"p__of____init__": "", "p__of__a": "", "p__of____main__": "", "q": ""}
+    assert "p/a.py" in package([b'__import__("lockstep.p", fromlist=["a"])'], **files)
+    assert "p/__main__.py" in package([b'import runpy\nrunpy.run_module("lockstep.p")'], **files)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'importlib.import_module("lockstep." + name)',
+        'import_module(".a", package)',
+        "import_module(*names)",
+        "import_module(**names)",
+        "load = importlib.import_module",
+        "from importlib import import_module as load\nload(name)",
+        'import importlib\ngetattr(importlib, "import_" + "module")',
+        'getattr(module, "import_module")("x")',
+        "__import__(name)",
+        '__import__("a", globals(), None, ["x"], 1)',
+        'import builtins as b\nb.__dict__["exec"]',
+        '__builtins__["exec"](text)',
+        "exec(text)",
+        'exec("exec(text)")',
+        "eval(f'{name}.x')",
+        'def f():\n    return compile(text, "f", "exec")',
+        "import runpy\nrunpy.run_module(name)",
+        'runpy.run_path("beside.py")',
+        'spec_from_file_location("a", "a.py")',
+    ],
+)
+def test_every_file_counts_where_a_file_of_the_user_computes_what_it_loads(package, text, tmp_path):
+    files = {"p__of____init__": "", "p__of__a": "", "b": ""}
+    whole = ["b.py", "p/__init__.py", "p/a.py", "start.py"]
+    assert package([text.encode()], **files) == whole
+    # The same in another package, but not in ours, where a test lists such places.
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "__init__.py").write_text(text)
+    assert package(start="import other", other=tmp_path / "other", **files) == sorted([*whole, "other:__init__.py"])
+    assert package(start=text, **files) == ["start.py"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model.eval()",
+        "import re\nre.compile(pattern)",
+        "compile = True",
+        "model.fit(compile=True)",
+        'eval("1 + 1")',
+        'import_module("numpy")',
+        "import importlib\nimportlib.metadata.version(name)",
+        "if __name__ == '__main__':\n    exec(text)",
+        'exec("this is not Python")',
+        'import_module(".a")',
+    ],
+)
+def test_what_only_looks_like_a_computed_load_counts_nothing(package, text):
+    assert package([text.encode()], a="") == ["start.py"]
+
+
+def test_the_sources_themselves_answer_for_a_file_of_the_user():
+    """With the real package: each of these files once led to fewer files than it loads."""
+    kind = ["lockstep.kinds.strategy.kind"]
+    guarded = b"if __name__ == '__main__':\n    pass\nelse:\n    import lockstep.market.rapid_change\n"
+    plain = package_files(kind).keys()
+    assert "market/rapid_change.py" in package_files(kind, [guarded]).keys() - plain
+    for text in (
+        b"import lockstep.market as m\nm.rapid_change.detect",
+        b"import lockstep as ls\nls.market.rapid_change.detect",
+        b'import_module(".rapid_change", "lockstep.market")',
+    ):
+        assert "market/rapid_change.py" in package_files(kind, [text])
+    sweep = b"import lockstep as ls\nls.strategies.sweep"
+    assert "strategies/sweeps.py" in SourceTree({"lockstep": HERE}).closure([], [sweep])
+    whole = {path.relative_to(HERE).as_posix() for path in HERE.rglob("*.py")} - {"__init__.py"}
+    assert package_files(kind, [b'importlib.import_module("lockstep." + name)']).keys() == whole
+
+
+def test_a_kind_counts_the_share_of_the_files_that_the_decision_states():
+    """Decision 0063: less than half for each kind, under a fifth for what every run loads."""
+    total = len(list(HERE.rglob("*.py")))
+    assert len(package_files([])) < total / 5
+    for path in KINDS.values():
+        assert len(package_files([path.partition(":")[0]])) < total / 2, path
 
 
 def test_the_digest_is_of_the_bytes_and_keys_are_sorted_paths(package, tmp_path):
