@@ -24,7 +24,7 @@ _LOADERS: Final = (
 )
 _RUNNERS: Final = ("compile", "eval", "exec")
 _HOMES: Final = ("builtins", "importlib", "pkgutil", "runpy")
-_WORDS: Final = re.compile("|".join((*_LOADERS, *_RUNNERS, *_HOMES, "__builtins__")).encode())
+_WORDS: Final = re.compile(rf"\b(?:{'|'.join((*_LOADERS, *_RUNNERS, *_HOMES, '__builtins__'))})\b".encode())
 
 
 class Import(NamedTuple):
