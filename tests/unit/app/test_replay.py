@@ -227,7 +227,7 @@ def test_only_the_most_valuable_steps_and_another_model(said: Said, home: Path) 
 
 def test_retraining_keeps_the_samples(said: Said) -> None:
     refused = said("retrain", "first", "--set", "data.samples=50", code=2)
-    assert "so data stays as it is" in refused
+    assert "so data.samples stays as it is (40); found 50" in refused
     assert "Train a run of its own" in refused
 
 

@@ -204,7 +204,8 @@ def test_a_window_is_searched_as_if_there_were_no_other_bar(tmp_path: Path) -> N
     """Bars 300 to 1,200 of the plan's 1,500: the trials of a search over those candles alone, to the last bit."""
     window = StrategyTraining(plan_from(tmp_path).window(300, 1200), InProcessExecutor())
     context = PrepareContext(
-        home=tmp_path, python_objects={"data.candles": ls.sample_candles().tail(1500).slice(300, 1200)}
+        blobs=FolderRunStore(tmp_path).blobs,
+        python_objects={"data.candles": ls.sample_candles().tail(1500).slice(300, 1200)},
     )
     alone = training_from(
         tmp_path, context, data={"source": "python", "last": None}, market={"symbol": "EUR/USD", "timeframe": "1h"}
