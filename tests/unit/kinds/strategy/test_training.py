@@ -203,15 +203,8 @@ def test_held_out_bars_are_traded_with_warm_indicators_from_their_first_bar_on(t
 def test_a_window_is_searched_as_if_there_were_no_other_bar(tmp_path: Path) -> None:
     """Bars 300 to 1,200 of the plan's 1,500: the trials of a search over those candles alone, to the last bit."""
     window = StrategyTraining(plan_from(tmp_path).window(300, 1200), InProcessExecutor())
-<<<<<<< HEAD
     candles = ls.sample_candles().tail(1500).slice(300, 1200)
     context = PrepareContext(blobs=FolderRunStore(tmp_path).blobs, python_objects={"data.candles": candles})
-=======
-    context = PrepareContext(
-        blobs=FolderRunStore(tmp_path).blobs,
-        python_objects={"data.candles": ls.sample_candles().tail(1500).slice(300, 1200)},
-    )
->>>>>>> v-kinds
     alone = training_from(
         tmp_path, context, data={"source": "python", "last": None}, market={"symbol": "EUR/USD", "timeframe": "1h"}
     )

@@ -119,15 +119,10 @@ def test_calibration_is_a_row_per_bin_that_holds_samples() -> None:
 
 def test_the_other_heads_are_told_in_words() -> None:
     returns, calibration, confidence = paragraphs(**summary())
-<<<<<<< HEAD
     assert (
         "By squared error the network does not beat predicting zero, beats predicting the mean of training rows."
         in returns
     )
-=======
-    claim = "does not beat predicting zero, beats predicting the mean of training rows."
-    assert f"By squared error the network {claim}" in returns
->>>>>>> v-kinds
     assert "log loss 1.2500 without it, 1.0000 with it" in calibration
     assert confidence.startswith("Confidence head: AUC - for telling right from wrong, Brier score 0.2000; mean 60.0 %")
 
