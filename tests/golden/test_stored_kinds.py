@@ -35,6 +35,17 @@ JOURNAL_HASHES = {
     "replay-agent": "10debfda96bc5833fd8db8376990f0088c21f25d7261a076e4657e33ada2aabc",
     "strategy": "a6316393fdf854146bc29da44766ba7d7486b0a7ef221e4b95a12d71450a1203",
 }
+LISTED = {
+    "agent-session": ("run value 0.600", None, None),
+    "classifier-keras": ("accuracy 40.0 % of 5 test samples", None, None),
+    "classifier": ("accuracy 60.0 % of 5 test samples", None, None),
+    "cnn-episodes": ("run value 0.602", None, None),
+    # Too few test samples for an interval: nothing was decided.
+    "cnn": ("log loss 1.1089 on test samples", None, None),
+    "replay-agent": ("net profit -0.93 % on test bars", "REJECT", None),
+    "strategy": ("sharpe_ratio 4.517 of 12 trials", None, 12),
+}
+"""Headline, decision and trials of each stored run."""
 VERDICT = {"verdict", "sentence", "beats_baselines"}
 """Keys of a summary that say whether the result is any good, in a form that later releases changed."""
 GRADIENTS = {"agent-session", "classifier", "cnn", "cnn-episodes", "replay-agent"}
@@ -76,6 +87,7 @@ def test_a_stored_run_is_listed_and_shown(stored: Stored, capsys: pytest.Capture
     assert command_line(["runs", "list", "--home", home, "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["run_id"], row["kind"], row["status"]) == (run, stored.kind, "complete")
+    assert (row["headline"]["text"], row["decision"], row["trials"]) == LISTED[stored.kind]
     assert command_line(["runs", "show", run, "--home", home, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["journal_hash"] == JOURNAL_HASHES[stored.kind]
