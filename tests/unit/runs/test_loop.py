@@ -218,8 +218,8 @@ def test_an_error_of_the_training_is_recorded_and_the_run_can_be_tried_again(tmp
     failure = folder.read("failure")
     assert failure == {"error": "NoValidTrialError", "message": "0 of 2 trials were valid", "steps": 2}
     assert heard.events[-1] == ("stopped", "NoValidTrialError: 0 of 2 trials were valid")
-    said = read_result(folder, notes=("said before",)).notes
-    assert said == ("said before", "NoValidTrialError: 0 of 2 trials were valid")
+    notes = read_result(folder, notes=("said before",)).notes
+    assert notes == ("said before", "NoValidTrialError: 0 of 2 trials were valid")
     assert check(folder.path).ok
     outcome = run(Scripted(1, 2, result={"ok": True}), folder)
     assert outcome.first_step == 2
