@@ -333,6 +333,8 @@ def list_runs(*, home: Home = None) -> list[ListedRun]:
 
 def _entered(run: str, here: Place) -> RunFolder:
     """The folder of a run, or of "best", with its numerics in force. Raises UnknownNameError, RefusedError."""
+    if not isinstance(run, str):
+        raise InputError(f'a run is named by text: its id, a tag, "last" or a path; found {type(run).__name__}')
     folder = find_run(run, here.store)
     enter(folder.numerics, may_restart=False)
     return folder

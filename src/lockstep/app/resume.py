@@ -22,6 +22,6 @@ def resume(folder: RunFolder, ports: Ports) -> TrainResult:
         return read_run(folder, alarm=ports.store.alarm(folder.path.name), notes=(note,))
     # Spec, data and code come from the run's own record: the user's files may have changed or gone.
     restored = restore_run(folder, ports.blobs)
-    require_same_code(folder, restored)
+    require_same_code(folder, restored, cure="Resume it with the release that began it, or train its spec again.")
     ports.announce(restored.prepared)
     return run_to_its_end(restored.kind.training(restored.prepared, ports.context), folder, ports)

@@ -96,8 +96,8 @@ def retrain(
 
 def _pin(kind: Kind, record: SessionRecord, top: int | None, blobs: BlobStore) -> str:
     """Store the batches of the `top` most valuable steps, or of all; the digest of that snapshot."""
-    if top is not None and top < 1:
-        raise InputError(f"--top takes the most valuable steps, at least 1; found {top}")
+    if top is not None and (not isinstance(top, int) or isinstance(top, bool) or top < 1):
+        raise InputError(f"top takes the most valuable steps, a whole number of at least 1; found {top!r}")
     steps = None if top is None else record.by_value()[:top]
     if isinstance(kind, PinsSamples):
         return kind.pin_samples(record, steps, blobs)

@@ -94,6 +94,8 @@ def step(
     """
     if save is not None:
         require_writable_name(save, "what is saved")
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise InputError(f"a step is a whole number, counted from 0, or from -1 backwards; found {number!r}")
     record = open_record(folder)
     index = number + len(record) if number < 0 else number
     if not 0 <= index < len(record):

@@ -178,8 +178,13 @@ def _package_of(module: str) -> tuple[str, Path]:
     return parts[0], place.parents[len(parts) - 2]
 
 
-def require_comparable(then: Mapping[str, Any], now: Mapping[str, Any], *, what: str = "the run") -> None:
-    """Raises NotComparableError when code or numerics differ, naming each difference.
+COMPARE_ALL_THE_SAME: Final = "Use the versions named, or compare all the same with --across."
+
+
+def require_comparable(
+    then: Mapping[str, Any], now: Mapping[str, Any], *, what: str = "the run", cure: str = COMPARE_ALL_THE_SAME
+) -> None:
+    """Raises NotComparableError when code or numerics differ, naming each difference and the cure.
 
     `then` and `now` hold the bodies of code.json under "code" and of numerics.json under "numerics".
     """
@@ -189,5 +194,5 @@ def require_comparable(then: Mapping[str, Any], now: Mapping[str, Any], *, what:
         raise NotComparableError(
             f"{what} was made with other code or numerics, so equality can be neither claimed nor refuted:\n"
             + "\n".join(f"  - {line}" for line in lines)
-            + "\nUse the versions named, or compare all the same with --across."
+            + f"\n{cure}"
         )

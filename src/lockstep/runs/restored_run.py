@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep.core.errors import IntegrityError, SpecError
 from lockstep.runs import registry
 from lockstep.runs.folder import RunFolder
-from lockstep.runs.identity import NumericsIdentity, fingerprint_of, require_comparable
+from lockstep.runs.identity import COMPARE_ALL_THE_SAME, NumericsIdentity, fingerprint_of, require_comparable
 from lockstep.runs.kind import Kind, PrepareContext, Prepared
 from lockstep.runs.kind_code import whole_code
 from lockstep.runs.spec import resolve
@@ -51,10 +51,10 @@ def recorded_bodies(folder: RunFolder) -> dict[str, Any]:
     return {"code": folder.read("code"), "numerics": folder.read("numerics")}
 
 
-def require_same_code(folder: RunFolder, restored: RestoredRun) -> str:
+def require_same_code(folder: RunFolder, restored: RestoredRun, *, cure: str = COMPARE_ALL_THE_SAME) -> str:
     """The fingerprint of the run, when code and numerics here are those it began with.
 
     Raises NotComparableError naming each difference.
     """
-    require_comparable(recorded_bodies(folder), restored.bodies(), what=f"run {folder.path.name}")
+    require_comparable(recorded_bodies(folder), restored.bodies(), what=f"run {folder.path.name}", cure=cure)
     return fingerprint_of(spec=folder.read("spec"), data=folder.read("data"), **recorded_bodies(folder))

@@ -155,17 +155,22 @@ def files_behind(requires: Mapping[str, str]) -> list[Path]:
         module, mark, _ = name.partition(_SOURCE_MARK)
         if mark:
             files.update(_files_of(module))
-        elif any(_LOCKSTEP.match(line) for line in _needs(name)):
+        elif _may_import_lockstep(name):
             package = importlib.metadata.distribution(name)
             files.update(Path(str(package.locate_file(file))) for file in package.files or ())
     return sorted(file for file in files if file.suffix == ".py" and file.is_file())
 
 
-def _needs(package: str) -> list[str]:
+def _may_import_lockstep(name: str) -> bool:
+    """Whether an installed package depends on Lockstep; one that declares nothing at all is read to find out."""
     try:
-        return importlib.metadata.requires(package) or []
+        package = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
-        return []
+        return False
+    if package.requires is not None:
+        return any(_LOCKSTEP.match(line) for line in package.requires)
+    files = (Path(str(package.locate_file(file))) for file in package.files or ())
+    return any(file.suffix == ".py" and file.is_file() and b"lockstep" in file.read_bytes() for file in files)
 
 
 def _is_editable(package: importlib.metadata.Distribution) -> bool:

@@ -110,12 +110,19 @@ def verify(
     check(path).raise_for_problems()
     body = folder.read("spec")
     name = str(body.get("kind"))
+    path_of_kind = kind if kind is not None else registry.path(name)
+    if path_of_kind is None:
+        registry.get(name)
+        raise InputError(
+            f"kind = {name!r} was registered as an object, which the fresh process of verify cannot find. Register it "
+            f'by its path: runs.registry.register({name!r}, "package.module:KIND").'
+        )
     job = {
         "folder": str(path.resolve()),
         "blobs": blobs.address.path,
         "blobs_arguments": list(blobs.address.arguments),
         "kind": name,
-        "kind_path": kind if kind is not None else registry.path(name),
+        "kind_path": path_of_kind,
         "executor": executor.path,
         "executor_arguments": list(executor.arguments),
         "across": across,

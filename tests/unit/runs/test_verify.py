@@ -183,6 +183,9 @@ def test_a_kind_that_no_process_can_find_is_named(home):
     kind = registry.get("toy")
     registry.unregister("toy")
     registry.register("toy", kind)
+    with pytest.raises(InputError, match=r"registered as an object.*runs\.registry\.register\('toy', "):
+        again(home, folder)
+    registry.unregister("toy")
     with pytest.raises(UnknownNameError, match="kind = 'toy': no such kind"):
         again(home, folder)
 
