@@ -194,7 +194,7 @@ def test_a_damaged_blob_is_cured_by_a_copy_or_by_removing_it_and_storing_it_agai
     for cure in ("copy", "remove"):
         path = blobs.path(digest, ".arrays")
         path.write_bytes(array_bytes({"a": np.arange(5.0), "b": np.array(4)}))
-        with pytest.raises(IntegrityError, match="restore it from a copy, or remove it and import it again") as refusal:
+        with pytest.raises(IntegrityError, match="from a copy, or remove this file and import the data") as refusal:
             blobs.get_arrays(digest, ".arrays")
         place = Path(str(refusal.value).partition(": its arrays have digest")[0])
         assert place == path
