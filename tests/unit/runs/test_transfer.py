@@ -391,7 +391,7 @@ def test_damaged_data_is_cured_by_removing_it_and_importing_again(exported, home
     digest = path.name.partition(".")[0]
     sound = path.read_bytes()
     path.write_bytes(sound[:-1])
-    with pytest.raises(IntegrityError, match="restore it from a copy, or remove it and import it again"):
+    with pytest.raises(IntegrityError, match="restore it from a copy, or remove this file and import the data again"):
         home.store.blobs.get(digest, ".toy")
     path.unlink()
     import_run(exported.path, home.store)

@@ -39,7 +39,8 @@ def test_what_nobody_judged_is_no_praise_and_no_blame() -> None:
 
 def test_older_releases_are_told_alike() -> None:
     old_network = {"sentence": "it beats all", "beats_all": True, "beats": ["majority"], "does_not_beat": []}
-    assert verdict(verdict=old_network) == [("CAUTION: it beats all", "note")]
+    advantage = {"majority": {"low": 0.1}}
+    assert verdict(verdict=old_network, advantage=advantage) == [("CAUTION: it beats all", "note")]
     assert verdict(sentence="It does not beat flat.", beats_baselines=False) == [
         ("REJECT: It does not beat flat.", "bad")
     ]
