@@ -212,7 +212,7 @@ def replay(
         unused += ["across"] if across else []
         if unused:
             raise InputError(
-                f'ls.replay(run, mode="session") trains a new run, which {", ".join(unused)} has no meaning for: '
+                f'ls.replay(run, mode="session") trains a new run, for which {", ".join(unused)} has no meaning: '
                 "leave it out, and call ls.retrain(run)"
             )
         return retrain(run, workers=workers, home=home, **retraining)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -371,6 +371,22 @@ def test_one_step_in_python(home: Path, tmp_path: Path) -> None:
     view = ls.step("first", -1, save=str(tmp_path / "last.safetensors"), home=home)
     assert (view.step, view.steps) == (11, 12)
     assert load_file(tmp_path / "last.safetensors").keys() == view.arrays.keys()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda home: ls.step("first", 1.5, home=home), r"a step is a whole number.*found 1\.5"),  # type: ignore[arg-type]
+        (lambda home: ls.step("first", True, home=home), "a step is a whole number.*found True"),
+        (lambda home: ls.retrain("first", top=1.5, home=home), r"a whole number of at least 1; found 1\.5"),  # type: ignore[arg-type]
+        (lambda home: ls.retrain(None, home=home), "a run is named by text.*found NoneType"),  # type: ignore[arg-type]
+        (lambda home: ls.replay("first", mode="session", first=1, home=home), "for which first has no meaning"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_arguments_of_another_type_are_named(home: Path, call: Callable[[Path], Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        call(home)
 
 
 def test_runs_that_learn_by_gradients_are_one_list_under_two_names(said: Said) -> None:

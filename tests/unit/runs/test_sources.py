@@ -9,7 +9,7 @@ import types
 import pytest
 
 from lockstep.core.errors import StrategyError
-from lockstep.runs.sources import source_of_class, source_of_file, versions
+from lockstep.runs.sources import files_behind, source_of_class, source_of_file, versions
 
 COUNTER = iter(range(1_000))
 
@@ -89,6 +89,26 @@ def test_a_package_that_is_edited_where_it_lies_is_known_by_its_source_too(elsew
     assert versions(["my_module"]) == {"my-module": "1.0"}
     (about / "direct_url.json").write_text('{"url": "file:///x", "dir_info": {"editable": true}}')
     assert list(versions(["my_module"])) == ["my-module", "my_module (source)"]
+
+
+@pytest.mark.parametrize(
+    ("needs", "text", "is_read"),
+    [
+        ("", "from lockstep.market import rapid_change\n", True),
+        ("", "import math\n", False),
+        ("Requires-Dist: lockstep-trading>=0.1\n", "import math\n", True),
+        ("Requires-Dist: numpy\n", "import lockstep\n", False),
+    ],
+)
+def test_an_installed_package_is_read_when_it_may_import_lockstep(elsewhere, needs, text, is_read):
+    """Who declares what it needs is believed; who declares nothing is looked into."""
+    about = elsewhere / "my_module-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: my-module\nVersion: 1.0\n{needs}")
+    (about / "top_level.txt").write_text("my_module\n")
+    (about / "RECORD").write_text("my_module.py,,\n")
+    (elsewhere / "my_module.py").write_text(text)
+    assert files_behind(versions(["my_module"])) == ([elsewhere / "my_module.py"] if is_read else [])
 
 
 def test_a_module_that_is_not_there_is_noted(tmp_path):
