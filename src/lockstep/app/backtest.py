@@ -177,6 +177,7 @@ def _of_run(folder: RunFolder, blobs: BlobStore, values: Mapping[str, Any], tria
     if values:
         return _report(evaluator, chosen, seed=plan.spec.seed, run_id=folder.path.name)
     report = _report(evaluator, chosen, seed=plan.spec.seed, run_id=folder.path.name, trial=index)
+    # Other code may rightly give other metrics: only with the code of the run is a difference an error.
     try:
         require_same_code(folder, restored)
     except NotComparableError:
@@ -222,6 +223,7 @@ def _trial(folder: RunFolder, plan: StrategyPlan, index: int) -> tuple[int, Mapp
     stored: dict[str, Any] = {}
     for metric in Metric:
         value = columns[f"metric.{metric}"][index].item()
+        # An integer column has no NaN, so a count without a value is stored as -1.
         unknown = value < 0 if metric in COUNTS else value != value
         stored[str(metric)] = None if unknown else value
     if stored[str(Metric.TOTAL_TRADES)] is None:

@@ -152,6 +152,7 @@ def collect_book(
             raise InputError(f"--longer {name}: bars longer than the candles' own {candles.timeframe}. Leave it out.")
         by_timeframe[name] = resample(candles, name)
     plan = PackagePlan(symbol=candles.symbol, timeframes=tuple(by_timeframe))
+    # The default horizon and tolerance depend on the length of a bar.
     measure = rules.of(outcome_rules_for(candles.timeframe_ms))
     trades = None if market.trades is None else _overlapping(load_trades(market.trades), candles, market.trades)
     book = collect_episodes(

@@ -49,6 +49,7 @@ def with_warnings(prepared: Prepared, home: Path) -> Prepared:
         "disk": f"warning: this run takes about {disk} on disk, and {size(free.disk)} are free in {home}: it would "
         "stop when the disk is full. Free some, name another --home, or record less",
     }
+    # A warning, not a refusal: the estimate is rough, and a user may be about to free memory.
     return replace(prepared, notes=(*prepared.notes, *(warnings[name] for name in free.shortages(estimate))))
 
 

@@ -65,6 +65,7 @@ def report(run: str, store: RunStore, *, out: Path | None = None) -> ReportResul
     pictures, notes = _drawn(page)
     contents = {PAGE: page_html(page, pictures)}
     contents |= {f"{name}.png": pictures[name]["wide", "light"] for name in pictures}
+    # All content is made before the first file is written, so that damage in the run leaves no half report.
     files.make_folder(target)
     for name, content in contents.items():
         files.write_atomic(target / name, content)

@@ -77,6 +77,7 @@ def training_request(
         raise SpecError(f'overrides is a list of "key=value"; found the text {overrides!r}. Write [{overrides!r}]')
     values = load_spec({"kind": "strategy"} if spec is None else spec, overrides)
     python_objects: dict[str, Any] = dict(objects or {})
+    # After the overrides: an argument of its own wins over a key of the spec.
     for name, value in chosen.items():
         key = OPTIONS[name]
         table, _, last = key.rpartition(".")

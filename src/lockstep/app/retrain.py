@@ -120,6 +120,7 @@ def _values(
         old[NETWORK] = {**table, "name": name_of(other)}
     values = load_spec(old, overrides)
     if isinstance(kind, PinsSamples):
+        # Overrides go on twice: which keys the base loses depends on the algorithm that they name.
         values = load_spec(kind.retrain_base(old, values), overrides)
     values[SESSION] = {**_table(values, SESSION), "batches": digest, "replayed_from": last}
     return values, {} if other is None else {f"{NETWORK}.name": other}

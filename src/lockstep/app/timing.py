@@ -72,5 +72,6 @@ def _spans(folder: RunFolder) -> list[dict[str, Any]]:
             {"first": int(span["first"]), "stop": int(span["stop"]), "seconds": float(span["seconds"])}
             for span in spans
         ]
+    # A damaged file costs a replay its comparison with training, and must not cost it the replay.
     except (LockstepError, KeyError, TypeError, ValueError):
         return []

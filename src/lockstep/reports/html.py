@@ -137,6 +137,7 @@ def _figure(block: Figure, pictures: Pictures) -> str:
     title = f"<h3>{shown(block.title)}</h3>"
     if drawn is None:
         return f'<figure>{title}<p class="note">Not drawn: {shown(block.alt)}</p>{caption}</figure>'
+    # A browser takes the first source whose media fits, so the one with two conditions comes first.
     sources = "".join(
         f'<source media="{media}" srcset="{_data(drawn[key])}">'
         for media, key in (

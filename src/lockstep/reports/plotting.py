@@ -56,6 +56,7 @@ def png(chart: Chart, theme: Theme, size: Width) -> bytes:
 
 def _png(pixels: NDArray[np.uint8], dpi: int) -> bytes:
     """Pixels uint8 (rows, columns, 4) as a PNG of 256 colours: a third of the bytes, and a page holds dozens."""
+    # Alpha is dropped: the ground is opaque. No dithering: its noise would undo the compression.
     image = Image.fromarray(np.ascontiguousarray(pixels[:, :, :3]))
     image = image.quantize(colors=256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
@@ -147,6 +148,7 @@ def _line(axis: Any, series: Series, colour: str, turn: int, size: Width) -> Non
     name = drawable(series.name, size.letters)
     if series.low is not None and series.high is not None:
         axis.fill_between(series.x, series.low, series.high, color=colour, alpha=0.22, linewidth=0.0)
+    # A line through one point is invisible.
     if series.marks or len(series.x) == 1:
         axis.plot(series.x, series.y, linestyle="none", marker="o", markersize=3.5, color=colour, label=name)
     else:
@@ -160,6 +162,7 @@ def _x_axis(axis: Any, panel: Panel, size: Width) -> None:
         axis.xaxis.set_major_locator(locator)
         axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
         return
+    # Steps, trials and bars are whole numbers; the probabilities under a diagonal are not.
     whole = not panel.diagonal
     axis.xaxis.set_major_locator(MaxNLocator(nbins=many, integer=whole, steps=_ROUND))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
@@ -181,15 +184,18 @@ def _y_axis(axis: Any, panel: Panel) -> None:
 def _heat_map(figure: Any, chart: HeatMap, theme: Theme, size: Width) -> None:
     axis = figure.subplots()
     axis.grid(visible=False)
+    # Zero and NaN have no logarithm; they stay masked and show the colour of the grid.
     powers = np.full(chart.values.shape, np.nan)
     positive = np.isfinite(chart.values) & (chart.values > 0.0)
     powers[positive] = np.log10(chart.values[positive])
     logarithms = powers[positive]
     low, high = (float(logarithms.min()), float(logarithms.max())) if logarithms.size else (-1.0, 0.0)
+    # Symmetric, at least a decade each way: the neutral colour of the scale stands at `centre`.
     if chart.centre is not None:
         middle = float(np.log10(chart.centre))
         reach = max(high - middle, middle - low, 1.0)
         low, high = middle - reach, middle + reach
+    # Below a factor of 2 in all, a full colour scale would show noise as structure.
     elif high - low < 0.3:
         low, high = low - 0.3, high + 0.3
     colours = colormaps["cividis" if chart.centre is None else "PuOr"].with_extremes(bad=theme.grid)
@@ -216,6 +222,7 @@ def _decades(low: float, high: float, many: int) -> list[float]:
 
     They stand at 1, 2 and 5 of each decade; at 1 and 3; at 1; or at 1 of every n-th decade: the first that fits.
     """
+    # From fine to coarse: a narrow colour bar has room for few labels.
     for digits in ((1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
         powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
         marks = [power + float(np.log10(digit)) for power in powers for digit in digits]

@@ -60,6 +60,7 @@ class AgentSessionRecipe(Recipe[AgentSessionSpec, SessionPlan]):
         """Bytes of the record by calculation; no memory, since the agent is in memory already."""
         spec, learner = plan.spec, plan.agent.learner
         sizes = frame_sizes(learner.flat.layout, learner.settings, learner.buffer_arrays())
+        # Of each sample its id and td error, 8 bytes each; 700 for the journal line and the heads of frames.
         each = sizes.steps + 16 * spec.training.batch_size + 700
         if spec.recording.level == "full":
             each += sizes.norms + sizes.buffers + learner.flat.layout.size * learner.flat.layout.itemsize

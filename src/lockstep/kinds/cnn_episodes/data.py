@@ -198,6 +198,7 @@ def _usable(book: EpisodeBook, rows: NDArray[np.int64], window: int, *, chunk: i
 def _packages(book: EpisodeBook, rows: NDArray[np.int64], window: int) -> dict[int, tuple[NDArray[np.float32], bytes]]:
     """Features and digest by place in `rows`, of the packages with that many bars, stored in batches or loose."""
     packages: dict[int, tuple[NDArray[np.float32], bytes]] = {}
+    # A book has packages in batches on disk and, while it is collected, loose ones in memory.
     for places, batch in book.batches(rows):
         pool, digests = batch.pools["cnn_features"], batch.hashes()[1]
         for index in np.flatnonzero(pool.lengths == window).tolist():

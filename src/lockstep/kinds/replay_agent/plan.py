@@ -189,6 +189,7 @@ class ReplayAgentPlan:
         if table.algorithm == "double_dqn":
             fall = math.floor(self.spec.training.updates * (table.epsilon_share or 1.0))
             return DoubleDQNSettings(**settings, epsilon_updates=max(1, fall))
+        # Without a target the temperature stays as it is (`ActorCriticSettings`).
         entropy = table.target_entropy if table.learn_temperature else None
         return ActorCriticSettings(**settings, target_entropy=entropy)
 

@@ -132,6 +132,7 @@ def _examined(evaluation: Walk, plan: ReplayAgentPlan, part: str) -> dict[str, A
     start, stop = getattr(plan.parts, part)
     bars = plan.pinned.candles.slice(start, start + len(evaluation.sides))
     hold = buy_and_hold(bars, evaluation.market, plan.costs, WHOLE)
+    # A stream for each part: the draws of the test do not depend on whether validation has trades.
     seeds = plan.seeds.child("baseline", part, "random_entries")
     luck = random_entries(evaluation.market, evaluation.entries, simulation, seeds)
     returns, held = simulation.equity, hold.equity

@@ -95,6 +95,8 @@ class ReplayAgentRecipe(Recipe[ReplayAgentSpec, ReplayAgentPlan]):
     def time_steps(self, plan: ReplayAgentPlan, costs: TrainingCosts, context: PrepareContext) -> StepTiming:
         """Time updates, the environment steps before the first of them, and a walk through the validation bars."""
         table = plan.spec.training
+        # Few environment steps stand for all before the first update, which may take minutes. More than the horizon, so
+        # that an outcome is known, and at least a batch, so that an update can be made.
         few = min(table.learning_starts, max(plan.spec.environment.horizon_bars + 1, table.batch_size, _TIMED_STEPS))
         begins = table.model_copy(update={"learning_starts": few})
         brief = replace(plan, spec=plan.spec.model_copy(update={"training": begins}))
@@ -114,6 +116,7 @@ class ReplayAgentRecipe(Recipe[ReplayAgentSpec, ReplayAgentPlan]):
         Examination(plan, updates=1).after(0, training.agent)
         walk = time.perf_counter() - began
         walks = table.updates // plan.spec.validation.evaluate_every + _LAST_WALKS
+        # The first step held one update too; without it, the rest scales with the number of environment steps.
         start = max(first_seconds - timing.step_seconds, 0.0) * table.learning_starts / few
         return replace(timing, other_seconds=start + walk * walks)
 

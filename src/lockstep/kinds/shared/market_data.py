@@ -182,6 +182,7 @@ def _read(path: Path, table: FileTable, timeframe: str | None) -> tuple[Candles,
 
 def _cleaned(candles: Candles, table: Mapping[str, Any] | str) -> tuple[Candles, dict[str, Any], list[str]]:
     config = DataFilterConfig.preset(table) if isinstance(table, str) else DataFilterConfig.from_mapping(table)
+    # Warnings become notes: Python prints a warning once in a process, so a second run would not show it.
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FewCandlesWarning)
         cleaned, statistics = DataCleaner(config).clean(candles)

@@ -300,6 +300,7 @@ def _load(module: nn.Module, arrays: Mapping[str, NDArray[Any]], name: str) -> N
             f"given it has {instance.get(first)}. Give the same parameters, or the class in place of the instance"
         )
     for key, value in module.state_dict().items():
+        # `load_state_dict` casts without a word, and the run would not begin with the pinned weights.
         own = value.numpy().dtype
         if own != arrays[key].dtype:
             raise NetworkError(

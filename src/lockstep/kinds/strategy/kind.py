@@ -176,6 +176,7 @@ def _seconds(plan: StrategyPlan, trials: int) -> float:
         return single * trials
     per_set = max(_timed(evaluator, columns) - single, 0.0) / (count - 1)
     fixed = max(single - per_set, 0.0)
+    # Rounded up: the last chunk has the whole fixed part, however few its sets.
     chunks = -(-trials // plan.chunk)
     return chunks * fixed + trials * per_set
 

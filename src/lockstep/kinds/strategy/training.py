@@ -121,6 +121,7 @@ def trial_columns(space: Space, done: JudgedBatch[Evaluated]) -> dict[str, NDArr
     }
     columns |= {f"parameter.{name}": column for name, column in coded(space, batch.columns).items()}
     for place, metric in enumerate(Metric):
+        # Counts are stored as integers, whose columns have no NaN: -1 stands for "not evaluated".
         values = evaluated.result.metrics[:, place]
         if metric in COUNTS:
             values = np.where(np.isnan(values), -1.0, values).astype(np.int64)

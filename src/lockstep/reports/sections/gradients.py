@@ -258,6 +258,7 @@ def _by_layer(overview: Overview, norms: NormsInBins) -> Figure:
 
 def _ratios(overview: Overview, norms: NormsInBins, x: NDArray[np.float64]) -> list[Block]:
     usual = Reference(name="usual, 0.001", value=USUAL_RATIO)
+    # Weights of zero, as biases have at the start, make infinite ratios; they are left out of the means.
     with np.errstate(all="ignore"):
         means = {
             name: float(np.nanmean(item.mean)) for name, item in norms.ratio.items() if np.isfinite(item.mean).any()

@@ -59,6 +59,7 @@ def _scalars_in_bins(folder: RunFolder) -> tuple[int, dict[str, Any]] | None:
         if line.type != "step":
             continue
         scalars, index = line.content["scalars"], line.content["index"]
+        # The first step decides which scalars are drawn: a later one that appears for some steps only has no curve.
         if index == 0:
             names = [
                 name
@@ -73,6 +74,7 @@ def _scalars_in_bins(folder: RunFolder) -> tuple[int, dict[str, Any]] | None:
         place = index * bins // steps
         values = np.array([value if isinstance(value := scalars.get(name), int | float) else np.nan for name in names])
         sums[:, place] += values
+        # fmin and fmax skip NaN, which stands for a scalar that this line lacks.
         low[:, place] = np.fmin(low[:, place], values)
         high[:, place] = np.fmax(high[:, place], values)
         counts[place] += 1

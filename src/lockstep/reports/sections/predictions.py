@@ -311,6 +311,7 @@ def _reliability(scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[
     errors = []
     for name in _in_order(scores[part]):
         values = scores[part][name]
+        # A bin without samples has neither confidence nor accuracy.
         rows = [row for row in values.get("reliability") or () if row["samples"]]
         # A constant predictor has a point, not a curve.
         if len(rows) < 2:

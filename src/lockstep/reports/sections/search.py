@@ -153,6 +153,7 @@ def _equity(name: str, data: bytes) -> Figure:
     rows = np.array([line.split(",") for line in lines[1:]], dtype=np.float64).reshape(-1, 2)
     timestamp, equity = rows[:, 0], rows[:, 1]
     peak = np.maximum.accumulate(equity)
+    # A peak of 0 or less is ruin: a fall from it has no meaning as a share.
     fall = np.divide(100.0 * (equity - peak), peak, out=np.zeros_like(equity), where=peak > 0.0)
     panels = [
         Panel(series=[_binned("equity", timestamp, equity)], y_label="equity", x_label="time (UTC)", x_kind="time"),
@@ -175,6 +176,7 @@ def _binned(name: str, timestamp: Array, values: Array) -> Series:
     count_ = min(len(values), BINS)
     starts = np.arange(count_) * len(values) // count_
     ends = np.append(starts[1:], len(values)) - 1
+    # The last value of each bin, not its mean: the line ends at the final equity.
     return Series(
         name=name,
         x=times(timestamp[ends]),
@@ -194,6 +196,7 @@ def _trials(folder: RunFolder, result: TrainResult) -> Section:
     if not defined.any():
         return Section(title="Trials", blocks=[facts])
     place, scores = np.flatnonzero(defined).astype(np.float64), values[defined]
+    # The sign makes a minimum a maximum, so that one accumulation serves both directions.
     best = sign * np.maximum.accumulate(sign * scores)
     bins = min(len(scores), BINS)
     starts = np.arange(bins) * len(scores) // bins
