@@ -6,7 +6,7 @@
     training   Prepared -> Training, at its start
 
 `train` calls all but `restore`. A study or a walk-forward prepares many trainings inside one, and does not call
-`estimate` for each: it would pay for a rehearsal every time.
+`estimate` for each: it would time steps every time.
 """
 
 from __future__ import annotations

@@ -219,7 +219,7 @@ class KindContract:
         return execute(training, folder, fingerprint=fingerprint(1)).journal_hash
 
     def test_preparing_leaves_the_estimate_to_those_who_ask_for_it(self, tmp_path: Path) -> None:
-        """Whoever prepares a hundred trainings inside one pays for no rehearsal."""
+        """Whoever prepares a hundred trainings inside one pays for no timed steps."""
         prepared, _ = self.prepared(tmp_path)
         assert prepared.estimate is None
         assert set(prepared.data) >= {"digest", "snapshots"}
