@@ -2,7 +2,7 @@
 
 Its data is a file of bytes, pinned as a snapshot `<digest>.toy`; its user's code a file `offset.py` that defines
 OFFSET. The environment variable LOCKSTEP_TOY_DRIFT = "<what>:<step>" changes one value, as a faulty machine would:
-<what> is `scalar`, `sign` (of a zero, at step 0), `segment`, `result` or `crash`.
+<what> is `scalar`, `sign` (of a zero, at step 0), `segment`, `result`, `short` (ends before that step) or `crash`.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ class ToyKindTraining:
     def steps(self) -> Iterator[Step]:
         """The inner training's steps, each with a sum from the executor and the user's offset."""
         for step in self._toy.steps():
+            if self._drift == "short" and step.index == self._drift_step:
+                return
             halves = self._executor.map(Half(), range(step.index + 1))
             scalars = {**step.scalars, "halves": sum(halves) + self._offset}
             extended = replace(step, scalars=scalars)

@@ -85,6 +85,16 @@ def test_the_first_step_and_field_that_came_out_different_are_named(
     assert report.first.field == field
 
 
+@pytest.mark.parametrize("sample", [None, 1.0])
+def test_a_training_that_ends_early_differs_where_the_record_goes_on(home, monkeypatch, sample):
+    folder = home.train(steps=10)
+    monkeypatch.setenv(DRIFT, "short:7")
+    report = again(home, folder, sample=sample)
+    first = report.first
+    assert (first.where, first.step, first.field, first.first, first.second) == ("step 7", 7, "type", "step", "end")
+    assert report.computed == 7
+
+
 def test_verifying_stops_at_the_first_difference(home, monkeypatch):
     folder = home.train(steps=40)
     monkeypatch.setenv(DRIFT, "scalar:5")
