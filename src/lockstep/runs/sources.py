@@ -30,6 +30,7 @@ from blake3 import blake3
 from lockstep.core.errors import StrategyError
 from lockstep.core.hashing import digest_file
 from lockstep.runs.folder import flat_name
+from lockstep.runs.scopes import annotation_names, global_names
 
 INTERACTIVE_FILE: Final = "session.py"
 _SOURCE_MARK: Final = " (source)"
@@ -272,9 +273,14 @@ def _interactive_source(root: type | types.FunctionType, namespace: Mapping[str,
         elif getattr(written := _written(thing), "__name__", None) == name:
             text = _text_of(written, name)
             # Sorted: the order of a set changes with the hash seed, and the text is part of the run's identity.
-            for used in sorted(_global_names(text)):
-                if used in namespace and used != name:
+            for used in sorted(global_names(text)):
+                if used in namespace and used != name and not _is_builtin(used, namespace[used]):
                     add(used, namespace[used])
+            # What only an annotation names is taken along where it can be, since a library may ask for the type.
+            for used in sorted(annotation_names(text)):
+                if used in namespace and used not in done and _has_text(namespace[used]):
+                    add(used, namespace[used])
+            modules.update(_imports(ast.parse(text)))
             parts.append(text)  # after what it uses, which a base class or decorator needs at once
         else:
             raise StrategyError(
@@ -287,6 +293,20 @@ def _interactive_source(root: type | types.FunctionType, namespace: Mapping[str,
     head = ["from __future__ import annotations", ""]
     body = [*sorted(imports.values()), "", *sorted(constants.values()), ""]
     return "\n".join([*head, *body, *parts]), modules
+
+
+def _has_text(thing: Any) -> bool:
+    return isinstance(thing, types.ModuleType) or (isinstance(thing, type) and _importable(thing) is not None)
+
+
+def _is_builtin(name: str, thing: Any) -> bool:
+    """Whether a global is what every module has, and not the session's own `sum` or `input`.
+
+    A console puts its own `exit` and `quit` there; a module's own names (`__name__`) come with every module.
+    """
+    if name in ("exit", "quit") or (name.startswith("__") and name.endswith("__")):
+        return True
+    return hasattr(builtins, name) and getattr(builtins, name) is thing
 
 
 def _written(thing: Any) -> Any:
@@ -333,14 +353,3 @@ def _importable(thing: Any) -> tuple[str, str] | None:
     if module is None or (getattr(module, "__spec__", None) is None and home != "builtins"):
         return None
     return (home, name) if getattr(module, name, None) is thing else None
-
-
-def _global_names(text: str) -> set[str]:
-    """Names that the code reads, builtins left out.
-
-    Locals are not told from globals: a local that shares its name with a global only adds one line to the text.
-    """
-    loaded = {
-        node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-    }
-    return loaded - vars(builtins).keys()

@@ -179,6 +179,60 @@ def test_a_notebook_class_takes_along_what_it_uses_and_nothing_else(monkeypatch)
     assert list(source.requires) == ["numpy"]
 
 
+NOTEBOOK_NAMES = "import numpy as np\nx, y, df, data, model, side, close, h = (np.zeros(3) for _ in range(8))\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    def forward(self, x):\n        return x\n",
+        "    def forward(self, inputs):\n        h = inputs\n        side = h\n        return side\n",
+        "    def forward(self, inputs):\n        return [(lambda data: data)(y) for y in inputs]\n",
+        "    close = 3\n    def forward(self, df):\n        return df.data * self.close\n",
+        "    def forward(self, *x):\n        for h in x:\n            with h as model:\n                return model\n",
+    ],
+)
+def test_arguments_and_locals_may_be_called_like_variables_of_the_notebook(monkeypatch, body):
+    text = f"class Mine:\n{body}"
+    source = source_of_class(session(monkeypatch, NOTEBOOK_NAMES + text).Mine)
+    assert source.files == source_of_class(session(monkeypatch, text).Mine).files
+    assert source.requires == {}
+
+
+def test_a_variable_that_the_class_only_seems_to_name_changes_nothing(monkeypatch):
+    text = "class Mine:\n    def f(self, inputs):\n        h = inputs\n        return h\n"
+    first, second = (source_of_class(session(monkeypatch, f"h = {value}\n{text}").Mine) for value in (1, 2))
+    assert first == second
+
+
+def test_a_variable_that_is_read_is_still_taken_along_or_refused(monkeypatch):
+    text = "class Mine:\n    size = size\n    def f(self):\n        return self.size + h\n"
+    assert restored(source_of_class(session(monkeypatch, f"size = 2\nh = 3\n{text}").Mine))().f() == 5
+    with pytest.raises(StrategyError, match="Mine uses h, a object of this"):
+        source_of_class(session(monkeypatch, f"size = 2\nh = object()\n{text}").Mine)
+
+
+def test_a_function_of_the_notebook_named_like_a_builtin_travels(monkeypatch):
+    text = "def sum(values):\n    return 42\nclass Mine:\n    def f(self):\n        return sum([1]), max(1, 2)\n"
+    assert restored(source_of_class(session(monkeypatch, text).Mine))().f() == (42, 2)
+
+
+def test_what_a_method_imports_is_part_of_the_identity(monkeypatch):
+    text = "class Mine:\n    def f(self):\n        import numpy\n        return numpy.pi\n"
+    assert list(source_of_class(session(monkeypatch, text).Mine).requires) == ["numpy"]
+
+
+def test_types_of_annotations_travel_where_they_can(monkeypatch):
+    text = (
+        "import typing\nfrom decimal import Decimal\nPair = tuple[int, int]\n"
+        "class Mine:\n    size: Decimal\n    at: Pair\n    any: typing.Any\n"
+    )
+    restored_class = restored(source := source_of_class(session(monkeypatch, text).Mine))
+    assert b"from decimal import Decimal as Decimal" in source.files["session.py"]
+    assert b"import typing as typing" in source.files["session.py"]
+    assert restored_class.__annotations__["at"] == "Pair"
+
+
 def test_the_same_notebook_class_gives_the_same_bytes(monkeypatch):
     text = "import math, json\nA = 1\nB = 'x'\nclass Mine:\n    def f(self):\n        return math, json, A, B\n"
     first = source_of_class(session(monkeypatch, text).Mine)
