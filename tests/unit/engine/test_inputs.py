@@ -174,6 +174,9 @@ def batch(**changes: Any) -> EntryBatch:
         ({"offsets": np.array([0, 1], np.int64)}, ValueError, r"from 0 to the number of entries \(2\)"),
         ({"offsets": np.empty(0, np.int64)}, ValueError, "one value more than there are sets"),
         ({"exit_bar": np.zeros(1, np.int32)}, ValueError, "come together"),
+        ({"trail": np.zeros(3)}, ValueError, "trail has 2 values; found 3"),
+        ({"exit_offsets": np.zeros(3, np.int64), "exit_bar": np.zeros(0, np.int32)}, ValueError, "exit_offsets has 2"),
+        ({"exit_offsets": np.zeros(2, np.int64), "exit_bar": np.zeros(0)}, TypeError, "exit_bar is a .* of int32"),
     ],
 )
 def test_a_batch_of_the_wrong_shape_is_a_programming_error(changes: Any, error: type[Exception], text: str) -> None:

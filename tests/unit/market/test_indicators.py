@@ -232,6 +232,7 @@ def test_recursions_forget_where_the_series_starts_to_the_last_bit() -> None:
 def test_the_declared_warm_up_is_where_the_seed_weighs_too_little() -> None:
     assert (1 - 2 / 21) ** (ind.ema_warmup(20) - 20) < 2**-80 <= (1 - 2 / 21) ** (ind.ema_warmup(20) - 21)
     assert ind.ema_warmup(1) == 2
+    assert ind.wilder_warmup(2) == 2 + 81  # 2^-80 is not below 2^-80
     assert ind.wilder_warmup(14, bits=10) == 14 + 94  # (13/14)^94 = 0.00094 < 2^-10 < (13/14)^93
 
 

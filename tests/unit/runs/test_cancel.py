@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 
 import pytest
 
@@ -40,6 +41,17 @@ def test_a_second_ctrl_c_does_not_wait_for_the_step() -> None:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_ctrl_c_that_falls_where_exceptions_are_lost_is_repeated_a_moment_later() -> None:
+    """numba makes Python objects in frames that lose exceptions, as a `__del__` does."""
+    lossy = {"__name__": "numba.core", "raise_signal": signal.raise_signal, "SIGINT": signal.SIGINT}
+    exec("def interrupted():\n    raise_signal(SIGINT)\n    for _ in range(9): pass\n", lossy)
+    with Cancel().on_signals():
+        signal.raise_signal(signal.SIGINT)
+        lossy["interrupted"]()  # the handler runs in this frame, and raises nothing
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(60.0)
 
 
 def test_a_second_sigterm_changes_nothing() -> None:
