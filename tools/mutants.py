@@ -6,9 +6,10 @@
     python -m tools.mutants --seed 1 --rooms engine search         draws from these rooms only
 
 Each worker has a copy of the checkout of its own. For each fault it runs the tests of the fault's room (`ROOMS`), the
-test file that mirrors the module first, and stops at the first failure. Where all pass, it runs the wider tests
-(`WIDER`). A fault is `killed` by a failure or by taking four times as long as the sound code, `killed wider` by the
-wider tests, and has `survived` otherwise. Results are appended to .mutants/results.jsonl, one line each.
+test file that mirrors the module first, and stops at the first failure. When all faults have been put to their rooms,
+those that passed there are put to the wider tests (`WIDER`), which take minutes each. A fault is `killed` by a failure
+or by taking four times as long as the sound code, `killed wider` by the wider tests, and has `survived` otherwise.
+Results are appended to .mutants/results.jsonl, one line each; the last line of a fault counts.
 
 Kernels are compiled as a user has them, never interpreted: a fault in one has to be compiled to be seen. A fault in a
 file that no kernel can read leaves the compiled code as it was, so its cache begins as a copy of the sound one; numba
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = ROOT / ".mutants" / "results.jsonl"
 LEAST_SHARE: Final = 0.9
+PASSED: Final = "passed its room"
+"""Outcome of a fault that the tests of its room did not notice, until the wider tests have run."""
 _SLOWER: Final = 4.0
 _START_UP_S: Final = 90.0
 """Beside the factor: other work on the machine, and kernels that are compiled."""
@@ -132,7 +135,7 @@ def compiled_modules() -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a fault: `killed`, `killed wider` or `survived`; the test that noticed; seconds."""
+    """What became of a fault (`killed`, `killed wider`, `survived`, or PASSED); the test that noticed; seconds."""
 
     outcome: str
     by: str
@@ -169,37 +172,38 @@ class Copy:
 
     def warm(self, rooms: list[str]) -> None:
         """Run the tests on sound code, so that kernels are compiled and times known. Raises SystemExit at a failure."""
-        for name, tests in {**{room: ROOMS[room] for room in rooms}, "wider": WIDER}.items():
-            # Twice where it fails: tests that wait for a process may lose patience while that compiles all kernels.
-            for attempt in range(2):
-                began = time.monotonic()
-                failed = self.tests(tests, limit=3_600.0)
-                self.seconds[name] = time.monotonic() - began
-                if failed is None:
-                    break
-                if attempt == 1:
-                    raise SystemExit(f"the tests of {name} fail without any fault ({failed}): mend them first")
+        for room in rooms:
+            self._warm(room, ROOMS[room])
         self.caches = self._cache_folders()
 
-    def judge(self, fault: Fault, mutated: str, *, shares_kernels: bool) -> Verdict:
-        """Put the fault in, run the tests, take it out."""
+    def _warm(self, name: str, tests: tuple[str, ...]) -> None:
+        # Twice where it fails: tests that wait for a process may lose patience while that compiles all kernels.
+        for attempt in range(2):
+            began = time.monotonic()
+            failed = self.tests(tests, limit=3_600.0)
+            self.seconds[name] = time.monotonic() - began
+            if failed is None:
+                break
+            if attempt == 1:
+                raise SystemExit(f"the tests of {name} fail without any fault ({failed}): mend them first")
+
+    def judge(self, fault: Fault, mutated: str, *, shares_kernels: bool, wider: bool) -> Verdict:
+        """Put the fault in, run the tests of its room, or the wider ones, and take it out."""
         place = self.folder / fault.module
         sound, times = place.read_bytes(), place.stat()
         began = time.monotonic()
         mine: list[Path] = []
+        room = room_of(fault.module)
+        name, tests = ("wider", WIDER) if wider else (room, own_tests(fault.module, self.folder))
+        if name not in self.seconds:
+            self._warm(name, tests)
         try:
             place.write_text(mutated)
             if shares_kernels:
                 mine = self._share_kernels()
-            room = room_of(fault.module)
-            for name, tests, outcome in (
-                (room, own_tests(fault.module, self.folder), "killed"),
-                ("wider", WIDER, "killed wider"),
-            ):
-                failed = self.tests(tests, limit=_SLOWER * self.seconds[name] + _START_UP_S)
-                if failed is not None:
-                    return Verdict(outcome, failed, time.monotonic() - began)
-            return Verdict("survived", "", time.monotonic() - began)
+            failed = self.tests(tests, limit=_SLOWER * self.seconds[name] + _START_UP_S)
+            outcomes = ("survived", "killed wider") if wider else (PASSED, "killed")
+            return Verdict(outcomes[failed is not None], failed or "", time.monotonic() - began)
         finally:
             place.write_bytes(sound)
             os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -282,11 +286,14 @@ def run(drawn: list[tuple[Fault, str]], arguments: argparse.Namespace) -> list[d
     ]  # fmt: skip
     verdicts = stored(arguments.seed, arguments.rooms) if arguments.resume else {}
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    beyond: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number, row in enumerate(rows):
         if key_of(row) in verdicts:
             rows[number] = verdicts[key_of(row)]
-        else:
+        if "outcome" not in rows[number]:
             waiting.put(number)
+        elif rows[number]["outcome"] == PASSED:
+            beyond.put(number)
     compiled = compiled_modules()
     used = [room for room in arguments.rooms if any(room_of(fault.module) == room for fault, _ in drawn)]
     RESULTS.parent.mkdir(exist_ok=True)
@@ -298,20 +305,25 @@ def run(drawn: list[tuple[Fault, str]], arguments: argparse.Namespace) -> list[d
     def work(folder: Path) -> None:
         copy = Copy(folder)
         copy.warm(used)
-        while not waiting.empty():
+        while True:
             try:
-                number = waiting.get_nowait()
+                number, wider = waiting.get_nowait(), False
             except queue.Empty:
-                return
+                try:
+                    number, wider = beyond.get_nowait(), True
+                except queue.Empty:
+                    return
             fault, mutated = drawn[number]
-            verdict = copy.judge(fault, mutated, shares_kernels=fault.module not in compiled)
+            verdict = copy.judge(fault, mutated, shares_kernels=fault.module not in compiled, wider=wider)
+            if verdict.outcome == PASSED:
+                beyond.put(number)
             with lock, RESULTS.open("a") as handle:
                 rows[number] |= {"outcome": verdict.outcome, "by": verdict.by, "seconds": round(verdict.seconds, 1)}
                 handle.write(json.dumps(rows[number]) + "\n")
                 done = sum("outcome" in row for row in rows)
                 print(f"{done}/{len(rows)} {verdict.outcome}: {fault.module}:{fault.line} {verdict.by}", flush=True)
 
-    if not waiting.empty():
+    if not (waiting.empty() and beyond.empty()):
         with tempfile.TemporaryDirectory(prefix="lockstep-mutants-", dir=base) as folder:
             errors: list[BaseException] = []
 
