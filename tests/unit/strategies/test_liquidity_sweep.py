@@ -257,3 +257,38 @@ def test_levels_are_means_of_prices_that_lie_within_the_distance_of_the_running_
     assert cluster_levels([100.2, 100.0, 100.1], 0.001) == [((100.0 + 100.1) / 2, 2), (100.2, 1)]
     assert cluster_levels([], 0.001) == []
     assert cluster_levels([5.0, 5.0, 5.0], 0.0) == [(5.0, 3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "below"),
+    [
+        ("pierce_depth", 0.0, -0.001),
+        ("volume_spike_threshold", 1e-9, 0.0),
+        ("reversal_candles", 1, 0),
+        ("min_distance_from_level", 0.0, -0.001),
+        ("atr_multiplier_sl", 1e-9, 0.0),
+        ("risk_reward_ratio", 1e-9, 0.0),
+        ("max_holding_periods", 1, 0),
+        ("key_level_lookback", 5, 4),
+        ("min_level_touches", 1, 0),
+    ],
+)
+def test_a_parameter_may_reach_its_limit_and_not_pass_it(name: str, least: float, below: float) -> None:
+    sweep = LiquiditySweep()
+    assert sweep.broken_constraint(sweep.resolve({name: least})) is None
+    assert name in (sweep.broken_constraint(sweep.resolve({name: below})) or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "most", "above"),
+    [
+        ("pierce_depth", 0.999, 1.0),
+        ("min_distance_from_level", 0.0999, 0.1),
+        ("max_holding_periods", 2**31 - 2, 2**31 - 1),
+        ("key_level_lookback", 1_000_000, 1_000_001),
+    ],
+)
+def test_a_parameter_may_not_pass_its_upper_limit_either(name: str, most: float, above: float) -> None:
+    sweep = LiquiditySweep()
+    assert sweep.broken_constraint(sweep.resolve({name: most})) is None
+    assert name in (sweep.broken_constraint(sweep.resolve({name: above})) or "")
