@@ -314,7 +314,8 @@ def sweep(
 ) -> Sweep:
     """Run one strategy with many sets of parameters; the winner, run by `ls.backtest`, gives the same metrics.
 
-    parameter_sets   equally long columns by parameter name, or a list of dicts
+    parameter_sets   a mapping of lists, which is their grid: {"fast": [10, 20], "slow": [50, 100]} is four sets; a set
+                     per row as `ls.columns(fast=[10, 20], slow=[50, 100])` or a frame; or a list of dicts
     workers          processes; their number never changes a result
     options          costs, execution, detail, inputs, on_error, progress: as for `strategies.sweeps.sweep`
     """

@@ -4,17 +4,21 @@ Notation
     C       initial capital                         E_j     equity marked at the close of bar j; E_{-1} = C
     n       number of bars                          r_j     E_j / E_{j-1} - 1, the return of bar j (0 while flat)
     N       number of trades                        Y       bars per year (`annual_bars`)
-    q_i     pnl_pct of trade i, after costs, as a fraction of its size
+    q_i     net_return of trade i: after costs, as a fraction of its size
     P_i     pnl of trade i = size · q_i             G_i     what trade i would have made without costs
     T_i     C + P_1 + … + P_i: equity stepped by trade; T_0 = C
 
-Every metric is always present (R3.16). A ratio or a mean that is undefined is None; counts and sums are 0. A deviation
-of rounding errors (`statistics.NOISE`) counts as 0, since a ratio to it says nothing.
-Nothing is rounded. `_pct` is percent, rates and shares are fractions.
+Every metric is always present (R3.16). A ratio or a mean that is undefined is None; counts and sums are 0. A deviation,
+a fall or a sum of rounding errors (`statistics.NOISE`) counts as 0, since a ratio to it says nothing; money beyond the
+largest float is undefined. Nothing is rounded. `_pct` is percent, rates and shares are fractions.
+
+A search works out the metrics of `SWEPT` for each of its trials. The others need the whole equity curve, or a second
+look at all trades: a single backtest has them as well. `ALIASES` holds the names of earlier releases.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
@@ -24,22 +28,28 @@ from numpy.typing import NDArray
 
 from lockstep.core.errors import UnknownNameError
 from lockstep.core.units import YEAR_MS
+from lockstep.engine.renamed import OTHER_NAMES
 
 
 class Metric(StrEnum):
-    """Every metric, in the order of the columns of a sweep. `unit`, `formula` and `reference` say what it is."""
+    """Every metric, in the order of the columns of a sweep. `unit`, `formula` and `reference` say what it is.
+
+    `swept` says whether a sweep works it out for every set; the others are those of a single backtest.
+    """
 
     unit: str
     formula: str
     reference: str
+    swept: bool
 
-    def __new__(cls, name: str, unit: str, formula: str, reference: str) -> Metric:
-        """One member: its name as text, and three facts about it."""
+    def __new__(cls, name: str, unit: str, formula: str, reference: str, swept: bool = True) -> Metric:
+        """One member: its name as text, and four facts about it."""
         member = str.__new__(cls, name)
         member._value_ = name
         member.unit = unit
         member.formula = formula
         member.reference = reference
+        member.swept = swept
         return member
 
     NET_PROFIT = "net_profit", "quote currency", "Σ P_i = E_{n-1} - C", "docs/engine.md, rule 8"
@@ -55,6 +65,18 @@ class Metric(StrEnum):
         "%",
         "net_profit_pct when every ambiguous trade took the better of stop and target",
         "docs/engine.md, rule 9",
+    )
+    CAGR_PCT = (
+        "cagr_pct",
+        "% per year",
+        "100 · ((E_{n-1} / C)^(Y / n) - 1); None when the account is ruined",
+        "compound annual growth rate, over years of 365 days; docs/engine.md, rule 11",
+    )
+    VOLATILITY_PCT = (
+        "volatility_pct",
+        "% per √year",
+        "100 · std(r, ddof=0) · √Y; None when the account is ruined",
+        "docs/engine.md, rule 11",
     )
     SHARPE_RATIO = (
         "sharpe_ratio",
@@ -82,29 +104,42 @@ class Metric(StrEnum):
     )
     CALMAR_RATIO = (
         "calmar_ratio",
-        "ratio",
-        "net_profit_pct / |max_drawdown_pct|; None without a drawdown",
-        "Young (1991), Calmar Ratio: A Smoother Tool, Futures 20(1), there annualised",
+        "per year",
+        "cagr_pct / |max_drawdown_pct|; None without a drawdown or when the account is ruined",
+        "Young (1991), Calmar Ratio: A Smoother Tool, Futures 20(1)",
     )
-    MAX_DRAWDOWN_PCT = "max_drawdown_pct", "% (≤ 0)", "100 · min_i (T_i / max_{k≤i} T_k - 1)", "docs/engine.md, rule 11"
+    CALMAR_RATIO_TRADES = (
+        "calmar_ratio_trades",
+        "ratio",
+        "net_profit_pct / |max_drawdown_trades_pct|, not annualised; None without a drawdown",
+        "docs/engine.md, rule 11",
+    )
+    MAX_DRAWDOWN_PCT = (
+        "max_drawdown_pct",
+        "% (≤ 0)",
+        "100 · min_j (E_j / max_{k≤j} E_k - 1), k from -1: bar by bar, losses inside trades count",
+        "docs/engine.md, rule 8",
+    )
+    MAX_DRAWDOWN_BAR_PCT = MAX_DRAWDOWN_PCT
+    MAX_DRAWDOWN_TRADES_PCT = (
+        "max_drawdown_trades_pct",
+        "% (≤ 0)",
+        "100 · min_i (T_i / max_{k≤i} T_k - 1): from trade to trade",
+        "docs/engine.md, rule 11",
+    )
     AVG_DRAWDOWN_PCT = (
         "avg_drawdown_pct",
         "% (≤ 0)",
         "100 · mean of T_i / max_{k≤i} T_k - 1 over the trades after which it is below 0; 0 when there are none",
         "docs/engine.md, rule 11",
     )
-    MAX_DRAWDOWN_BAR_PCT = (
-        "max_drawdown_bar_pct",
-        "% (≤ 0)",
-        "100 · min_j (E_j / max_{k≤j} E_k - 1), k from -1: losses inside trades count",
-        "docs/engine.md, rule 8",
-    )
     TOTAL_TRADES = "total_trades", "count", "N", "docs/engine.md, rule 11"
     WINNING_TRADES = "winning_trades", "count", "#{P_i > 0}", "docs/engine.md, rule 11"
     LOSING_TRADES = "losing_trades", "count", "#{P_i < 0}; a trade of exactly 0 is neither", "docs/engine.md, rule 11"
     LONG_TRADES = "long_trades", "count", "#{long}", "own"
     SHORT_TRADES = "short_trades", "count", "#{short}", "own"
-    GROSS_WIN_RATE = "gross_win_rate", "fraction", "winning_trades / N; None without trades", "docs/engine.md, rule 11"
+    WIN_RATE = "win_rate", "fraction", "winning_trades / N, after costs; None without trades", "docs/engine.md, rule 11"
+    GROSS_WIN_RATE = WIN_RATE
     PROFIT_FACTOR = (
         "profit_factor",
         "ratio",
@@ -136,10 +171,16 @@ class Metric(StrEnum):
         "100 · min(q_i of losers); None without losers",
         "docs/engine.md, rule 11",
     )
+    CVAR_95 = (
+        "cvar_95",
+        "fraction of size",
+        "mean of the ⌈N / 20⌉ smallest q_i; None without trades",
+        "Rockafellar and Uryasev (2000), Optimization of Conditional Value-at-Risk, J. Risk 2(3); whole trades",
+    )
     CVAR_95_PCT = (
         "cvar_95_pct",
         "% of size",
-        "100 · mean of the ⌈N / 20⌉ smallest q_i; None without trades",
+        "100 · cvar_95: the same in percent",
         "Rockafellar and Uryasev (2000), Optimization of Conditional Value-at-Risk, J. Risk 2(3); whole trades",
     )
     AVG_HOLDING_PERIODS = (
@@ -150,7 +191,12 @@ class Metric(StrEnum):
     )
     EXPOSURE = "exposure", "fraction", "bars lived through in a position / n", "own"
     TOTAL_COSTS = "total_costs", "quote currency", "Σ (G_i - P_i)", "docs/engine.md, rule 7"
-    COST_SHARE = "cost_share", "ratio", "total_costs / Σ G_i; None unless Σ G_i > 0", "docs/engine.md, rule 7"
+    COST_SHARE = (
+        "cost_share",
+        "ratio",
+        "total_costs / Σ G_i; None unless Σ G_i > 0 by more than rounding",
+        "docs/engine.md, rule 7",
+    )
     BREAK_EVEN_COST = (
         "break_even_cost",
         "fraction per side",
@@ -161,11 +207,51 @@ class Metric(StrEnum):
     REFUSED_SIGNALS = "refused_signals", "count", "#{signals whose stop or target was already passed}", "rule 3"
     UNFILLED_SIGNALS = "unfilled_signals", "count", "#{signals of the last bar}", "rule 1"
     GAP_TRADES = "gap_trades", "count", "#{trades with missing bars between decision and exit}", "rule 10"
+    CAPPED_TRADES = (
+        "capped_trades",
+        "count",
+        "#{trades for which risk_per_trade asked for more than the capital, which is what they got}",
+        "rule 6",
+    )
+    OPEN_AT_END = "open_at_end", "0 or 1", "1 when the last trade ended only because the data do", "rule 4"
     RUINED = "ruined", "0 or 1", "1 when equity reached 0 or less; trading stopped there", "rule 6"
+    SQN = (
+        "sqn",
+        "ratio",
+        "√N · mean(P) / std(P, ddof=1); None below 2 trades or when std is 0",
+        "Tharp (2008), Definitive Guide to Position Sizing: the system quality number, here of money",
+        False,
+    )
+    LONGEST_DRAWDOWN_DAYS = (
+        "longest_drawdown_days",
+        "days",
+        "longest time from a highest close of equity to the next close at or above it, or to the end",
+        "docs/engine.md, rule 11",
+        False,
+    )
+    BEST_MONTH_PCT = (
+        "best_month_pct",
+        "%",
+        "100 · max over calendar months (UTC) of equity at their last close / at the last close before - 1",
+        "docs/engine.md, rule 11",
+        False,
+    )
+    WORST_MONTH_PCT = "worst_month_pct", "%", "the same, min", "docs/engine.md, rule 11", False
 
+    @classmethod
+    def _missing_(cls, value: object) -> Metric | None:
+        return ALIASES.get(value) if isinstance(value, str) else None
+
+
+#: Names of earlier releases: the same value under the name that people search for.
+ALIASES: Final[dict[str, Metric]] = {}
+ALIASES.update({name: Metric(today) for name, today in OTHER_NAMES.items()})  # type: ignore[call-arg]
+
+#: Metrics that a sweep works out for every set: the columns of its arrays.
+SWEPT: Final[tuple[Metric, ...]] = tuple(metric for metric in Metric if metric.swept)
 
 #: Column of each metric in the arrays of a sweep.
-COLUMN: Final[Mapping[Metric, int]] = {metric: index for index, metric in enumerate(Metric)}
+COLUMN: Final[Mapping[Metric, int]] = {metric: index for index, metric in enumerate(SWEPT)}
 
 #: Metrics that count something: whole numbers wherever a person or a file sees them.
 COUNTS: Final = frozenset(metric for metric in Metric if metric.unit in ("count", "0 or 1"))
@@ -185,18 +271,71 @@ def annual_bars(timestamp: NDArray[np.int64], timeframe_ms: int) -> float:
     return timestamp.size * (YEAR_MS / span)
 
 
+class MetricValues(dict[str, "float | int | None"]):
+    """Metrics by name, plain Python numbers, None where undefined. A name of an earlier release answers as well.
+
+    Keys are `Metric`, which is text, or plain text (`by_name`).
+    """
+
+    def __missing__(self, name: object) -> float | int | None:
+        metric = as_metric(str(name))
+        if metric in self:
+            return self[metric]
+        raise UnknownNameError(
+            f"{metric} is worked out for single backtests only, as of ls.backtest; these are of a search"
+        )
+
+    def by_name(self) -> MetricValues:
+        """The same with names as plain text."""
+        return MetricValues({str(name): value for name, value in self.items()})
+
+
 def as_metric(name: str) -> Metric:
-    """The metric called `name`. Raises UnknownNameError listing all names."""
-    for metric in Metric:
-        if metric == name:
-            return metric
-    raise UnknownNameError(f"no metric is called {name!r}; there are {', '.join(Metric)}")
+    """The metric called `name`, or that an earlier release called so. Raises UnknownNameError with a suggestion."""
+    try:
+        return Metric(name)  # type: ignore[call-arg]
+    except ValueError:
+        raise UnknownNameError(
+            f"no metric is called {name!r}{_suggestion(name)}; there are {', '.join(Metric)}"
+        ) from None
 
 
-def values_of(row: NDArray[np.float64]) -> dict[Metric, float | int | None]:
+#: Words for which no metric has a similar name.
+_SYNONYMS: Final[Mapping[str, Metric]] = {
+    "return": Metric.NET_PROFIT_PCT,
+    "mdd": Metric.MAX_DRAWDOWN_PCT,
+    "drawdown": Metric.MAX_DRAWDOWN_PCT,
+    "expected_shortfall": Metric.CVAR_95,
+    "trades": Metric.TOTAL_TRADES,
+    "fees": Metric.TOTAL_COSTS,
+}
+
+
+def _suggestion(name: str) -> str:
+    plain = "_".join(name.lower().replace("-", " ").replace(".", " ").split())
+    names = [str(metric) for metric in Metric]
+    # A name's beginning says more than letters in common: sharpe is sharpe_ratio.
+    close = [full for full in names if plain and full.startswith(plain)][:1]
+    close = close or [str(metric) for word, metric in _SYNONYMS.items() if word in plain][:1]
+    close = close or difflib.get_close_matches(plain, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def swept_metric(name: str) -> Metric:
+    """A metric that a search has of each trial. Raises UnknownNameError for any other."""
+    metric = as_metric(name)
+    if not metric.swept:
+        raise UnknownNameError(
+            f"{metric} is worked out for single backtests only, not for each trial of a search; take one of "
+            f"{', '.join(SWEPT)}"
+        )
+    return metric
+
+
+def values_of(row: NDArray[np.float64]) -> MetricValues:
     """Metrics of one row of a sweep's float64 (metrics,) array, as plain Python numbers; NaN is None."""
-    values: dict[Metric, float | int | None] = {}
-    for metric, number in zip(Metric, row.tolist(), strict=True):
+    values = MetricValues()
+    for metric, number in zip(SWEPT, row.tolist(), strict=True):
         # Only NaN differs from itself.
         if number != number:
             values[metric] = None

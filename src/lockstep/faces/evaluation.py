@@ -14,12 +14,13 @@ import numpy as np
 from lockstep.core.errors import InputError, LockstepError, SpaceError
 from lockstep.core.space import Columns, Space, row
 from lockstep.engine.costs import Costs
-from lockstep.engine.metrics import Metric
+from lockstep.engine.metrics import SWEPT
 from lockstep.engine.settings import Execution
 from lockstep.faces.backtest import StrategyFace
 from lockstep.market.candles import Candles
 from lockstep.market.indicators import rolling_atr
 from lockstep.runs.user_modules import USER_FAILURES
+from lockstep.search.objective import Reach
 from lockstep.storage.blobs import FolderBlobStore
 from lockstep.strategies.base import Strategy
 from lockstep.strategies.evaluate import Evaluated, Evaluator, join
@@ -99,6 +100,16 @@ class Setting:
             risk_per_trade=self.engine.risk_per_trade,
         )
 
+    def reach(self) -> Reach | None:
+        """Bars and warm-up of the search, for the message of one without a winner; None for a foreign class."""
+        if self.strategy is None:
+            return None
+        lows, highs = (
+            self.strategy.columns(self.space.decode(np.full((1, len(self.space)), u))) for u in (0.0, 1.0 - 2.0**-53)
+        )
+        bars = [self.strategy.warm_bars(row(columns, 0)) for columns in (lows, highs)]
+        return Reach(bars=len(self.data), shortest=min(bars), longest=max(bars))
+
 
 def _house_strategy(strategy_class: Any) -> Strategy | None:
     if isinstance(strategy_class, type) and issubclass(strategy_class, StrategyFace):
@@ -142,7 +153,7 @@ def evaluation(setting: Setting, executor: Executor | None) -> Iterator[Callable
 def _foreign(setting: Setting, columns: Columns) -> _Rows:
     """One set after the other through `run_backtest`, for classes that only know `generate_signals`."""
     count = len(next(iter(columns.values())))
-    metrics = np.full((count, len(Metric)), np.nan)
+    metrics = np.full((count, len(SWEPT)), np.nan)
     errors: dict[int, str] = {}
     data = setting.frame
     for i in range(count):
@@ -153,6 +164,6 @@ def _foreign(setting: Setting, columns: Columns) -> _Rows:
         except USER_FAILURES as error:
             errors[i] = f"{getattr(setting.strategy_class, '__name__', 'strategy')}: {type(error).__name__}: {error}"
         else:
-            values = [result.metrics.get(str(metric)) for metric in Metric]
+            values = [result.metrics.get(str(metric)) for metric in SWEPT]
             metrics[i] = [np.nan if value is None else float(value) for value in values]
     return _Rows(metrics=metrics, errors=errors)
