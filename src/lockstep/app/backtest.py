@@ -79,6 +79,7 @@ class BacktestReport:
             "strategy": self.result.strategy,
             "parameters": self.result.parameters,
             "metrics": self.metrics,
+            "curve_metrics": {str(name): value for name, value in self.result.simulation.curve_metrics.items()},
             "buy_and_hold": dict(self.buy_and_hold),
             "random_entries": None if self.random_entries is None else dict(self.random_entries),
             "bars": self.bars,
@@ -255,7 +256,7 @@ def _report(
     hold = buy_and_hold(candles, evaluator.market, evaluator.costs, evaluator.execution)
     return BacktestReport(
         result=result,
-        buy_and_hold={str(metric): value for metric, value in hold.metrics.items()},
+        buy_and_hold={str(name): value for name, value in (hold.metrics | hold.curve_metrics).items()},
         random_entries=None if luck is None else luck.to_dict(),
         bars=len(candles),
         span=f"{format_time(int(candles.timestamp[0]))} to {format_time(int(candles.timestamp[-1]))}",

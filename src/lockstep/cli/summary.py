@@ -72,7 +72,13 @@ def backtested(report: BacktestReport) -> RenderableType:
         ("parameters", parameters),
     ]
     blocks = [
-        metrics_table("Result", {"backtest": report.metrics, "buy and hold": report.buy_and_hold}),
+        metrics_table(
+            "Result",
+            {
+                "backtest": {**report.metrics, **report.result.simulation.curve_metrics},
+                "buy and hold": report.buy_and_hold,
+            },
+        ),
         *luck(report.random_entries),
         *order_in_a_bar(report.metrics),
     ]

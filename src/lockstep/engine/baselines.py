@@ -177,7 +177,7 @@ def _draw(
 
 
 def _rank(simulation: Simulation, metrics: NDArray[np.float64], metric: Metric) -> Luck:
-    """The strategy's `metric` among the same column of the draws' `metrics`, float64 (draws, len(SWEPT))."""
+    """The strategy's `metric` among the same column of the draws' `metrics`, float64 (draws, len(Metric))."""
     value = simulation.metrics[metric]
     drawn = metrics[:, COLUMN[metric]]
     drawn = drawn[~np.isnan(drawn)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from lockstep.engine.metrics import Metric
+from lockstep.engine.metrics import CurveMetric
 from lockstep.engine.statistics import NOISE
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ def curve_metrics(
     """
     best, worst = _months(timestamp, equity, initial_capital)
     return {
-        Metric.SQN: _system_quality(pnl, initial_capital),
-        Metric.LONGEST_DRAWDOWN_DAYS: _longest_drawdown(timestamp, timeframe_ms, equity, initial_capital),
-        Metric.BEST_MONTH_PCT: best,
-        Metric.WORST_MONTH_PCT: worst,
+        CurveMetric.SQN: _system_quality(pnl, initial_capital),
+        CurveMetric.LONGEST_DRAWDOWN_DAYS: _longest_drawdown(timestamp, timeframe_ms, equity, initial_capital),
+        CurveMetric.BEST_MONTH_PCT: best,
+        CurveMetric.WORST_MONTH_PCT: worst,
     }
 
 

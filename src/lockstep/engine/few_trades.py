@@ -58,7 +58,7 @@ _CURES: Final[Mapping[Reason, str]] = {
 
 
 def reasons(metrics: NDArray[np.float64], rows: NDArray[np.bool_]) -> dict[str, int]:
-    """How many of the chosen sets have each reason. metrics (k, len(SWEPT)), rows bool (k,): sets with too few."""
+    """How many of the chosen sets have each reason. metrics (k, len(Metric)), rows bool (k,): sets with too few."""
 
     def column(metric: Metric) -> NDArray[np.float64]:
         values: NDArray[np.float64] = metrics[rows, COLUMN[metric]]

@@ -12,8 +12,8 @@ Every metric is always present (R3.16). A ratio or a mean that is undefined is N
 a fall or a sum of rounding errors (`statistics.NOISE`) counts as 0, since a ratio to it says nothing; money beyond the
 largest float is undefined. Nothing is rounded. `_pct` is percent, rates and shares are fractions.
 
-A search works out the metrics of `SWEPT` for each of its trials. The others need the whole equity curve, or a second
-look at all trades: a single backtest has them as well. `ALIASES` holds the names of earlier releases.
+`Metric` is worked out for every set of a sweep, `CurveMetric` for single backtests only: it needs the whole equity
+curve, or a second look at all trades. `ALIASES` holds the names of earlier releases.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,26 +31,25 @@ from lockstep.core.units import YEAR_MS
 from lockstep.engine.renamed import OTHER_NAMES
 
 
-class Metric(StrEnum):
-    """Every metric, in the order of the columns of a sweep. `unit`, `formula` and `reference` say what it is.
-
-    `swept` says whether a sweep works it out for every set; the others are those of a single backtest.
-    """
+class Described(StrEnum):
+    """A name as text, with its `unit`, its `formula`, and in `reference` where that comes from."""
 
     unit: str
     formula: str
     reference: str
-    swept: bool
 
-    def __new__(cls, name: str, unit: str, formula: str, reference: str, swept: bool = True) -> Metric:
-        """One member: its name as text, and four facts about it."""
+    def __new__(cls, name: str, unit: str, formula: str, reference: str) -> Self:
+        """One member: its name as text, and three facts about it."""
         member = str.__new__(cls, name)
         member._value_ = name
         member.unit = unit
         member.formula = formula
         member.reference = reference
-        member.swept = swept
         return member
+
+
+class Metric(Described):
+    """Every metric of a set, in the order of the columns of a sweep. `unit`, `formula` and `reference` say what it is."""
 
     NET_PROFIT = "net_profit", "quote currency", "Σ P_i = E_{n-1} - C", "docs/engine.md, rule 8"
     NET_PROFIT_PCT = "net_profit_pct", "%", "100 · Σ P_i / C", "docs/engine.md, rule 11"
@@ -215,43 +214,42 @@ class Metric(StrEnum):
     )
     OPEN_AT_END = "open_at_end", "0 or 1", "1 when the last trade ended only because the data do", "rule 4"
     RUINED = "ruined", "0 or 1", "1 when equity reached 0 or less; trading stopped there", "rule 6"
-    SQN = (
-        "sqn",
-        "ratio",
-        "√N · mean(P) / std(P, ddof=1); None below 2 trades or when std is 0",
-        "Tharp (2008), Definitive Guide to Position Sizing: the system quality number, here of money",
-        False,
-    )
-    LONGEST_DRAWDOWN_DAYS = (
-        "longest_drawdown_days",
-        "days",
-        "longest time from a highest close of equity to the next close at or above it, or to the end",
-        "docs/engine.md, rule 11",
-        False,
-    )
-    BEST_MONTH_PCT = (
-        "best_month_pct",
-        "%",
-        "100 · max over calendar months (UTC) of equity at their last close / at the last close before - 1",
-        "docs/engine.md, rule 11",
-        False,
-    )
-    WORST_MONTH_PCT = "worst_month_pct", "%", "the same, min", "docs/engine.md, rule 11", False
 
     @classmethod
     def _missing_(cls, value: object) -> Metric | None:
         return ALIASES.get(value) if isinstance(value, str) else None
 
 
+class CurveMetric(Described):
+    """Metrics of a single backtest, which a sweep does not have (`engine.curve`)."""
+
+    SQN = (
+        "sqn",
+        "ratio",
+        "√N · mean(P) / std(P, ddof=1); None below 2 trades or when std is 0",
+        "Tharp (2008), Definitive Guide to Position Sizing: the system quality number, here of money",
+    )
+    LONGEST_DRAWDOWN_DAYS = (
+        "longest_drawdown_days",
+        "days",
+        "longest time from a highest close of equity to the next close at or above it, or to the end",
+        "docs/engine.md, rule 11",
+    )
+    BEST_MONTH_PCT = (
+        "best_month_pct",
+        "%",
+        "100 · max over calendar months (UTC) of equity at their last close / at the last close before - 1",
+        "docs/engine.md, rule 11",
+    )
+    WORST_MONTH_PCT = "worst_month_pct", "%", "the same, min", "docs/engine.md, rule 11"
+
+
 #: Names of earlier releases: the same value under the name that people search for.
 ALIASES: Final[dict[str, Metric]] = {}
 ALIASES.update({name: Metric(today) for name, today in OTHER_NAMES.items()})  # type: ignore[call-arg]
 
-#: Metrics that a sweep works out for every set: the columns of its arrays.
-SWEPT: Final[tuple[Metric, ...]] = tuple(metric for metric in Metric if metric.swept)
-
 #: Column of each metric in the arrays of a sweep.
-COLUMN: Final[Mapping[Metric, int]] = {metric: index for index, metric in enumerate(SWEPT)}
+COLUMN: Final[Mapping[Metric, int]] = {metric: index for index, metric in enumerate(Metric)}
 
 #: Metrics that count something: whole numbers wherever a person or a file sees them.
 COUNTS: Final = frozenset(metric for metric in Metric if metric.unit in ("count", "0 or 1"))
@@ -278,12 +276,7 @@ class MetricValues(dict[str, "float | int | None"]):
     """
 
     def __missing__(self, name: object) -> float | int | None:
-        metric = as_metric(str(name))
-        if metric in self:
-            return self[metric]
-        raise UnknownNameError(
-            f"{metric} is worked out for single backtests only, as of ls.backtest; these are of a search"
-        )
+        return self[as_metric(str(name))]
 
     def by_name(self) -> MetricValues:
         """The same with names as plain text."""
@@ -295,9 +288,13 @@ def as_metric(name: str) -> Metric:
     try:
         return Metric(name)  # type: ignore[call-arg]
     except ValueError:
+        pass
+    if name in tuple(CurveMetric):
         raise UnknownNameError(
-            f"no metric is called {name!r}{_suggestion(name)}; there are {', '.join(Metric)}"
-        ) from None
+            f"{name} is worked out for single backtests only, as by ls.backtest(...)[{name!r}]; a set of a sweep, and a "
+            f"trial of a search, has {', '.join(Metric)}"
+        )
+    raise UnknownNameError(f"no metric is called {name!r}{_suggestion(name)}; there are {', '.join(Metric)}")
 
 
 #: Words for which no metric has a similar name.
@@ -313,7 +310,7 @@ _SYNONYMS: Final[Mapping[str, Metric]] = {
 
 def _suggestion(name: str) -> str:
     plain = "_".join(name.lower().replace("-", " ").replace(".", " ").split())
-    names = [str(metric) for metric in Metric]
+    names = [str(metric) for metric in (*Metric, *CurveMetric)]
     # A name's beginning says more than letters in common: sharpe is sharpe_ratio.
     close = [full for full in names if plain and full.startswith(plain)][:1]
     close = close or [str(metric) for word, metric in _SYNONYMS.items() if word in plain][:1]
@@ -321,21 +318,10 @@ def _suggestion(name: str) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def swept_metric(name: str) -> Metric:
-    """A metric that a search has of each trial. Raises UnknownNameError for any other."""
-    metric = as_metric(name)
-    if not metric.swept:
-        raise UnknownNameError(
-            f"{metric} is worked out for single backtests only, not for each trial of a search; take one of "
-            f"{', '.join(SWEPT)}"
-        )
-    return metric
-
-
 def values_of(row: NDArray[np.float64]) -> MetricValues:
     """Metrics of one row of a sweep's float64 (metrics,) array, as plain Python numbers; NaN is None."""
     values = MetricValues()
-    for metric, number in zip(SWEPT, row.tolist(), strict=True):
+    for metric, number in zip(Metric, row.tolist(), strict=True):
         # Only NaN differs from itself.
         if number != number:
             values[metric] = None

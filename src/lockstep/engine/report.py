@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from lockstep.engine.metrics import COUNTS, Metric
+from lockstep.engine.metrics import COUNTS, CurveMetric, Metric
 from lockstep.engine.settings import Execution
 from lockstep.engine.trades import Trades
 
-_GROUPS: Final[tuple[tuple[str, tuple[Metric, ...]], ...]] = (
+_GROUPS: Final[tuple[tuple[str, tuple[Metric | CurveMetric, ...]], ...]] = (
     (
         "Result",
         (
@@ -21,9 +21,9 @@ _GROUPS: Final[tuple[tuple[str, tuple[Metric, ...]], ...]] = (
             Metric.VOLATILITY_PCT,
             Metric.CALMAR_RATIO,
             Metric.MAX_DRAWDOWN_PCT,
-            Metric.LONGEST_DRAWDOWN_DAYS,
-            Metric.BEST_MONTH_PCT,
-            Metric.WORST_MONTH_PCT,
+            CurveMetric.LONGEST_DRAWDOWN_DAYS,
+            CurveMetric.BEST_MONTH_PCT,
+            CurveMetric.WORST_MONTH_PCT,
             Metric.PROFIT_FACTOR,
         ),
     ),
@@ -36,7 +36,7 @@ _GROUPS: Final[tuple[tuple[str, tuple[Metric, ...]], ...]] = (
             Metric.AVG_WIN_PCT,
             Metric.AVG_LOSS_PCT,
             Metric.CVAR_95_PCT,
-            Metric.SQN,
+            CurveMetric.SQN,
             Metric.AVG_HOLDING_PERIODS,
             Metric.EXPOSURE,
         ),
@@ -56,7 +56,7 @@ _GROUPS: Final[tuple[tuple[str, tuple[Metric, ...]], ...]] = (
 )
 
 
-def format_metric(metric: Metric, value: float | int | None) -> str:
+def format_metric(metric: Metric | CurveMetric, value: float | int | None) -> str:
     """A value as people read it: counts whole, four significant digits otherwise, "-" where undefined."""
     if value is None:
         return "-"

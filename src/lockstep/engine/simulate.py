@@ -16,7 +16,7 @@ from lockstep.engine.costs import Costs
 from lockstep.engine.curve import curve_metrics
 from lockstep.engine.entries import EntryBatch, compact
 from lockstep.engine.levels import check_levels
-from lockstep.engine.metrics import ALIASES, Metric, MetricValues, as_metric, values_of
+from lockstep.engine.metrics import ALIASES, Metric, MetricValues, values_of
 from lockstep.engine.preparation import MarketArrays, block_ends, market_arrays, run_batch, walk_terms
 from lockstep.engine.report import capped, summary
 from lockstep.engine.settings import Execution, settled
@@ -48,6 +48,7 @@ class Simulation:
 
     trades      closed trades, as columns
     metrics     every Metric; None where undefined. Names of earlier releases answer as well (`metrics.ALIASES`)
+    curve_metrics   every CurveMetric: what a sweep does not have, such as best_month_pct; None where undefined
     equity      float64 (n,): equity at the close of each bar, quote currency
     timestamp   int64 (n,): ms UTC at bar open
     blocks      sums of bar returns per block
@@ -56,6 +57,7 @@ class Simulation:
 
     trades: Trades
     metrics: MetricValues
+    curve_metrics: dict[str, float | int | None]
     equity: NDArray[np.float64]
     timestamp: NDArray[np.int64]
     blocks: BlockSums
@@ -63,8 +65,9 @@ class Simulation:
     execution: Execution
 
     def __getitem__(self, metric: Metric | str) -> float | int | None:
-        """The value of one metric. Raises UnknownNameError with a suggestion for a name that no metric has."""
-        return self.metrics[as_metric(str(metric))]
+        """The value of one metric, of the curve as well. Raises UnknownNameError with a suggestion for a name that no metric has."""
+        name = str(metric)
+        return self.curve_metrics[name] if name in self.curve_metrics else self.metrics[name]
 
     @property
     def ruined(self) -> bool:
@@ -102,6 +105,7 @@ class Simulation:
         """
         plain: dict[str, Any] = {
             "metrics": {str(metric): value for metric, value in self.metrics.items()},
+            "curve_metrics": {str(metric): value for metric, value in self.curve_metrics.items()},
             "aliases": {name: str(metric) for name, metric in ALIASES.items()},
             "notes": list(self.notes),
             "trades": [
@@ -119,7 +123,9 @@ class Simulation:
         return json.dumps(self.to_dict(curve=curve), allow_nan=False)
 
     def __str__(self) -> str:
-        return summary(self.metrics, self.trades, bars=self.equity.size, execution=self.execution)
+        return summary(
+            {**self.metrics, **self.curve_metrics}, self.trades, bars=self.equity.size, execution=self.execution
+        )
 
     def __repr__(self) -> str:
         profit = self.metrics[Metric.NET_PROFIT_PCT]
@@ -183,13 +189,13 @@ def simulate_entries(
         timestamp=candles.timestamp,
     )
     equity = equity_curve(market.bars.close, trades, initial_capital=execution.initial_capital, fee_rate=costs.fee_rate)
-    metrics = values_of(walked.metrics[0])
-    metrics |= curve_metrics(
+    of_curve = curve_metrics(
         candles.timestamp, candles.timeframe_ms, equity, trades.pnl, initial_capital=execution.initial_capital
     )
     return Simulation(
         trades=trades,
-        metrics=metrics,
+        metrics=values_of(walked.metrics[0]),
+        curve_metrics=of_curve,
         equity=equity,
         timestamp=candles.timestamp,
         blocks=_block_sums(walked.blocks[0], ends, equity, execution.initial_capital),

@@ -14,7 +14,7 @@ import numpy as np
 
 from lockstep.core.compiled import kernel
 from lockstep.core.scalar_math import power
-from lockstep.engine.metrics import COLUMN, COUNTS, SWEPT, Metric
+from lockstep.engine.metrics import COLUMN, COUNTS, Metric
 from lockstep.engine.walk_state import (
     AMBIGUOUS,
     CAPPED,
@@ -44,8 +44,8 @@ from lockstep.engine.walk_state import (
 
 # Kernels read `M.NET_PROFIT` as the plain integer it is; names and order are those of the enum, said once, there. Any,
 # because no type checker can know attributes that are made from an enum; numba refuses a name that is not there.
-M: Final[Any] = namedtuple("M", [metric.name for metric in SWEPT])(*range(len(SWEPT)))
-METRICS: Final = len(SWEPT)
+M: Final[Any] = namedtuple("M", [metric.name for metric in Metric])(*range(len(Metric)))
+METRICS: Final = len(Metric)
 # What follows from money, and says nothing where money grew beyond the largest float.
 _MONEY: Final = tuple(
     column

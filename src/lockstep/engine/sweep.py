@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch
-from lockstep.engine.metrics import COLUMN, COUNTS, SWEPT, Metric, MetricValues, values_of
+from lockstep.engine.metrics import COLUMN, COUNTS, Metric, MetricValues, values_of
 from lockstep.engine.preparation import MarketArrays, block_ends, run_batch, walk_terms
 from lockstep.engine.settings import Execution, settled
 from lockstep.engine.statistics import METRICS
@@ -29,7 +29,7 @@ _LARGEST_BATCH: Final = 4096
 class SweepResult:
     """Metrics and return sums of k sets, in the order of the sets.
 
-    metrics     float64 (k, len(SWEPT)): columns in the order of `metrics.SWEPT`; NaN is undefined (None)
+    metrics     float64 (k, len(Metric)): columns in the order of `Metric`; NaN is undefined (None)
     blocks      float64 (k, B, 2): Σ r and Σ r² of the bars of each block; NaN where a set was ruined
     block_bars  int64 (B,): bars per block, the same for every set
     annual      bars per year used for annualised ratios
@@ -55,7 +55,7 @@ class SweepResult:
         """Every metric by name, contiguous: int64 for counts, float64 with NaN for undefined otherwise."""
         return {
             str(metric): np.ascontiguousarray(self.column(metric)).astype(np.int64 if metric in COUNTS else np.float64)
-            for metric in SWEPT
+            for metric in Metric
         }
 
     def values(self, index: int) -> MetricValues:

@@ -104,7 +104,7 @@ class Walked(NamedTuple):
     trade_offsets  int64 (k + 1,): the trades of set i are columns trade_offsets[i] … trade_offsets[i + 1] − 1
     totals         float64 (k, 8)
     blocks         float64 (k, B, 2): Σ r and Σ r² of each block
-    metrics        float64 (k, len(SWEPT)); written by `statistics.summarise`
+    metrics        float64 (k, len(Metric)); written by `statistics.summarise`
     """
 
     when: I4

@@ -14,7 +14,7 @@ import numpy as np
 from lockstep.core.errors import InputError, LockstepError, SpaceError
 from lockstep.core.space import Columns, Space, row
 from lockstep.engine.costs import Costs
-from lockstep.engine.metrics import SWEPT
+from lockstep.engine.metrics import Metric
 from lockstep.engine.settings import Execution
 from lockstep.faces.backtest import StrategyFace
 from lockstep.market.candles import Candles
@@ -153,7 +153,7 @@ def evaluation(setting: Setting, executor: Executor | None) -> Iterator[Callable
 def _foreign(setting: Setting, columns: Columns) -> _Rows:
     """One set after the other through `run_backtest`, for classes that only know `generate_signals`."""
     count = len(next(iter(columns.values())))
-    metrics = np.full((count, len(SWEPT)), np.nan)
+    metrics = np.full((count, len(Metric)), np.nan)
     errors: dict[int, str] = {}
     data = setting.frame
     for i in range(count):
@@ -164,6 +164,6 @@ def _foreign(setting: Setting, columns: Columns) -> _Rows:
         except USER_FAILURES as error:
             errors[i] = f"{getattr(setting.strategy_class, '__name__', 'strategy')}: {type(error).__name__}: {error}"
         else:
-            values = [result.metrics.get(str(metric)) for metric in SWEPT]
+            values = [result.metrics.get(str(metric)) for metric in Metric]
             metrics[i] = [np.nan if value is None else float(value) for value in values]
     return _Rows(metrics=metrics, errors=errors)

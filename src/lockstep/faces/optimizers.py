@@ -22,7 +22,7 @@ import numpy as np
 from lockstep.bootstrap import executor_of
 from lockstep.core.errors import InputError, SpaceError
 from lockstep.core.space import Space
-from lockstep.engine.metrics import COUNTS, SWEPT, Metric
+from lockstep.engine.metrics import COUNTS, Metric
 from lockstep.faces.evaluation import Setting, evaluation
 from lockstep.faces.importance import importance
 from lockstep.runs.seeds import DEFAULT_SEED
@@ -173,7 +173,7 @@ class ParameterOptimizer(ABC):
                 "index": int(valid.index[i]),
                 "parameters": {name: _item(valid[name].iloc[i]) for name in names},
                 "objective_value": float(valid["objective_value"].iloc[i]),
-                "metrics": {str(metric): _number(metric, valid[f"metric_{metric}"].iloc[i]) for metric in SWEPT},
+                "metrics": {str(metric): _number(metric, valid[f"metric_{metric}"].iloc[i]) for metric in Metric},
             }
             for i in order
         ]
@@ -316,7 +316,7 @@ class _Table:
     """Rows of all trials, collected batch by batch. Raises SpaceError for a parameter called like another column."""
 
     def __init__(self, space: Space) -> None:
-        taken = {"objective_value", "score", "cause", *(f"metric_{metric}" for metric in SWEPT)} & set(space)
+        taken = {"objective_value", "score", "cause", *(f"metric_{metric}" for metric in Metric)} & set(space)
         if taken:
             raise SpaceError(
                 f"parameter {min(taken)!r}: the table of results has a column of that name; rename the parameter, or "
@@ -348,7 +348,7 @@ class _Table:
             ) from error
         metrics = self.joined("metrics")
         columns: dict[str, Any] = {name: self.joined(f"parameter.{name}") for name in self._space}
-        columns |= {f"metric_{metric}": metrics[:, place] for place, metric in enumerate(SWEPT)}
+        columns |= {f"metric_{metric}": metrics[:, place] for place, metric in enumerate(Metric)}
         columns["objective_value"] = self.joined("value")
         columns["score"] = self.joined("score")
         columns["cause"] = [Cause(int(cause)).label for cause in self.joined("cause")]

@@ -28,7 +28,7 @@ class Evaluation(Protocol):
 
     @property
     def metrics(self) -> NDArray[np.float64]:
-        """float64 (n, len(SWEPT)), NaN where a metric is undefined or the set was not evaluated."""
+        """float64 (n, len(Metric)), NaN where a metric is undefined or the set was not evaluated."""
         ...
 
     @property

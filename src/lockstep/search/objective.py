@@ -19,7 +19,7 @@ import numpy as np
 from lockstep.core.errors import InputError, NoValidTrialError, UnknownNameError
 from lockstep.core.space import Columns, row
 from lockstep.engine import few_trades
-from lockstep.engine.metrics import COLUMN, Metric, best_row, swept_metric, values_of
+from lockstep.engine.metrics import COLUMN, Metric, as_metric, best_row, values_of
 from lockstep.runs.user_modules import USER_FAILURES
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Constraint:
                 f'"max_drawdown_pct >= -20"; found {text!r}'
             )
         try:
-            metric = swept_metric(match[1])
+            metric = as_metric(match[1])
         except UnknownNameError as error:
             raise InputError(f"constraint {text!r}: {error}") from error
         bound = float(match[3])
@@ -149,7 +149,7 @@ class Judge:
         """A judge from plain values, checked. Raises InputError naming the rule broken."""
         if isinstance(objective, str):
             try:
-                objective = swept_metric(objective)
+                objective = as_metric(objective)
             except UnknownNameError as error:
                 raise UnknownNameError(f"objective: {error}. For your own, give 'file.py:function'") from error
         elif not callable(objective):

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 import numpy as np
 
 from lockstep.core.errors import SpaceError, StrategyError
-from lockstep.core.space import Choice, Columns, FloatRange, IntRange, Space, row
+from lockstep.core.space import Choice, Columns, FloatRange, IntRange, ParameterColumns, Space, row
 from lockstep.runs.user_modules import USER_FAILURES
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Strategy:
         if isinstance(parameter_sets, Mapping):
             return self._columns_from_mapping(parameter_sets)
         rows = [self.resolve(params) for params in parameter_sets]
-        return {name: _column([row[name] for row in rows]) for name in self.parameter_names()}
+        return ParameterColumns((name, _column([row[name] for row in rows])) for name in self.parameter_names())
 
     def _columns_from_mapping(self, mapping: Mapping[str, Any]) -> Columns:
         arrays = {name: np.asarray(values) for name, values in mapping.items()}
@@ -126,11 +126,11 @@ class Strategy:
             raise SpaceError(f"parameter columns are one-dimensional and equally long; found {shapes}")
         count = next(iter(arrays.values())).size
         if count == 0:
-            return {name: np.empty(0) for name in self.parameter_names()}
+            return ParameterColumns((name, np.empty(0)) for name in self.parameter_names())
         # One resolved row checks the names and says of which kind each column is; the rest is checked as arrays, since
         # a grid of a million sets must not become a million dicts.
         first = self.resolve({name: array[0] for name, array in arrays.items()})
-        columns: Columns = {}
+        columns = ParameterColumns()
         for name, value in first.items():
             if name not in arrays:
                 columns[name] = _column([value] * count)

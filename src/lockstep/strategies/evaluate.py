@@ -22,7 +22,7 @@ from lockstep.engine import few_trades
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch, compact
 from lockstep.engine.levels import check_levels
-from lockstep.engine.metrics import COLUMN, SWEPT, Metric, MetricValues, best_row, swept_metric
+from lockstep.engine.metrics import COLUMN, Metric, MetricValues, as_metric, best_row
 from lockstep.engine.preparation import MarketArrays, market_arrays
 from lockstep.engine.settings import Execution, settled
 from lockstep.engine.signals import Signals
@@ -119,7 +119,7 @@ class Evaluated:
 
     @property
     def metrics(self) -> NDArray[np.float64]:
-        """float64 (k, len(SWEPT)), NaN where undefined: what a search judges (`search.loop.Evaluation`)."""
+        """float64 (k, len(Metric)), NaN where undefined: what a search judges (`search.loop.Evaluation`)."""
         return self.result.metrics
 
 
@@ -165,7 +165,7 @@ class Sweep(Evaluated):
 
         Raises NoValidTrialError with the counts by cause when no set qualifies, UnknownNameError for no metric.
         """
-        metric = swept_metric(str(objective))
+        metric = as_metric(str(objective))
         values = self.result.column(metric)
         trades = self.result.column(Metric.TOTAL_TRADES)
         enough = trades >= min_trades
@@ -190,7 +190,7 @@ class Sweep(Evaluated):
         A metric whose name a parameter has already is called `metric_` and its name.
         """
         columns = dict(self.parameters)
-        for metric in SWEPT:
+        for metric in Metric:
             name = f"metric_{metric}" if str(metric) in self.parameters else str(metric)
             columns[name] = self.result.metrics[:, COLUMN[metric]].copy()
         return columns

@@ -58,12 +58,15 @@ def _grid(lists: Mapping[str, Any]) -> ParameterColumns:
     sizes = [1 if not hasattr(choices, "__len__") else len(choices) for choices in values.values()]
     if not all(sizes):
         return ParameterColumns((name, np.empty(0)) for name in values)
-    space = Space.parse(values)
-    total = space.grid_size()
+    try:
+        space = Space.parse(values)
+        total = space.grid_size()
+    except SpaceError as error:
+        raise SpaceError(f"{error}. Note: {_SHAPES}") from error
     if total > LARGEST_GRID:
         raise SpaceError(
             f"a sweep holds its sets in memory, at most {LARGEST_GRID:,}; this grid has {total:,}. Take fewer values, "
-            "or let ls.train search at random"
+            f"or let ls.train search at random. Note: {_SHAPES}"
         )
     if len(values) > 1 and len(set(sizes)) == 1 and sizes[0] > 1:
         factors = " x ".join(str(dimension.size) for dimension in space.values())

@@ -14,7 +14,7 @@ from tests.property.cases import MINUTE, candles_of
 from lockstep.core.errors import UnknownNameError
 from lockstep.engine import statistics, walk_state
 from lockstep.engine.costs import Costs
-from lockstep.engine.metrics import COLUMN, COUNTS, SWEPT, Metric, annual_bars, as_metric, best_row
+from lockstep.engine.metrics import COLUMN, COUNTS, CurveMetric, Metric, annual_bars, as_metric, best_row
 from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import Simulation, simulate
@@ -43,7 +43,7 @@ DEPTHS = [10_500 / 11_000 - 1, 10_900 / 11_000 - 1, 10_700 / 11_000 - 1]
 R = [0, 0.1, 0, 10_500 / 11_000 - 1, 0, 10_900 / 10_500 - 1, 0, 10_700 / 10_900 - 1, 0]
 YEAR = 365 * 24 * 60  # one-minute bars that never stop
 
-EXPECTED = {
+EXPECTED: dict[str, float | None] = {
     Metric.NET_PROFIT: 700,
     Metric.NET_PROFIT_PCT: 7,
     Metric.NET_PROFIT_WORST_PCT: 7,
@@ -89,17 +89,17 @@ EXPECTED = {
     Metric.OPEN_AT_END: 0,
     Metric.RUINED: 0,
     # Σ P = 700, mean 175, deviations 825, -675, 225, -375
-    Metric.SQN: 2 * 175 / math.sqrt((825**2 + 675**2 + 225**2 + 375**2) / 3),
+    CurveMetric.SQN: 2 * 175 / math.sqrt((825**2 + 675**2 + 225**2 + 375**2) / 3),
     # From the close of bar 2, still at the peak of 11,000, to the end: 6 bars of a minute
-    Metric.LONGEST_DRAWDOWN_DAYS: 6 / (24 * 60),
+    CurveMetric.LONGEST_DRAWDOWN_DAYS: 6 / (24 * 60),
     # One month
-    Metric.BEST_MONTH_PCT: 7,
-    Metric.WORST_MONTH_PCT: 7,
+    CurveMetric.BEST_MONTH_PCT: 7,
+    CurveMetric.WORST_MONTH_PCT: 7,
 }
 
 
-@pytest.mark.parametrize("metric", list(Metric))
-def test_every_metric_equals_its_formula_on_four_trades(metric: Metric) -> None:
+@pytest.mark.parametrize("metric", [*Metric, *CurveMetric])
+def test_every_metric_equals_its_formula_on_four_trades(metric: Metric | CurveMetric) -> None:
     """R3.3, R3.4, R3.15"""
     expected = EXPECTED[metric]
     assert four_trades()[metric] == (None if expected is None else pytest.approx(expected, rel=1e-9, abs=1e-12))
@@ -130,7 +130,7 @@ def test_at_the_break_even_cost_nothing_is_left() -> None:
 
 RATIOS = {
     Metric.SHARPE_RATIO, Metric.SHARPE_RATIO_PER_TRADE, Metric.SORTINO_RATIO, Metric.SORTINO_RATIO_PER_TRADE,
-    Metric.CALMAR_RATIO, Metric.CALMAR_RATIO_TRADES, Metric.CVAR_95, Metric.SQN,
+    Metric.CALMAR_RATIO, Metric.CALMAR_RATIO_TRADES, Metric.CVAR_95,
     Metric.WIN_RATE, Metric.PROFIT_FACTOR, Metric.EXPECTANCY, Metric.AVG_WIN_PCT,
     Metric.AVG_LOSS_PCT, Metric.LARGEST_WIN_PCT, Metric.LARGEST_LOSS_PCT, Metric.CVAR_95_PCT,
     Metric.AVG_HOLDING_PERIODS, Metric.COST_SHARE, Metric.BREAK_EVEN_COST,
@@ -192,7 +192,7 @@ def test_bars_per_year_count_the_bars_actually_there() -> None:
 def test_a_metric_knows_its_unit_formula_and_reference() -> None:
     assert all(metric.unit and metric.formula and metric.reference for metric in Metric)
     assert as_metric("sharpe_ratio") is Metric.SHARPE_RATIO
-    assert list(COLUMN.values()) == list(range(len(SWEPT)))
+    assert list(COLUMN.values()) == list(range(len(Metric)))
     with pytest.raises(
         UnknownNameError, match="no metric is called 'sharp'; did you mean 'sharpe_ratio'\\?; there are net_profit"
     ):
@@ -202,7 +202,7 @@ def test_a_metric_knows_its_unit_formula_and_reference() -> None:
 def test_every_metric_has_a_formula_in_the_kernel() -> None:
     """Columns are allocated and not cleared, so a metric without a formula would be whatever lay in memory."""
     mark = -12345.678
-    metrics = np.full((2, len(SWEPT)), mark)
+    metrics = np.full((2, len(Metric)), mark)
     # Two sets over 4 bars: one trade of 1,000 that won 10, and none.
     when, money = np.zeros((walk_state.WHEN_ROWS, 1), np.int32), np.zeros((walk_state.MONEY_ROWS, 1))
     when[walk_state.SIDE], when[walk_state.EXIT_BAR] = 1, 2

@@ -16,7 +16,7 @@ from lockstep.engine import sweep as sweep_module
 from lockstep.engine import walk
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch, compact
-from lockstep.engine.metrics import COUNTS, SWEPT, Metric
+from lockstep.engine.metrics import COUNTS, Metric
 from lockstep.engine.preparation import market_arrays
 from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
@@ -101,8 +101,8 @@ def test_a_sweep_gives_columns_and_reports_progress() -> None:
         market_arrays(cases[0].candles), lambda lo, hi: join(entries[lo:hi]), 20, progress=done.append
     )
     columns = result.columns()
-    assert list(columns) == [str(metric) for metric in SWEPT]
-    assert all(columns[metric].dtype == (np.int64 if metric in COUNTS else np.float64) for metric in SWEPT)
+    assert list(columns) == [str(metric) for metric in Metric]
+    assert all(columns[metric].dtype == (np.int64 if metric in COUNTS else np.float64) for metric in Metric)
     assert len(result) == 20
     assert result.block_bars.sum() == BARS
     assert done == sorted(done)

@@ -76,7 +76,7 @@ def test_the_frame_engine_is_the_engine(frame: pd.DataFrame) -> None:
     assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["metrics"] == result.metrics
 
 
-@pytest.mark.parametrize("missing", ["timestamp", "open", "high", "low", "close", "volume", "atr"])
+@pytest.mark.parametrize("missing", ["timestamp", "open", "high", "low", "close", "volume"])
 def test_a_missing_column_is_named(frame: pd.DataFrame, missing: str) -> None:
     """R3.5."""
     with pytest.raises(ValueError, match=f"the frame lacks the column {missing}; needed are timestamp"):

@@ -11,7 +11,7 @@ import numpy as np
 from lockstep.core.errors import DataError, InputError, SpaceError, StrategyError
 from lockstep.core.space import Columns, Space, row
 from lockstep.engine.costs import Costs
-from lockstep.engine.metrics import SWEPT
+from lockstep.engine.metrics import Metric
 from lockstep.engine.settings import Execution
 from lockstep.kinds.shared.market_data import Pinned
 from lockstep.kinds.strategy.spec import StrategySpec
@@ -88,7 +88,7 @@ class StrategyPlan:
     def trial_bytes(self) -> int:
         """Bytes of a trial's row on disk: metrics, objective, index, two sums per block, the parameters, 8 each; the
         cause, 1."""
-        return 8 * (len(SWEPT) + 2 + 2 * self.execution.blocks + len(self.space)) + 1
+        return 8 * (len(Metric) + 2 + 2 * self.execution.blocks + len(self.space)) + 1
 
     @property
     def chunk(self) -> int:

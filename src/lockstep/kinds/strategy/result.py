@@ -10,7 +10,6 @@ from lockstep.core.errors import NotEqualError
 from lockstep.engine.baselines import buy_and_hold, random_entries
 from lockstep.engine.export import EDITIONS as TABLE_EDITIONS
 from lockstep.engine.export import equity_csv, trades_csv
-from lockstep.engine.metrics import as_metric
 from lockstep.engine.preparation import market_arrays
 from lockstep.engine.renamed import EDITIONS
 from lockstep.engine.simulate import Simulation
@@ -51,6 +50,7 @@ def finish(plan: StrategyPlan, tally: Tally, duplicates: int) -> Result:
             "searched": tally.best["parameters"],
             "objective": tally.best["objective"],
             "metrics": metrics,
+            "curve_metrics": dict(winner.simulation.curve_metrics),
         },
         "objective": {
             "name": plan.judge.objective_name,
@@ -83,8 +83,6 @@ def finish(plan: StrategyPlan, tally: Tally, duplicates: int) -> Result:
 
 def require_same(stored: Mapping[str, Any], backtest: Mapping[str, Any], *, trial: int) -> None:
     """Compare every metric of a trial with those of a backtest of its set. Raises NotEqualError naming the first."""
-    # A search does not work out what needs the whole equity curve.
-    backtest = {name: value for name, value in backtest.items() if as_metric(name).swept}
     for name in stored.keys() | backtest.keys():
         # Canonical JSON tells 0.0 from -0.0 and 1 from 1.0, which == does not.
         if canonical.dumps(stored.get(name)) != canonical.dumps(backtest.get(name)):
@@ -133,7 +131,7 @@ def _baselines(plan: StrategyPlan, evaluator: Evaluator, winner: Backtest) -> di
 
 
 def _metrics(simulation: Simulation) -> dict[str, Any]:
-    return {str(metric): value for metric, value in simulation.metrics.items()}
+    return {str(metric): value for metric, value in (simulation.metrics | simulation.curve_metrics).items()}
 
 
 def _blocks(simulation: Simulation) -> dict[str, list[Any]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lockstep.core.space import Columns, Space
-from lockstep.engine.metrics import COUNTS, SWEPT
+from lockstep.engine.metrics import COUNTS, Metric
 from lockstep.engine.renamed import EDITIONS
 from lockstep.kinds.strategy.plan import StrategyPlan
 from lockstep.kinds.strategy.result import finish
@@ -125,7 +125,7 @@ def trial_columns(space: Space, done: JudgedBatch[Evaluated]) -> dict[str, NDArr
         "objective": judged.value,
     }
     columns |= {f"parameter.{name}": column for name, column in coded(space, batch.columns).items()}
-    for place, metric in enumerate(SWEPT):
+    for place, metric in enumerate(Metric):
         # Counts are stored as integers, whose columns have no NaN: -1 stands for "not evaluated".
         values = evaluated.result.metrics[:, place]
         if metric in COUNTS:

@@ -83,7 +83,8 @@ def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
         (name, parameter(value) + ("" if name in searched else " (fixed)")) for name, value in best.parameters.items()
     ]
     baselines, holdout = summary.get("baselines") or {}, summary.get("holdout") or {}
-    columns = {"best trial": best.metrics, "buy and hold": baselines.get("buy_and_hold")}
+    of_curve = summary.get("best", {}).get("curve_metrics", {})
+    columns = {"best trial": {**best.metrics, **of_curve}, "buy and hold": baselines.get("buy_and_hold")}
     if holdout:
         columns |= {"held-out bars": holdout["metrics"], "hold, held-out": holdout["buy_and_hold"]}
     blocks: list[Block] = [
