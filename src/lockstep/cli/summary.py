@@ -71,11 +71,12 @@ def backtested(report: BacktestReport) -> RenderableType:
         ("data", f"{report.market}, {report.span}, {count(report.bars)} bars"),
         ("parameters", parameters),
     ]
+    metrics = {**report.metrics, **report.result.simulation.curve_metrics}
     blocks = [
         metrics_table(
             "Result",
             {
-                "backtest": {**report.metrics, **report.result.simulation.curve_metrics},
+                "backtest": metrics,
                 "buy and hold": report.buy_and_hold,
             },
         ),

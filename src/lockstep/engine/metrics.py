@@ -49,7 +49,7 @@ class Described(StrEnum):
 
 
 class Metric(Described):
-    """Every metric of a set, in the order of the columns of a sweep. `unit`, `formula` and `reference` say what it is."""
+    """Every metric of a set, in the order of the columns of a sweep."""
 
     NET_PROFIT = "net_profit", "quote currency", "Σ P_i = E_{n-1} - C", "docs/engine.md, rule 8"
     NET_PROFIT_PCT = "net_profit_pct", "%", "100 · Σ P_i / C", "docs/engine.md, rule 11"
@@ -291,8 +291,8 @@ def as_metric(name: str) -> Metric:
         pass
     if name in tuple(CurveMetric):
         raise UnknownNameError(
-            f"{name} is worked out for single backtests only, as by ls.backtest(...)[{name!r}]; a set of a sweep, and a "
-            f"trial of a search, has {', '.join(Metric)}"
+            f"{name} is worked out for single backtests only, as by ls.backtest(...)[{name!r}]; a set of a sweep "
+            f"and a trial of a search have {', '.join(Metric)}"
         )
     raise UnknownNameError(f"no metric is called {name!r}{_suggestion(name)}; there are {', '.join(Metric)}")
 

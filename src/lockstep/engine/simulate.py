@@ -65,7 +65,7 @@ class Simulation:
     execution: Execution
 
     def __getitem__(self, metric: Metric | str) -> float | int | None:
-        """The value of one metric, of the curve as well. Raises UnknownNameError with a suggestion for a name that no metric has."""
+        """The value of a metric, those of the curve included. Raises UnknownNameError with a suggestion."""
         name = str(metric)
         return self.curve_metrics[name] if name in self.curve_metrics else self.metrics[name]
 
@@ -123,9 +123,8 @@ class Simulation:
         return json.dumps(self.to_dict(curve=curve), allow_nan=False)
 
     def __str__(self) -> str:
-        return summary(
-            {**self.metrics, **self.curve_metrics}, self.trades, bars=self.equity.size, execution=self.execution
-        )
+        metrics = {**self.metrics, **self.curve_metrics}
+        return summary(metrics, self.trades, bars=self.equity.size, execution=self.execution)
 
     def __repr__(self) -> str:
         profit = self.metrics[Metric.NET_PROFIT_PCT]

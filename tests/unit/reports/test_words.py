@@ -93,9 +93,9 @@ def test_a_value_of_a_summary_is_said_where_it_is_a_single_one(value: Any, text:
     assert words.value_in_words(value) == text
 
 
-def test_a_table_of_metrics_beside_three_others_fits_eighty_letters() -> None:
-    """80 letters less the indent of 2 and four columns of numbers, 14 letters each with their gap, leave 22."""
-    assert max(len(label) for label, _ in words.METRICS.values()) <= 22
+def test_a_table_of_metrics_beside_two_others_fits_eighty_letters() -> None:
+    """80 letters less the indent of 2 and three columns of numbers, 14 letters each with their gap, leave 36."""
+    assert max(len(label) for label, _ in words.METRICS.values()) <= 25
 
 
 def test_every_metric_with_words_exists() -> None:

@@ -225,7 +225,7 @@ def test_the_best_set_needs_enough_trades_and_the_first_of_equals_wins() -> None
     assert first.parameters == {"fast": 8, "slow": 30, "trail": 0.0}
     with pytest.raises(
         NoValidTrialError,
-        match="of 3, 0 failed, 0 break a constraint, 3 have fewer than 100000 .* In 3 there were trades, but too few",
+        match=r"of 3, 0 failed, 0 break a constraint, 3 have fewer than 100000 .* In 3 there were trades, but too few",
     ):
         table.best(min_trades=100_000)
     with pytest.raises(UnknownNameError, match="sharp"):
