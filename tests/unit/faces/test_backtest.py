@@ -20,7 +20,7 @@ LOOSE = {"pierce_depth": 0.0003, "volume_spike_threshold": 1.2, "reversal_candle
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
     frame = sample_candles().to_frame()
-    return frame.assign(atr=ls.strategies.MarketView(sample_candles()).atr(14))
+    return frame.assign(atr=ls.strategies.MarketView(sample_candles()).rolling_atr(14))
 
 
 def test_signals_are_a_frame_of_four_columns_aligned_to_the_data(frame: pd.DataFrame) -> None:

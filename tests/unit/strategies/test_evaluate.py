@@ -52,7 +52,7 @@ class Crossing(Strategy):
         crossed = np.append(False, above[1:] != above[:-1])
         crossed[: self.warmup(params)] = False
         direction = np.where(above, 1, -1)
-        atr = np.nan_to_num(view.atr(14), nan=1e-3)
+        atr = np.nan_to_num(view.rolling_atr(14), nan=1e-3)
         return Signals(
             side=(crossed * direction).astype(np.int8),
             stop=view.close - 2.0 * direction * atr,
