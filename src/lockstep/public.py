@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -79,7 +80,8 @@ def train(
     home          folder of runs and snapshots; default LOCKSTEP_HOME, else ./lockstep-home
     observers     watch the run, step by step (`lockstep.runs.observer.Observer`)
     cancel        stops the run at its next step (`lockstep.runs.cancel.Cancel`); without one Ctrl-C does
-    announce      called once before the first step with what was prepared, its estimate included
+    announce      called once before the first step with what was prepared, its estimate included; without it the notes
+                  of the preparation are those of the result
 
     Raises InputError for what cannot be used, LookAheadError for a strategy that reads the future, NoValidTrialError
     when no trial may win, Interrupted after Ctrl-C (go on with `ls.resume`).
@@ -101,8 +103,16 @@ def train(
     enter(request.numerics, may_restart=False)
     from lockstep.app.train import train as use_case
 
-    with place(home).ports(workers=workers, observers=observers, cancel=cancel, announce=announce) as ports:
-        return use_case(request, ports, tag=tag)
+    noted: list[str] = []
+
+    def announced(prepared: Prepared) -> None:
+        noted.extend(prepared.notes)
+
+    # Who asks for the announcement has its notes there; anybody else finds them with the result.
+    tell = announced if announce is None else announce
+    with place(home).ports(workers=workers, observers=observers, cancel=cancel, announce=tell) as ports:
+        result = use_case(request, ports, tag=tag)
+    return replace(result, notes=(*noted, *result.notes))
 
 
 def estimate(
