@@ -83,6 +83,27 @@ def test_a_missing_column_is_named(frame: pd.DataFrame, missing: str) -> None:
         BacktestEngine().run_backtest(frame.drop(columns=[missing]), LiquiditySweepStrategy())
 
 
+def test_a_frame_of_candles_is_enough(frame: pd.DataFrame) -> None:
+    """And a class that reads an average true range has that of DataCollector."""
+    strategy = LiquiditySweepStrategy({"pierce_depth": 0.0001})
+    plain = frame.drop(columns=["atr"])
+    assert (
+        BacktestEngine().run_backtest(plain, strategy).trades == BacktestEngine().run_backtest(frame, strategy).trades
+    )
+    seen: list[pd.DataFrame] = []
+
+    class Reads:
+        def generate_signals(self, data: pd.DataFrame) -> pd.DataFrame:
+            seen.append(data)
+            nothing = pd.Series(np.nan, index=data.index)
+            return pd.DataFrame({"signal": "HOLD", "stop_loss": nothing, "take_profit": nothing})
+
+    result = BacktestEngine().run_backtest(plain, Reads())
+    assert "atr" not in plain.columns
+    pd.testing.assert_series_equal(seen[0]["atr"], frame["atr"])
+    assert result.metrics["gross_win_rate"] is None
+
+
 class EveryTenth:
     """A strategy as the older sources write it, without the progress argument."""
 
