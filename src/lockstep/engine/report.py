@@ -78,8 +78,8 @@ def capped_in_words(trades: float | int | None, total: float | int | None, risk_
     if not trades or not total:
         return None
     return (
-        f"risk_per_trade = {risk_per_trade:g} asks for more than the whole capital in {trades:,} of {total:,} trades: "
-        "the capital capped their size, so their stops lose less than that share (there is no leverage)"
+        f"risk_per_trade = {risk_per_trade:g} is capped by the capital in {trades:,} of {total:,} trades (there is no "
+        "leverage): their stops lose less than that share of it"
     )
 
 

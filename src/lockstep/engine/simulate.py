@@ -95,7 +95,9 @@ class Simulation:
 
         times = pd.DatetimeIndex(pd.to_datetime(self.timestamp, unit="ms", utc=True), name="time")
         peak = np.maximum.accumulate(np.concatenate(([self.execution.initial_capital], self.equity)))[1:]
-        return pd.DataFrame({"equity": self.equity, "drawdown_pct": 100.0 * (self.equity / peak - 1.0)}, index=times)
+        with np.errstate(invalid="ignore"):
+            drawdown = 100.0 * (self.equity / peak - 1.0)
+        return pd.DataFrame({"equity": self.equity, "drawdown_pct": drawdown}, index=times)
 
     def to_dict(self, *, curve: bool = True) -> dict[str, Any]:
         """Plain dicts, lists and Python numbers, ready for JSON (R3.19); `curve=False` leaves the equity curve out.

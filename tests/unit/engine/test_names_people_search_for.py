@@ -161,7 +161,7 @@ def test_a_risk_that_the_capital_caps_says_in_how_many_trades() -> None:
     assert at_risk(0.005)["capped_trades"] == 0
     assert at_risk(0.005).notes == ()
     assert at_risk(0.01)["capped_trades"] == 2
-    words = "risk_per_trade = 0.01 asks for more than the whole capital in 2 of 3 trades"
+    words = "risk_per_trade = 0.01 is capped by the capital in 2 of 3 trades (there is no leverage)"
     assert words in at_risk(0.01).notes[0]
     assert words in str(at_risk(0.01))
     assert words in at_risk(0.01).to_dict()["notes"][0]

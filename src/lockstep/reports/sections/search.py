@@ -14,7 +14,7 @@ from lockstep.engine.renamed import under_present_names
 from lockstep.engine.report import capped_in_words
 from lockstep.reports.charts import Panel, Panels, Series, times
 from lockstep.reports.page import Block, Facts, Figure, Section, Table, Text
-from lockstep.reports.words import METRICS, capital, count, counted, instant, metric, number, parameter, plain_name
+from lockstep.reports.words import METRICS, count, counted, instant, metric, number, parameter, plain_name
 from lockstep.runs.results import TRIALS
 from lockstep.search.objective import Cause
 from lockstep.storage.segments import SegmentReader
@@ -112,7 +112,7 @@ def _capped(result: TrainResult) -> list[Block]:
     if risk is None:
         return []
     text = capped_in_words(metrics.get("capped_trades"), metrics.get("total_trades"), risk)
-    return [] if text is None else [Text(text=capital(text), tone="note")]
+    return [] if text is None else [Text(text=text, tone="note")]
 
 
 def metrics_table(caption: str, columns: Mapping[str, Mapping[str, Any] | None], *, brief: bool = True) -> Table:
