@@ -69,7 +69,7 @@ def keys(summary: Mapping[str, Any]) -> set[str]:
     """Keys of a summary that the sections and facts here show."""
     if "best" not in summary:
         return set()
-    return {"best", "baselines", "holdout", "blocks", "bounds", "objective", "trials"}
+    return {"best", "baselines", "curve_metrics", "holdout", "blocks", "bounds", "objective", "trials"}
 
 
 def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
@@ -83,10 +83,20 @@ def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
         (name, parameter(value) + ("" if name in searched else " (fixed)")) for name, value in best.parameters.items()
     ]
     baselines, holdout = summary.get("baselines") or {}, summary.get("holdout") or {}
-    of_curve = summary.get("best", {}).get("curve_metrics", {})
-    columns = {"best trial": {**best.metrics, **of_curve}, "buy and hold": baselines.get("buy_and_hold")}
+    of_curve = summary.get("curve_metrics") or {}
+
+    def whole(metrics: Mapping[str, Any] | None, name: str) -> dict[str, Any]:
+        return {**under_present_names(metrics or {}), **of_curve.get(name, {})}
+
+    columns = {
+        "best trial": whole(best.metrics, "best"),
+        "buy and hold": whole(baselines.get("buy_and_hold"), "buy_and_hold"),
+    }
     if holdout:
-        columns |= {"held-out bars": holdout["metrics"], "hold, held-out": holdout["buy_and_hold"]}
+        columns |= {
+            "held-out bars": whole(holdout["metrics"], "holdout"),
+            "hold, held-out": whole(holdout["buy_and_hold"], "holdout_buy_and_hold"),
+        }
     blocks: list[Block] = [
         Table(
             caption=f"Parameters of trial {count(best.index)}",

@@ -219,4 +219,4 @@ def test_what_a_run_allowed_is_part_of_its_spec(tmp_path: Path, table: str, key:
     spec = prepared_from(tmp_path, **{table: {key: value}}).spec
     assert identity_body(spec)[table][key] is value
     assert isinstance(spec, StrategySpec)
-    assert getattr(spec.costs_for(None) if table == "costs" else spec.execution_settings(), key) is value
+    assert getattr(spec.costs_for("EUR/USD") if table == "costs" else spec.execution_settings(), key) is value
