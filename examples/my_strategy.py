@@ -22,9 +22,9 @@ class TrendBreakout(ls.Strategy):
     def signals(self, view, params):
         ceiling = previous_max(view.high, params["channel"])  # highest high of the bars before this one
         rising = view.close > view["day"].close  # the last day that has closed
-        enter = (view.close > ceiling) & rising & np.isfinite(view.atr(14))
+        enter = (view.close > ceiling) & rising & np.isfinite(view.rolling_atr(14))
         enter[: self.warmup(params)] = False
-        distance = params["stop_atr"] * view.atr(14)
+        distance = params["stop_atr"] * view.rolling_atr(14)
         return ls.Signals(
             side=enter.astype(np.int8),
             stop=view.close - distance,

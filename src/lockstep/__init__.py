@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from lockstep.runs.results import TrainResult
     from lockstep.strategies.base import Strategy
     from lockstep.strategies.evaluate import backtest
+    from lockstep.strategies.parameter_sets import columns
 
 # Name -> the module it lives in. The block above says the same to mypy and to editors; a test compares the two.
 _HOMES: Final = {
@@ -73,6 +74,7 @@ _HOMES: Final = {
     "TrainResult": "lockstep.runs.results",
     "backtest": "lockstep.strategies.evaluate",
     "collect_episodes": "lockstep.episodes.collect",
+    "columns": "lockstep.strategies.parameter_sets",
     "diff": "lockstep.public",
     "estimate": "lockstep.public",
     "list_runs": "lockstep.public",
@@ -112,6 +114,7 @@ __all__ = [
     "__version__",
     "backtest",
     "collect_episodes",
+    "columns",
     "diff",
     "estimate",
     "list_runs",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -79,7 +80,8 @@ def train(
     home          folder of runs and snapshots; default LOCKSTEP_HOME, else ./lockstep-home
     observers     watch the run, step by step (`lockstep.runs.observer.Observer`)
     cancel        stops the run at its next step (`lockstep.runs.cancel.Cancel`); without one Ctrl-C does
-    announce      called once before the first step with what was prepared, its estimate included
+    announce      called once before the first step with what was prepared, its estimate included; without it the notes
+                  of the preparation are those of the result
 
     Raises InputError for what cannot be used, LookAheadError for a strategy that reads the future, NoValidTrialError
     when no trial may win, Interrupted after Ctrl-C (go on with `ls.resume`).
@@ -101,8 +103,16 @@ def train(
     enter(request.numerics, may_restart=False)
     from lockstep.app.train import train as use_case
 
-    with place(home).ports(workers=workers, observers=observers, cancel=cancel, announce=announce) as ports:
-        return use_case(request, ports, tag=tag)
+    noted: list[str] = []
+
+    def announced(prepared: Prepared) -> None:
+        noted.extend(prepared.notes)
+
+    # Who asks for the announcement has its notes there; anybody else finds them with the result.
+    tell = announced if announce is None else announce
+    with place(home).ports(workers=workers, observers=observers, cancel=cancel, announce=tell) as ports:
+        result = use_case(request, ports, tag=tag)
+    return replace(result, notes=(*noted, *result.notes))
 
 
 def estimate(
@@ -314,7 +324,8 @@ def sweep(
 ) -> Sweep:
     """Run one strategy with many sets of parameters; the winner, run by `ls.backtest`, gives the same metrics.
 
-    parameter_sets   equally long columns by parameter name, or a list of dicts
+    parameter_sets   a mapping of lists, which is their grid: {"fast": [10, 20], "slow": [50, 100]} is four sets; a set
+                     per row as `ls.columns(fast=[10, 20], slow=[50, 100])` or a frame; or a list of dicts
     workers          processes; their number never changes a result
     options          costs, execution, detail, inputs, on_error, progress: as for `strategies.sweeps.sweep`
     """

@@ -1,7 +1,8 @@
 """A run of every kind, made by the release that its folder is named after, is read, checked and computed again.
 
 Numbers do not change from release to release: every step line of a run computed again is the line recorded, and its
-result is the one recorded but for the form of the verdict.
+result is the one recorded but for the form of the verdict. Where a later release has other metrics, all that both have
+under one definition is the same, and the others are named.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from lockstep.cli.main import run as command_line
 from lockstep.runs.check import check
 from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.runs.journal import read_lines
+from lockstep.runs.line_differences import Apart, Side, line_difference
 from lockstep.runs.numerics import entry_differences, environment
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +50,11 @@ LISTED = {
 """Headline, decision and trials of each stored run."""
 VERDICT = {"verdict", "sentence", "beats_baselines"}
 """Keys of a summary that say whether the result is any good, in a form that later releases changed."""
+METRICS = {
+    "strategy": {"calmar_ratio", "max_drawdown_pct", "pnl_pct"},
+    "replay-agent": {"calmar_ratio", "max_drawdown_pct", "pnl_pct"},
+}
+"""Names of a stored run's metrics and tables that mean something else today, by kind."""
 GRADIENTS = {"agent-session", "classifier", "cnn", "cnn-episodes", "replay-agent"}
 
 
@@ -126,17 +133,36 @@ def test_a_stored_run_is_computed_again_to_the_same_steps_and_result(stored: Sto
     if differences and stored.kind != "strategy" and now != then:
         pytest.skip(f"the libraries here are not those of the stored run: {'; '.join(differences)}")
     assert len(then) == stored.folder.read("manifest")["steps"] > 1
-    assert now == then
-    assert without_verdict(again.result()) == without_verdict(stored.folder.result())
+    apart = Apart()
+    sides = judged_apart(stored.folder), judged_apart(again)
+    for ours, theirs in zip(lines_of(stored.folder), lines_of(again), strict=True):
+        assert line_difference(ours, theirs, *sides, apart) is None
+    if stored.kind not in METRICS:
+        assert now == then
+        assert without_verdict(again.result()) == without_verdict(stored.folder.result())
+    assert {name.rpartition(".")[2].rpartition(" ")[2] for name in apart.redefined} == METRICS.get(stored.kind, set())
+    assert "metric.cagr_pct" in apart.added or stored.kind != "strategy"
     # The verdict stands in result.json, whose digest is in the last line: nothing before it may differ.
     first = report["report"]["first"]
-    assert first is None or (first["where"], first["field"]) == ("the end", "result")
+    assert first is None or (first["where"], first["field"].split(".")[:2]) in [
+        ("the end", ["result", key]) for key in VERDICT
+    ]
     assert report["state"] == (stored.folder.result()["state"] if stored.kind in GRADIENTS else None)
 
 
 def steps_of(folder: RunFolder) -> list[Mapping[str, Any]]:
     """What the step lines of a journal record; the hashes that chain them begin with code and numerics."""
     return [line.content for line in read_lines(folder.journal) if line.type == "step"]
+
+
+def lines_of(folder: RunFolder) -> list[Mapping[str, Any]]:
+    """The contents of all lines but the first, which names code and numerics."""
+    return [line.content for line in read_lines(folder.journal) if line.type != "genesis"]
+
+
+def judged_apart(folder: RunFolder) -> Side:
+    """A run as `line_difference` compares it, without the keys whose form changed."""
+    return replace(Side.of(folder), summary=lambda: without_verdict(folder.result()))
 
 
 def without_verdict(summary: Mapping[str, Any]) -> dict[str, Any]:

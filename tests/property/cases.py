@@ -115,6 +115,7 @@ def random_case(rng: np.random.Generator, n: int) -> Case:
             # A quarter of the size per side ruins an account within a few trades.
             fee_rate=float(rng.choice([0.0, 0.001, 0.001, 0.25])),
             maker_fee_rate=maker,
+            allow_high_fees=True,
             slippage_rate=float(rng.choice([0.0, 0.0005])),
             spread=float(rng.choice([0.0, 0.1])),
         ),

@@ -111,7 +111,7 @@ def simulate(bars: dict[str, list[float]], signals: dict[str, Any], rules: dict[
                 "exit_level": price,
                 "exit_price": out,
                 "size": position.size,
-                "pnl_pct": pct,
+                "net_return": pct,
                 "pnl": position.size * pct,
                 "gross_pnl": position.size * s * (price - position.entry_level) / position.entry_level,
                 "equity_before": position.equity_before,

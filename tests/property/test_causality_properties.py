@@ -55,7 +55,7 @@ class Combined(Strategy):
 
     def signals(self, view: MarketView, params: Any) -> Signals:
         holds = np.logical_and.reduce([condition(view) for condition in self.conditions])
-        atr = view.atr(14)
+        atr = view.rolling_atr(14)
         ready = holds & np.isfinite(atr) & (atr > 0.0)
         direction = -1 if self.short else 1
         return Signals(

@@ -16,7 +16,7 @@ from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import Simulation, simulate
 
 EXACT = ("signal_bar", "entry_bar", "exit_bar", "side", "entry_level", "exit_level", "ambiguous")
-CLOSE = ("entry_price", "exit_price", "size", "pnl_pct", "pnl", "gross_pnl", "equity_before")
+CLOSE = ("entry_price", "exit_price", "size", "net_return", "pnl", "gross_pnl", "equity_before")
 
 
 def run(case: Case) -> Simulation:
@@ -66,7 +66,7 @@ def test_money_is_neither_made_nor_lost_by_bookkeeping(seed: int, n: int) -> Non
     assert result[Metric.NET_PROFIT] == pytest.approx(result.equity[-1] - capital, abs=1e-8)
     trades = result.trades
     assert np.all(trades.entry_bar[1:] >= trades.exit_bar[:-1])
-    np.testing.assert_allclose(trades.pnl, trades.size * trades.pnl_pct, rtol=1e-12)
+    np.testing.assert_allclose(trades.pnl, trades.size * trades.net_return, rtol=1e-12)
     assert np.all(trades.size <= trades.equity_before if case.execution.compounding else trades.size <= capital)
 
 
@@ -89,7 +89,7 @@ def test_block_sums_are_the_sums_of_the_curve(seed: int, n: int) -> None:
         for power, got in enumerate((blocks.r1, blocks.r2, blocks.r3, blocks.r4), start=1):
             assert got[k] == pytest.approx((piece**power).sum(), rel=1e-9, abs=1e-13)
     peak = np.maximum.accumulate(np.concatenate(([case.execution.initial_capital], result.equity)))[1:]
-    assert result[Metric.MAX_DRAWDOWN_BAR_PCT] == pytest.approx(100 * (result.equity / peak - 1).min(), abs=1e-9)
+    assert result[Metric.MAX_DRAWDOWN_PCT] == pytest.approx(100 * (result.equity / peak - 1).min(), abs=1e-9)
     sharpe = result[Metric.SHARPE_RATIO]
     if sharpe is not None:
         span = case.candles.timestamp[-1] - case.candles.timestamp[0] + case.candles.timeframe_ms

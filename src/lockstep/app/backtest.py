@@ -16,20 +16,21 @@ from lockstep.app.request import SPEC_SUFFIXES, TrainingRequest, training_reques
 from lockstep.core.errors import InputError, NotComparableError
 from lockstep.core.files import write_atomic
 from lockstep.engine.baselines import buy_and_hold, random_entries
-from lockstep.engine.export import trades_csv
-from lockstep.engine.metrics import COUNTS, Metric
+from lockstep.engine.export import readable_trades_csv
+from lockstep.engine.metrics import ALIASES, COUNTS, Metric
 from lockstep.kinds.shared import market_data
 from lockstep.kinds.strategy import code as strategy_code
 from lockstep.kinds.strategy.plan import StrategyPlan
 from lockstep.kinds.strategy.result import require_same
 from lockstep.kinds.strategy.spec import StrategySpec
-from lockstep.kinds.strategy.training import SEGMENT, decoded
+from lockstep.kinds.strategy.training import SEGMENT
 from lockstep.market.checks import format_time
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.restored_run import require_same_code, restore_run
 from lockstep.runs.seeds import SeedTree
 from lockstep.runs.spec import resolve
 from lockstep.runs.spec_files import parse_override
+from lockstep.search.trial_columns import decoded
 from lockstep.storage.segments import SegmentReader
 from lockstep.strategies.batches import limited
 from lockstep.strategies.evaluate import Backtest, Evaluator, entries_of
@@ -50,6 +51,7 @@ class BacktestReport:
     bars             number of bars that were traded
     span             their first and last time, in words
     market           exchange, symbol and timeframe
+    symbol           what was traded; None where the data do not say
     data_hash        digest of the candles
     trial            the run's trial with these metrics, to the last bit; None when there is none
     """
@@ -64,6 +66,7 @@ class BacktestReport:
     run_id: str | None = None
     trial: int | None = None
     notes: tuple[str, ...] = ()
+    symbol: str | None = None
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -76,6 +79,7 @@ class BacktestReport:
             "strategy": self.result.strategy,
             "parameters": self.result.parameters,
             "metrics": self.metrics,
+            "curve_metrics": {str(name): value for name, value in self.result.simulation.curve_metrics.items()},
             "buy_and_hold": dict(self.buy_and_hold),
             "random_entries": None if self.random_entries is None else dict(self.random_entries),
             "bars": self.bars,
@@ -85,6 +89,7 @@ class BacktestReport:
             "run_id": self.run_id,
             "trial": self.trial,
             "notes": list(self.notes),
+            "aliases": {name: str(metric) for name, metric in ALIASES.items()},
         }
 
 
@@ -123,7 +128,7 @@ def backtest_once(
             raise InputError("--trial names a trial of a run: give a run instead of a spec")
         report = _of_request(_request(source, strategy, data, overrides), store.blobs, values)
     if trades is not None:
-        write_atomic(trades, trades_csv(report.result.simulation))
+        write_atomic(trades, readable_trades_csv(report.result.simulation, symbol=report.symbol))
     return report
 
 
@@ -182,7 +187,7 @@ def _of_run(folder: RunFolder, blobs: BlobStore, values: Mapping[str, Any], tria
         require_same_code(folder, restored)
     except NotComparableError:
         note = "the run was made with other code or numerics, so this is not compared with its trial"
-        return replace(report, trial=None, notes=(note,))
+        return replace(report, trial=None, notes=(*report.notes, note))
     require_same(stored, report.metrics, trial=index)
     return report
 
@@ -220,12 +225,14 @@ def _trial(folder: RunFolder, plan: StrategyPlan, index: int) -> tuple[int, Mapp
         name: column[index].item() if hasattr(column[index], "item") else column[index]
         for name, column in decoded(plan.space, columns).items()
     }
+    counts = {str(metric) for metric in COUNTS}
     stored: dict[str, Any] = {}
-    for metric in Metric:
-        value = columns[f"metric.{metric}"][index].item()
+    # Those that the record has: a run of another release has others, under the names of its time.
+    for column in (name for name in columns if name.startswith("metric.")):
+        name, value = column.removeprefix("metric."), columns[column][index].item()
         # An integer column has no NaN, so a count without a value is stored as -1.
-        unknown = value < 0 if metric in COUNTS else value != value
-        stored[str(metric)] = None if unknown else value
+        unknown = value < 0 if name in counts else value != value
+        stored[name] = None if unknown else value
     if stored[str(Metric.TOTAL_TRADES)] is None:
         raise InputError(
             f"trial {index} of run {folder.path.name} was not evaluated: its strategy failed or refused it"
@@ -249,12 +256,14 @@ def _report(
     hold = buy_and_hold(candles, evaluator.market, evaluator.costs, evaluator.execution)
     return BacktestReport(
         result=result,
-        buy_and_hold={str(metric): value for metric, value in hold.metrics.items()},
+        buy_and_hold={str(name): value for name, value in (hold.metrics | hold.curve_metrics).items()},
         random_entries=None if luck is None else luck.to_dict(),
         bars=len(candles),
         span=f"{format_time(int(candles.timestamp[0]))} to {format_time(int(candles.timestamp[-1]))}",
         market=" ".join(filter(None, [candles.exchange, candles.symbol, candles.timeframe])),
         data_hash=candles.digest,
+        symbol=candles.symbol,
         run_id=run_id,
         trial=trial,
+        notes=result.notes,
     )

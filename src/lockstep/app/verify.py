@@ -45,7 +45,7 @@ class VerifyResult:
         if not self.equal:
             lines = [f"run {report.run_id}: not equal", f"  {report.first} (first: the record, second: computed again)"]
         if report.differences:
-            lines.append("compared across other code or numerics, as asked:")
+            lines.append("compared across other code or numerics, as asked; the first is the record:")
             lines += [f"  {line}" for line in report.differences]
         return "\n".join([*lines, f"  journal {report.journal_hash}"])
 

@@ -71,8 +71,15 @@ def backtested(report: BacktestReport) -> RenderableType:
         ("data", f"{report.market}, {report.span}, {count(report.bars)} bars"),
         ("parameters", parameters),
     ]
+    metrics = {**report.metrics, **report.result.simulation.curve_metrics}
     blocks = [
-        metrics_table("Result", {"backtest": report.metrics, "buy and hold": report.buy_and_hold}),
+        metrics_table(
+            "Result",
+            {
+                "backtest": metrics,
+                "buy and hold": report.buy_and_hold,
+            },
+        ),
         *luck(report.random_entries),
         *order_in_a_bar(report.metrics),
     ]

@@ -37,6 +37,14 @@ if TYPE_CHECKING:
 Scalar: TypeAlias = bool | int | float | str
 Columns: TypeAlias = dict[str, "NDArray[Any]"]
 
+
+class ParameterColumns(dict[str, Any]):
+    """Parameter sets as equally long columns: row i of all columns is set i.
+
+    A type of its own, because a plain mapping of lists means their grid (`ls.sweep`).
+    """
+
+
 # Whole numbers beyond 2^53 have no exact float, and a grid beyond ten million steps was never meant.
 LARGEST_INTEGER: Final = 2**53
 MOST_STEPS: Final = 10_000_000
@@ -343,10 +351,10 @@ class Space(Mapping[str, Dimension]):
             raise SpaceError(f"positions have the shape (n, {len(self)}); found {unit.shape}")
         if unit.size and not (float(unit.min()) >= 0.0 and float(unit.max()) < 1.0):
             raise SpaceError(f"positions lie in [0, 1); found {float(unit.min())!r} to {float(unit.max())!r}")
-        return {
-            name: dimension.decode(np.ascontiguousarray(unit[:, i]))
+        return ParameterColumns(
+            (name, dimension.decode(np.ascontiguousarray(unit[:, i])))
             for i, (name, dimension) in enumerate(self._dimensions.items())
-        }
+        )
 
     def grid_size(self) -> int:
         """How many combinations the grid has. Raises SpaceError naming a parameter that needs a step."""
@@ -376,7 +384,7 @@ class Space(Mapping[str, Dimension]):
         for name, dimension in reversed(self._dimensions.items()):
             rest, index = np.divmod(rest, np.int64(dimension.size or 1))
             columns[name] = dimension.at(index)
-        return {name: columns[name] for name in self._dimensions}
+        return ParameterColumns((name, columns[name]) for name in self._dimensions)
 
     def validate(self, parameters: Mapping[str, Any]) -> dict[str, Scalar]:
         """`parameters` in the order of this space, each checked and as a plain Python value. Raises SpaceError."""

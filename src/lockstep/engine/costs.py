@@ -12,9 +12,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, Final
 
 from lockstep.core.errors import InputError
+
+HIGHEST_USUAL_RATE: Final = 0.02
+"""Fees above 2 % a side are taken for percent given as fractions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,7 @@ class Costs:
     maker_fee_rate  fee of an exit at the target, which rests in the book; None means `fee_rate`. It may be negative
                     (a rebate) down to −1.
     slippage_rate   adverse share of the price lost on each side; 0 ≤ slippage_rate < 1
+    allow_high_fees True: fees above 0.02 (2 % per side) are meant; by default they are refused, since 0.1 is 10 %
     spread          full distance between bid and ask, in price units; half is paid on each side
     """
 
@@ -32,6 +36,7 @@ class Costs:
     maker_fee_rate: float | None = None
     slippage_rate: float = 0.0005
     spread: float = 0.0
+    allow_high_fees: bool = False
 
     def __post_init__(self) -> None:
         """Raises InputError for a rate outside its range."""
@@ -40,6 +45,11 @@ class Costs:
         _check_range("spread", self.spread, low=0.0, high=math.inf)
         if self.maker_fee_rate is not None:
             _check_range("maker_fee_rate", self.maker_fee_rate, low=-1.0, high=1.0)
+        if not isinstance(self.allow_high_fees, bool):
+            raise InputError(f"costs: allow_high_fees is True or False; found {self.allow_high_fees!r}")
+        if not self.allow_high_fees:
+            _check_usual("fee_rate", self.fee_rate)
+            _check_usual("maker_fee_rate", self.maker_fee_rate or 0.0)
 
     @property
     def target_fee_rate(self) -> float:
@@ -61,4 +71,13 @@ def _check_range(name: str, value: Any, *, low: float, high: float) -> None:
         raise InputError(
             f"costs: {name} lies in [{low:g}, {high:g}); found {value!r}. "
             "Rates are fractions (0.1 % is 0.001), the spread is in price units."
+        )
+
+
+def _check_usual(name: str, rate: float) -> None:
+    if abs(rate) > HIGHEST_USUAL_RATE:
+        raise InputError(
+            f"costs: {name} = {rate!r} is {100 * rate:g} % of the money put in, on each side of every trade. Rates are "
+            f"fractions: {rate:g} % is {rate / 100:g}. If it is meant, set [costs] allow_high_fees = true, in Python "
+            "ls.Costs(allow_high_fees=True)"
         )

@@ -34,6 +34,8 @@ class Execution:
     position_size_pct  scales risk_per_trade; 1.0 leaves it as it is; > 0
     compounding        False: every trade is sized from initial_capital; True: from the equity at its entry
     max_holding        time limit in bars of signals that carry none; None is no limit
+    allow_far_stops    True: stops and targets under 5 % of the bar's close are prices as well; by default they are
+                       taken for distances that somebody gave in place of prices, and refused
     blocks             number of contiguous blocks of bars whose return sums are kept for validation; ≥ 1
     """
 
@@ -43,6 +45,7 @@ class Execution:
     position_size_pct: float = 1.0
     compounding: bool = False
     max_holding: int | None = None
+    allow_far_stops: bool = False
     blocks: int = 16
 
     def __post_init__(self) -> None:
@@ -61,6 +64,8 @@ class Execution:
             raise InputError(
                 f"execution: max_holding is at least 1 bar; found {self.max_holding!r}. Use None for no time limit."
             )
+        if not isinstance(self.allow_far_stops, bool):
+            raise InputError(f"execution: allow_far_stops is True or False; found {self.allow_far_stops!r}")
         if not _at_least_one(self.blocks):
             raise InputError(f"execution: blocks is at least 1; found {self.blocks!r}")
 

@@ -115,10 +115,12 @@ def _time_limit(values: ArrayLike, n: int, at: NDArray[np.intp]) -> NDArray[np.i
     if array.ndim == 0:
         value = int(array)
         if not 1 <= value <= top:
-            raise StrategyError(f"signals: time_limit is at least 1 bar; found {value}. Use None for no time limit.")
+            rule = "at least 1 bar" if value < 1 else f"at most {top} bars"
+            raise StrategyError(f"signals: time_limit is {rule}; found {value}. Use None for no time limit.")
         return value
     if array.shape != (n,):
         raise StrategyError(f"signals: time_limit is one integer or has shape ({n},); found shape {array.shape}")
-    _check_at("time_limit", array, at, ok=(array[at] >= 1) & (array[at] <= top), rule="is at least 1 bar")
+    _check_at("time_limit", array, at, ok=array[at] >= 1, rule="is at least 1 bar")
+    _check_at("time_limit", array, at, ok=array[at] <= top, rule=f"is at most {top} bars")
     # Where no signal is, any value may stand; clipping keeps the cast defined.
     return np.ascontiguousarray(np.clip(array, 0, top), dtype=np.int32)

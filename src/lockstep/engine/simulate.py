@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core.errors import StrategyError
 from lockstep.engine.costs import Costs
+from lockstep.engine.curve import curve_metrics
 from lockstep.engine.entries import EntryBatch, compact
-from lockstep.engine.metrics import Metric, values_of
+from lockstep.engine.levels import check_levels
+from lockstep.engine.metrics import ALIASES, Metric, MetricValues, values_of
 from lockstep.engine.preparation import MarketArrays, block_ends, market_arrays, run_batch, walk_terms
-from lockstep.engine.report import summary
+from lockstep.engine.report import capped, summary
 from lockstep.engine.settings import Execution, settled
 from lockstep.engine.signals import Signals
 from lockstep.engine.trades import Trades, bar_returns, equity_curve, trades_of
 from lockstep.market.candles import Candles, require_candles
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +47,8 @@ class Simulation:
     """The whole result of one backtest.
 
     trades      closed trades, as columns
-    metrics     every Metric; None where undefined
+    metrics     every Metric; None where undefined. Names of earlier releases answer as well (`metrics.ALIASES`)
+    curve_metrics   every CurveMetric: what a sweep does not have, such as best_month_pct; None where undefined
     equity      float64 (n,): equity at the close of each bar, quote currency
     timestamp   int64 (n,): ms UTC at bar open
     blocks      sums of bar returns per block
@@ -49,7 +56,8 @@ class Simulation:
     """
 
     trades: Trades
-    metrics: dict[Metric, float | int | None]
+    metrics: MetricValues
+    curve_metrics: dict[str, float | int | None]
     equity: NDArray[np.float64]
     timestamp: NDArray[np.int64]
     blocks: BlockSums
@@ -57,8 +65,9 @@ class Simulation:
     execution: Execution
 
     def __getitem__(self, metric: Metric | str) -> float | int | None:
-        """The value of one metric."""
-        return self.metrics[Metric(str(metric))]  # type: ignore[call-arg]
+        """The value of a metric, those of the curve included. Raises UnknownNameError with a suggestion."""
+        name = str(metric)
+        return self.curve_metrics[name] if name in self.curve_metrics else self.metrics[name]
 
     @property
     def ruined(self) -> bool:
@@ -70,14 +79,45 @@ class Simulation:
         """r_j, float64 (n,): return of each bar."""
         return bar_returns(self.equity, self.execution.initial_capital)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the numbers should know: that the capital capped the size of trades."""
+        note = capped(self.metrics, self.execution)
+        return () if note is None else (note,)
+
+    def equity_frame(self) -> pd.DataFrame:
+        """A pandas frame of the equity curve, one row per bar.
+
+        Its index `time` is the moment of the bar's open in UTC; columns `equity` at the bar's close (quote currency)
+        and `drawdown_pct`, how far it is below its highest value so far (≤ 0).
+        """
+        import pandas as pd
+
+        times = pd.DatetimeIndex(pd.to_datetime(self.timestamp, unit="ms", utc=True), name="time")
+        peak = np.maximum.accumulate(np.concatenate(([self.execution.initial_capital], self.equity)))[1:]
+        with np.errstate(invalid="ignore"):
+            drawdown = 100.0 * (self.equity / peak - 1.0)
+        return pd.DataFrame({"equity": self.equity, "drawdown_pct": drawdown}, index=times)
+
     def to_dict(self, *, curve: bool = True) -> dict[str, Any]:
-        """Plain dicts, lists and Python numbers, ready for JSON (R3.19); `curve=False` leaves the equity curve out."""
+        """Plain dicts, lists and Python numbers, ready for JSON (R3.19); `curve=False` leaves the equity curve out.
+
+        What is undefined, money beyond the largest float included, is None. `aliases` says which names of earlier
+        releases mean which metric of today.
+        """
         plain: dict[str, Any] = {
             "metrics": {str(metric): value for metric, value in self.metrics.items()},
-            "trades": self.trades.to_dicts(self.timestamp),
+            "curve_metrics": {str(metric): value for metric, value in self.curve_metrics.items()},
+            "aliases": {name: str(metric) for name, metric in ALIASES.items()},
+            "notes": list(self.notes),
+            "trades": [
+                {name: _or_none(value) for name, value in trade.items()}
+                for trade in self.trades.to_dicts(self.timestamp)
+            ],
         }
         if curve:
-            plain["equity_curve"] = {"timestamp": self.timestamp.tolist(), "equity": self.equity.tolist()}
+            equity = [_or_none(value) for value in self.equity.tolist()]
+            plain["equity_curve"] = {"timestamp": self.timestamp.tolist(), "equity": equity}
         return plain
 
     def to_json(self, *, curve: bool = True) -> str:
@@ -85,11 +125,17 @@ class Simulation:
         return json.dumps(self.to_dict(curve=curve), allow_nan=False)
 
     def __str__(self) -> str:
-        return summary(self.metrics, self.trades, bars=self.equity.size, execution=self.execution)
+        metrics = {**self.metrics, **self.curve_metrics}
+        return summary(metrics, self.trades, bars=self.equity.size, execution=self.execution)
 
     def __repr__(self) -> str:
         profit = self.metrics[Metric.NET_PROFIT_PCT]
-        return f"Simulation(bars={self.equity.size}, trades={len(self.trades)}, net_profit_pct={profit:.2f})"
+        shown = "undefined" if profit is None else f"{profit:.2f}"
+        return f"Simulation(bars={self.equity.size}, trades={len(self.trades)}, net_profit_pct={shown})"
+
+
+def _or_none(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def simulate(
@@ -108,8 +154,8 @@ def simulate(
     execution  fill rule, sizing; default Execution()
     detail     finer candles of the same market, which settle whether stop or target came first in one bar
 
-    Raises StrategyError when the signals are not as long as the candles, DataError for unusable `detail`, InputError
-    for costs that do not fit the prices, and for anything that is not of the type named.
+    Raises StrategyError when the signals are not as long as the candles or a stop is no price, DataError for unusable
+    `detail`, InputError for costs that do not fit the prices, and for anything that is not of the type named.
     """
     require_candles(candles)
     costs, execution = settled(costs, execution)
@@ -119,6 +165,7 @@ def simulate(
             "Build the arrays from these candles."
         )
     batch = compact(signals, max_holding=execution.max_holding)
+    check_levels(batch, candles.close, execution)
     return simulate_entries(candles, market_arrays(candles, detail), batch, costs, execution)
 
 
@@ -136,11 +183,20 @@ def simulate_entries(
     ends = block_ends(market.size, execution.blocks)
     walked = run_batch(market, walk_terms(market, costs, execution), batch, ends)
     trade_count = int(walked.trade_offsets[1])
-    trades = trades_of(walked.when[:, :trade_count], walked.money[:, :trade_count], at_close=execution.at_close)
+    trades = trades_of(
+        walked.when[:, :trade_count],
+        walked.money[:, :trade_count],
+        at_close=execution.at_close,
+        timestamp=candles.timestamp,
+    )
     equity = equity_curve(market.bars.close, trades, initial_capital=execution.initial_capital, fee_rate=costs.fee_rate)
+    of_curve = curve_metrics(
+        candles.timestamp, candles.timeframe_ms, equity, trades.pnl, initial_capital=execution.initial_capital
+    )
     return Simulation(
         trades=trades,
         metrics=values_of(walked.metrics[0]),
+        curve_metrics=of_curve,
         equity=equity,
         timestamp=candles.timestamp,
         blocks=_block_sums(walked.blocks[0], ends, equity, execution.initial_capital),
@@ -155,14 +211,16 @@ def _block_sums(
     """Third and fourth powers are needed of the best trial only, so they are summed from its curve."""
     bars = np.diff(ends, prepend=np.int64(0))
     returns = bar_returns(equity, initial_capital)
-    square = returns * returns
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = returns * returns
     # The walk marks the sums of a ruined set as undefined; the curve alone would not show it.
     undefined = np.isnan(sums[:, 0])
     cells = np.concatenate((np.zeros(1, np.int64), ends))
-    third, fourth = (
-        np.array([powers[lo:hi].sum() for lo, hi in itertools.pairwise(cells)])
-        for powers in (square * returns, square * square)
-    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        third, fourth = (
+            np.array([powers[lo:hi].sum() for lo, hi in itertools.pairwise(cells)])
+            for powers in (square * returns, square * square)
+        )
     return BlockSums(
         bars=bars,
         r1=sums[:, 0].copy(),

@@ -13,11 +13,15 @@ from typing import Any, Final
 import numpy as np
 
 from lockstep.core.compiled import kernel
-from lockstep.engine.metrics import Metric
+from lockstep.core.scalar_math import power
+from lockstep.engine.metrics import COLUMN, COUNTS, Metric
 from lockstep.engine.walk_state import (
     AMBIGUOUS,
+    CAPPED,
     DOWNSIDE,
     DRAWDOWN,
+    END_OF_DATA,
+    EQUITY,
     EQUITY_BEFORE,
     EXIT_BAR,
     F8,
@@ -25,9 +29,10 @@ from lockstep.engine.walk_state import (
     GROSS,
     I4,
     LIVED,
+    NET_RETURN,
     PNL,
     PNL_OTHER,
-    PNL_PCT,
+    REASON,
     REFUSED,
     RUINED,
     SIDE,
@@ -41,11 +46,19 @@ from lockstep.engine.walk_state import (
 # because no type checker can know attributes that are made from an enum; numba refuses a name that is not there.
 M: Final[Any] = namedtuple("M", [metric.name for metric in Metric])(*range(len(Metric)))
 METRICS: Final = len(Metric)
+# What follows from money, and says nothing where money grew beyond the largest float.
+_MONEY: Final = tuple(
+    column
+    for metric, column in COLUMN.items()
+    if metric not in COUNTS and metric not in (Metric.EXPOSURE, Metric.AVG_HOLDING_PERIODS)
+)
 
 ROOT_252: Final = math.sqrt(252.0)
 # A return is a quotient of two prices or equities less 1, so its last bits are noise of this size or below. A deviation
 # that small is no risk: equal stops, or an exit at the price of the last mark, would give ratios of 1e16.
 NOISE: Final = 1e-14
+# A sum of N numbers is exact to about N times 1e-16 of the sum of their sizes.
+CANCELLED: Final = 1e-12
 
 
 @kernel
@@ -134,14 +147,15 @@ def _trade_metrics(when: I4, money: F8, capital: float, compounding: bool, row: 
     # One pass for all of it: the columns of a batch are read from the cache once.
     wins, losses, longs, ambiguous, over_gaps, held = 0, 0, 0, 0, 0, 0
     won, lost, won_pct, lost_pct, best, worst = 0.0, 0.0, 0.0, 0.0, -np.inf, np.inf
-    net, total_pct, gross, turnover = 0.0, 0.0, 0.0, 0.0
+    net, total_pct, gross, moved, turnover = 0.0, 0.0, 0.0, 0.0, 0.0
     equity, peak, depth, depths, under = capital, capital, 0.0, 0.0, 0
     for i in range(trades):
-        pnl, pct, size = money[PNL, i], money[PNL_PCT, i], money[SIZE, i]
+        pnl, pct, size = money[PNL, i], money[NET_RETURN, i], money[SIZE, i]
         net += pnl
         total_pct += pct
         # Summed beside `net`, not derived from prices again: costs are the difference of what was booked.
         gross += money[GROSS, i]
+        moved += abs(money[GROSS, i])
         turnover += 2.0 * size
         held += when[EXIT_BAR, i] - when[SIGNAL_BAR, i]
         if when[SIDE, i] > 0:
@@ -159,7 +173,7 @@ def _trade_metrics(when: I4, money: F8, capital: float, compounding: bool, row: 
             lost_pct += pct
             worst = min(worst, pct)
         ambiguous += when[AMBIGUOUS, i]
-        # Stepped by trade; falls inside a trade are those of `max_drawdown_bar_pct`.
+        # Stepped by trade; falls inside a trade are those of `max_drawdown_pct`.
         equity += pnl
         peak = max(peak, equity)
         if equity < peak:
@@ -174,12 +188,12 @@ def _trade_metrics(when: I4, money: F8, capital: float, compounding: bool, row: 
     if ambiguous > 0:
         low, high = _bounds(money, capital, compounding)
         row[M.NET_PROFIT_WORST_PCT], row[M.NET_PROFIT_BEST_PCT] = 100.0 * low / capital, 100.0 * high / capital
-    row[M.MAX_DRAWDOWN_PCT] = 100.0 * depth
+    row[M.MAX_DRAWDOWN_TRADES_PCT] = 100.0 * depth
     row[M.AVG_DRAWDOWN_PCT] = 100.0 * depths / under if under > 0 else 0.0
-    row[M.CALMAR_RATIO] = _ratio(row[M.NET_PROFIT_PCT], -row[M.MAX_DRAWDOWN_PCT])
+    row[M.CALMAR_RATIO_TRADES] = _ratio(row[M.NET_PROFIT_PCT], -row[M.MAX_DRAWDOWN_TRADES_PCT])
     row[M.TOTAL_TRADES], row[M.WINNING_TRADES], row[M.LOSING_TRADES] = trades, wins, losses
     row[M.LONG_TRADES], row[M.SHORT_TRADES] = longs, trades - longs
-    row[M.GROSS_WIN_RATE] = _ratio(wins, trades)
+    row[M.WIN_RATE] = _ratio(wins, trades)
     row[M.PROFIT_FACTOR] = _ratio(won, -lost)
     row[M.EXPECTANCY] = _ratio(100.0 * total_pct, trades)
     row[M.AVG_WIN_PCT] = _ratio(100.0 * won_pct, wins)
@@ -188,43 +202,65 @@ def _trade_metrics(when: I4, money: F8, capital: float, compounding: bool, row: 
     row[M.LARGEST_LOSS_PCT] = 100.0 * worst if losses > 0 else np.nan
     row[M.AVG_HOLDING_PERIODS] = _ratio(held, trades)
     row[M.TOTAL_COSTS] = gross - net
-    row[M.COST_SHARE] = _ratio(gross - net, gross)
+    # Results that cancel leave the rounding of their sum, and a share of that is no share.
+    row[M.COST_SHARE] = _ratio(gross - net, gross) if gross > CANCELLED * moved else np.nan
     row[M.BREAK_EVEN_COST] = _ratio(gross, turnover)
     row[M.AMBIGUOUS_TRADES], row[M.GAP_TRADES] = ambiguous, over_gaps
-    row[M.SHARPE_RATIO_PER_TRADE], row[M.SORTINO_RATIO_PER_TRADE], row[M.CVAR_95_PCT] = np.nan, np.nan, np.nan
+    row[M.OPEN_AT_END] = 1 if trades > 0 and when[REASON, trades - 1] == END_OF_DATA else 0
+    row[M.SHARPE_RATIO_PER_TRADE], row[M.SORTINO_RATIO_PER_TRADE] = np.nan, np.nan
+    row[M.CVAR_95], row[M.CVAR_95_PCT] = np.nan, np.nan
     if trades > 0:
-        deviation, below = _deviations(money[PNL_PCT])
+        deviation, below = _deviations(money[NET_RETURN])
         row[M.SHARPE_RATIO_PER_TRADE] = _ratio(total_pct / trades, deviation) * ROOT_252
         row[M.SORTINO_RATIO_PER_TRADE] = _ratio(total_pct / trades, below) * ROOT_252
-        row[M.CVAR_95_PCT] = 100.0 * _tail_mean(money[PNL_PCT])
+        row[M.CVAR_95] = _tail_mean(money[NET_RETURN])
+        row[M.CVAR_95_PCT] = 100.0 * row[M.CVAR_95]
 
 
 @kernel
-def _bar_metrics(totals: F8, blocks: F8, bars: int, annual: float, row: F8) -> None:
+def _bar_metrics(totals: F8, blocks: F8, bars: int, annual: float, capital: float, row: F8) -> None:
     """Everything that follows from the returns of the bars: sums of blocks, added in order."""
     total, square = 0.0, 0.0
     for k in range(blocks.shape[0]):
         total += blocks[k, 0]
         square += blocks[k, 1]
     ruined = totals[RUINED] > 0.0
-    row[M.SHARPE_RATIO], row[M.SORTINO_RATIO] = np.nan, np.nan
+    row[M.SHARPE_RATIO], row[M.SORTINO_RATIO], row[M.CALMAR_RATIO] = np.nan, np.nan, np.nan
+    row[M.CAGR_PCT], row[M.VOLATILITY_PCT] = np.nan, np.nan
+    # 0.0 − x, since −x of no drawdown would be −0.0.
+    row[M.MAX_DRAWDOWN_PCT] = 0.0 - 100.0 * totals[DRAWDOWN]
     if bars > 0 and not ruined:
         mean = total / bars
         variance = square / bars - mean * mean
+        row[M.VOLATILITY_PCT] = 0.0
         # Below this share of the raw second moment the difference is rounding, not variance.
         if variance > max(1e-12 * square / bars, NOISE * NOISE):
+            row[M.VOLATILITY_PCT] = 100.0 * math.sqrt(variance) * math.sqrt(annual)
             row[M.SHARPE_RATIO] = mean / math.sqrt(variance) * math.sqrt(annual)
         downside = math.sqrt(totals[DOWNSIDE] / bars)
         if downside > NOISE:
             row[M.SORTINO_RATIO] = mean / downside * math.sqrt(annual)
-    # 0.0 − x, since −x of no drawdown would be −0.0.
-    row[M.MAX_DRAWDOWN_BAR_PCT] = 0.0 - 100.0 * totals[DRAWDOWN]
+        row[M.CAGR_PCT] = 100.0 * (power(totals[EQUITY] / capital, annual / bars) - 1.0)
+        if totals[DRAWDOWN] > NOISE:
+            row[M.CALMAR_RATIO] = row[M.CAGR_PCT] / (100.0 * totals[DRAWDOWN])
     row[M.EXPOSURE] = totals[LIVED] / bars if bars > 0 else 0.0
     row[M.REFUSED_SIGNALS], row[M.UNFILLED_SIGNALS] = totals[REFUSED], totals[UNFILLED]
-    row[M.RUINED] = totals[RUINED]
+    row[M.RUINED], row[M.CAPPED_TRADES] = totals[RUINED], totals[CAPPED]
     if ruined:
         # Returns through 0 mean nothing; a validator must not average them.
         blocks[:] = np.nan
+
+
+@kernel
+def _without_overflow(blocks: F8, row: F8) -> None:
+    """Makes what is beyond the largest float undefined, and with it all that was worked out from such money."""
+    if not np.isfinite(row[M.NET_PROFIT]):
+        blocks[:] = np.nan
+        for column in _MONEY:
+            row[column] = np.nan
+    for column in range(METRICS):
+        if np.isinf(row[column]):
+            row[column] = np.nan
 
 
 @kernel
@@ -237,4 +273,5 @@ def summarise(walked: Walked, bars: int, annual: float, capital: float, compound
         lo, hi = walked.trade_offsets[k], walked.trade_offsets[k + 1]
         row = walked.metrics[k]
         _trade_metrics(walked.when[:, lo:hi], walked.money[:, lo:hi], capital, compounding, row)
-        _bar_metrics(walked.totals[k], walked.blocks[k], bars, annual, row)
+        _bar_metrics(walked.totals[k], walked.blocks[k], bars, annual, capital, row)
+        _without_overflow(walked.blocks[k], row)

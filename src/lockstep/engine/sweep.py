@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch
-from lockstep.engine.metrics import COLUMN, COUNTS, Metric, values_of
+from lockstep.engine.metrics import COLUMN, COUNTS, Metric, MetricValues, values_of
 from lockstep.engine.preparation import MarketArrays, block_ends, run_batch, walk_terms
 from lockstep.engine.settings import Execution, settled
 from lockstep.engine.statistics import METRICS
@@ -58,7 +58,7 @@ class SweepResult:
             for metric in Metric
         }
 
-    def values(self, index: int) -> dict[Metric, float | int | None]:
+    def values(self, index: int) -> MetricValues:
         """The metrics of one set as plain Python numbers, None where undefined."""
         return values_of(self.metrics[index])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from lockstep.core.compiled import kernel
 from lockstep.engine import walk_state
 from lockstep.engine.walk_state import F8, I4
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class ExitReason(StrEnum):
@@ -58,14 +61,16 @@ class Trades:
     exit_level      float64: exit price before costs
     exit_price      float64: exit price after slippage and half the spread
     size            float64: money put in, before costs
-    pnl             float64: size · pnl_pct
-    pnl_pct         float64: result as a fraction of size, after all costs
+    pnl             float64: size · net_return
+    net_return      float64: result as a fraction of size, after all costs
     gross_pnl       float64: what the trade would have made without any costs
     equity_before   float64: realised equity when the trade was entered
     holding_periods int32: exit_bar − signal_bar
     reason          int8: code of the exit reason; `exit_reasons()` gives the names
     ambiguous       bool: stop and target were touched in one bar and the order is unknown
     spans_gap       bool: bars are missing somewhere between signal bar and exit bar
+    timestamp       int64 (n,): ms UTC at the open of each bar of the market, from which trades have their times;
+                    no column of its own
     """
 
     signal_bar: NDArray[np.int32]
@@ -78,20 +83,27 @@ class Trades:
     exit_price: NDArray[np.float64]
     size: NDArray[np.float64]
     pnl: NDArray[np.float64]
-    pnl_pct: NDArray[np.float64]
+    net_return: NDArray[np.float64]
     gross_pnl: NDArray[np.float64]
     equity_before: NDArray[np.float64]
     holding_periods: NDArray[np.int32]
     reason: NDArray[np.int8]
     ambiguous: NDArray[np.bool_]
     spans_gap: NDArray[np.bool_]
+    timestamp: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return int(self.signal_bar.size)
 
+    @property
+    def pnl_pct(self) -> NDArray[np.float64]:
+        """`net_return` in percent, float64 (T,)."""
+        return 100.0 * self.net_return
+
     def columns(self) -> dict[str, NDArray[Any]]:
-        """Every column by name, arrays of shape (T,)."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """Every column by name, arrays of shape (T,); `pnl_pct` as well, which is `net_return` in percent."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "timestamp"}
+        return {**columns, "pnl_pct": self.pnl_pct}
 
     def exit_reasons(self) -> list[ExitReason]:
         """The reason of each trade's exit."""
@@ -113,9 +125,23 @@ class Trades:
         names = list(columns)
         return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
+    def to_frame(self) -> pd.DataFrame:
+        """A pandas frame with one row per trade: `to_dicts`, with entry_time and exit_time as moments in UTC."""
+        import pandas as pd
 
-def trades_of(when: I4, money: F8, *, at_close: bool) -> Trades:
-    """Trades of a walk's columns, copied out of its buffers."""
+        columns: dict[str, Any] = {}
+        if self.timestamp is not None:
+            for name, bar in (("entry_time", self.entry_bar), ("exit_time", self.exit_bar)):
+                columns[name] = pd.to_datetime(self.timestamp[bar], unit="ms", utc=True)
+        columns |= self.columns()
+        del columns["reason"]
+        columns["side"] = np.where(self.side > 0, "LONG", "SHORT")
+        columns["exit_reason"] = [str(reason) for reason in self.exit_reasons()]
+        return pd.DataFrame(columns)
+
+
+def trades_of(when: I4, money: F8, *, at_close: bool, timestamp: NDArray[np.int64] | None = None) -> Trades:
+    """Trades of a walk's columns, copied out of its buffers; `timestamp` is that of the market's bars."""
     # A buffer has room for as many trades as there were entries; a view would keep all of it in memory.
     signal_bar = when[walk_state.SIGNAL_BAR].copy()
     exit_bar = when[walk_state.EXIT_BAR].copy()
@@ -130,13 +156,14 @@ def trades_of(when: I4, money: F8, *, at_close: bool) -> Trades:
         exit_price=money[walk_state.EXIT_PRICE].copy(),
         size=money[walk_state.SIZE].copy(),
         pnl=money[walk_state.PNL].copy(),
-        pnl_pct=money[walk_state.PNL_PCT].copy(),
+        net_return=money[walk_state.NET_RETURN].copy(),
         gross_pnl=money[walk_state.GROSS].copy(),
         equity_before=money[walk_state.EQUITY_BEFORE].copy(),
         holding_periods=exit_bar - signal_bar,
         reason=when[walk_state.REASON].astype(np.int8),
         ambiguous=when[walk_state.AMBIGUOUS] != 0,
         spans_gap=when[walk_state.GAPS] > 0,
+        timestamp=timestamp,
     )
 
 
@@ -176,6 +203,8 @@ def bar_returns(equity: F8, initial_capital: float) -> NDArray[np.float64]:
     """r_j = E_j / E_{j−1} − 1 with E_{−1} the initial capital; float64 (n,), exactly 0 while flat, NaN after ruin."""
     before = np.concatenate(([initial_capital], equity[:-1])) if equity.size else equity
     ratio = np.full(equity.size, np.nan)
-    np.divide(equity, before, out=ratio, where=before > 0.0)
+    # Equity beyond the largest float has no return: NaN, and no warning about it.
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.divide(equity, before, out=ratio, where=before > 0.0)
     returns: NDArray[np.float64] = ratio - 1.0
     return returns

@@ -21,11 +21,14 @@ Why the walk looks as it does:
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from lockstep.core.compiled import kernel
 from lockstep.engine.walk_state import (
     AMBIGUOUS,
+    CAPPED,
     DOWNSIDE,
     DRAWDOWN,
     END_OF_DATA,
@@ -44,9 +47,9 @@ from lockstep.engine.walk_state import (
     I8,
     LIVED,
     MAX_HOLD,
+    NET_RETURN,
     PNL,
     PNL_OTHER,
-    PNL_PCT,
     REASON,
     REFUSED,
     RUINED,
@@ -71,6 +74,9 @@ from lockstep.engine.walk_state import (
     Terms,
     Walked,
 )
+
+# A size that is the whole capital but for rounding was not cut.
+ROUNDED_UP: Final = 1.0 + 1e-9
 
 
 @kernel
@@ -115,10 +121,11 @@ def _position(
     capital = equity if terms.compounding else terms.capital
     # Never more than the capital, however close the stop: there is no leverage.
     size = min(capital * terms.risk / distance, capital)
+    capped = 1 if terms.risk > distance * ROUNDED_UP else 0
     q = p * (1.0 + side * terms.slippage) + side * terms.half_spread
     a, b = equity - size * (side + terms.taker), side * size / q
     lower, upper = (stop, target) if side > 0 else (target, stop)
-    return Position(t, side, p, q, stop, target, trail, lower, upper, size, equity, a, b)
+    return Position(t, side, p, q, stop, target, trail, lower, upper, size, capped, equity, a, b)
 
 
 @kernel
@@ -236,8 +243,8 @@ def _leave(bars: Bars, terms: Terms, position: Position, out: Exit, when: I4, mo
     """Settles one trade and writes it into `column`; returns its pnl (rule 7)."""
     s, p, q, size = position.side, position.entry, position.price, position.size
     received = out.price * (1.0 - s * terms.slippage) - s * terms.half_spread
-    pnl_pct = s * (received - q) / q - terms.taker - (terms.maker if out.reason == TP else terms.taker)
-    pnl = size * pnl_pct
+    net_return = s * (received - q) / q - terms.taker - (terms.maker if out.reason == TP else terms.taker)
+    pnl = size * net_return
     other = pnl
     # An ambiguous trade is booked as stopped; `other` is what the target would have paid (rule 9).
     if out.ambiguous:
@@ -248,7 +255,7 @@ def _leave(bars: Bars, terms: Terms, position: Position, out: Exit, when: I4, mo
     when[GAPS, column] = bars.gaps[out.bar] - bars.gaps[position.bar]
     money[ENTRY_RAW, column], money[ENTRY_PRICE, column] = p, q
     money[EXIT_RAW, column], money[EXIT_PRICE, column] = out.price, received
-    money[SIZE, column], money[PNL_PCT, column] = size, pnl_pct
+    money[SIZE, column], money[NET_RETURN, column] = size, net_return
     money[PNL, column], money[PNL_OTHER, column] = pnl, other
     money[GROSS, column], money[EQUITY_BEFORE, column] = size * (s * (out.price - p) / p), position.equity
     return pnl
@@ -277,7 +284,7 @@ def _walk_set(
     equity = terms.capital
     fall, tally = Fall(equity, equity, 0.0), Tally(0, 0.0)
     pending, pending_from = -1, equity
-    refused, unfilled, lived, ruined = 0, 0, 0, 0.0
+    refused, unfilled, lived, capped, ruined = 0, 0, 0, 0, 0.0
     i, opposite = lo, lo
     while i < hi:
         t, s, stop, target = bar[i], sides[i], stops[i], targets[i]
@@ -349,6 +356,7 @@ def _walk_set(
         pnl = _leave(bars, terms, position, out, when, money, column)
         column += 1
         lived += out.bar - t - (1 if out.at_open else 0)
+        capped += position.capped
 
         # Bar by bar only where the position made a new peak: elsewhere its lowest mark says all that is needed.
         if life.marks.high > fall.peak:
@@ -380,7 +388,7 @@ def _walk_set(
         fall = _see(fall, equity)
     totals[EQUITY], totals[DOWNSIDE], totals[RUINED] = equity, tally.downside, ruined
     totals[DRAWDOWN] = max(fall.depth, 1.0 - fall.trough / fall.peak)
-    totals[REFUSED], totals[UNFILLED], totals[LIVED] = refused, unfilled, lived
+    totals[REFUSED], totals[UNFILLED], totals[LIVED], totals[CAPPED] = refused, unfilled, lived, capped
     return column
 
 

@@ -28,11 +28,11 @@ TRAIL: Final = 7
 SIGNAL_BAR, EXIT_BAR, SIDE, REASON, AMBIGUOUS, GAPS = range(6)
 WHEN_ROWS: Final = 6
 # Rows of `money`, float64 (10, trades).
-ENTRY_RAW, ENTRY_PRICE, EXIT_RAW, EXIT_PRICE, SIZE, PNL_PCT, PNL, PNL_OTHER, GROSS, EQUITY_BEFORE = range(10)
+ENTRY_RAW, ENTRY_PRICE, EXIT_RAW, EXIT_PRICE, SIZE, NET_RETURN, PNL, PNL_OTHER, GROSS, EQUITY_BEFORE = range(10)
 MONEY_ROWS: Final = 10
-# Columns of `totals`, float64 (sets, 7).
-EQUITY, DOWNSIDE, DRAWDOWN, REFUSED, UNFILLED, LIVED, RUINED = range(7)
-TOTAL_COLUMNS: Final = 7
+# Columns of `totals`, float64 (sets, 8).
+EQUITY, DOWNSIDE, DRAWDOWN, REFUSED, UNFILLED, LIVED, RUINED, CAPPED = range(8)
+TOTAL_COLUMNS: Final = 8
 
 
 class Bars(NamedTuple):
@@ -102,7 +102,7 @@ class Walked(NamedTuple):
     when           int32 (6, T)
     money          float64 (10, T)
     trade_offsets  int64 (k + 1,): the trades of set i are columns trade_offsets[i] … trade_offsets[i + 1] − 1
-    totals         float64 (k, 7)
+    totals         float64 (k, 8)
     blocks         float64 (k, B, 2): Σ r and Σ r² of each block
     metrics        float64 (k, len(Metric)); written by `statistics.summarise`
     """
@@ -143,6 +143,7 @@ class Position(NamedTuple):
 
     bar           the signal bar t
     lower, upper  stop and target as one band for both sides: a bar that touches either ends the position
+    capped        1 when risk_per_trade asked for more than the capital
     equity        realised equity before the entry
     a, b          equity of the position marked at close c is a + b·c
     """
@@ -157,6 +158,7 @@ class Position(NamedTuple):
     lower: float
     upper: float
     size: float
+    capped: int
     equity: float
     a: float
     b: float

@@ -23,6 +23,7 @@ from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import simulate
 from lockstep.market.candles import Candles
+from lockstep.market.indicators import rolling_atr
 from lockstep.market.load import load_candles
 from lockstep.runs.user_modules import USER_FAILURES
 from lockstep.strategies.base import Strategy
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, str], None]
 
 SIGNAL_COLUMNS: Final = ("timestamp", "open", "high", "low", "close", "volume")
-BACKTEST_COLUMNS: Final = (*SIGNAL_COLUMNS, "atr")
 DEFAULT_HOLDING: Final = 50
 """Bars after which `BacktestEngine` closes a trade of a strategy that names no max_holding_periods."""
 _SIDE_OF: Final = {"BUY": 1, "SELL": -1, "HOLD": 0}
@@ -100,13 +100,14 @@ class BacktestResult:
     """What `BacktestEngine.run_backtest` returns.
 
     trades        one dict per trade: entry_time, entry_price, exit_time, exit_price, side, size, pnl, exit_reason, ...
-    metrics       name -> number, None where undefined; names are those of `ls.Metric`
+    metrics       name -> number, None where undefined; names are those of `ls.Metric`, and those of earlier releases
+                  answer as well
     equity_curve  frame: timestamp (ms UTC), equity at that bar's close
     parameters    the strategy's parameters
     """
 
     trades: list[dict[str, Any]]
-    metrics: dict[str, float | int | None]
+    metrics: Mapping[str, float | int | None]
     equity_curve: pd.DataFrame
     parameters: dict[str, Any]
 
@@ -115,7 +116,7 @@ class BacktestResult:
         curve = {name: self.equity_curve[name].tolist() for name in ("timestamp", "equity")}
         return {
             "trades": self.trades,
-            "metrics": self.metrics,
+            "metrics": dict(self.metrics),
             "equity_curve": curve,
             "parameters": self.parameters,
         }
@@ -138,7 +139,7 @@ class BacktestEngine:
         position_size_pct: float = 1.0,
         progress_callback: Progress | None = None,
     ) -> BacktestResult:
-        """Trade one strategy over `data` (columns BACKTEST_COLUMNS).
+        """Trade one strategy over `data` (columns SIGNAL_COLUMNS; others may be there).
 
         strategy_instance  a StrategyFace, an ls.Strategy (with its defaults), or any object with
                            `generate_signals(data)` or `generate_signals(data, progress_callback)`
@@ -146,7 +147,7 @@ class BacktestEngine:
         """
         import pandas as pd
 
-        candles = _candles(data, BACKTEST_COLUMNS)
+        candles = _candles(data, SIGNAL_COLUMNS)
         costs = Costs(fee_rate=self.fee_rate, slippage_rate=self.slippage_rate)
         execution = Execution(
             fill=self.fill,
@@ -162,13 +163,16 @@ class BacktestEngine:
             simulation, parameters = done.simulation, done.parameters
         else:
             parameters = dict(getattr(strategy_instance, "params", None) or {})
+            if "atr" not in data.columns:
+                # Strategies written for frames of DataCollector read it.
+                data = data.assign(atr=rolling_atr(candles.high, candles.low, candles.close))
             signals = _foreign_signals(strategy_instance, data, len(candles), parameters, progress_callback)
             simulation = simulate(candles, signals, costs, execution)
         if progress_callback is not None:
             progress_callback(len(candles), len(candles), "backtest")
         return BacktestResult(
             trades=simulation.trades.to_dicts(simulation.timestamp),
-            metrics={str(metric): value for metric, value in simulation.metrics.items()},
+            metrics=simulation.metrics.by_name(),
             equity_curve=pd.DataFrame({"timestamp": simulation.timestamp, "equity": simulation.equity}),
             parameters=parameters,
         )

@@ -20,6 +20,7 @@ from lockstep.faces.backtest import StrategyFace
 from lockstep.market.candles import Candles
 from lockstep.market.indicators import rolling_atr
 from lockstep.runs.user_modules import USER_FAILURES
+from lockstep.search.objective import Reach
 from lockstep.storage.blobs import FolderBlobStore
 from lockstep.strategies.base import Strategy
 from lockstep.strategies.evaluate import Evaluated, Evaluator, join
@@ -98,6 +99,16 @@ class Setting:
             initial_capital=self.engine.initial_capital,
             risk_per_trade=self.engine.risk_per_trade,
         )
+
+    def reach(self) -> Reach | None:
+        """Bars and warm-up of the search, for the message of one without a winner; None for a foreign class."""
+        if self.strategy is None:
+            return None
+        lows, highs = (
+            self.strategy.columns(self.space.decode(np.full((1, len(self.space)), u))) for u in (0.0, 1.0 - 2.0**-53)
+        )
+        bars = [self.strategy.warm_bars(row(columns, 0)) for columns in (lows, highs)]
+        return Reach(bars=len(self.data), shortest=min(bars), longest=max(bars))
 
 
 def _house_strategy(strategy_class: Any) -> Strategy | None:

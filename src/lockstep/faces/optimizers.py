@@ -114,7 +114,7 @@ class ParameterOptimizer(ABC):
             if own and pool is not None:
                 pool.close()
         if tally.best is None:
-            raise no_valid_trial(tally, judge)
+            raise no_valid_trial(tally, judge, setting.reach())
         self.results = self._result(tally, table, judge, proposer.duplicates)
         return self.results
 

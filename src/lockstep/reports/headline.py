@@ -13,12 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
-from lockstep.reports.words import TRAINED, counted, four_places, metric, number, share
+from lockstep.engine.renamed import under_present_names
+from lockstep.reports.words import METRICS, TRAINED, counted, four_places, metric, number, share
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.results import Headline, TrainResult, read_result
 from lockstep.validation.verdict import Verdict
+
+_FIGURES: Final = ("net_profit_pct", "sharpe_ratio", "max_drawdown_pct", "profit_factor", "win_rate", "total_trades")
 
 Reader = Callable[[Mapping[str, Any]], Headline | None]
 
@@ -30,7 +34,19 @@ def read_run(folder: RunFolder, *, alarm: str | None = None, notes: tuple[str, .
     notes   what a reader should know about how the run went
     """
     result = read_result(folder, alarm=alarm, notes=notes)
-    return replace(result, headline=headline(result.summary))
+    search, space = result.search, table_of(result.spec, "strategy").get("space")
+    if search is not None and isinstance(space, Mapping):
+        search = replace(search, words=partial(_words, space))
+    return replace(result, headline=headline(result.summary), search=search)
+
+
+def _words(space: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored columns of trials with words; the searched space has the choices that codes stand for."""
+    # They load NumPy, which a list of runs never needs.
+    from lockstep.core.space import Space
+    from lockstep.search.trial_columns import in_words
+
+    return in_words(Space.parse(space), columns)
 
 
 def headline(summary: Mapping[str, Any]) -> Headline | None:
@@ -48,7 +64,9 @@ def _search(summary: Mapping[str, Any]) -> Headline | None:
     if not isinstance(name, str) or value is None:
         return None
     count = "" if total is None else f" of {counted(int(total), 'trial')}"
-    return Headline(name=name, value=value, text=f"{name} {number(value)}{count}")
+    metrics = under_present_names(table_of(best, "metrics"))
+    shown = [f"{METRICS[key][0]} {metric(key, metrics[key])}" for key in _FIGURES if key in metrics]
+    return Headline(name=name, value=value, text=f"{name} {number(value)}{count}", figures=", ".join(shown))
 
 
 def _predictions(summary: Mapping[str, Any]) -> Headline | None:

@@ -84,6 +84,15 @@ def _fine_share(value: float) -> str:
     return f"{100 * value:.4f} %"
 
 
+def _percent_of(value: float) -> str:
+    return f"{value:,.2f} %"
+
+
+def _multiple(value: float) -> str:
+    """A share of one; from the whole on as a multiple, since 847.5 % of a profit is hard to picture."""
+    return share(value) if value < 1.0 else f"{value:,.1f} x"
+
+
 def _plain(value: float) -> str:
     return count(value) if isinstance(value, int) else number(value)
 
@@ -92,20 +101,25 @@ def _plain(value: float) -> str:
 # `engine.metrics.Metric` has the formula of each.
 METRICS: Final[Mapping[str, tuple[str, Callable[[Any], str]]]] = {
     "net_profit_pct": ("net profit on capital", _percent),
+    "cagr_pct": ("CAGR", _percent),
+    "volatility_pct": ("volatility, yearly", _percent_of),
     "sharpe_ratio": ("Sharpe ratio, yearly", number),
     "sortino_ratio": ("Sortino ratio, yearly", number),
     # Of equity at each bar: losses inside trades count.
-    "max_drawdown_bar_pct": ("max drawdown, by bars", _percent),
-    # Over the drawdown of equity from trade to trade, not over the deeper one in the line above.
-    "calmar_ratio": ("Calmar, by trades", number),
+    "max_drawdown_pct": ("max drawdown (bar by bar)", _percent),
+    "longest_drawdown_days": ("longest drawdown, days", number),
+    "calmar_ratio": ("Calmar ratio, yearly", number),
+    "best_month_pct": ("best month", _percent),
+    "worst_month_pct": ("worst month", _percent),
     "total_trades": ("trades", _plain),
-    "gross_win_rate": ("win rate", share),
+    "win_rate": ("win rate, after costs", share),
     "profit_factor": ("profit factor", number),
     "expectancy": ("expectancy of a trade", _percent),
-    "cvar_95_pct": ("CVaR 95 % of trades", _percent),
+    "cvar_95_pct": ("CVaR 95 % per trade", _percent),
+    "sqn": ("SQN", number),
     "avg_holding_periods": ("mean holding, bars", number),
     "exposure": ("time in the market", share),
-    "cost_share": ("costs of gross profit", share),
+    "cost_share": ("costs of gross profit", _multiple),
     "break_even_cost": ("break-even cost/side", _fine_share),
 }
 

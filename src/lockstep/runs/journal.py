@@ -6,6 +6,8 @@ line before (64 zeros in the first) and H = BLAKE3(P || canonical JSON of conten
     first line   {"type": "genesis", "format": "lockstep-journal", "version": 1, "fingerprint": ...,
                   "spec": ..., "data": ..., "code": ..., "numerics": ...}   hashes of the four documents' bodies
     a step       {"type": "step", "index": i, "scalars": {...}, "digests": {...}, "segments": {name: digest}}
+                 and, where the columns of a segment may be redefined one by one by later releases,
+                 "columns": {name: {column or column@edition: digest}}
     last line    {"type": "end", "steps": n, "result": ..., "artifacts": {name: digest}}
 
 Nothing in it depends on host, time, path, interruptions or number of workers. After a crash the last line may be
@@ -17,18 +19,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from blake3 import blake3
 
 from lockstep.core import canonical, files
 from lockstep.core.errors import IntegrityError
+from lockstep.core.hashing import digest_array
 from lockstep.runs.training import Step
 from lockstep.storage.appending import append_whole
+from lockstep.storage.segment_format import checked_columns
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 JOURNAL_FORMAT: Final = "lockstep-journal"
 JOURNAL_VERSION: Final = 1
 NO_HASH: Final = "0" * 64
+_COLUMN_HEX: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,15 +63,32 @@ class Genesis:
         }
 
 
+def column_digests(columns: Mapping[str, NDArray[Any]], editions: Mapping[str, int]) -> dict[str, str]:
+    """A digest of each column, by its name; `name@2` for the second definition of that name, and so on.
+
+    Of 128 bits: they say which column differs, while the segment's own digest says whether anything does.
+    """
+    return {
+        name if editions.get(name, 1) == 1 else f"{name}@{editions[name]}": digest_array(column)[:_COLUMN_HEX]
+        for name, column in columns.items()
+    }
+
+
 def step_content(step: Step, segments: Mapping[str, str]) -> dict[str, Any]:
     """The content of a step's line; `segments` are the digests of the frames it appended."""
-    return {
+    content: dict[str, Any] = {
         "type": "step",
         "index": step.index,
         "scalars": step.scalars,
         "digests": step.digests,
         "segments": segments,
     }
+    if step.editions:
+        content["columns"] = {
+            name: column_digests(checked_columns(name, step.segments[name]), editions)
+            for name, editions in step.editions.items()
+        }
+    return content
 
 
 def end_content(steps: int, result: str, artifacts: Mapping[str, str]) -> dict[str, Any]:

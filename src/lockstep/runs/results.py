@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +14,6 @@ from lockstep.runs.journal import read_lines
 from lockstep.runs.store import read_tags
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 TRIALS: Final = "trials"
@@ -29,6 +28,7 @@ class Headline:
 
     name      what was measured, such as "sharpe_ratio" or "log_loss"; "" where there is no such figure
     value     the figure, not rounded
+    figures   further figures in words, in one line; "" where there are none
     text      name and value in words, with what they were measured on
     verdict   decision, sentence, reasons and evidence, as `validation.verdict` writes them; None where nothing judges
     """
@@ -36,6 +36,7 @@ class Headline:
     name: str = ""
     value: float | int | None = None
     text: str = ""
+    figures: str = ""
     verdict: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -62,21 +63,26 @@ class SearchView:
 
     best     the winning trial; None while there is none
     counts   trials so far: "total", and "valid", which may win
+    words    from the columns of trials as they are stored to columns with words; None where nothing is coded
     """
 
     folder: Path
     best: Best | None
     counts: Mapping[str, int]
+    words: Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]] | None = None
 
-    def trials(self) -> dict[str, NDArray[np.generic]]:
+    def trials(self, *, codes: bool = False) -> dict[str, NDArray[Any]]:
         """Every trial recorded so far, as columns (n_trials,): index, parameters, metrics, cause and block sums.
 
-        Read from the run's segments, checked against their hashes. Raises IntegrityError when a byte changed.
+        A choice between texts is the text, and `cause` is "valid" or why the trial may not win; `codes=True` gives the
+        numbers that are stored. Read from the run's segments, checked against their hashes. Raises IntegrityError when
+        a byte changed.
         """
         # Imported here: it loads NumPy, which a list of runs never needs.
         from lockstep.storage.segments import SegmentReader
 
-        return dict(SegmentReader(RunFolder(self.folder).segments).read(TRIALS))
+        stored = dict(SegmentReader(RunFolder(self.folder).segments).read(TRIALS))
+        return stored if codes or self.words is None else self.words(stored)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -138,9 +144,9 @@ class TrainResult:
         """Trials of a search, "total" and "valid". Raises RefusedError for a run without trials."""
         return self._require_search().counts
 
-    def trials(self) -> dict[str, NDArray[np.generic]]:
+    def trials(self, *, codes: bool = False) -> dict[str, NDArray[Any]]:
         """See `SearchView.trials`. Raises RefusedError for a run without trials."""
-        return self._require_search().trials()
+        return self._require_search().trials(codes=codes)
 
     def _require_search(self) -> SearchView:
         if self.search is None:
@@ -177,6 +183,8 @@ class TrainResult:
         if self.best is not None:
             parameters = ", ".join(f"{name}={value!r}" for name, value in self.best.parameters.items())
             lines.append(f"  best trial {self.best.index}: {parameters}")
+        if self.headline is not None and self.headline.figures:
+            lines.append(f"  {self.headline.figures}")
         if self.verdict is not None:
             lines.append(f"  verdict: {': '.join(filter(None, [self.verdict['decision'], self.verdict['sentence']]))}")
         lines.append(

@@ -32,6 +32,9 @@ class Step:
     segments   by name, the columns that this step appends to append-only segments: equally long numeric arrays (rows
                first), the same names, dtypes and trailing shapes at every step
 
+    editions   segments whose columns are hashed one by one as well: by segment, the columns that were redefined and the
+               number of their present definition (`runs.line_differences`)
+
     The loop has finished with the arrays before it asks for the next step, so a training may reuse them.
     """
 
@@ -39,6 +42,7 @@ class Step:
     scalars: Mapping[str, Any] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
     segments: Mapping[str, Columns] = field(default_factory=dict)
+    editions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,8 +28,8 @@ from lockstep.core.errors import InputError, Interrupted, LockstepError, Machine
 from lockstep.core.files import is_alive
 from lockstep.runs import registry
 from lockstep.runs.check import check
-from lockstep.runs.diff import Difference
 from lockstep.runs.folder import RunFolder, RunStatus, require_folder
+from lockstep.runs.line_differences import Difference
 from lockstep.runs.numerics import MODE_VARIABLE, PORTABLE_CPU, environment
 from lockstep.storage.blobs import BlobStore
 

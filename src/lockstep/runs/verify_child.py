@@ -19,12 +19,12 @@ from lockstep.core import canonical
 from lockstep.runs import registry
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.checkpoint import Checkpoint, CheckpointPolicy, CheckpointStore
-from lockstep.runs.diff import Difference, line_difference
 from lockstep.runs.executor import Executor
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.identity import code_differences, fingerprint, require_comparable
 from lockstep.runs.journal import Line, end_content, read_lines
 from lockstep.runs.kind import RunContext
+from lockstep.runs.line_differences import Apart, Difference, Side, line_difference
 from lockstep.runs.loop import execute, recompute
 from lockstep.runs.numerics import entry_differences
 from lockstep.runs.observer import Observer
@@ -42,8 +42,16 @@ _NO_CHECKPOINTS: Final = CheckpointPolicy(interval_s=float("inf"))
 class _Comparer(Observer):
     """Compares each line of the scratch journal with the record's, and stops the run at the first that differs."""
 
-    def __init__(self, record: RunFolder, scratch: RunFolder, cancel: Cancel, tell: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        record: RunFolder,
+        scratch: RunFolder,
+        cancel: Cancel,
+        tell: Callable[[int], None],
+        apart: Apart | None = None,
+    ) -> None:
         self._record = record
+        self._apart = apart
         self._scratch = scratch
         self._cancel = cancel
         self._tell = tell
@@ -68,8 +76,10 @@ class _Comparer(Observer):
         # A complete journal ends with its end line, so the record always has a next line until they part.
         now, then = next(self._written), next(self._recorded)
         if then.body != now.body:
-            self.first = line_difference(then.content, now.content, self._record, self._scratch)
-            self._cancel.request("the first difference")
+            sides = Side.of(self._record), Side.of(self._scratch)
+            self.first = line_difference(then.content, now.content, *sides, self._apart)
+            if self.first is not None:
+                self._cancel.request("the first difference")
 
     def end(self) -> None:
         """Compare the last line, after the run is complete."""
@@ -78,7 +88,12 @@ class _Comparer(Observer):
 
 
 def compute_all(
-    folder: RunFolder, restored: RestoredRun, context: RunContext, scratch: Path, tell: Callable[[int], None]
+    folder: RunFolder,
+    restored: RestoredRun,
+    context: RunContext,
+    scratch: Path,
+    tell: Callable[[int], None],
+    apart: Apart | None = None,
 ) -> Any:
     """Compute the whole run into `scratch`; returns the comparer."""
     from lockstep.core.errors import Interrupted
@@ -94,7 +109,7 @@ def compute_all(
         sources=restored.prepared.code.sources,
     )
     cancel = Cancel()
-    comparer = _Comparer(folder, again, cancel, tell)
+    comparer = _Comparer(folder, again, cancel, tell, apart)
     training = restored.kind.training(restored.prepared, context)
     try:
         execute(
@@ -167,15 +182,17 @@ def _verify(job: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None]) ->
     if not job["across"]:
         require_comparable(then, now, what=f"run {folder.path.name}")
     manifest = folder.read("manifest")
+    # Other code may have other columns; the same code has not.
+    apart = Apart() if job["across"] else None
     with _executor(job) as executor:
         context = RunContext(executor=executor, blobs=blobs)
         if job["sample"] is None:
             tell = _throttled(say, manifest["steps"])
-            comparer = compute_all(folder, restored, context, Path(job["scratch"]), tell)
+            comparer = compute_all(folder, restored, context, Path(job["scratch"]), tell, apart)
             first, computed = comparer.first, comparer.steps
         else:
             seed = job["sample_seed"] if job["sample_seed"] is not None else draw_seed()
-            first, computed = compute_sample(folder, restored, context, job["sample"], seed, say)
+            first, computed = compute_sample(folder, restored, context, job["sample"], seed, say, apart)
     return {
         "equal": first is None,
         "steps": manifest["steps"],
@@ -184,7 +201,8 @@ def _verify(job: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None]) ->
         "journal_hash": manifest["journal_hash"],
         "first": first.to_json() if first is not None else None,
         "differences": [f"code: {line}" for line in code_differences(then["code"], now["code"])]
-        + [f"numerics: {line}" for line in entry_differences(then["numerics"], now["numerics"])],
+        + [f"numerics: {line}" for line in entry_differences(then["numerics"], now["numerics"])]
+        + ([] if apart is None else apart.lines()),
     }
 
 
@@ -235,6 +253,7 @@ def compute_sample(
     share: float,
     seed: int,
     say: Callable[[Mapping[str, Any]], None],
+    apart: Apart | None = None,
 ) -> tuple[Difference | None, int]:
     """Compute pieces again from checkpoints, and the result from the last; returns first difference and steps."""
     store = CheckpointStore(folder.checkpoints)
@@ -261,34 +280,35 @@ def compute_sample(
             tell(computed)
             if line != recorded.data:
                 now = canonical.loads(line)["content"]
-                return _explain(recorded, now, step.segments, folder), computed
+                difference = _explain(recorded, now, step.segments, folder, apart)
+                if difference is not None:
+                    return difference, computed
             if index == stop - 1:
                 break
     last = store.load(total) if total in stored else None
-    return _result_difference(folder, restored, context, last, lines), computed
+    return _result_difference(folder, restored, context, last, lines, apart), computed
 
 
-def _explain(recorded: Line, now: Mapping[str, Any], segments: Mapping[str, Any], folder: RunFolder) -> Difference:
+def _explain(
+    recorded: Line, now: Mapping[str, Any], segments: Mapping[str, Any], folder: RunFolder, apart: Apart | None
+) -> Difference | None:
     """The difference in words. The columns of a step just computed are in memory, the record's are read."""
-    from lockstep.runs.diff import column_difference, stored_frame
-
-    plain = line_difference(recorded.content, now, folder, folder)
-    name = plain.field.removeprefix("segments.")
-    step = plain.step
-    if step is None or name not in segments:
-        return plain
-    plain = Difference(
-        where=plain.where,
-        step=plain.step,
-        field=plain.field,
-        first=recorded.content["segments"].get(name),
-        second=now["segments"].get(name),
+    computed = Side(
+        frame=lambda name, step: dict(segments.get(name, {})),
+        summary=folder.result,
+        artifact=lambda name: b"",
     )
-    return column_difference(plain, stored_frame(folder, name, step), dict(segments[name]))
+    # The hashes that chain the lines begin with the code; the contents alone are compared.
+    return line_difference(recorded.content, now, Side.of(folder), computed, apart)
 
 
 def _result_difference(
-    folder: RunFolder, restored: RestoredRun, context: RunContext, last: Checkpoint | None, lines: Iterator[Line]
+    folder: RunFolder,
+    restored: RestoredRun,
+    context: RunContext,
+    last: Checkpoint | None,
+    lines: Iterator[Line],
+    apart: Apart | None,
 ) -> Difference | None:
     """How `finish` from the last checkpoint differs from the record; None also when there is no such checkpoint."""
     from lockstep.core.hashing import blake3_hex
@@ -309,7 +329,12 @@ def _result_difference(
     now = canonical.loads(canonical.dumps(end_content(last.steps, blake3_hex(data), digests)))
     recorded = [line for line in lines if line.type == "end"]
     if recorded and recorded[0].content != now:
-        return line_difference(recorded[0].content, now, folder, folder)
+        computed = Side(
+            frame=lambda name, step: {},
+            summary=lambda: canonical.loads(canonical.dumps(result.summary)),
+            artifact=lambda name: result.artifacts[name],
+        )
+        return line_difference(recorded[0].content, now, Side.of(folder), computed, apart)
     return None
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from lockstep.core.errors import InputError, NoValidTrialError, UnknownNameError
 from lockstep.core.space import Columns, row
+from lockstep.engine import few_trades
 from lockstep.engine.metrics import COLUMN, Metric, as_metric, best_row, values_of
 from lockstep.runs.user_modules import USER_FAILURES
 
@@ -210,7 +211,7 @@ class Judge:
                 continue
             answer: Any = None
             try:
-                answer = self.objective({str(metric): number for metric, number in values_of(metrics[i]).items()})
+                answer = self.objective(values_of(metrics[i]).by_name())
                 value[i] = math.nan if answer is None else float(answer)
             except USER_FAILURES as error:
                 failed[i] = f"objective {self.objective_name}: {type(error).__name__}: {error}"
@@ -229,6 +230,10 @@ class Tally:
     """trial, message."""
     ruined: int = 0
     """Trials with an undefined objective whose account was ruined."""
+    few: dict[str, int] = field(default_factory=dict)
+    """Why trials have too few trades: `engine.few_trades.Reason` and how often."""
+    most_trades: int = 0
+    """The most trades of a trial with too few."""
 
     @property
     def valid(self) -> int:
@@ -243,6 +248,11 @@ class Tally:
                 self.causes[Cause(int(cause)).label] += int(count)
         ruined = (judged.cause == Cause.UNDEFINED_OBJECTIVE) & (metrics[:, COLUMN[Metric.RUINED]] == 1.0)
         self.ruined += int(np.count_nonzero(ruined))
+        too_few = judged.cause == Cause.TOO_FEW_TRADES
+        if too_few.any():
+            for reason, count in few_trades.reasons(metrics, too_few).items():
+                self.few[str(reason)] = self.few.get(str(reason), 0) + count
+            self.most_trades = max(self.most_trades, int(np.nanmax(metrics[too_few, COLUMN[Metric.TOTAL_TRADES]])))
         if judged.messages and self.first_error is None:
             first = min(judged.messages)
             self.first_error = {"trial": start + first, "message": judged.messages[first]}
@@ -265,6 +275,8 @@ class Tally:
             "best": self.best,
             "first_error": self.first_error,
             "ruined": self.ruined,
+            "few": dict(self.few),
+            "most_trades": self.most_trades,
         }
 
     @classmethod
@@ -277,13 +289,36 @@ class Tally:
             best=dict(stored["best"]) if stored["best"] is not None else None,
             first_error=dict(stored["first_error"]) if stored["first_error"] is not None else None,
             ruined=int(stored.get("ruined", 0)),
+            few={str(reason): int(count) for reason, count in stored.get("few", {}).items()},
+            most_trades=int(stored.get("most_trades", 0)),
         )
 
 
-def no_valid_trial(tally: Tally, judge: Judge) -> NoValidTrialError:
-    """The error of a search without a winner: counts by cause, the first message, and what to change (R4.32)."""
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """How far a search can see: the bars that it has, and the shortest and longest warm-up of its sets, in bars."""
+
+    bars: int
+    shortest: int
+    longest: int
+
+    def in_words(self) -> str | None:
+        """That the warm-up takes all bars, of some sets or of all; None where it does not."""
+        if self.longest < self.bars:
+            return None
+        takes = f"{self.shortest:,} to {self.longest:,}" if self.shortest < self.longest else f"{self.longest:,}"
+        return f"there are {self.bars:,} bars to search, but the warm-up takes {takes} of them"
+
+
+def no_valid_trial(tally: Tally, judge: Judge, reach: Reach | None = None) -> NoValidTrialError:
+    """The error of a search without a winner: counts by cause, what the trials lacked, and what to change (R4.32)."""
     counts = ", ".join(f"{count:,} {name}" for name, count in tally.causes.items() if count)
     message = f"none of {tally.total:,} trials may win: {counts or 'no trial was made'}."
+    if tally.few:
+        message += f" {few_trades.in_words(tally.few)}."
+    short = None if reach is None else reach.in_words()
+    if short is not None:
+        message += f" {short[0].upper()}{short[1:]}."
     if tally.ruined:
         message += f" In {tally.ruined:,} of them the account was ruined: equity reached 0 and trading stopped."
     if tally.first_error is not None:
@@ -297,9 +332,7 @@ def no_valid_trial(tally: Tally, judge: Judge) -> NoValidTrialError:
     if 2 * tally.ruined > tally.causes[Cause.UNDEFINED_OBJECTIVE.label]:
         undefined = "Risk less per trade (a smaller risk_per_trade), or check that the costs fit this market"
     cure = {
-        Cause.TOO_FEW_TRADES.label: (
-            f"Take more candles, loosen the ranges of the search space, or lower min_trades (now {judge.min_trades})"
-        ),
+        Cause.TOO_FEW_TRADES.label: _cure_of_few(tally, judge, short),
         Cause.CONSTRAINT.label: f"Loosen the constraints ({', '.join(map(str, judge.constraints))})",
         Cause.UNDEFINED_OBJECTIVE.label: undefined,
         Cause.STRATEGY_ERROR.label: "Correct the strategy, then run `lockstep backtest` on one set to see it work",
@@ -309,3 +342,12 @@ def no_valid_trial(tally: Tally, judge: Judge) -> NoValidTrialError:
         Cause.NOT_EVALUATED.label: "Loosen the strategy's own constraints, or ranges that contradict them",
     }[leading]
     return NoValidTrialError(f"{message} {cure}.")
+
+
+def _cure_of_few(tally: Tally, judge: Judge, short: str | None) -> str:
+    if short is not None:
+        return "Take more candles, hold out fewer, or search shorter periods"
+    return few_trades.cure(tally.few) or (
+        f"The most trades of a trial are {tally.most_trades:,}: take more candles, loosen the ranges of the search "
+        f"space, or lower min_trades (now {judge.min_trades})"
+    )

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 import numpy as np
 
 from lockstep.core.errors import SpaceError, StrategyError
-from lockstep.core.space import Choice, Columns, FloatRange, IntRange, Space, row
+from lockstep.core.space import Choice, Columns, FloatRange, IntRange, ParameterColumns, Space, row
 from lockstep.runs.user_modules import USER_FAILURES
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Strategy:
         if isinstance(parameter_sets, Mapping):
             return self._columns_from_mapping(parameter_sets)
         rows = [self.resolve(params) for params in parameter_sets]
-        return {name: _column([row[name] for row in rows]) for name in self.parameter_names()}
+        return ParameterColumns((name, _column([row[name] for row in rows])) for name in self.parameter_names())
 
     def _columns_from_mapping(self, mapping: Mapping[str, Any]) -> Columns:
         arrays = {name: np.asarray(values) for name, values in mapping.items()}
@@ -126,11 +126,11 @@ class Strategy:
             raise SpaceError(f"parameter columns are one-dimensional and equally long; found {shapes}")
         count = next(iter(arrays.values())).size
         if count == 0:
-            return {name: np.empty(0) for name in self.parameter_names()}
+            return ParameterColumns((name, np.empty(0)) for name in self.parameter_names())
         # One resolved row checks the names and says of which kind each column is; the rest is checked as arrays, since
         # a grid of a million sets must not become a million dicts.
         first = self.resolve({name: array[0] for name, array in arrays.items()})
-        columns: Columns = {}
+        columns = ParameterColumns()
         for name, value in first.items():
             if name not in arrays:
                 columns[name] = _column([value] * count)
@@ -195,10 +195,10 @@ class Strategy:
                 f"{dict(params)}"
             )
         # An exit is a decision too: one in the warm-up would come from values that are not there yet.
-        deciding = signals.side != 0
+        warm = self.warm_bars(params)
+        self.check_warmup(np.flatnonzero(signals.side[:warm]), params)
         if signals.exit is not None:
-            deciding = deciding | signals.exit
-        self.check_warmup(np.flatnonzero(deciding[: self.warm_bars(params)]), params)
+            self.check_warmup(np.flatnonzero(signals.exit[:warm]), params, array="exit")
         return signals
 
     def warm_bars(self, params: Params) -> int:
@@ -211,13 +211,15 @@ class Strategy:
             raise StrategyError(f"{self.name}.warmup returns a number of bars, 0 or more; found {bars!r}")
         return int(bars)
 
-    def check_warmup(self, early: NDArray[Any], params: Params) -> None:
-        """Raises StrategyError when `early`, deciding bars within the warm-up, is not empty."""
+    def check_warmup(self, early: NDArray[Any], params: Params, *, array: str = "side") -> None:
+        """Raises StrategyError when `early`, bars within the warm-up at which `array` decides, is not empty."""
         if early.size:
+            clear = "False" if array == "exit" else "0"
             raise StrategyError(
                 f"{self.name}: no decision may stand in the declared warm-up of {self.warm_bars(params)} bars; found "
-                f"one at bar {early[0]} for parameters {dict(params)}. Clear these bars, or declare a shorter warm-up "
-                "if the rule really needs fewer"
+                f"one in {array} at bar {early[0]} ({early.size:,} in all) for parameters {dict(params)}. Clear these "
+                f"bars, {array}[:{self.warm_bars(params)}] = {clear}, or declare a shorter warm-up if the rule really "
+                "needs fewer"
             )
 
 

@@ -1,7 +1,7 @@
 """Backtests and sweeps of strategies, on one path: parameters -> entries -> the engine's walk.
 
     result = backtest(candles, "liquidity_sweep", {"pierce_depth": 0.001}, costs=Costs(), execution=Execution())
-    table = sweep(candles, MyStrategy, {"fast": [5, 10], "slow": [50, 100]})
+    table = sweep(candles, MyStrategy, {"fast": [5, 10], "slow": [50, 100]})    # 2 x 2 sets: the grid
     table.best("sharpe_ratio")
 
 A backtest is a sweep of one set whose trades are kept, so the winner of a sweep, run again alone, has the same
@@ -18,9 +18,11 @@ import numpy as np
 
 from lockstep.core.errors import NoValidTrialError, StrategyError
 from lockstep.core.space import Columns, row
+from lockstep.engine import few_trades
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch, compact
-from lockstep.engine.metrics import COLUMN, Metric, as_metric, best_row
+from lockstep.engine.levels import check_levels
+from lockstep.engine.metrics import COLUMN, Metric, MetricValues, as_metric, best_row
 from lockstep.engine.preparation import MarketArrays, market_arrays
 from lockstep.engine.settings import Execution, settled
 from lockstep.engine.signals import Signals
@@ -39,6 +41,7 @@ from lockstep.strategies.view import MarketView
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
 
@@ -56,7 +59,7 @@ class Backtest:
     simulation: Simulation
 
     @property
-    def metrics(self) -> dict[Metric, float | int | None]:
+    def metrics(self) -> MetricValues:
         """Every metric; None where undefined."""
         return self.simulation.metrics
 
@@ -70,9 +73,27 @@ class Backtest:
         """float64 (n,): equity at the close of each bar, quote currency."""
         return self.simulation.equity
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the numbers should know; see `Simulation.notes`."""
+        return self.simulation.notes
+
     def __getitem__(self, metric: Metric | str) -> float | int | None:
-        """The value of one metric."""
+        """The value of one metric. Raises UnknownNameError with a suggestion for a name that no metric has."""
         return self.simulation[metric]
+
+    def equity_frame(self) -> pd.DataFrame:
+        """A pandas frame of the equity curve with times; see `Simulation.equity_frame`."""
+        return self.simulation.equity_frame()
+
+    def plot(self) -> Figure:
+        """A matplotlib figure: equity with its highest value so far, drawdown, and the result of each trade.
+
+        `figure.savefig("backtest.png")` writes it; a notebook shows it. Raises MissingLibraryError without matplotlib.
+        """
+        from lockstep.strategies.plot import backtest_figure
+
+        return backtest_figure(str(self).partition("\n")[0], self.simulation)
 
     def to_dict(self, *, curve: bool = True) -> dict[str, Any]:
         """Plain values, ready for JSON (R3.19)."""
@@ -108,7 +129,7 @@ class Best:
 
     index: int
     parameters: dict[str, Any]
-    metrics: dict[Metric, float | int | None]
+    metrics: MetricValues
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,7 +156,7 @@ class Sweep(Evaluated):
         """The parameters of set `index` as plain Python values."""
         return row(self.parameters, index)
 
-    def metrics_of(self, index: int) -> dict[Metric, float | int | None]:
+    def metrics_of(self, index: int) -> MetricValues:
         """The metrics of set `index`, None where undefined."""
         return self.result.values(index)
 
@@ -153,9 +174,13 @@ class Sweep(Evaluated):
             failed, excluded = len(self.errors), int(self.not_evaluated.sum())
             few = len(self) - failed - excluded - int(enough.sum())
             first = f"; the first error: {self.errors[min(self.errors)]}" if self.errors else ""
+            why = few_trades.reasons(self.result.metrics, trades < min_trades)
+            because = f". {few_trades.in_words(why)}" if why else ""
+            cure = few_trades.cure(why)
             raise NoValidTrialError(
                 f"no set may win: of {len(self)}, {failed} failed, {excluded} break a constraint, {few} have fewer "
-                f"than {min_trades} trades, {int(enough.sum())} have no {metric}{first}"
+                f"than {min_trades} trades, {int(enough.sum())} have no {metric}{first}{because}"
+                + (f". {cure}" if cure else "")
             )
         return Best(index=index, parameters=self.parameters_of(index), metrics=self.metrics_of(index))
 
@@ -205,6 +230,7 @@ class Evaluator:
         if broken is not None:
             raise StrategyError(f"{self.strategy.name}: the parameters {parameters} break the constraint {broken!r}")
         batch = self._limited(entries_of(self.strategy, self.view, parameters))
+        check_levels(batch, self.candles.close, self.execution)
         simulation = simulate_entries(self.candles, self.market, batch, self.costs, self.execution)
         return Backtest(strategy=self.strategy.name, parameters=parameters, simulation=simulation)
 
@@ -268,9 +294,15 @@ class Evaluator:
             failures.update(dict.fromkeys(range(count), str(failure)))
             return lambda lo, hi: empty_batch(hi - lo)
 
+        # The built-in families make their levels from prices; looking at each again would cost every sweep.
+        own = not type(strategy).__module__.startswith("lockstep.")
+
         def compiled(lo: int, hi: int) -> EntryBatch:
             try:
-                return self._limited(strategy.entries(prepared, sets, lo, hi))
+                batch = strategy.entries(prepared, sets, lo, hi)
+                if own:
+                    check_levels(batch, self.candles.close, self.execution)
+                return self._limited(batch)
             except USER_FAILURES as error:
                 # Which set failed is not known; one by one, only the guilty ones are lost.
                 if hi - lo > 1 and failures is not None:
@@ -285,7 +317,9 @@ class Evaluator:
 
     def _plain(self, params: Params, index: int, failures: dict[int, str] | None) -> EntryBatch:
         try:
-            return self._limited(compact(self.strategy.checked_signals(self.view, params)))
+            batch = compact(self.strategy.checked_signals(self.view, params))
+            check_levels(batch, self.candles.close, self.execution)
+            return self._limited(batch)
         except StrategyError as error:
             if failures is None:
                 raise

@@ -251,7 +251,7 @@ def features(view: MarketView) -> Features:
 
 def _features(view: MarketView) -> Features:
     mean = view.mean_volume(VOLUME_PERIOD)
-    atr = view.atr(ATR_PERIOD)
+    atr = view.rolling_atr(ATR_PERIOD)
     # 0 rather than NaN where there is no volume: a bar without trades is never a spike.
     traded = (view.volume > 0.0) & (mean > 0.0)
     return Features(

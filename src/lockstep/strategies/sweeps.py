@@ -16,6 +16,7 @@ from lockstep.storage.blobs import FolderBlobStore
 from lockstep.strategies.base import ParameterSets, Strategy
 from lockstep.strategies.evaluate import CHUNK, Evaluated, Evaluator, OnError, Sweep, join
 from lockstep.strategies.inputs import Series
+from lockstep.strategies.parameter_sets import sets_of
 from lockstep.strategies.registry import Reference, lookup
 from lockstep.strategies.task import sweep_task
 
@@ -38,7 +39,9 @@ def sweep(
 ) -> Sweep:
     """Run one strategy with k sets of parameters; everything else as for `backtest`.
 
-    parameter_sets  equally long columns by parameter name (`Space.grid_rows`, `Space.decode`), or a list of dicts
+    parameter_sets  a mapping of lists, which is their grid: {"fast": [10, 20], "slow": [50, 100]} is four sets;
+                    `ls.columns(fast=[10, 20], slow=[50, 100])`, a frame, `Space.grid_rows` or `Space.decode`, which
+                    are one set per row; or a list of dicts
     executor        does chunks of CHUNK sets in worker processes; the result is the same without
     on_error        "raise" or "record": what happens to a set whose strategy fails
     progress        called with the number of sets done
@@ -48,7 +51,7 @@ def sweep(
     rule = lookup(strategy)
     if not rule.parameter_names():
         raise SpaceError(f"{rule.name} has no parameters, so there is nothing to sweep: use backtest")
-    columns = rule.columns(parameter_sets)
+    columns = rule.columns(sets_of(parameter_sets))
     # Without a set there is nothing to send anywhere.
     if executor is not None and executor.workers > 1 and len(next(iter(columns.values()))):
         return _sweep_elsewhere(

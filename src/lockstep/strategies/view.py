@@ -160,8 +160,13 @@ class MarketView:
     # Indicators of the base candles, float64 (n,), NaN where not yet defined; see market.indicators.
 
     def atr(self, period: int = 14) -> NDArray[np.float64]:
-        """Average true range as a rolling mean (R1.9), price units."""
-        return self.once(("atr", period), lambda: indicators.rolling_atr(self.high, self.low, self.close, period))
+        """Average true range by Wilder's smoothing, price units; forgets the start slowly (`wilder_warmup`)."""
+        return self.once(("atr", period), lambda: indicators.wilder_atr(self.high, self.low, self.close, period))
+
+    def rolling_atr(self, period: int = 14) -> NDArray[np.float64]:
+        """Average true range as the plain mean of the last `period` true ranges (R1.9), price units."""
+        key = ("rolling_atr", period)
+        return self.once(key, lambda: indicators.rolling_atr(self.high, self.low, self.close, period))
 
     def sma(self, period: int) -> NDArray[np.float64]:
         """Simple moving average of the close."""

@@ -130,7 +130,7 @@ def beats_all(beats: bool) -> Decision:
     return Decision.CAUTION if beats else Decision.REJECT
 
 
-NOT_JUDGED: Final = Verdict(sentence="not judged yet (the best of many trials always looks good)")
+NOT_JUDGED: Final = Verdict(sentence="not judged yet (the best of many trials looks better than it is)")
 
 
 def listed(items: Sequence[str], last: str = "and") -> str:

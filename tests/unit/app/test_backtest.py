@@ -81,7 +81,16 @@ def test_a_strategy_over_the_sample_needs_no_spec(home: Path, tmp_path: Path) ->
         None, place(home).store, strategy="liquidity_sweep", data="sample", params=["min_level_touches=2"], trades=file
     )
     assert report.bars == 6225
-    assert len(file.read_text().splitlines()) == 1 + report.metrics[Metric.TOTAL_TRADES]
+    head, first, *others = file.read_text().splitlines()
+    assert 1 + len(others) == report.metrics[Metric.TOTAL_TRADES]
+    assert head.startswith("symbol,entry_time,exit_time,")
+    assert first.startswith("EUR/USD,2017-"), "times that people read"
+    assert set(report.to_json()["curve_metrics"]) == {
+        "sqn",
+        "longest_drawdown_days",
+        "best_month_pct",
+        "worst_month_pct",
+    }
     assert report.to_json()["buy_and_hold"]["total_trades"] == 1
 
 

@@ -67,6 +67,42 @@ def test_a_training_announces_itself_runs_and_is_found_again(home: Path) -> None
     assert len(result.trials()["index"]) == 24
     assert "spread" not in repr(result)
     assert result.run_id in repr(result)
+    assert "net profit on capital" in repr(result)
+    assert "max drawdown (bar by bar)" in repr(result)
+
+
+CHOICES = """
+import numpy as np
+import lockstep as ls
+
+
+class Choices(ls.Strategy):
+    parameters = {"every": [20, 5_000], "how": ["long", "short"]}
+
+    def signals(self, view, params):
+        side = np.where(np.arange(len(view)) % params["every"] == 3, 1 if params["how"] == "long" else -1, 0)
+        return ls.Signals(side=side, time_limit=5)
+"""
+
+
+def test_trials_give_choices_and_causes_as_words(tmp_path: Path) -> None:
+    """Every 20 bars of 400 is 20 trades; every 5,000 is one."""
+    file = tmp_path / "choices.py"
+    file.write_text(CHOICES)
+    spec = {
+        "kind": "strategy",
+        "data": {"source": "sample", "last": 400},
+        "strategy": {"name": f"{file}:Choices"},
+        "search": {"optimizer": "grid", "n_iterations": 3, "min_trades": 5},
+    }
+    result = ls.train(spec, home=tmp_path / "home")
+    trials = result.trials()
+    assert trials["parameter.how"].tolist() == ["long", "short", "long", "short"]
+    assert trials["cause"].tolist() == ["valid", "valid", "too_few_trades", "too_few_trades"]
+    codes = result.trials(codes=True)
+    assert codes["parameter.how"].tolist() == [0, 1, 0, 1]
+    assert codes["cause"].tolist() == [0, 0, 1, 1]
+    assert any("a grid tries all its 4 combinations" in note for note in result.notes), "said where no one announces"
 
 
 def test_a_stopped_training_is_resumed_to_the_same_journal(home: Path) -> None:

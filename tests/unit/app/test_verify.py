@@ -6,7 +6,7 @@ import pytest
 
 from lockstep.app.verify import VerifyResult, parse_share
 from lockstep.core.errors import InputError
-from lockstep.runs.diff import Difference
+from lockstep.runs.line_differences import Difference
 from lockstep.runs.verify import Verification
 
 

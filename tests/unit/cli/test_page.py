@@ -32,7 +32,7 @@ def test_a_narrow_terminal_wraps_words_and_cuts_no_number(width: int) -> None:
     shown = lines(metrics_table("Result", columns), width=width)
     text = "\n".join(shown)
     assert "…" not in text
-    assert text.count("+12.35 %") == 4 * 4, "profit, drawdown, expectancy and CVaR, in all four columns"
+    assert text.count("+12.35 %") == 5 * 4, "profit, CAGR, drawdown, expectancy and CVaR, in all four columns"
     assert text.count("1,234") == 4
     assert max(map(len, shown)) <= width
 

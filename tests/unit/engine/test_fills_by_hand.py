@@ -62,7 +62,7 @@ def test_a_long_that_reaches_its_target_pays_fees_and_slippage_on_both_sides() -
     assert trade["exit_reason"] == "TP"
     # sl_distance = |100 − 90| / 100 = 0.1; size = min(10 000 · 0.02 / 0.1, 10 000) = 2 000
     assert trade["size"] == pytest.approx(2_000)
-    assert trade["pnl_pct"] == pytest.approx((out - q) / q - 0.001 - 0.001)
+    assert trade["net_return"] == pytest.approx((out - q) / q - 0.001 - 0.001)
     assert trade["pnl"] == pytest.approx(2_000 * ((out - q) / q - 0.002))
     assert trade["holding_periods"] == 2
 
@@ -88,10 +88,10 @@ def test_a_tighter_trailing_stop_sizes_the_trade() -> None:
 def test_fees_are_taken_from_the_entry_notional_on_each_side() -> None:
     """R3.7: nothing moves, so the loss is 2 · 0.001 of size; a maker fee of −0.0002 applies to targets only."""
     still = simulate(market(FLAT, FLAT, FLAT), signals(3, {0: 1}), Costs(slippage_rate=0))
-    assert one(still)["pnl_pct"] == pytest.approx(-0.002)
+    assert one(still)["net_return"] == pytest.approx(-0.002)
     up = market(FLAT, (100, 110, 100, 105), FLAT)
     reached = simulate(up, signals(3, {0: 1}, target=110), Costs(slippage_rate=0, maker_fee_rate=-0.0002))
-    assert one(reached)["pnl_pct"] == pytest.approx(10 / 100 - 0.001 + 0.0002)
+    assert one(reached)["net_return"] == pytest.approx(10 / 100 - 0.001 + 0.0002)
 
 
 def test_half_the_spread_is_paid_on_each_side() -> None:
@@ -101,8 +101,8 @@ def test_half_the_spread_is_paid_on_each_side() -> None:
     short = one(simulate(market(FLAT, FLAT, FLAT), signals(3, {0: -1}), costs))
     assert (long["entry_price"], long["exit_price"]) == (101, 99)
     assert (short["entry_price"], short["exit_price"]) == (99, 101)
-    assert long["pnl_pct"] == pytest.approx((99 - 101) / 101)
-    assert short["pnl_pct"] == pytest.approx((99 - 101) / 99)
+    assert long["net_return"] == pytest.approx((99 - 101) / 101)
+    assert short["net_return"] == pytest.approx((99 - 101) / 99)
 
 
 def test_a_bar_that_touches_stop_and_target_exits_by_the_stop_and_is_counted() -> None:
@@ -134,8 +134,8 @@ def test_a_short_stops_out_upward_and_takes_profit_downward() -> None:
     down = simulate(market(FLAT, (100, 100, 94, 96), FLAT), signals(3, {0: -1}, stop=105, target=95), FREE)
     assert (one(up)["exit_reason"], one(up)["exit_level"]) == ("SL", 105)
     assert (one(down)["exit_reason"], one(down)["exit_level"]) == ("TP", 95)
-    assert one(up)["pnl_pct"] == pytest.approx(-0.05)
-    assert one(down)["pnl_pct"] == pytest.approx(0.05)
+    assert one(up)["net_return"] == pytest.approx(-0.05)
+    assert one(down)["net_return"] == pytest.approx(0.05)
 
 
 def test_a_gap_beyond_the_stop_fills_at_the_open_and_is_not_ambiguous() -> None:

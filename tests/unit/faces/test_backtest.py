@@ -20,7 +20,7 @@ LOOSE = {"pierce_depth": 0.0003, "volume_spike_threshold": 1.2, "reversal_candle
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
     frame = sample_candles().to_frame()
-    return frame.assign(atr=ls.strategies.MarketView(sample_candles()).atr(14))
+    return frame.assign(atr=ls.strategies.MarketView(sample_candles()).rolling_atr(14))
 
 
 def test_signals_are_a_frame_of_four_columns_aligned_to_the_data(frame: pd.DataFrame) -> None:
@@ -76,11 +76,32 @@ def test_the_frame_engine_is_the_engine(frame: pd.DataFrame) -> None:
     assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["metrics"] == result.metrics
 
 
-@pytest.mark.parametrize("missing", ["timestamp", "open", "high", "low", "close", "volume", "atr"])
+@pytest.mark.parametrize("missing", ["timestamp", "open", "high", "low", "close", "volume"])
 def test_a_missing_column_is_named(frame: pd.DataFrame, missing: str) -> None:
     """R3.5."""
     with pytest.raises(ValueError, match=f"the frame lacks the column {missing}; needed are timestamp"):
         BacktestEngine().run_backtest(frame.drop(columns=[missing]), LiquiditySweepStrategy())
+
+
+def test_a_frame_of_candles_is_enough(frame: pd.DataFrame) -> None:
+    """And a class that reads an average true range has that of DataCollector."""
+    strategy = LiquiditySweepStrategy({"pierce_depth": 0.0001})
+    plain = frame.drop(columns=["atr"])
+    assert (
+        BacktestEngine().run_backtest(plain, strategy).trades == BacktestEngine().run_backtest(frame, strategy).trades
+    )
+    seen: list[pd.DataFrame] = []
+
+    class Reads:
+        def generate_signals(self, data: pd.DataFrame) -> pd.DataFrame:
+            seen.append(data)
+            nothing = pd.Series(np.nan, index=data.index)
+            return pd.DataFrame({"signal": "HOLD", "stop_loss": nothing, "take_profit": nothing})
+
+    result = BacktestEngine().run_backtest(plain, Reads())
+    assert "atr" not in plain.columns
+    pd.testing.assert_series_equal(seen[0]["atr"], frame["atr"])
+    assert result.metrics["gross_win_rate"] is None
 
 
 class EveryTenth:

@@ -11,8 +11,10 @@ import pytest
 import lockstep as ls
 from lockstep.core.errors import IntegrityError, Interrupted
 from lockstep.reports import gather
+from lockstep.reports.charts import Panels
 from lockstep.reports.headline import read_run
 from lockstep.reports.page import Facts, Figure, Folded, Page, Section, Table, Text
+from lockstep.reports.sections.search import _equity
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.store import FolderRunStore
 from lockstep.testing.contracts.training_kind import StopAfter
@@ -75,6 +77,7 @@ def test_a_search_is_told_by_its_trials_beside_what_they_had_to_beat(tmp_path: P
         "at least 1 trade",
         "bars 900 searched, 300 held out",
         "trials 8, of which",
+        "90 % of the random draws",
         "Random entries: 200 draws of the same trades at other times",
         "Held out: 300 bars from",
         "touched stop and target in one bar",
@@ -83,6 +86,38 @@ def test_a_search_is_told_by_its_trials_beside_what_they_had_to_beat(tmp_path: P
     ):
         assert needed in words(short), needed
         assert needed in words(whole), needed
+
+
+def test_a_page_has_one_number_of_trials_and_the_best_so_far_is_the_best_that_may_win(tmp_path: Path) -> None:
+    """Where only those with the most trades may win, the others are not drawn, and said once."""
+    most = int(ls.train(SEARCH, home=tmp_path).trials()["metric.total_trades"].max())
+    spec = {**SEARCH, "search": {**SEARCH["search"], "min_trades": most}}
+    result = ls.train(spec, home=tmp_path, tag="search")
+    valid = result.trial_counts["valid"]
+    assert 0 < valid < 8, "the case must have both, else it tests nothing"
+    page = full(tmp_path, "search")
+    text = f"{valid} of 8 drawn; {8 - valid} invalid (too few trades)"
+    assert f"trials {text}" in words(page)
+    assert "with a value" not in words(page)
+    (figure,) = (figure for figure in page.figures if figure.name == "trials")
+    assert figure.text == f"{text}."
+    assert isinstance(figure.chart, Panels)
+    (best,) = (series for series in figure.chart.panels[0].series if series.name == "best so far")
+    assert float(best.y[-1]) == result.summary["best"]["objective"]
+
+
+def test_an_equity_that_fell_is_not_said_to_look_good() -> None:
+    rising, falling = (_equity("x.csv", f"timestamp,equity\n0,100.0\n1,{end}\n".encode()) for end in (101.0, 99.0))
+    assert "looks better here than it is" in rising.text
+    assert falling.text.endswith("even the best of the trials lost money on them.")
+
+
+def test_draws_that_repeat_a_trial_are_counted_beside_the_others(tmp_path: Path) -> None:
+    """Two choices, eight draws: two trials."""
+    space = {"reversal_candles": [1, 2]}
+    spec = {**SEARCH, "strategy": {"name": "liquidity_sweep", "space": space, "parameters": {"pierce_depth": 0.0001}}}
+    ls.train(spec, home=tmp_path, tag="search")
+    assert "trials 2 of 8 drawn (6 duplicates), of which" in words(full(tmp_path, "search"))
 
 
 def test_a_stopped_search_says_how_many_trials_there_are_and_how_to_go_on(tmp_path: Path) -> None:

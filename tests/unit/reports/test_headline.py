@@ -80,7 +80,7 @@ def test_a_summary_without_such_a_figure_has_no_headline(summary: dict[str, Any]
             "it beats all",
         ),
         ({"sentence": "it does not beat flat", "beats_baselines": False}, "REJECT", "it does not beat flat"),
-        ({"verdict": None}, None, "not judged yet (the best of many trials always looks good)"),
+        ({"verdict": None}, None, "not judged yet (the best of many trials looks better than it is)"),
     ],
 )
 def test_the_verdict_of_every_release_has_one_form(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lockstep.engine.metrics import Metric
+from lockstep.engine.metrics import CurveMetric, Metric
 from lockstep.reports import words
 
 
@@ -57,7 +57,10 @@ def test_an_instant_is_told_in_utc() -> None:
     [
         ("net_profit_pct", 1.234, "+1.23 %"),
         ("net_profit_pct", -1.236, "-1.24 %"),
-        ("gross_win_rate", 0.5126, "51.3 %"),
+        ("win_rate", 0.5126, "51.3 %"),
+        ("cost_share", 0.475, "47.5 %"),
+        ("cost_share", 8.475, "8.5 x"),
+        ("volatility_pct", 12.3456, "12.35 %"),
         ("total_trades", 1234, "1,234"),
         ("sharpe_ratio", None, "-"),
         ("a_metric_of_tomorrow", 0.5, "0.5"),
@@ -90,10 +93,10 @@ def test_a_value_of_a_summary_is_said_where_it_is_a_single_one(value: Any, text:
     assert words.value_in_words(value) == text
 
 
-def test_a_table_of_metrics_beside_three_others_fits_eighty_letters() -> None:
-    """80 letters less the indent of 2 and four columns of numbers, 14 letters each with their gap, leave 22."""
-    assert max(len(label) for label, _ in words.METRICS.values()) <= 22
+def test_a_table_of_metrics_beside_two_others_fits_eighty_letters() -> None:
+    """80 letters less the indent of 2 and three columns of numbers, 14 letters each with their gap, leave 36."""
+    assert max(len(label) for label, _ in words.METRICS.values()) <= 25
 
 
 def test_every_metric_with_words_exists() -> None:
-    assert set(words.METRICS) <= {str(metric) for metric in Metric}
+    assert set(words.METRICS) <= {str(metric) for metric in (*Metric, *CurveMetric)}

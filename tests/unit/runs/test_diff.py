@@ -5,8 +5,9 @@ import pytest
 
 from lockstep.core.errors import IntegrityError, Interrupted
 from lockstep.runs.cancel import Cancel
-from lockstep.runs.diff import Difference, column_difference, diff, key_differences
+from lockstep.runs.diff import diff, key_differences
 from lockstep.runs.identity import NumericsIdentity
+from lockstep.runs.line_differences import Difference, column_difference
 from lockstep.testing.toy_kind import DRIFT
 
 
@@ -14,7 +15,8 @@ def test_equal_runs_are_equal_and_say_so(home):
     report = diff(home.train(steps=4), home.train(steps=4))
     assert report.equal
     assert report.lines() == ["equal: the journals are the same, line by line"]
-    assert report.to_json() == {"equal": True, "data": [], "spec": [], "code": [], "numerics": [], "first": None}
+    parts: dict[str, list[str]] = {key: [] for key in ("data", "spec", "code", "numerics", "apart")}
+    assert report.to_json() == {"equal": True, **parts, "first": None}
 
 
 def test_specs_are_compared_key_by_key(home):

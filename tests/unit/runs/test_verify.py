@@ -70,7 +70,7 @@ def test_a_user_file_that_travelled_with_the_run_is_used(home, tmp_path):
         ("scalar:5", "step 5", "scalars.halves", None, None),
         ("sign:0", "step 0", "scalars.halves", None, None),  # 0.0 became -0.0, which Python calls equal
         ("segment:7", "step 7", "segments.path", "estimate", 3),
-        ("result:0", "the end", "result", None, None),
+        ("result:0", "the end", "result.observations", None, None),
     ],
 )
 def test_the_first_step_and_field_that_came_out_different_are_named(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lockstep.core import canonical
 from lockstep.core.errors import InputError, NoValidTrialError, UnknownNameError
 from lockstep.engine.metrics import COLUMN, Metric
-from lockstep.search.objective import Cause, Constraint, Direction, Judge, Judged, Tally, no_valid_trial
+from lockstep.search.objective import Cause, Constraint, Direction, Judge, Judged, Reach, Tally, no_valid_trial
 
 
 def table(**columns: list[float]) -> NDArray[np.float64]:
@@ -209,6 +209,21 @@ def test_no_valid_trial_gives_counts_by_cause_the_first_message_and_a_cure() -> 
     assert "none of 3 trials may win: 1 strategy_error, 2 too_few_trades" in text
     assert "First error, trial 2: division by zero" in text
     assert "lower min_trades (now 10)" in text
+
+
+def test_no_valid_trial_says_what_the_trials_lack() -> None:
+    """R4.32."""
+    judge = Judge.make(min_trades=10)
+    zero = {name: [0.0, 0.0, 0.0] for name in ("unfilled_signals", "ruined")}
+    metrics = table(total_trades=[0, 0, 1], refused_signals=[0, 0, 0], open_at_end=[0, 0, 1], **zero)
+    tally = tally_of(judge, metrics)
+    text = str(no_valid_trial(tally, judge))
+    assert "In 2 the strategy gave no signal in any bar; in 1 the only trade was never left" in text
+    assert "its condition may never hold" in text
+    assert Tally.from_json(canonical.loads(canonical.dumps(tally.to_json()))) == tally
+    short = str(no_valid_trial(tally, judge, Reach(bars=100, shortest=31, longest=151)))
+    assert "There are 100 bars to search, but the warm-up takes 31 to 151 of them. Take more candles" in short
+    assert "31 to 151" not in str(no_valid_trial(tally, judge, Reach(bars=152, shortest=31, longest=151)))
 
 
 def test_a_failing_objective_is_not_blamed_on_the_strategy() -> None:

@@ -24,6 +24,7 @@ from lockstep.strategies.batches import concatenate, empty_batch, limited, signa
 from lockstep.strategies.evaluate import Evaluator, backtest, decide
 from lockstep.strategies.inputs import Events, EventSeries, HigherTimeframe, OwnCandles
 from lockstep.strategies.liquidity_sweep import LiquiditySweep
+from lockstep.strategies.parameter_sets import columns
 from lockstep.strategies.registry import read_source
 from lockstep.strategies.sweeps import sweep
 from lockstep.strategies.task import sweep_task
@@ -51,7 +52,7 @@ class Crossing(Strategy):
         crossed = np.append(False, above[1:] != above[:-1])
         crossed[: self.warmup(params)] = False
         direction = np.where(above, 1, -1)
-        atr = np.nan_to_num(view.atr(14), nan=1e-3)
+        atr = np.nan_to_num(view.rolling_atr(14), nan=1e-3)
         return Signals(
             side=(crossed * direction).astype(np.int8),
             stop=view.close - 2.0 * direction * atr,
@@ -161,7 +162,7 @@ def test_neither_chunks_nor_neighbours_change_a_row() -> None:
 
 
 def test_sets_that_break_a_constraint_are_left_out_and_marked() -> None:
-    table = sweep(CANDLES.head(500), Crossing, {"fast": [5, 50, 8], "slow": [30, 30, 30]})
+    table = sweep(CANDLES.head(500), Crossing, columns(fast=[5, 50, 8], slow=[30, 30, 30]))
     assert table.not_evaluated.tolist() == [False, True, False]
     assert np.isnan(table.result.metrics[1]).all()
     assert np.isnan(table.result.blocks[1]).all()
@@ -203,7 +204,7 @@ class FailingPrepare(LiquiditySweep):
 
 
 def test_a_failing_kernel_fails_for_its_own_sets_only() -> None:
-    sets = {"reversal_candles": [1, 3, 2, 3], "pierce_depth": [0.0003] * 4}
+    sets = columns({"reversal_candles": [1, 3, 2, 3], "pierce_depth": [0.0003] * 4})
     with pytest.raises(StrategyError, match="failed in entries: RuntimeError: no threes"):
         sweep(CANDLES.head(600), FailingKernel, sets)
     table = sweep(CANDLES.head(600), FailingKernel, sets, on_error="record")
@@ -217,12 +218,15 @@ def test_a_failing_kernel_fails_for_its_own_sets_only() -> None:
 
 
 def test_the_best_set_needs_enough_trades_and_the_first_of_equals_wins() -> None:
-    table = sweep(CANDLES, Crossing, {"fast": [8, 8, 5], "slow": [30, 30, 79]}, costs=COSTS)
+    table = sweep(CANDLES, Crossing, columns(fast=[8, 8, 5], slow=[30, 30, 79]), costs=COSTS)
     first = table.best("total_trades", min_trades=1)
     assert first.index == 0
     assert table.metrics_of(0) == table.metrics_of(1)
     assert first.parameters == {"fast": 8, "slow": 30, "trail": 0.0}
-    with pytest.raises(NoValidTrialError, match="of 3, 0 failed, 0 break a constraint, 3 have fewer than 100000"):
+    with pytest.raises(
+        NoValidTrialError,
+        match=r"of 3, 0 failed, 0 break a constraint, 3 have fewer than 100000 .* In 3 there were trades, but too few",
+    ):
         table.best(min_trades=100_000)
     with pytest.raises(UnknownNameError, match="sharp"):
         table.best("sharp")

@@ -100,7 +100,7 @@ def test_stop_and_target_follow_from_close_atr_and_the_ratio() -> None:
     """R2.8, R2.9: stop = close - 1.5 ATR, target = close + 1.5 ATR x 2."""
     candles = staged()
     signals = both_ways(candles, reversal_candles=1)
-    atr, close = MarketView(candles).atr(14)[AT], candles.close[AT]
+    atr, close = MarketView(candles).rolling_atr(14)[AT], candles.close[AT]
     assert signals.stop is not None
     assert signals.target is not None
     assert signals.stop[AT] == close - 1.5 * atr

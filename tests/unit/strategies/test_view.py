@@ -94,6 +94,19 @@ def test_an_indicator_is_worked_out_once() -> None:
     assert view.atr(14) is not view.atr(7)
 
 
+def test_the_plain_name_is_wilders_average_and_the_mean_says_that_it_is_one() -> None:
+    """True ranges after the first bar 1, 2, 3: the mean of two is 1.5, then 2.5; Wilder's is (1.5 + 3) / 2 = 2.25."""
+    close = np.array([10.0, 10.0, 10.0, 10.0])
+    reach = np.array([0.0, 1.0, 2.0, 3.0])
+    opened = 1_700_006_400_000 + np.arange(4) * 3_600_000
+    bars = Candles(
+        timestamp=opened, open=close, high=close + reach, low=close, close=close, volume=close, timeframe_ms=3_600_000
+    )
+    view = MarketView(bars)
+    assert view.rolling_atr(2)[2:].tolist() == [1.5, 2.5]
+    assert view.atr(2)[2:].tolist() == [1.5, 2.25]
+
+
 def test_convenience_indicators_include_the_decision_bar() -> None:
     view = MarketView(hours(10))
     assert view.highest(3)[5] == 106.0  # the high of hour 5 is 105 + 1

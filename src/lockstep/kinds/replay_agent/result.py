@@ -24,8 +24,10 @@ import numpy as np
 from safetensors.numpy import save
 
 from lockstep.engine.baselines import buy_and_hold, random_entries
+from lockstep.engine.export import EDITIONS as TABLE_EDITIONS
 from lockstep.engine.export import equity_csv, trades_csv
 from lockstep.engine.metrics import Metric
+from lockstep.engine.renamed import EDITIONS
 from lockstep.rl.greedy import WHOLE, Walk, walk
 from lockstep.rl.training import AgentWatcher
 from lockstep.validation.verdict import Comparison, Verdict, beats_all, listed
@@ -84,6 +86,7 @@ class Examination(AgentWatcher):
             "agent": {**agent.describe(), "best_step": None if self._best is None else self._best["step"]},
             **parts,
             "verdict": judged(parts["test"]).to_json(),
+            "editions": {**EDITIONS, **TABLE_EDITIONS},
         }
 
     def artifacts(self, agent: Agent) -> Mapping[str, bytes]:

@@ -83,6 +83,10 @@ def pin(spec: OnCandles, declared: Mapping[str, Input], context: PrepareContext)
     candles, origin, notes = _base(spec, context)
     # `last` before `filter`: a filter judges a bar by its neighbours, which must be bars that the training uses.
     if spec.data.last is not None:
+        if spec.data.last > len(candles):
+            notes.append(
+                f"data.last = {spec.data.last:,}, but there are {len(candles):,} candles: all of them are used"
+            )
         candles = candles.tail(spec.data.last)
     if spec.data.filter is not None:
         candles, statistics, lines = _cleaned(candles, spec.data.filter)

@@ -96,6 +96,8 @@ class CostsTable(SpecModel):
     """Distance of bid and ask, price units."""
     spread_pips: float | None = Field(default=None, ge=0.0)
     """Distance of bid and ask in pips of the symbol, for currency pairs."""
+    allow_high_fees: bool = False
+    """Whether fees above 0.02 (2 % per side) are meant; by default they are refused as percent."""
     fill: Literal["next_open", "close"] = "next_open"
 
     @model_validator(mode="after")
@@ -116,4 +118,5 @@ class CostsTable(SpecModel):
             maker_fee_rate=self.maker_fee_rate,
             slippage_rate=self.slippage_rate,
             spread=spread,
+            allow_high_fees=self.allow_high_fees,
         )

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from lockstep.core.errors import DataError
 from lockstep.core.space import Choice, Columns, row
 from lockstep.kinds.shared import market_data
 from lockstep.kinds.shared.step_timing import peak_bytes
@@ -58,7 +59,14 @@ class StrategyKind:
         code = strategy_code.from_user(resolved, context)
         pinned = market_data.pin(resolved, code.strategy.inputs, context)
         plan = _plan(resolved, pinned, code, context)
-        notes = (*pinned.notes, *_pairs(plan), *plan.proposer().notes, *_ask_for_look_ahead(plan))
+        notes = (
+            *pinned.notes,
+            *_bars_left(plan),
+            *_draws_of_a_grid(resolved, plan),
+            *_pairs(plan),
+            *plan.proposer().notes,
+            *_ask_for_look_ahead(plan),
+        )
         return _prepared(plan, code, origin=pinned.origin, notes=notes)
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
@@ -110,6 +118,35 @@ def _prepared(
         notes=notes,
         gauge=Gauge(objective=plan.judge.objective_name, work={"bars x sets": plan.search_bars}),
     )
+
+
+def _bars_left(plan: StrategyPlan) -> list[str]:
+    """What leaves few bars to search: a hold-out of more than half, a warm-up. Raises DataError where none is left."""
+    notes = []
+    total, holdout = len(plan.pinned.candles), plan.spec.validation.holdout_bars
+    if 2 * holdout > total:
+        notes.append(
+            f"validation.holdout_bars = {holdout:,} holds out {100 * holdout / total:.0f} % of the {total:,} bars: "
+            f"{plan.search_bars:,} are left to search"
+        )
+    reach = plan.reach()
+    words = reach.in_words()
+    if words is None:
+        return notes
+    if reach.shortest >= reach.bars:
+        raise DataError(f"{words}, so no set could trade: take more candles, hold out fewer, or search shorter periods")
+    return [*notes, words]
+
+
+def _draws_of_a_grid(spec: StrategySpec, plan: StrategyPlan) -> list[str]:
+    """That a grid takes no number of draws, where one was given."""
+    search, size = spec.search, plan.proposer().size
+    if search.optimizer != "grid" or "n_iterations" not in search.model_fields_set or search.n_iterations == size:
+        return []
+    return [
+        f"a grid tries all its {size or 0:,} combinations: search.n_iterations = {search.n_iterations:,} changes "
+        'nothing; take optimizer = "random" to try a part of them'
+    ]
 
 
 def _pairs(plan: StrategyPlan) -> list[str]:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lockstep.core.errors import DataError, InputError, SpaceError, StrategyError
-from lockstep.core.space import Columns, Space
+from lockstep.core.space import Columns, Space, row
 from lockstep.engine.costs import Costs
 from lockstep.engine.metrics import Metric
 from lockstep.engine.settings import Execution
 from lockstep.kinds.shared.market_data import Pinned
 from lockstep.kinds.strategy.spec import StrategySpec
 from lockstep.market.candles import Candles
-from lockstep.search.objective import Judge
+from lockstep.search.objective import Judge, Reach
 from lockstep.search.proposer import Proposer
 from lockstep.search.proposers import proposer_of
 from lockstep.strategies.base import Strategy
@@ -103,6 +103,14 @@ class StrategyPlan:
     def complete(self, columns: Columns) -> Columns:
         """Searched columns (n,) with fixed values and defaults added: every parameter of the strategy."""
         return complete(self.strategy, self.fixed, columns)
+
+    def reach(self) -> Reach:
+        """The bars to search beside the warm-up of the sets at both ends of the space. Raises StrategyError."""
+        ends = [
+            self.complete(self.space.decode(np.full((1, len(self.space)), place))) for place in (0.0, 1.0 - 2.0**-53)
+        ]
+        warm = [self.strategy.warm_bars(row(columns, 0)) for columns in ends]
+        return Reach(bars=self.search_bars, shortest=min(warm), longest=max(warm))
 
     def evaluator(self) -> Evaluator:
         """The engine over the searched candles."""

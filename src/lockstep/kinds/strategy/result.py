@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from lockstep.core import canonical
 from lockstep.core.errors import NotEqualError
 from lockstep.engine.baselines import buy_and_hold, random_entries
+from lockstep.engine.export import EDITIONS as TABLE_EDITIONS
 from lockstep.engine.export import equity_csv, trades_csv
 from lockstep.engine.preparation import market_arrays
+from lockstep.engine.renamed import EDITIONS
 from lockstep.engine.simulate import Simulation
 from lockstep.market.checks import format_time
 from lockstep.market.quality import quality_report
@@ -23,6 +25,7 @@ from lockstep.validation.verdict import NOT_JUDGED
 
 if TYPE_CHECKING:
     from lockstep.kinds.strategy.plan import StrategyPlan
+    from lockstep.market.candles import Candles
 
 
 def finish(plan: StrategyPlan, tally: Tally, duplicates: int) -> Result:
@@ -36,6 +39,11 @@ def finish(plan: StrategyPlan, tally: Tally, duplicates: int) -> Result:
     winner = evaluator.one({**plan.fixed, **tally.best["parameters"]})
     metrics = {str(metric): value for metric, value in winner.metrics.items()}
     require_same(tally.best["metrics"], metrics, trial=tally.best["index"])
+    hold = buy_and_hold(evaluator.candles, evaluator.market, plan.costs, plan.execution)
+    held_out = _held_out(plan, winner)
+    simulations = {"best": winner.simulation, "buy_and_hold": hold}
+    if held_out is not None:
+        simulations |= {"holdout": held_out[1], "holdout_buy_and_hold": held_out[2]}
     summary = {
         "strategy": {
             "name": winner.strategy,
@@ -60,14 +68,18 @@ def finish(plan: StrategyPlan, tally: Tally, duplicates: int) -> Result:
             "valid": tally.valid,
             "invalid": dict(tally.causes),
             "duplicates": duplicates,
+            "too_few": dict(tally.few),
             "first_error": tally.first_error,
         },
         "bounds": {name: metrics[name] for name in ("net_profit_worst_pct", "net_profit_best_pct", "ambiguous_trades")},
         "blocks": _blocks(winner.simulation),
-        "baselines": _baselines(plan, evaluator, winner),
-        "holdout": _holdout(plan, winner),
+        "baselines": _baselines(plan, evaluator, winner, hold),
+        "holdout": _holdout(held_out),
+        # In a table of their own: those of a trial, run again as a backtest, are compared with `metrics`.
+        "curve_metrics": {name: dict(done.curve_metrics) for name, done in simulations.items()},
         "data": _facts(plan),
         "verdict": NOT_JUDGED.to_json(),
+        "editions": {**EDITIONS, **TABLE_EDITIONS},
     }
     artifacts = {
         "best_trades.csv": trades_csv(winner.simulation),
@@ -92,8 +104,8 @@ def require_same(stored: Mapping[str, Any], backtest: Mapping[str, Any], *, tria
             )
 
 
-def _holdout(plan: StrategyPlan, winner: Backtest) -> dict[str, Any] | None:
-    """The winner on the held-out bars, beside buy and hold; None when none are held out."""
+def _held_out(plan: StrategyPlan, winner: Backtest) -> tuple[Candles, Simulation, Simulation] | None:
+    """The held-out bars, the winner on them, and buy and hold; None when none are held out."""
     held_out = plan.spec.validation.holdout_bars
     if held_out == 0:
         return None
@@ -106,23 +118,28 @@ def _holdout(plan: StrategyPlan, winner: Backtest) -> dict[str, Any] | None:
         execution=plan.execution,
         inputs=plan.pinned.inputs,
     )
+    return bars, simulation, buy_and_hold(bars, market_arrays(bars), plan.costs, plan.execution)
+
+
+def _holdout(held_out: tuple[Candles, Simulation, Simulation] | None) -> dict[str, Any] | None:
+    """What the summary says of `_held_out`."""
+    if held_out is None:
+        return None
+    bars, simulation, hold = held_out
     return {
         "bars": len(bars),
         "start": format_time(int(bars.timestamp[0])),
         "metrics": _metrics(simulation),
-        "buy_and_hold": _metrics(buy_and_hold(bars, market_arrays(bars), plan.costs, plan.execution)),
+        "buy_and_hold": _metrics(hold),
     }
 
 
-def _baselines(plan: StrategyPlan, evaluator: Evaluator, winner: Backtest) -> dict[str, Any]:
+def _baselines(plan: StrategyPlan, evaluator: Evaluator, winner: Backtest, hold: Simulation) -> dict[str, Any]:
     """Metrics of buy and hold, and of the winner's trades at random times, None without a trade."""
     entries = limited(entries_of(plan.strategy, evaluator.view, winner.parameters), plan.execution.max_holding)
     seeds = SeedTree(plan.spec.seed).child("baseline", "random_entries")
     luck = random_entries(evaluator.market, entries, winner.simulation, seeds)
-    return {
-        "buy_and_hold": _metrics(buy_and_hold(evaluator.candles, evaluator.market, plan.costs, plan.execution)),
-        "random_entries": None if luck is None else luck.to_dict(),
-    }
+    return {"buy_and_hold": _metrics(hold), "random_entries": None if luck is None else luck.to_dict()}
 
 
 def _metrics(simulation: Simulation) -> dict[str, Any]:

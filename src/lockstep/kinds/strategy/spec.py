@@ -62,6 +62,8 @@ class ExecutionTable(SpecModel):
     position_size_pct: float = Field(default=1.0, gt=0.0)
     compounding: bool = False
     max_holding: int | None = Field(default=None, ge=1)
+    allow_far_stops: bool = False
+    """Whether a stop or target under 5 % of the bar's close is a price; by default it is refused as a distance."""
 
 
 class SearchTable(SpecModel):
@@ -131,5 +133,6 @@ class StrategySpec(RunSpec):
             position_size_pct=self.execution.position_size_pct,
             compounding=self.execution.compounding,
             max_holding=self.execution.max_holding,
+            allow_far_stops=self.execution.allow_far_stops,
             blocks=self.validation.blocks,
         )

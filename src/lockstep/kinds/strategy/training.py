@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from lockstep.core.space import Choice, Columns, Space
+from lockstep.core.space import Columns, Space
 from lockstep.engine.metrics import COUNTS, Metric
+from lockstep.engine.renamed import EDITIONS
 from lockstep.kinds.strategy.plan import StrategyPlan
 from lockstep.kinds.strategy.result import finish
 from lockstep.runs.training import Result, Step
 from lockstep.search.loop import JudgedBatch, trials
 from lockstep.search.objective import Tally, no_valid_trial
+from lockstep.search.trial_columns import coded
 from lockstep.strategies.evaluate import Evaluated, join
 from lockstep.strategies.task import SweepTask
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from lockstep.search.proposer import Batch
 
 SEGMENT: Final = "trials"
+COLUMN_EDITIONS: Final = {SEGMENT: {f"metric.{name}": edition for name, edition in EDITIONS.items()}}
+"""Which columns of a trial mean something else than in the first release."""
 
 
 class StrategyTraining:
@@ -65,6 +69,7 @@ class StrategyTraining:
                 index=index,
                 scalars=self._scalars(done.batch),
                 segments={SEGMENT: trial_columns(self._plan.space, done)},
+                editions=COLUMN_EDITIONS,
             )
 
     def get_state(self) -> Mapping[str, Any]:
@@ -81,7 +86,7 @@ class StrategyTraining:
     def finish(self) -> Result:
         """The winner, run again and compared to the last bit, and its baselines. Raises NoValidTrialError."""
         if self._tally.best is None:
-            raise no_valid_trial(self._tally, self._plan.judge)
+            raise no_valid_trial(self._tally, self._plan.judge, self._plan.reach())
         return finish(self._plan, self._tally, self._proposer.duplicates)
 
     def _evaluate(self, task: SweepTask, searched: Columns) -> Evaluated:
@@ -129,28 +134,3 @@ def trial_columns(space: Space, done: JudgedBatch[Evaluated]) -> dict[str, NDArr
     columns["block_r1"] = np.ascontiguousarray(evaluated.result.blocks[:, :, 0])
     columns["block_r2"] = np.ascontiguousarray(evaluated.result.blocks[:, :, 1])
     return columns
-
-
-def coded(space: Space, columns: Columns) -> Columns:
-    """`columns` with text choices as their index in the list of choices: segments hold numbers only."""
-    result = {}
-    for name, column in columns.items():
-        dimension = space[name]
-        if isinstance(dimension, Choice) and column.dtype == object:
-            places = {value: i for i, value in enumerate(dimension.values)}
-            result[name] = np.array([places[value] for value in column], dtype=np.int64)
-        else:
-            result[name] = column
-    return result
-
-
-def decoded(space: Space, columns: Mapping[str, NDArray[Any]]) -> Columns:
-    """Parameters of rows of `trials` as values, from columns `parameter.NAME`; the inverse of `coded`."""
-    result = {}
-    for name, dimension in space.items():
-        column = columns[f"parameter.{name}"]
-        if isinstance(dimension, Choice) and isinstance(dimension.values[0], str):
-            result[name] = dimension.at(column)
-        else:
-            result[name] = column
-    return result

@@ -39,7 +39,7 @@ def summary(folder: RunFolder, result: TrainResult) -> list[Section]:
 
 def _others(summary: Mapping[str, Any]) -> dict[str, Any]:
     sections = (search.keys(summary), predictions.keys(summary), agent.keys(summary), gradients.keys(summary))
-    keys = {"data", "verdict", "sentence", "beats_baselines"}.union(*sections)
+    keys = {"data", "editions", "verdict", "sentence", "beats_baselines"}.union(*sections)
     return {name: value for name, value in summary.items() if name not in keys}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,10 +10,13 @@ import numpy as np
 
 from lockstep.core import files
 from lockstep.core.errors import IntegrityError
+from lockstep.engine.renamed import under_present_names
+from lockstep.engine.report import capped_in_words
 from lockstep.reports.charts import Panel, Panels, Series, times
 from lockstep.reports.page import Block, Facts, Figure, Section, Table, Text
 from lockstep.reports.words import METRICS, count, counted, instant, metric, number, parameter, plain_name
 from lockstep.runs.results import TRIALS
+from lockstep.search.objective import Cause
 from lockstep.storage.segments import SegmentReader
 
 if TYPE_CHECKING:
@@ -44,20 +48,28 @@ def strategy_facts(result: TrainResult) -> list[tuple[str, str]]:
 
 
 def trial_facts(result: TrainResult) -> list[tuple[str, str]]:
-    """A row: the number of trials, how many are valid, and why the others are not."""
+    """A row: the number of trials, how many draws repeated one, how many are valid, and why the others are not."""
     if result.search is None:
         return []
     total, valid = result.search.counts["total"], result.search.counts["valid"]
-    causes = result.summary.get("trials", {}).get("invalid", {})
-    names = ", ".join(f"{count(trials)} {plain_name(cause)}" for cause, trials in causes.items() if trials)
-    return [("trials", f"{count(total)}, of which {count(valid)} valid" + (f" ({names})" if names else ""))]
+    trials = result.summary.get("trials", {})
+    names = _causes(trials.get("invalid", {}))
+    repeated = trials.get("duplicates") or 0
+    text = count(total)
+    if repeated:
+        text += f" of {count(total + repeated)} drawn ({counted(repeated, 'duplicate')})"
+    return [("trials", f"{text}, of which {count(valid)} valid" + (f" ({names})" if names else ""))]
+
+
+def _causes(invalid: Mapping[str, int]) -> str:
+    return ", ".join(f"{count(trials)} {plain_name(cause)}" for cause, trials in invalid.items() if trials)
 
 
 def keys(summary: Mapping[str, Any]) -> set[str]:
     """Keys of a summary that the sections and facts here show."""
     if "best" not in summary:
         return set()
-    return {"best", "baselines", "holdout", "blocks", "bounds", "objective", "trials"}
+    return {"best", "baselines", "curve_metrics", "holdout", "blocks", "bounds", "objective", "trials"}
 
 
 def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
@@ -71,9 +83,20 @@ def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
         (name, parameter(value) + ("" if name in searched else " (fixed)")) for name, value in best.parameters.items()
     ]
     baselines, holdout = summary.get("baselines") or {}, summary.get("holdout") or {}
-    columns = {"best trial": best.metrics, "buy and hold": baselines.get("buy_and_hold")}
+    of_curve = summary.get("curve_metrics") or {}
+
+    def whole(metrics: Mapping[str, Any] | None, name: str) -> dict[str, Any]:
+        return {**under_present_names(metrics or {}), **of_curve.get(name, {})}
+
+    columns = {
+        "best trial": whole(best.metrics, "best"),
+        "buy and hold": whole(baselines.get("buy_and_hold"), "buy_and_hold"),
+    }
     if holdout:
-        columns |= {"held-out bars": holdout["metrics"], "hold, held-out": holdout["buy_and_hold"]}
+        columns |= {
+            "held-out bars": whole(holdout["metrics"], "holdout"),
+            "hold, held-out": whole(holdout["buy_and_hold"], "holdout_buy_and_hold"),
+        }
     blocks: list[Block] = [
         Table(
             caption=f"Parameters of trial {count(best.index)}",
@@ -84,6 +107,7 @@ def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
         metrics_table("Result, beside what had to be beaten", columns),
         *luck(baselines.get("random_entries")),
         *order_in_a_bar(summary.get("bounds") or {}),
+        *_capped(result),
     ]
     if holdout:
         text = f"Held out: {counted(holdout['bars'], 'bar')} from {holdout['start']}, which the search never saw."
@@ -91,9 +115,19 @@ def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
     return [Section(title=TITLE, blocks=blocks)]
 
 
+def _capped(result: TrainResult) -> list[Block]:
+    """That the capital capped the size of the best trial's trades; no block where it did not."""
+    metrics = result.best.metrics if result.best is not None else {}
+    risk = result.spec.get("execution", {}).get("risk_per_trade")
+    if risk is None:
+        return []
+    text = capped_in_words(metrics.get("capped_trades"), metrics.get("total_trades"), risk)
+    return [] if text is None else [Text(text=text, tone="note")]
+
+
 def metrics_table(caption: str, columns: Mapping[str, Mapping[str, Any] | None], *, brief: bool = True) -> Table:
     """Metrics in words, one column for each mapping that is not empty; the first has the rows."""
-    shown = {name: values for name, values in columns.items() if values}
+    shown = {name: under_present_names(values) for name, values in columns.items() if values}
     first = next(iter(shown.values()), {})
     rows = [
         (label, *(metric(name, values[name]) if name in values else "" for values in shown.values()))
@@ -117,7 +151,7 @@ def luck(random_entries: Mapping[str, Any] | None) -> list[Block]:
         return []
     draws = counted(random_entries["draws"], "draw")
     caption = f"Random entries: {draws} of the same trades at other times"
-    return [Table(caption=caption, header=("", "is above", "nine in ten of them"), rows=rows)]
+    return [Table(caption=caption, header=("", "is above", "90 % of the random draws"), rows=rows)]
 
 
 def order_in_a_bar(bounds: Mapping[str, Any]) -> list[Block]:
@@ -168,8 +202,15 @@ def _equity(name: str, data: bytes) -> Figure:
             f"deepest fall from a peak {number(float(fall.min()))} %."
         ),
         chart=Panels(panels=panels),
-        text="At bar closes, on the bars that were searched: the best of many trials always looks good here.",
+        text=_judgement(equity),
     )
+
+
+def _judgement(equity: Array) -> str:
+    where = "At bar closes, on the bars that were searched: "
+    if equity[-1] < equity[0]:
+        return f"{where}even the best of the trials lost money on them."
+    return f"{where}the best of many trials looks better here than it is."
 
 
 def _binned(name: str, timestamp: Array, values: Array) -> Series:
@@ -190,9 +231,15 @@ def _trials(folder: RunFolder, result: TrainResult) -> Section:
     objective = result.summary.get("objective", {})
     name = objective.get("name") or result.spec.get("search", {}).get("objective") or "objective"
     sign = -1.0 if objective.get("direction") == "minimize" else 1.0
-    values = SegmentReader(folder.segments).read(TRIALS, ["objective"])["objective"].astype(np.float64)
-    defined = np.isfinite(values)
-    facts = Facts(rows=[("trials", count(len(values))), ("with a value", count(int(defined.sum())))])
+    columns = SegmentReader(folder.segments).read(TRIALS, ["objective", "cause"])
+    values, causes = columns["objective"].astype(np.float64), columns["cause"]
+    # A trial that may not win is not shown: the best so far is the best of those that may.
+    defined = np.isfinite(values) & (causes == Cause.VALID)
+    left_out = Counter(Cause(int(code)).label for code in causes[~defined])
+    text = f"{count(int(defined.sum()))} of {count(len(values))} drawn"
+    if left_out:
+        text += f"; {count(left_out.total())} invalid ({', '.join(plain_name(name) for name in sorted(left_out))})"
+    facts = Facts(rows=[("trials", text)])
     if not defined.any():
         return Section(title="Trials", blocks=[facts])
     place, scores = np.flatnonzero(defined).astype(np.float64), values[defined]
@@ -221,6 +268,6 @@ def _trials(folder: RunFolder, result: TrainResult) -> Section:
             f"{number(float(scores.mean()))}."
         ),
         chart=Panels(panels=[Panel(series=[each, so_far], y_label=label, x_label="trial")]),
-        text="Trials whose objective is undefined, or that a rule made invalid, are not drawn.",
+        text=f"{text}.",
     )
     return Section(title="Trials", blocks=[facts, figure])

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.kinds.builders import estimate_of, folder_of, plan_from, prepared_from
 
 from lockstep.clusters.in_process import InProcessExecutor
-from lockstep.core.errors import DataError, LookAheadError, SpaceError, StrategyError
+from lockstep.core.errors import DataError, LookAheadError, NoValidTrialError, SpaceError, StrategyError
 from lockstep.engine.metrics import Metric
 from lockstep.kinds.strategy.kind import KIND
 from lockstep.kinds.strategy.plan import StrategyPlan
@@ -164,3 +164,59 @@ def test_the_crypto_example_runs_on_a_file_and_searches_the_specifications_range
 def test_the_crypto_example_says_which_file_it_misses(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"BTCUSDT-5m\.parquet"):
         example("btc_5m.toml", tmp_path, "data.path=BTCUSDT-5m.parquet")
+
+
+def test_a_grid_that_was_given_a_number_of_draws_says_that_it_takes_none(tmp_path: Path) -> None:
+    space = {"reversal_candles": [1, 2, 3]}
+    given = prepared_from(tmp_path, strategy={"space": space}, search={"optimizer": "grid", "n_iterations": 2})
+    assert [note for note in given.notes if "search.n_iterations" in note] == [
+        'a grid tries all its 3 combinations: search.n_iterations = 2 changes nothing; take optimizer = "random" to '
+        "try a part of them"
+    ]
+    same = prepared_from(tmp_path, strategy={"space": space}, search={"optimizer": "grid", "n_iterations": 3})
+    assert not [note for note in same.notes if "search.n_iterations" in note]
+
+
+def test_a_hold_out_of_more_than_half_and_bars_that_are_not_there_are_noted(tmp_path: Path) -> None:
+    """The sample has 6,225 bars; 5,000 of them held out are 80 %."""
+    notes = prepared_from(tmp_path, data={"last": 9_000}, validation={"holdout_bars": 5_000}).notes
+    assert "data.last = 9,000, but there are 6,225 candles: all of them are used" in notes
+    assert "validation.holdout_bars = 5,000 holds out 80 % of the 6,225 bars: 1,225 are left to search" in notes
+
+
+SLOW = """
+import numpy as np
+import lockstep as ls
+
+
+class Slow(ls.Strategy):
+    parameters = {"slow": (30, 150)}
+
+    def warmup(self, params):
+        return params["slow"] + 1
+
+    def signals(self, view, params):
+        return ls.Signals(side=np.zeros(len(view), np.int8))
+"""
+
+
+def test_a_warm_up_that_takes_all_bars_is_said_before_the_search(tmp_path: Path) -> None:
+    file = tmp_path / "slow.py"
+    file.write_text(SLOW)
+    strategy = {"name": f"{file}:Slow", "space": None}
+    some = prepared_from(tmp_path, data={"last": 100}, strategy=strategy)
+    assert "there are 100 bars to search, but the warm-up takes 31 to 151 of them" in some.notes
+    with pytest.raises(NoValidTrialError, match=r"gave no signal in any bar. There are 100 bars .* 31 to 151 of them"):
+        run(some, tmp_path)
+    with pytest.raises(DataError, match="there are 10 bars to search, but the warm-up takes 31 to 151 of them, so no"):
+        prepared_from(tmp_path, data={"last": 10}, strategy=strategy)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"), [("costs", "allow_high_fees", True), ("execution", "allow_far_stops", True)]
+)
+def test_what_a_run_allowed_is_part_of_its_spec(tmp_path: Path, table: str, key: str, value: bool) -> None:
+    spec = prepared_from(tmp_path, **{table: {key: value}}).spec
+    assert identity_body(spec)[table][key] is value
+    assert isinstance(spec, StrategySpec)
+    assert getattr(spec.costs_for("EUR/USD") if table == "costs" else spec.execution_settings(), key) is value

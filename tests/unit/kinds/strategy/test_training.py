@@ -17,12 +17,13 @@ from lockstep.core.errors import InputError, NotEqualError, NoValidTrialError
 from lockstep.core.hashing import digest_columns
 from lockstep.engine.metrics import Metric
 from lockstep.kinds.strategy.result import require_same
-from lockstep.kinds.strategy.training import StrategyTraining, decoded
+from lockstep.kinds.strategy.training import StrategyTraining
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.loop import execute
 from lockstep.runs.store import FolderRunStore
 from lockstep.runs.training import Step, Training
 from lockstep.search.objective import Cause
+from lockstep.search.trial_columns import decoded
 from lockstep.storage.segments import SegmentReader
 from lockstep.strategies.window import trade_window
 from lockstep.testing.contracts.training_kind import TrainingContract, fingerprint, new_folder

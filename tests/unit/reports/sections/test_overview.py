@@ -34,7 +34,7 @@ def test_a_decision_stands_before_its_sentence_and_its_reasons_below(decision: s
 
 
 def test_what_nobody_judged_is_no_praise_and_no_blame() -> None:
-    assert verdict(verdict=None) == [("Not judged yet (the best of many trials always looks good)", "note")]
+    assert verdict(verdict=None) == [("Not judged yet (the best of many trials looks better than it is)", "note")]
 
 
 def test_older_releases_are_told_alike() -> None:
