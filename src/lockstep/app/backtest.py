@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.app.paths import require_writable_name
 from lockstep.app.request import SPEC_SUFFIXES, TrainingRequest, training_request
+from lockstep.app.trust import permit
 from lockstep.core.errors import InputError, NotComparableError
 from lockstep.core.files import write_atomic
 from lockstep.engine.baselines import buy_and_hold, random_entries
@@ -98,6 +99,7 @@ def backtest_once(
     overrides: Sequence[str] = (),
     trial: int | None = None,
     trades: Path | None = None,
+    trust: bool = False,
 ) -> BacktestReport:
     """Run one strategy once.
 
@@ -108,6 +110,7 @@ def backtest_once(
     overrides   "key=value" each, put on the spec
     trial       the trial of a run whose parameters are used; default: the best
     trades      a CSV file to write the trades to
+    trust       run code of an imported run (`app.trust`)
 
     Raises InputError for arguments that do not fit together, LookAheadError for a strategy that reads the future.
     """
@@ -117,7 +120,10 @@ def backtest_once(
     if source is not None and Path(source).suffix.lower() not in SPEC_SUFFIXES:
         if strategy is not None or data is not None or overrides:
             raise InputError("a run has its own strategy, data and spec: leave out --strategy, --data and --set")
-        report = _of_run(store.find(source), store.blobs, values, trial)
+        folder = store.find(source)
+        _require_trials(folder)
+        permit(folder, trust=trust)
+        report = _of_run(folder, store.blobs, values, trial)
     else:
         if trial is not None:
             raise InputError("--trial names a trial of a run: give a run instead of a spec")
@@ -166,7 +172,6 @@ def _of_request(request: TrainingRequest, blobs: BlobStore, values: Mapping[str,
 
 
 def _of_run(folder: RunFolder, blobs: BlobStore, values: Mapping[str, Any], trial: int | None) -> BacktestReport:
-    _require_trials(folder)
     restored = restore_run(folder, blobs)
     plan = restored.prepared.payload
     if not isinstance(plan, StrategyPlan):

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lockstep.app.paths import require_file, require_writable_name
-from lockstep.core.errors import IntegrityError, LockstepError
+from lockstep.core.errors import IntegrityError, LockstepError, RefusedError
+from lockstep.reports import gather
 from lockstep.reports.headline import headline, read_run, table_of
 from lockstep.runs import transfer
-from lockstep.runs.check import CheckReport, check
+from lockstep.runs.archive import Contents, look
+from lockstep.runs.check import CheckReport, check_record
 from lockstep.runs.folder import RunFolder, RunStatus
+from lockstep.runs.form import MISFORMED, read_formed
 from lockstep.runs.results import Headline, TrainResult
 from lockstep.runs.store import FolderRunStore, RunRow, RunStore
 from lockstep.runs.transfer import Transfer
+from lockstep.runs.trust import is_imported
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,16 +72,26 @@ def _listed(row: RunRow) -> ListedRun:
     if row.status is not RunStatus.COMPLETE or row.problem is not None:
         return ListedRun(row=row)
     try:
-        summary = RunFolder(row.folder).result()
+        return _with_headline(row)
     except LockstepError:
         return ListedRun(row=row)  # `runs check` names the damage
-    return ListedRun(row=row, headline=headline(summary), trials=table_of(summary, "trials").get("total"))
+    except MISFORMED as error:
+        # A record from elsewhere may hold anything; it must not hide the others.
+        problem = f"{row.folder}: the summary lacks what it should hold ({type(error).__name__}: {error})"
+        return ListedRun(row=replace(row, problem=problem))
+
+
+def _with_headline(row: RunRow) -> ListedRun:
+    summary = read_formed(RunFolder(row.folder), "result")["summary"]
+    total = table_of(summary, "trials").get("total")
+    return ListedRun(row=row, headline=headline(summary), trials=total if isinstance(total, int) else None)
 
 
 def show_run(run: str, store: RunStore) -> TrainResult:
     """What the record of a run says. Raises UnknownNameError, IntegrityError."""
     folder = store.find(run)
-    return read_run(folder, alarm=store.alarm(folder.path.name))
+    with reading(folder):
+        return read_run(folder, alarm=store.alarm(folder.path.name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +129,7 @@ class CheckResult:
 def check_run(run: str, store: RunStore) -> CheckResult:
     """Compare every byte of a run with its digest. Raises RefusedError while a process writes the run."""
     folder = store.find(run)
-    return CheckResult(run_id=folder.path.name, report=check(folder.path))
+    return CheckResult(run_id=folder.path.name, report=check_record(folder.path))
 
 
 def remove_run(run: str, store: RunStore) -> str:
@@ -130,14 +146,56 @@ def tag_run(run: str, tag: str, store: RunStore) -> str:
     return run_id
 
 
-def export_run(run: str, target: Path, store: RunStore) -> Transfer:
-    """Check a run, then pack it and its data into the new file `target`. Raises RefusedError when that file exists."""
+def export_run(run: str, target: Path, store: RunStore, *, diff: bool = True) -> Transfer:
+    """Check a run, then pack it and its data into the new file `target`.
+
+    diff   False: leave out the diff of the repository that the run was made in
+
+    Raises RefusedError when that file exists, IntegrityError for damage.
+    """
     folder = store.find(run)
     require_writable_name(target, "an export")
-    return transfer.export_run(folder, target, blobs=store.blobs)
+    return transfer.export_run(folder, target, blobs=store.blobs, diff=diff)
 
 
 def import_run(archive: Path, store: FolderRunStore) -> Transfer:
-    """Check every byte of an exported run, then import it. Raises InputError, IntegrityError."""
+    """Check an exported run as a whole, then import it. Raises InputError, IntegrityError, RefusedError."""
     require_file(archive, "an export")
-    return transfer.import_run(archive, store)
+    return transfer.import_run(archive, store, inspect=_inspect)
+
+
+def look_at(archive: Path) -> Contents:
+    """What an exported run holds, its code among it; nothing is kept and nothing runs. Raises as `import_run` does."""
+    require_file(archive, "an export")
+    return look(archive)
+
+
+def _inspect(folder: RunFolder) -> None:
+    """Read a run as lists and reports do, so that no run is taken in that they cannot show."""
+    result = read_run(folder)
+    gather.brief(folder, result)
+    if result.status == RunStatus.COMPLETE:
+        headline(result.summary)
+        if "session" in result.summary:
+            # Imported here: it loads more than a list of runs needs.
+            from lockstep.learning.gradients.sessions import load_session
+
+            with contextlib.suppress(RefusedError):
+                load_session(folder)
+
+
+@contextlib.contextmanager
+def reading(folder: RunFolder) -> Iterator[None]:
+    """Make what an imported run's odd values raise an error about that run; in a run of this home it is a defect.
+
+    Raises IntegrityError.
+    """
+    try:
+        yield
+    except MISFORMED as error:
+        if isinstance(error, LockstepError) or not is_imported(folder):
+            raise
+        raise IntegrityError(
+            f"{folder.path}: a document of this imported run lacks what it should hold ({type(error).__name__}: "
+            f"{error}). It is not used; remove the run, or import it again from a sound home."
+        ) from error

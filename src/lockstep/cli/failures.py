@@ -21,6 +21,7 @@ import typer
 
 from lockstep.cli.output import json_line
 from lockstep.core.errors import Interrupted, LockstepError, MachineError
+from lockstep.core.printable import printable
 
 DEFECT: Final = 70
 INTERRUPTED: Final = Interrupted.exit_code
@@ -86,6 +87,6 @@ def tell(error: BaseException, *, json: bool, verbose: bool) -> int:
         sys.stdout.flush()
     else:
         prefix = "" if failure.message.startswith(_HELP) else "lockstep: "
-        sys.stderr.write(f"{prefix}{failure.message}\n")
+        sys.stderr.write(printable(f"{prefix}{failure.message}") + "\n")
     sys.stderr.flush()
     return failure.exit_code

@@ -35,9 +35,9 @@ def looked_up(run: str, place: Place) -> RunFolder:
     return folder
 
 
-def use_numerics_of_source(source: str, overrides: Iterable[str], place: Place) -> None:
-    """Take the numerics of a spec file, or of a run."""
+def use_numerics_of_source(source: str, overrides: Iterable[str], place: Place) -> RunFolder | None:
+    """Take the numerics of a spec file, or of a run; returns the run's folder."""
     if Path(source).suffix.lower() in SPEC_SUFFIXES:
         requested(Path(source), overrides)
-    else:
-        looked_up(source, place)
+        return None
+    return looked_up(source, place)

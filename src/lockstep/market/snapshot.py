@@ -21,6 +21,8 @@ from lockstep.market.checks import COLUMNS
 from lockstep.storage.blobs import damaged
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lockstep.storage.blobs import BlobStore
 
 FORMAT: Final = 1
@@ -97,6 +99,11 @@ def open_snapshot(blobs: BlobStore, digest: str) -> Candles:
     holds other columns than its name says, DiskError when it cannot be read.
     """
     return _open(blobs.path(digest, SUFFIX), digest)
+
+
+def check_file(path: Path, digest: str, data: Mapping[str, Any]) -> None:
+    """Compare the file of a snapshot with its digest, for `storage.blob_checks`. Raises IntegrityError, DiskError."""
+    _open(path, digest)
 
 
 def _open(path: Path, digest: str) -> Candles:

@@ -15,7 +15,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -24,9 +25,12 @@ from lockstep.core import files
 from lockstep.core.clock import Clock, SystemClock
 from lockstep.core.errors import InputError, IntegrityError, LockstepError, RefusedError, UnknownNameError
 from lockstep.runs.folder import RunFolder, RunStatus, require_folder
+from lockstep.runs.form import MISFORMED, read_formed
 from lockstep.runs.identity import CodeIdentity, NumericsIdentity, fingerprint
 from lockstep.runs.journal import read_lines
+from lockstep.runs.trust import unmark
 from lockstep.storage.blobs import BlobStore, FolderBlobStore
+from lockstep.storage.claims import claimed, clear_abandoned
 
 if TYPE_CHECKING:
     from lockstep.runs.spec import RunSpec
@@ -38,7 +42,9 @@ _ID: Final = re.compile(r"[0-9]{8}T[0-9]{9}-[0-9a-f]{6}")
 # What an id begins with: a year, the rest of the date, then the time, then a number of its own.
 _ID_BEGUN: Final = re.compile(r"20[0-9]{2,6}|[0-9]{8}(T[0-9]{0,9}(-[0-9a-f]{0,6})?)?")
 _TAG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_UNFINISHED: Final = re.compile(r"\.(?:new|remove)-.+-([0-9]+)")
+_NEW: Final = ".new-"
+"""What the name of a folder begins with in which a run is built, and of one that is being removed."""
+_REMOVE: Final = ".remove-"
 
 
 def default_home() -> Path:
@@ -155,7 +161,8 @@ class FolderRunStore:
                 "the identity of the code lacks Lockstep's files; complete it with runs.kind_code.whole_code"
             )
         files.make_folder(self.runs)
-        self._clear_unfinished()
+        clear_abandoned(self.runs, _NEW, _REMOVE)
+        self.blobs.clear_abandoned()
         created = self._clock.utc_ms()
         # Ids sort by time. Two runs of one millisecond would sort by their random digits, and "last" name either. A
         # clock that was set back by more is believed: ids must not run ahead of it for hours.
@@ -163,10 +170,9 @@ class FolderRunStore:
         if created <= newest < created + _SAME_MOMENT_MS:
             created = newest + 1
         run_id = new_run_id(created)
-        building = self.runs / f".new-{run_id}-{os.getpid()}"
-        try:
+        with self.building(run_id) as place:
             RunFolder.create(
-                building,
+                place / "run",
                 spec=identity_body(spec),
                 data=data,
                 code=code.body(),
@@ -174,11 +180,14 @@ class FolderRunStore:
                 environment={**environment, "run_id": run_id, "created_ms": created, "spec": full_body(spec)},
                 sources=code.sources,
             )
-            self.admit(building, run_id)
-        except BaseException:
-            shutil.rmtree(building, ignore_errors=True)
-            raise
+            self.admit(place / "run", run_id)
         return RunFolder(self.runs / run_id)
+
+    @contextmanager
+    def building(self, run_id: str) -> Iterator[Path]:
+        """A folder beside the runs to build one in; gone afterwards. No other process clears it. Raises DiskError."""
+        with claimed(self.runs, f"{_NEW}{run_id}-") as place:
+            yield place
 
     def admit(self, folder: Path, run_id: str) -> None:
         """Move a whole folder to its place. Raises RefusedError when that id exists: nothing is overwritten."""
@@ -250,13 +259,15 @@ class FolderRunStore:
         """As `RunStore.remove`. One rename hides the run first, so that a crash leaves no half run."""
         folder = self.find(name)
         with folder.lock():
-            doomed = folder.path.with_name(f".remove-{folder.path.name}-{os.getpid()}")
+            doomed = folder.path.with_name(f"{_REMOVE}{folder.path.name}-{secrets.token_hex(4)}")
             try:
                 files.fs.rename(folder.path, doomed)
                 files.fs.fsync_folder(doomed.parent)
             except OSError as error:
                 raise files.disk_error("remove", folder.path, error) from error
-        shutil.rmtree(doomed, ignore_errors=True)
+            shutil.rmtree(doomed, ignore_errors=True)
+        if folder.path.parent == self.runs:
+            unmark(self.home, folder.path.name)
 
     def alarm(self, name: str) -> str | None:
         """As `RunStore.alarm`; reads the small files of all runs, since any other run may contradict this one."""
@@ -277,15 +288,15 @@ class FolderRunStore:
         try:
             row = replace(row, status=folder.status())
             row = replace(row, tags=read_tags(folder))
-            spec = folder.read("spec")
+            spec = read_formed(folder, "spec")
             row = replace(row, kind=spec.get("kind"), seed=spec.get("seed"))
             if folder.has("environment"):
-                row = replace(row, name=folder.read("environment").get("spec", {}).get("name"))
+                row = replace(row, name=read_formed(folder, "environment").get("spec", {}).get("name"))
             if folder.has("alarm"):
-                alarm = folder.read("alarm")
+                alarm = read_formed(folder, "alarm")
                 row = replace(row, alarm=f"{alarm['where']} came out different after an interruption: {alarm['field']}")
             if row.status is RunStatus.COMPLETE:
-                manifest = folder.read("manifest")
+                manifest = read_formed(folder, "manifest")
                 return replace(
                     row,
                     fingerprint=manifest["fingerprint"],
@@ -295,24 +306,18 @@ class FolderRunStore:
             return replace(row, fingerprint=_begun_fingerprint(folder))
         except LockstepError as error:
             return replace(row, problem=str(error))
-        except (KeyError, TypeError, AttributeError) as error:
+        except MISFORMED as error:
             return replace(
                 row, problem=f"{path}: a document lacks what it should hold ({error}). Restore it from a copy."
             )
+        except OSError as error:
+            return replace(row, problem=str(files.disk_error("read", path, error)))
 
     def _tags_or_none(self, path: Path) -> tuple[str, ...]:
         try:
             return read_tags(RunFolder(path))
         except LockstepError:
             return ()
-
-    def _clear_unfinished(self) -> None:
-        """Remove what processes that no longer live left while creating or removing runs."""
-        for path in self.runs.iterdir():
-            match = _UNFINISHED.fullmatch(path.name)
-            if match and not files.is_alive(int(match[1])):
-                shutil.rmtree(path, ignore_errors=True)
-        self.blobs.clear_abandoned()
 
 
 def new_run_id(created_ms: int) -> str:
@@ -349,7 +354,8 @@ def read_tags(folder: RunFolder) -> tuple[str, ...]:
     """The tags of a run, sorted. Raises IntegrityError when tags.json is damaged."""
     if not folder.has("tags"):
         return ()
-    tags = folder.read("tags").get("tags")
+    body = folder.read("tags")
+    tags = body.get("tags") if isinstance(body, dict) else None
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise IntegrityError(f"{folder.document('tags')}: does not hold a list of tags. Remove it and tag again.")
     return tuple(tags)

@@ -26,6 +26,7 @@ from lockstep.runs.identity import NumericsIdentity
 from lockstep.runs.numerics import environment, portable_variables
 from lockstep.runs.verify import ExecutorChoice, verify
 from lockstep.runs.verify_child import plan_sample
+from lockstep.storage.lock import Words, locked
 from lockstep.testing.toy_kind import DRIFT
 
 ONE = ExecutorChoice("lockstep.clusters.in_process:InProcessExecutor")
@@ -198,14 +199,15 @@ def test_a_fresh_process_that_dies_is_the_machines_fault(home, monkeypatch):
     assert not list(home.path.glob(".verify-*"))
 
 
-def test_what_a_killed_verify_left_is_removed_by_the_next(home):
+def test_what_a_killed_verify_left_is_removed_by_the_next_and_what_is_held_is_not(home):
+    """Another container's verify is told by its lock: its process id means nothing here."""
     folder = home.train(steps=1)
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    left, living = home.path / f".verify-{dead.pid}-abc", home.path / f".verify-{os.getpid()}-abc"
+    left, living = home.path / ".verify-abc", home.path / ".verify-def"
     for scratch in (left, living):
         (scratch / "run").mkdir(parents=True)
-    assert again(home, folder).equal
+        (scratch / "lock").touch()
+    with locked(living, Words("a verify elsewhere", "")):
+        assert again(home, folder).equal
     assert not left.exists()
     assert living.exists()
 
