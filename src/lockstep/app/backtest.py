@@ -28,6 +28,8 @@ from lockstep.kinds.strategy.training import SEGMENT, decoded
 from lockstep.market.checks import format_time
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.restored_run import require_same_code, restore_run
+from lockstep.runs.results import is_of_trials
+from lockstep.runs.sealed import require_sealed, sealed_document
 from lockstep.runs.seeds import SeedTree
 from lockstep.runs.spec import resolve
 from lockstep.runs.spec_files import parse_override
@@ -208,13 +210,14 @@ def _no_trials(folder: RunFolder) -> InputError:
 
 
 def _best(folder: RunFolder) -> tuple[int, Mapping[str, Any], Mapping[str, Any]]:
-    best = folder.result().get("best") if folder.has("result") else None
+    best = sealed_document(folder, "result")["summary"].get("best") if folder.has("result") else None
     if best is None:
         raise InputError(f"run {folder.path.name} has no best trial yet: resume it, or give --trial N")
     return int(best["index"]), best["parameters"], best["metrics"]
 
 
 def _trial(folder: RunFolder, plan: StrategyPlan, index: int) -> tuple[int, Mapping[str, Any], Mapping[str, Any]]:
+    require_sealed(folder, is_of_trials)
     columns = SegmentReader(folder.segments).read(SEGMENT)
     count = len(columns["index"]) if columns else 0
     if not count:

@@ -83,13 +83,14 @@ def retrain(
     cast("Retrains", kind).try_network(prepared)
     ports.announce(prepared)
     source = folder.read("environment")
+    code = whole_code(prepared.code, kind)
     new = ports.store.create(
         spec=prepared.spec,
         data=prepared.data,
-        code=whole_code(prepared.code, kind),
+        code=code,
         numerics=NumericsIdentity.collect(prepared.numerics),
         environment={
-            **capture_environment(base),
+            **capture_environment(base, code=code),
             "origin": {**source.get("origin", {}), "replayed_from": folder.path.name},
         },
     )

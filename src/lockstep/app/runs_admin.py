@@ -7,21 +7,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lockstep.app.paths import require_file, require_writable_name
+from lockstep.core.canonical import plain
 from lockstep.core.errors import IntegrityError, LockstepError, RefusedError
-from lockstep.reports import gather
 from lockstep.reports.headline import headline, read_run, table_of
 from lockstep.runs import transfer
 from lockstep.runs.archive import Contents, look
 from lockstep.runs.check import CheckReport, check_record
 from lockstep.runs.folder import RunFolder, RunStatus
-from lockstep.runs.form import MISFORMED, read_formed
+from lockstep.runs.form import MISFORMED
 from lockstep.runs.results import Headline, TrainResult
+from lockstep.runs.sealed import sealed_document
 from lockstep.runs.store import FolderRunStore, RunRow, RunStore
 from lockstep.runs.transfer import Transfer
 from lockstep.runs.trust import is_imported
+from lockstep.runs.twins import CACHE
+from lockstep.storage.derived import DerivedValues, stamp_of
+
+_HEADLINE_FILES: Final = frozenset({"result.json", "MANIFEST.json"})
+_HEADLINES_VERSION: Final = "1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,15 +71,22 @@ class ListedRun:
 
 def list_runs(store: RunStore) -> list[ListedRun]:
     """All runs, oldest first. A damaged one is listed with its problem."""
-    return [_listed(row) for row in store.list()]
+    derived = DerivedValues(store.home / CACHE / "headlines.json", _HEADLINES_VERSION)
+    listed = [_listed(row, derived) for row in store.list()]
+    derived.save()
+    return listed
 
 
-def _listed(row: RunRow) -> ListedRun:
+def _listed(row: RunRow, derived: DerivedValues) -> ListedRun:
     if row.status is not RunStatus.COMPLETE or row.problem is not None:
         return ListedRun(row=row)
+    folder = RunFolder(row.folder)
     try:
-        return _with_headline(row)
-    except LockstepError:
+        stamp = stamp_of(row.folder, _HEADLINE_FILES)
+        values = derived.get(row.run_id, stamp, lambda: _headline_of(folder))
+        line = values["headline"]
+        return ListedRun(row=row, headline=None if line is None else Headline(**line), trials=values["trials"])
+    except (LockstepError, OSError):
         return ListedRun(row=row)  # `runs check` names the damage
     except MISFORMED as error:
         # A record from elsewhere may hold anything; it must not hide the others.
@@ -81,10 +94,13 @@ def _listed(row: RunRow) -> ListedRun:
         return ListedRun(row=replace(row, problem=problem))
 
 
-def _with_headline(row: RunRow) -> ListedRun:
-    summary = read_formed(RunFolder(row.folder), "result")["summary"]
-    total = table_of(summary, "trials").get("total")
-    return ListedRun(row=row, headline=headline(summary), trials=total if isinstance(total, int) else None)
+def _headline_of(folder: RunFolder) -> dict[str, Any]:
+    summary = sealed_document(folder, "result")["summary"]
+    total, line = table_of(summary, "trials").get("total"), headline(summary)
+    return {
+        "headline": None if line is None else plain(vars(line)),
+        "trials": total if isinstance(total, int) else None,
+    }
 
 
 def show_run(run: str, store: RunStore) -> TrainResult:
@@ -172,12 +188,14 @@ def look_at(archive: Path) -> Contents:
 
 def _inspect(folder: RunFolder) -> None:
     """Read a run as lists and reports do, so that no run is taken in that they cannot show."""
+    # They load more than a list of runs needs.
+    from lockstep.reports import gather
+
     result = read_run(folder)
     gather.brief(folder, result)
     if result.status == RunStatus.COMPLETE:
         headline(result.summary)
         if "session" in result.summary:
-            # Imported here: it loads more than a list of runs needs.
             from lockstep.learning.gradients.sessions import load_session
 
             with contextlib.suppress(RefusedError):

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from lockstep.cli.streams import results
 from lockstep.core.canonical import plain
 from lockstep.core.printable import printable
 
@@ -76,8 +77,9 @@ class Output:
     def result(self, document: Any, report: RenderableType | None = None) -> None:
         """Write the outcome of a command: `document` under --json, else `report` for people."""
         if self.json:
-            sys.stdout.write(json_line(document) + "\n")
-            sys.stdout.flush()
+            stream = results()
+            stream.write(json_line(document) + "\n")
+            stream.flush()
         elif report is not None:
             show(report, sys.stdout)
 

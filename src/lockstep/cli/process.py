@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lockstep.app.request import SPEC_SUFFIXES, TrainingRequest, training_request
 from lockstep.app.sessions import find_run
+from lockstep.cli.streams import restore
 from lockstep.runs.numerics import enter
 
 if TYPE_CHECKING:
@@ -24,14 +25,14 @@ def requested(spec: Path, overrides: Iterable[str], seed: str | None = None) -> 
     Only the form is checked here; the kind checks the values later and reports all errors at once.
     """
     request = training_request(spec, overrides=overrides, seed=seed)
-    enter(request.numerics, may_restart=True)
+    enter(request.numerics, may_restart=True, before_restart=restore)
     return request
 
 
 def looked_up(run: str, place: Place) -> RunFolder:
     """The folder of a run, or of "best", in a process with the numerics that the run was made with."""
     folder = find_run(run, place.store)
-    enter(folder.numerics, may_restart=True)
+    enter(folder.numerics, may_restart=True, before_restart=restore)
     return folder
 
 

@@ -197,7 +197,11 @@ class Auditor:
                 if torn := torn_bytes(self._folder.journal):
                     audit.notes.append(f"journal.jsonl ends in {torn} bytes of an unfinished line; resume cuts them")
         except IntegrityError as error:
-            audit.problems.append(Problem("journal.jsonl", str(error)))
+            if self._stop is not None and audit.journal_length >= self._stop:
+                # Behind the point to stop at nothing is needed: those steps are computed again in any case.
+                audit.notes.append(f"{error} It lies behind the point from which the run goes on, and is cut.")
+            else:
+                audit.problems.append(Problem("journal.jsonl", str(error)))
         finally:
             self._close()
         return audit

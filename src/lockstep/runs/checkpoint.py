@@ -30,7 +30,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from lockstep.core import canonical, files
-from lockstep.core.errors import IntegrityError
+from lockstep.core.errors import DiskError, IntegrityError
 from lockstep.core.hashing import blake3_hex
 from lockstep.runs.training import State
 from lockstep.storage.documents import document_bytes, parse_document
@@ -300,7 +300,11 @@ class CheckpointStore:
             if steps is None or number > steps:
                 drop.append(number)
                 continue
-            data = files.read_bytes(self.path(number))
+            try:
+                data = files.read_bytes(self.path(number))
+            except DiskError:
+                drop.append(number)  # a bad sector in an old checkpoint must not end a run that has a newer one
+                continue
             entry = IndexEntry(steps=number, length=len(data), blake3=blake3_hex(data))
             # The index may lack a good file: a crash came between the two, or the index was damaged.
             if entries.get(number) == entry or (number not in entries and self._is_good(number)):
@@ -312,7 +316,7 @@ class CheckpointStore:
     def _is_good(self, steps: int) -> bool:
         try:
             self.load(steps)
-        except IntegrityError:
+        except (IntegrityError, DiskError):
             return False
         return True
 
@@ -327,10 +331,23 @@ class CheckpointStore:
         # Index first: a crash between the two leaves files that `removed` explains, never an entry without its file.
         self._write_index(Index(entries=entries, removed=tuple(drop), cut_lines=index.cut_lines))
         for steps in drop:
-            files.remove(self.path(steps))
+            try:
+                files.remove(self.path(steps))
+            except DiskError:
+                # The index says that it goes; where the file cannot be removed, it stays and is not used.
+                if _is_readable(self.path(steps)):
+                    raise
 
     def _write_index(self, index: Index) -> None:
         files.write_atomic(self.index_path, document_bytes("index", index.body()))
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        path.read_bytes()
+    except OSError:
+        return False
+    return True
 
 
 def thin(entries: Sequence[tuple[int, int]], keep: int, keep_bytes: int) -> list[int]:

@@ -101,7 +101,8 @@ def verify(
     on_step       called with the steps done and the steps to do
 
     Raises IntegrityError for damage, RefusedError for a run that is not complete, NotComparableError for other code or
-    numerics unless `across`, WorkerLostError, MachineError when the fresh process dies, Interrupted on Ctrl-C.
+    numerics unless `across`, WorkerLostError, MachineError when the fresh process is killed, ChildCrashError when it
+    fails by a defect, Interrupted on Ctrl-C.
     """
     if sample is not None and not 0.0 < sample <= 1.0:
         raise InputError(f"a sample is a share of the steps, more than 0 and at most 1; found {sample!r}. 0.02 is 2 %.")
@@ -191,6 +192,8 @@ def _in_fresh_process(
     if answer is None:
         code = process.returncode
         reason = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        if code not in (-signal.SIGKILL, -signal.SIGTERM):
+            raise ChildCrashError(f"the fresh process {reason} before it finished; its messages are above")
         raise MachineError(
             f"the fresh process {reason} before it finished. Check memory and the messages above, then verify again."
         )
@@ -219,9 +222,15 @@ def _talk(
     return None
 
 
-def _error_of(name: str, message: str) -> LockstepError:
-    """The error of our tree with this name; for any other, a LockstepError that says the name."""
+class ChildCrashError(RuntimeError):
+    """The fresh process failed in a way that nobody foresaw: a defect, which says nothing about equality."""
+
+
+def _error_of(name: str, message: str) -> Exception:
+    """The error of our tree with this name; for any other, a `ChildCrashError` that says the name."""
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, LockstepError):
         return kind(message)
-    return LockstepError(f"computing the run again raised {name}: {message}")
+    if name == MemoryError.__name__:
+        return MachineError("the fresh process ran out of memory. Use fewer workers, or a machine with more memory.")
+    return ChildCrashError(f"computing the run again raised {name}: {message}")

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from lockstep.core.errors import InputError, IntegrityError, LockstepError, RefusedError
 from lockstep.learning.gradients.epochs import RecordedOrder
 from lockstep.learning.gradients.overview import Overview
-from lockstep.learning.gradients.record_integrity import require_lengths
 from lockstep.learning.gradients.segment_names import BATCHES
 from lockstep.learning.gradients.training_value import SessionValue, session_value
 from lockstep.runs.check import check
 from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.runs.form import MISFORMED
+from lockstep.runs.sealed import require_lengths, sealed_document
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,7 +153,7 @@ def load_session(folder: RunFolder, *, thorough: bool = False) -> TrainingSessio
     """
     status = folder.status()
     if status is RunStatus.COMPLETE:
-        summary = folder.result()
+        summary = sealed_document(folder, "result")["summary"]
         if not isinstance(summary, Mapping) or not {"session", *_VALUE_FIELDS} <= summary.keys():
             raise RefusedError(f"{folder.path}: not a run of a gradient training.")
         require_lengths(folder)

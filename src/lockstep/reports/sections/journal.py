@@ -10,6 +10,7 @@ from lockstep.reports.charts import Panel, Panels, Series
 from lockstep.reports.page import Figure, Section
 from lockstep.reports.words import counted, plain_name
 from lockstep.runs.journal import read_lines
+from lockstep.runs.sealed import require_sealed
 from lockstep.storage.segments import SegmentReader
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _SERIES: Final = 6
 
 def course(folder: RunFolder, result: TrainResult) -> list[Section]:
     """Scalars over steps; no section for a run whose segments another section draws."""
+    require_sealed(folder, lambda name: name == "journal.jsonl")
     if not folder.journal.exists() or {"steps", "trials"} & set(SegmentReader(folder.segments).names()):
         return []
     scalars = _scalars_in_bins(folder)
