@@ -7,6 +7,7 @@ itself counting as zeros), the digest of the columns, which must be the one aske
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -110,7 +111,8 @@ def _open(path: Path, digest: str) -> Candles:
     import pyarrow as pa
 
     try:
-        mapped = pa.memory_map(str(path), "r")
+        # As bytes: a folder's name need not be UTF-8.
+        mapped = pa.memory_map(os.fsencode(path), "r")
     except OSError as error:
         raise DiskError(f"{path}: the snapshot cannot be read ({error}). Check the disk and permissions.") from error
     buffer = mapped.read_buffer()

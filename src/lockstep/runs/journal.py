@@ -119,9 +119,9 @@ def decode_line(data: bytes, number: int, start: int, prev: str, place: Path) ->
     content: Any = None
     if sound:
         try:
-            content = canonical.loads(body)
-            # Written anew and compared as bytes: so no second spelling of the same value passes.
-            sound = canonical.recoded(body) == body and _has_form(content)
+            # No second spelling of the same value passes.
+            content = canonical.loads_canonical(body)
+            sound = _has_form(content)
         except (ValueError, RecursionError):
             sound = False
     if not sound:

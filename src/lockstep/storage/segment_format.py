@@ -19,6 +19,7 @@ step by the journal and to its place by its head. Text columns are refused: code
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
 from collections.abc import Sequence
@@ -77,9 +78,14 @@ class Schema:
             tuple((name, _little(array).str, tuple(int(n) for n in array.shape[1:])) for name, array in columns.items())
         )
 
+    @functools.cached_property
+    def _row_sizes(self) -> list[int]:
+        """Bytes of one row of each column."""
+        return [np.dtype(dtype).itemsize * _product(shape) for _, dtype, shape in self.columns]
+
     def sizes(self, rows: int) -> list[int]:
         """Unpadded bytes of each column in a frame of `rows` rows."""
-        return [rows * np.dtype(dtype).itemsize * _product(shape) for _, dtype, shape in self.columns]
+        return [rows * size for size in self._row_sizes]
 
     def body_length(self, rows: int) -> int:
         """Bytes of the body of a frame of `rows` rows."""
@@ -94,9 +100,10 @@ class Schema:
             result[name] = array.reshape((rows, *shape))
             result[name].flags.writeable = False
             # The seal covers the columns' digest, not the padding: without this a changed byte there would go unseen.
-            if any(body[offset + size : offset + padded(size)]):
+            stop = offset + padded(size)
+            if stop > offset + size and any(body[offset + size : stop]):
                 raise ValueError("padding is not zero")
-            offset += padded(size)
+            offset = stop
         return result
 
 
