@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lockstep.app.paths import require_outside_runs
+from lockstep.app.trust import reading
 from lockstep.core import files
 from lockstep.core.errors import InputError, MissingLibraryError
 from lockstep.reports import gather
@@ -64,7 +65,8 @@ def report(run: str, store: RunStore, *, out: Path | None = None) -> ReportResul
     if target.exists() and not target.is_dir():
         raise InputError(f"{target}: a report is a folder; found a file. Name another with --out.")
     require_outside_runs(target)
-    page = gather.page(folder, read_run(folder, alarm=store.alarm(folder.path.name)))
+    with reading(folder):
+        page = gather.page(folder, read_run(folder, alarm=store.alarm(folder.path.name)))
     pictures, notes = _drawn(page)
     contents = {PAGE: page_html(page, pictures)}
     contents |= {f"{name}.png": pictures[name]["wide", "light"] for name in pictures}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from lockstep.app.paths import require_file, require_writable_name
+from lockstep.app.trust import reading
 from lockstep.core.canonical import plain
 from lockstep.core.errors import IntegrityError, LockstepError, RefusedError
 from lockstep.reports.headline import headline, read_run, table_of
@@ -22,7 +22,6 @@ from lockstep.runs.results import Headline, TrainResult
 from lockstep.runs.sealed import sealed_document
 from lockstep.runs.store import FolderRunStore, RunRow, RunStore
 from lockstep.runs.transfer import Transfer
-from lockstep.runs.trust import is_imported
 from lockstep.runs.twins import CACHE
 from lockstep.storage.derived import DerivedValues, stamp_of
 
@@ -200,20 +199,3 @@ def _inspect(folder: RunFolder) -> None:
 
             with contextlib.suppress(RefusedError):
                 load_session(folder)
-
-
-@contextlib.contextmanager
-def reading(folder: RunFolder) -> Iterator[None]:
-    """Make what an imported run's odd values raise an error about that run; in a run of this home it is a defect.
-
-    Raises IntegrityError.
-    """
-    try:
-        yield
-    except MISFORMED as error:
-        if isinstance(error, LockstepError) or not is_imported(folder):
-            raise
-        raise IntegrityError(
-            f"{folder.path}: a document of this imported run lacks what it should hold ({type(error).__name__}: "
-            f"{error}). It is not used; remove the run, or import it again from a sound home."
-        ) from error

@@ -39,14 +39,14 @@ def twins_of(home: Path, fingerprint: str, every: Callable[[], Iterable[tuple[st
     """
     cache = home / CACHE / _FINGERPRINTS
     if not (cache / _COMPLETE).exists():
-        known = {}
+        twins = []
         for run_id, name in every():
             if name is not None:
-                known.setdefault(name, []).append(run_id)
                 note_twin(home, name, run_id)
+                twins += [run_id] if name == fingerprint else []
         with contextlib.suppress(DiskError):
             files.make_folder(cache / _COMPLETE)
-        return sorted(known.get(fingerprint, []))
+        return sorted(twins)
     try:
         return sorted(path.name for path in (cache / fingerprint).iterdir())
     except OSError:

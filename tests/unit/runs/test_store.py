@@ -191,3 +191,20 @@ def test_creating_a_run_clears_what_a_dead_writer_of_data_left_a_day_ago(tmp_pat
     create(store)
     assert not left.exists()
     assert len(store.blobs.digests(".toy")) == 1
+
+
+def test_a_home_is_found_from_the_folders_below_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("LOCKSTEP_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    create(FolderRunStore(default_home()))
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert default_home() == tmp_path / "lockstep-home"
+    (below / "lockstep-home").mkdir()
+    assert str(default_home()) == "lockstep-home", "the nearest one"
+
+
+def test_a_home_in_a_repository_is_not_among_its_files(tmp_path):
+    create(FolderRunStore(tmp_path / "lockstep-home"))
+    assert (tmp_path / "lockstep-home" / ".gitignore").read_text() == "*\n"
