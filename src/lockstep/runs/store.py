@@ -34,7 +34,7 @@ from lockstep.runs.folder import RunFolder, RunStatus, require_folder
 from lockstep.runs.form import MISFORMED, read_formed
 from lockstep.runs.identity import CodeIdentity, NumericsIdentity, fingerprint
 from lockstep.runs.journal import read_lines
-from lockstep.runs.order import in_order, note_arrival
+from lockstep.runs.order import ORDER, in_order, note_arrival
 from lockstep.runs.trust import unmark
 from lockstep.runs.twins import CACHE, note_twin, twins_of
 from lockstep.storage.blobs import BlobStore, FolderBlobStore
@@ -307,6 +307,8 @@ class FolderRunStore:
             shutil.rmtree(doomed, ignore_errors=True)
         if folder.path.parent == self.runs:
             unmark(self.home, folder.path.name)
+            if not self._folders():
+                files.remove(self.runs / ORDER)
 
     def alarm(self, name: str) -> str | None:
         """As `RunStore.alarm`; reads the small files of the runs of one fingerprint, however many others there are."""

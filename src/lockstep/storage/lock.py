@@ -16,6 +16,7 @@ import errno
 import fcntl
 import os
 import re
+import signal
 import socket
 import threading
 import time
@@ -125,6 +126,8 @@ class _Beat:
         self._thread.start()
 
     def _run(self) -> None:
+        # Ctrl-C is for the main thread: delivered here, it would not wake what that waits for.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while not self._stopped.wait(BEAT_S):
             with contextlib.suppress(OSError):
                 os.utime(self._descriptor)
