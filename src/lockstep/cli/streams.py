@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from lockstep.core.files import open_null
+
 _results: TextIO | None = None
 _descriptor: int | None = None
 
@@ -26,8 +28,7 @@ def open_missing() -> None:
             os.fstat(number)
         except OSError:
             # The lowest free number is taken, and those below are in use.
-            os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)
-            os.set_inheritable(number, True)
+            os.set_inheritable(open_null(writing=number != 0), True)
         if getattr(sys, name) is None:
             mode = "r" if number == 0 else "w"
             # Open to the end of the process, as those that Python makes by itself are.

@@ -111,6 +111,11 @@ def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
         rest = rest[fs.write(descriptor, rest) :]
 
 
+def open_null(*, writing: bool) -> int:
+    """A descriptor of the lowest free number that gives nothing, or takes everything."""
+    return os.open(os.devnull, os.O_WRONLY if writing else os.O_RDONLY)
+
+
 def make_folder(path: Path) -> None:
     """Create a folder and its parents durably. Raises DiskError."""
     if path.is_dir():

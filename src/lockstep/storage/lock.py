@@ -94,15 +94,15 @@ def is_locked(folder: Path) -> bool:
     """Whether a process holds the folder now. Raises DiskError."""
     path = folder / LOCK_FILE
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = path.open("rb")
     except FileNotFoundError:
         return False
     except OSError as error:
         raise files.disk_error("read", path, error) from error
     try:
         # Shared, so that two who only look do not refuse each other.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        state = os.fstat(descriptor)
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        state = os.fstat(handle.fileno())
         if state.st_size == 0 or abs(time.time() - state.st_mtime) > _WATCH_BEATS * BEAT_S:
             return False
         # A holder gave a sign of life just now: it died since, or this file system let two through.
@@ -113,7 +113,7 @@ def is_locked(folder: Path) -> bool:
     except OSError as error:
         raise files.disk_error("read", path, error) from error
     finally:
-        os.close(descriptor)
+        handle.close()
 
 
 class _Beat:
@@ -187,15 +187,10 @@ def _require_there(descriptor: int, path: Path) -> None:
 def _is_honoured(path: Path) -> bool:
     """Whether this file system keeps a second holder out, while this process holds the lock, shared or alone."""
     try:
-        second = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        with path.open("rb") as second:
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return True
-    try:
-        fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(second)
     return False
 
 
