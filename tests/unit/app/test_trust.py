@@ -35,7 +35,9 @@ def test_code_of_an_imported_run_is_refused_with_the_cure_until_it_is_trusted(im
 
 
 def test_code_of_this_home_needs_no_word(tmp_path: Path) -> None:
-    permit(create(FolderRunStore(tmp_path)), trust=False)
+    folder = create(FolderRunStore(tmp_path))
+    permit(folder, trust=False)
+    assert not (tmp_path / "imports").exists()
 
 
 def test_odd_values_are_an_error_about_an_imported_run_and_a_defect_in_one_of_this_home(
