@@ -1,6 +1,6 @@
 """The order in which runs came into a home, whatever the clock of a machine said.
 
-    HOME/runs/.order          one run id a line, in the order in which the runs were made or imported
+    HOME/order                one run id a line, in the order in which the runs were made or imported
 
 Ids sort by the clock at a run's birth. A clock that once stood in the future, or a run from such a machine, would
 otherwise be the newest for ever. Runs that the file lacks (of earlier versions, or copied by hand) come first, by id.
@@ -14,20 +14,20 @@ from typing import Final
 
 from lockstep.core import files
 
-ORDER: Final = ".order"
+ORDER: Final = "order"
 
 
-def note_arrival(runs: Path, run_id: str) -> None:
+def note_arrival(home: Path, run_id: str) -> None:
     """Make `run_id` the newest of the home. Raises DiskError."""
-    with files.AppendFile(runs / ORDER) as handle:
+    with files.AppendFile(home / ORDER) as handle:
         # One write of one line: lines of two processes never mix.
         handle.append(f"{run_id}\n".encode("ascii"))
 
 
-def in_order(runs: Path, run_ids: Iterable[str]) -> list[str]:
+def in_order(home: Path, run_ids: Iterable[str]) -> list[str]:
     """`run_ids`, oldest first. A line that is torn, or names a run that is gone, means nothing."""
     try:
-        lines = (runs / ORDER).read_bytes().decode("ascii", errors="replace").splitlines()
+        lines = (home / ORDER).read_bytes().decode("ascii", errors="replace").splitlines()
     except OSError:
         lines = []
     # A run that was removed and imported again came last with its last line.

@@ -233,7 +233,7 @@ class FolderRunStore:
             )
         # Entered first: a crash in between leaves entries without a run, never a run that nothing knows of.
         note_twin(self.home, _begun_fingerprint(RunFolder(folder)), run_id)
-        note_arrival(self.runs, run_id)
+        note_arrival(self.home, run_id)
         try:
             # Two folders of one name can only meet by equal random digits; a rename onto files fails all the same.
             files.fs.rename(folder, target)
@@ -308,7 +308,7 @@ class FolderRunStore:
         if folder.path.parent == self.runs:
             unmark(self.home, folder.path.name)
             if not self._folders():
-                files.remove(self.runs / ORDER)
+                files.remove(self.home / ORDER)
 
     def alarm(self, name: str) -> str | None:
         """As `RunStore.alarm`; reads the small files of the runs of one fingerprint, however many others there are."""
@@ -330,7 +330,7 @@ class FolderRunStore:
             return []
         except OSError as error:
             raise files.disk_error("list", self.runs, error) from error
-        return [self.runs / name for name in in_order(self.runs, names)]
+        return [self.runs / name for name in in_order(self.home, names)]
 
     def _listed(self, path: Path, derived: DerivedValues) -> RunRow:
         """The row of a run: from `derived` while its documents are those that it was derived from."""

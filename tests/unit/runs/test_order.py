@@ -39,7 +39,7 @@ def test_last_is_the_run_that_came_last_also_after_a_clock_that_stood_in_the_fut
 def test_runs_that_the_order_lacks_come_first_by_id_and_odd_lines_mean_nothing(tmp_path):
     old, new, noted = (new_run_id(1_790_000_000_000 + i) for i in range(3))
     note_arrival(tmp_path, old)
-    with (tmp_path / ".order").open("ab") as handle:
+    with (tmp_path / "order").open("ab") as handle:
         handle.write(b"\xff\xfe\ngone\n")
     note_arrival(tmp_path, noted)
     assert in_order(tmp_path, [noted, new, old]) == [new, old, noted]
