@@ -19,6 +19,7 @@ from lockstep.runs import registry
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.kind import Prepared, RunContext
 from lockstep.runs.store import FolderRunStore, default_home
+from lockstep.storage.blob_checks import register_check
 
 if TYPE_CHECKING:
     from lockstep.runs.executor import Executor
@@ -36,6 +37,15 @@ KINDS: Final = {
 }
 for _name, _path in KINDS.items():
     registry.register(_name, _path)
+
+BLOB_CHECKS: Final = {
+    ".arrow": "lockstep.market.snapshot:check_file",
+    ".safetensors": "lockstep.kinds.classifier.data:check_file",
+    ".episodes": "lockstep.kinds.cnn_episodes.data:check_file",
+}
+"""How blobs are compared with digests that only their kind can take."""
+for _suffix, _path in BLOB_CHECKS.items():
+    register_check(_suffix, _path)
 
 IN_PROCESS: Final = "lockstep.clusters.in_process:InProcessExecutor"
 LOKY: Final = "lockstep.clusters.loky:LokyExecutor"

@@ -137,6 +137,7 @@ def estimate(
 def resume(
     run: str = "last",
     *,
+    trust: bool = False,
     workers: int = 1,
     home: Home = None,
     observers: Sequence[Observer] = (),
@@ -146,6 +147,7 @@ def resume(
     """Go on with a stopped or killed run; the result is that of a run never interrupted, byte for byte.
 
     run       a run id, the unique start of one, a tag, "last", or a folder's path
+    trust     run the code that an imported run brings, from now on
     observers, cancel, announce   as for `train`
 
     Raises NotComparableError when code or versions are not those it was begun with, IntegrityError for damage.
@@ -156,7 +158,7 @@ def resume(
     from lockstep.app.resume import resume as use_case
 
     with here.ports(workers=workers, observers=observers, cancel=cancel, announce=announce) as ports:
-        return use_case(folder, ports)
+        return use_case(folder, ports, trust=trust)
 
 
 def verify(
@@ -164,6 +166,7 @@ def verify(
     *,
     sample: float | str | None = None,
     across: bool = False,
+    trust: bool = False,
     workers: int = 1,
     home: Home = None,
     on_step: Callable[[int, int], None] | None = None,
@@ -172,6 +175,7 @@ def verify(
 
     sample    compute only this share of the steps, such as 0.02 or "2%", from checkpoints drawn anew each time
     across    compare although code or numerics differ; the result says so
+    trust     run the code that an imported run brings, from now on; without it such a run is refused
     on_step   called with the number of steps done and the number in all
 
     Raises NotComparableError when they differ and `across` is not set, IntegrityError for damage.
@@ -180,7 +184,7 @@ def verify(
 
     here = place(home)
     executor = here.executor_choice(workers)
-    return use_case(run, here.store, executor=executor, sample=sample, across=across, on_step=on_step)
+    return use_case(run, here.store, executor=executor, sample=sample, across=across, trust=trust, on_step=on_step)
 
 
 def replay(
@@ -191,6 +195,7 @@ def replay(
     last: int | None = None,
     check_every: int = 1_000,
     across: bool = False,
+    trust: bool = False,
     workers: int = 1,
     home: Home = None,
     on_step: Callable[[int, int], None] | None = None,
@@ -204,6 +209,7 @@ def replay(
     first, last  the steps to replay, both included, counted from 0
     check_every  of how many applied gradients one state is compared with the journal; 1 compares each
     across       compute again although code or numerics differ
+    trust        run the code that an imported run brings, from now on, when steps are computed again
     on_step      called with the number of steps done and the number in all
     retraining   options of `ls.retrain`, of which mode="session" is the old name; both go with the next release
 
@@ -225,7 +231,7 @@ def replay(
                 f'ls.replay(run, mode="session") trains a new run, for which {", ".join(unused)} has no meaning: '
                 "leave it out, and call ls.retrain(run)"
             )
-        return retrain(run, workers=workers, home=home, **retraining)
+        return retrain(run, trust=trust, workers=workers, home=home, **retraining)
     if retraining:
         raise TypeError(f"ls.replay has no option {', '.join(sorted(retraining))}; ls.retrain trains a new run")
     here = place(home)
@@ -235,7 +241,16 @@ def replay(
 
     span = Span(first=first, last=last)
     with here.context(workers) as context:
-        return use_case(folder, context, mode=mode, span=span, check_every=check_every, across=across, on_step=on_step)
+        return use_case(
+            folder,
+            context,
+            mode=mode,
+            span=span,
+            check_every=check_every,
+            across=across,
+            trust=trust,
+            on_step=on_step,
+        )
 
 
 def retrain(
@@ -245,6 +260,7 @@ def retrain(
     network: Any = None,
     overrides: Iterable[str] = (),
     tag: str | None = None,
+    trust: bool = False,
     workers: int = 1,
     home: Home = None,
     observers: Sequence[Observer] = (),
@@ -258,6 +274,7 @@ def retrain(
     network      another model: a built-in name, "file.py:Class", a subclass of torch.nn.Module, or an instance
     overrides    keys of the spec as "a.b=value"; never those that decide which samples there are
     tag          a name to call the new run by
+    trust        run the code that an imported run brings, from now on
     workers, observers, cancel, announce   as for `train`
 
     The new run does not need the old one any more. Raises RefusedError for a kind that cannot be retrained or a record
@@ -268,16 +285,25 @@ def retrain(
     from lockstep.app.retrain import retrain as use_case
 
     with here.ports(workers=workers, observers=observers, cancel=cancel, announce=announce) as ports:
-        return use_case(folder, ports, top=top, network=network, overrides=overrides, tag=tag, base=Path())
+        return use_case(folder, ports, top=top, network=network, overrides=overrides, tag=tag, base=Path(), trust=trust)
 
 
-def step(run: str, number: int, *, save: Path | str | None = None, across: bool = False, home: Home = None) -> StepView:
+def step(
+    run: str,
+    number: int,
+    *,
+    save: Path | str | None = None,
+    across: bool = False,
+    trust: bool = False,
+    home: Home = None,
+) -> StepView:
     """One recorded step with the model as it was after it, checked against the digest in the journal.
 
     run      a run that recorded its gradients, or "best": the one of the highest value
     number   counted from 0; negative numbers count from the end, so -1 is the last step
     save     a file to write model state and gradients to (.safetensors)
     across   compute the state again, where that is needed, although code or numerics differ
+    trust    run the code that an imported run brings, from now on, where the state is computed again
 
     Raises InputError for a step that is not there, NotEqualError when the state does not have its digest,
     NotComparableError when code or numerics differ, IntegrityError for damage.
@@ -287,7 +313,8 @@ def step(run: str, number: int, *, save: Path | str | None = None, across: bool 
     from lockstep.app.step import step as use_case
 
     with here.context() as context:
-        return use_case(folder, number, context, save=None if save is None else Path(save), across=across)
+        path = None if save is None else Path(save)
+        return use_case(folder, number, context, save=path, across=across, trust=trust)
 
 
 def sessions(*, thorough: bool = False, home: Home = None) -> Sessions:

@@ -28,6 +28,10 @@ COVERED = {
     ("runs/user_modules.py", "exec_module(module)"): "the user's own file, whose bytes travel and count",
     ("runs/verify_child.py", "import_module(module)"): "an executor: both are roots of every closure",
     (
+        "storage/blob_checks.py",
+        "import_module(module)",
+    ): "compares a file with its digest before a run leaves a home or comes into one: no result passes through it",
+    (
         "storage/blobs.py",
         "import_module(module)",
     ): "a store of blobs: it keeps bytes under the digest that names them, and every reader compares",

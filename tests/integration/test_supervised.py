@@ -169,7 +169,7 @@ def test_a_classifier_is_trained_verified_and_taken_elsewhere_from_the_command_l
     elsewhere = User(tmp_path / "elsewhere")
     elsewhere.folder.mkdir()
     elsewhere("runs", "import", str(user.folder / "run.tar"))
-    assert elsewhere("verify", first["run_id"], "--json").json["outcome"] == "equal"
+    assert elsewhere("verify", first["run_id"], "--run-imported-code", "--json").json["outcome"] == "equal"
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.app.paths import require_writable_name
 from lockstep.app.request import SPEC_SUFFIXES, TrainingRequest, training_request
+from lockstep.app.trust import permit
 from lockstep.core.errors import InputError, NotComparableError
 from lockstep.core.files import write_atomic
 from lockstep.engine.baselines import buy_and_hold, random_entries
@@ -27,6 +28,8 @@ from lockstep.kinds.strategy.training import SEGMENT
 from lockstep.market.checks import format_time
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.restored_run import require_same_code, restore_run
+from lockstep.runs.results import is_of_trials
+from lockstep.runs.sealed import require_sealed, sealed_document
 from lockstep.runs.seeds import SeedTree
 from lockstep.runs.spec import resolve
 from lockstep.runs.spec_files import parse_override
@@ -103,6 +106,7 @@ def backtest_once(
     overrides: Sequence[str] = (),
     trial: int | None = None,
     trades: Path | None = None,
+    trust: bool = False,
 ) -> BacktestReport:
     """Run one strategy once.
 
@@ -113,6 +117,7 @@ def backtest_once(
     overrides   "key=value" each, put on the spec
     trial       the trial of a run whose parameters are used; default: the best
     trades      a CSV file to write the trades to
+    trust       run code of an imported run (`app.trust`)
 
     Raises InputError for arguments that do not fit together, LookAheadError for a strategy that reads the future.
     """
@@ -122,7 +127,10 @@ def backtest_once(
     if source is not None and Path(source).suffix.lower() not in SPEC_SUFFIXES:
         if strategy is not None or data is not None or overrides:
             raise InputError("a run has its own strategy, data and spec: leave out --strategy, --data and --set")
-        report = _of_run(store.find(source), store.blobs, values, trial)
+        folder = store.find(source)
+        _require_trials(folder)
+        permit(folder, trust=trust)
+        report = _of_run(folder, store.blobs, values, trial)
     else:
         if trial is not None:
             raise InputError("--trial names a trial of a run: give a run instead of a spec")
@@ -171,7 +179,6 @@ def _of_request(request: TrainingRequest, blobs: BlobStore, values: Mapping[str,
 
 
 def _of_run(folder: RunFolder, blobs: BlobStore, values: Mapping[str, Any], trial: int | None) -> BacktestReport:
-    _require_trials(folder)
     restored = restore_run(folder, blobs)
     plan = restored.prepared.payload
     if not isinstance(plan, StrategyPlan):
@@ -208,13 +215,14 @@ def _no_trials(folder: RunFolder) -> InputError:
 
 
 def _best(folder: RunFolder) -> tuple[int, Mapping[str, Any], Mapping[str, Any]]:
-    best = folder.result().get("best") if folder.has("result") else None
+    best = sealed_document(folder, "result")["summary"].get("best") if folder.has("result") else None
     if best is None:
         raise InputError(f"run {folder.path.name} has no best trial yet: resume it, or give --trial N")
     return int(best["index"]), best["parameters"], best["metrics"]
 
 
 def _trial(folder: RunFolder, plan: StrategyPlan, index: int) -> tuple[int, Mapping[str, Any], Mapping[str, Any]]:
+    require_sealed(folder, is_of_trials)
     columns = SegmentReader(folder.segments).read(SEGMENT)
     count = len(columns["index"]) if columns else 0
     if not count:

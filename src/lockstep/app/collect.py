@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from lockstep.app.data import candles_of
+from lockstep.app.paths import require_outside_runs
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.core.units import parse_timeframe
 from lockstep.episodes.collect import collect_episodes, outcome_rules_for
@@ -136,6 +137,7 @@ def collect_book(
     DiskError.
     """
     folder = home / BOOK_FOLDER if out is None else out.expanduser()
+    require_outside_runs(folder)
     if (folder / INDEX).exists():
         raise RefusedError(
             f"{folder}: holds a book of episodes already, which is not overwritten. Choose another folder with "

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lockstep.core import files
-from lockstep.core.errors import IntegrityError
-from lockstep.core.hashing import blake3_hex
+from lockstep.core.errors import RefusedError
 from lockstep.kinds.cnn_episodes import data as episodes_data
+from lockstep.runs.sealed import sealed_bytes
 from lockstep.runs.store import RunStore
 
 if TYPE_CHECKING:
@@ -44,12 +43,9 @@ def episode_result(run: str, store: RunStore) -> EpisodeResult:
     # Level "none" records no batches, but an epoch has every episode once.
     rows = record.segments.read(BATCHES).get("index", np.repeat(np.arange(len(ids)), _epochs(folder.read("spec"))))
     times = np.bincount(rows, minlength=len(ids)).tolist()
-    path = folder.artifacts / WEIGHTS_FILE
-    weights = files.read_bytes(path)
-    if blake3_hex(weights) != folder.read("manifest")["files"][f"artifacts/{WEIGHTS_FILE}"]["blake3"]:
-        raise IntegrityError(
-            f"{path}: not the weights that were written. They are not used; restore the file from a copy."
-        )
+    weights = sealed_bytes(folder, f"artifacts/{WEIGHTS_FILE}")
+    if weights is None:
+        raise RefusedError(f"{folder.path}: the run has not ended, and so left no weights. Resume it first.")
     losses = {
         name.removeprefix("loss."): sum(column.tolist()) / len(column)
         for name, column in record.columns.items()

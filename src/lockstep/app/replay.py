@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lockstep.app.timing import seconds_of_training
+from lockstep.app.trust import permit
 from lockstep.core.clock import Clock, SystemClock
 from lockstep.core.errors import InputError, NotEqualError
 from lockstep.core.libraries import require
@@ -155,6 +156,7 @@ def replay(
     span: Span | None = None,
     check_every: int = CHECK_EVERY,
     across: bool = False,
+    trust: bool = False,
     on_step: Callable[[int, int], None] | None = None,
     clock: Clock | None = None,
 ) -> ReplayResult:
@@ -165,6 +167,7 @@ def replay(
     span          the replay begins at the newest stored state before it
     check_every   steps between two states that a replay of gradients compares
     across        compute again although code or numerics differ
+    trust         run code of an imported run (`app.trust`), which only computing again does
     on_step       is called with the number of steps that are done, and of all
 
     Raises RefusedError for a run that keeps no gradients, NotComparableError when code or numerics differ,
@@ -188,6 +191,8 @@ def replay(
     chosen: str | None = None
     if mode is None:
         mode, chosen = _choice(record, stop)
+    if mode == "recompute":
+        permit(folder, trust=trust)
     with pinned_threads():
         if mode == "gradients":
             outcome = record_replay.apply(record, first, stop, check_every=check_every, on_step=on_step)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from lockstep.app.paths import require_outside_runs
+from lockstep.app.trust import reading
 from lockstep.core import files
 from lockstep.core.errors import InputError, MissingLibraryError
 from lockstep.reports import gather
@@ -60,8 +62,11 @@ def report(run: str, store: RunStore, *, out: Path | None = None) -> ReportResul
     """
     folder = store.find(run)
     target = (Path(f"report-{folder.path.name}") if out is None else out).expanduser()
-    _require_outside(target)
-    page = gather.page(folder, read_run(folder, alarm=store.alarm(folder.path.name)))
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: a report is a folder; found a file. Name another with --out.")
+    require_outside_runs(target)
+    with reading(folder):
+        page = gather.page(folder, read_run(folder, alarm=store.alarm(folder.path.name)))
     pictures, notes = _drawn(page)
     contents = {PAGE: page_html(page, pictures)}
     contents |= {f"{name}.png": pictures[name]["wide", "light"] for name in pictures}
@@ -90,15 +95,3 @@ def _drawn(page: Page) -> tuple[Pictures, tuple[str, ...]]:
     except MissingLibraryError as error:
         return {}, (f"the page has tables and words, no figures: {error}",)
     return pictures, ()
-
-
-def _require_outside(target: Path) -> None:
-    """Raises InputError for a target in a run's folder: `runs check` reports every file that the run did not write."""
-    if target.exists() and not target.is_dir():
-        raise InputError(f"{target}: a report is a folder; found a file. Name another with --out.")
-    place = target.absolute()
-    for folder in (place, *place.parents):
-        if (folder / "spec.json").exists() and (folder / "inputs.json").exists():
-            raise InputError(
-                f"{target}: lies in the folder of a run, {folder}, which is sealed. Name another place with --out."
-            )

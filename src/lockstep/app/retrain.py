@@ -14,6 +14,7 @@ from lockstep.app.ports import Ports
 from lockstep.app.replay import open_record
 from lockstep.app.request import name_of
 from lockstep.app.train import run_to_its_end
+from lockstep.app.trust import permit
 from lockstep.core import canonical
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.kinds.shared.retraining import PinsSamples, write_order
@@ -49,6 +50,7 @@ def retrain(
     overrides: Iterable[str] = (),
     tag: str | None = None,
     base: Path,
+    trust: bool = False,
 ) -> TrainResult:
     """Train a new run on the recorded batches of the run in `folder`.
 
@@ -56,6 +58,7 @@ def retrain(
     network     another model: a name, "file.py:Class", a class or an instance
     overrides   "key=value" each, for any key that does not decide which samples there are
     base        folder where paths start; its git state is recorded
+    trust       run code of an imported run (`app.trust`)
 
     Raises RefusedError for a kind that cannot be retrained, or a record without batches; InputError for an override of
     the samples; NetworkError for a model that cannot learn from them. None of them leaves a run behind.
@@ -69,6 +72,7 @@ def retrain(
             f'kind = "{kind.name}" cannot be retrained: only a kind whose samples have fixed numbers can. To compute '
             f"the run again: lockstep verify {folder.path.name}."
         )
+    permit(folder, trust=trust)
     record = open_record(folder)
     digest = _pin(kind, record, top, ports.blobs)
     values, objects = _values(kind, folder, list(overrides), network, digest)
@@ -79,13 +83,14 @@ def retrain(
     cast("Retrains", kind).try_network(prepared)
     ports.announce(prepared)
     source = folder.read("environment")
+    code = whole_code(prepared.code, kind)
     new = ports.store.create(
         spec=prepared.spec,
         data=prepared.data,
-        code=whole_code(prepared.code, kind),
+        code=code,
         numerics=NumericsIdentity.collect(prepared.numerics),
         environment={
-            **capture_environment(base),
+            **capture_environment(base, code=code),
             "origin": {**source.get("origin", {}), "replayed_from": folder.path.name},
         },
     )

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lockstep.app.paths import require_file, require_writable_name
-from lockstep.core.errors import IntegrityError, LockstepError
+from lockstep.app.trust import reading
+from lockstep.core.canonical import plain
+from lockstep.core.errors import IntegrityError, LockstepError, RefusedError
 from lockstep.reports.headline import headline, read_run, table_of
 from lockstep.runs import transfer
-from lockstep.runs.check import CheckReport, check
+from lockstep.runs.archive import Contents, look
+from lockstep.runs.check import CheckReport, check_record
 from lockstep.runs.folder import RunFolder, RunStatus
+from lockstep.runs.form import MISFORMED
 from lockstep.runs.results import Headline, TrainResult
+from lockstep.runs.sealed import sealed_document
 from lockstep.runs.store import FolderRunStore, RunRow, RunStore
 from lockstep.runs.transfer import Transfer
+from lockstep.runs.twins import CACHE
+from lockstep.storage.derived import DerivedValues, stamp_of
+
+_HEADLINE_FILES: Final = frozenset({"result.json", "MANIFEST.json"})
+_HEADLINES_VERSION: Final = "1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,23 +70,43 @@ class ListedRun:
 
 def list_runs(store: RunStore) -> list[ListedRun]:
     """All runs, oldest first. A damaged one is listed with its problem."""
-    return [_listed(row) for row in store.list()]
+    derived = DerivedValues(store.home / CACHE / "headlines.json", _HEADLINES_VERSION)
+    listed = [_listed(row, derived) for row in store.list()]
+    derived.save()
+    return listed
 
 
-def _listed(row: RunRow) -> ListedRun:
+def _listed(row: RunRow, derived: DerivedValues) -> ListedRun:
     if row.status is not RunStatus.COMPLETE or row.problem is not None:
         return ListedRun(row=row)
+    folder = RunFolder(row.folder)
     try:
-        summary = RunFolder(row.folder).result()
-    except LockstepError:
+        stamp = stamp_of(row.folder, _HEADLINE_FILES)
+        values = derived.get(row.run_id, stamp, lambda: _headline_of(folder))
+        line = values["headline"]
+        return ListedRun(row=row, headline=None if line is None else Headline(**line), trials=values["trials"])
+    except (LockstepError, OSError):
         return ListedRun(row=row)  # `runs check` names the damage
-    return ListedRun(row=row, headline=headline(summary), trials=table_of(summary, "trials").get("total"))
+    except MISFORMED as error:
+        # A record from elsewhere may hold anything; it must not hide the others.
+        problem = f"{row.folder}: the summary lacks what it should hold ({type(error).__name__}: {error})"
+        return ListedRun(row=replace(row, problem=problem))
+
+
+def _headline_of(folder: RunFolder) -> dict[str, Any]:
+    summary = sealed_document(folder, "result")["summary"]
+    total, line = table_of(summary, "trials").get("total"), headline(summary)
+    return {
+        "headline": None if line is None else plain(vars(line)),
+        "trials": total if isinstance(total, int) else None,
+    }
 
 
 def show_run(run: str, store: RunStore) -> TrainResult:
     """What the record of a run says. Raises UnknownNameError, IntegrityError."""
     folder = store.find(run)
-    return read_run(folder, alarm=store.alarm(folder.path.name))
+    with reading(folder):
+        return read_run(folder, alarm=store.alarm(folder.path.name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +144,7 @@ class CheckResult:
 def check_run(run: str, store: RunStore) -> CheckResult:
     """Compare every byte of a run with its digest. Raises RefusedError while a process writes the run."""
     folder = store.find(run)
-    return CheckResult(run_id=folder.path.name, report=check(folder.path))
+    return CheckResult(run_id=folder.path.name, report=check_record(folder.path))
 
 
 def remove_run(run: str, store: RunStore) -> str:
@@ -130,14 +161,41 @@ def tag_run(run: str, tag: str, store: RunStore) -> str:
     return run_id
 
 
-def export_run(run: str, target: Path, store: RunStore) -> Transfer:
-    """Check a run, then pack it and its data into the new file `target`. Raises RefusedError when that file exists."""
+def export_run(run: str, target: Path, store: RunStore, *, diff: bool = True) -> Transfer:
+    """Check a run, then pack it and its data into the new file `target`.
+
+    diff   False: leave out the diff of the repository that the run was made in
+
+    Raises RefusedError when that file exists, IntegrityError for damage.
+    """
     folder = store.find(run)
     require_writable_name(target, "an export")
-    return transfer.export_run(folder, target, blobs=store.blobs)
+    return transfer.export_run(folder, target, blobs=store.blobs, diff=diff)
 
 
 def import_run(archive: Path, store: FolderRunStore) -> Transfer:
-    """Check every byte of an exported run, then import it. Raises InputError, IntegrityError."""
+    """Check an exported run as a whole, then import it. Raises InputError, IntegrityError, RefusedError."""
     require_file(archive, "an export")
-    return transfer.import_run(archive, store)
+    return transfer.import_run(archive, store, inspect=_inspect)
+
+
+def look_at(archive: Path) -> Contents:
+    """What an exported run holds, its code among it; nothing is kept and nothing runs. Raises as `import_run` does."""
+    require_file(archive, "an export")
+    return look(archive)
+
+
+def _inspect(folder: RunFolder) -> None:
+    """Read a run as lists and reports do, so that no run is taken in that they cannot show."""
+    # They load more than a list of runs needs.
+    from lockstep.reports import gather
+
+    result = read_run(folder)
+    gather.brief(folder, result)
+    if result.status == RunStatus.COMPLETE:
+        headline(result.summary)
+        if "session" in result.summary:
+            from lockstep.learning.gradients.sessions import load_session
+
+            with contextlib.suppress(RefusedError):
+                load_session(folder)

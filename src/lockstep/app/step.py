@@ -16,6 +16,7 @@ from safetensors.numpy import save as safetensors_bytes
 
 from lockstep.app.paths import require_writable_name
 from lockstep.app.replay import open_record
+from lockstep.app.trust import permit
 from lockstep.core import files
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.runs.kind import RunContext
@@ -82,12 +83,19 @@ class StepView:
 
 
 def step(
-    folder: RunFolder, number: int, context: RunContext, *, save: Path | None = None, across: bool = False
+    folder: RunFolder,
+    number: int,
+    context: RunContext,
+    *,
+    save: Path | None = None,
+    across: bool = False,
+    trust: bool = False,
 ) -> StepView:
     """Step `number` of a run, counted from 0; negative numbers count from the end.
 
     save     a safetensors file to write the arrays to
     across   compute the state again, when that is needed, although code or numerics differ
+    trust    run code of an imported run (`app.trust`), when the state has to be computed again
 
     Raises InputError for a step that is not there, NotEqualError when the model's state does not have its digest,
     NotComparableError when it has to be computed again and code or numerics differ, IntegrityError for damage.
@@ -101,7 +109,7 @@ def step(
     if not 0 <= index < len(record):
         raise InputError(f"run {folder.path.name} has steps 0 to {len(record) - 1}; found step {number}")
     with pinned_threads():
-        arrays, how = _state(record, index, context, across)
+        arrays, how = _state(record, index, context, across=across, trust=trust)
     entry = record.step(index)
     columns = _frame(record, "steps", index)
     view = StepView(
@@ -126,7 +134,7 @@ def step(
     return view
 
 
-def _state(record: SessionRecord, index: int, context: RunContext, across: bool) -> tuple[Arrays, str]:
+def _state(record: SessionRecord, index: int, context: RunContext, *, across: bool, trust: bool) -> tuple[Arrays, str]:
     """Model state and gradient after step `index`, and where they come from, in words."""
     # They load torch, whose presence `open_record` has checked.
     from lockstep.app import record_replay
@@ -140,6 +148,7 @@ def _state(record: SessionRecord, index: int, context: RunContext, across: bool)
         how = "stored" if base == index + 1 else f"rebuilt from the state stored before step {base} and the gradients"
         gradients = record.step(index).gradients if _frame(record, "gradients", index) else {}
     except RefusedError:
+        permit(record.folder, trust=trust)
         state = dict(record_replay.recomputed_state(record, index, context, across=across))
         how = "computed again; the record keeps no gradients"
     buffers = {name[len(BUFFER) :]: array for name, array in state.items() if name.startswith(BUFFER)}

@@ -35,12 +35,13 @@ def train(request: TrainingRequest, ports: Ports, *, tag: str | None = None) -> 
     announcement = prepared.with_estimate(kind.estimate(prepared, context))
     ports.announce(with_warnings(announcement, ports.home))
     # Spec, data, code and numerics are on disk before the first step: a killed run can be resumed at once.
+    code = whole_code(prepared.code, kind)
     folder = ports.store.create(
         spec=prepared.spec,
         data=prepared.data,
-        code=whole_code(prepared.code, kind),
+        code=code,
         numerics=NumericsIdentity.collect(prepared.numerics),
-        environment={**capture_environment(request.base), "origin": dict(prepared.origin)},
+        environment={**capture_environment(request.base, code=code), "origin": dict(prepared.origin)},
     )
     if tag is not None:
         ports.store.tag(folder.path.name, tag)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from lockstep.app.trust import permit
 from lockstep.core.errors import InputError, NotEqualError
 from lockstep.runs.store import RunStore
 from lockstep.runs.verify import ExecutorChoice, Verification
@@ -60,18 +61,21 @@ def verify(
     executor: ExecutorChoice,
     sample: float | str | None = None,
     across: bool = False,
+    trust: bool = False,
     on_step: Callable[[int, int], None] | None = None,
 ) -> VerifyResult:
     """Compute `run` again.
 
     sample    share of its steps to compute, 0.02 or "2%"; default: all
     across    compare although code or numerics differ
+    trust     run code of an imported run (`app.trust`)
     on_step   is called with the number of steps that are done, and of all
 
     Raises NotComparableError when code or numerics differ, unless `across`; IntegrityError for damage; RefusedError for
-    a run that is not complete.
+    a run that is not complete, or whose code came from elsewhere and is not trusted.
     """
     folder = store.find(run)
+    permit(folder, trust=trust)
     verification = verify_folder(
         folder.path,
         home=store.home,

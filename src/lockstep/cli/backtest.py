@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lockstep.cli.options import Home, Json, Set, Verbose
+from lockstep.cli.consent import consent
+from lockstep.cli.options import Home, Json, RunImportedCode, Set, Verbose
 from lockstep.cli.output import Output
 
 
@@ -44,6 +45,7 @@ def backtest(
     trades: Annotated[
         Path | None, typer.Option("--trades", metavar="FILE", help="Write the trades to a CSV file.")
     ] = None,
+    run_imported_code: RunImportedCode = False,
     home: Home = None,
     json: Json = False,
     verbose: Verbose = False,
@@ -56,8 +58,9 @@ def backtest(
     from lockstep.cli.process import use_numerics_of_source
 
     here = place(home)
-    if source is not None:
-        use_numerics_of_source(source, set_, here)
+    trust = False
+    if source is not None and (folder := use_numerics_of_source(source, set_, here)) is not None:
+        trust = consent(folder, flag=run_imported_code)
     from lockstep.app.backtest import backtest_once
     from lockstep.cli.progress import patience
     from lockstep.cli.summary import backtested
@@ -72,5 +75,6 @@ def backtest(
             overrides=set_,
             trial=trial,
             trades=trades,
+            trust=trust,
         )
     Output(json=json).result(report.to_json(), backtested(report))

@@ -20,13 +20,29 @@ from typing import Final
 import typer
 
 from lockstep.cli.output import json_line
+from lockstep.cli.streams import results
 from lockstep.core.errors import Interrupted, LockstepError, MachineError
+from lockstep.core.printable import printable
 
 DEFECT: Final = 70
 INTERRUPTED: Final = Interrupted.exit_code
 # Typer has carried its own copy of click since 0.21; a public name leads to the base class of "wrong usage".
 UsageError: Final[type[Exception]] = typer.BadParameter.__mro__[1]
 _FULL_DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_MACHINE: Final = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ESTALE,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ETIMEDOUT,
+    errno.ENODEV,
+    errno.ENXIO,
+}
+"""What a file system answers for reasons of its own: a bad sector, a share that went away, permissions."""
 _HELP: Final = "Usage: "
 REPORT_AT: Final = "https://github.com/lockstep-trading/lockstep/issues"
 
@@ -55,7 +71,16 @@ def describe(error: BaseException) -> Failure:
         )
         return Failure(type="MemoryError", message=message, exit_code=MachineError.exit_code)
     if isinstance(error, OSError) and error.errno in _FULL_DISK:
-        message = f"{error.filename or 'a file'}: {error.strerror}. Free some space, or choose another --home."
+        # It may be any disk: that of the home, of temporary files, or of the compiled kernels.
+        message = (
+            f"{error.filename or 'a file'}: {error.strerror}. Free some space there; or put runs (--home), temporary "
+            "files (TMPDIR) or compiled kernels (NUMBA_CACHE_DIR) elsewhere, whichever it is."
+        )
+        return Failure(type="DiskError", message=message, exit_code=MachineError.exit_code)
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        message = (
+            f"{error.filename or 'a file'}: {error.strerror}. Check permissions and the disk's health, then try again."
+        )
         return Failure(type="DiskError", message=message, exit_code=MachineError.exit_code)
     message = (
         f"a defect in Lockstep, not in your input: {kind}: {error}\n"
@@ -82,10 +107,11 @@ def tell(error: BaseException, *, json: bool, verbose: bool) -> int:
         traceback.print_exception(error, file=sys.stderr)
     if json:
         body = {"type": failure.type, "message": failure.message, "exit_code": failure.exit_code}
-        sys.stdout.write(json_line({"error": body}) + "\n")
-        sys.stdout.flush()
+        stream = results()
+        stream.write(json_line({"error": body}) + "\n")
+        stream.flush()
     else:
         prefix = "" if failure.message.startswith(_HELP) else "lockstep: "
-        sys.stderr.write(f"{prefix}{failure.message}\n")
+        sys.stderr.write(printable(f"{prefix}{failure.message}") + "\n")
     sys.stderr.flush()
     return failure.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -9,18 +10,22 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from lockstep.cli.failures import tell
+from lockstep.cli.streams import open_missing, results_apart
 
 _NEGATIVE: Final = re.compile(r"-\d+")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line in this process and leave it with the documented exit code."""
+    open_missing()
     code = run(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader (`| head`) has left. What is still buffered goes into a pipe that nobody reads, or Python
-        # would complain once more at exit.
+    except OSError as error:
+        # The reader (`| head`) has left, or the disk is full. What is still buffered goes into a pipe that nobody
+        # reads, or Python would complain once more at exit.
+        if not isinstance(error, BrokenPipeError):
+            code = tell(error, json=False, verbose=False)
         os.dup2(os.pipe()[1], sys.stdout.fileno())
     sys.exit(code)
 
@@ -29,6 +34,12 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line of `arguments` (without the program's name) and return its exit code."""
     options = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
     as_json, verbose = "--json" in options, "-v" in options or "--verbose" in options
+    # What a strategy or network prints must not stand in the way of a program that reads the result.
+    with results_apart() if as_json else contextlib.nullcontext():
+        return _run(arguments, as_json=as_json, verbose=verbose)
+
+
+def _run(arguments: Sequence[str], *, as_json: bool, verbose: bool) -> int:
     try:
         import typer
 

@@ -50,6 +50,10 @@ SetModel = Annotated[list[str], overrides("network.parameters.hidden=128")]
 Tag = Annotated[
     str | None, typer.Option(metavar="NAME", help="Name the run; commands take the name in place of its id.")
 ]
+RunImportedCode = Annotated[
+    bool,
+    typer.Option("--run-imported-code", help="Run the code that an imported run brings, without asking, from now on."),
+]
 RecordedRun = Annotated[
     str,
     typer.Argument(

@@ -11,18 +11,28 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from lockstep.cli.streams import results
 from lockstep.core.canonical import plain
+from lockstep.core.printable import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 # A pipe has no width; tables then get room enough for a whole run id, path and number per line.
 WIDTH_WITHOUT_TERMINAL = 160
 
 
 def json_line(value: Any) -> str:
-    """`value` as one line of JSON in the order of its keys; NaN and infinities coded as in canonical JSON."""
-    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+    """`value` as one line of JSON in the order of its keys; NaN and infinities coded as in canonical JSON.
+
+    Only what UTF-8 can write: a name of a file that cannot is in escapes, as JSON allows.
+    """
+    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(plain(value), ensure_ascii=True, allow_nan=False)
+    return text
 
 
 def console(stream: TextIO) -> Console:
@@ -37,13 +47,25 @@ def show(report: RenderableType, stream: TextIO) -> None:
     """Print a report. Tables pad their lines; in a pipe those blanks are taken off, so that files compare well."""
     from io import StringIO
 
+    # On both ways, the text of a report may hold names of other people's making.
     if stream.isatty():
-        console(stream).print(report)
+        console(stream).print(Shown(report))
     else:
         text = StringIO()
-        console(text).print(report)
+        console(text).print(Shown(report))
         stream.write("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()))
     stream.flush()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A report whose text cannot command the terminal: see `core.printable`."""
+
+    report: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self.report, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +77,13 @@ class Output:
     def result(self, document: Any, report: RenderableType | None = None) -> None:
         """Write the outcome of a command: `document` under --json, else `report` for people."""
         if self.json:
-            sys.stdout.write(json_line(document) + "\n")
-            sys.stdout.flush()
+            stream = results()
+            stream.write(json_line(document) + "\n")
+            stream.flush()
         elif report is not None:
             show(report, sys.stdout)
 
     def note(self, text: str) -> None:
         """Write one line for people, on stderr, never part of a result."""
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(printable(text) + "\n")
         sys.stderr.flush()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lockstep.app.request import SPEC_SUFFIXES, TrainingRequest, training_request
 from lockstep.app.sessions import find_run
+from lockstep.cli.streams import restore
 from lockstep.runs.numerics import enter
 
 if TYPE_CHECKING:
@@ -24,20 +25,20 @@ def requested(spec: Path, overrides: Iterable[str], seed: str | None = None) -> 
     Only the form is checked here; the kind checks the values later and reports all errors at once.
     """
     request = training_request(spec, overrides=overrides, seed=seed)
-    enter(request.numerics, may_restart=True)
+    enter(request.numerics, may_restart=True, before_restart=restore)
     return request
 
 
 def looked_up(run: str, place: Place) -> RunFolder:
     """The folder of a run, or of "best", in a process with the numerics that the run was made with."""
     folder = find_run(run, place.store)
-    enter(folder.numerics, may_restart=True)
+    enter(folder.numerics, may_restart=True, before_restart=restore)
     return folder
 
 
-def use_numerics_of_source(source: str, overrides: Iterable[str], place: Place) -> None:
-    """Take the numerics of a spec file, or of a run."""
+def use_numerics_of_source(source: str, overrides: Iterable[str], place: Place) -> RunFolder | None:
+    """Take the numerics of a spec file, or of a run; returns the run's folder."""
     if Path(source).suffix.lower() in SPEC_SUFFIXES:
         requested(Path(source), overrides)
-    else:
-        looked_up(source, place)
+        return None
+    return looked_up(source, place)

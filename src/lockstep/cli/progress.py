@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from lockstep.core.printable import printable
 from lockstep.reports.words import count, counted, duration, number, size
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.kind import Gauge
@@ -192,7 +193,7 @@ class Watcher(Observer):
 
     def say(self, text: str) -> None:
         """Write one line and flush it, so that a file shows progress as it happens."""
-        self._stream.write(text + "\n")
+        self._stream.write(printable(text) + "\n")
         self._stream.flush()
 
     def close(self) -> None:
@@ -276,7 +277,7 @@ class LiveProgress(Watcher):
     def say(self, text: str) -> None:
         """Write one line, above the bar where there is one."""
         if self._live is not None:
-            self._live.console.print(text)
+            self._live.console.print(printable(text))
         else:
             super().say(text)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lockstep.cli.options import Home, Json, RecordedRun, SetModel, Tag, Verbose, Workers
+from lockstep.cli.consent import consent
+from lockstep.cli.options import Home, Json, RecordedRun, RunImportedCode, SetModel, Tag, Verbose, Workers
 from lockstep.cli.output import Output
 from lockstep.core.errors import InputError
 
@@ -44,6 +45,7 @@ def replay(
         typer.Option(metavar="N", min=1, help="When applying gradients, compare every N-th state with the journal."),
     ] = 1_000,
     across: _Across = False,
+    run_imported_code: RunImportedCode = False,
     workers: Workers = 1,
     home: Home = None,
     json: Json = False,
@@ -66,9 +68,18 @@ def replay(
     from lockstep.cli.progress import verify_progress
 
     span = Span(first=first, last=last)
+    # Stored gradients are applied without any code of the run.
+    trust = mode != "gradients" and consent(folder, flag=run_imported_code)
     with verify_progress("replaying") as on_step, here.context(workers) as context:
         result = use_case(
-            folder, context, mode=mode, span=span, check_every=check_every, across=across, on_step=on_step
+            folder,
+            context,
+            mode=mode,
+            span=span,
+            check_every=check_every,
+            across=across,
+            trust=trust,
+            on_step=on_step,
         )
     Output(json=json).result(result.to_json(), Text(str(result)))
     return result.exit_code
@@ -96,6 +107,7 @@ def retrain(
     set_: SetModel,
     top: Annotated[int | None, typer.Option("--top", metavar="N", help="Only the N most valuable steps.")] = None,
     tag: Tag = None,
+    run_imported_code: RunImportedCode = False,
     workers: Workers = 1,
     home: Home = None,
     json: Json = False,
@@ -113,8 +125,9 @@ def retrain(
     folder = looked_up(run, here)
     from lockstep.app.retrain import retrain as use_case
 
+    trust = consent(folder, flag=run_imported_code)
     return watched(
-        lambda ports: use_case(folder, ports, top=top, overrides=set_, tag=tag, base=Path()),
+        lambda ports: use_case(folder, ports, top=top, overrides=set_, tag=tag, base=Path(), trust=trust),
         here,
         Output(json=json),
         workers=workers,
@@ -130,6 +143,7 @@ def step(
         typer.Option("--save", metavar="FILE", help="Write model state and gradients to a .safetensors file."),
     ] = None,
     across: _Across = False,
+    run_imported_code: RunImportedCode = False,
     home: Home = None,
     json: Json = False,
     verbose: Verbose = False,
@@ -142,8 +156,9 @@ def step(
     folder = looked_up(run, here)
     from lockstep.app.step import step as use_case
 
+    trust = consent(folder, flag=run_imported_code)
     with here.context() as context:
-        view = use_case(folder, number, context, save=save, across=across)
+        view = use_case(folder, number, context, save=save, across=across, trust=trust)
     Output(json=json).result(view.to_json(), _step(view))
 
 

@@ -70,6 +70,9 @@ def check(run: Run, home: Home = None, json: Json = False, verbose: Verbose = Fa
 def export(
     run: Run,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The archive to write.")],
+    no_diff: Annotated[
+        bool, typer.Option("--no-diff", help="Leave out the diff of the repository that the run was made in.")
+    ] = False,
     home: Home = None,
     json: Json = False,
     verbose: Verbose = False,
@@ -78,9 +81,15 @@ def export(
     from lockstep.app.runs_admin import export_run
     from lockstep.bootstrap import place
 
-    done = export_run(run, file, place(home).store)
-    Output(json=json).result(
-        {"run_id": done.run_id, "file": str(file), "files": done.files, "bytes": done.length},
+    done = export_run(run, file, place(home).store, diff=not no_diff)
+    out = Output(json=json)
+    if done.diff:
+        out.note(
+            "note: environment.json in it holds host, command, commit and the uncommitted changes of the code that the "
+            "run loaded, as a diff; --no-diff leaves the changes out"
+        )
+    out.result(
+        {"run_id": done.run_id, "file": str(file), "files": done.files, "bytes": done.length, "diff": done.diff},
         f"exported {done.run_id} to {file}: {done.files} files, {size(done.length)}\n"
         f"elsewhere: lockstep runs import {file.name}, then lockstep verify {done.run_id}",
     )
@@ -88,19 +97,46 @@ def export(
 
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An archive made by `lockstep runs export`.")],
+    look: Annotated[
+        bool, typer.Option("--look", help="Only list what the archive holds, and show the code in it.")
+    ] = False,
     home: Home = None,
     json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Unpack a run that was exported elsewhere, checking every byte."""
+    """Unpack a run that was exported elsewhere, when every byte and every value of it checks out. Runs none of it."""
+    if look:
+        _look(file, json=json)
+        return
     from lockstep.app.runs_admin import import_run
     from lockstep.bootstrap import place
 
     done = import_run(file, place(home).store)
+    code = ""
+    if done.code:
+        code = (
+            f"\nit brings code of its own: {', '.join(done.code)}. The commands that would run it (verify, resume, "
+            f"retrain ...) ask first; read it in {done.path / 'code'}"
+        )
     Output(json=json).result(
-        {"run_id": done.run_id, "folder": str(done.path), "files": done.files, "bytes": done.length},
-        f"imported {done.run_id}: {done.files} files, {size(done.length)}\nrepeat it: lockstep verify {done.run_id}",
+        {
+            "run_id": done.run_id,
+            "folder": str(done.path),
+            "files": done.files,
+            "bytes": done.length,
+            "code": list(done.code),
+        },
+        f"imported {done.run_id}: {done.files} files, {size(done.length)}{code}\n"
+        f"repeat it: lockstep verify {done.run_id}",
     )
+
+
+def _look(file: Path, *, json: bool) -> None:
+    from lockstep.app.runs_admin import look_at
+    from lockstep.cli.summary import looked_into
+
+    contents = look_at(file)
+    Output(json=json).result(contents.to_json(), looked_into(contents))
 
 
 def remove(run: Run, home: Home = None, json: Json = False, verbose: Verbose = False) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lockstep.app.estimate import EstimateReport
     from lockstep.app.runs_admin import CheckResult
     from lockstep.app.verify import VerifyResult
+    from lockstep.runs.archive import Contents
     from lockstep.runs.results import TrainResult
 
 
@@ -59,6 +60,25 @@ def compared(report: DiffReport) -> RenderableType:
 def checked(report: CheckResult) -> RenderableType:
     """Result of a check: sound, or the files whose bytes changed."""
     return Text(report.text())
+
+
+def looked_into(contents: Contents) -> RenderableType:
+    """What an archive holds: its run, its files, and the text of the code that repeating it would run."""
+    rows = [
+        ("run", f"{contents.run_id} ({contents.status})"),
+        ("kind", contents.kind or NOTHING),
+        ("name", contents.name or NOTHING),
+        ("made on", contents.host or NOTHING),
+        ("diff", "holds changes of a repository, in run/environment.json" if contents.diff else "none"),
+        ("files", f"{count(len(contents.files))}, {size(sum(contents.files.values()))}"),
+    ]
+    files = [Text(f"  {name}  {size(length)}") for name, length in contents.files.items()]
+    code: list[RenderableType] = [Text("It brings no code of its own.")]
+    if contents.code:
+        code = [Text("Code that verify, resume, replay, retrain and backtest of this run would run:", style="bold")]
+        for name, text in contents.code.items():
+            code += [Text(f"--- {name}", style="bold"), Text(text)]
+    return Group(facts(rows), *files, Text(), *code, Text("nothing was imported"))
 
 
 def backtested(report: BacktestReport) -> RenderableType:

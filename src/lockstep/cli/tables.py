@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType, RenderResult
-from rich.measure import Measurement
+from rich.segment import Segment
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
 from lockstep.cli.page import facts
+from lockstep.core.printable import printable
 from lockstep.reports.words import NOTHING, count, instant, size
 
 if TYPE_CHECKING:
@@ -20,8 +23,14 @@ if TYPE_CHECKING:
     from lockstep.app.runs_admin import ListedRun
 
 
-# Wider than any terminal: how wide a table would like to be.
-_UNLIMITED: Final = 1_000
+def in_a_line(text: str) -> str:
+    """A cell's text in one line, with nothing in it that commands a terminal."""
+    return text if text.isascii() and text.isprintable() else printable(text).replace("\n", "␊").replace("\t", " ")
+
+
+def _padded(text: str, width: int, *, right: bool) -> str:
+    blanks = " " * (width - cell_len(text))
+    return blanks + text if right else text + blanks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +51,30 @@ class Fitting:
     whole: Collection[str] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for columns in self.forms[:-1]:
-            table = self._table(columns)
-            if Measurement.get(console, options.update(max_width=_UNLIMITED), table).maximum <= options.max_width:
-                yield table
+        names = dict.fromkeys(name for columns in self.forms for name in columns)
+        cells = {name: [in_a_line(row[name]) for row in self.rows] for name in names}
+        widths = {name: max(map(cell_len, (name, *cells[name]))) for name in names}
+        for columns in self.forms:
+            if sum(widths[name] + 2 for name in columns) <= options.max_width:
+                yield from self._lines(columns, cells, widths)
                 return
         yield self._table(self.forms[-1])
+
+    def _lines(
+        self, columns: Sequence[str], cells: Mapping[str, Sequence[str]], widths: Mapping[str, int]
+    ) -> Iterator[Segment]:
+        """The table where every cell fits into its column: a home may have thousands of rows, and rich takes long."""
+
+        def line(texts: Iterable[str]) -> str:
+            return "".join(
+                f" {_padded(text, widths[name], right=name in self.right)} "
+                for name, text in zip(columns, texts, strict=True)
+            )
+
+        yield Segment(line(columns), Style(bold=True))
+        yield Segment.line()
+        for row in zip(*(cells[name] for name in columns), strict=True):
+            yield Segment(f"{line(row)}\n")
 
     def _table(self, columns: Sequence[str]) -> Table:
         table = Table(box=None, padding=(0, 1), show_edge=False, header_style="bold")
@@ -55,7 +82,7 @@ class Fitting:
             justify: JustifyMethod = "right" if name in self.right else "left"
             table.add_column(name, justify=justify, overflow="fold", no_wrap=name in self.whole)
         for row in self.rows:
-            table.add_row(*(row[name] for name in columns))
+            table.add_row(*(in_a_line(row[name]) for name in columns))
         return table
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lockstep.cli.options import Home, Json, Run, Set, Tag, Verbose, Workers
+from lockstep.cli.consent import consent
+from lockstep.cli.options import Home, Json, Run, RunImportedCode, Set, Tag, Verbose, Workers
 from lockstep.cli.output import Output
 from lockstep.core.errors import Interrupted
 from lockstep.reports.words import counted
@@ -57,7 +58,14 @@ def train(
     return watched(lambda ports: use_case(request, ports, tag=tag), here, out, workers=workers, every_step=verbose)
 
 
-def resume(run: Run, workers: Workers = 1, home: Home = None, json: Json = False, verbose: Verbose = False) -> int:
+def resume(
+    run: Run,
+    run_imported_code: RunImportedCode = False,
+    workers: Workers = 1,
+    home: Home = None,
+    json: Json = False,
+    verbose: Verbose = False,
+) -> int:
     """Go on with a stopped or killed run from its newest good checkpoint.
 
     The finished run equals one that was never interrupted, byte for byte.
@@ -69,8 +77,9 @@ def resume(run: Run, workers: Workers = 1, home: Home = None, json: Json = False
     folder = looked_up(run, here)
     from lockstep.app.resume import resume as use_case
 
+    trust = consent(folder, flag=run_imported_code)
     warn_of_idle_workers(workers, out)
-    return watched(lambda ports: use_case(folder, ports), here, out, workers=workers, every_step=verbose)
+    return watched(lambda ports: use_case(folder, ports, trust=trust), here, out, workers=workers, every_step=verbose)
 
 
 def warn_of_idle_workers(workers: int, out: Output) -> None:
@@ -119,6 +128,7 @@ def verify(
     across: Annotated[
         bool, typer.Option("--across", help="Compare even where code or numerics differ; the answer says so.")
     ] = False,
+    run_imported_code: RunImportedCode = False,
     workers: Workers = 1,
     home: Home = None,
     json: Json = False,
@@ -132,8 +142,11 @@ def verify(
 
     here = place(home)
     executor = here.executor_choice(workers)
+    trust = consent(here.store.find(run), flag=run_imported_code)
     with verify_progress() as on_step:
-        result = use_case(run, here.store, executor=executor, sample=sample, across=across, on_step=on_step)
+        result = use_case(
+            run, here.store, executor=executor, sample=sample, across=across, trust=trust, on_step=on_step
+        )
     Output(json=json).result(result.to_json(), verified(result))
     return result.exit_code
 

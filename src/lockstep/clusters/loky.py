@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import warnings
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from lockstep.clusters import worker
 from lockstep.core.errors import InputError, WorkerLostError
 from lockstep.runs.executor import RETRIES, ItemT, ResultT, Task
-from lockstep.runs.numerics import MODE_VARIABLE, NumericsIdentity, environment
+from lockstep.runs.numerics import MODE_VARIABLE, SAFE_PATH_VARIABLE, NumericsIdentity, environment
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -96,12 +97,13 @@ class LokyExecutor:
             mode = "portable" if os.environ.get(MODE_VARIABLE) == "portable" else "native"
             # loky replaces a worker whose memory grew, and warns; candles that it maps look like growth.
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
-            self._pool = ProcessPoolExecutor(
-                max_workers=self._workers,
-                initializer=worker.start,
-                initargs=(os.getpid(), dict(self._numerics)),
-                env=environment(mode),
-            )
+            with _safe_path():
+                self._pool = ProcessPoolExecutor(
+                    max_workers=self._workers,
+                    initializer=worker.start,
+                    initargs=(os.getpid(), dict(self._numerics)),
+                    env=environment(mode),
+                )
         return self._pool
 
     def _end(self) -> None:
@@ -116,6 +118,23 @@ class LokyExecutor:
                 # loky warns of workers that end with work left; here that is meant.
                 warnings.simplefilter("ignore")
                 pool.shutdown(wait=True, kill_workers=True)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Within the block, a process that starts has no working folder on its path.
+
+    loky's tracker of semaphores starts with the pool, by `python -c` and without the pool's variables.
+    """
+    before = os.environ.get(SAFE_PATH_VARIABLE)
+    os.environ[SAFE_PATH_VARIABLE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH_VARIABLE]
+        else:
+            os.environ[SAFE_PATH_VARIABLE] = before
 
 
 class _Rounds:

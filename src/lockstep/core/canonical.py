@@ -71,12 +71,29 @@ def _refuse_constant(text: str) -> Any:
     raise ValueError(f"canonical JSON has no {text}; it is written as {{{FLOAT_KEY!r}: ...}}")
 
 
+# Made once: `json.loads` and `json.dumps` make them anew for each call that sets an option, and journals are long.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+_CODED_DECODER = json.JSONDecoder(object_hook=_decode, parse_constant=_refuse_constant)
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def dumps(value: Any) -> bytes:
     """The canonical bytes of `value`. Raises TypeError when it holds something that JSON cannot."""
-    text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8")
+    return _ENCODER.encode(plain(value)).encode("utf-8")
 
 
 def loads(data: bytes | str) -> Any:
-    """The value of canonical JSON. Raises ValueError when `data` is not JSON."""
-    return json.loads(data, object_hook=_decode, parse_constant=_refuse_constant)
+    """The value of canonical JSON. Raises ValueError when `data` is not JSON, RecursionError when it nests too deep."""
+    text = data if isinstance(data, str) else bytes(data).decode("utf-8")
+    # A hook costs a call for each object, and few values have a coded float. The key may also be spelled in escapes.
+    return (_CODED_DECODER if "$" in text or "\\" in text else _DECODER).decode(text)
+
+
+def loads_canonical(data: bytes) -> Any:
+    """The value of canonical JSON. Raises ValueError when `data` is not JSON, or is another spelling of its value."""
+    text = data.decode("utf-8")
+    value = _DECODER.decode(text)
+    # Written anew, with coded floats as they stand, and compared: all of it runs in C, which long journals need.
+    if _ENCODER.encode(value) != text:
+        raise ValueError("not the canonical spelling of its value")
+    return loads(text) if "$" in text or "\\" in text else value

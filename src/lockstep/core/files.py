@@ -19,6 +19,7 @@ import errno
 import itertools
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,8 @@ from typing import Final
 from lockstep.core.errors import DiskError
 
 TEMPORARY_SUFFIX: Final = ".lockstep-tmp"
+ABANDONED_S: Final = 24 * 3600.0
+"""Seconds after which a file that nobody holds, and nobody has written to, belongs to nobody."""
 _CURES: Final = {
     errno.ENOSPC: "The disk is full: free some space, then resume.",
     errno.EDQUOT: "The disk quota is used up: free some space, then resume.",
@@ -106,6 +109,11 @@ def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     rest = memoryview(data).cast("B")
     while rest:
         rest = rest[fs.write(descriptor, rest) :]
+
+
+def open_null(*, writing: bool) -> int:
+    """A descriptor of the lowest free number that gives nothing, or takes everything."""
+    return os.open(os.devnull, os.O_WRONLY if writing else os.O_RDONLY)
 
 
 def make_folder(path: Path) -> None:
@@ -273,22 +281,14 @@ def remove_temporary(folder: Path) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove temporary files directly in `folder` whose process has ended; living processes may still write theirs."""
+    """Remove temporary files directly in `folder` that nobody has written to for a day.
+
+    Their writers may live on another machine or in another container, where a process id of this one says nothing.
+    """
     for path in list(folder.glob(f".*{TEMPORARY_SUFFIX}")):
-        writer = path.name.removesuffix(TEMPORARY_SUFFIX).split(".")[-2]
-        if writer.isdecimal() and not is_alive(int(writer)):
-            remove(path)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process of this id runs on this machine."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # it runs, as another user
-    return True
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > ABANDONED_S:
+                remove(path)
 
 
 def read_bytes(path: Path) -> bytes:

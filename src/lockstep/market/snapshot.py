@@ -7,6 +7,7 @@ itself counting as zeros), the digest of the columns, which must be the one aske
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,8 @@ from lockstep.market.checks import COLUMNS
 from lockstep.storage.blobs import damaged
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lockstep.storage.blobs import BlobStore
 
 FORMAT: Final = 1
@@ -99,11 +102,17 @@ def open_snapshot(blobs: BlobStore, digest: str) -> Candles:
     return _open(blobs.path(digest, SUFFIX), digest)
 
 
+def check_file(path: Path, digest: str, data: Mapping[str, Any]) -> None:
+    """Compare the file of a snapshot with its digest, for `storage.blob_checks`. Raises IntegrityError, DiskError."""
+    _open(path, digest)
+
+
 def _open(path: Path, digest: str) -> Candles:
     import pyarrow as pa
 
     try:
-        mapped = pa.memory_map(str(path), "r")
+        # As bytes: a folder's name need not be UTF-8.
+        mapped = pa.memory_map(os.fsencode(path), "r")
     except OSError as error:
         raise DiskError(f"{path}: the snapshot cannot be read ({error}). Check the disk and permissions.") from error
     buffer = mapped.read_buffer()

@@ -6,6 +6,7 @@ import csv
 import difflib
 import gzip
 import io
+import os
 import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -110,7 +111,7 @@ def _read_parquet(path: Path) -> Any:
 def _read_arrow(path: Path) -> Any:
     import pyarrow as pa
 
-    with pa.OSFile(str(path), "rb") as handle:
+    with pa.OSFile(os.fsencode(path), "rb") as handle:
         is_file = handle.read(6) == b"ARROW1"
         handle.seek(0)
         reader = pa.ipc.open_file(handle) if is_file else pa.ipc.open_stream(handle)

@@ -88,6 +88,8 @@ class _SegmentCursor:
         self._handle: BinaryIO | None = None
         self._schema: Schema | None = None
         self._hasher = blake3()
+        self._path = folder.segments
+        self._size = 0
         self.position = START
         self.digests: dict[str, tuple[int, str]] = {}
 
@@ -103,10 +105,8 @@ class _SegmentCursor:
                 return None
             assert self._handle is not None  # noqa: S101 - just opened
             assert self._schema is not None  # noqa: S101
-            path = part_path(self._folder.segments, self.name, self.position.part)
-            offset = self._handle.tell()
-            size = path.stat().st_size
-            record = read_record(self._handle, path, size)
+            path, offset = self._path, self._handle.tell()
+            record = read_record(self._handle, path, self._size)
             if record is not None:
                 frame = decode_frame(record, self._schema, path, offset)
                 for piece in record:
@@ -114,6 +114,7 @@ class _SegmentCursor:
                 at = self.position
                 self.position = Position(at.part, self._handle.tell(), at.frames + 1, at.rows + frame.rows)
                 return frame
+            size = self._size
             if size > offset or self.position.part == self._parts[-1]:
                 return None
             self._finish_part()
@@ -150,6 +151,8 @@ class _SegmentCursor:
             handle.close()
             raise
         self._handle, self._schema, self._hasher = handle, schema, blake3()
+        # Measured once: whoever audits holds the lock, or reads a run that nobody writes.
+        self._path, self._size = path, path.stat().st_size
         length = handle.tell()
         handle.seek(0)
         self._hasher.update(handle.read(length))
@@ -197,7 +200,11 @@ class Auditor:
                 if torn := torn_bytes(self._folder.journal):
                     audit.notes.append(f"journal.jsonl ends in {torn} bytes of an unfinished line; resume cuts them")
         except IntegrityError as error:
-            audit.problems.append(Problem("journal.jsonl", str(error)))
+            if self._stop is not None and audit.journal_length >= self._stop:
+                # Behind the point to stop at nothing is needed: those steps are computed again in any case.
+                audit.notes.append(f"{error} It lies behind the point from which the run goes on, and is cut.")
+            else:
+                audit.problems.append(Problem("journal.jsonl", str(error)))
         finally:
             self._close()
         return audit

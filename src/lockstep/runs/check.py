@@ -8,7 +8,7 @@ leave behind the last checkpoint (a torn line, frames of an unfinished step) is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lockstep.core.hashing import blake3_hex
 from lockstep.runs.audit import Audit, Auditor, Mark, Problem
 from lockstep.runs.checkpoint import Checkpoint, CheckpointStore, Index, missing_parts
 from lockstep.runs.folder import IDENTITY_DOCUMENTS, RunFolder, RunStatus, require_folder
+from lockstep.runs.form import form_problems, identity_problems
 from lockstep.runs.input_manifest import file_entry, input_problems, is_input, list_problems
 from lockstep.runs.manifest import output_differences
 from lockstep.runs.resume import read_cut_lines
@@ -51,6 +52,21 @@ def check(path: Path) -> CheckReport:
     if status is RunStatus.RUNNING:
         raise RefusedError(f"{path}: a run is checked when nobody writes it. Wait for it to end, or stop it.")
     return _Check(folder, status).run()
+
+
+def check_record(path: Path) -> CheckReport:
+    """Check the run in `path`, and that its documents have the form and the identity that this program gives a run.
+
+    What leaves a home, comes into one or is computed again is looked at in this way. Raises as `check` does.
+    """
+    folder = require_folder(path)
+    status = folder.status()
+    # Only documents of the right form are read further.
+    problems = form_problems(folder) if status is not RunStatus.RUNNING else []
+    if problems:
+        return CheckReport(status=status, problems=tuple(problems), notes=(), files=len(folder.listing()))
+    report = check(path)
+    return replace(report, problems=report.problems or tuple(identity_problems(folder)))
 
 
 class _Check:
@@ -107,9 +123,9 @@ class _Check:
         body = self._try("MANIFEST.json", self._folder.read, "manifest")
         if body is not None:
             listing = {name: path for name, path in self._listing.items() if name != "MANIFEST.json"}
-            self._problems += list_problems(self._folder, body["files"], listing)
-            if fits and not audit.problems and body["journal_hash"] != audit.journal_hash:
-                self._problem("MANIFEST.json", "names another last hash than the journal has. Restore it from a copy.")
+            self._problems += self._try("MANIFEST.json", list_problems, self._folder, body["files"], listing) or []
+            if fits and not audit.problems:
+                self._seal(body, audit)
         if audit.end is None and not audit.problems:
             self._problem("journal.jsonl", "has no last line, though the run was sealed. Restore it from a copy.")
         # Tails are what a crash leaves; a sealed run had none.
@@ -117,6 +133,18 @@ class _Check:
             self._problem(note.split(" ", 1)[0], f"does not end where it ended when it was sealed ({note}).")
         if audit.end is not None:
             self._outputs(audit.end.content)
+
+    def _seal(self, body: dict[str, Any], audit: Audit) -> None:
+        """Compare what the manifest says of the journal with the journal."""
+        genesis = audit.genesis.content if audit.genesis is not None else {}
+        said = (body.get("journal_hash"), body.get("fingerprint"), body.get("steps"))
+        if said[0] != audit.journal_hash:
+            self._problem("MANIFEST.json", "names another last hash than the journal has. Restore it from a copy.")
+        elif said[1:] != (genesis.get("fingerprint"), audit.steps):
+            self._problem(
+                "MANIFEST.json",
+                "names another fingerprint or number of steps than the journal. Restore it from a copy.",
+            )
 
     def _interrupted(self, audit: Audit) -> None:
         """Compare an interrupted run with inputs.json, and name files that do not belong to it."""

@@ -14,6 +14,7 @@ missing one is noticed; it is written after a new file and before the removal of
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 from collections.abc import Mapping, Sequence
@@ -29,11 +30,11 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from lockstep.core import canonical, files
-from lockstep.core.errors import IntegrityError
+from lockstep.core.errors import DiskError, IntegrityError
 from lockstep.core.hashing import blake3_hex
 from lockstep.runs.training import State
 from lockstep.storage.documents import document_bytes, parse_document
-from lockstep.storage.segment_format import part_path
+from lockstep.storage.segment_format import part_path, segment_parts
 from lockstep.storage.segments import Position
 
 CHECKPOINT_VERSION: Final = 1
@@ -41,6 +42,7 @@ _HEAD: Final = struct.Struct("<8sQQ")
 _MAGIC: Final = b"LSCKPT01"
 _SEAL_BYTES: Final = 32
 _ARRAY_KEY: Final = "$array"
+_NAMED_PARTS: Final = 10
 _LEAST_CHECKPOINTS: Final = 3
 """The first and the newest two."""
 _FILE: Final = re.compile(r"([0-9]{12})\.ckpt")
@@ -127,25 +129,30 @@ class Checkpoint:
         try:
             value = canonical.loads(bytes(sealed[_HEAD.size : _HEAD.size + length]))
             arrays = load_arrays(bytes(sealed[_HEAD.size + length :]))
+            steps, journal = value["steps"], value["journal"]
+            if not all(type(number) is int and number >= 0 for number in (steps, journal["length"])):
+                raise ValueError("its numbers of steps and bytes are no whole numbers")
             return cls(
-                steps=value["steps"],
-                journal_hash=value["journal"]["hash"],
-                journal_length=value["journal"]["length"],
+                steps=steps,
+                journal_hash=str(journal["hash"]),
+                journal_length=journal["length"],
                 segments={name: Position.from_json(item) for name, item in value["segments"].items()},
                 state=_with_arrays(value["state"], arrays),
             )
-        except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
             raise IntegrityError(f"{place}: not a checkpoint of this release ({error}). It is not used.") from error
 
 
 def missing_parts(checkpoint: Checkpoint, segments: Path) -> list[Path]:
-    """Segment files in `segments` that a checkpoint stands on and that are not there."""
-    parts = (
-        part_path(segments, name, part)
-        for name, position in sorted(checkpoint.segments.items())
-        for part in range(position.part + 1)
-    )
-    return [path for path in parts if not path.exists()]
+    """Segment files in `segments` that a checkpoint stands on and that are not there, the first ten of each segment."""
+    there = segment_parts(segments)
+    paths = []
+    for name, position in sorted(checkpoint.segments.items()):
+        parts = set(there.get(name, ()))
+        # A checkpoint of somebody else may name any part: what is looked at is bounded by the files that there are.
+        absent = (part for part in range(position.part + 1) if part not in parts)
+        paths += [part_path(segments, name, part) for part in itertools.islice(absent, _NAMED_PARTS)]
+    return paths
 
 
 def _without_arrays(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
@@ -237,12 +244,24 @@ class CheckpointStore:
             data = self.index_path.read_bytes()
         except FileNotFoundError:
             raise IntegrityError(f"{self.index_path}: missing. Restore it from a copy, or resume the run.") from None
+        except OSError as error:
+            raise files.disk_error("read", self.index_path, error) from error
         body = parse_document(data, "index", self.index_path)
-        return Index(
-            entries=tuple(IndexEntry(**entry) for entry in body["kept"]),
-            removed=tuple(body["removed"]),
-            cut_lines=body["cut_lines"],
-        )
+        try:
+            index = Index(
+                entries=tuple(IndexEntry(**entry) for entry in body["kept"]),
+                removed=tuple(body["removed"]),
+                cut_lines=bool(body["cut_lines"]),
+            )
+            numbers = [*(number for entry in index.entries for number in (entry.steps, entry.length)), *index.removed]
+            if not all(type(number) is int and number >= 0 for number in numbers):
+                raise ValueError("steps and lengths are whole numbers")
+        except (KeyError, TypeError, ValueError) as error:
+            raise IntegrityError(
+                f"{self.index_path}: not an index of checkpoints ({error}). It is not used; resume the run, which "
+                "makes it anew."
+            ) from error
+        return index
 
     def stored_steps(self) -> list[int]:
         """Steps of the checkpoint files that are there, good or not, ascending."""
@@ -281,7 +300,11 @@ class CheckpointStore:
             if steps is None or number > steps:
                 drop.append(number)
                 continue
-            data = files.read_bytes(self.path(number))
+            try:
+                data = files.read_bytes(self.path(number))
+            except DiskError:
+                drop.append(number)  # a bad sector in an old checkpoint must not end a run that has a newer one
+                continue
             entry = IndexEntry(steps=number, length=len(data), blake3=blake3_hex(data))
             # The index may lack a good file: a crash came between the two, or the index was damaged.
             if entries.get(number) == entry or (number not in entries and self._is_good(number)):
@@ -293,7 +316,7 @@ class CheckpointStore:
     def _is_good(self, steps: int) -> bool:
         try:
             self.load(steps)
-        except IntegrityError:
+        except (IntegrityError, DiskError):
             return False
         return True
 
@@ -308,10 +331,23 @@ class CheckpointStore:
         # Index first: a crash between the two leaves files that `removed` explains, never an entry without its file.
         self._write_index(Index(entries=entries, removed=tuple(drop), cut_lines=index.cut_lines))
         for steps in drop:
-            files.remove(self.path(steps))
+            try:
+                files.remove(self.path(steps))
+            except DiskError:
+                # The index says that it goes; where the file cannot be removed, it stays and is not used.
+                if _is_readable(self.path(steps)):
+                    raise
 
     def _write_index(self, index: Index) -> None:
         files.write_atomic(self.index_path, document_bytes("index", index.body()))
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        path.read_bytes()
+    except OSError:
+        return False
+    return True
 
 
 def thin(entries: Sequence[tuple[int, int]], keep: int, keep_bytes: int) -> list[int]:

@@ -1,7 +1,7 @@
 """The environment a run was made in: host, platform, command, git commit and redacted diff. For people; never hashed.
 
-A diff may hold what was never meant to leave the machine, so lines that look like secrets are masked, files that exist
-for secrets are left out, and the size is limited.
+A diff may hold what was never meant to leave the machine: only files that the run loads are in it, lines that look like
+secrets are masked, files that exist for secrets are left out, and the size is limited.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
 import socket
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from lockstep.runs.identity import HERE, CodeIdentity
+from lockstep.runs.repository import commit_of, diff_of
+
 MAX_DIFF_CHARACTERS: Final = 64_000
-_GIT_SECONDS: Final = 5
 _MASK: Final = "[masked: looks like a secret]"
 _SECRET: Final = re.compile(
     r"""(?ix)
@@ -33,18 +33,43 @@ _RANDOM: Final = re.compile(r"(?=[A-Za-z0-9+/_=-]*[0-9])(?=[A-Za-z0-9+/_=-]*[A-Z
 _SECRET_FILE: Final = re.compile(r"(?i)(\.env.*|.*\.(pem|key|p12|pfx|kdbx|keystore)|id_[a-z0-9]+|\.netrc|\.pgpass)")
 
 
-def capture_environment(where: Path, *, argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """The body of environment.json, apart from what the caller adds. `where` is the folder whose git state counts."""
-    return {
-        "host": socket.gethostname(),
-        "platform": platform.platform(),
-        "cpu": _cpu_model(),
-        "cores": os.cpu_count(),
-        "python": sys.executable,
-        "folder": str(where.resolve()),
-        "command": redact_command(sys.argv if argv is None else argv),
-        "git": _git_state(where),
-    }
+def capture_environment(
+    where: Path, *, code: CodeIdentity | None = None, argv: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """The body of environment.json, apart from what the caller adds.
+
+    where   the folder around which a git repository is looked for
+    code    the code of the run, whose files alone are compared with the commit; None: none
+    argv    the command line; None for that of this process
+
+    Text is as UTF-8 can write it: a byte of a name that is none is in escapes.
+    """
+    captured: dict[str, Any] = written(
+        {
+            "host": socket.gethostname(),
+            "platform": platform.platform(),
+            "cpu": _cpu_model(),
+            "cores": os.cpu_count(),
+            "python": sys.executable,
+            "folder": str(where.resolve()),
+            "command": redact_command(sys.argv if argv is None else argv),
+            "git": _git_state(where, code),
+        }
+    )
+    return captured
+
+
+def written(value: Any) -> Any:
+    """`value` with its text as UTF-8 can write it: names of files, hosts and users may hold other bytes."""
+    if isinstance(value, str):
+        return os.fsencode(value).decode("utf-8", errors="backslashreplace") if _has_surrogates(value) else value
+    if isinstance(value, Mapping):
+        return {written(name): written(item) for name, item in value.items()}
+    return [written(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _has_surrogates(text: str) -> bool:
+    return not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def redact(diff: str) -> str:
@@ -93,40 +118,22 @@ def _is_secret(text: str) -> bool:
 
 def _cpu_model() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
-def _git_state(where: Path) -> dict[str, Any] | None:
-    commit = _git(where, "rev-parse", "HEAD")
+def _git_state(where: Path, code: CodeIdentity | None) -> dict[str, Any] | None:
+    commit = commit_of(where)
     if commit is None:
         return None
-    # Whatever the user's settings are, files are named a/... and b/...: by that `redact` knows them.
-    named = ("--src-prefix=a/", "--dst-prefix=b/", "--no-ext-diff", "--no-textconv", "--no-color")
-    diff = redact(_git(where, "diff", *named, "HEAD") or "")
+    sources = {} if code is None else code.sources
+    package = [] if code is None or code.package is None else [HERE / name for name in code.package if ":" not in name]
+    diff = redact(diff_of(where, sources, package))
     cut = len(diff) > MAX_DIFF_CHARACTERS
     return {
-        "commit": commit.strip(),
+        "commit": commit,
         "diff": diff[:MAX_DIFF_CHARACTERS] + ("\n[cut: the diff is longer]" if cut else ""),
         "changed": bool(diff),
     }
-
-
-def _git(where: Path, *arguments: str) -> str | None:
-    git = shutil.which("git")
-    if git is None:
-        return None
-    try:
-        done = subprocess.run(
-            # A repository's own settings may name programs to run; none of them is needed for reading.
-            [git, "-C", str(where), "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *arguments],
-            capture_output=True,
-            timeout=_GIT_SECONDS,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"},
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode("utf-8", errors="replace") if done.returncode == 0 else None

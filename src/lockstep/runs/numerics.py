@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -32,6 +32,8 @@ from lockstep.core.errors import MachineError, RefusedError
 MODES: Final = ("native", "portable")
 MODE_VARIABLE: Final = "LOCKSTEP_NUMERICS"
 PORTABLE_CPU: Final = "x86-64-v3"
+SAFE_PATH_VARIABLE: Final = "PYTHONSAFEPATH"
+"""Keeps Python from putting the working folder, or that of a script, on the path (Python 3.11, `-P`)."""
 
 THREAD_VARIABLES: Final = {
     "OMP_NUM_THREADS": "1",
@@ -80,12 +82,18 @@ def environment(mode: str, base: Mapping[str, str] | None = None) -> dict[str, s
         for name in portable:
             variables.pop(name, None)
     variables.update(THREAD_VARIABLES)
+    # `python -m` and workers put the working folder first on the path, where a user's signal.py would be loaded in
+    # place of Python's own. The command does not; what a user's code imports comes by `sys_path` from the parent.
+    variables[SAFE_PATH_VARIABLE] = "1"
     return variables
 
 
 def pin_environment() -> None:
-    """Make native libraries that load from now on use one thread, here and in child processes."""
-    os.environ.update(THREAD_VARIABLES)
+    """Make native libraries that load from now on use one thread, here and in child processes.
+
+    And let no child process put the working folder on its path: see `environment`.
+    """
+    os.environ.update(THREAD_VARIABLES | {SAFE_PATH_VARIABLE: "1"})
 
 
 def shortfalls(mode: str) -> list[str]:
@@ -110,11 +118,12 @@ def shortfalls(mode: str) -> list[str]:
     return missing
 
 
-def enter(mode: str, *, may_restart: bool) -> None:
+def enter(mode: str, *, may_restart: bool, before_restart: Callable[[], None] | None = None) -> None:
     """Make this process compute in `mode`.
 
-    may_restart   whether this process is a command line that can begin again. Where libraries loaded with other
-                  settings already, it is then replaced by itself with the right environment: no return
+    may_restart      whether this process is a command line that can begin again. Where libraries loaded with other
+                     settings already, it is then replaced by itself with the right environment: no return
+    before_restart   called before it is replaced
 
     Raises RefusedError when only a restart would help and none is allowed, MachineError when the machine cannot do it.
     """
@@ -135,6 +144,8 @@ def enter(mode: str, *, may_restart: bool) -> None:
             f'numerics = "portable" has to be chosen before NumPy loads; {reasons}. '
             f"Use the lockstep command, or start Python with: {names}"
         )
+    if before_restart is not None:
+        before_restart()
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment(mode))  # noqa: S606 - ourselves

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lockstep.core.errors import Interrupted, NotEqualError, RefusedError
-from lockstep.runs.folder import RunFolder, RunStatus
-from lockstep.runs.identity import fingerprint
+from lockstep.runs.folder import IDENTITY_DOCUMENTS, RunFolder, RunStatus
+from lockstep.runs.identity import fingerprint_of
 from lockstep.runs.journal import read_lines
+from lockstep.runs.sealed import require_sealed, sealed_document
 from lockstep.runs.store import read_tags
 
 if TYPE_CHECKING:
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 
 TRIALS: Final = "trials"
 """The segment of a search: a row per trial."""
+
+
+def is_of_trials(name: str) -> bool:
+    """Whether a file of a run's folder, named relative to it, holds a part of its trials."""
+    return name.startswith(f"segments/{TRIALS}.")
+
+
 _TALLY: Final = frozenset({"trials", "total", "valid"})
 """Scalars of a search's steps."""
 
@@ -75,13 +83,15 @@ class SearchView:
         """Every trial recorded so far, as columns (n_trials,): index, parameters, metrics, cause and block sums.
 
         A choice between texts is the text, and `cause` is "valid" or why the trial may not win; `codes=True` gives the
-        numbers that are stored. Read from the run's segments, checked against their hashes. Raises IntegrityError when
-        a byte changed.
+        numbers that are stored. Read from the run's segments, checked against their hashes and, in a complete run,
+        against its seal. Raises IntegrityError when a byte changed, or a file is cut or missing.
         """
         # Imported here: it loads NumPy, which a list of runs never needs.
         from lockstep.storage.segments import SegmentReader
 
-        stored = dict(SegmentReader(RunFolder(self.folder).segments).read(TRIALS))
+        folder = RunFolder(self.folder)
+        require_sealed(folder, is_of_trials)
+        stored = dict(SegmentReader(folder.segments).read(TRIALS))
         return stored if codes or self.words is None else self.words(stored)
 
 
@@ -205,15 +215,16 @@ def read_result(folder: RunFolder, *, alarm: str | None = None, notes: tuple[str
     Without a headline, which `reports.headline.read_run` adds: only rooms above this one know what the figures mean.
     """
     status = folder.status()
-    spec, data = folder.read("spec"), folder.read("data")
-    summary: Mapping[str, Any] = folder.result() if status is RunStatus.COMPLETE else {}
+    documents = {kind: sealed_document(folder, kind) for kind in (*IDENTITY_DOCUMENTS, "environment")}
+    spec, data = documents["spec"], documents["data"]
+    summary: Mapping[str, Any] = sealed_document(folder, "result")["summary"] if status is RunStatus.COMPLETE else {}
     journal_hash, last_step = _end_of_journal(folder)
     failure = folder.read("failure") if status is RunStatus.FAILED else None
     return TrainResult(
         run_id=folder.path.name,
         folder=folder.path.absolute(),
         status=str(status),
-        fingerprint=fingerprint(folder.identity_hashes()),
+        fingerprint=fingerprint_of(**{kind: documents[kind] for kind in IDENTITY_DOCUMENTS}),
         journal_hash=journal_hash,
         data_hash=data.get("digest"),
         seed=int(spec["seed"]),
@@ -221,7 +232,7 @@ def read_result(folder: RunFolder, *, alarm: str | None = None, notes: tuple[str
         summary=summary,
         spec=spec,
         data=data,
-        environment=folder.read("environment"),
+        environment=documents["environment"],
         alarm=alarm,
         tags=read_tags(folder),
         notes=notes if failure is None else (*notes, f"{failure['error']}: {failure['message']}"),

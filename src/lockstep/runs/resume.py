@@ -15,7 +15,7 @@ from typing import Any
 from lockstep.core import canonical, files
 from lockstep.core.errors import DiskError, IntegrityError, NotComparableError, NotEqualError
 from lockstep.core.hashing import blake3_hex
-from lockstep.runs.audit import Auditor, Mark
+from lockstep.runs.audit import Audit, Auditor, Mark
 from lockstep.runs.checkpoint import Checkpoint, CheckpointStore, missing_parts
 from lockstep.runs.folder import IDENTITY_DOCUMENTS, RunFolder
 from lockstep.runs.input_manifest import input_problems, write_inputs
@@ -44,8 +44,9 @@ def open_record(
 ) -> StartingPoint:
     """Make the record end at the newest good checkpoint, or at nothing for a new run. The caller holds the lock.
 
-    May be interrupted anywhere and called again. Raises IntegrityError for damage before that point, and for a damaged
-    line after it; NotComparableError when the run began with other code or numerics; DiskError.
+    May be interrupted anywhere and called again. A damaged line after that point is cut with all that follows it: its
+    step is computed again in any case. Raises IntegrityError for damage before that point, NotComparableError when the
+    run began with other code or numerics, DiskError.
     """
     files.remove_temporary(folder.path)
     first = next(read_lines(folder.journal), None) if folder.journal.exists() else None
@@ -131,6 +132,7 @@ def _newest_good(
         audit = Auditor(folder, marks={length}, stop=length).run()
         audit.raise_first()
         if audit.marks.get(length) == _mark_of(checkpoint):
+            _tell(audit, note)
             return checkpoint, audit.tail
         if audit.journal_length < length and not audit.tail:
             raise IntegrityError(
@@ -140,7 +142,15 @@ def _newest_good(
         note(f"{store.path(steps)}: belongs to another run and is not used; an older checkpoint takes its place.")
     audit = Auditor(folder, stop=first.stop).run()
     audit.raise_first()
+    _tell(audit, note)
     return None, audit.tail
+
+
+def _tell(audit: Audit, note: Callable[[str], None]) -> None:
+    """Pass on what lies damaged behind the point from which the run goes on."""
+    for text in audit.notes:
+        if text.endswith("is cut."):
+            note(text)
 
 
 def _with_earlier_cut(folder: RunFolder, tail: Sequence[Line], steps: int) -> list[Line]:

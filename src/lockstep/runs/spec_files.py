@@ -230,6 +230,10 @@ def _plain(value: Any, where: str, place: str, depth: int) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise SpecError(
+                f"{where}: {place}: text of a spec is UTF-8; found other bytes in {value!r:.80}. Rename what it names."
+            )
         return str(value)
     if isinstance(value, int):
         return int(value)

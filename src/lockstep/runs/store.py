@@ -3,19 +3,25 @@
     HOME/runs/<run id>/       one run each, see `runs.folder`
     HOME/snapshots/           data that runs share, by digest
 
+    HOME/imports/             which runs came from elsewhere, see `runs.trust`
+    HOME/cache/               what can be made anew, see `runs.twins` and `storage.derived`
+
 A run id is its birth in UTC to the millisecond and six random digits: `20261121T094502123-3fa9c1` sorts by age as the
-machine's clock tells it, and two runs that start at once differ. Ids, times and tags are in no hash.
+machine's clock tells it, and two runs that start at once differ. Which run is the newest is the order in which they
+came into the home (`runs.order`). Ids, times and tags are in no hash.
 """
 
 from __future__ import annotations
 
 import datetime
 import difflib
+import functools
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -23,10 +29,18 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from lockstep.core import files
 from lockstep.core.clock import Clock, SystemClock
 from lockstep.core.errors import InputError, IntegrityError, LockstepError, RefusedError, UnknownNameError
+from lockstep.runs.environment import written
 from lockstep.runs.folder import RunFolder, RunStatus, require_folder
+from lockstep.runs.form import MISFORMED, read_formed
 from lockstep.runs.identity import CodeIdentity, NumericsIdentity, fingerprint
 from lockstep.runs.journal import read_lines
+from lockstep.runs.order import ORDER, in_order, note_arrival
+from lockstep.runs.trust import unmark
+from lockstep.runs.twins import CACHE, note_twin, twins_of
 from lockstep.storage.blobs import BlobStore, FolderBlobStore
+from lockstep.storage.claims import claimed, clear_abandoned
+from lockstep.storage.derived import DerivedValues, stamp_of
+from lockstep.storage.lock import is_locked
 
 if TYPE_CHECKING:
     from lockstep.runs.spec import RunSpec
@@ -37,13 +51,35 @@ _SAME_MOMENT_MS: Final = 1_000
 _ID: Final = re.compile(r"[0-9]{8}T[0-9]{9}-[0-9a-f]{6}")
 # What an id begins with: a year, the rest of the date, then the time, then a number of its own.
 _ID_BEGUN: Final = re.compile(r"20[0-9]{2,6}|[0-9]{8}(T[0-9]{0,9}(-[0-9a-f]{0,6})?)?")
+_ROW_FILES: Final = frozenset(
+    {"spec.json", "environment.json", "MANIFEST.json", "alarm.json", "tags.json", "failure.json", "data.json"}
+)
+"""What the row of a complete run is made from."""
+_ROWS_VERSION: Final = "1"
 _TAG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_UNFINISHED: Final = re.compile(r"\.(?:new|remove)-.+-([0-9]+)")
+_NEW: Final = ".new-"
+"""What the name of a folder begins with in which a run is built, and of one that is being removed."""
+_REMOVE: Final = ".remove-"
 
 
 def default_home() -> Path:
-    """The folder in LOCKSTEP_HOME, else `lockstep-home` in the working directory."""
-    return Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME)
+    """The folder in LOCKSTEP_HOME; else the nearest home of the working directory and the folders above it.
+
+    Where there is none, `lockstep-home` in the working directory. A home of another user is none: whoever may write to
+    /tmp could put one there.
+    """
+    variable = os.environ.get(HOME_VARIABLE)
+    if variable:
+        return Path(variable)
+    here = Path.cwd()
+    for folder in here.parents:
+        home = folder / DEFAULT_HOME
+        try:
+            if not (here / DEFAULT_HOME).exists() and (home / "runs").is_dir() and home.stat().st_uid == os.getuid():
+                return home
+        except OSError:
+            continue
+    return Path(DEFAULT_HOME)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +134,7 @@ class RunStore(Protocol):
         ...
 
     def find(self, name: str) -> RunFolder:
-        """The run with this id, unique beginning of an id, tag, or path; "last" is the newest.
+        """The run with this id, unique beginning of an id, tag, or path; "last" is the one that came last.
 
         Raises UnknownNameError telling what there is.
         """
@@ -155,7 +191,8 @@ class FolderRunStore:
                 "the identity of the code lacks Lockstep's files; complete it with runs.kind_code.whole_code"
             )
         files.make_folder(self.runs)
-        self._clear_unfinished()
+        clear_abandoned(self.runs, _NEW, _REMOVE)
+        self.blobs.clear_abandoned()
         created = self._clock.utc_ms()
         # Ids sort by time. Two runs of one millisecond would sort by their random digits, and "last" name either. A
         # clock that was set back by more is believed: ids must not run ahead of it for hours.
@@ -163,22 +200,27 @@ class FolderRunStore:
         if created <= newest < created + _SAME_MOMENT_MS:
             created = newest + 1
         run_id = new_run_id(created)
-        building = self.runs / f".new-{run_id}-{os.getpid()}"
-        try:
+        with self.building(run_id) as place:
             RunFolder.create(
-                building,
+                place / "run",
                 spec=identity_body(spec),
                 data=data,
                 code=code.body(),
                 numerics=numerics.body(),
-                environment={**environment, "run_id": run_id, "created_ms": created, "spec": full_body(spec)},
+                environment=written({**environment, "run_id": run_id, "created_ms": created, "spec": full_body(spec)}),
                 sources=code.sources,
             )
-            self.admit(building, run_id)
-        except BaseException:
-            shutil.rmtree(building, ignore_errors=True)
-            raise
+            self.admit(place / "run", run_id)
         return RunFolder(self.runs / run_id)
+
+    @contextmanager
+    def building(self, run_id: str) -> Iterator[Path]:
+        """A folder beside the runs to build one in; gone afterwards. No other process clears it. Raises DiskError."""
+        if self.home.name == DEFAULT_HOME and not (self.home / ".gitignore").exists():
+            # In a repository of the user, a home is not among the files that git asks about.
+            files.write_atomic(self.home / ".gitignore", b"*\n")
+        with claimed(self.runs, f"{_NEW}{run_id}-") as place:
+            yield place
 
     def admit(self, folder: Path, run_id: str) -> None:
         """Move a whole folder to its place. Raises RefusedError when that id exists: nothing is overwritten."""
@@ -189,6 +231,9 @@ class FolderRunStore:
             raise RefusedError(
                 f"{target}: a run of this id is there already, and nothing is overwritten. Remove it first."
             )
+        # Entered first: a crash in between leaves entries without a run, never a run that nothing knows of.
+        note_twin(self.home, _begun_fingerprint(RunFolder(folder)), run_id)
+        note_arrival(self.home, run_id)
         try:
             # Two folders of one name can only meet by equal random digits; a rename onto files fails all the same.
             files.fs.rename(folder, target)
@@ -197,8 +242,11 @@ class FolderRunStore:
             raise files.disk_error("put a run at", target, error) from error
 
     def list(self) -> list[RunRow]:
-        """See `RunStore.list`. Reads small files only."""
-        return with_alarms([self._row(path) for path in self._folders()])
+        """See `RunStore.list`. Reads small files only, and those of a run again only when one of them changed."""
+        derived = DerivedValues(self.home / CACHE / "runs.json", _ROWS_VERSION)
+        rows = [self._listed(path, derived) for path in self._folders()]
+        derived.save()
+        return with_alarms(rows)
 
     def find(self, name: str) -> RunFolder:
         """As `RunStore.find`. An exact id wins over a tag, a tag over the beginning of an id."""
@@ -209,11 +257,11 @@ class FolderRunStore:
                     f"{name}: not a run's folder, it has no spec.json. `lockstep runs list` shows all."
                 )
             return folder
+        if is_run_id(name) and (self.runs / name).is_dir():
+            return RunFolder(self.runs / name)
         ids = [path.name for path in self._folders()]
         if name == "last" and ids:
             return RunFolder(self.runs / ids[-1])
-        if name in ids:
-            return RunFolder(self.runs / name)
         tagged = [run_id for run_id in ids if name in self._tags_or_none(self.runs / run_id)]
         matches = tagged or [run_id for run_id in ids if name and run_id.startswith(name)]
         if len(matches) == 1:
@@ -250,26 +298,64 @@ class FolderRunStore:
         """As `RunStore.remove`. One rename hides the run first, so that a crash leaves no half run."""
         folder = self.find(name)
         with folder.lock():
-            doomed = folder.path.with_name(f".remove-{folder.path.name}-{os.getpid()}")
+            doomed = folder.path.with_name(f"{_REMOVE}{folder.path.name}-{secrets.token_hex(4)}")
             try:
                 files.fs.rename(folder.path, doomed)
                 files.fs.fsync_folder(doomed.parent)
             except OSError as error:
                 raise files.disk_error("remove", folder.path, error) from error
-        shutil.rmtree(doomed, ignore_errors=True)
+            shutil.rmtree(doomed, ignore_errors=True)
+        if folder.path.parent == self.runs:
+            unmark(self.home, folder.path.name)
+            if not self._folders():
+                files.remove(self.home / ORDER)
 
     def alarm(self, name: str) -> str | None:
-        """As `RunStore.alarm`; reads the small files of all runs, since any other run may contradict this one."""
-        run_id = self.find(name).path.name
-        return next((row.alarm for row in self.list() if row.run_id == run_id), None)
+        """As `RunStore.alarm`; reads the small files of the runs of one fingerprint, however many others there are."""
+        folder = self.find(name)
+        row = self._row(folder.path)
+        if row.fingerprint is None:
+            return row.alarm
+        ids = twins_of(self.home, row.fingerprint, lambda: ((row.run_id, row.fingerprint) for row in self.list()))
+        others = [self.runs / run_id for run_id in ids if is_run_id(run_id) and run_id != row.run_id]
+        rows = [self._row(path) for path in others if path.is_dir()]
+        return with_alarms([*rows, row])[-1].alarm
 
     def _folders(self) -> Sequence[Path]:
-        if not self.runs.is_dir():
-            return []
+        """The folders of all runs, in the order in which they came into this home (`runs.order`)."""
         try:
-            return sorted(path for path in self.runs.iterdir() if is_run_id(path.name) and path.is_dir())
+            with os.scandir(self.runs) as entries:
+                names = [entry.name for entry in entries if is_run_id(entry.name) and entry.is_dir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
         except OSError as error:
             raise files.disk_error("list", self.runs, error) from error
+        return [self.runs / name for name in in_order(self.home, names)]
+
+    def _listed(self, path: Path, derived: DerivedValues) -> RunRow:
+        """The row of a run: from `derived` while its documents are those that it was derived from."""
+        try:
+            stamp = stamp_of(path, _ROW_FILES)
+            running = is_locked(path)
+        except (OSError, LockstepError):
+            return self._row(path)
+        if running or "MANIFEST.json" not in (name for name, *_ in stamp):
+            # It may change at any moment, and so may its journal, which the row depends on as well.
+            return self._row(path)
+
+        def derive() -> dict[str, Any]:
+            row = self._row(path)
+            if row.fingerprint is not None:
+                note_twin(self.home, row.fingerprint, row.run_id)  # it may have been copied here by hand
+            values = vars(row)
+            return {name: value for name, value in values.items() if name not in ("run_id", "folder", "created_ms")}
+
+        try:
+            values = derived.get(path.name, stamp, derive)
+            named = {**values, "status": RunStatus(values["status"]), "tags": tuple(values["tags"])}
+            return RunRow(run_id=path.name, folder=path, created_ms=_birth_ms(path.name), **named)
+        except MISFORMED:
+            return self._row(path)
 
     def _row(self, path: Path) -> RunRow:
         folder = RunFolder(path)
@@ -277,15 +363,15 @@ class FolderRunStore:
         try:
             row = replace(row, status=folder.status())
             row = replace(row, tags=read_tags(folder))
-            spec = folder.read("spec")
+            spec = read_formed(folder, "spec")
             row = replace(row, kind=spec.get("kind"), seed=spec.get("seed"))
             if folder.has("environment"):
-                row = replace(row, name=folder.read("environment").get("spec", {}).get("name"))
+                row = replace(row, name=read_formed(folder, "environment").get("spec", {}).get("name"))
             if folder.has("alarm"):
-                alarm = folder.read("alarm")
+                alarm = read_formed(folder, "alarm")
                 row = replace(row, alarm=f"{alarm['where']} came out different after an interruption: {alarm['field']}")
             if row.status is RunStatus.COMPLETE:
-                manifest = folder.read("manifest")
+                manifest = read_formed(folder, "manifest")
                 return replace(
                     row,
                     fingerprint=manifest["fingerprint"],
@@ -295,24 +381,18 @@ class FolderRunStore:
             return replace(row, fingerprint=_begun_fingerprint(folder))
         except LockstepError as error:
             return replace(row, problem=str(error))
-        except (KeyError, TypeError, AttributeError) as error:
+        except MISFORMED as error:
             return replace(
                 row, problem=f"{path}: a document lacks what it should hold ({error}). Restore it from a copy."
             )
+        except OSError as error:
+            return replace(row, problem=str(files.disk_error("read", path, error)))
 
     def _tags_or_none(self, path: Path) -> tuple[str, ...]:
         try:
             return read_tags(RunFolder(path))
         except LockstepError:
             return ()
-
-    def _clear_unfinished(self) -> None:
-        """Remove what processes that no longer live left while creating or removing runs."""
-        for path in self.runs.iterdir():
-            match = _UNFINISHED.fullmatch(path.name)
-            if match and not files.is_alive(int(match[1])):
-                shutil.rmtree(path, ignore_errors=True)
-        self.blobs.clear_abandoned()
 
 
 def new_run_id(created_ms: int) -> str:
@@ -329,8 +409,12 @@ def is_run_id(name: str) -> bool:
         return False
 
 
+@functools.cache
 def _birth_ms(run_id: str) -> int:
-    moment = datetime.datetime.strptime(run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=datetime.UTC)
+    """Milliseconds UTC. Raises ValueError for a time that does not exist. By hand: strptime is slow, and runs many."""
+    year, month, day = int(run_id[:4]), int(run_id[4:6]), int(run_id[6:8])
+    hour, minute, second = int(run_id[9:11]), int(run_id[11:13]), int(run_id[13:15])
+    moment = datetime.datetime(year, month, day, hour, minute, second, tzinfo=datetime.UTC)
     return int(moment.timestamp()) * 1000 + int(run_id[15:18])
 
 
@@ -349,7 +433,8 @@ def read_tags(folder: RunFolder) -> tuple[str, ...]:
     """The tags of a run, sorted. Raises IntegrityError when tags.json is damaged."""
     if not folder.has("tags"):
         return ()
-    tags = folder.read("tags").get("tags")
+    body = folder.read("tags")
+    tags = body.get("tags") if isinstance(body, dict) else None
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise IntegrityError(f"{folder.document('tags')}: does not hold a list of tags. Remove it and tag again.")
     return tuple(tags)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,17 +20,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lockstep.core import canonical, errors
-from lockstep.core.errors import InputError, Interrupted, LockstepError, MachineError, RefusedError
-from lockstep.core.files import is_alive
+from lockstep.core.errors import DiskError, InputError, Interrupted, LockstepError, MachineError, RefusedError
 from lockstep.runs import registry
-from lockstep.runs.check import check
+from lockstep.runs.check import check_record
 from lockstep.runs.folder import RunFolder, RunStatus, require_folder
 from lockstep.runs.line_differences import Difference
 from lockstep.runs.numerics import MODE_VARIABLE, PORTABLE_CPU, environment
 from lockstep.storage.blobs import BlobStore
+from lockstep.storage.claims import claimed, clear_abandoned
+
+_SCRATCH: Final = ".verify-"
+"""What the names of scratch folders begin with."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def verify(
     on_step       called with the steps done and the steps to do
 
     Raises IntegrityError for damage, RefusedError for a run that is not complete, NotComparableError for other code or
-    numerics unless `across`, WorkerLostError, MachineError when the fresh process dies, Interrupted on Ctrl-C.
+    numerics unless `across`, WorkerLostError, MachineError when the fresh process is killed, ChildCrashError when it
+    fails by a defect, Interrupted on Ctrl-C.
     """
     if sample is not None and not 0.0 < sample <= 1.0:
         raise InputError(f"a sample is a share of the steps, more than 0 and at most 1; found {sample!r}. 0.02 is 2 %.")
@@ -107,7 +110,7 @@ def verify(
     status = folder.status()
     if status is not RunStatus.COMPLETE:
         raise RefusedError(f"{path}: only a complete run is verified; this one is {status}. Resume it first.")
-    check(path).raise_for_problems()
+    check_record(path).raise_for_problems()
     body = folder.read("spec")
     name = str(body.get("kind"))
     path_of_kind = kind if kind is not None else registry.path(name)
@@ -149,18 +152,13 @@ def _numerics_of(folder: RunFolder, spec: Mapping[str, Any]) -> str:
 def _scratch(home: Path) -> Iterator[Path]:
     """A folder on the home's disk, or on the temporary one where the home is read-only; gone afterwards."""
     # Scratch folders hold whole runs: those of killed processes would fill the disk.
-    for left in home.glob(".verify-*"):
-        writer = left.name.split("-")[1]
-        if writer.isdecimal() and not is_alive(int(writer)):  # killed before it could clear up
-            shutil.rmtree(left, ignore_errors=True)
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f".verify-{os.getpid()}-", dir=home))
-    except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="lockstep-verify-"))
-    try:
+    clear_abandoned(home, _SCRATCH)
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(claimed(home, _SCRATCH))
+        except DiskError:
+            folder = stack.enter_context(claimed(Path(tempfile.gettempdir()), "lockstep-verify-"))
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _in_fresh_process(
@@ -194,6 +192,8 @@ def _in_fresh_process(
     if answer is None:
         code = process.returncode
         reason = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        if code not in (-signal.SIGKILL, -signal.SIGTERM):
+            raise ChildCrashError(f"the fresh process {reason} before it finished; its messages are above")
         raise MachineError(
             f"the fresh process {reason} before it finished. Check memory and the messages above, then verify again."
         )
@@ -222,9 +222,15 @@ def _talk(
     return None
 
 
-def _error_of(name: str, message: str) -> LockstepError:
-    """The error of our tree with this name; for any other, a LockstepError that says the name."""
+class ChildCrashError(RuntimeError):
+    """The fresh process failed in a way that nobody foresaw: a defect, which says nothing about equality."""
+
+
+def _error_of(name: str, message: str) -> Exception:
+    """The error of our tree with this name; for any other, a `ChildCrashError` that says the name."""
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, LockstepError):
         return kind(message)
-    return LockstepError(f"computing the run again raised {name}: {message}")
+    if name == MemoryError.__name__:
+        return MachineError("the fresh process ran out of memory. Use fewer workers, or a machine with more memory.")
+    return ChildCrashError(f"computing the run again raised {name}: {message}")

@@ -85,10 +85,13 @@ class BlobStore(Protocol):
         """
         ...
 
-    def adopt(self, file: Path, digest: str, suffix: str) -> bool:
+    def adopt(self, file: Path, digest: str, suffix: str, *, check: Callable[[Path], object] | None = None) -> bool:
         """Take a whole file over, whose bytes were checked; False, and the file stays, where a blob is there already.
 
         The file lies on the disk of the store's home and is gone from its place afterwards.
+
+        check   looks at a local file of the blob that is there already. When it raises IntegrityError, the blob is
+                replaced by the file; None leaves whatever is there
         """
         ...
 
@@ -174,10 +177,10 @@ class FolderBlobStore:
         files.make_folder(self.folder)
         files.write_atomic(path, encode())
 
-    def adopt(self, file: Path, digest: str, suffix: str) -> bool:
+    def adopt(self, file: Path, digest: str, suffix: str, *, check: Callable[[Path], object] | None = None) -> bool:
         """As `BlobStore.adopt`; one rename, so no byte is copied."""
         path = self._path(digest, suffix)
-        if path.exists():
+        if path.exists() and not (check is not None and is_damaged(path, check)):
             return False
         files.make_folder(self.folder)
         try:
@@ -238,9 +241,18 @@ def open_store(address: StoreAddress) -> BlobStore:
     return cast("BlobStore", getattr(import_module(module), name).at(*address.arguments))
 
 
+def is_damaged(path: Path, check: Callable[[Path], object]) -> bool:
+    """Whether `check` raises IntegrityError for the file of a blob."""
+    try:
+        check(path)
+    except IntegrityError:
+        return True
+    return False
+
+
 def require_digest(digest: str) -> str:
     """The digest itself. Raises DataError for what is none: it becomes part of a path."""
-    if not _DIGEST.fullmatch(digest):
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
         raise DataError(f"a digest is 64 hexadecimal digits; found {digest!r}.")
     return digest
 

@@ -19,6 +19,7 @@ step by the journal and to its place by its head. Text columns are refused: code
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
 from collections.abc import Sequence
@@ -45,6 +46,10 @@ SEAL_BYTES: Final = 32
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _PART: Final = re.compile(r"([a-z][a-z0-9_-]{0,63})\.([0-9]{6})\.seg")
 _KINDS: Final = "biuf"
+_DTYPE: Final = re.compile(r"[<|][biuf][1248]")
+MAX_PART: Final = 999_999
+"""A part's number has six digits in its file's name."""
+_MAX_ROWS: Final = 1 << 48
 
 Record = tuple[bytes, memoryview, bytes]
 """Head, body and seal."""
@@ -73,9 +78,14 @@ class Schema:
             tuple((name, _little(array).str, tuple(int(n) for n in array.shape[1:])) for name, array in columns.items())
         )
 
+    @functools.cached_property
+    def _row_sizes(self) -> list[int]:
+        """Bytes of one row of each column."""
+        return [np.dtype(dtype).itemsize * _product(shape) for _, dtype, shape in self.columns]
+
     def sizes(self, rows: int) -> list[int]:
         """Unpadded bytes of each column in a frame of `rows` rows."""
-        return [rows * np.dtype(dtype).itemsize * _product(shape) for _, dtype, shape in self.columns]
+        return [rows * size for size in self._row_sizes]
 
     def body_length(self, rows: int) -> int:
         """Bytes of the body of a frame of `rows` rows."""
@@ -90,9 +100,10 @@ class Schema:
             result[name] = array.reshape((rows, *shape))
             result[name].flags.writeable = False
             # The seal covers the columns' digest, not the padding: without this a changed byte there would go unseen.
-            if any(body[offset + size : offset + padded(size)]):
+            stop = offset + padded(size)
+            if stop > offset + size and any(body[offset + size : stop]):
                 raise ValueError("padding is not zero")
-            offset += padded(size)
+            offset = stop
         return result
 
 
@@ -206,10 +217,21 @@ def read_schema(handle: BinaryIO, path: Path, name: str, part: int) -> Schema:
     tag, number, _, _ = HEAD.unpack(head)
     if tag != SCHEMA_TAG or seal != blake3(head + bytes(body)).digest():
         raise damaged(path, 0, "the schema record does not match its digest")
-    value = canonical.loads(bytes(body))
-    if value["segment"] != name or number != part:
-        raise damaged(path, 0, f"this is part {number} of segment {value['segment']!r}, found in another's place")
-    return Schema(tuple((column, dtype, tuple(shape)) for column, dtype, shape in value["columns"]))
+    # The digest proves that the record is whole, not that this program wrote it.
+    try:
+        value = canonical.loads(bytes(body))
+        segment = value["segment"]
+        columns = tuple((str(column), str(dtype), tuple(shape)) for column, dtype, shape in value["columns"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise damaged(path, 0, f"the schema record is no schema ({error})") from None
+    if segment != name or number != part:
+        raise damaged(path, 0, f"this is part {number} of segment {segment!r}, found in another's place")
+    for column, dtype, shape in columns:
+        if not _DTYPE.fullmatch(dtype) or not all(type(size) is int and 0 <= size < _MAX_ROWS for size in shape):
+            raise damaged(
+                path, 0, f"the schema has a column {column!r:.80} of type {dtype!r:.40}, which no segment has"
+            )
+    return Schema(columns)
 
 
 def decode_frame(record: Record, schema: Schema, path: Path, offset: int) -> Frame:
@@ -217,7 +239,7 @@ def decode_frame(record: Record, schema: Schema, path: Path, offset: int) -> Fra
     head, body, seal = record
     tag, step, rows, length = HEAD.unpack(head)
     try:
-        if tag != FRAME_TAG or schema.body_length(rows) != length:
+        if tag != FRAME_TAG or rows > _MAX_ROWS or schema.body_length(rows) != length:
             raise ValueError("its head does not fit the schema")
         columns = schema.split(body, rows)
     except ValueError as error:

@@ -17,6 +17,7 @@ from lockstep.storage.appending import append_whole
 from lockstep.storage.segment_format import (
     FRAME_TAG,
     HEAD,
+    MAX_PART,
     SEAL_BYTES,
     Frame,
     Schema,
@@ -58,8 +59,13 @@ class Position:
 
     @classmethod
     def from_json(cls, value: Sequence[int]) -> Position:
-        """The position that `to_json` wrote. Raises ValueError unless there are four numbers."""
+        """The position that `to_json` wrote. Raises ValueError unless its four numbers can be a position."""
+        # They come from a file that anybody may have written: a part of 10**9 would be looked for a billion times.
+        if not isinstance(value, list | tuple) or len(value) != 4 or any(type(number) is not int for number in value):
+            raise ValueError(f"a position is four whole numbers; found {value!r:.80}")
         part, length, frames, rows = value
+        if not 0 <= part <= MAX_PART or not all(0 <= number < 1 << 62 for number in (length, frames, rows)):
+            raise ValueError(f"a position has a part up to {MAX_PART}, and no number below 0; found {value!r:.80}")
         return cls(part, length, frames, rows)
 
 

@@ -17,6 +17,7 @@ from lockstep.core.hashing import blake3_hex, digest_columns
 from lockstep.storage.blobs import (
     StoreAddress,
     array_bytes,
+    is_damaged,
     missing,
     require_digest,
     require_suffix,
@@ -69,9 +70,9 @@ class MemoryBlobStore:
         """As `BlobStore.put_named`; `check` sees a copy in the cache."""
         self._put(digest, suffix, encode, lambda _old, _place: check(self.path(digest, suffix)))
 
-    def adopt(self, file: Path, digest: str, suffix: str) -> bool:
+    def adopt(self, file: Path, digest: str, suffix: str, *, check: Callable[[Path], object] | None = None) -> bool:
         """As `BlobStore.adopt`; copies the bytes and removes the file."""
-        if self.has(digest, suffix):
+        if self.has(digest, suffix) and not (check is not None and is_damaged(self.path(digest, suffix), check)):
             return False
         self.content[digest, suffix] = files.read_bytes(file)
         files.remove(file)

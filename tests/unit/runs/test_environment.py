@@ -1,5 +1,7 @@
 """Environment capture: informative, and silent about secrets."""
 
+import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from lockstep.core import canonical
 from lockstep.runs.environment import MAX_DIFF_CHARACTERS, capture_environment, redact, redact_line
+from lockstep.runs.identity import CodeIdentity
 
 MASK = "[masked: looks like a secret]"
 
@@ -14,6 +17,13 @@ MASK = "[masked: looks like a secret]"
 def git(folder, *arguments):
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
+
+
+def captured_of(folder, **options):
+    """The environment of a run that loaded all Python files and secret files directly in `folder` and below."""
+    files = [path for path in folder.rglob("*") if ".git" not in path.parts and path.is_file()]
+    sources = {path.name: path.read_bytes() for path in files}
+    return capture_environment(folder, code=CodeIdentity(sources=sources), **options)
 
 
 @pytest.fixture
@@ -28,22 +38,22 @@ def repository(tmp_path):
 
 def test_commit_and_diff_are_recorded(repository):
     (repository / "a.py").write_text("x = 2\n")
-    state = capture_environment(repository, argv=["lockstep", "train"])["git"]
+    state = captured_of(repository, argv=["lockstep", "train"])["git"]
     assert len(state["commit"]) == 40
     assert state["changed"]
     assert "-x = 1\n+x = 2" in state["diff"]
 
 
 def test_a_clean_tree_has_no_diff(repository):
-    assert capture_environment(repository)["git"]["diff"] == ""
-    assert not capture_environment(repository)["git"]["changed"]
+    assert captured_of(repository)["git"]["diff"] == ""
+    assert not captured_of(repository)["git"]["changed"]
 
 
 def test_a_canary_secret_never_appears(repository):
     canary = "hunter2canary"
     (repository / "a.py").write_text(f'password = "{canary}"\nurl = "postgres://me:{canary}@host/db"\n')
     (repository / ".env").write_text(f"X={canary}\n")
-    captured = capture_environment(repository, argv=["lockstep", f"--api-key={canary}"])
+    captured = captured_of(repository, argv=["lockstep", f"--api-key={canary}"])
     assert canary not in canonical.dumps(captured).decode()
     assert "[left out: a file for secrets]" in captured["git"]["diff"]
 
@@ -73,7 +83,7 @@ def test_the_line_that_a_hunk_stands_under_is_looked_at_too(repository):
     git(repository, "commit", "-q", "-a", "-m", "second")
     (repository / "a.py").write_text("".join(['DB_PASSWORD = "hunter2"\n', *lines, "    y = 1\n"]))
     (repository / "a.py").write_text((repository / "a.py").read_text().replace("x10 = 10", "    x10 = 11"))
-    assert "hunter2" not in capture_environment(repository)["git"]["diff"]
+    assert "hunter2" not in captured_of(repository)["git"]["diff"]
     assert redact_line('@@ -1,3 +1,4 @@ KEY_TOKEN = "x"') == "@@ -1,3 +1,4 @@ [masked: looks like a secret]"
 
 
@@ -91,7 +101,7 @@ def test_secret_files_are_left_out_whatever_git_is_told_about_names(repository, 
     git(repository, "config", setting, "true")
     for folder in (repository, repository / "ü"):
         (folder / ".env").write_text("HOST=hunter2\n")
-    diff = capture_environment(repository)["git"]["diff"]
+    diff = captured_of(repository)["git"]["diff"]
     assert diff.count("[left out: a file for secrets]") == 2
     assert "hunter2" not in diff
 
@@ -115,7 +125,7 @@ def test_a_private_key_is_masked_to_its_end():
 
 def test_a_long_diff_is_cut(repository):
     (repository / "a.py").write_text("".join(f"x = {i}\n" for i in range(20_000)))
-    diff = capture_environment(repository)["git"]["diff"]
+    diff = captured_of(repository)["git"]["diff"]
     assert len(diff) < MAX_DIFF_CHARACTERS + 100
     assert diff.endswith("[cut: the diff is longer]")
 
@@ -126,11 +136,80 @@ def test_a_folder_without_git_has_no_git_state(tmp_path):
     assert captured["command"] == ["x"]
 
 
-def test_programs_named_in_a_repository_are_not_run(repository):
-    (repository / "hook.sh").write_text(f"#!/bin/sh\ntouch {repository}/ran\n")
-    (repository / "hook.sh").chmod(0o755)
-    git(repository, "config", "core.fsmonitor", str(repository / "hook.sh"))
-    git(repository, "config", "diff.external", str(repository / "hook.sh"))
+PROGRAMS = {
+    "fsmonitor": ("core.fsmonitor", "{hook}"),
+    "external diff": ("diff.external", "{hook}"),
+    "clean filter": ("filter.evil.clean", "{hook}"),
+    "smudge filter": ("filter.evil.smudge", "{hook}"),
+    "filter process": ("filter.evil.process", "{hook}"),
+    "text conversion": ("diff.evil.textconv", "{hook}"),
+    "diff command": ("diff.evil.command", "{hook}"),
+    "ssh": ("core.sshCommand", "{hook}"),
+    "credentials": ("credential.helper", "!{hook}"),
+    "pager": ("core.pager", "{hook}"),
+    "hooks": ("core.hooksPath", "{hooks}"),
+    "signatures": ("gpg.program", "{hook}"),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_no_program_that_a_repository_names_is_run(repository, program):
+    """R4.40, SECURITY.md: training a spec of somebody's folder runs what the spec names, and nothing else."""
+    hook = repository / "hook.sh"
+    hook.write_text(f"#!/bin/sh\ntouch {repository}/ran\ncat\n")
+    hook.chmod(0o755)
+    hooks = repository / "hooks"
+    hooks.mkdir()
+    for name in ("post-index-change", "post-checkout", "pre-commit"):
+        (hooks / name).write_text(hook.read_text())
+        (hooks / name).chmod(0o755)
+    (repository / ".gitattributes").write_text("*.py filter=evil diff=evil\n")
+    key, value = PROGRAMS[program]
+    git(repository, "config", "filter.evil.required", "true")
+    git(repository, "config", key, value.format(hook=hook, hooks=hooks))
     (repository / "a.py").write_text("x = 2\n")
-    assert "+x = 2" in capture_environment(repository)["git"]["diff"]
+    state = capture_environment(repository, code=CodeIdentity(sources={"a.py": b"x = 2\n"}))["git"]
+    assert "+x = 2" in state["diff"]
     assert not (repository / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["GIT_EXTERNAL_DIFF", "GIT_SSH_COMMAND", "GIT_PROXY_COMMAND", "GIT_PAGER"])
+def test_no_program_that_a_variable_of_git_names_is_run(repository, monkeypatch, name):
+    hook = repository / "hook.sh"
+    hook.write_text(f"#!/bin/sh\ntouch {repository}/ran\n")
+    hook.chmod(0o755)
+    monkeypatch.setenv(name, str(hook))
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    (repository / "a.py").write_text("x = 2\n")
+    assert "+x = 2" in captured_of(repository)["git"]["diff"]
+    assert not (repository / "ran").exists()
+
+
+def test_a_git_of_the_working_folder_is_not_run(repository, monkeypatch):
+    own = repository / "git"
+    own.write_text(f"#!/bin/sh\ntouch {repository}/ran\n")
+    own.chmod(0o755)
+    monkeypatch.chdir(repository)
+    monkeypatch.setenv("PATH", f".:{os.environ['PATH']}")
+    assert len(capture_environment(Path())["git"]["commit"]) == 40
+    assert not (repository / "ran").exists()
+
+
+def test_only_files_that_the_run_loads_are_in_the_diff(repository):
+    (repository / "other.py").write_text('pw = "hunter2"\n')
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "second")
+    (repository / "other.py").write_text('pw = "hunter3"\n')
+    (repository / "a.py").write_text("x = 2\n")
+    diff = capture_environment(repository, code=CodeIdentity(sources={"a.py": b"x = 2\n"}))["git"]["diff"]
+    assert "+x = 2" in diff
+    assert "hunter" not in diff
+
+
+def test_names_that_are_no_utf_8_are_recorded_in_escapes(tmp_path, monkeypatch):
+    folder = tmp_path / os.fsdecode(b"sp\xff")
+    folder.mkdir()
+    monkeypatch.setattr(socket, "gethostname", lambda: os.fsdecode(b"h\xffst"))
+    captured = capture_environment(folder, argv=["lockstep", os.fsdecode(b"s\xe9.toml")])
+    assert canonical.loads(canonical.dumps(captured)) == captured
+    assert (captured["host"], captured["command"][1]) == ("h\\xffst", "s\\xe9.toml")

@@ -98,7 +98,7 @@ def test_differences_are_named_entry_by_entry():
 
 def test_the_environment_for_a_native_child_of_a_portable_parent_is_native():
     portable = environment("portable", {"PATH": "/bin"})
-    assert environment("native", portable) == {"PATH": "/bin", **THREAD_VARIABLES}
+    assert environment("native", portable) == {"PATH": "/bin", **THREAD_VARIABLES, "PYTHONSAFEPATH": "1"}
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 from lockstep.core import files
 from lockstep.core.errors import DiskError, InputError, RefusedError, UnknownNameError
 from lockstep.runs.store import FolderRunStore, default_home, new_run_id, reproduction
+from lockstep.storage.lock import Words, locked
 from lockstep.testing.contracts.run_store import complete, create
 
 
@@ -71,19 +70,38 @@ def test_a_run_that_cannot_be_created_leaves_nothing(tmp_path, monkeypatch, call
     assert store.list() == []
 
 
-def test_what_a_killed_process_left_half_made_is_cleared_and_never_listed(tmp_path):
+def test_what_a_killed_process_left_half_made_is_cleared_and_what_is_held_is_not(tmp_path):
+    """A process of another container that shares the home holds a lock; its id means nothing here."""
     store = FolderRunStore(tmp_path)
     create(store)
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    left = store.runs / f".new-20260101T000000000-abcdef-{dead.pid}"
-    mine = store.runs / f".remove-20260101T000000000-abcdef-{os.getpid()}"
-    for folder in (left, mine):
+    names = (
+        ".new-20260101T000000000-abcdef-1",
+        ".remove-20260101T000000000-abcdef-2",
+        ".new-20260101T000000001-abcdef-3",
+    )
+    left, half_removed, living = (store.runs / name for name in names)
+    for folder in (left, half_removed, living):
         shutil.copytree(store.list()[0].folder, folder)
+        (folder / "lock").touch()
     assert len(store.list()) == 1
-    create(store)
+    with locked(living, Words("a run elsewhere", "")):
+        create(store)
     assert not left.exists()
-    assert mine.exists()
+    assert not half_removed.exists()
+    assert living.exists()
+
+
+def test_a_folder_without_a_lock_is_left_alone_for_a_day(tmp_path):
+    """Earlier versions made them so, and may be at work now."""
+    store = FolderRunStore(tmp_path)
+    create(store)
+    young, old = store.runs / ".new-young-1", store.runs / ".new-old-1"
+    for folder in (young, old):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    create(store)
+    assert young.exists()
+    assert not old.exists()
 
 
 def test_a_folder_is_admitted_once_and_under_a_run_id_only(tmp_path):
@@ -164,13 +182,29 @@ def test_data_that_runs_share_lie_in_the_folder_snapshots_of_the_home(tmp_path):
     assert (tmp_path / "snapshots" / f"{digest}.toy").read_bytes() == b"shared"
 
 
-def test_creating_a_run_clears_what_a_dead_writer_of_data_left(tmp_path):
+def test_creating_a_run_clears_what_a_dead_writer_of_data_left_a_day_ago(tmp_path):
     store = FolderRunStore(tmp_path)
     store.blobs.put(b"shared", ".toy")
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    left = tmp_path / "snapshots" / f".half.toy.{dead.pid}.1.lockstep-tmp"
+    left = tmp_path / "snapshots" / ".half.toy.1.1.lockstep-tmp"
     left.write_bytes(b"half")
+    os.utime(left, (0, 0))
     create(store)
     assert not left.exists()
     assert len(store.blobs.digests(".toy")) == 1
+
+
+def test_a_home_is_found_from_the_folders_below_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("LOCKSTEP_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    create(FolderRunStore(default_home()))
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert default_home() == tmp_path / "lockstep-home"
+    (below / "lockstep-home").mkdir()
+    assert str(default_home()) == "lockstep-home", "the nearest one"
+
+
+def test_a_home_in_a_repository_is_not_among_its_files(tmp_path):
+    create(FolderRunStore(tmp_path / "lockstep-home"))
+    assert (tmp_path / "lockstep-home" / ".gitignore").read_text() == "*\n"

@@ -6,10 +6,12 @@ import stat
 import zipfile
 
 import pytest
+from tests.unit.runs.resealed import reseal
 
 from lockstep.core import canonical, files
 from lockstep.core.errors import DataError, DiskError, InputError, IntegrityError, Interrupted, RefusedError
 from lockstep.core.hashing import blake3_hex
+from lockstep.runs.archive import look
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.check import check
 from lockstep.runs.folder import RunFolder, RunStatus
@@ -406,3 +408,54 @@ def test_data_of_another_run_never_comes_in_beside_a_run_that_is_there(exported,
     path.unlink()
     import_run(bad, home.store)
     assert [left.name for left in home.store.blobs.folder.iterdir()] == [path.name]
+
+
+def test_a_damaged_snapshot_neither_leaves_nor_comes(home, other_home, exported, tmp_path):
+    """R4.40: a digest in a name is no proof of the bytes behind it."""
+    blob = next(home.store.blobs.folder.iterdir())
+    with zipfile.ZipFile(exported.path) as archive:
+        name = next(name for name in archive.namelist() if name.startswith("snapshots/"))
+    forged(exported.path, tmp_path / "forged.zip", change={name: b"garbage"})
+    with pytest.raises(IntegrityError, match=r"forged\.zip: snapshots/.* is not the data of its digest"):
+        import_run(tmp_path / "forged.zip", other_home.store)
+    assert nothing_left(other_home)
+    blob.write_bytes(b"toi")
+    with pytest.raises(IntegrityError, match="not the bytes its name says"):
+        export_run(home.store.find("last"), tmp_path / "again.zip", blobs=home.store.blobs)
+    assert not (tmp_path / "again.zip").exists()
+
+
+@pytest.mark.parametrize("there", ["the run", "only its data"])
+def test_a_good_import_replaces_a_damaged_snapshot(exported, other_home, there):
+    taken = import_run(exported.path, other_home.store)
+    blob = next(other_home.store.blobs.folder.iterdir())
+    sound = blob.read_bytes()
+    blob.write_bytes(b"rot")
+    if there == "only its data":
+        other_home.store.remove(taken.run_id)
+    import_run(exported.path, other_home.store)
+    assert blob.read_bytes() == sound
+
+
+def test_an_export_without_the_diff_is_sound_and_changes_nothing_else(home, other_home, tmp_path):
+    folder = home.train(steps=2)
+    body = folder.read("environment")
+    git = {"commit": "0" * 40, "changed": True, "diff": "+secret"}
+    reseal(folder.path, lambda bodies, lines: bodies.update(environment={**body, "git": git}))
+    whole = export_run(folder, tmp_path / "whole.zip", blobs=home.store.blobs)
+    assert whole.diff
+    done = export_run(folder, tmp_path / "run.zip", blobs=home.store.blobs, diff=False)
+    assert not done.diff
+    assert b"+secret" not in (tmp_path / "run.zip").read_bytes()
+    taken = RunFolder(import_run(done.path, other_home.store).path)
+    assert taken.read("environment")["git"] == {"commit": "0" * 40, "changed": True, "diff": "", "left_out": True}
+    assert taken.journal.read_bytes() == folder.journal.read_bytes()
+    assert folder.read("environment")["git"] == git, "the run itself stays"
+
+
+def test_a_look_shows_what_an_archive_holds_and_keeps_nothing(exported, other_home):
+    contents = look(exported.path)
+    assert (contents.run_id, contents.status, contents.kind) == (exported.run_id, "complete", "toy")
+    assert contents.code == {"offset.py": "OFFSET = 1.5\n"}
+    assert len(contents.files) == exported.files
+    assert nothing_left(other_home)

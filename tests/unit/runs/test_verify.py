@@ -9,12 +9,14 @@ import time
 
 import psutil
 import pytest
+from tests.unit.runs.resealed import reseal
 
 from lockstep.core.errors import (
     DataError,
     InputError,
     IntegrityError,
     Interrupted,
+    LockstepError,
     MachineError,
     NotComparableError,
     RefusedError,
@@ -24,8 +26,9 @@ from lockstep.runs import registry
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.identity import NumericsIdentity
 from lockstep.runs.numerics import environment, portable_variables
-from lockstep.runs.verify import ExecutorChoice, verify
+from lockstep.runs.verify import ChildCrashError, ExecutorChoice, _error_of, verify
 from lockstep.runs.verify_child import plan_sample
+from lockstep.storage.lock import Words, locked
 from lockstep.testing.toy_kind import DRIFT
 
 ONE = ExecutorChoice("lockstep.clusters.in_process:InProcessExecutor")
@@ -208,14 +211,15 @@ def test_a_fresh_process_that_dies_is_the_machines_fault(home, monkeypatch):
     assert not list(home.path.glob(".verify-*"))
 
 
-def test_what_a_killed_verify_left_is_removed_by_the_next(home):
+def test_what_a_killed_verify_left_is_removed_by_the_next_and_what_is_held_is_not(home):
+    """Another container's verify is told by its lock: its process id means nothing here."""
     folder = home.train(steps=1)
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    left, living = home.path / f".verify-{dead.pid}-abc", home.path / f".verify-{os.getpid()}-abc"
+    left, living = home.path / ".verify-abc", home.path / ".verify-def"
     for scratch in (left, living):
         (scratch / "run").mkdir(parents=True)
-    assert again(home, folder).equal
+        (scratch / "lock").touch()
+    with locked(living, Words("a verify elsewhere", "")):
+        assert again(home, folder).equal
     assert not left.exists()
     assert living.exists()
 
@@ -261,3 +265,31 @@ def test_a_native_run_of_a_portable_shell_is_verified_there(home, monkeypatch):
     for name, value in portable_variables().items():
         monkeypatch.setenv(name, value)
     assert again(home, folder).equal
+
+
+def test_the_working_folder_shadows_no_module_of_the_fresh_process(home, tmp_path, monkeypatch):
+    """A trader's folder may hold a signal.py; it is not run, in a worker neither."""
+    folder = home.train(steps=2)
+    place = tmp_path / "trading"
+    place.mkdir()
+    for name in ("signal", "statistics", "queue"):
+        (place / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", ".", str(place))])
+    assert again(home, folder, executor=ExecutorChoice("lockstep.clusters.loky:LokyExecutor", (2,))).equal
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_error_that_nobody_foresaw_is_a_crash_and_no_answer():
+    """Decision 0006: 1 means "not equal", and a crash says nothing about that."""
+    assert isinstance(_error_of("KeyError", "x"), ChildCrashError)
+    assert isinstance(_error_of("IntegrityError", "x"), IntegrityError)
+    assert isinstance(_error_of("MemoryError", ""), MachineError)
+    assert not isinstance(_error_of("KeyError", "x"), LockstepError)
+
+
+def test_a_fingerprint_that_the_documents_do_not_have_is_never_equal(home):
+    folder = home.train(steps=2)
+    reseal(folder.path, lambda bodies, lines: lines[0].update(fingerprint="f" * 64))
+    with pytest.raises(IntegrityError, match="names the fingerprint ffff"):
+        again(home, folder)

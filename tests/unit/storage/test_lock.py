@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -17,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from lockstep.core.errors import DiskError, RefusedError
+from lockstep.storage import lock
 from lockstep.storage.lock import LOCK_FILE, Words, is_locked, locked
 from lockstep.testing.faults import FailAt, faults
 
@@ -144,3 +147,64 @@ def test_a_folder_that_may_not_be_written_is_a_disk_error(tmp_path: Path) -> Non
             pass
     finally:
         tmp_path.chmod(stat.S_IRWXU)
+
+
+def test_a_file_system_that_does_not_honour_locks_is_noticed_before_the_second_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is given to both; the first shows that it lives by the time of its file."""
+    monkeypatch.setattr(fcntl, "flock", lambda descriptor, operation: None)
+    monkeypatch.setattr(lock, "BEAT_S", 0.02)
+    monkeypatch.setattr(lock, "_SETTLE_S", 0.0)
+    with locked(tmp_path, WORDS):
+        assert is_locked(tmp_path)
+        before = (tmp_path / LOCK_FILE).read_bytes()
+        with pytest.raises(RefusedError, match="does not honour locks"), locked(tmp_path, WORDS):
+            pass
+        assert (tmp_path / LOCK_FILE).read_bytes() == before
+    with locked(tmp_path, WORDS):
+        pass
+
+
+def test_a_holder_on_another_machine_is_believed_while_it_shows_signs_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network file system may honour locks on each machine and not between them."""
+    monkeypatch.setattr(lock, "BEAT_S", 0.02)
+    file = tmp_path / LOCK_FILE
+    file.write_text("process 12 on another-machine\n")
+    stopped = threading.Event()
+
+    def live() -> None:
+        while not stopped.wait(0.01):
+            os.utime(file)
+
+    holder = threading.Thread(target=live)
+    holder.start()
+    try:
+        with pytest.raises(RefusedError, match="by process 12 on another-machine"), locked(tmp_path, WORDS):
+            pass
+    finally:
+        stopped.set()
+        holder.join()
+    with locked(tmp_path, WORDS):  # it died without a word
+        assert file.read_text().startswith(f"process {os.getpid()} on ")
+
+
+def test_a_holder_empties_the_file_when_it_lets_go(tmp_path: Path) -> None:
+    with locked(tmp_path, WORDS):
+        pass
+    assert (tmp_path / LOCK_FILE).read_bytes() == b""
+
+
+def test_a_folder_removed_while_a_writer_waited_is_not_written_to(tmp_path: Path) -> None:
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    with locked(folder, WORDS):
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR)
+        shutil.rmtree(folder)
+    try:
+        with pytest.raises(DiskError, match="cannot lock"):
+            lock._require_there(descriptor, folder / LOCK_FILE)
+    finally:
+        os.close(descriptor)

@@ -21,6 +21,7 @@ from lockstep.core import files
 from lockstep.core.errors import DataError, NotComparableError
 from lockstep.kinds.shared.spec_paths import spec_path
 from lockstep.learning.supervised.data import Samples, pattern_images, pattern_samples, samples_of
+from lockstep.storage.blob_checks import check_arrays
 from lockstep.storage.blobs import array_bytes, damaged
 
 if TYPE_CHECKING:
@@ -144,6 +145,17 @@ def _store(samples: Samples, blobs: BlobStore) -> None:
 
     arrays = {f"{_INPUT}{name}": array for name, array in samples.inputs.items()}
     blobs.put_named(samples.digest, SUFFIX, lambda: array_bytes({**arrays, LABELS: samples.labels}), check)
+
+
+def check_file(path: Path, digest: str, data: Mapping[str, Any]) -> None:
+    """Compare the file of a snapshot with its digest, for `storage.blob_checks`. Raises IntegrityError, DiskError.
+
+    The same suffix holds the weights with which a training of an instance begins.
+    """
+    if digest == data.get("digest"):
+        _stored(files.read_bytes(path), path, digest, data["inputs"], data["classes"])
+    else:
+        check_arrays(path, digest)
 
 
 def _stored(data: bytes, path: Path, digest: str, inputs: Iterable[str], classes: Sequence[str]) -> Samples:

@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from lockstep.core.errors import DataError, InputError
+from lockstep.core.files import read_bytes
 from lockstep.core.hashing import digest_columns
 from lockstep.episodes.book import EpisodeBook
 from lockstep.episodes.outcomes import Action
 from lockstep.kinds.shared.spec_paths import spec_path
+from lockstep.storage.blobs import sound_arrays
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from lockstep.kinds.cnn_episodes.spec import BookTable, EpisodesTable
@@ -93,6 +97,11 @@ class PinnedEpisodes:
             "features": self.features,
             "snapshots": [digest],
         }
+
+
+def check_file(path: Path, digest: str, data: Mapping[str, Any]) -> None:
+    """Compare the file of a snapshot with its digest, for `storage.blob_checks`. Raises IntegrityError, DiskError."""
+    sound_arrays(read_bytes(path), digest, str(path), tuple(_DTYPES))
 
 
 def book_of(table: BookTable, context: PrepareContext) -> tuple[EpisodeBook, dict[str, Any]]:

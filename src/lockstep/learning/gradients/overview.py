@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lockstep.core.errors import RefusedError
-from lockstep.learning.gradients.record_integrity import every_row, is_record, require_lengths
+from lockstep.learning.gradients.record_integrity import every_row, is_record
 from lockstep.learning.gradients.segment_names import NORMS, STEPS
 from lockstep.runs.journal import read_lines
+from lockstep.runs.sealed import require_lengths
 from lockstep.storage.segments import SegmentReader
 
 if TYPE_CHECKING:

@@ -23,10 +23,11 @@ from lockstep.core.hashing import digest_columns
 from lockstep.learning.gradients import codec, determinism
 from lockstep.learning.gradients.learner import BUFFER, OPTIMIZER, WEIGHTS
 from lockstep.learning.gradients.optim_state import load_optimizer_arrays, optimizer_arrays, set_learning_rate
-from lockstep.learning.gradients.record_integrity import every_row, is_record, missing, require_lengths
+from lockstep.learning.gradients.record_integrity import every_row, is_record, missing
 from lockstep.learning.gradients.recorder import Description
 from lockstep.learning.gradients.segment_names import BATCHES, BUFFERS, GRADIENTS, SNAPSHOTS, START, STEPS
 from lockstep.runs.journal import read_lines
+from lockstep.runs.sealed import require_lengths
 from lockstep.storage.segments import SegmentReader
 
 if TYPE_CHECKING:

@@ -26,11 +26,11 @@ from lockstep.learning.gradients.codec import GRADIENT
 from lockstep.learning.gradients.learner import BUFFER, WEIGHTS
 from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.learning.gradients.record import FlatOptimizer, SessionRecord
-from lockstep.learning.gradients.record_integrity import sealed_bytes
 from lockstep.learning.gradients.segment_names import BATCHES, BUFFERS, GRADIENTS, NORMS, SNAPSHOTS, START, STEPS
 from lockstep.learning.gradients.training import WEIGHTS_FILE
 from lockstep.runs.checkpoint import CheckpointStore
 from lockstep.runs.loop import recompute
+from lockstep.runs.sealed import sealed_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

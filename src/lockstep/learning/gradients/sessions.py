@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from lockstep.core.errors import InputError, IntegrityError, LockstepError, RefusedError
 from lockstep.learning.gradients.epochs import RecordedOrder
 from lockstep.learning.gradients.overview import Overview
-from lockstep.learning.gradients.record_integrity import require_lengths
 from lockstep.learning.gradients.segment_names import BATCHES
 from lockstep.learning.gradients.training_value import SessionValue, session_value
 from lockstep.runs.check import check
 from lockstep.runs.folder import RunFolder, RunStatus
+from lockstep.runs.form import MISFORMED
+from lockstep.runs.sealed import require_lengths, sealed_document
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,6 +135,10 @@ def list_sessions(store: RunStore, *, thorough: bool = False) -> Sessions:
         except LockstepError as error:
             problems[row.run_id] = str(error)
             continue
+        except MISFORMED as error:
+            # A record from elsewhere may hold anything; it must not hide the others.
+            problems[row.run_id] = f"{row.folder}: a document lacks what it should hold ({error})"
+            continue
         sessions.append(session)
     sessions.sort(key=lambda session: (-session.value, session.session_id))
     return Sessions(sessions=tuple(sessions), problems=problems)
@@ -148,7 +153,7 @@ def load_session(folder: RunFolder, *, thorough: bool = False) -> TrainingSessio
     """
     status = folder.status()
     if status is RunStatus.COMPLETE:
-        summary = folder.result()
+        summary = sealed_document(folder, "result")["summary"]
         if not isinstance(summary, Mapping) or not {"session", *_VALUE_FIELDS} <= summary.keys():
             raise RefusedError(f"{folder.path}: not a run of a gradient training.")
         require_lengths(folder)
@@ -160,6 +165,8 @@ def load_session(folder: RunFolder, *, thorough: bool = False) -> TrainingSessio
     losses = tuple(summary.get(f"{name}_loss") for name in ("first", "last", "best"))
     origin = folder.read("environment").get("origin", {}) if folder.has("environment") else {}
     kind = CNNTrainingSession if metadata.get("model_kind") == "pattern" else TrainingSession
+    if not all(isinstance(summary[name], int | float) for name in (*_VALUE_FIELDS, "steps")):
+        raise IntegrityError(f"{folder.path}: a value of its summary is no number. It is not used.")
     return kind(
         session_id=folder.path.name,
         folder=folder.path,

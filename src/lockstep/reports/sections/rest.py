@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lockstep.reports.page import Block, Facts, Folded, Section, Table
 from lockstep.reports.sections import agent, gradients, predictions, search
 from lockstep.reports.words import count, plain_name, size, value_in_words
+from lockstep.runs.sealed import listed_files
 
 if TYPE_CHECKING:
     from lockstep.runs.folder import RunFolder
@@ -55,6 +56,7 @@ def _flat_words(value: Mapping[str, Any], front: str = "") -> list[tuple[str, st
 
 
 def _artifacts(folder: RunFolder) -> list[tuple[str, str]]:
-    if not folder.artifacts.is_dir():
-        return []
-    return [(path.name, size(path.stat().st_size)) for path in sorted(folder.artifacts.iterdir()) if path.is_file()]
+    """Names and sizes, as they were sealed; a run that has not ended has left none yet."""
+    front = "artifacts/"
+    listed = sorted(listed_files(folder).items())
+    return [(name.removeprefix(front), size(entry["length"])) for name, entry in listed if name.startswith(front)]

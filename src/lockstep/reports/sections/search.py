@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from lockstep.core import files
 from lockstep.core.errors import IntegrityError
 from lockstep.engine.renamed import under_present_names
 from lockstep.engine.report import capped_in_words
 from lockstep.reports.charts import Panel, Panels, Series, times
 from lockstep.reports.page import Block, Facts, Figure, Section, Table, Text
 from lockstep.reports.words import METRICS, count, counted, instant, metric, number, parameter, plain_name
-from lockstep.runs.results import TRIALS
+from lockstep.runs.results import TRIALS, is_of_trials
+from lockstep.runs.sealed import require_sealed, sealed_bytes
 from lockstep.search.objective import Cause
 from lockstep.storage.segments import SegmentReader
 
@@ -168,10 +168,11 @@ def order_in_a_bar(bounds: Mapping[str, Any]) -> list[Block]:
 
 def figures(folder: RunFolder, result: TrainResult) -> list[Section]:
     """Equity of the best trial, and the objective over trials, as far as the run has their data."""
-    equity = folder.artifacts / _EQUITY
+    equity = sealed_bytes(folder, f"artifacts/{_EQUITY}")
     parts = []
-    if equity.is_file():
-        parts.append(Section(title=TITLE, blocks=[_equity(equity.name, files.read_bytes(equity))]))
+    if equity is not None:
+        parts.append(Section(title=TITLE, blocks=[_equity(_EQUITY, equity)]))
+    require_sealed(folder, is_of_trials)
     if TRIALS in SegmentReader(folder.segments).names():
         parts.append(_trials(folder, result))
     return parts
