@@ -33,6 +33,11 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 ROOT: Final = Path(__file__).parents[1]
+ENVIRONMENT: Final = {
+    name: value for name, value in os.environ.items() if not name.startswith(("LOCKSTEP_", "PYTEST_"))
+}
+"""The variables that the tests were started with, for their commands. tests/conftest.py loads this module before
+anything of Lockstep, whose libraries set variables of their own in the process that loads them."""
 FREE: Final = frozenset({"LOCKSTEP_HOME", "NO_COLOR"})
 """Variables that a command reads when it runs, not while libraries load."""
 LIBRARIES: Final = ("pyarrow.csv", "pyarrow.parquet", "pyarrow.pandas_compat", "scipy.stats", "joblib", "rich.progress")

@@ -7,7 +7,6 @@ than most of them. A user with `fresh=True` has a new interpreter for each, as e
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -59,8 +58,7 @@ class User:
         self.fresh = fresh
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("LOCKSTEP_", "PYTEST_"))}
-        return {**kept, "NO_COLOR": "1", **(more or {})}
+        return {**fork_server.ENVIRONMENT, "NO_COLOR": "1", **(more or {})}
 
     def __call__(self, *command: str, code: int | None = 0, env: Mapping[str, str] | None = None) -> Answer:
         """Run a command to its end and check its exit code (None: any)."""

@@ -7,8 +7,6 @@ result is the one recorded but for the form of the verdict.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import fork_server
+from tests.acceptance.user import OPTIONS, PATIENCE_S
 
 from lockstep import bootstrap
 from lockstep.cli.main import run as command_line
@@ -110,15 +110,15 @@ def test_a_stored_run_is_computed_again_to_the_same_steps_and_result(stored: Sto
     library = {"strategy": "numba", "classifier-keras": "keras"}.get(stored.kind, "torch")
     if find_spec(library) is None:
         pytest.skip(f"{stored.kind} needs {library}")
-    command = [sys.executable, "-m", "tests.golden.computed_again", stored.kind, bootstrap.KINDS[stored.kind]]
-    done = subprocess.run(
-        [*command, str(stored.folder.path), str(stored.home)],
+    words = ("-m", "tests.golden.computed_again", stored.kind, bootstrap.KINDS[stored.kind])
+    process = fork_server.start(
+        OPTIONS,
+        (*words, str(stored.folder.path), str(stored.home)),
         cwd=ROOT,
-        env={**environment("portable"), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
+        env={**environment("portable", fork_server.ENVIRONMENT), **torch_variables()},
     )
-    assert done.returncode == 0, done.stderr
+    _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.wait() == 0, err
     report = json.loads((stored.home / "again.json").read_text())
     again = RunFolder(stored.home / "scratch" / "run")
     differences = entry_differences(stored.folder.read("numerics"), again.read("numerics"))
@@ -132,6 +132,15 @@ def test_a_stored_run_is_computed_again_to_the_same_steps_and_result(stored: Sto
     first = report["report"]["first"]
     assert first is None or (first["where"], first["field"]) == ("the end", "result")
     assert report["state"] == (stored.folder.result()["state"] if stored.kind in GRADIENTS else None)
+
+
+def torch_variables() -> dict[str, str]:
+    """What a portable process sets before it loads torch, for a server that loads it before its forks."""
+    if find_spec("torch") is None:
+        return {}
+    from lockstep.learning.gradients.determinism import PORTABLE_VARIABLES
+
+    return dict(PORTABLE_VARIABLES)
 
 
 def steps_of(folder: RunFolder) -> list[Mapping[str, Any]]:
