@@ -228,9 +228,10 @@ def main() -> None:
     from lockstep.runs.numerics import pin_environment
 
     # A command pins threads before anything heavy loads. Arrow's allocator, which is not the one in use, would begin a
-    # thread of its own. The variables of both are gone in the forks, whose environment is replaced whole.
+    # thread of its own. The variables of both are gone in the forks, which begin with those of their commands.
     pin_environment()
     os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
+    before = dict(os.environ)
     from numba.core.registry import cpu_target
 
     from lockstep import app, bootstrap, cli
@@ -255,7 +256,8 @@ def main() -> None:
     with socket.socket(fileno=int(channel)) as requests:
         job = _serve(requests)
     if job is not None:
-        _become(job)
+        # What modules set while they load, as `learning.gradients.determinism` does, they will not set again.
+        _become(job, {name: value for name, value in os.environ.items() if before.get(name) != value})
 
 
 def _serve(requests: socket.socket) -> dict[str, Any] | None:
@@ -308,7 +310,7 @@ def _report_ends(children: dict[int, socket.socket]) -> None:
                 client.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
 
 
-def _become(job: Mapping[str, Any]) -> None:
+def _become(job: Mapping[str, Any], loaded: Mapping[str, str]) -> None:
     """Run the command of a job as Python does; what it raises goes to the top of the interpreter."""
     import runpy
 
@@ -316,7 +318,7 @@ def _become(job: Mapping[str, Any]) -> None:
         os.setsid()
     os.chdir(job["cwd"])
     os.environ.clear()
-    os.environ.update(job["env"])
+    os.environ.update({**loaded, **job["env"]})
     form, target, *arguments = job["words"]
     sys.orig_argv[:] = [sys.executable, *job["options"], *job["words"]]
     sys.path.remove(str(ROOT))

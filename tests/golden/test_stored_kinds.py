@@ -115,7 +115,7 @@ def test_a_stored_run_is_computed_again_to_the_same_steps_and_result(stored: Sto
         OPTIONS,
         (*words, str(stored.folder.path), str(stored.home)),
         cwd=ROOT,
-        env={**environment("portable", fork_server.ENVIRONMENT), **torch_variables()},
+        env=environment("portable", fork_server.ENVIRONMENT),
     )
     _, err = process.communicate(timeout=PATIENCE_S)
     assert process.wait() == 0, err
@@ -132,15 +132,6 @@ def test_a_stored_run_is_computed_again_to_the_same_steps_and_result(stored: Sto
     first = report["report"]["first"]
     assert first is None or (first["where"], first["field"]) == ("the end", "result")
     assert report["state"] == (stored.folder.result()["state"] if stored.kind in GRADIENTS else None)
-
-
-def torch_variables() -> dict[str, str]:
-    """What a portable process sets before it loads torch, for a server that loads it before its forks."""
-    if find_spec("torch") is None:
-        return {}
-    from lockstep.learning.gradients.determinism import PORTABLE_VARIABLES
-
-    return dict(PORTABLE_VARIABLES)
 
 
 def steps_of(folder: RunFolder) -> list[Mapping[str, Any]]:

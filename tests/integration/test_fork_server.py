@@ -39,6 +39,8 @@ def both(code: str, folder: Path, *arguments: str) -> tuple[int, str, str]:
 
 SURROUNDINGS = """
 import atexit, gc, os, signal, sys, threading, warnings
+for name in ("CUBLAS_WORKSPACE_CONFIG", "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR"):
+    os.environ.pop(name, None)  # which libraries set while they load
 print(sys.argv, sys.orig_argv[1:3], sys.path, sys.flags, sys.warnoptions, os.getcwd(), sorted(os.environ.items()))
 print(sorted(globals()), __name__, sys.modules["__main__"].__dict__ is globals(), "tests" in sys.modules)
 print([(name, signal.getsignal(name)) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE)])
