@@ -22,8 +22,9 @@ KEYS = {
 }
 
 
-def test_train_list_show_check_verify_export_import_verify_remove(user: User, tmp_path: Path) -> None:
-    """R4.40: exported, imported elsewhere and verified, a run says equal."""
+def test_train_list_show_check_verify_export_import_verify_remove(tmp_path: Path) -> None:
+    """R4.40: exported, imported elsewhere and verified, a run says equal. Each command in an interpreter of its own."""
+    user = User(tmp_path, fresh=True)
     trained = user("train", str(EXAMPLE), *SMALL, "--tag", "first", "--json")
     result = trained.json
     assert set(result) >= KEYS
@@ -42,7 +43,7 @@ def test_train_list_show_check_verify_export_import_verify_remove(user: User, tm
     assert user("verify", run_id, "--sample", "50%", "--json").json["outcome"] == "equal"
 
     user("runs", "export", "first", "run.tar")
-    elsewhere = User(tmp_path / "elsewhere")
+    elsewhere = User(tmp_path / "elsewhere", fresh=True)
     elsewhere.folder.mkdir()
     imported = elsewhere("runs", "import", str(tmp_path / "run.tar"), "--json")
     assert imported.json["run_id"] == run_id

@@ -20,8 +20,9 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: signal.Signals(number).name)
 def test_a_first_signal_stops_at_the_next_step_and_resume_goes_on(
-    user: User, uninterrupted: bytes, number: signal.Signals
+    tmp_path: Path, uninterrupted: bytes, number: signal.Signals
 ) -> None:
+    user = User(tmp_path, fresh=number is signal.SIGINT)
     process = user.start("train", str(EXAMPLE), *LONG, "--json")
     folder = user.wait_for_steps(process, steps=5)
     os.killpg(process.pid, number)

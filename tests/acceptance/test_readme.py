@@ -24,7 +24,8 @@ def shown() -> str:
     return block[1]
 
 
-def test_the_demo_prints_what_the_readme_shows(user: User) -> None:
+def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    user = User(tmp_path, fresh=True)
     trained = user("train", str(EXAMPLE))
     verified = user("verify", "last")
     printed = trained.err + trained.out + verified.err + verified.out

@@ -8,8 +8,6 @@ under one definition is the same, and the others are named.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -17,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import fork_server
+from tests.acceptance.user import OPTIONS, PATIENCE_S
 
 from lockstep import bootstrap
 from lockstep.cli.main import run as command_line
@@ -117,15 +117,15 @@ def test_a_stored_run_is_computed_again_to_the_same_steps_and_result(stored: Sto
     library = {"strategy": "numba", "classifier-keras": "keras"}.get(stored.kind, "torch")
     if find_spec(library) is None:
         pytest.skip(f"{stored.kind} needs {library}")
-    command = [sys.executable, "-m", "tests.golden.computed_again", stored.kind, bootstrap.KINDS[stored.kind]]
-    done = subprocess.run(
-        [*command, str(stored.folder.path), str(stored.home)],
+    words = ("-m", "tests.golden.computed_again", stored.kind, bootstrap.KINDS[stored.kind])
+    process = fork_server.start(
+        OPTIONS,
+        (*words, str(stored.folder.path), str(stored.home)),
         cwd=ROOT,
-        env={**environment("portable"), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
+        env=environment("portable", fork_server.ENVIRONMENT),
     )
-    assert done.returncode == 0, done.stderr
+    _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.wait() == 0, err
     report = json.loads((stored.home / "again.json").read_text())
     again = RunFolder(stored.home / "scratch" / "run")
     differences = entry_differences(stored.folder.read("numerics"), again.read("numerics"))

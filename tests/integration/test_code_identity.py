@@ -69,7 +69,7 @@ def loaded_by(kind: str, home: Path, *, workers: int = 1, **tables: Any) -> tupl
     done = subprocess.run(
         [*command, str(workers), executor, str(home), json.dumps(tables)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(ROOT)])},
         capture_output=True,
         text=True,
     )

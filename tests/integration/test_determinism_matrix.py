@@ -6,17 +6,16 @@ Every run here is its own process. What is compared is bytes: journal, segments,
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.acceptance.user import User
+from tests.fork_server import Process
 
 from lockstep.runs.check import check
 from lockstep.runs.folder import RunFolder
@@ -94,21 +93,18 @@ class Search:
         }
 
     def start(
-        self, home: Path, *, workers: int = 1, hash_seed: str = "0", pause: float = 0.0, interval: float = 1e9
-    ) -> subprocess.Popen[str]:
+        self, home: Path, *, workers: int = 1, hash_seed: str | None = None, pause: float = 0.0, interval: float = 1e9
+    ) -> Process:
+        """With a hash seed it is a new interpreter, else a fork."""
         home.mkdir(parents=True, exist_ok=True)
-        return subprocess.Popen(
-            [sys.executable, "-c", CHILD, json.dumps(self.spec), str(home), str(workers), str(pause), str(interval)],
-            env=os.environ | {"PYTHONHASHSEED": hash_seed},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        words = ("-c", CHILD, json.dumps(self.spec), str(home), str(workers), str(pause), str(interval))
+        return User(home).python(*words, env={} if hash_seed is None else {"PYTHONHASHSEED": hash_seed})
 
     def run(self, home: Path, **options: Any) -> dict[str, bytes]:
         """A whole run, or the rest of one; everything about it that has to be equal."""
         child = self.start(home, **options)
-        child.communicate()
-        assert child.returncode == 0
+        _, err = child.communicate()
+        assert child.returncode == 0, err
         folder = RunFolder(home / "run")
         assert check(folder.path).ok
         return hashed_files(folder)
@@ -118,15 +114,13 @@ class Search:
     ) -> dict[str, bytes]:
         """Kill -9 at `kills` random moments within `seconds` of the start, each time going on with other workers."""
         for number in range(kills):
-            child = self.start(
-                home, workers=workers[number % len(workers)], hash_seed=str(number), pause=0.03, interval=0.05
-            )
+            child = self.start(home, workers=workers[number % len(workers)], pause=0.03, interval=0.05)
             assert child.stdout is not None
             child.stdout.readline()
             time.sleep(rng.uniform(0.0, seconds))
             child.send_signal(signal.SIGKILL)
             child.communicate()
-        return self.run(home, workers=workers[kills % len(workers)], hash_seed=str(kills))
+        return self.run(home, workers=workers[kills % len(workers)])
 
 
 SMALL = Search()
@@ -135,7 +129,7 @@ SMALL = Search()
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """An uninterrupted run with one worker."""
-    return SMALL.run(tmp_path_factory.mktemp("whole"))
+    return SMALL.run(tmp_path_factory.mktemp("whole"), hash_seed="0")
 
 
 @pytest.mark.parametrize(("workers", "hash_seed"), [(1, "1"), (2, "2"), (4, "random")])

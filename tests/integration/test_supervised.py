@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import random
 import re
 import subprocess
-import sys
 import time
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.acceptance.user import User
+from tests.acceptance.user import PATIENCE_S, User
+from tests.fork_server import Process
 
 from lockstep.runs.check import check
 from lockstep.runs.folder import RunFolder, RunStatus
@@ -70,15 +69,11 @@ execute(training, RunFolder(Path(path)), fingerprint="0" * 64, policy=policy, ob
 """
 
 
-def environment(**variables: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSTEP_")}
-    return {**kept, "PYTHONPATH": str(ROOT / "src"), **variables}
-
-
-def python(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, env=environment(**variables), capture_output=True, text=True, check=False
-    )
+def python(*words: str, cwd: Path, fresh: bool = False, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A program that has ended. With variables of its own it is a new interpreter."""
+    process = User(cwd, fresh=fresh).python(*words, env=variables)
+    out, err = process.communicate(timeout=PATIENCE_S)
+    return subprocess.CompletedProcess(words, process.wait(), out, err)
 
 
 @pytest.fixture
@@ -90,7 +85,7 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_the_module_runs_with_its_defaults(checkout: Path) -> None:
     """R11.17, R11.12: ten epochs over 6 x 50 samples in 19 batches of 16, into ./results."""
-    done = python("-m", "src.train_pytorch", cwd=checkout)
+    done = python("-m", "src.train_pytorch", cwd=checkout, fresh=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "Dataset created: 300 samples, 19 batches" in done.stdout
@@ -126,7 +121,7 @@ def test_without_torch_the_module_says_what_to_install(checkout: Path) -> None:
     script = (
         "import sys; sys.modules['torch'] = None; from lockstep.faces.train_pytorch import main; sys.exit(main([]))"
     )
-    done = python("-c", script, cwd=checkout)
+    done = python("-c", script, cwd=checkout, fresh=True)
     assert done.returncode == 4, done.stderr
     assert "pip install 'lockstep-trading[ml]'" in done.stderr
 
@@ -139,7 +134,7 @@ from src.train_pytorch import CheckpointManager, set_seeds, setup_logging, train
 import lockstep.learning.keras_trainer as keras, lockstep.learning.supervised.pytorch_trainer as torch
 print(train is keras.train, train_pytorch_model is torch.train_pytorch_model)
 """
-    assert python("-c", script, cwd=checkout).stdout == "True True\n"
+    assert python("-c", script, cwd=checkout, fresh=True).stdout == "True True\n"
 
 
 def test_the_wheel_leaves_the_names_of_the_checkout_out() -> None:
@@ -185,10 +180,8 @@ def test_killed_again_and_again_a_run_ends_as_if_never_interrupted(tmp_path: Pat
     if name == "classifier-keras" and importlib.util.find_spec("keras") is None:
         pytest.skip("Keras is not installed")
 
-    def start(path: Path) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(path), name], stdout=subprocess.PIPE, text=True, env=environment()
-        )
+    def start(path: Path) -> Process:
+        return User(path.parent).python("-c", CHILD, str(path), name)
 
     def folder(path: Path) -> RunFolder:
         path.parent.mkdir()
@@ -196,8 +189,8 @@ def test_killed_again_and_again_a_run_ends_as_if_never_interrupted(tmp_path: Pat
 
     whole, pieces = folder(tmp_path / "whole" / "run"), folder(tmp_path / "pieces" / "run")
     child = start(whole.path)
-    child.communicate()
-    assert child.returncode == 0
+    _, err = child.communicate()
+    assert child.returncode == 0, err
     chance = random.Random(5)
     firsts = []
     for _ in range(2):
@@ -271,7 +264,7 @@ try:
 finally:
     print(peak_bytes(), file=sys.stderr)
 """
-    done = python("-c", script, "train", "big.toml", "--estimate", "--json", cwd=tmp_path)
+    done = python("-c", script, "train", "big.toml", "--estimate", "--json", cwd=tmp_path, fresh=True)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert int(done.stderr.split()[-1]) < 1e9, "the weights alone would be 4e9 bytes"

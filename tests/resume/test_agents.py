@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch")
 
+from tests.acceptance.user import User
 from tests.unit.kinds.agent_builders import market, prepared_of, training_of
 
 from lockstep.core.errors import DiskError, IntegrityError
@@ -28,8 +26,8 @@ from lockstep.testing.faults import FailAt, faults
 ROOT = Path(__file__).parents[2]
 UPDATES = 60
 TABLES = {"training": {"updates": UPDATES}, "buffer": {"capacity": 60}, "validation": {"evaluate_every": 10}}
-# Loading torch takes longer than all updates, so one process forks those that are killed. Each waits for leave after
-# every step, so that on no machine it is done before it is killed.
+# One process forks those that are killed. Each waits for leave after every step, so that on no machine it is done
+# before it is killed.
 CHILD = """
 import os, random, signal, sys, time
 from pathlib import Path
@@ -82,11 +80,15 @@ def fresh(home: Path, algorithm: str = "double_dqn") -> Training:
 
 
 def finished(folder: RunFolder, *, kills: int, **variables: str) -> str:
-    """What another process says that brought `folder` to its end, killed and begun again `kills` times."""
-    command = [sys.executable, "-c", CHILD, str(ROOT), str(folder.path), str(kills)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env={**os.environ, **variables})
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    """What another process says that brought `folder` to its end, killed and begun again `kills` times.
+
+    With variables of its own it is a new interpreter.
+    """
+    words = ("-c", CHILD, str(ROOT), str(folder.path), str(kills))
+    child = User(folder.path.parent).python(*words, env=variables)
+    out, err = child.communicate(timeout=240)
+    assert child.wait() == 0, err
+    return out
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +11,8 @@ import pytest
 
 pytest.importorskip("torch")
 
+from tests.acceptance.user import User
+from tests.fork_server import Process
 from tests.unit.episodes.episode_markets import SYMBOL, collected
 from tests.unit.faces.networks import mine
 
@@ -47,8 +46,9 @@ def session(home: Path | str) -> CNNTrainer:
     return trainer
 
 
-def start(home: Path, **variables: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", CHILD, str(ROOT), str(home)], env={**os.environ, **variables})
+def start(home: Path, **variables: str) -> Process:
+    """With variables of its own it is a new interpreter."""
+    return User(home).python("-c", CHILD, str(ROOT), str(home), env=variables)
 
 
 def only_run(home: Path) -> RunFolder:
@@ -67,7 +67,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], C
 def test_a_fresh_process_makes_the_same_session(tmp_path: Path, whole: tuple[dict[str, bytes], CNNTrainer]) -> None:
     """R9.51: other hash seed, other threads asked for, another home: every hashed byte is the same."""
     child = start(tmp_path, PYTHONHASHSEED="77", OMP_NUM_THREADS="2", MKL_NUM_THREADS="2")
-    assert child.wait(timeout=120) == 0
+    assert child.communicate(timeout=120)[1] == ""
+    assert child.wait() == 0
     assert hashed_files(only_run(tmp_path)) == whole[0]
 
 
@@ -85,7 +86,7 @@ def test_killed_in_the_middle_and_resumed_equals_an_uninterrupted_session(
             break
         time.sleep(0.001)
     child.send_signal(signal.SIGKILL)
-    child.wait()
+    child.communicate()
     folder = only_run(tmp_path)
     assert folder.status() is RunStatus.INTERRUPTED
     assert at < folder.journal.read_bytes().count(b"\n") < STEPS

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from tests.acceptance.user import User
+from tests.fork_server import Process
 
 from lockstep.core.errors import RefusedError
 from lockstep.runs.check import check
@@ -52,19 +52,19 @@ except Interrupted as stop:
 
 
 def start(
-    folder: RunFolder, *, steps: int = STEPS, interval: float = 0.02, pause: float = 0.0
-) -> subprocess.Popen[str]:
+    folder: RunFolder, *, steps: int = STEPS, interval: float = 0.02, pause: float = 0.0, fresh: bool = False
+) -> Process:
     """A process that runs, or resumes, the training; `pause` seconds after each step make it slow enough to hit."""
     arguments = [str(folder.path), str(steps), str(BATCH), str(SEED), str(interval), str(pause), fingerprint(SEED)]
-    return subprocess.Popen([sys.executable, "-c", CHILD, *arguments], stdout=subprocess.PIPE, text=True)
+    return User(folder.path.parent, fresh=fresh).python("-c", CHILD, *arguments)
 
 
-def wait_until_started(child: subprocess.Popen[str]) -> str:
+def wait_until_started(child: Process) -> str:
     assert child.stdout is not None
     return child.stdout.readline()
 
 
-def kill(child: subprocess.Popen[str]) -> None:
+def kill(child: Process) -> None:
     child.send_signal(signal.SIGKILL)
     child.communicate()
 
@@ -101,10 +101,10 @@ def test_killed_at_random_instants_and_resumed_equals_an_uninterrupted_run(
 def test_killed_while_python_starts_leaves_a_run_that_can_be_begun(tmp_path: Path, whole: dict[str, bytes]) -> None:
     folder = new_folder(tmp_path / "run", SEED)
     for delay in (0.0, 0.1, 0.2, 0.25, 0.3):
-        child = start(folder)
+        child = start(folder, fresh=True)
         time.sleep(delay)
         kill(child)
-    child = start(folder)
+    child = start(folder, fresh=True)
     child.communicate()
     assert child.returncode == 0
     assert hashed_files(folder) == whole

@@ -10,8 +10,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +17,8 @@ import pytest
 
 pytest.importorskip("torch")
 
+from tests.acceptance.user import User
+from tests.fork_server import Process
 from tests.unit.learning.builders import Small
 
 from lockstep.core.errors import DiskError
@@ -58,9 +58,10 @@ execute(small.make(), RunFolder(Path(sys.argv[2])), fingerprint=fingerprint(1), 
 """
 
 
-def start(folder: RunFolder, *, pause: float = 0.0, **variables: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", CHILD, str(ROOT), str(folder.path), str(EPOCHS), str(pause)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **variables})
+def start(folder: RunFolder, *, pause: float = 0.0, **variables: str) -> Process:
+    """With variables of its own it is a new interpreter."""
+    words = ("-c", CHILD, str(ROOT), str(folder.path), str(EPOCHS), str(pause))
+    return User(folder.path.parent).python(*words, env=variables)
 
 
 @pytest.fixture(scope="module")

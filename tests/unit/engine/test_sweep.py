@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.property.cases import Case, candles_of, random_candles, random_case
+from tests.unit.engine.simulated_markets import simulated_bytes
 
 from lockstep.engine import sweep as sweep_module
 from lockstep.engine import walk
@@ -22,6 +23,7 @@ from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import simulate
 from lockstep.engine.sweep import SweepResult, sweep_entries
+from lockstep.runs.identity import HERE
 
 BARS = 120
 
@@ -122,28 +124,19 @@ def test_no_sets_and_no_entries_are_empty_results() -> None:
 
 TWIN = """
 import sys
-import numpy as np
-from tests.property.cases import Case, candles_of, random_case, random_candles
-from lockstep.core.canonical import dumps
-from lockstep.engine.signals import Signals
-from lockstep.engine.simulate import simulate
-rng = np.random.default_rng(5)
-for n in (0, 1, 2, *range(3, 63)):
-    case = random_case(rng, n)
-    with np.errstate(all="ignore"):
-        result = simulate(case.candles, case.signals, case.costs, case.execution)
-    sys.stdout.buffer.write(dumps(result.to_dict()) + b"\\n")
-    sys.stdout.buffer.write(dumps({"r1": result.blocks.r1.tolist(), "r2": result.blocks.r2.tolist()}) + b"\\n")
+from tests.unit.engine.simulated_markets import simulated_bytes
+sys.stdout.buffer.write(simulated_bytes())
 """
 
 
 def in_a_fresh_process(**environment: str) -> bytes:
     root = Path(__file__).parents[3]
+    path = os.pathsep.join([str(HERE.parent), str(root)])
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", TWIN],
         capture_output=True,
         cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root), **environment},
+        env={**os.environ, "PYTHONPATH": path, **environment},
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()[-2000:]
@@ -152,7 +145,7 @@ def in_a_fresh_process(**environment: str) -> bytes:
 
 def test_the_kernels_as_plain_python_give_the_same_bytes() -> None:
     """The Python twin: the same source without the compiler, over empty, one-bar and random markets."""
-    compiled = in_a_fresh_process()
+    compiled = simulated_bytes()
     assert compiled.count(b"exit_reason") > 60
     assert in_a_fresh_process(NUMBA_DISABLE_JIT="1") == compiled
 
@@ -161,7 +154,7 @@ def test_the_kernels_as_plain_python_give_the_same_bytes() -> None:
 def test_no_kernel_reads_outside_its_arrays(tmp_path: Path) -> None:
     """Compiled again with bounds checks on; the cache is elsewhere because numba does not key it by that switch."""
     checked = in_a_fresh_process(NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
-    assert checked == in_a_fresh_process()
+    assert checked == simulated_bytes()
 
 
 def test_costs_and_execution_default_to_those_of_a_backtest() -> None:

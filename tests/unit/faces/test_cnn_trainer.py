@@ -148,27 +148,6 @@ def test_the_model_holds_the_trained_weights_and_gradient_replay_finds_them(tmp_
     assert {name: array.tobytes() for name, array in pinned.items()} == before
 
 
-def test_layers_that_were_frozen_in_the_object_are_not_trained(tmp_path: Path) -> None:
-    """R9.41: freezing is no argument of the class; it travels with the weights, into the replay and into verify too."""
-    model = small(3)
-    frozen = [name for name, _ in model.named_parameters()][:2]
-    for name, value in model.named_parameters():
-        value.requires_grad_(name not in frozen)
-    model.eval()
-    before = state(model)
-    told = trainer_of(model, tmp_path, collected(300)).train_on_profitable_episodes(SYMBOL, 0.7, 40)
-    after = state(model)
-    assert {name for name in before if after[name] == before[name]} == set(frozen)
-    # BatchNorm's running means and counts are the session's; flags and mode stay as the user set them.
-    assert {name for name, _ in model.named_buffers() if after[name] != before[name]}
-    assert [name for name, value in model.named_parameters() if not value.requires_grad] == frozen
-    assert not model.training
-    record = SessionRecord(RunFolder(told.folder))
-    assert not set(record.step(0).gradients) & set(frozen)
-    assert replay_gradients(record, check_every=1).checked == told.steps
-    assert ls.verify(str(told.session_id), home=tmp_path).equal
-
-
 @pytest.mark.parametrize(("kind", "text"), [(torch.float64, "float32; in the instance"), (torch.bfloat16, "NumPy")])
 def test_weights_of_another_type_are_refused_not_rounded(tmp_path: Path, kind: torch.dtype, text: str) -> None:
     """R9.41: float64 weights would come back with the bits of float32."""
@@ -255,17 +234,6 @@ def test_a_score_at_the_threshold_is_enough(tmp_path: Path) -> None:
     assert data_of(told, tmp_path).ids == ["best", "new"]
     # At a threshold of 0 an outcome that is not validated, whose score counts as 0, is no example all the same.
     assert "open" not in [one.episode_id for one in book.profitable(SYMBOL, min_profitability=0.0)]
-
-
-def test_any_module_with_three_heads_is_trained(tmp_path: Path) -> None:
-    """R9.41: a user's class with heads in a mapping; its source and its arguments travel, verify computes it again."""
-    model = mine(hidden=5)
-    trainer = trainer_of(model, tmp_path, collected(300), parameters={"hidden": 5})
-    told = trainer.train_on_profitable_episodes(SYMBOL, 0.7, 40)
-    folder = RunFolder(told.folder)
-    assert folder.read("spec")["network"]["name"] == "three_heads.py:ThreeHeads"
-    assert (folder.sources / "three_heads.py").is_file()
-    assert ls.verify(str(told.session_id), home=tmp_path).equal
 
 
 def test_a_session_is_listed_loaded_and_worth_something(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ pytest.importorskip("torch")
 from tests.contract.linear_sarsa import LinearSarsa
 
 import lockstep as ls
-from lockstep.bootstrap import place
 from lockstep.clusters.in_process import InProcessExecutor
 from lockstep.core.errors import InputError, Interrupted, RefusedError
 from lockstep.episodes.outcomes import TrainingOutcome
@@ -22,7 +21,6 @@ from lockstep.kinds.agent_session.data import AGENT, BUFFER
 from lockstep.kinds.agent_session.kind import KIND
 from lockstep.learning.gradients.record import RLTrainingStep, SessionRecord
 from lockstep.learning.gradients.replay import replay_gradients
-from lockstep.learning.gradients.sessions import list_sessions, load_session
 from lockstep.rl import PrioritizedExperienceBuffer, ProfitWeightedExperienceBuffer, RLExperience
 from lockstep.rl.actor_critic import ActorCritic
 from lockstep.rl.double_dqn import DoubleDQN
@@ -132,25 +130,6 @@ def test_training_in_memory_and_in_a_session_are_the_same_updates(tmp_path: Path
             assert np.array_equal(found.model_state[name], array)
     left, right = (trainer.buffer.get_state() for trainer in (live, recorded))
     assert np.array_equal(left["store"]["ints"], right["store"]["ints"])
-
-
-def test_a_session_is_a_run_with_a_value_that_replays_and_verifies(tmp_path: Path) -> None:
-    """R9.28 to R9.31, R9.51: listed by value, gradients to the last bit, computed again in a fresh process."""
-    trainer = RLTrainer(agent(), filled_buffer(), home=tmp_path, symbol="BTC/USDT", recording={"snapshot_every": 3})
-    told = trainer.train_profit_weighted(updates=8, batch_size=16)
-    assert (told.status, told.experiences, told.steps) == ("complete", 60, 8)
-    assert told.profitable == filled_buffer().profitable_size
-    assert told.mean_losses.keys() == {"total", "q"}
-    assert told.folder is not None
-    folder = RunFolder(told.folder)
-    session = load_session(folder)
-    assert (session.session_id, session.symbol, session.model_name) == (told.session_id, "BTC/USDT", "double_dqn")
-    assert session.value == told.value
-    replayed = replay_gradients(SessionRecord(folder))
-    assert replayed.state == trainer.agent.learner.digest()
-    assert ls.verify("last", home=tmp_path).exit_code == 0
-    trainer.train_profit_weighted(updates=2, batch_size=16)
-    assert len(list_sessions(place(tmp_path).store)) == 2
 
 
 def test_without_a_known_profit_nothing_is_trained(tmp_path: Path) -> None:

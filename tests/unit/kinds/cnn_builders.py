@@ -12,10 +12,13 @@ from lockstep.clusters.in_process import InProcessExecutor
 from lockstep.kinds.cnn.kind import KIND
 from lockstep.kinds.cnn.spec import CnnSpec
 from lockstep.market.candles import Candles
+from lockstep.runs.folder import RunFolder
 from lockstep.runs.kind import PrepareContext, Prepared, RunContext
+from lockstep.runs.loop import CompleteRun, execute
 from lockstep.runs.spec import load_spec, resolve
 from lockstep.runs.store import FolderRunStore
 from lockstep.runs.training import Training
+from lockstep.testing.contracts.training_kind import EVERY_STEP, fingerprint, new_folder
 
 START = 1_600_000_000_000 - 1_600_000_000_000 % 3_600_000
 
@@ -77,3 +80,11 @@ def prepared_from(home: Path, candles: Candles | None = None, **tables: Any) -> 
 
 def training_of(prepared: Prepared, home: Path) -> Training:
     return KIND.training(prepared, RunContext(executor=InProcessExecutor(), blobs=FolderRunStore(home).blobs))
+
+
+def run(tmp_path: Path, name: str, **tables: Any) -> tuple[RunFolder, CompleteRun, Training]:
+    """A training with a checkpoint after every step, in `tmp_path`/name; its home is `tmp_path`/home."""
+    prepared = prepared_from(tmp_path / "home", **tables)
+    folder = new_folder(tmp_path / name, 1)
+    training = training_of(prepared, tmp_path / "home")
+    return folder, execute(training, folder, fingerprint=fingerprint(1), policy=EVERY_STEP), training

@@ -17,9 +17,9 @@ pytest.importorskip("sklearn")
 
 from safetensors.numpy import load
 from tests.unit.kinds.builders import estimate_of
-from tests.unit.kinds.cnn_builders import candles_of, context_of, prepared_from, spec_of, training_of
+from tests.unit.kinds.cnn_builders import candles_of, prepared_from, run, spec_of, training_of
 
-from lockstep.core.errors import DataError, InputError, MissingLibraryError, NetworkError, RefusedError, SpecError
+from lockstep.core.errors import DataError, InputError, MissingLibraryError, SpecError
 from lockstep.kinds.cnn.kind import KIND
 from lockstep.kinds.cnn.spec import CnnSpec
 from lockstep.learning.gradients.record import SessionRecord
@@ -28,11 +28,10 @@ from lockstep.learning.patterns import baselines
 from lockstep.learning.patterns.windows import CHANNELS
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.kind import PrepareContext
-from lockstep.runs.loop import CompleteRun, execute
 from lockstep.runs.spec import identity_body, load_spec, resolve
 from lockstep.runs.store import FolderRunStore
 from lockstep.runs.training import Training
-from lockstep.testing.contracts.training_kind import EVERY_STEP, TrainingContract, fingerprint, new_folder
+from lockstep.testing.contracts.training_kind import TrainingContract
 
 SHARED = Path(__file__).parents[5] / "shared" / "data"
 
@@ -50,13 +49,6 @@ class TestContract(TrainingContract):
         if seed not in self.prepared:  # what is pinned is not changed by a training
             self.prepared[seed] = prepared_from(self.home, seed=seed)
         return training_of(self.prepared[seed], self.home)
-
-
-def run(tmp_path: Path, name: str, **tables: Any) -> tuple[RunFolder, CompleteRun, Training]:
-    prepared = prepared_from(tmp_path / "home", **tables)
-    folder = new_folder(tmp_path / name, 1)
-    training = training_of(prepared, tmp_path / "home")
-    return folder, execute(training, folder, fingerprint=fingerprint(1), policy=EVERY_STEP), training
 
 
 def test_what_is_recorded_changes_no_weight_and_no_score(tmp_path: Path) -> None:
@@ -133,60 +125,6 @@ def test_a_run_is_restored_from_its_folder_alone(tmp_path: Path) -> None:
     assert again.payload.module.series.tobytes() == prepared.payload.module.series.tobytes()
 
 
-NETS = """
-import torch
-from torch import nn
-
-
-class Flat(nn.Module):
-    def __init__(self, channels, window, classes, heads="tuple", bias=0.0):
-        super().__init__()
-        self.linear = nn.Linear(channels * window, classes + 2)
-        self.kind = heads
-
-    def forward(self, x):
-        out = self.linear(x.flatten(1))
-        three = (out[:, :-2], out[:, -2], out[:, -1])
-        if self.kind == "tuple":
-            return three
-        if self.kind == "mapping":
-            return dict(zip(("direction", "expected_return", "confidence"), three))
-        if self.kind == "two":
-            return three[:2]
-        if self.kind == "columns":
-            return out[:, :-2], out[:, -2:-1], out[:, -1]
-        if self.kind == "nan":
-            return out[:, :-2] / 0.0, *three[1:]
-        return {"direction": three[0], "return": three[1], "confidence": three[2]}
-"""
-
-
-@pytest.mark.parametrize("form", ["tuple", "mapping"])
-def test_any_module_with_three_heads_is_trained(tmp_path: Path, form: str) -> None:
-    """R9.41: a tuple or a mapping of the heads conforms as `Heads` does."""
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "nets.py").write_text(NETS)
-    _, outcome, _ = run(tmp_path, form, network={"name": "nets.py:Flat", "parameters": {"heads": form}})
-    assert outcome.result["session"]["model"] == "nets.py:Flat"
-    assert outcome.result["last_loss"] < outcome.result["first_loss"]
-
-
-@pytest.mark.parametrize(
-    ("form", "message"),
-    [
-        ("two", "a network returns three heads.*found 2 values"),
-        ("columns", r"the head expected_return has shape \(64,\); found \(64, 1\). Use .squeeze\(1\)"),
-        ("nan", "the head direction is finite for a finite input"),
-        ("names", "expected_return is missing, found direction, return, confidence"),
-    ],
-)
-def test_a_network_without_the_heads_is_refused_before_the_run_starts(tmp_path: Path, form: str, message: str) -> None:
-    (tmp_path / "nets.py").write_text(NETS)
-    spec = spec_of(network={"name": "nets.py:Flat", "parameters": {"heads": form}})
-    with pytest.raises(NetworkError, match=message):
-        KIND.prepare(spec, context_of(tmp_path))
-
-
 @pytest.mark.parametrize(
     ("tables", "error", "message"),
     [
@@ -226,38 +164,6 @@ def test_candles_with_gaps_lose_the_windows_that_would_cross_them(tmp_path: Path
     assert reach == 7 + 14
     assert not np.any((bars >= 200 - ahead) & (bars < 200 + reach))
     assert len(whole.bars("train")) > len(broken.bars("train"))
-
-
-LEARNABLE: dict[str, Any] = {
-    "features": {"channels": ["return", "body"], "window": 8},
-    "labels": {"task": "direction", "horizon": 1, "volatility_bars": 20, "threshold": 0.3},
-    "network": {"parameters": {"filters": [16, 16, 16], "hidden": 16, "dropout": 0.0, "batch_norm": False}},
-    "training": {"epochs": 12, "learning_rate": 0.003},
-    "recording": {"level": "none"},
-}
-
-
-def verdict_on(tmp_path: Path, planted: float) -> dict[str, Any]:
-    prepared = prepared_from(tmp_path / "home", candles_of(3000, planted=planted), **LEARNABLE)
-    folder = new_folder(tmp_path / "run", 1)
-    outcome = execute(training_of(prepared, tmp_path / "home"), folder, fingerprint=fingerprint(1))
-    return dict(outcome.result)
-
-
-def test_a_planted_signal_is_learned_and_beats_both_baselines(tmp_path: Path) -> None:
-    """The next return follows the product of the last two signs, which no straight line through a window tells."""
-    result = verdict_on(tmp_path, planted=1.0)
-    assert result["verdict"]["sentence"] == "out of sample the network beats the majority class and logistic regression"
-    assert result["verdict"]["decision"] == "CAUTION"
-    # One spread of drift decides the sign of a normal return in 84 of 100 cases.
-    assert result["scores"]["test"]["network"]["balanced_accuracy"] > 0.5
-
-
-def test_pure_noise_is_reported_as_not_beating(tmp_path: Path) -> None:
-    result = verdict_on(tmp_path, planted=0.0)
-    assert result["verdict"]["decision"] == "REJECT"
-    assert "does not beat" in result["verdict"]["sentence"]
-    assert not any(item["beats"] for item in result["return_advantage"].values())
 
 
 PAGE = (Path(__file__).parents[4] / "docs" / "networks.md").read_text()
@@ -352,145 +258,6 @@ def test_profitability_is_what_the_better_side_would_have_made_net_of_cost(tmp_p
     assert samples.profitable[bars].tolist() == (moved > 0.001).tolist()
     # The head learns returns in units of the training rows' standard deviation.
     assert samples.returns[bars].std() == pytest.approx(1.0, rel=1e-5)
-
-
-ODD = """
-import torch
-from torch import nn
-
-
-class Plain(nn.Module):
-    def __init__(self, channels, window, classes):
-        super().__init__()
-        self.linear = nn.Linear(channels * window, classes + 2)
-        self.calls = 0
-
-    def heads(self, x):
-        out = self.linear(x.flatten(1))
-        return out[:, :-2], out[:, -2], out[:, -1]
-
-    def forward(self, x):
-        return self.heads(x)
-
-
-class ColumnInTraining(Plain):
-    def forward(self, x):
-        direction, value, confidence = self.heads(x)
-        return direction, value[:, None] if self.training else value, confidence
-
-
-class SqueezedAway(Plain):
-    def forward(self, x):
-        direction, value, confidence = self.heads(x)
-        return direction, value[:, None].squeeze(), confidence
-
-
-class NormedRows(Plain):
-    def __init__(self, channels, window, classes):
-        super().__init__(channels, window, classes)
-        self.norm = nn.BatchNorm1d(channels * window)
-
-    def forward(self, x):
-        return self.heads(self.norm(x.flatten(1)))
-
-
-class Detached(Plain):
-    def forward(self, x):
-        return tuple(head.detach() for head in self.heads(x))
-
-
-class Exits(Plain):
-    def forward(self, x):
-        if self.training:
-            raise SystemExit(0)
-        return self.heads(x)
-
-
-class Lazy(nn.Module):
-    def __init__(self, classes):
-        super().__init__()
-        self.linear = nn.LazyLinear(classes + 2)
-
-
-class NanLater(Plain):
-    def forward(self, x):
-        direction, value, confidence = self.heads(x)
-        self.calls += not self.training
-        return direction * (float("nan") if self.calls > 3 else 1.0), value, confidence
-
-
-class FailsLater(Plain):
-    def forward(self, x):
-        self.calls += self.training
-        if self.calls > 8:
-            raise ValueError("enough")
-        return self.heads(x)
-
-
-class Shared(Plain):
-    def __init__(self, channels, window, classes):
-        super().__init__(channels, window, classes)
-        self.once = self.twice = nn.Linear(channels * window, channels * window)
-        self.still = nn.Linear(channels * window, channels * window).requires_grad_(False)
-        self.unused = nn.Linear(3, 3)
-
-    def forward(self, x):
-        return self.heads(self.twice(torch.relu(self.once(self.still(x.flatten(1))))))
-"""
-
-
-def odd(tmp_path: Path, name: str, **training: Any) -> dict[str, Any]:
-    (tmp_path / "home").mkdir(exist_ok=True)
-    (tmp_path / "home" / "odd.py").write_text(ODD)
-    return {"network": {"name": f"odd.py:{name}", "parameters": {}}, "training": training}
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("ColumnInTraining", r"for 64 windows the head expected_return has shape \(64,\); found \(64, 1\)"),
-        ("SqueezedAway", r"for 1 windows the head expected_return has shape \(1,\); found \(\). Use .squeeze\(1\)"),
-        ("Detached", "a head depends on a trained parameter; none does"),
-        ("Exits", r"odd.py:Exits, line \d+: .* in training mode: SystemExit"),
-        ("Lazy", "linear.weight would get its own at the first call"),
-    ],
-)
-def test_a_network_that_conforms_to_some_batches_only_is_refused_before_the_run_starts(
-    tmp_path: Path, name: str, message: str
-) -> None:
-    """Heads of another shape would be broadcast against their targets: a loss, and a wrong one."""
-    with pytest.raises(NetworkError, match=message):
-        prepared_from(tmp_path / "home", **odd(tmp_path, name))
-
-
-def test_a_norm_over_rows_is_refused_where_an_epoch_ends_with_one_row(tmp_path: Path) -> None:
-    rows = len(prepared_from(tmp_path / "home").payload.module.parts.train)
-    size = next(size for size in range(20, rows) if rows % size == 1)
-    with pytest.raises(NetworkError, match=r"more than 1 value per channel.*choose another training.batch_size"):
-        prepared_from(tmp_path / "home", **odd(tmp_path, "NormedRows", batch_size=size))
-    prepared_from(tmp_path / "home", **odd(tmp_path, "NormedRows", batch_size=size + 1))
-
-
-def test_a_network_that_evaluates_to_no_number_ends_the_session_before_an_epoch_is_chosen_by_it(tmp_path: Path) -> None:
-    """NaN < x and x < NaN are both false: the first epoch would have stayed the best for ever."""
-    with pytest.raises(RefusedError, match="evaluated, the head direction is finite; for bar"):
-        run(tmp_path, "run", **odd(tmp_path, "NanLater", epochs=8))
-
-
-def test_a_network_that_fails_later_is_named_as_what_failed(tmp_path: Path) -> None:
-    with pytest.raises(NetworkError, match="in training mode: ValueError: enough"):
-        run(tmp_path, "run", **odd(tmp_path, "FailsLater", epochs=8))
-
-
-def test_shared_frozen_and_unused_weights_are_trained_kept_and_replayed(tmp_path: Path) -> None:
-    folder, outcome, _ = run(tmp_path, "run", **odd(tmp_path, "Shared"))
-    assert replay_gradients(SessionRecord(folder)).steps == outcome.steps
-    kept = load((folder.artifacts / "weights.safetensors").read_bytes())
-    assert kept["once.weight"].tobytes() == kept["twice.weight"].tobytes()
-    seeds = prepared_from(tmp_path / "home", **odd(tmp_path, "Shared")).payload
-    first = {name: value.numpy() for name, value in seeds.make_network().state_dict().items()}
-    moved = {name for name in first if kept[name].tobytes() != first[name].tobytes()}
-    assert moved == {name for name in first if name.split(".")[0] in {"linear", "once", "twice"}}
 
 
 def test_a_rare_class_is_not_thinned_away_from_the_logistic_regression(

@@ -211,39 +211,6 @@ def test_the_greedy_walk_is_what_the_engine_simulates(tmp_path: Path) -> None:
     assert flat["net_profit"] == 0.0
 
 
-TRAINED: dict[str, Any] = {
-    "environment": {"lookback": 8, "episode_bars": 100, "horizon_bars": 8, "target_profit": 0.01},
-    "costs": {"fee_rate": 0.0, "slippage_rate": 0.0002},
-    "agent": {"hidden": [32], "gamma": 0.9, "target_every": 100, "epsilon_share": 0.3},
-    "training": {"updates": 1_500, "batch_size": 32, "learning_starts": 300, "learning_rate": 0.001},
-    "validation": {"evaluate_every": 250},
-    "recording": {"level": "none"},
-}
-
-
-def result_of(candles: Candles, home: Path, **tables: Any) -> Mapping[str, Any]:
-    folder = run_of(candles, home, home / "run", **tables)
-    return folder.result()
-
-
-def test_a_planted_trend_is_learned_better_than_every_baseline(tmp_path: Path) -> None:
-    """Bars drift by 0.15 %, for 20 bars on average: three quarters of the noise, so it can be seen and traded."""
-    found = result_of(market(3_000, trend=0.0015), tmp_path, **TRAINED)
-    test = found["test"]
-    assert found["verdict"]["decision"] == "CAUTION", found["verdict"]
-    assert test["metrics"]["net_profit_pct"] > test["baselines"]["buy_and_hold"]["net_profit_pct"]
-    assert test["baselines"]["random_entries"]["net_profit_pct"]["percentile"] >= 95.0
-    assert found["verdict"]["sentence"].startswith("On the test part it beats buy and hold (")
-    assert "before believing it" in found["verdict"]["sentence"]
-
-
-def test_noise_is_not_claimed_to_be_beaten(tmp_path: Path) -> None:
-    """A random walk: whatever was found in the training part, the sentence says what it does not beat."""
-    found = result_of(market(3_000, seed=4), tmp_path, **TRAINED)
-    assert found["verdict"]["decision"] == "REJECT"
-    assert found["verdict"]["sentence"].startswith("On the test part it does not beat ")
-
-
 def test_the_verdict_asks_for_every_baseline() -> None:
     """1.645 standard errors over flat and over holding, 95 % of the draws; each alone missing is said."""
 

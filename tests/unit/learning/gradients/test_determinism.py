@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from operator import attrgetter
 
 import pytest
@@ -15,7 +12,6 @@ import torch
 
 from lockstep.core.errors import InputError, MachineError
 from lockstep.learning.gradients import determinism
-from lockstep.runs.numerics import environment
 from lockstep.runs.seeds import SeedTree
 
 SEEDS = SeedTree(5)
@@ -72,21 +68,6 @@ def test_devices_are_resolved_before_the_run() -> None:
     with pytest.raises(InputError, match="device is one of cpu, cuda, auto; found 'tpu'"):
         determinism.resolve_device("tpu")
     assert determinism.resolve_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def test_portable_numerics_take_torch_to_avx2_in_a_fresh_process() -> None:
-    """docs/architecture.md, rule 2: set before torch computes, though `runs` knows nothing of torch."""
-    ask = """
-import json
-from lockstep.learning.gradients import determinism
-print(json.dumps(determinism.numerics_entries()))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", ask], env=environment("portable"), capture_output=True, text=True, check=True
-    )
-    entries = json.loads(done.stdout)
-    assert entries["torch.capability"] == "AVX2"
-    assert "ONEDNN_MAX_CPU_ISA=AVX2" in entries["torch.variables"]
 
 
 def test_portable_numerics_after_torch_has_begun_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

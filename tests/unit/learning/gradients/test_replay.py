@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -46,22 +42,6 @@ def test_applying_the_stored_gradients_gives_the_final_weights_to_the_last_bit(
     replay = replay_gradients(SessionRecord(folder), check_every=1)
     assert (replay.steps, replay.checked, replay.weights_file) == (6, 6, True)
     assert replay.state == folder.result()["state"]
-
-
-def test_another_process_replays_to_the_same_bits(tmp_path: Path) -> None:
-    """R9.31: a fresh process that never sees the model's code or data."""
-    folder = Small().run(tmp_path / "run")
-    ask = """
-import sys, json
-from pathlib import Path
-from lockstep.learning.gradients.record import SessionRecord
-from lockstep.learning.gradients.replay import replay_gradients
-from lockstep.runs.folder import RunFolder
-replay = replay_gradients(SessionRecord(RunFolder(Path(sys.argv[1]))))
-print(json.dumps({"state": replay.state, "networks": "lockstep.learning.patterns.networks" in sys.modules}))
-"""
-    done = subprocess.run([sys.executable, "-c", ask, str(folder.path)], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout)["state"] == folder.result()["state"]
 
 
 def test_a_record_of_another_optimisers_gradients_is_found_to_differ(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ pytest.importorskip("matplotlib")
 from lockstep.core.errors import InputError, SpecError
 from lockstep.learning.supervised import experiment
 from lockstep.learning.supervised.data import Samples, pattern_samples, three_parts
-from lockstep.learning.supervised.experiment import ExperimentRunner, seed_of
+from lockstep.learning.supervised.experiment import ExperimentResult, ExperimentRunner, seed_of
 
 
 def config(root: Path, **tables: Any) -> dict[str, Any]:
@@ -89,10 +89,9 @@ def test_the_defaults_are_those_of_the_full_configuration() -> None:
     assert seed_of(runner.config) == 42
 
 
-def test_a_whole_experiment_leaves_metrics_four_plots_and_the_history(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """R11.24, R11.27; and the parts handed over are those of the split with seed and seed + 1."""
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[ExperimentResult, dict[str, Samples]]:
+    """A whole experiment, and the parts that it handed to the training."""
     seen: dict[str, Samples] = {}
     real = experiment.train_pytorch_model
 
@@ -100,10 +99,20 @@ def test_a_whole_experiment_leaves_metrics_four_plots_and_the_history(
         seen.update(train=given["dataset"], val=given["val_dataset"])
         return real(**given)
 
-    monkeypatch.setattr(experiment, "train_pytorch_model", watched)
-    result = ExperimentRunner(config(tmp_path, random_seed=3)).run()
+    root = tmp_path_factory.mktemp("experiments")
+    with pytest.MonkeyPatch.context() as there:
+        there.setattr(experiment, "train_pytorch_model", watched)
+        result = ExperimentRunner(config(root, random_seed=3)).run()
+    assert result.folder.parent == root
+    return result, seen
+
+
+def test_a_whole_experiment_leaves_metrics_four_plots_and_the_history(
+    whole: tuple[ExperimentResult, dict[str, Samples]],
+) -> None:
+    """R11.24, R11.27; and the parts handed over are those of the split with seed and seed + 1."""
+    result, seen = whole
     folder = result.folder
-    assert folder.parent == tmp_path
     assert folder.name.startswith("small_2")
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert found >= {
@@ -138,10 +147,12 @@ def test_a_whole_experiment_leaves_metrics_four_plots_and_the_history(
     assert len(result.history["val_loss"]) == 2
 
 
-def test_the_model_judged_is_the_best_checkpoint_loaded_again(tmp_path: Path) -> None:
+def test_the_model_judged_is_the_best_checkpoint_loaded_again(
+    whole: tuple[ExperimentResult, dict[str, Samples]],
+) -> None:
     import torch
 
-    result = ExperimentRunner(config(tmp_path)).run()
+    result, _ = whole
     best = torch.load(result.folder / "training" / "best_model.pt", weights_only=True)["model_state_dict"]
     assert all(torch.equal(value, result.model.state_dict()[name]) for name, value in best.items())
 
@@ -157,13 +168,18 @@ def test_validation_data_really_change_what_is_reported(tmp_path: Path) -> None:
     assert one["val_loss"] != two["val_loss"]
 
 
-def test_a_data_set_of_the_users_and_a_json_file_are_taken(tmp_path: Path) -> None:
+def test_a_data_set_of_the_users_and_a_json_file_are_taken_and_what_is_trained_on_and_judged_is_told(
+    tmp_path: Path,
+) -> None:
+    """Eight samples, each five times: whatever is held out was seen."""
     values = config(tmp_path, data={"source": "python"}, training={"epochs": 1, "val_split": 0.0})
     (tmp_path / "config.json").write_text(json.dumps(values))
-    labels = np.repeat([0, 1], 10)
-    result = ExperimentRunner(tmp_path / "config.json", dataset=(np.eye(2)[labels], labels)).run()
+    x, labels = np.arange(40.0)[:, None] % 8, np.arange(40) % 2
+    result = ExperimentRunner(tmp_path / "config.json", dataset=(x, labels)).run()
     assert result.metrics["metadata"]["classes"] == ["0", "1"]
     assert "val_loss" not in result.history
+    (log,) = (result.folder / "logs").iterdir()
+    assert "WARNING - 8 of the samples held out are also trained on" in log.read_text()
 
 
 def test_a_configuration_that_cannot_be_is_refused(tmp_path: Path) -> None:
@@ -186,12 +202,3 @@ def test_two_experiments_of_one_name_and_second_do_not_meet(tmp_path: Path) -> N
     assert two.folder.name == f"{one.folder.name}_2"
     seeds = [json.loads((item.folder / "reports/metrics.json").read_text())["metadata"]["seed"] for item in (one, two)]
     assert seeds == [1, 2]
-
-
-def test_samples_held_out_that_are_trained_on_as_well_are_told(tmp_path: Path) -> None:
-    """Eight samples, each five times: whatever is held out was seen."""
-    x, labels = np.arange(40.0)[:, None] % 8, np.arange(40) % 2
-    values = config(tmp_path, data={"source": "python"}, training={"epochs": 1, "val_split": 0.0})
-    folder = ExperimentRunner(values, dataset=(x, labels)).run().folder
-    (log,) = (folder / "logs").iterdir()
-    assert "WARNING - 8 of the samples held out are also trained on" in log.read_text()

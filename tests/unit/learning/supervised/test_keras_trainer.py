@@ -165,20 +165,14 @@ def test_the_default_data_set_is_four_patterns_of_200_images(
     assert console.err == ""
 
 
-def test_a_missing_keras_is_a_message_with_a_cure(tmp_path: Path) -> None:
-    """R11.29: in a process where Keras cannot be imported; nothing is written before it is noticed."""
-    ask = f"""
-import sys
-sys.modules["keras"] = None
-from lockstep.learning.supervised.keras_trainer import train
-try:
-    train(output_dir={str(tmp_path / "none")!r})
-except ImportError as error:
-    print(type(error).__name__, error)
-"""
-    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("MissingLibraryError training with Keras needs keras, which cannot be loaded here")
-    assert "pip install 'lockstep-trading[keras]'" in done.stdout
+def test_a_missing_keras_is_a_message_with_a_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R11.29: where Keras cannot be imported; nothing is written before it is noticed."""
+    monkeypatch.setitem(sys.modules, "keras", None)
+    with pytest.raises(ImportError) as caught:
+        keras_trainer.train(output_dir=str(tmp_path / "none"))
+    assert isinstance(caught.value, MissingLibraryError)
+    assert str(caught.value).startswith("training with Keras needs keras, which cannot be loaded here")
+    assert "pip install 'lockstep-trading[keras]'" in str(caught.value)
     assert not (tmp_path / "none").exists()
 
 
