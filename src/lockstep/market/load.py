@@ -38,8 +38,8 @@ def load_candles(
 ) -> Candles:
     """Candles of CSV, JSON, Parquet or Feather/Arrow files, also packed, of a frame, or of rows; docs/data.md has all.
 
-    source        a path, a pattern such as "BTCUSDT-1h-*.zip", or a list of both, joined in the order of time; a pandas,
-                  polars or Arrow frame, whose time may be its index; rows, records or columns as JSON has them
+    source        a path, a pattern such as "BTCUSDT-1h-*.zip", or a list of both, joined in the order of time; a
+                  pandas, polars or Arrow frame, whose time may be its index; rows, records or columns as JSON has them
     columns       our name -> the source's name, for those not recognised by themselves (case, blanks and usual aliases
                   such as "Date", "Open time", "vol" are); {"volume": None} where the source has none (zeros);
                   {"timestamp": ["Date", "Time"]} where the time is in two. For rows that no line names, and that are
@@ -71,7 +71,8 @@ def load_candles(
     """
     options = LoadOptions(
         columns=columns, timeframe=timeframe, time_unit=time_unit, time_format=time_format, timezone=timezone,
-        skip=skip, decimal=decimal, encoding=encoding, adjusted=adjusted, sort=sort, start=start, stop=stop, last=last, extra=extra, on_bad=on_bad, symbol=symbol, exchange=exchange,
+        skip=skip, decimal=decimal, encoding=encoding, adjusted=adjusted, sort=sort, start=start, stop=stop, last=last,
+        extra=extra, on_bad=on_bad, symbol=symbol, exchange=exchange,
     )  # fmt: skip
     candles, report = load_with_report(source, options)
     if report.rows_dropped:

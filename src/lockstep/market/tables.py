@@ -45,7 +45,9 @@ def table_of_frame(frame: Any) -> Any:
         if hasattr(frame, "__arrow_c_stream__"):
             return pa.table(frame)
     except (pa.ArrowException, ValueError, TypeError) as error:
-        raise DataError(f"frame: a column has mixed or unknown values ({one_line(error)}). Convert it first.") from error
+        raise DataError(
+            f"frame: a column has mixed or unknown values ({one_line(error)}). Convert it first."
+        ) from error
     raise DataError(
         f"candles are read from a path, a pandas frame or an Arrow table; found {type(frame).__name__}. "
         "For arrays use Candles.from_arrays."
@@ -108,7 +110,7 @@ def resolve_columns(
         elif len(possible) > 1:
             raise DataError(
                 f"{place}: {ours!r} could be any of {_list(possible)}. Say which: "
-                f"columns={{{ours!r}: {possible[0]!r}}} (--column {ours}={possible[0]}; in a spec [data] columns)."
+                f"columns={{{ours!r}: {possible[0]!r}}} (--columns {ours}={possible[0]}; in a spec [data] columns)."
             )
         else:
             chosen[ours] = possible[0]
@@ -116,12 +118,12 @@ def resolve_columns(
         hint = _did_you_mean(missing[0], names)
         if missing == ["volume"]:
             hint = (
-                " Where the source has none, say so: columns={'volume': None} (--column volume= ; in a spec "
+                " Where the source has none, say so: columns={'volume': None} (--columns volume= ; in a spec "
                 '[data.columns] volume = ""); it is then 0.'
             )
         raise DataError(
             f"{place}: columns {', '.join(missing)} are missing; found {_list(names)}."
-            f"{hint or ' Map them: columns={...} (--column OURS=THEIRS; in a spec [data] columns).'}"
+            f"{hint or ' Map them: columns={...} (--columns OURS=THEIRS; in a spec [data] columns).'}"
         )
     for name in extra:
         if name not in names:
@@ -137,7 +139,7 @@ def _plain(name: str) -> str:
 
 
 def candidates(ours: str, names: Sequence[str]) -> list[str]:
-    """Columns that may be ours: the exact name, else names equal but for case and signs, else aliases, else a frame's nameless index."""
+    """Columns that may be ours: the exact name, else equal but for case, else aliases, else a nameless index."""
     if ours in names:
         return [ours]
     if same := [name for name in names if _plain(name) == ours]:
@@ -154,6 +156,7 @@ def _did_you_mean(name: str, names: Iterable[str]) -> str:
 
 
 def similar_file(path: Path) -> str:
+    """A sentence for an error about a file that is not there: one of a like name, or that its folder is not there."""
     if not path.parent.is_dir():
         return f" Nor is there a folder {path.parent}."
     close = difflib.get_close_matches(path.name, sorted(entry.name for entry in path.parent.iterdir()), n=1)
@@ -166,4 +169,5 @@ def _list(names: Sequence[str]) -> str:
 
 
 def one_line(error: BaseException) -> str:
+    """What another library says of an error, on one line and not too long."""
     return " ".join(str(error).split())[:300].rstrip(".")

@@ -43,9 +43,7 @@ def whole_set(
     return there if all(price in there for price in PRICES) else {}
 
 
-def scaled(
-    columns: Mapping[str, NDArray[Any]], close: NDArray[np.float64], place: str
-) -> dict[str, NDArray[Any]]:
+def scaled(columns: Mapping[str, NDArray[Any]], close: NDArray[np.float64], place: str) -> dict[str, NDArray[Any]]:
     """The columns with all four prices times adjusted close / close; volume stays as it is.
 
     close   the adjusted close, float64 (n,)

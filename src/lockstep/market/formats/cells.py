@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 # Blanks that group digits: no-break, narrow no-break, thin; and the apostrophes of Switzerland.
-GROUPS: Final = "\u00a0\u202f\u2009'’ "
+GROUPS: Final = "\u00a0\u202f\u2009\u2019' "
 CURRENCY: Final = "$€£¥"
 _NUMBER: Final = re.compile(rf"[{CURRENCY}]?[+-]?[{CURRENCY}]?\d[\d.,{GROUPS}]*([eE][+-]?\d+)?\s?[KMBkmb%]?")
 _DATE: Final = re.compile(

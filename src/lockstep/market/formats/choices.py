@@ -35,10 +35,11 @@ def settled(table: Any, mapping: Mapping, *, symbol: str | None, place: str, not
         if time is not None:
             mapping["timestamp"] = time
     for ours in COLUMNS[1:5]:
-        if ours not in mapping and not candidates(ours, table.column_names):
-            # A word of another language or program counts only where no usual name is there.
-            if len(further := _further(ours, table.column_names)) == 1:
-                mapping[ours] = further[0]
+        if ours in mapping or candidates(ours, table.column_names):
+            continue
+        # A word of another language or program counts only where no usual name is there.
+        if len(further := _further(ours, table.column_names)) == 1:
+            mapping[ours] = further[0]
     if "volume" not in mapping and (volume := _volume(table, symbol, place, notes)) is not None:
         mapping["volume"] = volume
     return table, mapping
@@ -146,7 +147,7 @@ def _volume(table: Any, symbol: str | None, place: str, notes: list[str]) -> str
     if several := usual or _further("volume", names):
         return several[0] if len(several) == 1 else _traded(table, several, notes)
     volumes = [
-        name for name in names if bare(name).startswith("volume") and name not in adjusted and "ma" != bare(name)[6:]
+        name for name in names if bare(name).startswith("volume") and name not in adjusted and bare(name)[6:] != "ma"
     ]
     if len(volumes) < 2:
         return volumes[0] if volumes and bare(volumes[0])[6:] not in ("quote", "usd", "currency") else None

@@ -51,9 +51,7 @@ def parsed(data: bytes, place: str) -> Any:
         try:
             return [json.loads(line) for line in lines] if len(lines) > 1 and text[:1] in "{[" else _fail(error)
         except (ValueError, RecursionError):
-            raise DataError(
-                f"{place}: the file cannot be read as JSON: {error}. Download or write it again."
-            ) from None
+            raise DataError(f"{place}: the file cannot be read as JSON: {error}. Download or write it again.") from None
 
 
 def _fail(error: ValueError) -> Any:
@@ -80,7 +78,9 @@ def table_of_document(
     try:
         columns = pa.table({name: pa.array(values) for name, values in table.columns.items()})
     except (pa.ArrowException, OverflowError) as error:
-        raise DataError(f"{place}: a column has values of several types: {' '.join(str(error).split())[:200]}.") from None
+        raise DataError(
+            f"{place}: a column has values of several types: {' '.join(str(error).split())[:200]}."
+        ) from None
     return columns, _kind(document, table)
 
 
@@ -108,9 +108,7 @@ def _no_table(document: Any, place: str) -> DataError:
     )
 
 
-def _tables(
-    node: Any, where: str, market: str | None, names: Sequence[str] | None, depth: int
-) -> Iterator[_Table]:
+def _tables(node: Any, where: str, market: str | None, names: Sequence[str] | None, depth: int) -> Iterator[_Table]:
     if depth > _DEEPEST:
         return
     columns = _columns(node, names)
@@ -242,5 +240,3 @@ def _of_index(node: Mapping[str, Any]) -> dict[str, list[Any]] | None:
         return None
     records = _of_records(list(node.values()))
     return None if records is None else {"timestamp": keys, **records}
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,9 +29,11 @@ def paths_of(source: str | Path | Sequence[str | Path]) -> list[Path]:
         if not glob.has_magic(str(path)) or path.exists():
             out.append(path)
             continue
-        files = [Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if Path(name).is_file()]
+        files = _matching(path)
         if not files:
-            raise DataError(f"{path}: no file has a name of this pattern. List the folder {path.parent} and correct it.")
+            raise DataError(
+                f"{path}: no file has a name of this pattern. List the folder {path.parent} and correct it."
+            )
         require_one_series([file.name for file in files], str(path))
         out += files
     if not out:
@@ -38,6 +41,13 @@ def paths_of(source: str | Path | Sequence[str | Path]) -> list[Path]:
     if twice := next((path for path in out if out.count(path) > 1), None):
         raise DataError(f"{twice}: each file is named once; found it {out.count(twice)} times.")
     return out
+
+
+def _matching(pattern: Path) -> list[Path]:
+    """The files that a pattern names, by name."""
+    fixed = next((at for at, part in enumerate(pattern.parts) if glob.has_magic(part)), 0)
+    folder = Path(*pattern.parts[:fixed])
+    return sorted(path for path in folder.glob(str(Path(*pattern.parts[fixed:]))) if path.is_file())
 
 
 def require_one_series(names: Sequence[str], place: str) -> None:
@@ -65,7 +75,7 @@ def joined(parts: Sequence[tuple[dict[str, NDArray[Any]], str]]) -> dict[str, ND
     Raises DataError when two overlap in time or have bars of another length.
     """
     ordered = sorted(parts, key=lambda part: int(part[0]["timestamp"].min()))
-    for (before, one), (after, other) in zip(ordered, ordered[1:], strict=False):
+    for (before, one), (after, other) in itertools.pairwise(ordered):
         if before.keys() != after.keys():
             raise DataError(f"{other}: its columns are not those of {one}: {', '.join(sorted(after))}. {_CURE}")
         if int(before["timestamp"].max()) >= int(after["timestamp"].min()):

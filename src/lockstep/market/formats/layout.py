@@ -69,9 +69,7 @@ class Layout:
         return f"First lines as read:\n{shown}\nRead as: {self}; columns {', '.join(map(repr, self.names[:14]))}."
 
 
-def layout_of(
-    start: bytes, *, whole: bool, skip: int | None, names: Sequence[str] | None, place: str
-) -> Layout:
+def layout_of(start: bytes, *, whole: bool, skip: int | None, names: Sequence[str] | None, place: str) -> Layout:
     """The layout of a file that begins with `start`.
 
     start  the first bytes, UTF-8

@@ -73,9 +73,7 @@ def _is_part(market: str, symbol: str) -> bool:
     return _letters(re.split(r"[/\-_:]", symbol)[0]) == _letters(market)
 
 
-def of_one_market(
-    table: Any, mapping: Mapping[str, Any], choice: MarketChoice, *, place: str, notes: list[str]
-) -> Any:
+def of_one_market(table: Any, mapping: Mapping[str, Any], choice: MarketChoice, *, place: str, notes: list[str]) -> Any:
     """The rows of a table that are of one market: all, or those of the symbol that is asked for.
 
     table     Arrow; a text column whose name says that it names the market is compared
@@ -97,7 +95,7 @@ def of_one_market(
         column = table.column(name)
         if hasattr(column.type, "value_type"):
             column = column.cast(column.type.value_type)
-        if not is_text(column.type) or name in mapping.values() and mapping.get("symbol") != name:
+        if not is_text(column.type) or (name in mapping.values() and mapping.get("symbol") != name):
             continue
         markets = [value for value in pc.unique(column).to_pylist() if value is not None]
         if len(markets) == 1:

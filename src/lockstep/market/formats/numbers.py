@@ -47,7 +47,11 @@ def numbers_of(columns: Mapping[str, Any], *, decimal: str | None, place: str, n
         if all(column is not None for column in numbers.values()):
             return numbers
     has_comma = any(_matches(column, ",") for column in trimmed.values())
-    if not has_comma and decimal is None and not any(_matches(column, r"\.\d{3}\.\d{3}") for column in trimmed.values()):
+    if (
+        not has_comma
+        and decimal is None
+        and not any(_matches(column, r"\.\d{3}\.\d{3}") for column in trimmed.values())
+    ):
         decimal = "."
     mark = decimal or _mark(trimmed, place)
     if mark == ",":

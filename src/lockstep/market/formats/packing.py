@@ -51,13 +51,13 @@ def unpack(path: Path, suffixes: Sequence[str]) -> list[Content]:
     return _layers(path.name, data, suffixes, bound, str(path), _MAX_LAYERS)
 
 
-def _layers(
-    name: str, data: bytes, suffixes: Sequence[str], bound: int, place: str, depth: int
-) -> list[Content]:
+def _layers(name: str, data: bytes, suffixes: Sequence[str], bound: int, place: str, depth: int) -> list[Content]:
     if not is_packed(data[:4], name):
         return [Content(name=name, data=data)]
     if depth == 0:
-        raise DataError(f"{place}: it is packed more than {_MAX_LAYERS} times over. Unpack it, and name the inner file.")
+        raise DataError(
+            f"{place}: it is packed more than {_MAX_LAYERS} times over. Unpack it, and name the inner file."
+        )
     if data.startswith(_ZIP) or name.lower().endswith(".zip"):
         members = _members(data, suffixes, bound, place)
     else:

@@ -32,7 +32,14 @@ from lockstep.market.formats.stamps import DAY_MS, Evidence, stamps_of
 from lockstep.market.formats.text import TextOptions, read_text
 from lockstep.market.formats.words import FIELDS, UTC_NAMES
 from lockstep.market.tables import (
-    ARROW, PARQUET, one_line, read_arrow, read_parquet, resolve_columns, similar_file, table_of_frame,
+    ARROW,
+    PARQUET,
+    one_line,
+    read_arrow,
+    read_parquet,
+    resolve_columns,
+    similar_file,
+    table_of_frame,
 )  # fmt: skip
 from lockstep.market.times import from_numbers, parse_zone, to_milliseconds
 
@@ -113,7 +120,8 @@ class _Part:
 
     def is_plain(self) -> bool:
         """Whether nothing about it needs telling."""
-        return self.program is None and not self.notes and (self.layout is None or self.layout.is_plain)
+        usual = self.program is None and not self.notes and (self.layout is None or self.layout.is_plain)
+        return usual and not self.kind.startswith("JSON")
 
 
 def read(source: Any, options: ReadOptions) -> Reading:
@@ -128,9 +136,7 @@ def read(source: Any, options: ReadOptions) -> Reading:
     columns = [(_columns(part, options), part.place) for part in parts]
     first = parts[0]
     if len(parts) == 1:
-        return Reading(
-            columns=columns[0][0], place=first.place, format=first.reading(), is_plain=first.is_plain()
-        )
+        return Reading(columns=columns[0][0], place=first.place, format=first.reading(), is_plain=first.is_plain())
     readings = list(dict.fromkeys(part.reading() for part in parts))
     text = f"{len(parts)} files joined by time; " + "; ".join(readings[:3])
     place = f"{first.place} and {len(parts) - 1} more"
@@ -138,7 +144,9 @@ def read(source: Any, options: ReadOptions) -> Reading:
 
 
 def _parts(source: Any, options: ReadOptions) -> list[_Part]:
-    listed = isinstance(source, list | tuple) and len(source) > 0 and all(isinstance(item, str | Path) for item in source)
+    listed = (
+        isinstance(source, list | tuple) and len(source) > 0 and all(isinstance(item, str | Path) for item in source)
+    )
     if isinstance(source, str | Path) or listed:
         return [part for path in paths_of(source) for part in _file_parts(path, options)]
     if isinstance(source, list | tuple | dict):
@@ -164,7 +172,9 @@ def _frame_part(frame: Any, options: ReadOptions) -> _Part:
     part = _Part(table=None, place="frame", kind="frame", is_file=False)
     levels = getattr(getattr(frame, "columns", None), "nlevels", 1)
     if levels == 2:
-        fields = max((0, 1), key=lambda level: sum(bare(str(x)) in FIELDS for x in frame.columns.get_level_values(level)))
+        fields = max(
+            (0, 1), key=lambda level: sum(bare(str(x)) in FIELDS for x in frame.columns.get_level_values(level))
+        )
         markets = [str(name) for name in frame.columns.get_level_values(1 - fields)]
         names = list(dict.fromkeys(name for name in markets if name))
         market = names[_market(names, options, "frame", "the second level of its columns")] if names else ""
@@ -221,7 +231,7 @@ def _content_part(source: Path | Content, name: str, options: ReadOptions, place
     """The table in a file or in unpacked bytes. `name` has the names of the file and of what was in it."""
     import pyarrow as pa
 
-    title = (source.name if isinstance(source, Path) else source.name).lower()
+    title = source.name.lower()
     data: Any = source if isinstance(source, Path) else source.data
     notes: list[str] = []
     if not title.endswith(TEXT) and title.endswith((*PARQUET, *ARROW)):
@@ -313,9 +323,9 @@ def _chosen(part: _Part, options: ReadOptions) -> dict[str, str | None]:
             raise _twice(doubles[0], place) from None
         raise
     for name in doubles:
-        if name in chosen.values() and name not in options.mapping.values():
-            if not part.table.column(name).equals(part.table.column(f"{name} (2)")):
-                raise _twice(name, place)
+        is_read = name in chosen.values() and name not in options.mapping.values()
+        if is_read and not part.table.column(name).equals(part.table.column(f"{name} (2)")):
+            raise _twice(name, place)
     return chosen
 
 
@@ -423,5 +433,3 @@ def _adjusted(
         if differs:
             part.notes.append(f"prices as traded; {title!r} is left aside, adjusted=True uses it")
     return columns
-
-

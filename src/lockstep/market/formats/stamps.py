@@ -223,8 +223,8 @@ def _ordered(
     if second_over.size and evidence.day_first:
         row = int(second_over[0])
         raise DataError(
-            f"{place}: this program writes the day first; found {column[row].as_py()!r} in row {row}. Say how times are "
-            f"written: {_format_option(_format_of(column[row].as_py(), cells, row, day_first=False))}."
+            f"{place}: this program writes the day first; found {column[row].as_py()!r} in row {row}. Say how they "
+            f"are written: {_format_option(_format_of(column[row].as_py(), cells, row, day_first=False))}."
         )
     if first_over.size or evidence.day_first:
         if first_over.size:

@@ -42,8 +42,8 @@ FURTHER: Final[Mapping[str, tuple[str, ...]]] = {
 DATES: Final = frozenset({"date", "day", "datum", "fecha", "data", "tradedate", "yyyymmdd"})
 CLOCKS: Final = frozenset({"time", "hour", "clock", "uhrzeit", "zeit", "heure", "hora", "ora", "tijd", "timestamp"})
 SYMBOLS: Final = frozenset(
-    {"symbol", "ticker", "tickers", "pair", "instrument", "sym", "tic", "market", "currencypair", "tradingpair", "asset",
-     "coin", "stock", "name", "symbols"}
+    {"symbol", "symbols", "ticker", "tickers", "tic", "sym", "pair", "currencypair", "tradingpair", "instrument",
+     "market", "asset", "coin", "stock", "name"}
 )  # fmt: skip
 ADJUSTED: Final[Mapping[str, tuple[str, ...]]] = {
     "open": ("adjopen", "adjustedopen", "openadj", "openadjusted"),
