@@ -162,7 +162,8 @@ def _of_request(request: TrainingRequest, blobs: BlobStore, values: Mapping[str,
     )
     params = code.strategy.resolve({**spec.strategy.parameters, **values})
     quick_look_ahead_check(code.strategy, evaluator.view, [params], seeds=SeedTree(spec.seed))
-    return _report(evaluator, params, seed=spec.seed)
+    report = _report(evaluator, params, seed=spec.seed)
+    return replace(report, notes=(f"data read as {candles.format}",)) if candles.format else report
 
 
 def _of_run(folder: RunFolder, blobs: BlobStore, values: Mapping[str, Any], trial: int | None) -> BacktestReport:
