@@ -77,7 +77,9 @@ def test_a_mapping_names_the_columns(tmp_path: Path) -> None:
 
 def test_a_csv_without_a_header_needs_the_list_of_its_names(tmp_path: Path) -> None:
     """High and low that stand elsewhere than usual are seen in the prices, and the rows are not guessed at."""
-    swapped = [",".join([time, high, o, low, *rest]) for time, o, high, low, *rest in (row.split(",") for row in rows())]
+    swapped = [
+        ",".join([time, high, o, low, *rest]) for time, o, high, low, *rest in (row.split(",") for row in rows())
+    ]
     path = csv(tmp_path / "a.csv", swapped)
     with pytest.raises(DataError, match="the first line names the columns; found numbers") as caught:
         load_candles(path)

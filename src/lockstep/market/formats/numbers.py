@@ -18,16 +18,15 @@ from lockstep.core.errors import DataError
 from lockstep.market.formats.cells import CURRENCY, GROUPS
 
 _OPTION: Final = "decimal='{0}' (--decimal {0}; in a spec [data] decimal = \"{0}\")"
-_BLANKS: Final = "".join(GROUPS.split("'"))
 _LETTERS: Final[Mapping[str, int]] = {"K": 3, "M": 6, "B": 9}
-# Cells that only one decimal mark explains; in these, D is the mark and G the sign that groups digits.
+# Cells that only one decimal mark explains; in these, D is the mark, O the other one, G a sign that groups digits.
 _PROOFS: Final = (
     r"D\d{1,2}$",  # a group has three digits
     r"D\d{4,}$",
     r"^[+-]?0D\d",  # no group begins with a zero
     r"^[+-]?\d{4,}D\d",
     r"G\d{3}D\d",
-    r"G\d{3}G\d{3}$",  # a decimal mark stands once
+    r"O\d{3}O\d{3}$",  # a decimal mark stands once
 )
 
 
@@ -84,10 +83,10 @@ def _matches(column: Any, pattern: str) -> bool:
 
 
 def _proofs(mark: str) -> str:
-    group = rf"[{re.escape(',' if mark == '.' else '.')}{re.escape(GROUPS)}]"
-    return "|".join(proof.replace("D", re.escape(mark)).replace("G", group) for proof in _PROOFS).replace(
-        re.escape("'"), "'"
-    )
+    other = "," if mark == "." else "."
+    group = rf"[{other}{GROUPS}]"
+    signs = {"D": re.escape(mark), "O": re.escape(other), "G": group}
+    return "|".join("".join(signs.get(letter, letter) for letter in proof) for proof in _PROOFS)
 
 
 def _proof_of(columns: Mapping[str, Any], mark: str) -> tuple[str, int, str] | None:
@@ -132,7 +131,9 @@ def _with_point(column: Any, name: str, mark: str, place: str, notes: list[str])
     group = rf"[{',' if mark == '.' else '.'}{GROUPS}]"
     plain = pc.replace_substring_regex(column, rf"[{CURRENCY}]\s?|\s?[{CURRENCY}]$", "")
     suffix = r"\s?[KMBkmb]?" if name == "volume" else ""
-    number = rf"^[+-]?(\d+|\d{{1,3}}({group}\d{{3}})+)?([{mark}]\d*)?([eE][+-]?\d+)?{suffix}$"
+    # One sign groups all digits of a number.
+    grouped = "|".join(rf"\d{{1,3}}([{sign}]\d{{3}})+" for sign in (",.".replace(mark, ""), *GROUPS))
+    number = rf"^[+-]?(\d+|{grouped})?([{mark}]\d*)?([eE][+-]?\d+)?{suffix}$"
     fits = pc.or_kleene(pc.match_substring_regex(plain, number), pc.is_in(pc.utf8_lower(plain), _words()))
     row = pc.index(pc.fill_null(fits, True), False).as_py()
     if row >= 0:

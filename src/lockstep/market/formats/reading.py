@@ -46,6 +46,7 @@ from lockstep.market.times import from_numbers, parse_zone, to_milliseconds
 TEXT: Final = (".csv", ".tsv", ".txt", ".prn")
 JSON: Final = (".json", ".jsonl", ".ndjson")
 PLAIN: Final = (*PARQUET, *ARROW, *TEXT, *JSON)
+_USUAL: Final = ("CSV", "Parquet", "Feather or Arrow", "frame")
 _OTHERS: Final[Mapping[str, str]] = {
     ".xlsx": "Save it as CSV in the program that wrote it.",
     ".xls": "Save it as CSV in the program that wrote it.",
@@ -121,7 +122,7 @@ class _Part:
     def is_plain(self) -> bool:
         """Whether nothing about it needs telling."""
         usual = self.program is None and not self.notes and (self.layout is None or self.layout.is_plain)
-        return usual and not self.kind.startswith("JSON")
+        return usual and self.kind in _USUAL
 
 
 def read(source: Any, options: ReadOptions) -> Reading:

@@ -62,9 +62,7 @@ def test_crypto_data_download_with_address_newest_first_and_mixed_stamps(tmp_pat
 
 
 def test_crypto_data_download_of_old_with_hours_of_am_and_pm(tmp_path: Path) -> None:
-    lines = rows(
-        BARS, lambda t, o, h, low, c, v: [moment(t, "%Y-%m-%d %I-%p"), "BTCUSD", o, h, low, c, v, v * 1_000]
-    )
+    lines = rows(BARS, lambda t, o, h, low, c, v: [moment(t, "%Y-%m-%d %I-%p"), "BTCUSD", o, h, low, c, v, v * 1_000])
     header = ["https://www.CryptoDataDownload.com", "Date,Symbol,Open,High,Low,Close,Volume BTC,Volume USD"]
     assert load_candles(write(tmp_path / "a.csv", [*header, *reversed(lines)])) == BARS
 
@@ -115,7 +113,10 @@ def test_yfinance_with_two_tickers_is_two_markets(tmp_path: Path, by_ticker: boo
         DAYS,
         lambda t, o, h, low, c, v: [
             moment(t, "%Y-%m-%d"),
-            *({"Open": o, "High": h, "Low": low, "Close": c, "Volume": v}[f] * (2 if t == "AAPL" else 1) for f, t in pairs),
+            *(
+                {"Open": o, "High": h, "Low": low, "Close": c, "Volume": v}[f] * (2 if t == "AAPL" else 1)
+                for f, t in pairs
+            ),
         ],
     )
     names, markets = ",".join(["Price", *(f for f, _ in pairs)]), ",".join(["Ticker", *(t for _, t in pairs)])
@@ -186,9 +187,7 @@ def test_metatrader_5_in_its_encodings(tmp_path: Path, encoding: str) -> None:
 
 def test_metatrader_4_and_histdata_look_alike_but_for_the_name_of_the_file(tmp_path: Path) -> None:
     """HistData documents EST without summer time; a MetaTrader server's zone stands nowhere."""
-    lines = rows(
-        BARS, lambda t, o, h, low, c, v: [moment(t, "%Y.%m.%d", -5), moment(t, "%H:%M", -5), o, h, low, c, v]
-    )
+    lines = rows(BARS, lambda t, o, h, low, c, v: [moment(t, "%Y.%m.%d", -5), moment(t, "%H:%M", -5), o, h, low, c, v])
     with pytest.raises(DataError, match="is the server's"):
         load_candles(write(tmp_path / "EURUSD60.csv", lines))
     assert load_candles(tmp_path / "EURUSD60.csv", timezone="-05:00") == BARS
@@ -207,9 +206,7 @@ def test_dukascopy_in_gmt_local_time_and_with_a_decimal_comma(tmp_path: Path) ->
     assert load_candles(write(tmp_path / "a.csv", ["Gmt time,Open,High,Low,Close,Volume", *lines])) == early
     lines = rows(early, lambda t, o, h, low, c, v: [moment(t, "%d.%m.%Y %H:%M:%S.000 GMT+0100", 1), o, h, low, c, v])
     assert load_candles(write(tmp_path / "b.csv", ["Local time,Open,High,Low,Close,Volume", *lines])) == early
-    lines = rows(
-        early, lambda t, *cells: [moment(t, "%d.%m.%Y %H:%M:%S.000"), *(comma(value) for value in cells)], ";"
-    )
+    lines = rows(early, lambda t, *cells: [moment(t, "%d.%m.%Y %H:%M:%S.000"), *(comma(value) for value in cells)], ";")
     candles = load_candles(write(tmp_path / "c.csv", ["Gmt time;Open;High;Low;Close;Volume", *lines]))
     assert candles == early
     assert "decimal comma, by '" in str(candles.format)
