@@ -153,18 +153,23 @@ def _declared_delimiter(line: str) -> str | None:
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """The delimiter that gives most lines the same number of columns; csv.Sniffer may settle on a letter."""
+    """The delimiter that gives most lines the same number of columns, with values in them.
+
+    csv.Sniffer may settle on a letter. A first line of names decides by itself: it has no decimal commas.
+    """
     first = max(",;\t", key=lines[0].count)
     widths = {len(_cells(line, first)) for line in lines}
-    if len(widths) == 1 and widths.pop() >= _FEWEST:
+    if len(widths) == 1 and widths.pop() >= _FEWEST and not any(map(is_number, _cells(lines[0], first))):
         return first
-    best = (0.0, 0, first)
+    best = (0.0, 0.0, 0, first)
     for delimiter in _DELIMITERS:
-        counts = Counter(len(_cells(line, delimiter)) for line in lines)
+        rows = [_cells(line, delimiter) for line in lines]
+        counts = Counter(map(len, rows))
         width, number = max(counts.items(), key=lambda item: (item[0] >= _FEWEST, item[1], item[0]))
-        if width >= _FEWEST and (number / len(lines), width) > best[:2]:
-            best = (number / len(lines), width, delimiter)
-    return best[2]
+        values = sum(is_row(cells) for cells in rows)
+        if width >= _FEWEST and (values / len(rows), number / len(rows), width) > best[:3]:
+            best = (values / len(rows), number / len(rows), width, delimiter)
+    return best[3]
 
 
 def _table_start(rows: Sequence[Sequence[str]]) -> int:
@@ -174,10 +179,17 @@ def _table_start(rows: Sequence[Sequence[str]]) -> int:
         return 0
     width = counts.most_common(1)[0][0]
     at = next(row for row, cells in enumerate(rows) if len(cells) == width)
+    # A spreadsheet pads a title with empty cells.
+    while at + 1 < len(rows) and _filled(rows[at]) < _FEWEST <= _filled(rows[at + 1]):
+        at += 1
     # Where rows end with a delimiter, the line of names has one column less.
     if at and len(rows[at - 1]) == width - 1 and is_row(rows[at]) and not is_row(rows[at - 1]):
         return at - 1
     return at
+
+
+def _filled(cells: Sequence[str]) -> int:
+    return sum(bool(cell.strip()) for cell in cells)
 
 
 def _header_count(rows: Sequence[Sequence[str]]) -> int:

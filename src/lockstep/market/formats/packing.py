@@ -18,7 +18,7 @@ _ZIP: Final = b"PK\x03\x04"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 # Candles as text shrink to a tenth, flat ones to a fiftieth. A file that grows by far more is made to fill memory.
 MAX_GROWTH: Final = 300
-FREE_BYTES: Final = 32 * 2**20
+FREE_BYTES: Final = 8 * 2**20
 MAX_BYTES: Final = 8 * 2**30
 _MAX_MEMBERS: Final = 10_000
 _CHUNK: Final = 2**20

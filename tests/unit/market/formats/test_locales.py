@@ -188,6 +188,8 @@ def test_lines_above_a_table_are_left_aside_as_found_or_as_declared(tmp_path: Pa
     header = "timestamp,open,high,low,close,volume"
     above = ["Prices of a house", "", "made on a Monday, by hand"]
     assert load_candles(write(tmp_path / "a.csv", [*above, header, *lines])) == BARS
+    padded = write(tmp_path / "c.csv", ["Prices of a house,,,,,", header, *lines])
+    assert load_candles(padded) == BARS
     odd = ["a,b,c,d,e,f", header]
     with pytest.raises(DataError, match=r"(.|\n)*First lines as read:\n    1: a,b,c"):
         load_candles(write(tmp_path / "b.csv", [*odd, *lines]))

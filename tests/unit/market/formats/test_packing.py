@@ -57,7 +57,7 @@ def test_a_file_that_grows_beyond_all_measure_is_refused(tmp_path: Path, name: s
     data = b"\0" * (FREE_BYTES + 2**20)
     packed = {"bomb.csv.gz": gzip.compress, "bomb.csv.zst": zstd, "bomb.zip": lambda text: archive(a__csv=text)}
     (tmp_path / name).write_bytes(packed[name](data))
-    with pytest.raises(DataError, match="unpacked it has more than 32 MiB, over 300 times its size"):
+    with pytest.raises(DataError, match="unpacked it has more than 8 MiB, over 300 times its size"):
         load_candles(tmp_path / name)
 
 
