@@ -21,8 +21,8 @@ from lockstep.market.load import load_candles
 NAMES = ("time", "open", "high", "low", "close", "volume")
 STEPS = (60_000, 300_000, 3_600_000, 86_400_000)
 TEXTS = (
-    "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S", "%Y.%m.%d %H:%M", "%d.%m.%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%d/%m/%Y %I:%M %p",
-    "%d %b %Y %H:%M", "%Y%m%d %H%M%S", "%Y-%m-%d",
+    "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S", "%Y.%m.%d %H:%M", "%d.%m.%Y %H:%M:%S", "%m/%d/%Y %H:%M",
+    "%d/%m/%Y %I:%M %p", "%d %b %Y %H:%M", "%Y%m%d %H%M%S", "%Y-%m-%d",
 )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def test_columns_that_are_neither_are_refused(texts: list[str]) -> None:
 def test_options_become_keys_of_a_spec() -> None:
     reading = {"columns": ['timestamp=The "Date"', "volume="], "skip": 2, "drop_bad": True, "adjusted": False}
     assert load_options(reading)["on_bad"] == "drop"
-    keys = dict((".".join(path), value) for path, value in map(parse_override, spec_overrides(reading)))
+    keys = {".".join(path): value for path, value in map(parse_override, spec_overrides(reading))}
     assert keys == {
         "data.columns": {"timestamp": 'The "Date"', "volume": ""},
         "data.skip": 2,

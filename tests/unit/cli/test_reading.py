@@ -37,7 +37,7 @@ def test_every_option_that_a_message_names_is_there(file: Path, capsys: pytest.C
     assert report["missing"] == 0
     assert "1 above left aside" in report["format"]
     assert run(["data", "quality", str(file), "--json", *OPTIONS]) == 0
-    assert json.loads(capsys.readouterr().out)["bars"] == len(BARS)
+    assert json.loads(capsys.readouterr().out)["rows"] == len(BARS)
 
 
 def test_an_import_shows_what_to_look_at(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,7 +139,7 @@ def _epoch_values(column: Any) -> Any:
 
 def _volume(table: Any, symbol: str | None, place: str, notes: list[str]) -> str | None:
     """The column of volumes where the usual names do not give exactly one."""
-    names = table.column_names
+    names: list[str] = table.column_names
     usual = candidates("volume", names)
     if len(usual) == 1:
         return None

@@ -80,7 +80,7 @@ def test_several_markets_in_a_document_are_chosen_between_by_their_symbol() -> N
         for record in ISO
     ]
     both = {"bars": {"ETH/USD": other, "BTC/USD": ISO}}
-    with pytest.raises(DataError, match="the document holds 2: 'ETH/USD', 'BTC/USD'. Choose one: symbol='ETH/USD'"):
+    with pytest.raises(DataError, match=r"the document holds 2: 'ETH/USD', 'BTC/USD'. Choose one: symbol='ETH/USD'"):
         load_candles(both)
     assert load_candles(both, symbol="BTC/USD") == BARS
     with pytest.raises(DataError, match="the symbol 'SOL/USD' is none of the markets"):

@@ -177,7 +177,7 @@ def test_a_date_and_a_time_of_day_in_two_columns_are_joined(tmp_path: Path) -> N
     path = write(tmp_path / "a.csv", ["open,high,low,close,volume,date,time", *lines])
     assert load_candles(path, timezone="UTC") == BARS
     compact = rows(BARS, lambda t, *c: ["EURUSD", "60", moment(t, "%Y%m%d"), moment(t, "%H%M%S"), *c], ";")
-    header = ";".join(f"<{name}>" for name in "TICKER PER DATE TIME OPEN HIGH LOW CLOSE VOL".split())
+    header = ";".join(f"<{name}>" for name in ["TICKER", "PER", "DATE", "TIME", "OPEN", "HIGH", "LOW", "CLOSE", "VOL"])
     assert load_candles(write(tmp_path / "b.csv", [header, *compact]), timezone="UTC") == BARS
     with pytest.raises(DataError, match=r"a time is in one column, or in two.*--columns 'timestamp=<DATE>\+<TIME>'"):
         load_candles(path, columns={"timestamp": ["date", "hour"]})

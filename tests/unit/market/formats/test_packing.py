@@ -104,7 +104,7 @@ def test_files_in_one_archive_are_joined_too(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(archive(**parts))
     assert load_candles(tmp_path / "a.zip") == BARS
     (tmp_path / "b.zip").write_bytes(archive(XBT_60__csv=TEXT, ETH_60__csv=TEXT))
-    with pytest.raises(DataError, match="found ETH_60.csv and XBT_60.csv, whose names differ in more than dates"):
+    with pytest.raises(DataError, match=r"found ETH_60.csv and XBT_60.csv, whose names differ in more than dates"):
         load_candles(tmp_path / "b.zip")
 
 

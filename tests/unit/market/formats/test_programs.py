@@ -172,7 +172,9 @@ def test_metatrader_5_in_its_encodings(tmp_path: Path, encoding: str) -> None:
         ],
         "\t",
     )  # fmt: skip
-    header = "\t".join(f"<{name}>" for name in "DATE TIME OPEN HIGH LOW CLOSE TICKVOL VOL SPREAD".split())
+    header = "\t".join(
+        f"<{name}>" for name in ["DATE", "TIME", "OPEN", "HIGH", "LOW", "CLOSE", "TICKVOL", "VOL", "SPREAD"]
+    )
     path = write(tmp_path / "a.csv", [header, *lines], encoding=encoding, end="\r\n")
     options = {"encoding": "utf-16-le"} if encoding == "utf-16-le" else {}
     with pytest.raises(DataError, match=r"is the server's. Declare it: timezone='UTC'.*--timezone UTC"):
@@ -211,7 +213,7 @@ def test_dukascopy_in_gmt_local_time_and_with_a_decimal_comma(tmp_path: Path) ->
     assert candles == early
     assert "decimal comma, by '" in str(candles.format)
     lines = rows(early, lambda t, *cells: [moment(t, "%d.%m.%Y %H:%M:%S.000", 1), *cells])
-    with pytest.raises(DataError, match="the zone of '05.01.2024 01:00:00.000'"):
+    with pytest.raises(DataError, match=r"the zone of '05.01.2024 01:00:00.000'"):
         load_candles(write(tmp_path / "d.csv", ["Local time,Open,High,Low,Close,Volume", *lines]))
 
 
