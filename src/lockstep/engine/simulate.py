@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,14 +72,17 @@ class Simulation:
         return bar_returns(self.equity, self.execution.initial_capital)
 
     def to_dict(self, *, curve: bool = True) -> dict[str, Any]:
-        """Plain dicts, lists and Python numbers, ready for JSON (R3.19); `curve=False` leaves the equity curve out."""
+        """Plain dicts, lists and Python numbers, ready for JSON (R3.19); `curve=False` leaves the equity curve out.
+
+        A number that is not finite, as when equity compounds beyond what a double holds, is None.
+        """
         plain: dict[str, Any] = {
             "metrics": {str(metric): value for metric, value in self.metrics.items()},
             "trades": self.trades.to_dicts(self.timestamp),
         }
         if curve:
             plain["equity_curve"] = {"timestamp": self.timestamp.tolist(), "equity": self.equity.tolist()}
-        return plain
+        return {name: _finite(value) for name, value in plain.items()}
 
     def to_json(self, *, curve: bool = True) -> str:
         """JSON text of `to_dict`; never NaN or infinity."""
@@ -90,6 +94,15 @@ class Simulation:
     def __repr__(self) -> str:
         profit = self.metrics[Metric.NET_PROFIT_PCT]
         return f"Simulation(bars={self.equity.size}, trades={len(self.trades)}, net_profit_pct={profit:.2f})"
+
+
+def _finite(value: Any) -> Any:
+    """Plain values with None in the place of NaN and infinities, for which JSON has no form."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def simulate(

@@ -96,7 +96,9 @@ def _time(table: Any, place: str, notes: list[str]) -> tuple[Any, str | None]:
     if not usual:
         further = [name for name in _further("timestamp", names) if is_time(_first(table, name))]
         if not further and names and names[0].strip() == "" and is_time(_first(table, names[0])):
-            further = [names[0]]
+            # An index that a frame wrote without a name: "" could not be told from "there is none".
+            table = table.rename_columns(["index", *names[1:]])
+            further = ["index"]
         return table, further[0] if len(further) == 1 else None
     times = [name for name in usual if is_time(_first(table, name))]
     if len(times) == 1:

@@ -45,6 +45,9 @@ def to_utf8(data: bytes, encoding: str | None, place: str, notes: list[str]) -> 
     if encoding is None and mark is not None:
         notes.append(f"{mark.upper()} by its byte-order mark")
     name = mark if mark is not None and (encoding or mark).startswith(mark) else encoding or "utf-8"
+    if encoding is None and mark is None and b"\0" in data[:400]:
+        # UTF-16 of plain letters is UTF-8 too, with a zero after each.
+        return _one_byte(data, place, notes)
     try:
         if name in ("utf-8", "utf-8-sig"):
             data = data.removeprefix(codecs.BOM_UTF8)

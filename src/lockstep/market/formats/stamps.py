@@ -33,6 +33,7 @@ _FORMS: Final = (
     r"^\s*(?P<d>\d{1,2})[- .](?P<mon>[A-Za-z]{3,9})\.?[- .,]+(?P<y>\d{4})" + _TIME,
     r"^\s*(?P<mon>[A-Za-z]{3,9})\.? (?P<d>\d{1,2}), ?(?P<y>\d{4})" + _TIME,
 )
+_SHORT_YEAR: Final = r"^\s*\d{1,2}(?P<s>[-./])\d{1,2}[-./]\d{2}(?P<rest>$|[ T].*)"
 _DAYS: Final = r"^\s*(\d{4}-\d{2}-\d{2}([ T]00:00(:00(\.0+)?)?)?|\d{8})\s*$"
 _ZONELESS: Final = "Declare it: timezone='UTC' or a fixed offset (--timezone UTC; in a spec [data] timezone)."
 
@@ -82,9 +83,32 @@ def stamps_of(
             evidence = Evidence(zone=parse_zone("UTC"))
         return _iso(column, evidence, place, notes)
     form = next((form for form in _FORMS if re.match(form, first)), None)
+    if match := re.match(_SHORT_YEAR, first):
+        raise DataError(_two_digits(first, match, place))
     if form is None or _is_iso(first):
         return _iso(column, evidence, place, notes)
     return _by_form(column, form, evidence, place, notes)
+
+
+def _two_digits(text: str, match: re.Match[str], place: str) -> str:
+    """What to say of years of two digits, which leave open which of the three numbers they are."""
+    sign = match["s"]
+    clock = "".join(
+        letter if not letter.isdigit() else f"%{directive}"
+        for letter, directive in zip(re.sub(r"\d+", "0", match["rest"]), _directives(match["rest"]), strict=False)
+    )
+    clock = re.sub("[AaPp][Mm]$", "%p", clock)
+    orders = [sign.join(order) + clock for order in (("%d", "%m", "%y"), ("%m", "%d", "%y"), ("%y", "%m", "%d"))]
+    return (
+        f"{place}: {text!r} in row 0 has a year of two digits, which could be any of its numbers. Say which: "
+        f"{_format_option(orders[0])}, or '{orders[1]}', or '{orders[2]}'."
+    )
+
+
+def _directives(rest: str) -> list[str]:
+    """For each letter of a time of day whose numbers are one letter each, the directive that a number stands for."""
+    names = iter("HMSf" if not re.search("[AaPp][Mm]", rest) else "IMSf")
+    return [next(names, "f") if letter.isdigit() else "" for letter in re.sub(r"\d+", "0", rest)]
 
 
 def _epochs(column: Any, unit: str | None) -> NDArray[Any] | None:

@@ -172,6 +172,26 @@ def test_dates_without_a_time_of_day_are_days_of_utc_and_hours_need_a_zone(tmp_p
         load_candles(write(tmp_path / "b.csv", ["Date,Open,High,Low,Close,Volume", *lines]))
 
 
+def test_years_of_two_digits_are_refused_and_the_cure_reads_them(tmp_path: Path) -> None:
+    lines = rows(BARS, lambda t, *c: [moment(t, "%d.%m.%y %H:%M"), *c])
+    path = write(tmp_path / "a.csv", ["Date,Open,High,Low,Close,Volume", *lines])
+    with pytest.raises(DataError, match=r"year of two digits(.|\n)*--time-format '%d.%m.%y %H:%M'"):
+        load_candles(path, timezone="UTC")
+    assert load_candles(path, timezone="UTC", time_format="%d.%m.%y %H:%M") == BARS
+
+
+def test_the_index_of_a_frame_may_have_no_name(tmp_path: Path) -> None:
+    lines = rows(BARS, lambda t, *c: [moment(t, "%Y-%m-%d %H:%M:%S+00:00"), *c])
+    assert load_candles(write(tmp_path / "a.csv", [",open,high,low,close,volume", *lines])) == BARS
+
+
+def test_utf_16_without_a_mark_says_its_encoding(tmp_path: Path) -> None:
+    lines = ["timestamp,open,high,low,close,volume", *rows(BARS, lambda t, *c: [t, *c])]
+    with pytest.raises(DataError, match="--encoding utf-16-le"):
+        load_candles(write(tmp_path / "a.csv", lines, encoding="utf-16-le"))
+    assert load_candles(tmp_path / "a.csv", encoding="utf-16-le") == BARS
+
+
 def test_a_date_and_a_time_of_day_in_two_columns_are_joined(tmp_path: Path) -> None:
     lines = rows(BARS, lambda t, o, h, low, c, v: [o, h, low, c, v, moment(t, "%Y-%m-%d"), moment(t, "%H:%M:%S")])
     path = write(tmp_path / "a.csv", ["open,high,low,close,volume,date,time", *lines])
