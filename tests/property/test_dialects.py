@@ -111,7 +111,7 @@ def packed(data: bytes, kind: str) -> bytes:
     return data
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), dialect=dialects)
 @example(data=None, dialect=Dialect(";", True, "%d.%m.%Y %H:%M:%S", True, "g", 3, True, True, "utf-16", ".zip", True))
 def test_a_random_dialect_gives_the_same_arrays_or_a_refusal(
