@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lockstep.app.files import file_overrides
 from lockstep.app.paths import require_writable_name
 from lockstep.app.request import SPEC_SUFFIXES, TrainingRequest, training_request
 from lockstep.app.trust import permit
@@ -154,8 +155,7 @@ def _request(source: str | None, strategy: str | None, data: str | None, overrid
         raise InputError("nothing to run: give a spec, a run, or both --strategy and --data")
     named: list[str] = []
     if data is not None:
-        where = "sample" if data == "sample" else "file"
-        named = [f"data.source={where}"] + ([f"data.path='{Path(data).absolute()}'"] if where == "file" else [])
+        named = ["data.source=sample"] if data == "sample" else file_overrides(data)
     return training_request(source, strategy=strategy, overrides=[*named, *overrides])
 
 
@@ -175,7 +175,8 @@ def _of_request(request: TrainingRequest, blobs: BlobStore, values: Mapping[str,
     )
     params = code.strategy.resolve({**spec.strategy.parameters, **values})
     quick_look_ahead_check(code.strategy, evaluator.view, [params], seeds=SeedTree(spec.seed))
-    return _report(evaluator, params, seed=spec.seed)
+    report = _report(evaluator, params, seed=spec.seed)
+    return replace(report, notes=(f"data read as {candles.format}",)) if candles.format else report
 
 
 def _of_run(folder: RunFolder, blobs: BlobStore, values: Mapping[str, Any], trial: int | None) -> BacktestReport:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -95,6 +96,7 @@ class MarketFiles:
     longer          longer timeframes, resampled from the candles, that packages hold too
     last            number of most recent bars to use; default: all
     trades, depth   Parquet files of the same market
+    reading         how the file of candles is read: options of `load_candles`
     """
 
     candles: str
@@ -104,6 +106,7 @@ class MarketFiles:
     last: int | None = None
     trades: Path | None = None
     depth: Path | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +189,9 @@ def collect_book(
 def _candles(market: MarketFiles, blobs: BlobStore) -> Candles:
     """The candles, with the user's symbol when one is set. Raises InputError, DataError."""
     timeframe = market.timeframe
-    candles = candles_of(market.candles, blobs=blobs, timeframe=timeframe)
+    # A symbol chooses among several markets in a file; of another file or source it is a label.
+    options = {**market.reading, "symbol": market.symbol, "timeframe": timeframe}
+    candles = candles_of(market.candles, blobs=blobs, **options)
     if timeframe is not None and parse_timeframe(timeframe) != candles.timeframe_ms:
         raise InputError(f"--timeframe {timeframe}: {market.candles} holds bars of {candles.timeframe}. Leave it out.")
     candles = candles if market.last is None else candles.tail(market.last)

@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 
+from lockstep.app.files import load_options
 from lockstep.app.paths import require_writable_name
 from lockstep.core.errors import DataError, InputError, LockstepError
 from lockstep.core.files import write_atomic
-from lockstep.market.bars import LoadOptions, LoadReport, read_bars
+from lockstep.market.bars import LoadOptions, LoadReport, read_bars, read_checked
 from lockstep.market.load import load_candles, load_with_report
 from lockstep.market.quality import quality_report
 from lockstep.market.quality_report import QualityReport
@@ -75,15 +77,29 @@ class SnapshotInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportReport:
-    """The snapshot of an imported file, and the rows that were left out."""
+    """The snapshot of imported files, the rows that were left out, and what to look at.
+
+    first_bar, last_bar   open, high, low, close and volume by name
+    volume                sum over all bars
+    missing               bars that are not there between the first and the last, closed hours included
+    """
 
     snapshot: SnapshotInfo
     loaded: LoadReport
+    first_bar: Mapping[str, float]
+    last_bar: Mapping[str, float]
+    volume: float
+    missing: int
 
     def to_json(self) -> dict[str, Any]:
         """The object that `lockstep data import --json` prints."""
         return {
             **self.snapshot.to_json(),
+            "format": self.loaded.format,
+            "first_bar": dict(self.first_bar),
+            "last_bar": dict(self.last_bar),
+            "volume": self.volume,
+            "missing": self.missing,
             "rows_read": self.loaded.rows_read,
             "rows_dropped": self.loaded.rows_dropped,
             "dropped": [str(defect) for defect in self.loaded.dropped],
@@ -91,21 +107,34 @@ class ImportReport:
 
 
 def import_data(
-    path: Path, *, blobs: BlobStore, columns: Sequence[str] = (), drop_bad: bool = False, **options: Any
-) -> ImportReport:
-    """Read a file, check every row, and pin it.
+    path: Path | Sequence[str | Path], *, blobs: BlobStore, columns: Sequence[str] = (), drop_bad: bool = False,
+    **options: Any,
+) -> ImportReport:  # fmt: skip
+    """Read a file or several, check every row, and pin them.
 
-    columns    "ours=theirs" each
+    path       a file, a pattern of files, or a list of both
+    columns    "ours=theirs" each, or "name,name,..." in their order
     drop_bad   leave out and count broken and repeated rows; default: refuse the file
     options    of `load_candles`
 
     Raises DataError naming the first bad row, DiskError when the snapshot cannot be written.
     """
-    mapping = _mapping(columns)
-    on_bad: Literal["drop", "error"] = "drop" if drop_bad else "error"
-    candles, report = load_with_report(path, LoadOptions(columns=mapping or None, on_bad=on_bad, **options))
+    chosen = load_options({"columns": columns, "drop_bad": drop_bad, **options})
+    candles, report = load_with_report(path, LoadOptions(**chosen))
     write_snapshot(candles, blobs)
-    return ImportReport(snapshot=SnapshotInfo.of(candles, blobs), loaded=report)
+    span = int(candles.timestamp[-1] - candles.timestamp[0])
+    return ImportReport(
+        snapshot=SnapshotInfo.of(candles, blobs),
+        loaded=report,
+        first_bar=_bar(candles, 0),
+        last_bar=_bar(candles, len(candles) - 1),
+        volume=float(np.sum(candles.volume)),
+        missing=max(0, round(span / candles.timeframe_ms) + 1 - len(candles)),
+    )
+
+
+def _bar(candles: Candles, row: int) -> dict[str, float]:
+    return {name: float(getattr(candles, name)[row]) for name in ("open", "high", "low", "close", "volume")}
 
 
 def read_snapshot(start: str, *, blobs: BlobStore, export: Path | None = None) -> SnapshotInfo:
@@ -132,24 +161,40 @@ def list_snapshots(*, blobs: BlobStore) -> tuple[list[SnapshotInfo], list[str]]:
     return sorted(snapshots, key=lambda item: (item.symbol or "", item.timeframe, item.first)), broken
 
 
-def data_quality(source: str, *, blobs: BlobStore, timeframe: str | None = None) -> QualityReport:
-    """Judge a file, the sample, or a snapshot. Broken rows of a file are counted, not refused."""
-    if source == SAMPLE:
+def data_quality(
+    source: str | Sequence[str], *, blobs: BlobStore, timeframe: str | None = None, **options: Any
+) -> QualityReport:
+    """Judge a file or several, the sample, or a snapshot. Broken rows of a file are counted, not refused.
+
+    options   of `load_candles`, for files, `columns` as in `import_data`; with sort or on_bad="drop" those rows are
+              judged that are then there
+    """
+    files = [source] if isinstance(source, str) else list(source)
+    if files == [SAMPLE]:
         return quality_report(sample_candles())
-    if Path(source).exists() or Path(source).suffix != "":
-        return quality_report(read_bars(Path(source)), timeframe=timeframe)
-    return quality_report(open_snapshot(blobs, find_digest(source, blobs)))
+    if not _are_files(files):
+        return quality_report(open_snapshot(blobs, find_digest(files[0], blobs)))
+    chosen = LoadOptions(**load_options(options))
+    if chosen.sort or chosen.on_bad == "drop":
+        return quality_report(read_checked(files, chosen)[0], timeframe=timeframe)
+    return quality_report(read_bars(files, chosen), timeframe=timeframe)
+
+
+def _are_files(sources: Sequence[str]) -> bool:
+    """Whether an argument names files, not a snapshot: several do, and so does one that is there or has a suffix."""
+    first = sources[0]
+    return len(sources) > 1 or Path(first).exists() or Path(first).suffix != "" or "*" in first
 
 
 def candles_of(source: str, *, blobs: BlobStore, **options: Any) -> Candles:
     """The candles of a file, of "sample", or of a snapshot's digest. Raises DataError.
 
-    options   of `load_candles`, for a file
+    options   of `load_candles`, for a file, `columns` as in `import_data`
     """
     if source == SAMPLE:
         return sample_candles()
-    if Path(source).exists() or Path(source).suffix != "":
-        return load_candles(Path(source), **options)
+    if _are_files([source]):
+        return load_candles(source, **load_options(options))
     return open_snapshot(blobs, find_digest(source, blobs))
 
 
@@ -176,15 +221,3 @@ def export_candles(candles: Candles, path: Path) -> None:
     else:
         raise InputError(f"{path}: candles are written to a .csv or .parquet file; found suffix {path.suffix!r}")
     write_atomic(path, sink.getvalue().to_pybytes())
-
-
-def _mapping(columns: Sequence[str]) -> Mapping[str, str]:
-    pairs = {}
-    for text in columns:
-        ours, equals, theirs = text.partition("=")
-        if not (ours and equals):
-            raise InputError(
-                f"--column {text}: a column is given as ours=theirs, such as timestamp=Date; volume= says there is none"
-            )
-        pairs[ours.strip()] = theirs.strip()
-    return pairs

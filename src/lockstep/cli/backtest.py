@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lockstep.cli.consent import consent
 from lockstep.cli.options import Home, Json, RunImportedCode, Set, Verbose
 from lockstep.cli.output import Output
+from lockstep.cli.reading import reads_files
 
 
+@reads_files
 def backtest(
+    reading: Mapping[str, Any],
     params: Annotated[
         list[str],
         typer.Option(
@@ -34,7 +38,10 @@ def backtest(
         str | None, typer.Option(metavar="NAME|FILE.py:CLASS", help="The strategy, where no spec or run names it.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="FILE|sample", help="The candles, where no spec or run names them.")
+        str | None,
+        typer.Option(
+            metavar="FILE|sample", help="The candles, a file or a pattern of files, where no spec or run names them."
+        ),
     ] = None,
     trial: Annotated[
         int | None,
@@ -54,9 +61,11 @@ def backtest(
 
     The metrics of a run's trial come out the same, to the last bit.
     """
+    from lockstep.app.files import spec_overrides
     from lockstep.bootstrap import place
     from lockstep.cli.process import use_numerics_of_source
 
+    set_ = [*spec_overrides(reading), *set_]
     here = place(home)
     trust = False
     if source is not None and (folder := use_numerics_of_source(source, set_, here)) is not None:

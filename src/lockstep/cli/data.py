@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lockstep.cli.options import Home, Json, Verbose
 from lockstep.cli.output import Output
+from lockstep.cli.reading import reads_files
 
-Source = Annotated[
-    str,
-    typer.Argument(metavar="SOURCE", help='A CSV, Parquet or Feather/Arrow file, a snapshot\'s digest, or "sample".'),
+_FILES = "CSV, JSON, Parquet or Feather/Arrow, also packed"
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help=f'A file ({_FILES}), a snapshot\'s digest, or "sample".')]
+Sources = Annotated[
+    list[str],
+    typer.Argument(metavar="SOURCE", help=f'Files ({_FILES}), joined by time; a snapshot\'s digest, or "sample".'),
 ]
-Symbol = Annotated[str | None, typer.Option(metavar="NAME", help='A label, such as "BTC/USDT".')]
+Symbol = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help='A label, such as "BTC/USDT"; of a file with several markets, which to read.'),
+]
 Exchange = Annotated[str | None, typer.Option(metavar="NAME", help="A label, such as binance.")]
 Timeframe = Annotated[
     str | None, typer.Option(metavar="LENGTH", help="Bar length, such as 5m or 1h (default: the most common step).")
-]
-Columns = Annotated[
-    list[str],
-    typer.Option(
-        "--column",
-        metavar="OURS=THEIRS",
-        default_factory=list,
-        show_default=False,
-        help="Which column is which, such as timestamp=Date. May be repeated; usual names are recognised.",
-    ),
-]
-TimeUnit = Annotated[
-    str | None,
-    typer.Option(metavar="s|ms|us|ns", help="Unit of numeric times (default: inferred from their magnitude)."),
-]
-Timezone = Annotated[
-    str | None, typer.Option(metavar="ZONE", help='"UTC" or an offset such as +02:00, for times that name none.')
 ]
 Last = Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the N most recent bars.")]
 
@@ -50,7 +40,7 @@ DepthFile = Annotated[
 def group() -> typer.Typer:
     """The commands below `lockstep data`."""
     app = typer.Typer(help="Import, inspect and list candles; collect episodes.", no_args_is_help=True)
-    app.command("import", short_help="Read candles from a file, check and keep them.")(import_)
+    app.command("import", short_help="Read candles from files, check and keep them.")(import_)
     app.command("quality", short_help="Report gaps, jumps and other defects, and a score.")(quality)
     app.command("snapshot", short_help="Read a snapshot back, every byte checked.")(snapshot)
     app.command("list")(list_)
@@ -58,22 +48,16 @@ def group() -> typer.Typer:
     return app
 
 
+@reads_files
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV, Parquet or Feather/Arrow file, also gzipped.")],
-    columns: Columns,
+    file: Annotated[
+        list[str], typer.Argument(metavar="FILE", help=f"Files ({_FILES}), or a pattern of them; joined by time.")
+    ],
+    reading: Mapping[str, Any],
     symbol: Symbol = None,
     exchange: Exchange = None,
     timeframe: Timeframe = None,
-    time_unit: TimeUnit = None,
-    timezone: Timezone = None,
     last: Last = None,
-    sort: Annotated[
-        bool, typer.Option("--sort", help="Sort the rows by time instead of refusing unsorted ones.")
-    ] = False,
-    drop_bad: Annotated[
-        bool,
-        typer.Option("--drop-bad", help="Leave out broken and repeated rows, and say how many, instead of refusing."),
-    ] = False,
     home: Home = None,
     json: Json = False,
     verbose: Verbose = False,
@@ -86,27 +70,30 @@ def import_(
     report = import_data(
         file,
         blobs=place(home).store.blobs,
-        columns=columns,
         symbol=symbol,
         exchange=exchange,
         timeframe=timeframe,
-        time_unit=time_unit,
-        timezone=timezone,
         last=last,
-        sort=sort,
-        drop_bad=drop_bad,
+        **reading,
     )
     Output(json=json).result(report.to_json(), imported(report))
 
 
+@reads_files
 def quality(
-    source: Source, timeframe: Timeframe = None, home: Home = None, json: Json = False, verbose: Verbose = False
+    source: Sources,
+    reading: Mapping[str, Any],
+    symbol: Symbol = None,
+    timeframe: Timeframe = None,
+    home: Home = None,
+    json: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """Report gaps, jumps, repetitions, flat and zero-volume bars of a data set, and its score."""
     from lockstep.app.data import data_quality
     from lockstep.bootstrap import place
 
-    report = data_quality(source, blobs=place(home).store.blobs, timeframe=timeframe)
+    report = data_quality(source, blobs=place(home).store.blobs, timeframe=timeframe, symbol=symbol, **reading)
     Output(json=json).result(report.to_dict(), str(report))
 
 
@@ -141,8 +128,10 @@ def list_(home: Home = None, json: Json = False, verbose: Verbose = False) -> No
     out.result([row.to_json() for row in rows], snapshots_table(rows))
 
 
+@reads_files
 def episodes(
     source: Source,
+    reading: Mapping[str, Any],
     symbol: Symbol = None,
     timeframe: Timeframe = None,
     longer: Annotated[
@@ -204,7 +193,7 @@ def episodes(
     store = place(home).store
     files = MarketFiles(
         candles=source, symbol=symbol, timeframe=timeframe, longer=tuple(longer or ()), last=last,
-        trades=trades, depth=depth,
+        trades=trades, depth=depth, reading=reading,
     )  # fmt: skip
     rules = CollectionRules(
         window=window, max_missing_bars=missing, horizon_s=horizon, round_trip_cost=cost,

@@ -163,12 +163,25 @@ def pinned(info: SnapshotInfo) -> RenderableType:
 
 
 def imported(report: ImportReport) -> RenderableType:
-    """Report of an import, the snapshot that it made, and the lines of a spec that use it."""
+    """Report of an import, its first and last bar for a look, the snapshot, and the lines of a spec that use it."""
+    info = report.snapshot
+    look = [
+        ("read as", report.loaded.format),
+        ("first bar", f"{instant(info.first)} {_bar(report.first_bar)}"),
+        ("last bar", f"{instant(info.last)} {_bar(report.last_bar)}"),
+        ("step", f"{info.timeframe}, {count(info.bars)} bars, {count(report.missing)} not there in between"),
+        ("volume", f"{report.volume:,.8g} in all"),
+    ]
     return Group(
         Text(str(report.loaded)),
+        facts(look),
         pinned(report.snapshot),
         Text(f'in a spec: [data] source = "file", path = "{report.snapshot.path.resolve()}"'),
     )
+
+
+def _bar(values: Mapping[str, float]) -> str:
+    return " ".join(f"{name} {value!r}" for name, value in values.items())
 
 
 def collected(book: CollectedBook) -> RenderableType:

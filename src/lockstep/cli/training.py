@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lockstep.cli.consent import consent
 from lockstep.cli.options import Home, Json, Run, RunImportedCode, Set, Tag, Verbose, Workers
 from lockstep.cli.output import Output
+from lockstep.cli.reading import reads_files
 from lockstep.core.errors import Interrupted
 from lockstep.reports.words import counted
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from lockstep.runs.results import TrainResult
 
 
+@reads_files
 def train(
     spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file: TOML, YAML (.yaml, .yml) or JSON.")],
+    reading: Mapping[str, Any],
     set_: Set,
     seed: Annotated[
         str | None, typer.Option(metavar="N|random", help='Root seed of the run; "random" draws one and records it.')
@@ -40,10 +43,11 @@ def train(
 
     Ctrl-C stops at the next step with a checkpoint, and says how to go on; a second Ctrl-C stops at once.
     """
+    from lockstep.app.files import spec_overrides
     from lockstep.bootstrap import place
     from lockstep.cli.process import requested
 
-    request = requested(spec, set_, seed)
+    request = requested(spec, [*spec_overrides(reading), *set_], seed)
     out, here = Output(json=json), place(home)
     if estimate:
         from lockstep.app.estimate import estimate as estimated_by

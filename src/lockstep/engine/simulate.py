@@ -102,23 +102,19 @@ class Simulation:
     def to_dict(self, *, curve: bool = True) -> dict[str, Any]:
         """Plain dicts, lists and Python numbers, ready for JSON (R3.19); `curve=False` leaves the equity curve out.
 
-        What is undefined, money beyond the largest float included, is None. `aliases` says which names of earlier
-        releases mean which metric of today.
+        What is undefined, or beyond the largest float, is None. `aliases` says which names of earlier releases mean
+        which metric of today.
         """
         plain: dict[str, Any] = {
             "metrics": {str(metric): value for metric, value in self.metrics.items()},
             "curve_metrics": {str(metric): value for metric, value in self.curve_metrics.items()},
             "aliases": {name: str(metric) for name, metric in ALIASES.items()},
             "notes": list(self.notes),
-            "trades": [
-                {name: _or_none(value) for name, value in trade.items()}
-                for trade in self.trades.to_dicts(self.timestamp)
-            ],
+            "trades": self.trades.to_dicts(self.timestamp),
         }
         if curve:
-            equity = [_or_none(value) for value in self.equity.tolist()]
-            plain["equity_curve"] = {"timestamp": self.timestamp.tolist(), "equity": equity}
-        return plain
+            plain["equity_curve"] = {"timestamp": self.timestamp.tolist(), "equity": self.equity.tolist()}
+        return {name: _finite(value) for name, value in plain.items()}
 
     def to_json(self, *, curve: bool = True) -> str:
         """JSON text of `to_dict`; never NaN or infinity."""
@@ -134,7 +130,12 @@ class Simulation:
         return f"Simulation(bars={self.equity.size}, trades={len(self.trades)}, net_profit_pct={shown})"
 
 
-def _or_none(value: Any) -> Any:
+def _finite(value: Any) -> Any:
+    """Plain values with None in the place of NaN and infinities, for which JSON has no form."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

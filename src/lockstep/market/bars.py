@@ -6,7 +6,7 @@ The one exception is `on_bad="drop"`: rows that break a rule by themselves are l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from lockstep.core.errors import DataError
 from lockstep.market.checks import Defect, Rule, bad_rows, describe_defects, find_defects
-from lockstep.market.tables import read_table, resolve_columns
-from lockstep.market.times import from_numbers, from_text, instant_ms, parse_zone
+from lockstep.market.formats.reading import Reading, ReadOptions, read
+from lockstep.market.times import instant_ms
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    Source: TypeAlias = str | Path | pd.DataFrame | pa.Table
+    Source: TypeAlias = str | Path | Sequence[str | Path] | pd.DataFrame | pa.Table | list[Any] | dict[str, Any]
 
 # What dropping can cure: rows wrong by themselves, and repetitions. Order and grid are properties of the whole.
 _DROPPED: Final = (Rule.NON_FINITE, Rule.NON_POSITIVE_PRICE, Rule.OHLC_INCONSISTENT, Rule.NEGATIVE_VOLUME)
@@ -38,27 +38,35 @@ class RawBars:
 
     columns   timestamp int64 (n,), milliseconds UTC at bar open; open ... volume and extras float64 (n,)
     place     the path, or "frame"
+    format    what the source was read as, and why; None where all about it was usual
     """
 
     columns: Mapping[str, NDArray[Any]]
     place: str
+    format: str | None = None
 
     def __len__(self) -> int:
         return int(self.columns["timestamp"].shape[0])
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> RawBars:
         """The rows of a mask bool (n,) or of row numbers int64 (k,), in that order."""
-        return RawBars(columns={name: value[rows] for name, value in self.columns.items()}, place=self.place)
+        return replace(self, columns={name: value[rows] for name, value in self.columns.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadReport:
-    """What loading did: rows read, rows dropped with the rules they broke (rows numbered as read), rows returned."""
+    """What loading did: rows read, rows dropped with the rules they broke (rows numbered as read), rows returned.
+
+    format    what the source was read as, and why
+    is_usual  whether nothing about that needs telling
+    """
 
     rows_read: int
     rows_dropped: int
     rows_returned: int
     dropped: tuple[Defect, ...]
+    format: str = ""
+    is_usual: bool = True
 
     def __str__(self) -> str:
         text = f"{self.rows_read:,} rows read, {self.rows_dropped:,} dropped, {self.rows_returned:,} returned"
@@ -69,11 +77,15 @@ class LoadReport:
 class LoadOptions:
     """How a source is read: the options of `load_candles`, which says what each means."""
 
-    columns: Mapping[str, str | None] | Sequence[str] | None = None
+    columns: Mapping[str, Any] | Sequence[str] | None = None
     timeframe: str | None = None
     time_unit: str | None = None
     time_format: str | None = None
     timezone: str | None = None
+    skip: int | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+    adjusted: bool | None = None
     sort: bool = False
     start: str | int | None = None
     stop: str | int | None = None
@@ -87,126 +99,42 @@ class LoadOptions:
         if self.on_bad not in ("error", "drop"):
             raise DataError(f"on_bad is 'error' or 'drop'; found {self.on_bad!r}. Lockstep never repairs a row.")
 
+    @property
+    def reading(self) -> ReadOptions:
+        """The part of the options that says how columns are read."""
+        return ReadOptions(**{item.name: getattr(self, item.name) for item in fields(ReadOptions)})
+
 
 def read_checked(source: Source, options: LoadOptions) -> tuple[RawBars, LoadReport]:
     """The rows of a source that `options` choose, and what became of the others. Order is checked, values are not."""
-    bars = read_bars(
-        source,
-        columns=options.columns,
-        time_unit=options.time_unit,
-        time_format=options.time_format,
-        timezone=options.timezone,
-        extra=options.extra,
-    )
+    reading = read(source, options.reading)
+    bars = _raw(reading)
     rows_read = len(bars)
     bars = _window(bars, sort=options.sort, start=options.start, stop=options.stop, last=options.last)
     before = len(bars)
     dropped: tuple[Defect, ...] = ()
     if options.on_bad == "drop":
         bars, dropped = _drop(bars)
-    report = LoadReport(rows_read=rows_read, rows_dropped=before - len(bars), rows_returned=len(bars), dropped=dropped)
+    report = LoadReport(
+        rows_read=rows_read, rows_dropped=before - len(bars), rows_returned=len(bars), dropped=dropped,
+        format=reading.format, is_usual=reading.is_plain,
+    )  # fmt: skip
     return bars, report
 
 
-def read_bars(
-    source: Source,
-    *,
-    columns: Mapping[str, str | None] | Sequence[str] | None = None,
-    time_unit: str | None = None,
-    time_format: str | None = None,
-    timezone: str | None = None,
-    extra: Sequence[str] = (),
-) -> RawBars:
+def read_bars(source: Source, options: LoadOptions | None = None, **keys: Any) -> RawBars:
     """The rows of a source as they are, with no rule applied: what the quality report looks at.
 
-    Arguments as for `load_candles`. Raises DataError when the source cannot be read, has no rows, or holds values that
-    are no numbers or times.
+    options   how it is read; or `keys`, the same by name
+
+    Raises DataError when the source cannot be read, has no rows, or holds values that are no numbers or times.
     """
-    named = None if columns is None or isinstance(columns, Mapping) else list(columns)
-    mapping = columns if isinstance(columns, Mapping) else None
-    table, place = read_table(source, named)
-    chosen = resolve_columns(table.column_names, mapping, extra=extra, place=place)
-    if table.num_rows == 0:
-        raise DataError(f"{place}: there are no rows. Fetch or export the bars again.")
-    out: dict[str, NDArray[Any]] = {}
-    # Every column is read before a rule is applied, so that a report can show the whole row that breaks one.
-    for ours, theirs in chosen.items():
-        where = f"{place}: column {theirs!r}"
-        if theirs is None:
-            out[ours] = np.zeros(table.num_rows, dtype=np.float64)
-        elif ours == "timestamp":
-            zone = parse_zone(timezone)
-            out[ours] = _times(table.column(theirs), unit=time_unit, time_format=time_format, zone=zone, place=where)
-        else:
-            out[ours] = _numbers(table.column(theirs), place=where)
-    return RawBars(columns=out, place=place)
+    return _raw(read(source, (LoadOptions(**keys) if options is None else options).reading))
 
 
-def _numbers(column: Any, *, place: str) -> NDArray[np.float64]:
-    """Numbers as float64 (n,); missing ones are NaN. Text is read as the nearest double."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        column = pc.utf8_trim_whitespace(column)
-    elif not (
-        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
-    ):
-        raise DataError(f"{place} holds numbers; found {kind}. Convert it, or map another column.")
-    try:
-        values = pc.cast(column, pa.float64())
-    except pa.ArrowInvalid:
-        row, text = _first_unreadable(column)
-        raise DataError(
-            f"{place} holds numbers; found {text!r} in row {row}. Correct the row or the decimal sign."
-        ) from None
-    return np.asarray(pc.fill_null(values, float("nan")).to_numpy(), dtype=np.float64)
-
-
-def _first_unreadable(column: Any) -> tuple[int, Any]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    for row, value in enumerate(column):
-        try:
-            pc.cast(value, pa.float64())
-        except pa.ArrowInvalid:
-            return row, value.as_py()
-    raise AssertionError("unreachable: the whole column did not convert, so one of its values does not")
-
-
-def _times(column: Any, *, unit: str | None, time_format: str | None, zone: Any, place: str) -> NDArray[np.int64]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    kind = column.type
-    if column.null_count:
-        row = pc.index(pc.is_null(column), True).as_py()
-        raise DataError(
-            f"{place}: every row has a time; found none in row {row}, {column.null_count:,} such rows. Leave them out."
-        )
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return from_text(column.to_pylist(), unit=unit, time_format=time_format, zone=zone, place=place)
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return from_numbers(column.to_numpy(), unit=unit, place=place)
-    if pa.types.is_timestamp(kind):
-        values = from_numbers(column.cast(pa.int64()).to_numpy(), unit=kind.unit, place=place)
-        if kind.tz is not None:
-            return values  # Arrow keeps zoned times in UTC
-    elif pa.types.is_date(kind):
-        values = column.cast(pa.timestamp("ms")).cast(pa.int64()).to_numpy()
-    else:
-        raise DataError(
-            f"{place} holds times; found {kind}. Map the column that has them: columns={{'timestamp': ...}} "
-            "(--column timestamp=NAME; in a spec [data] columns)."
-        )
-    if zone is None:
-        raise DataError(
-            f"{place}: the zone of the times is not given. Declare it: timezone='UTC' or a fixed offset "
-            "(--timezone; in a spec [data] timezone)."
-        )
-    return values - int(zone.utcoffset(None).total_seconds() * 1_000)
+def _raw(reading: Reading) -> RawBars:
+    text = None if reading.is_plain else reading.format
+    return RawBars(columns=reading.columns, place=reading.place, format=text)
 
 
 def _window(bars: RawBars, *, sort: bool, start: Any, stop: Any, last: int | None) -> RawBars:

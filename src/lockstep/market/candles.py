@@ -26,7 +26,7 @@ from lockstep.market.times import instant_ms
 if TYPE_CHECKING:
     import pandas as pd
 
-_NAMED: Final = ("symbol", "exchange", "source")
+_NAMED: Final = ("symbol", "exchange", "source", "format")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -47,6 +47,7 @@ class Candles:
     symbol        such as "BTC/USDT"; a label
     exchange      such as "kraken"; a label
     source        where the rows came from; a label
+    format        what the source was read as, and why, where that was not all usual; a label
 
     Raises DataError when a rule is broken: which, in how many rows, the first row, and what cures it.
     """
@@ -62,6 +63,7 @@ class Candles:
     symbol: str | None = None
     exchange: str | None = None
     source: str | None = None
+    format: str | None = None
 
     def __post_init__(self) -> None:
         place = self.source or "candles"
@@ -98,6 +100,7 @@ class Candles:
         symbol: str | None = None,
         exchange: str | None = None,
         source: str | None = None,
+        format: str | None = None,
     ) -> Candles:
         """Candles of arrays, copied unless they are read-only already.
 
@@ -109,6 +112,7 @@ class Candles:
         symbol     a label
         exchange   a label
         source     a label, named in errors
+        format     a label, what the source was read as
 
         Raises DataError when a rule of `market.checks` is broken, or the timeframe cannot be inferred, or no two rows
         are one declared timeframe apart.
@@ -126,6 +130,7 @@ class Candles:
             symbol=symbol,
             exchange=exchange,
             source=source,
+            format=format,
         )
         _refuse_gaps_only(candles.timestamp, timeframe_ms, place)
         return candles
@@ -154,6 +159,7 @@ class Candles:
             symbol=options.symbol,
             exchange=options.exchange,
             source=bars.place,
+            format=bars.format,
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -232,7 +238,8 @@ class Candles:
             return f"<Candles {label}: no bars>"
         span = f"{format_time(int(self.timestamp[0]))} to {format_time(int(self.timestamp[-1]))}"
         extras = f", extra: {', '.join(self.extra)}" if self.extra else ""
-        return f"<Candles {label}: {len(self):,} bars, {span}{extras}, {self.digest[:12]}>"
+        form = f", read as {self.format}" if self.format else ""
+        return f"<Candles {label}: {len(self):,} bars, {span}{extras}, {self.digest[:12]}{form}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Copies made by pickling would be writable; they are frozen again on arrival in a worker.

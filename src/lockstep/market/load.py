@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lockstep.market.bars import DroppedRowsWarning, LoadOptions, LoadReport, read_checked
 from lockstep.market.candles import Candles
@@ -18,11 +18,15 @@ __all__ = ["DroppedRowsWarning", "LoadOptions", "LoadReport", "load_candles", "l
 def load_candles(
     source: Source,
     *,
-    columns: Mapping[str, str | None] | Sequence[str] | None = None,
+    columns: Mapping[str, Any] | Sequence[str] | None = None,
     timeframe: str | None = None,
     time_unit: str | None = None,
     time_format: str | None = None,
     timezone: str | None = None,
+    skip: int | None = None,
+    decimal: Literal[".", ","] | None = None,
+    encoding: str | None = None,
+    adjusted: bool | None = None,
     sort: bool = False,
     start: str | int | None = None,
     stop: str | int | None = None,
@@ -32,17 +36,25 @@ def load_candles(
     symbol: str | None = None,
     exchange: str | None = None,
 ) -> Candles:
-    """Candles of a Parquet, Feather/Arrow or CSV file (also gzipped), a pandas frame or an Arrow table.
+    """Candles of CSV, JSON, Parquet or Feather/Arrow files, also packed, of a frame, or of rows; docs/data.md has all.
 
-    source        a path, or a frame; a frame's time may be its index
+    source        a path, a pattern such as "BTCUSDT-1h-*.zip", or a list of both, joined in the order of time; a
+                  pandas, polars or Arrow frame, whose time may be its index; rows, records or columns as JSON has them
     columns       our name -> the source's name, for those not recognised by themselves (case, blanks and usual aliases
-                  such as "Date", "Open time", "vol" are); {"volume": None} where the source has none (zeros). For a CSV
-                  file without a header line: the list of its column names
+                  such as "Date", "Open time", "vol" are); {"volume": None} where the source has none (zeros);
+                  {"timestamp": ["Date", "Time"]} where the time is in two. For rows that no line names, and that are
+                  not recognised: the list of their names
     timeframe     bar length, such as "5m"; None infers the most common step
-    time_unit     of numeric times: "s", "ms", "us" or "ns"; None tells by magnitude, which must agree
-    time_format   of text times, as for `datetime.strptime`, such as "%d.%m.%Y %H:%M:%S.%f"; None reads epoch numbers
-                  and ISO-8601. Day-first dates are never guessed
-    timezone      "UTC" or a fixed offset, for times that name no zone; None refuses those
+    time_unit     of numeric times: "s", "ms", "us" or "ns"; None tells by magnitude, row by row where they differ and
+                  leave no doubt
+    time_format   of text times, as for `datetime.strptime`, such as "%d.%m.%Y %H:%M:%S.%f"; None reads epoch numbers,
+                  ISO-8601 and other usual forms. Day and month are told by the file or refused, never guessed
+    timezone      "UTC" or a fixed offset, for times that name no zone; None refuses those, but for dates without a time
+                  of day, which are days of UTC, and for files whose program documents it
+    skip          lines to leave aside above the table of a text file; None finds them
+    decimal       "." or ","; None reads it from the cells
+    encoding      of a text file, such as "cp1252"; None reads its byte-order mark, else UTF-8
+    adjusted      True scales all four prices by adjusted close / close; None and False leave them as traded
     sort          sort the rows by time; False refuses rows that are not sorted
     start         leave out bars that open before this (ISO text, read as UTC where it names no zone, or milliseconds)
     stop          leave out bars that open at or after this
@@ -51,7 +63,7 @@ def load_candles(
     on_bad        "error", or "drop" to leave out non-finite, non-positive, inconsistent, negative and repeated rows
                   (the first of each repetition stays); a `DroppedRowsWarning` says how many, and `load_with_report`
                   gives the list
-    symbol        a label, such as "BTC/USDT"
+    symbol        a label, such as "BTC/USDT"; where the source has a column or a key of symbols, the market to read
     exchange      a label
 
     Raises DataError when the source cannot be read or its rows break a rule; it names the first row, the count and the
@@ -59,7 +71,8 @@ def load_candles(
     """
     options = LoadOptions(
         columns=columns, timeframe=timeframe, time_unit=time_unit, time_format=time_format, timezone=timezone,
-        sort=sort, start=start, stop=stop, last=last, extra=extra, on_bad=on_bad, symbol=symbol, exchange=exchange,
+        skip=skip, decimal=decimal, encoding=encoding, adjusted=adjusted, sort=sort, start=start, stop=stop, last=last,
+        extra=extra, on_bad=on_bad, symbol=symbol, exchange=exchange,
     )  # fmt: skip
     candles, report = load_with_report(source, options)
     if report.rows_dropped:

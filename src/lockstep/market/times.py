@@ -1,7 +1,8 @@
 """Times as files give them, turned into int64 milliseconds since 1970 UTC.
 
-Nothing is guessed that could be wrong in silence: numbers are read by their magnitude, and a column whose
-magnitudes disagree is refused; text without a zone needs a declared one; day-first dates need a format.
+Nothing is guessed that could be wrong in silence: numbers are read by their magnitude, each row by its own where every
+row of the column leaves no doubt, else such a column is refused; text without a zone needs a declared one; day-first
+dates need a format.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ from lockstep.core.errors import DataError
 UNITS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _LIMITS: Final = np.array([10**11, 10**14, 10**17], dtype=np.int64)
 _NAMES: Final = ("s", "ms", "us", "ns")
+# Where rows of several units stand in one column, each must be a time of these years: no number is that in two units.
+_FIRST_SURE: Final = 631_152_000_000  # 1990
+_LAST_SURE: Final = 4_102_444_800_000  # 2100
+# A number of seconds of those years, read as milliseconds, falls before this.
+_END_OF_MISREAD: Final = 60 * 86_400_000
 _OFFSET: Final = re.compile(r"([+-])(\d{2}):?(\d{2})")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -64,40 +70,83 @@ def _milliseconds(moment: datetime) -> int:
     return whole
 
 
-def from_numbers(values: NDArray[Any], *, unit: str | None, place: str) -> NDArray[np.int64]:
+def from_numbers(
+    values: NDArray[Any], *, unit: str | None, place: str, notes: list[str] | None = None
+) -> NDArray[np.int64]:
     """Epoch numbers as milliseconds.
 
     values  (n,), integers or floats that are whole in milliseconds
     unit    "s", "ms", "us" or "ns"; None reads it from the magnitude: below 1e11 seconds, below 1e14 milliseconds,
-            below 1e17 microseconds, else nanoseconds (so times before March 1973 need a unit).
+            below 1e17 microseconds, else nanoseconds (so times before March 1973 need a unit). A column of several
+            units is read row by row where each row is then a time of 1990 to 2100
     place   file and column, named in errors
+    notes   gets a line where rows have several units
 
-    Raises DataError when a value is missing or has a part of a millisecond, or magnitudes disagree; names the first
-    row.
+    Raises DataError when a value is missing or has a part of a millisecond, magnitudes disagree, or a declared unit
+    would make times of 1970 or the far future of numbers that are of another unit by their size; names the first row.
     """
     if values.dtype.kind == "f":
         _refuse(~np.isfinite(values), values, place, "times are numbers", "Fetch the row again or leave it out.")
-    size = np.abs(values)
-    kinds = np.searchsorted(_LIMITS, size, side="right") if unit is None else None
-    if kinds is not None and kinds.size:
-        other = kinds != kinds[0]
-        if other.any():
-            row = int(np.argmax(other))
-            raise DataError(
-                f"{place}: times have one unit; by their size row 0 ({values[0]}) is in {_NAMES[kinds[0]]} "
-                f"and row {row} ({values[row]}) in {_NAMES[kinds[row]]}, {int(other.sum()):,} such rows. "
-                "Convert the file to one unit, or declare it: time_unit='ms' (--time-unit ms; in a spec [data] "
-                "time_unit)."
-            )
-        unit = _NAMES[kinds[0]]
-    if unit is None:
-        return values.astype(np.int64)
-    if unit not in UNITS:
+    if unit is not None and unit not in UNITS:
         raise DataError(f"{place}: time_unit is one of {', '.join(UNITS)}; found {unit!r}.")
-    return _scaled(values, UNITS[unit], place)
+    if not values.size:
+        return values.astype(np.int64)
+    # The smallest and the largest decide for all rows between them, in the usual case without a look at each.
+    least, most = values.min().item(), values.max().item()
+    smallest, largest = np.searchsorted(_LIMITS, [max(least, 0), max(most, 0)], side="right").tolist()
+    if least >= 0 and smallest == largest and unit in (None, _NAMES[smallest]):
+        return to_milliseconds(values, _NAMES[smallest], place)
+    kinds = np.searchsorted(_LIMITS, np.abs(values), side="right")
+    by_size = np.array([UNITS[name] for name in _NAMES])[kinds]
+    # Whole milliseconds are enough to place a row in a year.
+    instants = values // np.maximum(by_size // 1_000, 1) * np.where(by_size == 1, 1_000, 1)
+    sure = bool(np.all((instants >= _FIRST_SURE) & (instants < _LAST_SURE)))
+    other = kinds != kinds[0]
+    if unit is not None:
+        if sure:
+            _refuse_misread(values, kinds, unit, place)
+        return to_milliseconds(values, unit, place)
+    if not other.any():  # times before 1970 and after it
+        return to_milliseconds(values, _NAMES[kinds[0]], place)
+    row = int(np.argmax(other))
+    if not sure:
+        raise DataError(
+            f"{place}: times have one unit, or are all of 1990 to 2100, where each row's size tells its own; by their "
+            f"size row 0 ({values[0]}) is in {_NAMES[kinds[0]]} and row {row} ({values[row]}) in {_NAMES[kinds[row]]}, "
+            f"{int(other.sum()):,} such rows. Correct the rows, or where all have one unit all the same declare it: "
+            "time_unit='ms' (--time-unit ms; in a spec [data] time_unit)."
+        )
+    out = np.empty(values.shape[0], dtype=np.int64)
+    for kind in np.unique(kinds):
+        rows = np.flatnonzero(kinds == kind)
+        out[rows] = to_milliseconds(values[rows], _NAMES[kind], f"{place} (rows in {_NAMES[kind]} alone)")
+    if notes is not None:
+        counts = ", ".join(f"{int(np.sum(kinds == kind)):,} in {_NAMES[kind]}" for kind in np.unique(kinds))
+        notes.append(f"times of several units, each row by its size: {counts}")
+    return out
 
 
-def _scaled(values: NDArray[Any], per_second: int, place: str) -> NDArray[np.int64]:
+def _refuse_misread(values: NDArray[Any], kinds: NDArray[np.intp], unit: str, place: str) -> None:
+    """Raises DataError when a declared unit contradicts numbers that are sure times of 1990 to 2100 in another."""
+    declared = values.astype(np.float64) * (1_000 / UNITS[unit])
+    misread = (kinds != _NAMES.index(unit)) & ((declared < _END_OF_MISREAD) | (declared > _LAST_SURE))
+    if not misread.any():
+        return
+    row = int(np.argmax(misread))
+    units = sorted({_NAMES[kind] for kind in kinds}, key=_NAMES.index)
+    cure = f"Declare time_unit={units[0]!r}, or leave it out." if len(units) == 1 else "Leave time_unit out: "
+    if len(units) > 1:
+        cure += f"the rows are in {' and '.join(units)}, and each is then read by its size."
+    raise DataError(
+        f"{place}: with time_unit={unit!r} row {row} ({values[row]}) would lie in "
+        f"{'January or February 1970' if declared[row] < _END_OF_MISREAD else 'a year beyond 2100'}, "
+        f"{int(misread.sum()):,} such rows; by its size it is in {_NAMES[kinds[row]]}. {cure}"
+    )
+
+
+def to_milliseconds(values: NDArray[Any], unit: str, place: str) -> NDArray[np.int64]:
+    """Numbers of one unit as milliseconds. Raises DataError at a part of a millisecond, or beyond the year 9999."""
+    per_second = UNITS[unit]
     cure = "Bars open on whole milliseconds; round the times yourself if that is what you want."
     if values.dtype.kind == "f":
         exact = values * (1_000 / per_second) if per_second <= 1_000 else values / (per_second / 1_000)
@@ -129,7 +178,13 @@ def _refuse(bad: NDArray[np.bool_], values: NDArray[Any], place: str, rule: str,
 
 
 def from_text(
-    values: Sequence[str | None], *, unit: str | None, time_format: str | None, zone: timezone | None, place: str
+    values: Sequence[str | None],
+    *,
+    unit: str | None,
+    time_format: str | None,
+    zone: timezone | None,
+    place: str,
+    notes: list[str] | None = None,
 ) -> NDArray[np.int64]:
     """Times written as text, as milliseconds: epoch numbers, ISO-8601, or `time_format`.
 
@@ -138,16 +193,20 @@ def from_text(
     time_format  as for datetime.strptime, such as "%d.%m.%Y %H:%M:%S.%f"; None reads ISO-8601
     zone         the zone of texts that name none; None refuses them
     place        file and column, named in errors
+    notes        as for `from_numbers`
 
     Raises DataError when a text cannot be read, or names no zone and none is declared; names the first row.
     """
     # The first row decides the form; a row of another form is then an error, because a mixed column has no one meaning.
-    if time_format is None and values and values[0] is not None and (unit is not None or _is_number(values[0])):
-        return from_numbers(_numbers(values, unit, place), unit=unit, place=place)
+    if time_format is None and values and values[0] is not None and (unit is not None or is_number(values[0])):
+        return from_numbers(_numbers(values, unit, place), unit=unit, place=place, notes=notes)
     if time_format is None:
         read: Callable[[str], datetime] = _iso
         form = "ISO-8601, such as 2024-03-01T12:00:00Z"
-        cure = "Say how the times are written: time_format='%d.%m.%Y %H:%M:%S' (in a spec [data] time_format)."
+        cure = (
+            "Say how the times are written: time_format='%d.%m.%Y %H:%M:%S' (--time-format '%d.%m.%Y %H:%M:%S'; in a "
+            "spec [data] time_format)."
+        )
     else:
         pattern = time_format
 
@@ -182,7 +241,8 @@ def _iso(text: str) -> datetime:
     return datetime.fromisoformat(text[:-4] + "Z" if text.endswith(" UTC") else text)
 
 
-def _is_number(text: str, unit: str | None = None) -> bool:
+def is_number(text: str, unit: str | None = None) -> bool:
+    """Whether a text is an epoch number; with a declared unit a shorter one is too."""
     # Twenty digits in a row are no epoch; 20240301 is a date that fromisoformat reads, unless a unit is declared.
     digits = "9,19" if unit is None else "1,19"
     return re.fullmatch(rf"\s*\d{{{digits}}}(\.\d*)?\s*", text) is not None
@@ -193,8 +253,12 @@ def _numbers(values: Sequence[str | None], unit: str | None, place: str) -> NDAr
     whole = all(text is not None and "." not in text for text in values)
     convert: Callable[[str], Any] = int if whole else float
     for row, text in enumerate(values):
-        if text is None or not _is_number(text, unit):
+        if text is None or not is_number(text, unit):
             raise DataError(
                 f"{place}: times are epoch numbers, as in the other rows; found {text!r} in row {row}. Correct it."
             )
-    return np.array([convert(text) for text in values if text is not None], dtype=np.int64 if whole else np.float64)
+    numbers = [convert(text) for text in values if text is not None]
+    if whole and (most := max(numbers)) > np.iinfo(np.int64).max:
+        row = numbers.index(most)
+        raise DataError(f"{place}: times are epoch numbers of at most 64 bits; found {most} in row {row}. Correct it.")
+    return np.array(numbers, dtype=np.int64 if whole else np.float64)

@@ -335,3 +335,20 @@ def test_an_exit_at_the_price_of_the_last_mark_is_no_losing_bar() -> None:
         seen += int(won.returns.min() < 0.0)
         assert won[Metric.SORTINO_RATIO] is None, price
     assert seen > 0, "no case shows rounding"
+
+
+def test_json_has_null_where_compounding_leaves_the_doubles() -> None:
+    """Every second bar doubles: 1,100 such trades multiply the capital by 2 ** 1,100, beyond 1.8e308 = 2 ** 1,024."""
+    opens = np.where(np.arange(2_200) % 2 == 0, 100.0, 200.0)
+    closes = np.append(opens[1:], 100.0)
+    candles = candles_of(opens, np.maximum(opens, closes), np.minimum(opens, closes), closes)
+    side = np.zeros(2_200, np.int8)
+    side[1::2] = 1
+    with np.errstate(all="ignore"):
+        result = simulate(
+            candles, Signals(side=side, time_limit=1), FREE, Execution(compounding=True, risk_per_trade=1.0)
+        )
+    plain = json.loads(result.to_json())
+    assert plain["metrics"]["net_profit_pct"] is None
+    assert plain["equity_curve"]["equity"][0] == CAPITAL
+    assert plain["equity_curve"]["equity"][-1] is None

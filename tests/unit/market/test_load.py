@@ -76,10 +76,17 @@ def test_a_mapping_names_the_columns(tmp_path: Path) -> None:
 
 
 def test_a_csv_without_a_header_needs_the_list_of_its_names(tmp_path: Path) -> None:
-    path = csv(tmp_path / "a.csv", rows())
-    with pytest.raises(DataError, match="the first line names the columns; found numbers"):
+    """High and low that stand elsewhere than usual are seen in the prices, and the rows are not guessed at."""
+    swapped = [
+        ",".join([time, high, o, low, *rest]) for time, o, high, low, *rest in (row.split(",") for row in rows())
+    ]
+    path = csv(tmp_path / "a.csv", swapped)
+    with pytest.raises(DataError, match="the first line names the columns; found numbers") as caught:
         load_candles(path)
-    assert load_candles(path, columns=HEADER.split(",")) == EXPECTED
+    assert "--columns timestamp,open,high,low,close,volume" in str(caught.value)
+    assert f"1: {swapped[0]}" in str(caught.value)
+    names = ["timestamp", "high", "open", "low", "close", "volume"]
+    assert load_candles(path, columns=names) == EXPECTED
     with pytest.raises(DataError, match="2 column names are given; found 6"):
         load_candles(path, columns=["timestamp", "open"])
 
@@ -92,7 +99,7 @@ def test_missing_columns_are_named_with_the_likely_ones(tmp_path: Path) -> None:
 
 def test_a_source_without_volume_must_say_so() -> None:
     without = table().drop_columns(["volume"])
-    with pytest.raises(DataError, match=r"columns=\{'volume': None\} \(--column volume= ; in a spec \[data.columns\]"):
+    with pytest.raises(DataError, match=r"columns=\{'volume': None\} \(--columns volume= ; in a spec \[data.columns\]"):
         load_candles(without)
     for none in (None, ""):
         assert load_candles(without, columns={"volume": none}).volume.tolist() == [0] * 5
@@ -105,9 +112,9 @@ def test_two_possible_time_columns_are_not_chosen_between() -> None:
     time = bars.pop("timestamp")
     with pytest.raises(
         DataError,
-        match=r"'timestamp' could be any of 'unix', 'date'.*--column timestamp=unix; in a spec \[data\] columns",
+        match=r"'timestamp' could be any of 'unix', 'date'.*--columns timestamp=unix; in a spec \[data\] columns",
     ):
-        load_candles(pa.table({"unix": time, "date": time, **bars}))
+        load_candles(pa.table({"unix": time, "date": time + HOUR, **bars}))
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,31 @@ def test_a_declared_unit_wins_over_the_magnitude() -> None:
         numbers([1], "min")
 
 
-def test_a_file_that_changes_its_unit_is_refused_at_the_row_where_it_does() -> None:
-    with pytest.raises(DataError, match=rf"row 0 \({MONDAY}\) is in ms and row 2 \({MONDAY}000\) in us, 2 such rows"):
-        numbers([MONDAY, MONDAY + HOUR, MONDAY * 1_000, (MONDAY + HOUR) * 1_000])
+def test_a_file_that_changes_its_unit_is_read_row_by_row_where_no_row_is_in_doubt() -> None:
+    mixed = [MONDAY, MONDAY // 1_000 + 3_600, MONDAY * 1_000 + 2 * HOUR * 1_000]
+    assert numbers(mixed) == [MONDAY, MONDAY + HOUR, MONDAY + 2 * HOUR]
+    notes: list[str] = []
+    from_numbers(np.array(mixed), unit=None, place="f", notes=notes)
+    assert notes == ["times of several units, each row by its size: 1 in s, 1 in ms, 1 in us"]
+    with pytest.raises(DataError, match=rf"row 0 \({MONDAY}\) is in ms and row 1 \(5000\) in s, 1 such rows"):
+        numbers([MONDAY, 5_000])  # 5,000 seconds are 1970, 5,000 milliseconds too
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_no_declared_unit_makes_bars_of_1970_of_times_that_are_of_today_by_their_size(unit: str) -> None:
+    seconds = MONDAY // 1_000
+    for values in ([seconds, seconds + 3_600], [MONDAY, MONDAY + HOUR], [seconds, MONDAY + HOUR]):
+        try:
+            stamps = numbers(values, unit)
+        except DataError as error:
+            assert "leave it out" in str(error) or "Leave time_unit out" in str(error)
+            stamps = numbers(values)  # what the message says
+        assert stamps == [MONDAY, MONDAY + HOUR]
+
+
+def test_a_declared_unit_reads_a_series_that_begins_in_1970() -> None:
+    days = [day * 86_400_000 for day in (7, 30, 2_000, 19_000)]
+    assert numbers(days, "ms") == days
 
 
 def test_parts_of_a_millisecond_are_not_cut_off_in_silence() -> None:

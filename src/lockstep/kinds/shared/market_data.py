@@ -143,9 +143,9 @@ def _base(spec: OnCandles, context: PrepareContext) -> tuple[Candles, dict[str, 
         _check_sample(market)
         candles, origin = sample_candles(), {"source": "sample"}
     elif data.source == "file":
-        path = spec_path(str(data.path), context.base)
-        candles, notes = _read(path, data, market.timeframe)
-        origin = {"source": "file", "path": str(path)}
+        paths = _paths(data.path, context.base)
+        candles, notes = _read(paths, data, market.timeframe, market.symbol)
+        origin = {"source": "file", "path": ", ".join(map(str, paths))}
     else:
         raise InputError(
             'data.source = "python" stands for candles that were given in Python: give them again, '
@@ -167,21 +167,16 @@ def _check_sample(market: MarketTable) -> None:
         )
 
 
-def _read(path: Path, table: FileTable, timeframe: str | None) -> tuple[Candles, list[str]]:
-    options = LoadOptions(
-        columns=table.columns,
-        timeframe=timeframe,
-        time_unit=table.time_unit,
-        time_format=table.time_format,
-        timezone=table.timezone,
-        sort=table.sort,
-        start=table.start,
-        stop=table.stop,
-        extra=table.extra,
-        on_bad=table.on_bad,
-    )
-    candles, report = load_with_report(path, options)
-    return candles, [f"{path}: {report}"] if report.rows_dropped else []
+def _paths(path: str | list[str] | None, base: Path) -> list[Path]:
+    return [spec_path(text, base) for text in ([path] if isinstance(path, str) else path or [])]
+
+
+def _read(paths: list[Path], table: FileTable, timeframe: str | None, symbol: str | None) -> tuple[Candles, list[str]]:
+    keys = set(LoadOptions.__dataclass_fields__) & set(FileTable.model_fields)
+    options = {name: getattr(table, name) for name in keys}
+    candles, report = load_with_report(paths, LoadOptions(**options, timeframe=timeframe, symbol=symbol))
+    notes = [] if report.is_usual else [f"{candles.source}: read as {report.format}"]
+    return candles, notes + ([f"{candles.source}: {report}"] if report.rows_dropped else [])
 
 
 def _cleaned(candles: Candles, table: Mapping[str, Any] | str) -> tuple[Candles, dict[str, Any], list[str]]:
@@ -216,7 +211,7 @@ def _input(name: str, data: DataTable, context: PrepareContext) -> Candles:
             raise DataError(f"input {name!r} is ls.Candles; found {type(candles).__name__}")
         return candles
     table = data.inputs[name]
-    return _read(spec_path(table.path, context.base), table, table.timeframe)[0]
+    return _read(_paths(table.path, context.base), table, table.timeframe, table.symbol)[0]
 
 
 def _labelled(candles: Candles, symbol: str | None, exchange: str | None) -> Candles:

@@ -34,12 +34,16 @@ class MarketTable(SpecModel):
 class FileTable(SpecModel):
     """How to read a file of candles; the keys are arguments of `ls.load_candles`."""
 
-    path: str | None = None
-    """Relative to the spec file."""
-    columns: dict[str, str | None] | list[str] | None = None
+    path: str | list[str] | None = None
+    """Relative to the spec file; a pattern such as "BTCUSDT-1h-*.zip", or a list, is joined in the order of time."""
+    columns: dict[str, str | list[str] | None] | list[str] | None = None
     time_unit: Literal["s", "ms", "us", "ns"] | None = None
     time_format: str | None = None
     timezone: str | None = None
+    skip: int | None = Field(default=None, ge=0)
+    decimal: Literal[".", ","] | None = None
+    encoding: str | None = None
+    adjusted: bool | None = None
     sort: bool = False
     start: str | int | None = None
     stop: str | int | None = None
@@ -50,8 +54,10 @@ class FileTable(SpecModel):
 class InputTable(FileTable):
     """`[data.inputs.NAME]`: candles of another series, which the strategy declares under that name."""
 
-    path: str = Field(min_length=1)
+    path: str | list[str] = Field(min_length=1)
     timeframe: str | None = None
+    symbol: str | None = None
+    """Of a file with several markets, which to read."""
 
 
 class DataTable(FileTable):

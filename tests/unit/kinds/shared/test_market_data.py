@@ -134,3 +134,32 @@ def test_dropped_rows_are_told(tmp_path: Path) -> None:
     assert len(found.candles) == 49
     assert any("1 dropped" in note for note in found.notes)
     assert np.all(found.candles.volume >= 0)
+
+
+def test_a_file_that_is_recognised_is_told_among_the_notes(tmp_path: Path) -> None:
+    candles = ls.sample_candles().head(300)
+    write_csv(tmp_path / "candles.csv", candles, "Gmt time,Open,High,Low,Close,Volume")
+    notes = pinned(tmp_path, source="file", path="candles.csv").notes
+    assert any("candles.csv: read as Dukascopy, by its column 'Gmt time'" in note for note in notes)
+
+
+def test_several_files_and_a_pattern_are_one_series(tmp_path: Path) -> None:
+    candles = ls.sample_candles().head(300)
+    for month, (start, stop) in enumerate([(0, 100), (100, 300)], 1):
+        write_csv(tmp_path / f"eurusd-2017-0{month}.csv", candles.slice(start, stop))
+    for path in ("eurusd-*.csv", ["eurusd-2017-01.csv", "eurusd-2017-02.csv"]):
+        assert pinned(tmp_path, source="file", path=path).candles.digest == candles.digest
+
+
+def test_the_symbol_of_the_market_is_compared_with_the_file(tmp_path: Path) -> None:
+    candles = ls.sample_candles().head(100)
+    rows = write_csv(tmp_path / "a.csv", candles).read_text().splitlines()
+    both = [f"{rows[0]},pair", *(f"{row},{pair}" for pair in ("EURUSD", "GBPUSD") for row in rows[1:])]
+    (tmp_path / "a.csv").write_text("\n".join(both))
+    with pytest.raises(DataError, match=r"the column 'pair' holds 2: 'EURUSD', 'GBPUSD'.*\[market\] symbol"):
+        pinned(tmp_path, source="file", path="a.csv")
+    found = pinned(tmp_path, source="file", path="a.csv", market={"symbol": "EUR/USD"})
+    assert found.candles.digest == candles.digest
+    assert found.candles.symbol == "EUR/USD"
+    with pytest.raises(DataError, match="the symbol 'USD/JPY' is none of the markets"):
+        pinned(tmp_path, source="file", path="a.csv", market={"symbol": "USD/JPY"})

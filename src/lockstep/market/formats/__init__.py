@@ -1,0 +1,1 @@
+"""Files as people have them: packing, encoding, layout, times, decimal marks, and which program wrote them."""

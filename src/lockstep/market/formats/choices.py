@@ -1,0 +1,186 @@
+"""Which column is the time and which the volume, where names alone do not say it but values do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lockstep.core.errors import DataError
+from lockstep.market.checks import COLUMNS
+from lockstep.market.formats.adjusted import adjusted_columns
+from lockstep.market.formats.cells import bare, is_clock, is_date, is_epoch, is_time
+from lockstep.market.formats.numbers import as_floats, is_text
+from lockstep.market.formats.words import CLOCKS, DATES, FURTHER, SYMBOLS
+from lockstep.market.tables import ALIASES, candidates
+
+Mapping = dict[str, Any]
+
+
+def settled(table: Any, mapping: Mapping, *, symbol: str | None, place: str, notes: list[str]) -> tuple[Any, Mapping]:
+    """A table and a mapping in which time and volume are one column each, where the values leave no other answer.
+
+    table     Arrow
+    mapping   our name -> the table's name, as declared; a list of two names for the time joins them
+    symbol    the market, which tells a volume in its base currency from one in its quote currency
+
+    Raises DataError when a declared list does not name two columns of the table, or several volumes differ.
+    """
+    mapping = dict(mapping)
+    if isinstance(mapping.get("timestamp"), list | tuple):
+        table, mapping["timestamp"] = _joined(table, list(mapping["timestamp"]), place)
+    elif "timestamp" not in mapping:
+        table, time = _time(table, place, notes)
+        if time is not None:
+            mapping["timestamp"] = time
+    for ours in COLUMNS[1:5]:
+        if ours in mapping or candidates(ours, table.column_names):
+            continue
+        # A word of another language or program counts only where no usual name is there.
+        if len(further := _further(ours, table.column_names)) == 1:
+            mapping[ours] = further[0]
+    if "volume" not in mapping and (volume := _volume(table, symbol, place, notes)) is not None:
+        mapping["volume"] = volume
+    return table, mapping
+
+
+def _further(ours: str, names: Sequence[str]) -> list[str]:
+    """Columns whose letters alone are a usual name, such as <OPEN>; else those of another program or language."""
+    usual = [name for name in names if bare(name) in (ours, *ALIASES[ours])]
+    return usual or [name for name in names if bare(name) in FURTHER[ours]]
+
+
+def _first(table: Any, name: str) -> str:
+    column = table.column(name)
+    value = next((value for value in column.slice(0, 20).to_pylist() if value is not None), None)
+    return "" if value is None else str(value).strip()
+
+
+def _joined(table: Any, names: Sequence[Any], place: str) -> tuple[Any, str]:
+    """The table with a column that joins a date and a time of day, and its name."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if len(names) != 2 or any(name not in table.column_names for name in names):
+        raise DataError(
+            f"{place}: a time is in one column, or in two, such as columns={{'timestamp': ['<DATE>', '<TIME>']}} "
+            f"(--columns 'timestamp=<DATE>+<TIME>'); found {names!r} and the columns "
+            f"{', '.join(map(repr, table.column_names))}."
+        )
+    parts = []
+    for name in names:
+        column = table.column(name)
+        if pa.types.is_date(column.type) or is_text(column.type) or pa.types.is_integer(column.type):
+            parts.append(pc.cast(column, pa.string()))
+        elif pa.types.is_time(column.type):
+            parts.append(pc.utf8_slice_codeunits(pc.cast(column, pa.string()), 0, 8))
+        else:
+            raise DataError(f"{place}: a date and a time of day are joined as text; {name!r} holds {column.type}.")
+    title = " ".join(names)
+    joined = pc.binary_join_element_wise(pc.utf8_trim_whitespace(parts[0]), pc.utf8_trim_whitespace(parts[1]), " ")
+    return table.append_column(title, joined), title
+
+
+def _time(table: Any, place: str, notes: list[str]) -> tuple[Any, str | None]:
+    """The column of times where the usual names do not give exactly one."""
+    names = table.column_names
+    dates = [name for name in names if bare(name) in DATES and is_date(_first(table, name))]
+    clocks = [name for name in names if bare(name) in CLOCKS and is_clock(_first(table, name))]
+    if len(dates) == 1 and len(clocks) == 1 and dates != clocks:
+        notes.append(f"date and time of day joined, {dates[0]!r} and {clocks[0]!r}")
+        return _joined(table, [dates[0], clocks[0]], place)
+    usual = candidates("timestamp", names)
+    if len(usual) == 1:
+        return table, usual[0]
+    if not usual:
+        further = [name for name in _further("timestamp", names) if is_time(_first(table, name))]
+        if not further and names and names[0].strip() == "" and is_time(_first(table, names[0])):
+            # An index that a frame wrote without a name: "" could not be told from "there is none".
+            table = table.rename_columns(["index", *names[1:]])
+            further = ["index"]
+        return table, further[0] if len(further) == 1 else None
+    times = [name for name in usual if is_time(_first(table, name))]
+    if len(times) == 1:
+        return table, times[0]
+    epochs = [name for name in times if is_epoch(_first(table, name))]
+    if len(epochs) == 1 and all(_agrees(table, epochs[0], name) for name in times if name != epochs[0]):
+        others = ", ".join(repr(name) for name in times if name != epochs[0])
+        notes.append(f"times of {epochs[0]!r}; {others} has the same")
+        return table, epochs[0]
+    return table, None
+
+
+def _agrees(table: Any, epochs: str, texts: str) -> bool:
+    """Whether the texts are the epoch numbers' times, or always as far from them as one zone is."""
+    from lockstep.market.formats.stamps import Evidence, stamps_of
+    from lockstep.market.times import from_numbers, parse_zone
+
+    try:
+        numbers = from_numbers(_epoch_values(table.column(epochs)), unit=None, place="", notes=[])
+        evidence = Evidence(zone=parse_zone("UTC"))
+        column = table.column(texts)
+        stamps = stamps_of(column, unit=None, time_format=None, evidence=evidence, place="", notes=[])
+    except (DataError, ValueError, AttributeError, TypeError):
+        return False
+    distance = np.unique(stamps - numbers)
+    # A text may leave seconds out, or the time of day.
+    return bool(np.all(np.abs(distance) <= 14 * 3_600_000) and distance.size <= 2)
+
+
+def _epoch_values(column: Any) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if is_text(column.type):
+        column = pc.cast(pc.utf8_trim_whitespace(column), pa.float64())
+        values = column.to_numpy()
+        return values.astype(np.int64) if np.array_equal(values, np.floor(values)) else values
+    return column.to_numpy()
+
+
+def _volume(table: Any, symbol: str | None, place: str, notes: list[str]) -> str | None:
+    """The column of volumes where the usual names do not give exactly one."""
+    names: list[str] = table.column_names
+    usual = candidates("volume", names)
+    if len(usual) == 1:
+        return None
+    adjusted = adjusted_columns(names).values()
+    if several := usual or _further("volume", names):
+        return several[0] if len(several) == 1 else _traded(table, several, notes)
+    volumes = [
+        name for name in names if bare(name).startswith("volume") and name not in adjusted and bare(name)[6:] != "ma"
+    ]
+    if len(volumes) < 2:
+        return volumes[0] if volumes and bare(volumes[0])[6:] not in ("quote", "usd", "currency") else None
+    market = bare(symbol or next((_first(table, name) for name in names if bare(name) in SYMBOLS), ""))
+    base = [name for name in volumes if bare(name)[6:] and market.startswith(bare(name)[6:])]
+    if not base and not market:
+        quotes = ("quote", "currency", "usd", "usdt", "notional", "busd", "usdc", "eur")
+        base = [name for name in volumes if bare(name)[6:] not in quotes]
+    if len(base) == 1:
+        notes.append(f"volume of {base[0]!r}, the base currency")
+        return base[0]
+    raise DataError(
+        f"{place}: 'volume' could be any of {', '.join(map(repr, volumes))}. Say which is in the base currency: "
+        f"columns={{'volume': {volumes[0]!r}}} (--columns 'volume={volumes[0]}'; in a spec [data] columns)."
+    )
+
+
+def _traded(table: Any, names: Sequence[str], notes: list[str]) -> str | None:
+    """Of a tick volume and a traded one, the traded one where it is there throughout, the ticks where it never is."""
+    ticks = [name for name in names if bare(name).startswith("tick")]
+    traded = [name for name in names if name not in ticks]
+    if len(ticks) != 1 or len(traded) != 1:
+        return None
+    try:
+        amounts, counts = (as_floats(table.column(name), place="") for name in (traded[0], ticks[0]))
+    except DataError:
+        return None
+    if not np.any(amounts):
+        notes.append(f"volume of {ticks[0]!r}, because {traded[0]!r} is 0 throughout")
+        return ticks[0]
+    if np.all((amounts > 0) | (counts == 0)):
+        notes.append(f"volume of {traded[0]!r}, which is traded; {ticks[0]!r} counts price changes")
+        return traded[0]
+    return None
