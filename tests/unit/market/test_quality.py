@@ -81,10 +81,10 @@ def test_a_bad_print_is_a_spike_and_a_crash_is_not() -> None:
     assert [(jump.row, jump.spike) for jump in report.jumps] == [(300, True), (301, False)]
     assert report.score == pytest.approx(100 * (1 - 10 * 1 / 1000))
     bars = raw()
-    scale(bars, slice(300, None), 0.5)
+    scale(bars, slice(300, None), 0.55)
     report = quality_report(bars)
     assert [(jump.row, jump.spike) for jump in report.jumps] == [(300, False)]
-    assert report.jumps[0].log_return == pytest.approx(np.log(0.5), abs=0.02)
+    assert report.jumps[0].log_return == pytest.approx(np.log(0.55), abs=0.02)
     assert report.score == 100.0
 
 
