@@ -14,10 +14,12 @@ from lockstep.market.clock import step_bounds, whole_timeframe
 def common_timeframe(timestamp: NDArray[np.int64], *, place: str = "candles") -> int:
     """The most common step between consecutive rows, in milliseconds; the shortest of equally common ones.
 
-    A day for steps of 23 to 25 hours, 31 days for those of months. Raises DataError when there are fewer than two times.
+    A day for steps of 23 to 25 hours, 31 days for those of months.
 
     timestamp  int64 (n,), milliseconds UTC
     place      named in errors
+
+    Raises DataError when there are fewer than two times.
     """
     step = np.diff(timestamp)
     step = step[step > 0]
@@ -53,11 +55,12 @@ def infer_timeframe(timestamp: NDArray[np.int64], *, place: str = "candles") -> 
         number = int(shorter.sum())
         off = off_grid(timestamp, common)
         row = int(np.argmax(off))
+        unfinished = ", the last one: a bar that was not over?" if row == off.size - 1 else ""
         raise DataError(
             f"{place}: the most common step is {duration(common)}, but {number:,} of {positive.size:,} steps "
             f"{'is' if number == 1 else 'are'} shorter (the shortest {duration(int(values[0]))}). Off its grid: "
             f"{int(off.sum()):,} row{'' if off.sum() == 1 else 's'}, the first row {row} "
-            f"({format_time(int(timestamp[row]))}){', the last one: a bar that was not over?' if row == off.size - 1 else ''}. "
+            f"({format_time(int(timestamp[row]))}){unfinished}. "
             f"Declare the timeframe, such as timeframe='5m'; where {duration(common)} is right, {DROP} drops such rows."
         )
     return common

@@ -62,7 +62,8 @@ def load_candles(
     """
     options = LoadOptions(
         columns=columns, timeframe=timeframe, time_unit=time_unit, time_format=time_format, timezone=timezone,
-        sort=sort, start=start, stop=stop, last=last, extra=extra, on_bad=on_bad, stamp=stamp, symbol=symbol, exchange=exchange,
+        sort=sort, start=start, stop=stop, last=last, extra=extra, on_bad=on_bad, stamp=stamp, symbol=symbol,
+        exchange=exchange,
     )  # fmt: skip
     candles, report = load_with_report(source, options)
     if report.rows_dropped:

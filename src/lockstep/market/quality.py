@@ -49,8 +49,8 @@ def quality_report(bars: Candles | RawBars | BarColumns, timeframe: str | None =
       lows (`market.breaks`);
     - identity: 1/2 for every suspected symbol change, split and change of unit.
 
-    A clean, complete, liquid series has 100; closed hours and jumps that stay, such as a crash, cost nothing. The score ranks data sets
-    and holds a threshold; it does not say that a market can be traded.
+    A clean, complete, liquid series has 100; closed hours and jumps that stay, such as a crash, cost nothing. The score
+    ranks data sets and holds a threshold; it does not say that a market can be traded.
 
     bars       candles, or the result of `bars.read_bars`, or columns: timestamp int64 (n,), milliseconds UTC at bar
                open, and open, high, low, close, volume float64 (n,), of any quality

@@ -126,9 +126,9 @@ def _judged(candles: Candles, min_quality: float, what: str) -> list[str]:
     if report.score < min_quality:
         reasons = "".join(f"\n  {line}" for line in report.suspicions or report.reasons)
         raise DataError(
-            f"{what}: candles have a quality score of at least [data] min_quality = {min_quality:g}; found {report.score:.1f} "
-            f"of 100 ({candles!r}):{reasons}\nCorrect the data (lockstep data quality shows all), or train all the same "
-            "with [data] min_quality = 0."
+            f"{what}: candles have a quality score of at least [data] min_quality = {min_quality:g}; found "
+            f"{report.score:.1f} of 100 ({candles!r}):{reasons}\nCorrect the data (lockstep data quality shows all), or "
+            "train all the same with [data] min_quality = 0."
         )
     return [str(report).splitlines()[0], *suspicions]
 

@@ -166,8 +166,8 @@ def test_the_least_quality_may_be_raised_and_its_reasons_are_said(tmp_path: Path
 
 def test_an_input_is_judged_as_well(tmp_path: Path) -> None:
     bars = ls.sample_candles().tail(500)
+    objects = {"data.candles": bars, "data.inputs": {"other": split_at(bars, 200, 10.0)}}
     with pytest.raises(DataError, match="input other: candles have a quality score of at least"):
-        objects = {"data.candles": bars, "data.inputs": {"other": split_at(bars, 200, 10.0)}}
         pinned(tmp_path, {"other": OwnCandles()}, objects)
 
 
