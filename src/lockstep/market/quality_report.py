@@ -181,11 +181,9 @@ class QualityReport:
     def suspicions(self) -> tuple[str, ...]:
         """What a person should look at before training, a line each: at most the three greatest of a kind."""
         spikes = tuple(jump for jump in self.jumps if jump.spike and jump.quiet and abs(jump.z) > _SUSPECT_Z)
-        lines = (
-            [f'times look like closes: {self.stamp}. If they are, say stamp="close" ([data] stamp)']
-            if self.stamp
-            else []
-        )
+        lines = []
+        if self.stamp:
+            lines.append(f'times look like closes: {self.stamp}. If they are, say stamp="close" ([data] stamp)')
         lines += _lines("symbol change?", self.changes, [abs(log(item.ratio)) for item in self.changes])
         lines += _lines("split?", self.breaks, [abs(log(item.ratio)) for item in self.breaks])
         lines += _lines("bad tick?", self.bad_ticks, [abs(log(item.ratio)) for item in self.bad_ticks])

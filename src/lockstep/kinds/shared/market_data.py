@@ -90,7 +90,7 @@ def pin(spec: OnCandles, declared: Mapping[str, Input], context: PrepareContext)
         notes += lines
     if len(candles) < 2:
         raise DataError(f"a training needs at least 2 candles; found {len(candles)}. Check [data] last and filter.")
-    notes += _judged(candles, spec.data.min_quality, "the candles")
+    notes += _judged(candles, spec.data.min_quality, "candles")
     inputs = {
         name: _input(name, spec.data, context)
         for name, series in declared.items()
@@ -122,15 +122,14 @@ def restore(body: Mapping[str, Any], blobs: BlobStore) -> Pinned:
 def _judged(candles: Candles, min_quality: float, what: str) -> list[str]:
     """Notes on the quality of candles: what they are, then what is suspicious. Raises DataError below `min_quality`."""
     report = quality_report(candles)
-    suspicions = [f"{what}: {line}" for line in report.suspicions]
     if report.score < min_quality:
         reasons = "".join(f"\n  {line}" for line in report.suspicions or report.reasons)
         raise DataError(
-            f"{what}: candles have a quality score of at least [data] min_quality = {min_quality:g}; found "
-            f"{report.score:.1f} of 100 ({candles!r}):{reasons}\nCorrect the data (lockstep data quality shows all), or "
-            "train all the same with [data] min_quality = 0."
+            f"{what}: a quality score of at least [data] min_quality = {min_quality:g} is needed; found "
+            f"{report.score:.1f} of 100 ({candles!r}):{reasons}\n"
+            "Correct the data (lockstep data quality shows all), or train all the same with [data] min_quality = 0."
         )
-    return [str(report).splitlines()[0], *suspicions]
+    return [str(report).splitlines()[0], *(f"{what}: {line}" for line in report.suspicions)]
 
 
 def _open(blobs: BlobStore, digest: str, timeframe_ms: int) -> Candles:

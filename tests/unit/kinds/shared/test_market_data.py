@@ -146,13 +146,16 @@ def split_at(candles: ls.Candles, row: int, factor: float) -> ls.Candles:
 
 def test_candles_below_min_quality_are_not_trained_on(tmp_path: Path) -> None:
     bars = split_at(ls.sample_candles().tail(500), 200, 0.25)
-    with pytest.raises(DataError, match=r"at least \[data\] min_quality = 60; found 4\d.\d of 100") as error:
+    with pytest.raises(
+        DataError,
+        match=r"candles: a quality score of at least \[data\] min_quality = 60 is needed; found 4\d.\d of 100",
+    ) as error:
         pinned(tmp_path, objects={"data.candles": bars})
     assert "split? row 200" in str(error.value)
     assert "4-for-1 split that is not adjusted" in str(error.value)
     # The cure that it names works, and what is suspicious is told all the same.
     accepted = pinned(tmp_path, objects={"data.candles": bars}, min_quality=0)
-    assert any(note.startswith("the candles: split? row 200") for note in accepted.notes)
+    assert any(note.startswith("candles: split? row 200") for note in accepted.notes)
 
 
 def test_the_least_quality_may_be_raised_and_its_reasons_are_said(tmp_path: Path) -> None:
@@ -160,14 +163,14 @@ def test_the_least_quality_may_be_raised_and_its_reasons_are_said(tmp_path: Path
     keep[100:200] = False
     bars = ls.sample_candles().tail(500).take(keep)
     assert pinned(tmp_path, objects={"data.candles": bars}).notes
-    with pytest.raises(DataError, match=r"min_quality = 99; found (.|\n)*bars are missing"):
+    with pytest.raises(DataError, match=r"min_quality = 99 is needed; found (.|\n)*bars are missing"):
         pinned(tmp_path, objects={"data.candles": bars}, min_quality=99)
 
 
 def test_an_input_is_judged_as_well(tmp_path: Path) -> None:
     bars = ls.sample_candles().tail(500)
     objects = {"data.candles": bars, "data.inputs": {"other": split_at(bars, 200, 10.0)}}
-    with pytest.raises(DataError, match="input other: candles have a quality score of at least"):
+    with pytest.raises(DataError, match="input other: a quality score of at least"):
         pinned(tmp_path, {"other": OwnCandles()}, objects)
 
 
