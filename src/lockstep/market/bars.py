@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lockstep.core.errors import DataError
 from lockstep.core.units import parse_timeframe
 from lockstep.market.checks import Defect, Rule, bad_rows, describe_defects, evidence, find_defects, off_grid
-from lockstep.market.grid import common_timeframe, infer_timeframe
+from lockstep.market.grid import OFF_GRID_SHARE, common_timeframe, infer_timeframe
 from lockstep.market.stamps import opens_of_closes
 from lockstep.market.tables import read_table, resolve_columns
 from lockstep.market.times import from_numbers, from_text, instant_ms, parse_zone
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 # What dropping can cure by looking at one row alone; repetitions and rows off the grid come after them.
 _DROPPED: Final = (Rule.NON_FINITE, Rule.NON_POSITIVE_PRICE, Rule.OHLC_INCONSISTENT, Rule.NEGATIVE_VOLUME)
-# Rows off the grid are dropped where they are a smaller share than this; else the timeframe is wrong, not the rows.
-_OFF_GRID_SHARE: Final = 1 / 3
 
 
 class DroppedRowsWarning(UserWarning):
@@ -291,4 +289,4 @@ def _off_grid(time: NDArray[np.int64], timeframe: str | None) -> NDArray[np.bool
         return none
     timeframe_ms = common_timeframe(time) if timeframe is None else parse_timeframe(timeframe)
     off = off_grid(time, timeframe_ms)
-    return off if np.count_nonzero(off) < _OFF_GRID_SHARE * time.shape[0] else none
+    return off if np.count_nonzero(off) < OFF_GRID_SHARE * time.shape[0] else none

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,9 @@ from lockstep.core.errors import DataError
 from lockstep.core.units import format_timeframe
 from lockstep.market.checks import DROP, format_time, off_grid
 from lockstep.market.clock import step_bounds, whole_timeframe
+
+# Where a smaller share of rows than this lies off a grid, the rows are wrong; else the timeframe is.
+OFF_GRID_SHARE: Final = 1 / 3
 
 
 def common_timeframe(timestamp: NDArray[np.int64], *, place: str = "candles") -> int:

@@ -16,9 +16,9 @@ from lockstep.core.scalar_math import log
 from lockstep.core.units import DAY_MS, parse_timeframe
 from lockstep.market.breaks import find_bad_ticks, find_breaks, trades_as_usual
 from lockstep.market.candles import Candles
-from lockstep.market.checks import PRICES, bad_rows, find_defects, flat_bars
+from lockstep.market.checks import PRICES, bad_rows, find_defects, flat_bars, off_grid
 from lockstep.market.gaps import Gap, GapKind, find_gaps, missing_before
-from lockstep.market.grid import infer_timeframe
+from lockstep.market.grid import OFF_GRID_SHARE, common_timeframe, infer_timeframe
 from lockstep.market.quality_report import Jump, QualityReport, StuckBars, SymbolChange
 from lockstep.market.stamps import close_stamps
 
@@ -65,7 +65,7 @@ def quality_report(bars: Candles | RawBars | BarColumns, timeframe: str | None =
         columns = bars if isinstance(bars, Mapping) else bars.columns
         timeframe_ms = None if timeframe is None else parse_timeframe(timeframe)
     rows = int(columns["timestamp"].shape[0])
-    declared = timeframe_ms
+    declared = _grid(columns["timestamp"]) if timeframe_ms is None else timeframe_ms
     defects = find_defects(columns, declared)
     bad = np.zeros(rows, dtype=np.bool_)
     for rule_rows in bad_rows(columns, declared).values():
@@ -75,7 +75,7 @@ def quality_report(bars: Candles | RawBars | BarColumns, timeframe: str | None =
     time = ordered["timestamp"]
     if time.shape[0] < 2:
         raise DataError(f"a quality report needs two or more bars at different times; found {time.shape[0]}.")
-    length = infer_timeframe(time) if timeframe_ms is None else timeframe_ms
+    length = infer_timeframe(time) if declared is None else declared
     gaps = tuple(_renumbered(gap, numbers) for gap in find_gaps(time, length))
     changes = tuple(_changes(ordered, find_gaps(time, length), numbers))
     jumps = _jumps(ordered, length, numbers)
@@ -112,6 +112,16 @@ def quality_report(bars: Candles | RawBars | BarColumns, timeframe: str | None =
         has_volume=has_volume,
         score=score,
     )
+
+
+def _grid(timestamp: NDArray[np.int64]) -> int | None:
+    """The timeframe of rows of which a few lie off its grid; None where none do, or too many to tell."""
+    times = np.unique(timestamp)
+    if times.size < 2:
+        return None
+    length = common_timeframe(times)
+    off = np.count_nonzero(off_grid(times, length))
+    return length if 0 < off < OFF_GRID_SHARE * times.size else None
 
 
 def _ordered(columns: BarColumns) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:

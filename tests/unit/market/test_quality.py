@@ -156,3 +156,13 @@ def test_lists_in_the_dict_are_bounded_and_hold_the_greatest() -> None:
 def test_a_report_needs_two_bars() -> None:
     with pytest.raises(DataError, match="two or more bars at different times; found 1"):
         quality_report(walk(1, seed=1))
+
+
+@pytest.mark.parametrize("timeframe", [None, "1h"])
+def test_rows_off_the_grid_are_reported_without_a_declared_timeframe_too(timeframe: str | None) -> None:
+    bars = raw()
+    bars["timestamp"][500:510] += 14_000
+    report = quality_report(bars, timeframe)
+    assert {defect.rule: (defect.count, defect.row) for defect in report.defects} == {Rule.OFF_GRID: (10, 500)}
+    assert report.timeframe_ms == HOUR
+    assert report.score == pytest.approx(100 * (1 - 10 * 10 / 1000))
