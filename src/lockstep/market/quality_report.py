@@ -264,6 +264,13 @@ class QualityReport:
                 {"row": item.gap.row, "start": item.gap.start, "stop": item.gap.stop, "ratio": item.ratio}
                 for item in self.changes
             ],
+            **self._suspects(),
+            "suspicions": list(self.suspicions),
+        }
+
+    def _suspects(self) -> dict[str, Any]:
+        """The part of `to_dict` that says what may be no market's doing."""
+        return {
             "breaks": [
                 {"row": item.row, "timestamp": item.timestamp, "ratio": item.ratio, "exact": item.exact}
                 for item in _greatest(self.breaks, [abs(log(item.ratio)) for item in self.breaks])
@@ -282,7 +289,6 @@ class QualityReport:
                 ],
             },
             "stamp": self.stamp,
-            "suspicions": list(self.suspicions),
         }
 
     def __str__(self) -> str:

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import copy
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from tests.unit.market.bars import DAY, HOUR, MONDAY, columns
+from tests.unit.market.bars import DAY, HOUR, MONDAY, columns, local
 
 from lockstep.core.errors import DataError
 from lockstep.market.candles import Candles
@@ -14,11 +12,6 @@ from lockstep.market.clock import close_bounds, step_bounds
 from lockstep.market.resampling import align_asof, resample
 
 MINUTE = 60_000
-
-
-def local(zone: str, *dates: tuple[int, ...]) -> np.ndarray:
-    """Milliseconds UTC of local times."""
-    return np.array([int(datetime(*date, tzinfo=ZoneInfo(zone)).timestamp()) * 1000 for date in dates], np.int64)
 
 
 def of_times(timestamp: np.ndarray, timeframe_ms: int | None = None) -> Candles:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.unit.market.bars import DAY, HOUR, MONDAY, columns
-from tests.unit.market.test_clock import local
+from tests.unit.market.bars import DAY, HOUR, MONDAY, columns, local
 
 from lockstep.core.errors import DataError
 from lockstep.market.load import load_candles
