@@ -59,14 +59,16 @@ def market_arrays(candles: Candles, detail: Candles | None = None) -> MarketArra
     gaps = np.cumsum(missing_before(candles.timestamp, step) > 0, dtype=np.int32)
     bars = walk_state.Bars(candles.open, candles.high, candles.low, candles.close, gaps)
     if detail is None:
-        fine = walk_state.Fine(_NO_TIMES, _NO_TIMES, _NO_DETAIL, _NO_DETAIL, step, step)
+        fine = walk_state.Fine(_NO_TIMES, _NO_TIMES, _NO_TIMES, _NO_TIMES, _NO_DETAIL, _NO_DETAIL)
     else:
         if detail.timeframe_ms >= step or step % detail.timeframe_ms != 0:
             raise DataError(
                 "detail: finer candles divide the bar length by a whole number; "
                 f"found {detail.timeframe_ms} ms for bars of {step} ms. Load a finer timeframe, such as 1m for 5m."
             )
-        fine = walk_state.Fine(candles.timestamp, detail.timestamp, detail.high, detail.low, step, detail.timeframe_ms)
+        fine = walk_state.Fine(
+            candles.timestamp, candles.decision_time, detail.timestamp, detail.close_time, detail.high, detail.low
+        )
     return MarketArrays(bars=bars, fine=fine, annual=annual_bars(candles.timestamp, step))
 
 

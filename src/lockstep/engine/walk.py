@@ -200,7 +200,8 @@ def _first_in_detail(fine: Fine, j: int, lower: float, upper: float) -> int:
     start = fine.bar_time[j]
     k = np.searchsorted(fine.timestamp, start)
     expected = start
-    while k < fine.timestamp.size and fine.timestamp[k] == expected and expected < start + fine.bar_ms:
+    # A bar of a local clock has 23 or 25 hours: its end is where the next one opens, not a length after its start.
+    while k < fine.timestamp.size and fine.timestamp[k] == expected and fine.end[k] <= fine.bar_end[j]:
         down = fine.low[k] <= lower
         up = fine.high[k] >= upper
         if down and up:
@@ -209,8 +210,8 @@ def _first_in_detail(fine: Fine, j: int, lower: float, upper: float) -> int:
             return -1
         if up:
             return 1
+        expected = fine.end[k]
         k += 1
-        expected += fine.step_ms
     return 0
 
 

@@ -60,15 +60,15 @@ class Terms(NamedTuple):
 
 
 class Fine(NamedTuple):
-    """Finer bars that settle ambiguous ones: bar_time int64 (n,) ms of the coarse bars; timestamp, high, low of the
-    finer bars; both lengths in ms. All arrays empty: no finer bars."""
+    """Finer bars that settle ambiguous ones: bar_time, bar_end int64 (n,) ms, opens and closes of the coarse bars;
+    timestamp, end int64 (m,) ms, high, low float64 (m,) of the finer bars. All arrays empty: no finer bars."""
 
     bar_time: I8
+    bar_end: I8
     timestamp: I8
+    end: I8
     high: F8
     low: F8
-    bar_ms: int
-    step_ms: int
 
 
 class Entries(NamedTuple):

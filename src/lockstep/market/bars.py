@@ -14,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core.errors import DataError
-from lockstep.market.checks import Defect, Rule, bad_rows, describe_defects, find_defects
+from lockstep.core.units import parse_timeframe
+from lockstep.market.checks import Defect, Rule, bad_rows, describe_defects, evidence, find_defects, off_grid
 from lockstep.market.formats.reading import Reading, ReadOptions, read
+from lockstep.market.grid import OFF_GRID_SHARE, common_timeframe, infer_timeframe
+from lockstep.market.stamps import opens_of_closes
 from lockstep.market.times import instant_ms
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
     Source: TypeAlias = str | Path | Sequence[str | Path] | pd.DataFrame | pa.Table | list[Any] | dict[str, Any]
 
-# What dropping can cure: rows wrong by themselves, and repetitions. Order and grid are properties of the whole.
+# What dropping can cure by looking at one row alone; repetitions and rows off the grid come after them.
 _DROPPED: Final = (Rule.NON_FINITE, Rule.NON_POSITIVE_PRICE, Rule.OHLC_INCONSISTENT, Rule.NEGATIVE_VOLUME)
 
 
@@ -92,12 +95,15 @@ class LoadOptions:
     last: int | None = None
     extra: Sequence[str] = ()
     on_bad: Literal["error", "drop"] = "error"
+    stamp: Literal["open", "close"] = "open"
     symbol: str | None = None
     exchange: str | None = None
 
     def __post_init__(self) -> None:
         if self.on_bad not in ("error", "drop"):
             raise DataError(f"on_bad is 'error' or 'drop'; found {self.on_bad!r}. Lockstep never repairs a row.")
+        if self.stamp not in ("open", "close"):
+            raise DataError(f"stamp is 'open' or 'close', the moment of a bar that its time is; found {self.stamp!r}.")
 
     @property
     def reading(self) -> ReadOptions:
@@ -110,11 +116,14 @@ def read_checked(source: Source, options: LoadOptions) -> tuple[RawBars, LoadRep
     reading = read(source, options.reading)
     bars = _raw(reading)
     rows_read = len(bars)
-    bars = _window(bars, sort=options.sort, start=options.start, stop=options.stop, last=options.last)
+    bars = _in_order(bars, sort=options.sort)
+    if options.stamp == "close":
+        bars = _opened(bars, options)
+    bars = _window(bars, start=options.start, stop=options.stop, last=options.last)
     before = len(bars)
     dropped: tuple[Defect, ...] = ()
     if options.on_bad == "drop":
-        bars, dropped = _drop(bars)
+        bars, dropped = _drop(bars, options.timeframe)
     report = LoadReport(
         rows_read=rows_read, rows_dropped=before - len(bars), rows_returned=len(bars), dropped=dropped,
         format=reading.format, is_usual=reading.is_plain,
@@ -137,17 +146,32 @@ def _raw(reading: Reading) -> RawBars:
     return RawBars(columns=reading.columns, place=reading.place, format=text)
 
 
-def _window(bars: RawBars, *, sort: bool, start: Any, stop: Any, last: int | None) -> RawBars:
-    """The rows from `start` to before `stop`, at most the `last` of them.
-
-    Raises DataError when rows are out of order and `sort` is false: "most recent" needs an order.
-    """
+def _in_order(bars: RawBars, *, sort: bool) -> RawBars:
+    """The rows in order of time. Raises DataError when they are not and `sort` is false."""
     time = bars.columns["timestamp"]
     if sort:
-        bars = bars.take(np.argsort(time, kind="stable"))
-    elif np.any(np.diff(time) < 0):
+        return bars.take(np.argsort(time, kind="stable"))
+    if np.any(np.diff(time) < 0):
         defects = tuple(defect for defect in find_defects(bars.columns) if defect.rule is not Rule.OFF_GRID)
         raise DataError(describe_defects(defects, bars.columns, place=bars.place))
+    return bars
+
+
+def _opened(bars: RawBars, options: LoadOptions) -> RawBars:
+    """The rows of bars that are stamped at their close, with the times of their opens."""
+    time = bars.columns["timestamp"]
+    if options.timeframe is not None:
+        timeframe_ms = parse_timeframe(options.timeframe)
+    elif options.on_bad == "drop":
+        timeframe_ms = common_timeframe(time, place=bars.place)
+    else:
+        timeframe_ms = infer_timeframe(time, place=bars.place)
+    columns = {**bars.columns, "timestamp": opens_of_closes(time, timeframe_ms)}
+    return replace(bars, columns=columns)
+
+
+def _window(bars: RawBars, *, start: Any, stop: Any, last: int | None) -> RawBars:
+    """The rows from `start` to before `stop`, at most the `last` of them."""
     time = bars.columns["timestamp"]
     low = 0 if start is None else int(np.searchsorted(time, instant_ms(start)))
     high = len(bars) if stop is None else int(np.searchsorted(time, instant_ms(stop)))
@@ -160,16 +184,37 @@ def _window(bars: RawBars, *, sort: bool, start: Any, stop: Any, last: int | Non
     return bars.take(np.arange(low, high)) if (low, high) != (0, len(bars)) else bars
 
 
-def _drop(bars: RawBars) -> tuple[RawBars, tuple[Defect, ...]]:
-    """The rows that break no rule by themselves, and the defects of the others. Raises DataError when none is left."""
+def _drop(bars: RawBars, timeframe: str | None) -> tuple[RawBars, tuple[Defect, ...]]:
+    """The rows that break no rule, and the defects of the others. Raises DataError when none is left."""
     defects = {defect.rule: defect for defect in find_defects(bars.columns)}
     bad = bad_rows(bars.columns, None)
     wrong = np.zeros(len(bars), dtype=np.bool_)
     for rule in _DROPPED:
         wrong |= bad[rule]
-    sound = bars.take(~wrong)
     # Repetitions are looked for last: where the first row of a time is wrong, the second is the one to keep.
-    repeated = bad_rows(sound.columns, None)[Rule.DUPLICATED]
-    if len(sound) == int(repeated.sum()):
+    rows = np.flatnonzero(~wrong)
+    time = bars.columns["timestamp"]
+    rows = rows[~bad_rows(bars.take(rows).columns, None)[Rule.DUPLICATED]]
+    if rows.size == 0:
         raise DataError(describe_defects(tuple(defects.values()), bars.columns, place=bars.place))
-    return sound.take(~repeated), tuple(defects[rule] for rule in (Rule.DUPLICATED, *_DROPPED) if rule in defects)
+    off = _off_grid(time[rows], timeframe)
+    if off.any():
+        first = int(rows[np.argmax(off)])
+        defects[Rule.OFF_GRID] = Defect(
+            rule=Rule.OFF_GRID,
+            count=int(np.count_nonzero(off)),
+            row=first,
+            evidence=evidence(bars.columns, Rule.OFF_GRID, first),
+        )
+    order = (Rule.DUPLICATED, *_DROPPED, Rule.OFF_GRID)
+    return bars.take(rows[~off]), tuple(defects[rule] for rule in order if rule in defects)
+
+
+def _off_grid(time: NDArray[np.int64], timeframe: str | None) -> NDArray[np.bool_]:
+    """Which rows to drop because they are off the grid: none where so many are that the timeframe must be wrong."""
+    none = np.zeros(time.shape[0], dtype=np.bool_)
+    if np.unique(time).size < 2:
+        return none
+    timeframe_ms = common_timeframe(time) if timeframe is None else parse_timeframe(timeframe)
+    off = off_grid(time, timeframe_ms)
+    return off if np.count_nonzero(off) < OFF_GRID_SHARE * time.shape[0] else none

@@ -20,7 +20,9 @@ from lockstep.core.hashing import digest_columns
 from lockstep.core.types import Float
 from lockstep.core.units import format_timeframe, parse_timeframe
 from lockstep.market.bars import DroppedRowsWarning, LoadOptions, RawBars, read_checked
-from lockstep.market.checks import COLUMNS, describe_defects, find_defects, format_time, grid_slack
+from lockstep.market.checks import COLUMNS, describe_defects, find_defects, format_time
+from lockstep.market.clock import close_bounds, step_bounds
+from lockstep.market.grid import duration, infer_timeframe
 from lockstep.market.times import instant_ms
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ class Candles:
     open          float64 (n,), quote currency, > 0
     high          float64 (n,), quote currency, >= open, close, low
     low           float64 (n,), quote currency, <= open, close, high
-    close         float64 (n,), quote currency, at bar end (`close_time`)
+    close         float64 (n,), quote currency, at bar end (`close_time`, `decision_time`)
     volume        float64 (n,), base currency, >= 0 (0 where the source has none)
     timeframe_ms  bar length in milliseconds
     extra         further columns by name, float64 (n,) each; NaN allowed, where a value is unknown
@@ -64,6 +66,7 @@ class Candles:
     exchange: str | None = None
     source: str | None = None
     format: str | None = None
+    _next_open: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         place = self.source or "candles"
@@ -79,11 +82,19 @@ class Candles:
             raise DataError(describe_defects(defects, columns, int(self.timeframe_ms), place=place))
         self._set(columns, extra, int(self.timeframe_ms))
 
-    def _set(self, columns: Mapping[str, NDArray[Any]], extra: Mapping[str, Float], timeframe_ms: int) -> None:
+    def _set(
+        self,
+        columns: Mapping[str, NDArray[Any]],
+        extra: Mapping[str, Float],
+        timeframe_ms: int,
+        next_open: int | None = None,
+    ) -> None:
         for name, value in columns.items():
             object.__setattr__(self, name, value)
         object.__setattr__(self, "extra", MappingProxyType(dict(extra)))
         object.__setattr__(self, "timeframe_ms", timeframe_ms)
+        # When the bar after the last one opens, where these are a part of a series: that ends a bar of a local clock.
+        object.__setattr__(self, "_next_open", next_open)
 
     @classmethod
     def from_arrays(
@@ -181,8 +192,27 @@ class Candles:
 
     @property
     def close_time(self) -> NDArray[np.int64]:
-        """int64 (n,): milliseconds UTC at which each bar is complete, that is open time + timeframe."""
-        return self.timestamp + self.timeframe_ms
+        """int64 (n,): milliseconds UTC from which each bar is certainly complete, so that its values may be used.
+
+        The open of the next bar where that follows at once (a day of summer time has 23 or 25 hours, a month 28 to 31
+        days), else open time + timeframe, an hour later where a local clock may have been put back (`market.clock`).
+        """
+        return self._close_bounds[1]
+
+    @property
+    def decision_time(self) -> NDArray[np.int64]:
+        """int64 (n,): milliseconds UTC at which a decision at each bar's close is certainly not after that close.
+
+        Equal to `close_time` but for bars of four hours and more that have no next bar to tell when they end.
+        """
+        return self._close_bounds[0]
+
+    @cached_property
+    def _close_bounds(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        early, late = close_bounds(self.timestamp, self.timeframe_ms, self._next_open)
+        early.setflags(write=False)
+        late.setflags(write=False)
+        return early, late
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """The arrays by name: timestamp, open, high, low, close, volume, then the extras in order of name."""
@@ -190,7 +220,9 @@ class Candles:
 
     def slice(self, start: int, stop: int | None = None) -> Candles:
         """Rows start to stop - 1 (as Python slices count), sharing memory with this instance."""
-        return self._like({name: value[start:stop] for name, value in self.columns().items()})
+        chosen = {name: value[start:stop] for name, value in self.columns().items()}
+        end = len(self) if stop is None else range(len(self))[start:stop].stop
+        return self._like(chosen, self._next_open if end >= len(self) else int(self.timestamp[end]))
 
     def head(self, n: int) -> Candles:
         """The n oldest rows, or all when there are fewer. `n` is not negative."""
@@ -216,10 +248,23 @@ class Candles:
             value.setflags(write=False)
         return self._like(chosen)
 
-    def _like(self, columns: Mapping[str, NDArray[Any]]) -> Candles:
+    def with_values(self, values: Mapping[str, ArrayLike]) -> Candles:
+        """The same bars with other values: `values` by column name, float64 (n,) each; times and labels stay.
+
+        Raises DataError when the values break a rule of candles.
+        """
+        columns: dict[str, Any] = {**self.columns(), **values}
+        labels = {name: getattr(self, name) for name in _NAMED}
+        extra = {name: columns.pop(name) for name in self.extra}
+        candles = Candles(**columns, extra=extra, timeframe_ms=self.timeframe_ms, **labels)
+        object.__setattr__(candles, "_next_open", self._next_open)
+        return candles
+
+    def _like(self, columns: Mapping[str, NDArray[Any]], next_open: int | None = None) -> Candles:
         """Rows of checked candles need no second check: every rule is one about single rows or their order."""
         labels = {name: getattr(self, name) for name in _NAMED}
-        return _restore({name: _frozen(value) for name, value in columns.items()}, self.timeframe_ms, labels)
+        frozen = {name: _frozen(value) for name, value in columns.items()}
+        return _restore(frozen, self.timeframe_ms, labels, next_open)
 
     def __len__(self) -> int:
         return int(self.timestamp.shape[0])
@@ -244,10 +289,15 @@ class Candles:
     def __reduce__(self) -> tuple[Any, ...]:
         # Copies made by pickling would be writable; they are frozen again on arrival in a worker.
         labels = {name: getattr(self, name) for name in _NAMED}
-        return _restore, (self.columns(), self.timeframe_ms, labels)
+        return _restore, (self.columns(), self.timeframe_ms, labels, self._next_open)
 
 
-def _restore(columns: Mapping[str, NDArray[Any]], timeframe_ms: int, labels: Mapping[str, str | None]) -> Candles:
+def _restore(
+    columns: Mapping[str, NDArray[Any]],
+    timeframe_ms: int,
+    labels: Mapping[str, str | None],
+    next_open: int | None = None,
+) -> Candles:
     """Candles of columns that are checked already, without a second check. Pickle stores this function by its name."""
     candles = object.__new__(Candles)
     for name, label in labels.items():
@@ -255,7 +305,7 @@ def _restore(columns: Mapping[str, NDArray[Any]], timeframe_ms: int, labels: Map
     for value in columns.values():
         value.setflags(write=False)
     extra = {name: value for name, value in columns.items() if name not in COLUMNS}
-    candles._set({name: columns[name] for name in COLUMNS}, extra, timeframe_ms)
+    candles._set({name: columns[name] for name in COLUMNS}, extra, timeframe_ms, next_open)
     return candles
 
 
@@ -315,36 +365,6 @@ def _check_shapes(columns: Mapping[str, NDArray[Any]], place: str) -> None:
             )
 
 
-def infer_timeframe(timestamp: NDArray[np.int64], *, place: str = "candles") -> int:
-    """The most common step between consecutive rows, in milliseconds (the shortest of equally common ones).
-
-    timestamp  int64 (n,), milliseconds UTC
-    place      named in errors
-
-    Raises DataError when there are fewer than two times, or all steps differ, or some steps are shorter than the most
-    common one (as when bars without trades are missing), so that a guess would be just that.
-    """
-    step = np.diff(timestamp)
-    step = step[step > 0]
-    if step.size == 0:
-        raise DataError(f"{place}: a timeframe can be inferred from two or more times. Declare it: timeframe='5m'.")
-    values, counts = np.unique(step, return_counts=True)
-    best = int(np.argmax(counts))
-    if step.size > 2 and counts[best] == 1:
-        raise DataError(
-            f"{place}: nothing but gaps: all {step.size:,} steps between rows differ ({_duration(int(values[0]))} to "
-            f"{_duration(int(values[-1]))}). Declare the timeframe, and check that these rows are bars."
-        )
-    common = int(values[best])
-    shorter = int(counts[values < common - grid_slack(common)].sum())
-    if shorter:
-        raise DataError(
-            f"{place}: the most common step is {_duration(common)}, but {shorter:,} of {step.size:,} steps are shorter "
-            f"(the shortest {_duration(int(values[0]))}). Declare the timeframe, such as timeframe='5m'."
-        )
-    return common
-
-
 def require_candles(value: Any, name: str = "candles") -> None:
     """Raises InputError when a value is no `Candles`, saying how to make them."""
     if not isinstance(value, Candles):
@@ -370,15 +390,11 @@ def _refuse_gaps_only(timestamp: NDArray[np.int64], timeframe_ms: int, place: st
     step = np.diff(timestamp)
     if step.size == 0:
         return
-    slack = grid_slack(timeframe_ms)
-    if np.any(np.abs(step - timeframe_ms) <= slack):
+    shortest, longest = step_bounds(timeframe_ms)
+    if np.any((step >= shortest) & (step <= longest)):
         return
     raise DataError(
         f"{place}: nothing but gaps: no two of {timestamp.size:,} rows are one declared timeframe "
-        f"({_duration(timeframe_ms)}) apart; the shortest step is {_duration(int(step.min()))}. "
+        f"({duration(timeframe_ms)}) apart; the shortest step is {duration(int(step.min()))}. "
         "Declare the timeframe that the rows have, or fetch the missing bars."
     )
-
-
-def _duration(milliseconds: int) -> str:
-    return format_timeframe(milliseconds) if milliseconds % 1_000 == 0 else f"{milliseconds} ms"

@@ -14,13 +14,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.core.units import MINUTE_MS
+from lockstep.market.clock import grid_unit, step_bounds
 
 PRICES: Final = ("open", "high", "low", "close")
 COLUMNS: Final = ("timestamp", *PRICES, "volume")
 # Years 1970 to 9999: beyond them a "millisecond" is a misread unit, and dates cannot be written.
 MAX_TIMESTAMP: Final = 253_402_300_799_999
-HOUR_MS: Final = 60 * MINUTE_MS
 
 
 class Rule(StrEnum):
@@ -46,8 +45,8 @@ MEANING: Final[Mapping[Rule, str]] = {
     Rule.NEGATIVE_VOLUME: "volume is not negative",
     Rule.OFF_GRID: "timestamps lie on the grid of the declared timeframe",
 }
-_DROP: Final = "on_bad='drop' (--drop-bad; in a spec [data] on_bad = \"drop\")"
-_LEAVE_OUT: Final = f"Fetch the rows again or leave them out; {_DROP} drops and reports them."
+DROP: Final = "on_bad='drop' (--drop-bad; in a spec [data] on_bad = \"drop\")"
+_LEAVE_OUT: Final = f"Fetch the rows again or leave them out; {DROP} drops and reports them."
 CURE: Final[Mapping[Rule, str]] = {
     Rule.TIME_RANGE: (
         "Say what the numbers are: time_unit='s', 'ms', 'us' or 'ns' (--time-unit; in a spec [data] time_unit)."
@@ -56,12 +55,15 @@ CURE: Final[Mapping[Rule, str]] = {
         "Sort the rows by time after finding out why they were not: load_candles(..., sort=True) does "
         "(--sort; in a spec [data] sort = true)."
     ),
-    Rule.DUPLICATED: f"Find out which of the rows is right; {_DROP} keeps the first of each and reports the rest.",
+    Rule.DUPLICATED: f"Find out which of the rows is right; {DROP} keeps the first of each and reports the rest.",
     Rule.NON_FINITE: _LEAVE_OUT,
     Rule.NON_POSITIVE_PRICE: _LEAVE_OUT,
     Rule.OHLC_INCONSISTENT: _LEAVE_OUT,
     Rule.NEGATIVE_VOLUME: _LEAVE_OUT,
-    Rule.OFF_GRID: "Check the timeframe; without a declared one it is inferred from the rows.",
+    Rule.OFF_GRID: (
+        "Check the timeframe; without a declared one it is inferred from the rows. Where the timeframe is right, "
+        f"{DROP} drops and reports the rows."
+    ),
 }
 
 
@@ -131,7 +133,7 @@ def bad_rows(columns: Mapping[str, NDArray[Any]], timeframe_ms: int | None) -> d
         Rule.NEGATIVE_VOLUME: columns["volume"] < 0,
     }
     if timeframe_ms is not None:
-        rows_by_rule[Rule.OFF_GRID] = _off_grid(time, timeframe_ms)
+        rows_by_rule[Rule.OFF_GRID] = off_grid(time, timeframe_ms)
     return rows_by_rule
 
 
@@ -148,29 +150,21 @@ def _repeated(time: NDArray[np.int64], *, ascending: bool) -> NDArray[np.bool_]:
     return out
 
 
-def grid_slack(timeframe_ms: int) -> int:
-    """How much two bars may be closer than one timeframe, in milliseconds.
+def off_grid(time: NDArray[np.int64], timeframe_ms: int) -> NDArray[np.bool_]:
+    """Rows off the grid through the most common phase, and rows nearer than a bar to the row on it before.
 
-    Bars of four hours and more often follow a local clock (New York midnight, the 17:00 close of currencies),
-    which jumps by one hour twice a year. Shorter bars follow the hours, which no such jump moves.
-    """
-    return HOUR_MS if timeframe_ms >= 4 * HOUR_MS else 0
-
-
-def _off_grid(time: NDArray[np.int64], timeframe_ms: int) -> NDArray[np.bool_]:
-    """Rows off the grid through the most common phase, and rows nearer than a bar to the row before.
-
-    The phase is free (a stock's hours open at half past), and for long bars only taken modulo one hour,
-    because of `grid_slack`.
+    The phase is free (a stock's hours open at half past), and for long bars only taken modulo half an hour, because
+    they follow local clocks.
     """
     if time.shape[0] == 0:
         return np.zeros(0, dtype=np.bool_)
-    slack = grid_slack(timeframe_ms)
-    phase = time % (slack or timeframe_ms)
+    phase = time % grid_unit(timeframe_ms)
     values, counts = np.unique(phase, return_counts=True)
     out: NDArray[np.bool_] = phase != values[np.argmax(counts)]
-    step = np.diff(time)
-    out[1:] |= (step > 0) & (step < timeframe_ms - slack)
+    # A row that is right is not to blame for a wrong one before it.
+    on_grid = np.flatnonzero(~out)
+    step = np.diff(time[on_grid])
+    out[on_grid[1:]] = (step > 0) & (step < step_bounds(timeframe_ms)[0])
     return out
 
 
@@ -185,12 +179,15 @@ def find_defects(columns: Mapping[str, NDArray[Any]], timeframe_ms: int | None =
         count = int(np.count_nonzero(bad))
         if count:
             row = int(np.argmax(bad))
-            defects.append(Defect(rule=rule, count=count, row=row, evidence=_evidence(columns, rule, row)))
+            defects.append(Defect(rule=rule, count=count, row=row, evidence=evidence(columns, rule, row)))
     return tuple(defects)
 
 
-def _evidence(columns: Mapping[str, NDArray[Any]], rule: Rule, row: int) -> str:
+def evidence(columns: Mapping[str, NDArray[Any]], rule: Rule, row: int) -> str:
+    """The row that breaks a rule, as text, with what beside it makes it wrong."""
     text = row_text(columns, row)
+    if rule is Rule.OFF_GRID and row == columns["timestamp"].shape[0] - 1:
+        return f"{text}, the last row: a bar that was not over?"
     if rule is Rule.UNSORTED:
         return f"{text}, after {format_time(int(columns['timestamp'][row - 1]))}"
     return text

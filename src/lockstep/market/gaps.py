@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core.units import DAY_MS
-from lockstep.market.checks import HOUR_MS, format_time
+from lockstep.market.checks import format_time
+from lockstep.market.clock import HOUR_MS
 
 WEEK_MS: Final = 7 * DAY_MS
 # 1970-01-01 was a Thursday; adding three days makes Monday 00:00 UTC the start of the week.

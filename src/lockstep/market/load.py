@@ -33,6 +33,7 @@ def load_candles(
     last: int | None = None,
     extra: Sequence[str] = (),
     on_bad: Literal["error", "drop"] = "error",
+    stamp: Literal["open", "close"] = "open",
     symbol: str | None = None,
     exchange: str | None = None,
 ) -> Candles:
@@ -61,8 +62,10 @@ def load_candles(
     last          at most this many most recent rows, by their time, never by today's date
     extra         further columns to keep, by the source's names; numbers, missing values become NaN
     on_bad        "error", or "drop" to leave out non-finite, non-positive, inconsistent, negative and repeated rows
-                  (the first of each repetition stays); a `DroppedRowsWarning` says how many, and `load_with_report`
-                  gives the list
+                  (the first of each repetition stays) and rows off the grid of the timeframe, such as a last bar that
+                  was not over; a `DroppedRowsWarning` says how many, and `load_with_report` gives the list
+    stamp         "close" where the times are those at which bars close: they are moved to the opens, one bar earlier.
+                  `quality_report` says when times look like closes
     symbol        a label, such as "BTC/USDT"; where the source has a column or a key of symbols, the market to read
     exchange      a label
 
@@ -72,7 +75,7 @@ def load_candles(
     options = LoadOptions(
         columns=columns, timeframe=timeframe, time_unit=time_unit, time_format=time_format, timezone=timezone,
         skip=skip, decimal=decimal, encoding=encoding, adjusted=adjusted, sort=sort, start=start, stop=stop, last=last,
-        extra=extra, on_bad=on_bad, symbol=symbol, exchange=exchange,
+        extra=extra, on_bad=on_bad, stamp=stamp, symbol=symbol, exchange=exchange,
     )  # fmt: skip
     candles, report = load_with_report(source, options)
     if report.rows_dropped:

@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 from lockstep.core.errors import DataError
 from lockstep.core.scalar_math import log
 from lockstep.core.units import DAY_MS, parse_timeframe
-from lockstep.market.candles import Candles, infer_timeframe
-from lockstep.market.checks import PRICES, bad_rows, find_defects, flat_bars
-from lockstep.market.gaps import Gap, GapKind, find_gaps
+from lockstep.market.breaks import find_bad_ticks, find_breaks, trades_as_usual
+from lockstep.market.candles import Candles
+from lockstep.market.checks import PRICES, bad_rows, find_defects, flat_bars, off_grid
+from lockstep.market.gaps import Gap, GapKind, find_gaps, missing_before
+from lockstep.market.grid import OFF_GRID_SHARE, common_timeframe, infer_timeframe
 from lockstep.market.quality_report import Jump, QualityReport, StuckBars, SymbolChange
+from lockstep.market.stamps import close_stamps
 
 if TYPE_CHECKING:
     from lockstep.market.bars import RawBars
@@ -42,11 +45,12 @@ def quality_report(bars: Candles | RawBars | BarColumns, timeframe: str | None =
     - completeness: n / (n + m), n bars and m bars missing in holes, counting only hours that are not usually closed;
     - soundness: 1 - min(1, 10 b / n), b rows that break a rule: each weighs ten;
     - liveness: 1 - d / n, d bars of one price or (where the source has volume) without volume;
-    - plausibility: 1 - min(1/2, 10 s / n), s spikes (jumps that the next bar takes back);
-    - identity: 1/2 for every suspected symbol change.
+    - plausibility: 1 - min(1/2, 10 s / n), s spikes (jumps that the next bar takes back) and bad ticks in highs and
+      lows (`market.breaks`);
+    - identity: 1/2 for every suspected symbol change, split and change of unit.
 
-    A clean, complete, liquid series has 100; closed hours and jumps that stay cost nothing. The score ranks data sets
-    and holds a threshold; it does not say that a market can be traded.
+    A clean, complete, liquid series has 100; closed hours and jumps that stay, such as a crash, cost nothing. The score
+    ranks data sets and holds a threshold; it does not say that a market can be traded.
 
     bars       candles, or the result of `bars.read_bars`, or columns: timestamp int64 (n,), milliseconds UTC at bar
                open, and open, high, low, close, volume float64 (n,), of any quality
@@ -61,7 +65,7 @@ def quality_report(bars: Candles | RawBars | BarColumns, timeframe: str | None =
         columns = bars if isinstance(bars, Mapping) else bars.columns
         timeframe_ms = None if timeframe is None else parse_timeframe(timeframe)
     rows = int(columns["timestamp"].shape[0])
-    declared = timeframe_ms
+    declared = _grid(columns["timestamp"]) if timeframe_ms is None else timeframe_ms
     defects = find_defects(columns, declared)
     bad = np.zeros(rows, dtype=np.bool_)
     for rule_rows in bad_rows(columns, declared).values():
@@ -71,18 +75,23 @@ def quality_report(bars: Candles | RawBars | BarColumns, timeframe: str | None =
     time = ordered["timestamp"]
     if time.shape[0] < 2:
         raise DataError(f"a quality report needs two or more bars at different times; found {time.shape[0]}.")
-    length = infer_timeframe(time) if timeframe_ms is None else timeframe_ms
+    length = infer_timeframe(time) if declared is None else declared
     gaps = tuple(_renumbered(gap, numbers) for gap in find_gaps(time, length))
     changes = tuple(_changes(ordered, find_gaps(time, length), numbers))
     jumps = _jumps(ordered, length, numbers)
+    changed = {change.gap.row for change in changes}
+    breaks = tuple(item for item in find_breaks(ordered, length, numbers) if item.row not in changed)
+    # A jump of the close that is taken back is counted as that.
+    spiked = {jump.row for jump in jumps if jump.spike}
+    bad_ticks = tuple(tick for tick in find_bad_ticks(ordered, numbers) if tick.row not in spiked)
     flat, silent, has_volume = _flat_and_silent(ordered)
     dead = flat | silent if has_volume else flat
     n_bad = int(np.count_nonzero(bad))
     missing = sum(gap.bars_expected for gap in gaps if gap.kind is GapKind.HOLE)
-    spikes = sum(jump.spike for jump in jumps)
+    spikes = len(spiked) + len(bad_ticks)
     n_dead = int(np.count_nonzero(dead))
     score = 100.0 * (rows / (rows + missing)) * (1 - min(1.0, 10 * n_bad / rows)) * (1 - n_dead / time.shape[0])
-    score *= (1 - min(0.5, 10 * spikes / rows)) * 0.5 ** len(changes)
+    score *= (1 - min(0.5, 10 * spikes / rows)) * 0.5 ** (len(changes) + len(breaks))
     return QualityReport(
         rows=rows,
         first=int(time[0]),
@@ -94,12 +103,25 @@ def quality_report(bars: Candles | RawBars | BarColumns, timeframe: str | None =
         jumps=jumps,
         stuck=_stuck(flat & silent & has_volume, time, numbers),
         changes=changes,
+        breaks=breaks,
+        bad_ticks=bad_ticks,
+        stamp=close_stamps(time, length),
         flat=int(np.count_nonzero(flat)),
         zero_volume=int(np.count_nonzero(silent)),
         dead=n_dead,
         has_volume=has_volume,
         score=score,
     )
+
+
+def _grid(timestamp: NDArray[np.int64]) -> int | None:
+    """The timeframe of rows of which a few lie off its grid; None where none do, or too many to tell."""
+    times = np.unique(timestamp)
+    if times.size < 2:
+        return None
+    length = common_timeframe(times)
+    off = np.count_nonzero(off_grid(times, length))
+    return length if 0 < off < OFF_GRID_SHARE * times.size else None
 
 
 def _ordered(columns: BarColumns) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
@@ -145,7 +167,7 @@ def _jumps(columns: BarColumns, timeframe_ms: int, numbers: NDArray[np.int64]) -
     """
     close, time = columns["close"], columns["timestamp"]
     usable = np.isfinite(close) & (close > 0)
-    adjacent = (np.diff(time) < 2 * timeframe_ms) & usable[1:] & usable[:-1]
+    adjacent = (missing_before(time, timeframe_ms)[1:] == 0) & usable[1:] & usable[:-1]
     at = np.flatnonzero(adjacent) + 1
     returns = np.array([log(value) for value in (close[at] / close[at - 1]).tolist()])
     moving = returns[returns != 0]
@@ -158,6 +180,7 @@ def _jumps(columns: BarColumns, timeframe_ms: int, numbers: NDArray[np.int64]) -
     z = (returns - middle) / scale
     # By row, because returns over gaps are missing: the next entry need not be the next bar.
     by_row = dict(zip(at.tolist(), returns.tolist(), strict=True))
+    quiet = trades_as_usual(columns["volume"])
     jumps = []
     for number in np.flatnonzero(np.abs(z) > JUMP_Z).tolist():
         row, value = int(at[number]), float(returns[number])
@@ -170,6 +193,7 @@ def _jumps(columns: BarColumns, timeframe_ms: int, numbers: NDArray[np.int64]) -
                 log_return=value,
                 z=float(z[number]),
                 spike=spike,
+                quiet=bool(quiet[row]),
             )
         )
     return tuple(jumps)

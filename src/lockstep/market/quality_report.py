@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lockstep.core.scalar_math import log
 from lockstep.core.units import format_timeframe
 from lockstep.market.checks import Defect, Rule, format_time
 from lockstep.market.gaps import Gap, GapKind
 
 _LISTED: Final = 100
 _SHOWN: Final = 5
+_SUSPECTS: Final = 3
+# News makes spikes of 20 to 40 standard deviations; a bad print is further off.
+_SUSPECT_Z: Final = 50.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +27,7 @@ class Jump:
     log_return  ln(close / previous close)
     z           robust z-score of the return (see `quality._jumps`)
     spike       whether the next bar takes it back
+    quiet       whether its bar trades no more than usual, so that no storm explains it
     """
 
     row: int
@@ -30,6 +35,7 @@ class Jump:
     log_return: float
     z: float
     spike: bool
+    quiet: bool
 
     def __str__(self) -> str:
         return f"{format_time(self.timestamp)}: log return {self.log_return:+.4f}, z {self.z:+.0f}"
@@ -59,6 +65,56 @@ class SymbolChange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PriceBreak:
+    """A change of price between two bars that looks like a split or another unit, not like trading.
+
+    row        row of the first bar after it
+    timestamp  open time of that bar, milliseconds UTC
+    ratio      its open / the close before
+    exact      the exact ratio, or its inverse, that this is, such as 4; 0 where it is none
+    """
+
+    row: int
+    timestamp: int
+    ratio: float
+    exact: float
+
+    def __str__(self) -> str:
+        text = f"row {self.row}, {format_time(self.timestamp)}: price x {self.ratio:.4g} between two bars"
+        if not self.exact:
+            return f"{text}; another unit or another asset?"
+        whole = self.exact if self.exact % 1 == 0 else 2 * self.exact
+        other = 1 if self.exact % 1 == 0 else 2
+        parts = (whole, other) if self.ratio < 1 else (other, whole)
+        unit = ", or another unit" if self.exact % 10 == 0 else ""
+        return f"{text}; a {parts[0]:.0f}-for-{parts[1]:.0f} split that is not adjusted{unit}?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadTick:
+    """A high or low far beyond anything beside it, which the volume of its bar does not explain.
+
+    row        row of the bar
+    timestamp  its open time, milliseconds UTC
+    column     "high" or "low"
+    price      its value, quote currency
+    ratio      price / the nearer of the bar's open and close
+    """
+
+    row: int
+    timestamp: int
+    column: str
+    price: float
+    ratio: float
+
+    def __str__(self) -> str:
+        return (
+            f"row {self.row}, {format_time(self.timestamp)}: {self.column} {self.price!r}, x {self.ratio:.4g} of open "
+            "and close"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class QualityReport:
     """The result of `quality_report`. Rows are numbered from 0, as the source has them.
 
@@ -72,6 +128,9 @@ class QualityReport:
     jumps         every jump, in order of time
     stuck         every run of stuck bars, in order of time
     changes       suspected symbol changes
+    breaks        suspected splits and changes of unit, in order of time
+    bad_ticks     suspected bad ticks in highs and lows, in order of time
+    stamp         why the times look like closes of bars, "" where they do not
     flat          bars of one price
     zero_volume   bars without volume
     dead          bars of one price or, where the source has volume at all, without volume
@@ -89,6 +148,9 @@ class QualityReport:
     jumps: tuple[Jump, ...]
     stuck: tuple[StuckBars, ...]
     changes: tuple[SymbolChange, ...]
+    breaks: tuple[PriceBreak, ...]
+    bad_ticks: tuple[BadTick, ...]
+    stamp: str
     flat: int
     zero_volume: int
     dead: int
@@ -114,6 +176,31 @@ class QualityReport:
     def usable(self) -> bool:
         """True when `Candles` accepts the rows."""
         return not self.defects
+
+    @property
+    def suspicions(self) -> tuple[str, ...]:
+        """What a person should look at before training, a line each: at most the three greatest of a kind."""
+        spikes = tuple(jump for jump in self.jumps if jump.spike and jump.quiet and abs(jump.z) > _SUSPECT_Z)
+        lines = []
+        if self.stamp:
+            lines.append(f'times look like closes: {self.stamp}. If they are, say stamp="close" ([data] stamp)')
+        lines += _lines("symbol change?", self.changes, [abs(log(item.ratio)) for item in self.changes])
+        lines += _lines("split?", self.breaks, [abs(log(item.ratio)) for item in self.breaks])
+        lines += _lines("bad tick?", self.bad_ticks, [abs(log(item.ratio)) for item in self.bad_ticks])
+        return tuple(lines + _lines("spike?", spikes, [abs(item.z) for item in spikes]))
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What lowers the score, a line each, without what is suspicious."""
+        missing = sum(gap.bars_expected for gap in self.holes)
+        lines = []
+        if self.bad_rows:
+            lines.append(f"{self.bad_rows:,} rows break rules")
+        if missing:
+            lines.append(f"{missing:,} bars are missing ({missing / (self.rows + missing):.0%})")
+        if self.dead:
+            lines.append(f"{self.dead:,} bars have one price or no volume ({self.dead / self.rows:.0%})")
+        return tuple(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; lists hold at most the 100 greatest items, in order of time, beside their full counts."""
@@ -177,6 +264,31 @@ class QualityReport:
                 {"row": item.gap.row, "start": item.gap.start, "stop": item.gap.stop, "ratio": item.ratio}
                 for item in self.changes
             ],
+            **self._suspects(),
+            "suspicions": list(self.suspicions),
+        }
+
+    def _suspects(self) -> dict[str, Any]:
+        """The part of `to_dict` that says what may be no market's doing."""
+        return {
+            "breaks": [
+                {"row": item.row, "timestamp": item.timestamp, "ratio": item.ratio, "exact": item.exact}
+                for item in _greatest(self.breaks, [abs(log(item.ratio)) for item in self.breaks])
+            ],
+            "bad_ticks": {
+                "count": len(self.bad_ticks),
+                "list": [
+                    {
+                        "row": item.row,
+                        "timestamp": item.timestamp,
+                        "column": item.column,
+                        "price": item.price,
+                        "ratio": item.ratio,
+                    }
+                    for item in _greatest(self.bad_ticks, [abs(log(item.ratio)) for item in self.bad_ticks])
+                ],
+            },
+            "stamp": self.stamp,
         }
 
     def __str__(self) -> str:
@@ -214,8 +326,22 @@ def render(report: QualityReport) -> str:
         f"jumps          {len(report.jumps):,}, of which {spikes:,} were taken back by the next bar",
         *_items(_greatest(report.jumps, [abs(jump.z) for jump in report.jumps], _SHOWN), len(report.jumps)),
         *(f"symbol change? {change}" for change in report.changes),
+        *(f"split?         {item}" for item in report.breaks[:_SHOWN]),
+        *_items((), max(0, len(report.breaks) - _SHOWN)),
+        f"bad ticks      {len(report.bad_ticks):,} highs or lows that their volume does not explain",
+        *_items(
+            _greatest(report.bad_ticks, [abs(log(item.ratio)) for item in report.bad_ticks], _SHOWN),
+            len(report.bad_ticks),
+        ),
+        *([f"times          look like closes of bars: {report.stamp}"] if report.stamp else []),
     ]
     return "\n".join(lines)
+
+
+def _lines(label: str, items: tuple[Any, ...], sizes: list[float]) -> list[str]:
+    more = len(items) - _SUSPECTS
+    lines = [f"{label} {item}" for item in _greatest(items, sizes, _SUSPECTS)]
+    return [*lines, f"{label} ... and {more:,} more"] if more > 0 else lines
 
 
 def _items(items: Sequence[Any], total: int) -> list[str]:

@@ -57,7 +57,7 @@ def complete_bars(candles: Candles, timeframe: str) -> Candles:
             f"a resampled timeframe is a multiple of the bars' own, {candles.timeframe}; found {timeframe!r}."
         )
     bucket = bucket_open(candles.timestamp, length)
-    across = candles.timestamp + candles.timeframe_ms > bucket + length
+    across = candles.close_time > bucket + length
     if across.any():
         # Its close would be known only after the longer bar counts as closed: a look ahead.
         row = int(np.argmax(across))
@@ -71,7 +71,7 @@ def complete_bars(candles: Candles, timeframe: str) -> Candles:
     # A first or last bar that is cut off would have an open, extreme or close that the market never had.
     if starts.size and candles.timestamp[0] != bucket[0]:
         starts, stops = starts[1:], stops[1:]
-    if starts.size and candles.timestamp[-1] + candles.timeframe_ms < bucket[-1] + length:
+    if starts.size and candles.decision_time[-1] < bucket[-1] + length:
         starts, stops = starts[:-1], stops[:-1]
     if starts.size == 0:
         return _no_bars(length, candles)
@@ -131,7 +131,7 @@ def align_asof(higher: Candles, base: Candles | ArrayLike) -> NDArray[np.int64]:
 
     Returns int64 (n,), for `take_asof`.
     """
-    moments = base.close_time if isinstance(base, Candles) else base
+    moments = base.decision_time if isinstance(base, Candles) else base
     return asof_index(higher.close_time, moments)
 
 

@@ -100,7 +100,7 @@ Series: TypeAlias = Candles | Events
 
 def known_from(series: Series) -> NDArray[np.int64]:
     """int64 (rows,), ms UTC: the moment from which each row may be used."""
-    return series.timestamp if isinstance(series, Events) else series.timestamp + series.timeframe_ms
+    return series.timestamp if isinstance(series, Events) else series.close_time
 
 
 def known_by(series: Series, moment: int) -> Series:

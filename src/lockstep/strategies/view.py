@@ -1,6 +1,6 @@
 """What a strategy sees: the candles up to the decision bar, and every other series as it was known then.
 
-    n              bars of the view; a decision at bar t is taken at that bar's close, timestamp[t] + timeframe_ms
+    n              bars of the view; a decision at bar t is taken at that bar's close, candles.decision_time[t]
     view.close     float64 (n,), read-only; likewise open, high, low, volume, timestamp (int64 ms UTC, bar open)
     view["1h"]     a further series, aligned: row t holds what was known at the close of base bar t
 
@@ -104,7 +104,7 @@ class MarketView:
         self.candles = candles
         self._declared = declared
         # What lies after the decision bar is not even here: a strategy cannot find it by any means.
-        end = int(candles.timestamp[-1]) + candles.timeframe_ms if len(candles) else 0
+        end = int(candles.decision_time[-1]) if len(candles) else 0
         self._series = {name: known_by(item, end) for name, item in series.items()}
         self._sources = {
             name: _source(name, declaration, self._series.get(name), candles) for name, declaration in declared.items()
@@ -137,7 +137,7 @@ class MarketView:
 
     def _align(self, source: Series) -> AlignedBars | AlignedEvents:
         # Everything is compared with the moment of decision, the close of the base bar.
-        index = asof_index(known_from(source), self.candles.close_time)
+        index = asof_index(known_from(source), self.candles.decision_time)
         return AlignedEvents(source, index) if isinstance(source, Events) else AlignedBars(source, index)
 
     def window(self, start: int, stop: int) -> MarketView:

@@ -264,7 +264,7 @@ def _same(values: NDArray[Any], others: NDArray[Any], tolerance: float) -> NDArr
 
 def perturb_future(view: MarketView, point: int, generator: np.random.Generator) -> MarketView:
     """`view` with everything that becomes known after the close of bar `point` replaced by a seeded other path."""
-    moment = int(view.timestamp[point]) + view.timeframe_ms
+    moment = int(view.candles.decision_time[point])
     candles = _other_future(view.candles, point + 1, generator)
     return view.replaced(candles, lambda series: _other_series(series, moment, generator))
 
@@ -293,18 +293,18 @@ def _other_future(candles: Candles, first: int, generator: np.random.Generator) 
     path = anchor * np.where(drift >= 0.0, 1.0 + drift, 1.0 / (1.0 + np.abs(drift)))
     opens = np.concatenate(([anchor], path[:-1])) * (1.0 + 0.5 * scale * generator.standard_normal(later).clip(-1, 1))
     wick = scale * generator.random((2, later))
-    return Candles(
-        timestamp=candles.timestamp,
-        timeframe_ms=candles.timeframe_ms,
-        open=np.concatenate((candles.open[:first], opens)),
-        high=np.concatenate((candles.high[:first], np.maximum(opens, path) * (1.0 + wick[0]))),
-        low=np.concatenate((candles.low[:first], np.minimum(opens, path) * (1.0 - np.minimum(wick[1], 0.5)))),
-        close=np.concatenate((close[:first], path)),
-        volume=np.concatenate(
+    values = {
+        "open": np.concatenate((candles.open[:first], opens)),
+        "high": np.concatenate((candles.high[:first], np.maximum(opens, path) * (1.0 + wick[0]))),
+        "low": np.concatenate((candles.low[:first], np.minimum(opens, path) * (1.0 - np.minimum(wick[1], 0.5)))),
+        "close": np.concatenate((close[:first], path)),
+        "volume": np.concatenate(
             (candles.volume[:first], (float(candles.volume.max()) or 1.0) * generator.random(later) ** 2)
         ),
-        extra={name: _other_values(values, first, generator) for name, values in candles.extra.items()},
-    )
+    }
+    extra = {name: _other_values(column, first, generator) for name, column in candles.extra.items()}
+    # Of the same times, so that every bar closes when it did.
+    return candles.with_values({**values, **extra})
 
 
 def _other_values(values: NDArray[np.float64], first: int, generator: np.random.Generator) -> NDArray[np.float64]:

@@ -321,6 +321,42 @@ def test_a_short_is_settled_by_finer_bars_too() -> None:
     assert (one(result)["exit_reason"], one(result)["exit_level"]) == ("TP", 95)
 
 
+DAYS = ([100] * 3, [100, 110, 100], [100, 90, 100], [100] * 3)
+CLOCK = {23: [0, 24, 47], 24: [0, 24, 48], 25: [0, 24, 49]}
+
+
+@pytest.mark.parametrize(("length", "touch", "outcome"), [
+    (23, 47, ("SL", 1)),  # in the first hour of the next day, which is none of this one's
+    (23, 46, ("TP", 0)),
+    (24, 47, ("TP", 0)),
+    (25, 48, ("TP", 0)),
+    (25, 49, ("SL", 1)),
+])  # fmt: skip
+def test_the_finer_bars_of_a_day_are_those_up_to_the_next_one(
+    length: int, touch: int, outcome: tuple[str, int]
+) -> None:
+    """Rule 9: a day by a local clock has 23 to 25 hours; the hour numbered `touch` reaches the target."""
+    time = np.array(CLOCK[length]) * 60 * MINUTE
+    days = candles_of(*DAYS, timestamp=time, step=24 * 60 * MINUTE)
+    rows = [FLAT] * 75
+    rows[touch] = (100, 106, 100, 100)
+    hours = candles_of(*zip(*rows, strict=True), step=60 * MINUTE)
+    result = simulate(days, signals(3, {0: 1}, stop=95, target=105), FREE, detail=hours)
+    assert (one(result)["exit_reason"], result[Metric.AMBIGUOUS_TRADES]) == outcome
+
+
+def test_finer_bars_of_a_local_clock_are_read_one_after_another() -> None:
+    """Rule 9: four-hour bars of which the second has five hours; the last touches the target."""
+    time = np.array([0, 24, 49]) * 60 * MINUTE
+    days = candles_of(*DAYS, timestamp=time, step=24 * 60 * MINUTE)
+    opens = np.array([24, 28, 33, 37, 41, 45, 49, 53])
+    rows = [FLAT] * 8
+    rows[5] = (100, 106, 100, 100)
+    fine = candles_of(*zip(*rows, strict=True), timestamp=opens * 60 * MINUTE, step=240 * MINUTE)
+    result = simulate(days, signals(3, {0: 1}, stop=95, target=105), FREE, detail=fine)
+    assert (one(result)["exit_reason"], result[Metric.AMBIGUOUS_TRADES]) == ("TP", 0)
+
+
 def test_a_trade_over_missing_bars_is_marked() -> None:
     """Rule 10: a bar is missing between bars 1 and 2; the trade of bars 3 to 5 is not touched by it."""
     time = np.array([0, 1, 3, 4, 5, 6, 7]) * MINUTE

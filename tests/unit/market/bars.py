@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -26,6 +28,11 @@ def columns(n: int = 5, step: int = HOUR, start: int = MONDAY) -> dict[str, np.n
         "close": first + 1,
         "volume": 100.0 + np.arange(n),
     }
+
+
+def local(zone: str, *dates: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Milliseconds UTC of local times."""
+    return np.array([int(datetime(*date, tzinfo=ZoneInfo(zone)).timestamp()) * 1000 for date in dates], np.int64)
 
 
 def candles(n: int = 5, step: int = HOUR, start: int = MONDAY, **labels: Any) -> Candles:

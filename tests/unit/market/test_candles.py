@@ -142,7 +142,7 @@ def test_a_timeframe_is_not_guessed_from_one_bar_or_from_irregular_steps() -> No
     # Minutes without trades left out: steps of 2, 2, 1, 2 hours do not make a two-hour series.
     bars = columns(5)
     bars["timestamp"] = MONDAY + HOUR * np.array([0, 2, 4, 5, 7])
-    with pytest.raises(DataError, match="most common step is 2h, but 1 of 4 steps are shorter"):
+    with pytest.raises(DataError, match="most common step is 2h, but 1 of 4 steps is shorter"):
         Candles.from_arrays(**bars)
     assert Candles.from_arrays(**bars, timeframe="1h").timeframe == "1h"
 

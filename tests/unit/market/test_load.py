@@ -263,6 +263,37 @@ def test_bad_rows_are_dropped_only_on_request_and_reported() -> None:
         load_candles(frame, on_bad="fix")  # type: ignore[arg-type]
 
 
+def off_the_grid(rows: slice, seconds: int) -> dict[str, Any]:
+    bars = columns(60)
+    bars["timestamp"][rows] += seconds * 1_000
+    return bars
+
+
+@pytest.mark.parametrize("timeframe", [None, "1h"])
+def test_rows_off_the_grid_are_named_and_can_be_dropped(timeframe: str | None) -> None:
+    frame = pa.table(off_the_grid(slice(20, 30), 14))
+    with pytest.raises(DataError, match=r"(?i)off.*grid: 10 rows.*row 20 .*20:00:14Z(.|\n)*--drop-bad"):
+        load_candles(frame, timeframe=timeframe)
+    loaded, report = load_with_report(frame, LoadOptions(on_bad="drop", timeframe=timeframe))
+    assert (len(loaded), loaded.timeframe) == (50, "1h")
+    assert [(str(defect.rule), defect.count, defect.row) for defect in report.dropped] == [("off-grid", 10, 20)]
+
+
+@pytest.mark.parametrize("timeframe", [None, "1h"])
+def test_a_last_row_of_a_bar_that_was_not_over_is_named_and_can_be_dropped(timeframe: str | None) -> None:
+    frame = pa.table(off_the_grid(slice(59, None), -1_800))
+    with pytest.raises(DataError, match=r"row 59 .*the last (row|one): a bar that was not over\?"):
+        load_candles(frame, timeframe=timeframe)
+    loaded, report = load_with_report(frame, LoadOptions(on_bad="drop", timeframe=timeframe))
+    assert len(loaded) == 59
+    assert "the last row: a bar that was not over?" in str(report)
+
+
+def test_a_wrong_timeframe_drops_no_rows() -> None:
+    with pytest.raises(DataError, match="off-grid: 30 rows"):
+        load_candles(pa.table(columns(60)), timeframe="2h", on_bad="drop")
+
+
 def test_when_every_row_is_bad_dropping_is_an_error_too() -> None:
     bars = columns(3)
     bars["close"][:] = np.nan

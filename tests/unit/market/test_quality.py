@@ -81,10 +81,10 @@ def test_a_bad_print_is_a_spike_and_a_crash_is_not() -> None:
     assert [(jump.row, jump.spike) for jump in report.jumps] == [(300, True), (301, False)]
     assert report.score == pytest.approx(100 * (1 - 10 * 1 / 1000))
     bars = raw()
-    scale(bars, slice(300, None), 0.5)
+    scale(bars, slice(300, None), 0.55)
     report = quality_report(bars)
     assert [(jump.row, jump.spike) for jump in report.jumps] == [(300, False)]
-    assert report.jumps[0].log_return == pytest.approx(np.log(0.5), abs=0.02)
+    assert report.jumps[0].log_return == pytest.approx(np.log(0.55), abs=0.02)
     assert report.score == 100.0
 
 
@@ -156,3 +156,13 @@ def test_lists_in_the_dict_are_bounded_and_hold_the_greatest() -> None:
 def test_a_report_needs_two_bars() -> None:
     with pytest.raises(DataError, match="two or more bars at different times; found 1"):
         quality_report(walk(1, seed=1))
+
+
+@pytest.mark.parametrize("timeframe", [None, "1h"])
+def test_rows_off_the_grid_are_reported_without_a_declared_timeframe_too(timeframe: str | None) -> None:
+    bars = raw()
+    bars["timestamp"][500:510] += 14_000
+    report = quality_report(bars, timeframe)
+    assert {defect.rule: (defect.count, defect.row) for defect in report.defects} == {Rule.OFF_GRID: (10, 500)}
+    assert report.timeframe_ms == HOUR
+    assert report.score == pytest.approx(100 * (1 - 10 * 10 / 1000))

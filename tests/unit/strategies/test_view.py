@@ -64,6 +64,33 @@ def test_own_candles_with_other_closing_times_are_seen_as_of_each_close() -> Non
     assert len(view["other"].bars) == 4
 
 
+def day_bars(days: list[int], price: list[float]) -> Candles:
+    """Days of New York by the hours (from 1970-01-05) at which they open."""
+    value = np.array(price)
+    return Candles(
+        timestamp=np.array(days) * HOUR + 4 * 24 * HOUR, open=value, high=value, low=value, close=value, volume=value,
+        timeframe_ms=24 * HOUR,
+    )  # fmt: skip
+
+
+def test_a_day_of_25_hours_is_seen_when_the_next_one_opens() -> None:
+    # Days open at hours 4, 28, 53 and 77: the second has 25 hours.
+    view = MarketView(hours(80), {"day": OwnCandles("1d")}, {"day": day_bars([4, 28, 53, 77], [1, 2, 3, 4])})
+    # The bar of hour 51 closes at 52, an hour before the day does.
+    assert view["day"].close[[27, 50, 51, 52]].tolist() == [1.0, 1.0, 1.0, 2.0]
+
+
+def test_a_decision_at_a_day_of_23_hours_knows_nothing_of_the_next_day() -> None:
+    days = day_bars([4, 28, 51, 75], [1, 2, 3, 4])
+    moment = int(days.timestamp[2])
+    news = Events(timestamp=[0, moment, moment + HOUR // 2], columns={"x": [0.0, 7.0, 9.0]})
+    seen = MarketView(days, {"news": EventSeries("x")}, {"news": news})["news"]["x"]
+    assert seen.tolist() == [0.0, 7.0, 9.0, 9.0]
+    # The same in a window that ends with that day, and of other bars.
+    assert MarketView(days.head(2), {"news": EventSeries("x")}, {"news": news})["news"]["x"].tolist() == [0.0, 7.0]
+    assert len(MarketView(days.head(2), {"news": EventSeries("x")}, {"news": news})["news"].events) == 2
+
+
 def test_the_future_of_a_further_series_is_not_in_the_view() -> None:
     view = MarketView(hours(5), {"other": OwnCandles()}, {"other": hours(500)})
     assert len(view["other"].bars) == 5

@@ -20,7 +20,8 @@ from lockstep.episodes.packages.build import PackagePlan
 from lockstep.episodes.packages.features import INDICATORS, LOOKBACK, bar_values, pivots
 from lockstep.episodes.packages.layout import OHLCV_COLUMNS
 from lockstep.episodes.packages.package import ModelInputPackage
-from lockstep.market.checks import find_defects, grid_slack
+from lockstep.market.checks import find_defects
+from lockstep.market.clock import grid_slack, grid_unit
 from lockstep.market.orderbook import DepthMessage, OrderBook, advance_book
 from lockstep.market.rapid_change import RapidChangeDetector
 
@@ -218,10 +219,9 @@ class PackageBuilder:
 def _follows(timeframe: str, timestamp: int, last: int) -> None:
     """Raises DataError unless a bar may come after another, by the rules of `checks`: later, and on its grid."""
     length = parse_timeframe(timeframe)
-    slack = grid_slack(length)
-    if timestamp < last + length - slack:
+    if timestamp < last + length - grid_slack(length):
         raise DataError(f"bars of {timeframe} ascend; found {timestamp} after {last}. Sort them.")
-    if (timestamp - last) % (slack or length):
+    if (timestamp - last) % grid_unit(length):
         raise DataError(
             f"bars of {timeframe} lie on one grid; found {timestamp} after {last}, which is not a whole number of "
             "bars later. Check the timeframe."

@@ -94,7 +94,7 @@ def pin(spec: OnCandles, declared: Mapping[str, Input], context: PrepareContext)
         notes += lines
     if len(candles) < 2:
         raise DataError(f"a training needs at least 2 candles; found {len(candles)}. Check [data] last and filter.")
-    notes.append(str(quality_report(candles)).splitlines()[0])
+    notes += _judged(candles, spec.data.min_quality, "candles")
     inputs = {
         name: _input(name, spec.data, context)
         for name, series in declared.items()
@@ -106,6 +106,9 @@ def pin(spec: OnCandles, declared: Mapping[str, Input], context: PrepareContext)
             f"[data.inputs.{unknown[0]}]: nothing reads an input of that name; declared by the strategy: "
             f"{', '.join(declared) or 'none'}"
         )
+    for name, series in sorted(inputs.items()):
+        # The base candles' line says what a run is about; of an input, only what is odd is of interest.
+        notes += _judged(series, spec.data.min_quality, f"input {name}")[1:] if len(series) > 1 else []
     for series in (candles, *inputs.values()):
         write_snapshot(series, context.blobs)
     return Pinned(candles=candles, inputs=inputs, origin=origin, notes=tuple(notes))
@@ -118,6 +121,19 @@ def restore(body: Mapping[str, Any], blobs: BlobStore) -> Pinned:
     candles = _labelled(candles, body["symbol"], body["exchange"])
     inputs = {name: _open(blobs, entry["digest"], entry["timeframe_ms"]) for name, entry in body["inputs"].items()}
     return Pinned(candles=candles, inputs=inputs)
+
+
+def _judged(candles: Candles, min_quality: float, what: str) -> list[str]:
+    """Notes on the quality of candles: what they are, then what is suspicious. Raises DataError below `min_quality`."""
+    report = quality_report(candles)
+    if report.score < min_quality:
+        reasons = "".join(f"\n  {line}" for line in report.suspicions or report.reasons)
+        raise DataError(
+            f"{what}: a quality score of at least [data] min_quality = {min_quality:g} is needed; found "
+            f"{report.score:.1f} of 100 ({candles!r}):{reasons}\n"
+            "Correct the data (lockstep data quality shows all), or train all the same with [data] min_quality = 0."
+        )
+    return [str(report).splitlines()[0], *(f"{what}: {line}" for line in report.suspicions)]
 
 
 def _open(blobs: BlobStore, digest: str, timeframe_ms: int) -> Candles:

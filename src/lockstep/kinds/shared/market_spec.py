@@ -49,6 +49,7 @@ class FileTable(SpecModel):
     stop: str | int | None = None
     extra: tuple[str, ...] = ()
     on_bad: Literal["error", "drop"] = "error"
+    stamp: Literal["open", "close"] = "open"
 
 
 class InputTable(FileTable):
@@ -69,6 +70,8 @@ class DataTable(FileTable):
     """Number of most recent bars to use; default: all."""
     filter: dict[str, Any] | str | None = None
     """Cleaning before the training: a `data_filter_config` table or the name of a preset (`market.cleaning`)."""
+    min_quality: float = Field(default=60.0, ge=0.0, le=100.0)
+    """Least quality score (0 to 100) that is trained on; 0: any. Decides whether a run starts, never its result."""
     inputs: dict[str, InputTable] = Field(default_factory=dict)
 
     @field_validator("source", mode="before")

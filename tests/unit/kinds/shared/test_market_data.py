@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lockstep.core.errors import DataError, InputError
 from lockstep.kinds.shared import market_data
 from lockstep.kinds.shared.market_data import Pinned
 from lockstep.runs.kind import PrepareContext
+from lockstep.runs.spec import identity_body
 from lockstep.runs.store import FolderRunStore
 from lockstep.strategies.inputs import EventSeries, HigherTimeframe, OwnCandles
 
@@ -163,3 +165,51 @@ def test_the_symbol_of_the_market_is_compared_with_the_file(tmp_path: Path) -> N
     assert found.candles.symbol == "EUR/USD"
     with pytest.raises(DataError, match="the symbol 'USD/JPY' is none of the markets"):
         pinned(tmp_path, source="file", path="a.csv", market={"symbol": "USD/JPY"})
+
+
+def split_at(candles: ls.Candles, row: int, factor: float) -> ls.Candles:
+    """The candles with all prices from `row` on multiplied."""
+    scale = np.where(np.arange(len(candles)) < row, 1.0, factor)
+    return candles.with_values({name: getattr(candles, name) * scale for name in ("open", "high", "low", "close")})
+
+
+def test_candles_below_min_quality_are_not_trained_on(tmp_path: Path) -> None:
+    bars = split_at(ls.sample_candles().tail(500), 200, 0.25)
+    with pytest.raises(
+        DataError,
+        match=r"candles: a quality score of at least \[data\] min_quality = 60 is needed; found 4\d.\d of 100",
+    ) as error:
+        pinned(tmp_path, objects={"data.candles": bars})
+    assert "split? row 200" in str(error.value)
+    assert "4-for-1 split that is not adjusted" in str(error.value)
+    # The cure that it names works, and what is suspicious is told all the same.
+    accepted = pinned(tmp_path, objects={"data.candles": bars}, min_quality=0)
+    assert any(note.startswith("candles: split? row 200") for note in accepted.notes)
+
+
+def test_the_least_quality_may_be_raised_and_its_reasons_are_said(tmp_path: Path) -> None:
+    keep = np.ones(500, dtype=bool)
+    keep[100:200] = False
+    bars = ls.sample_candles().tail(500).take(keep)
+    assert pinned(tmp_path, objects={"data.candles": bars}).notes
+    with pytest.raises(DataError, match=r"min_quality = 99 is needed; found (.|\n)*bars are missing"):
+        pinned(tmp_path, objects={"data.candles": bars}, min_quality=99)
+
+
+def test_an_input_is_judged_as_well(tmp_path: Path) -> None:
+    bars = ls.sample_candles().tail(500)
+    objects = {"data.candles": bars, "data.inputs": {"other": split_at(bars, 200, 10.0)}}
+    with pytest.raises(DataError, match="input other: a quality score of at least"):
+        pinned(tmp_path, {"other": OwnCandles()}, objects)
+
+
+def test_min_quality_and_stamp_are_in_no_fingerprint() -> None:
+    one, other = spec_of(data={"min_quality": 0}), spec_of(data={"min_quality": 99, "stamp": "close"})
+    assert identity_body(one) == identity_body(other) == identity_body(spec_of())
+
+
+def test_a_file_stamped_at_closes_gives_the_candles_of_its_opens(tmp_path: Path) -> None:
+    bars = ls.sample_candles().head(100)
+    # Over a weekend too, a close is one hour after the open of its bar.
+    write_csv(tmp_path / "closes.csv", replace(bars, timestamp=bars.timestamp + 3_600_000))
+    assert pinned(tmp_path, source="file", path="closes.csv", stamp="close").candles.digest == bars.digest
