@@ -62,7 +62,7 @@ def backtest(
     from lockstep.cli.progress import patience
     from lockstep.cli.summary import backtested
 
-    with patience():
+    with patience() as tell:
         report = backtest_once(
             source,
             here.store,
@@ -72,5 +72,6 @@ def backtest(
             overrides=set_,
             trial=trial,
             trades=trades,
+            tell=tell,
         )
     Output(json=json).result(report.to_json(), backtested(report))

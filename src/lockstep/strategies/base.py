@@ -194,11 +194,11 @@ class Strategy:
                 f"{self.name}.signals returns one value per bar, {len(view)}; found {len(signals)} for parameters "
                 f"{dict(params)}"
             )
+        warm = self.warm_bars(params)
+        self.check_warmup(np.flatnonzero(signals.side[:warm]), params)
         # An exit is a decision too: one in the warm-up would come from values that are not there yet.
-        deciding = signals.side != 0
         if signals.exit is not None:
-            deciding = deciding | signals.exit
-        self.check_warmup(np.flatnonzero(deciding[: self.warm_bars(params)]), params)
+            self.check_warmup(np.flatnonzero(signals.exit[:warm]), params, array="exit")
         return signals
 
     def warm_bars(self, params: Params) -> int:
@@ -211,13 +211,14 @@ class Strategy:
             raise StrategyError(f"{self.name}.warmup returns a number of bars, 0 or more; found {bars!r}")
         return int(bars)
 
-    def check_warmup(self, early: NDArray[Any], params: Params) -> None:
-        """Raises StrategyError when `early`, deciding bars within the warm-up, is not empty."""
+    def check_warmup(self, early: NDArray[Any], params: Params, *, array: str = "side") -> None:
+        """Raises StrategyError when `early`, bars within the warm-up at which `array` decides, is not empty."""
         if early.size:
+            blank = "False" if array == "exit" else "0"
             raise StrategyError(
                 f"{self.name}: no decision may stand in the declared warm-up of {self.warm_bars(params)} bars; found "
-                f"one at bar {early[0]} for parameters {dict(params)}. Clear these bars, or declare a shorter warm-up "
-                "if the rule really needs fewer"
+                f"one in {array} at bar {early[0]} for parameters {dict(params)}. Clear these bars "
+                f"({array}[: self.warmup(params)] = {blank}), or declare a shorter warm-up if the rule really needs fewer"
             )
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import inspect
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, TypeAlias
 
 from lockstep.core.errors import StrategyError, UnknownNameError
 from lockstep.runs.user_modules import USER_FAILURES, Source, load_module, read_source, source_of_loaded
 from lockstep.strategies.base import Strategy, did_you_mean
 
-__all__ = ["Reference", "Source", "available", "kept_source", "load_source", "lookup", "read_source"]
+__all__ = ["Reference", "Source", "available", "kept_source", "load_source", "lookup", "read_source", "strategy_of"]
 
 # Name -> module:Class, imported at first use. Names are compared without regard to case.
 _BUILT_IN: Final = {
@@ -65,7 +66,11 @@ def kept_source(strategy: Strategy) -> Source | None:
 
 def load_source(source: Source) -> Strategy:
     """Run the source's module (once per process and content) and make its strategy."""
-    module = load_module(source)
+    return strategy_of(source, load_module(source))
+
+
+def strategy_of(source: Source, module: ModuleType) -> Strategy:
+    """The strategy that `source` names, made from a module of it. Raises StrategyError."""
     kind = getattr(module, source.class_name, None)
     if kind is None:
         own = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]

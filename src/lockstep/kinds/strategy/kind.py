@@ -12,16 +12,15 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from lockstep.core.space import Choice, Columns, row
+from lockstep.core.space import Choice, Columns
 from lockstep.kinds.shared import market_data
 from lockstep.kinds.shared.step_timing import peak_bytes
 from lockstep.kinds.strategy import code as strategy_code
+from lockstep.kinds.strategy import questions
 from lockstep.kinds.strategy.plan import StrategyPlan, plan_of
 from lockstep.kinds.strategy.spec import StrategySpec
 from lockstep.kinds.strategy.training import StrategyTraining
 from lockstep.runs.kind import Estimate, Gauge, Kind, PrepareContext, Prepared, RunContext
-from lockstep.runs.seeds import SeedTree
-from lockstep.validation.causality import quick_look_ahead_check
 
 if TYPE_CHECKING:
     from lockstep.kinds.shared.market_data import Pinned
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from lockstep.runs.training import Training
     from lockstep.strategies.evaluate import Evaluator
 
-_CHECKED_SETS: Final = 7
-"""Sets of this search that are asked for look-ahead."""
 _TIMED_SETS: Final = 48
 """Sets that an estimate times."""
 _ENOUGH_SECONDS: Final = 0.05
@@ -58,7 +55,8 @@ class StrategyKind:
         code = strategy_code.from_user(resolved, context)
         pinned = market_data.pin(resolved, code.strategy.inputs, context)
         plan = _plan(resolved, pinned, code, context)
-        notes = (*pinned.notes, *_pairs(plan), *plan.proposer().notes, *_ask_for_look_ahead(plan))
+        notes = (*pinned.notes, *_pairs(plan), *plan.proposer().notes)
+        notes += (*warm_up_notes(plan), *questions.ask_before(plan, context.tell))
         return _prepared(plan, code, origin=pinned.origin, notes=notes)
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
@@ -77,7 +75,7 @@ class StrategyKind:
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The search before its first batch."""
-        return StrategyTraining(cast("StrategyPlan", prepared.payload), context.executor)
+        return StrategyTraining(cast("StrategyPlan", prepared.payload), context.executor, context.tell)
 
 
 KIND: Final[Kind] = StrategyKind()
@@ -131,15 +129,6 @@ def _wide(low: Any, high: Any) -> bool:
     if isinstance(low, bool) or not isinstance(low, int | float) or not isinstance(high, int | float):
         return False
     return high > low if isinstance(low, float) else high - low > 1
-
-
-def _ask_for_look_ahead(plan: StrategyPlan) -> tuple[str, ...]:
-    """Test the strategy for look-ahead with sets of this search. Raises LookAheadError, StrategyError."""
-    columns = _first_sets(plan, _CHECKED_SETS)
-    sets = [row(columns, i) for i in range(len(next(iter(columns.values()))))]
-    admissible = [params for params in sets if plan.strategy.broken_constraint(params) is None]
-    report = quick_look_ahead_check(plan.strategy, plan.evaluator().view, admissible, seeds=SeedTree(plan.spec.seed))
-    return report.warnings
 
 
 def _first_sets(plan: StrategyPlan, count: int) -> Columns:

@@ -1,0 +1,110 @@
+"""Strategies in the state of their birth: made from their source once more, and watched while they answer.
+
+Two are made, so that a question can be put to one that has never been asked, and to one that has. A strategy whose
+source is not at hand (a class of a test) is copied; what the copies share is put back before each question.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, Final
+
+from lockstep.engine.signals import Signals
+from lockstep.runs.user_modules import Source, load_copy, load_module
+from lockstep.strategies.base import Params, Strategy
+from lockstep.strategies.evaluate import decide
+from lockstep.strategies.registry import kept_source, strategy_of
+from lockstep.strategies.view import MarketView
+from lockstep.validation.held_state import HeldState, Holder
+from lockstep.validation.touched_files import TouchedFiles
+
+BIRTHS: Final = 2
+
+
+class Birth:
+    """A strategy that answers as at its birth, however often it was asked.
+
+    state    what it held after its last answer
+    born     what it held at birth
+    """
+
+    def __init__(self, strategy: Strategy, files: TouchedFiles, ahead: Callable[[], None]) -> None:
+        """`ahead` is called ahead of each call of the strategy."""
+        self.strategy = strategy
+        self._ahead = ahead
+        self._files = files
+        self._holder = Holder(strategy)
+        self.born = self.state = self._holder.birth
+
+    def answer(self, view: MarketView, params: Params) -> Signals:
+        """Its decisions in the state of birth. Raises StrategyError."""
+        self.restore()
+        return self.answer_next(view, params)
+
+    def answer_next(self, view: MarketView, params: Params) -> Signals:
+        """Its decisions after what it was asked before. Raises StrategyError."""
+        self._ahead()
+        try:
+            with self._files.watched():
+                return decide(self.strategy, view, params)
+        finally:
+            self.state = self._read()
+
+    def restore(self) -> None:
+        """Bring it back to its birth, where it holds something else."""
+        # Read again: another strategy of the same source may have changed what both can reach.
+        if self._read() != self.born:
+            self._holder.restore()
+            self._files.restore()
+
+    def _read(self) -> HeldState:
+        state = self._holder.read()
+        return HeldState(own=state.own, shared=state.shared + self._files.entries())
+
+
+@contextmanager
+def births_of(strategy: Strategy, ahead: Callable[[], None]) -> Iterator[tuple[Birth, Birth]]:
+    """Two strategies like `strategy` in their birth state; everything is put back after the block. Raises StrategyError."""
+    files = TouchedFiles()
+    source = kept_source(strategy)
+    copies: list[ModuleType] = []
+    try:
+        if source is None:
+            strategies = [_copied(strategy) for _ in range(BIRTHS)]
+        else:
+            copies = [_copy_of(source) for _ in range(BIRTHS)]
+            strategies = [strategy_of(source, module) for module in copies]
+        first, second = (Birth(one, files, ahead) for one in strategies)
+        try:
+            yield first, second
+        finally:
+            first.restore()
+            second.restore()
+    finally:
+        for module in copies:
+            sys.modules.pop(module.__name__, None)
+
+
+def _copy_of(source: Source) -> ModuleType:
+    """A fresh module of the source; functions that numba compiled stay those of the first, for compiling takes seconds."""
+    first, module = load_module(source), load_copy(source)
+    for name, value in vars(module).items():
+        known = vars(first).get(name)
+        if _jitted(value) and _jitted(known) and value.py_func.__closure__ is None:
+            setattr(module, name, known)
+    return module
+
+
+def _jitted(value: Any) -> bool:
+    return type(value).__module__.startswith("numba.") and hasattr(value, "py_func")
+
+
+def _copied(strategy: Strategy) -> Strategy:
+    try:
+        return copy.copy(strategy)
+    except Exception:  # noqa: BLE001 - whatever a class of the user's does when it is copied
+        return strategy
