@@ -6,7 +6,7 @@ here, to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from lockstep.kinds.strategy.result import require_same
 from lockstep.kinds.strategy.spec import StrategySpec
 from lockstep.kinds.strategy.training import SEGMENT, decoded
 from lockstep.market.checks import format_time
-from lockstep.runs.kind import PrepareContext
+from lockstep.runs.kind import PrepareContext, silent
 from lockstep.runs.restored_run import require_same_code, restore_run
 from lockstep.runs.seeds import SeedTree
 from lockstep.runs.spec import resolve
@@ -33,7 +33,8 @@ from lockstep.runs.spec_files import parse_override
 from lockstep.storage.segments import SegmentReader
 from lockstep.strategies.batches import limited
 from lockstep.strategies.evaluate import Backtest, Evaluator, entries_of
-from lockstep.validation.causality import quick_look_ahead_check
+from lockstep.strategies.registry import is_built_in
+from lockstep.validation.causality import exhaustive_look_ahead_check
 
 if TYPE_CHECKING:
     from lockstep.runs.folder import RunFolder
@@ -98,6 +99,7 @@ def backtest_once(
     overrides: Sequence[str] = (),
     trial: int | None = None,
     trades: Path | None = None,
+    tell: Callable[[str], None] = silent,
 ) -> BacktestReport:
     """Run one strategy once.
 
@@ -108,6 +110,7 @@ def backtest_once(
     overrides   "key=value" each, put on the spec
     trial       the trial of a run whose parameters are used; default: the best
     trades      a CSV file to write the trades to
+    tell        takes lines about the look-ahead test of that very set
 
     Raises InputError for arguments that do not fit together, LookAheadError for a strategy that reads the future.
     """
@@ -117,11 +120,11 @@ def backtest_once(
     if source is not None and Path(source).suffix.lower() not in SPEC_SUFFIXES:
         if strategy is not None or data is not None or overrides:
             raise InputError("a run has its own strategy, data and spec: leave out --strategy, --data and --set")
-        report = _of_run(store.find(source), store.blobs, values, trial)
+        report = _of_run(store.find(source), store.blobs, values, trial, tell)
     else:
         if trial is not None:
             raise InputError("--trial names a trial of a run: give a run instead of a spec")
-        report = _of_request(_request(source, strategy, data, overrides), store.blobs, values)
+        report = _of_request(_request(source, strategy, data, overrides), store.blobs, values, tell)
     if trades is not None:
         write_atomic(trades, trades_csv(report.result.simulation))
     return report
@@ -146,7 +149,9 @@ def _request(source: str | None, strategy: str | None, data: str | None, overrid
     return training_request(source, strategy=strategy, overrides=[*named, *overrides])
 
 
-def _of_request(request: TrainingRequest, blobs: BlobStore, values: Mapping[str, Any]) -> BacktestReport:
+def _of_request(
+    request: TrainingRequest, blobs: BlobStore, values: Mapping[str, Any], tell: Callable[[str], None]
+) -> BacktestReport:
     spec = resolve(StrategySpec, request.values, source=request.name)
     context = PrepareContext(blobs=blobs, base=request.base, python_objects=request.objects)
     code = strategy_code.from_user(spec, context)
@@ -160,12 +165,12 @@ def _of_request(request: TrainingRequest, blobs: BlobStore, values: Mapping[str,
         execution=spec.execution_settings(),
         inputs=pinned.inputs,
     )
-    params = code.strategy.resolve({**spec.strategy.parameters, **values})
-    quick_look_ahead_check(code.strategy, evaluator.view, [params], seeds=SeedTree(spec.seed))
-    return _report(evaluator, params, seed=spec.seed)
+    return _report(evaluator, {**spec.strategy.parameters, **values}, seed=spec.seed, tell=tell)
 
 
-def _of_run(folder: RunFolder, blobs: BlobStore, values: Mapping[str, Any], trial: int | None) -> BacktestReport:
+def _of_run(
+    folder: RunFolder, blobs: BlobStore, values: Mapping[str, Any], trial: int | None, tell: Callable[[str], None]
+) -> BacktestReport:
     _require_trials(folder)
     restored = restore_run(folder, blobs)
     plan = restored.prepared.payload
@@ -175,14 +180,14 @@ def _of_run(folder: RunFolder, blobs: BlobStore, values: Mapping[str, Any], tria
     evaluator = plan.evaluator()
     chosen = {**plan.fixed, **params, **values}
     if values:
-        return _report(evaluator, chosen, seed=plan.spec.seed, run_id=folder.path.name)
-    report = _report(evaluator, chosen, seed=plan.spec.seed, run_id=folder.path.name, trial=index)
+        return _report(evaluator, chosen, seed=plan.spec.seed, tell=tell, run_id=folder.path.name)
+    report = _report(evaluator, chosen, seed=plan.spec.seed, tell=tell, run_id=folder.path.name, trial=index)
     # Other code may rightly give other metrics: only with the code of the run is a difference an error.
     try:
         require_same_code(folder, restored)
     except NotComparableError:
         note = "the run was made with other code or numerics, so this is not compared with its trial"
-        return replace(report, trial=None, notes=(note,))
+        return replace(report, trial=None, notes=(*report.notes, note))
     require_same(stored, report.metrics, trial=index)
     return report
 
@@ -238,10 +243,15 @@ def _report(
     params: Mapping[str, Any],
     *,
     seed: int,
+    tell: Callable[[str], None],
     run_id: str | None = None,
     trial: int | None = None,
 ) -> BacktestReport:
     result = evaluator.one(params)
+    notes: tuple[str, ...] = ()
+    if not is_built_in(evaluator.strategy):
+        strategy, view = evaluator.strategy, evaluator.view
+        notes = exhaustive_look_ahead_check(strategy, view, result.parameters, seeds=SeedTree(seed), tell=tell).warnings
     entries = entries_of(evaluator.strategy, evaluator.view, result.parameters)
     seeds = SeedTree(seed).child("baseline", "random_entries")
     luck = random_entries(evaluator.market, limited(entries, evaluator.execution.max_holding), result.simulation, seeds)
@@ -257,4 +267,5 @@ def _report(
         data_hash=candles.digest,
         run_id=run_id,
         trial=trial,
+        notes=notes,
     )

@@ -16,7 +16,17 @@ from lockstep.core.errors import StrategyError, UnknownNameError
 from lockstep.runs.user_modules import USER_FAILURES, Source, load_module, read_source, source_of_loaded
 from lockstep.strategies.base import Strategy, did_you_mean
 
-__all__ = ["Reference", "Source", "available", "kept_source", "load_source", "lookup", "read_source", "strategy_of"]
+__all__ = [
+    "Reference",
+    "Source",
+    "available",
+    "is_built_in",
+    "kept_source",
+    "load_source",
+    "lookup",
+    "read_source",
+    "strategy_of",
+]
 
 # Name -> module:Class, imported at first use. Names are compared without regard to case.
 _BUILT_IN: Final = {
@@ -57,6 +67,11 @@ def lookup(reference: Reference, *, folder: Path | None = None) -> Strategy:
         )
     module, _, name = module_and_class.partition(":")
     return _instance(getattr(import_module(module), name), reference)
+
+
+def is_built_in(strategy: Strategy) -> bool:
+    """Whether the strategy's class is Lockstep's own, whose code is hashed with every run that uses it."""
+    return type(strategy).__module__.partition(".")[0] == "lockstep"
 
 
 def kept_source(strategy: Strategy) -> Source | None:

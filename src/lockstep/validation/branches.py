@@ -113,7 +113,8 @@ def base_set(strategy: Strategy, fixed: Params) -> dict[str, Any] | None:
 
 def corner_sets(strategy: Strategy, space: Space, fixed: Params) -> list[dict[str, Any]]:
     """Sets in which each parameter stands at an end, all of them and one by one; the constraints are not asked."""
-    ends = [{name: branch_values(item)[-place:][0] for name, item in space.items()} for place in (0, 1)]
+    values = {name: branch_values(dimension) for name, dimension in space.items()}
+    ends = [{name: choices[min(place, len(choices) - 1)] for name, choices in values.items()} for place in (0, 1)]
     sets = [strategy.resolve({**fixed, **end}) for end in ends]
     start = base_set(strategy, fixed)
     if start is not None:

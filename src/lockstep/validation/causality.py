@@ -21,19 +21,19 @@ the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from lockstep.core.errors import SpaceError, StrategyError
+from lockstep.core.errors import StrategyError
 from lockstep.core.space import Space
 from lockstep.engine.signals import Signals
 from lockstep.strategies.base import Params, Strategy
 from lockstep.strategies.view import MarketView
 from lockstep.validation.answers import decided
-from lockstep.validation.branches import Branches, admits
+from lockstep.validation.branches import Branches, admits, base_set
 from lockstep.validation.inquiry import Answer, Inquiry
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def quick_look_ahead_check(
     generator = seeds.child("causality").generator()
     with Inquiry(strategy, generator, tell).opened() as questions:
         test = _Test(strategy, view, questions, generator)
-        base = _base(strategy, fixed or {})
+        base = base_set(strategy, fixed or {})
         branches = Branches(strategy, strategy.space if space is None else space, base, generator)
         given = [strategy.resolve(params) for params in (*parameter_sets, *([] if base is None else [base]))]
         for params in {repr(params): params for params in given}.values():
@@ -234,14 +234,10 @@ class _Test:
         )
 
 
-def _base(strategy: Strategy, fixed: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The defaults under the fixed values; None where they are no complete set."""
-    if not {*strategy.defaults, *fixed} >= set(strategy.space):
-        return None
-    try:
-        return strategy.resolve(fixed)
-    except SpaceError:
-        return None
+def full_calls(bars: int) -> float:
+    """What the exhaustive test costs at most, as calls of the strategy about all of `bars` bars."""
+    in_windows = EXHAUSTIVE_CALLS - 2 * WHOLE_POINTS - 2
+    return in_windows * min(1.0, WINDOW / bars) + (2 * WHOLE_POINTS + 2 if bars > WINDOW else 2)
 
 
 def _points(signals: Signals, depth: _Depth, generator: np.random.Generator) -> list[int]:

@@ -98,21 +98,20 @@ class TouchedFiles:
     def _looked_at(self, path: Any) -> None:
         name = _name(path)
         # Only what was there to be read: a strategy that looks for its file first has not read it.
-        if name is not None and os.path.exists(name):
+        if name is not None and Path(name).exists():
             self._read.add(name)
 
 
 def _name(path: Any) -> str | None:
     if isinstance(path, int) or path is None:
         return None
-    name = os.path.abspath(os.fsdecode(path))
+    name = str(Path(os.fsdecode(path)).absolute())
     return None if name.endswith(_CODE) or name.startswith(("/dev/", "/proc/", "/sys/")) else name
 
 
 def _content(path: str) -> bytes | None:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return Path(path).read_bytes()
     except OSError:
         return None
 

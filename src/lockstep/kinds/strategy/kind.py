@@ -1,6 +1,6 @@
 """`kind = "strategy"`: search the parameters of a rule-based strategy over one market's candles.
 
-prepare    code and candles pinned, look-ahead test
+prepare    code and candles pinned, look-ahead test of every branch
 restore    the same from a run's folder
 estimate   a few parameter sets timed, bytes counted
 training   `training.StrategyTraining`, one step per batch of trials
@@ -56,7 +56,7 @@ class StrategyKind:
         pinned = market_data.pin(resolved, code.strategy.inputs, context)
         plan = _plan(resolved, pinned, code, context)
         notes = (*pinned.notes, *_pairs(plan), *plan.proposer().notes)
-        notes += (*warm_up_notes(plan), *questions.ask_before(plan, context.tell))
+        notes += (*questions.warm_up_notes(plan), *questions.ask_before(plan, context.tell))
         return _prepared(plan, code, origin=pinned.origin, notes=notes)
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
@@ -154,20 +154,24 @@ def _estimate(plan: StrategyPlan) -> Estimate:
 
 
 def _seconds(plan: StrategyPlan, trials: int) -> float:
-    """Seconds of all chunks. A chunk has a fixed part and a part for each set; two timings separate them."""
+    """Seconds of all chunks, and of the questions about the winner.
+
+    A chunk has a fixed part and a part for each set; two timings separate them.
+    """
     evaluator = plan.evaluator()
     columns = _first_sets(plan, _TIMED_SETS)
+    winner = questions.sets_of_winner(plan)
     one = {name: column[:1] for name, column in columns.items()}
     evaluator.batch(one, on_error="record")  # compiles kernels, computes indicators
     single = _timed(evaluator, one)
     count = len(next(iter(columns.values())))
     if single > _ENOUGH_SECONDS or count == 1:
-        return single * trials
+        return single * (trials + winner)
     per_set = max(_timed(evaluator, columns) - single, 0.0) / (count - 1)
     fixed = max(single - per_set, 0.0)
     # Rounded up: the last chunk has the whole fixed part, however few its sets.
     chunks = -(-trials // plan.chunk)
-    return chunks * fixed + trials * per_set
+    return chunks * fixed + trials * per_set + winner * single
 
 
 def _timed(evaluator: Evaluator, columns: Columns) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lockstep.core import canonical
@@ -11,8 +11,10 @@ from lockstep.engine.baselines import buy_and_hold, random_entries
 from lockstep.engine.export import equity_csv, trades_csv
 from lockstep.engine.preparation import market_arrays
 from lockstep.engine.simulate import Simulation
+from lockstep.kinds.strategy.questions import ask_about_winner
 from lockstep.market.checks import format_time
 from lockstep.market.quality import quality_report
+from lockstep.runs.kind import silent
 from lockstep.runs.seeds import SeedTree
 from lockstep.runs.training import Result
 from lockstep.search.objective import Tally
@@ -25,10 +27,11 @@ if TYPE_CHECKING:
     from lockstep.kinds.strategy.plan import StrategyPlan
 
 
-def finish(plan: StrategyPlan, tally: Tally, duplicates: int) -> Result:
-    """Summary and artifacts of a search whose `tally` has a winner.
+def finish(plan: StrategyPlan, tally: Tally, duplicates: int, tell: Callable[[str], None] = silent) -> Result:
+    """Summary and artifacts of a search whose `tally` has a winner; `tell` takes lines about the questions to it.
 
-    Raises NotEqualError when the winner, run again, differs from its trial in any metric.
+    Raises NotEqualError when the winner, run again, differs from its trial in any metric; LookAheadError when it reads
+    the future or keeps state between calls: the run then ends without a result.
     """
     if tally.best is None:
         raise ValueError("a search without a winner has no result; see search.objective.no_valid_trial")
@@ -36,6 +39,7 @@ def finish(plan: StrategyPlan, tally: Tally, duplicates: int) -> Result:
     winner = evaluator.one({**plan.fixed, **tally.best["parameters"]})
     metrics = {str(metric): value for metric, value in winner.metrics.items()}
     require_same(tally.best["metrics"], metrics, trial=tally.best["index"])
+    look_ahead = ask_about_winner(plan, evaluator.view, winner.parameters, tell)
     summary = {
         "strategy": {
             "name": winner.strategy,
@@ -67,6 +71,7 @@ def finish(plan: StrategyPlan, tally: Tally, duplicates: int) -> Result:
         "baselines": _baselines(plan, evaluator, winner),
         "holdout": _holdout(plan, winner),
         "data": _facts(plan),
+        "look_ahead": look_ahead,
         "verdict": NOT_JUDGED.to_json(),
     }
     artifacts = {
