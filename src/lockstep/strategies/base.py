@@ -218,7 +218,8 @@ class Strategy:
             raise StrategyError(
                 f"{self.name}: no decision may stand in the declared warm-up of {self.warm_bars(params)} bars; found "
                 f"one in {array} at bar {early[0]} for parameters {dict(params)}. Clear these bars "
-                f"({array}[: self.warmup(params)] = {blank}), or declare a shorter warm-up if the rule really needs fewer"
+                f"({array}[: self.warmup(params)] = {blank}), or declare a shorter warm-up if the rule really needs "
+                "fewer"
             )
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Final
 
+from lockstep.core.errors import StrategyError
 from lockstep.engine.signals import Signals
 from lockstep.runs.user_modules import Source, load_copy, load_module
 from lockstep.strategies.base import Params, Strategy
@@ -25,6 +26,14 @@ from lockstep.validation.touched_files import TouchedFiles
 BIRTHS: Final = 2
 
 
+class Unanswered(Exception):  # noqa: N818 - no error of Lockstep: whoever asked says what comes of it
+    """The strategy raised an exception instead of an answer; `error` says which."""
+
+    def __init__(self, error: StrategyError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Birth:
     """A strategy that answers as at its birth, however often it was asked.
 
@@ -32,8 +41,9 @@ class Birth:
     born     what it held at birth
     """
 
-    def __init__(self, strategy: Strategy, files: TouchedFiles, ahead: Callable[[], None]) -> None:
-        """`ahead` is called ahead of each call of the strategy."""
+    def __init__(self, strategy: Strategy, files: TouchedFiles, ahead: Callable[[], None], asked: list[Birth]) -> None:
+        """`ahead` is called ahead of each call of the strategy; `asked` is shared, and ends with who was asked last."""
+        self._asked = asked
         self.strategy = strategy
         self._ahead = ahead
         self._files = files
@@ -41,25 +51,31 @@ class Birth:
         self.born = self.state = self._holder.birth
 
     def answer(self, view: MarketView, params: Params) -> Signals:
-        """Its decisions in the state of birth. Raises StrategyError."""
+        """Its decisions in the state of birth. Raises Unanswered."""
         self.restore()
         return self.answer_next(view, params)
 
     def answer_next(self, view: MarketView, params: Params) -> Signals:
-        """Its decisions after what it was asked before. Raises StrategyError."""
+        """Its decisions after what it was asked before. Raises Unanswered."""
         self._ahead()
+        self._asked[:] = [self]
         try:
             with self._files.watched():
                 return decide(self.strategy, view, params)
+        except StrategyError as error:
+            raise Unanswered(error) from error
         finally:
             self.state = self._read()
 
     def restore(self) -> None:
         """Bring it back to its birth, where it holds something else."""
-        # Read again: another strategy of the same source may have changed what both can reach.
-        if self._read() != self.born:
+        if self._asked[-1:] != [self]:
+            # The other one may have changed what both can reach.
+            self.state = self._read()
+        if self.state != self.born:
             self._holder.restore()
             self._files.restore()
+            self.state = self._read()
 
     def _read(self) -> HeldState:
         state = self._holder.read()
@@ -68,7 +84,11 @@ class Birth:
 
 @contextmanager
 def births_of(strategy: Strategy, ahead: Callable[[], None]) -> Iterator[tuple[Birth, Birth]]:
-    """Two strategies like `strategy` in their birth state; everything is put back after the block. Raises StrategyError."""
+    """Two strategies like `strategy` in their birth state; everything is put back after the block.
+
+    ahead   called ahead of each call of one of them
+    Raises StrategyError.
+    """
     files = TouchedFiles()
     source = kept_source(strategy)
     copies: list[ModuleType] = []
@@ -78,7 +98,8 @@ def births_of(strategy: Strategy, ahead: Callable[[], None]) -> Iterator[tuple[B
         else:
             copies = [_copy_of(source) for _ in range(BIRTHS)]
             strategies = [strategy_of(source, module) for module in copies]
-        first, second = (Birth(one, files, ahead) for one in strategies)
+        asked: list[Birth] = []
+        first, second = (Birth(one, files, ahead, asked) for one in strategies)
         try:
             yield first, second
         finally:
@@ -90,7 +111,7 @@ def births_of(strategy: Strategy, ahead: Callable[[], None]) -> Iterator[tuple[B
 
 
 def _copy_of(source: Source) -> ModuleType:
-    """A fresh module of the source; functions that numba compiled stay those of the first, for compiling takes seconds."""
+    """A fresh module of the source. What numba compiles stays that of the first module: compiling takes seconds."""
     first, module = load_module(source), load_copy(source)
     for name, value in vars(module).items():
         known = vars(first).get(name)

@@ -33,6 +33,7 @@ from lockstep.engine.signals import Signals
 from lockstep.strategies.base import Params, Strategy
 from lockstep.strategies.view import MarketView
 from lockstep.validation.answers import decided
+from lockstep.validation.birth import Unanswered
 from lockstep.validation.branches import Branches, admits, base_set
 from lockstep.validation.inquiry import Answer, Inquiry
 
@@ -162,10 +163,8 @@ class _Test:
         self._questions.subject = f"parameter set {self.sets}"
         try:
             return self._asked(params, depth, whole=whole, used=used)
-        except StrategyError as error:
-            if str(error).startswith(f"{self._strategy.name} gave two answers"):
-                raise
-            self._failures.append(error)
+        except Unanswered as failure:
+            self._failures.append(failure.error)
             return 0
 
     def _asked(self, params: Params, depth: _Depth, *, whole: bool, used: bool) -> int:

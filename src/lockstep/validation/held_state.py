@@ -1,8 +1,8 @@
 """What a strategy holds between two calls: read as values that can be compared, and put back.
 
 A strategy can hold something on itself, its class, its module, a default argument, a function's attribute, a variable
-of an enclosing function, a cache of `functools`, a module that it imports, a library that it writes to. All of these are
-followed from the strategy and its code; whatever is there has a *place* in words and the digest of its value.
+of an enclosing function, a cache of `functools`, a module that it imports, a library that it writes to. All of these
+are followed from the strategy and its code; whatever is there has a *place* in words and the digest of its value.
 
     holder = Holder(strategy)       the state of birth is read, and copied
     holder.read()                   what is held now
@@ -70,6 +70,10 @@ class HeldState:
         """Places of the strategy's own that are not as they were, sorted."""
         return sorted({place for place, _ in (self.own - before.own) + (before.own - self.own)})
 
+    def shared_changes(self, before: HeldState) -> list[str]:
+        """Shared places that are not as they were, sorted; a reason to suspect them only where answers differ."""
+        return sorted({place for place, _ in (self.shared - before.shared) + (before.shared - self.shared)})
+
     def lacking(self, other: HeldState, apart: HeldState) -> list[str]:
         """Places at which this state has not what `other` has, sorted.
 
@@ -122,8 +126,10 @@ class Holder:
     def _state(self, walk: _Walk) -> HeldState:
         shared: Counter[tuple[str, str]] = Counter()
         for name, owner, before in self.libraries.values():
-            for key, value in list(vars(owner).items()):
-                if (key not in before or before[key] is not value) and is_data(value):
+            # None stands for "not there" as well: a library that is given a None holds nothing.
+            changed = [(key, value) for key, value in vars(owner).items() if before.get(key) is not value]
+            for key, value in changed:
+                if is_data(value):
                     shared[f"{name}.{key}", digest_of_data(value)] += 1
         for key, text in os.environ.items():
             if self._environment.get(key) != text:
@@ -273,6 +279,10 @@ class _Walk:
         elif has_attributes(value):
             self._put(place, type(value).__qualname__)
             self._attributes(place, value)
+            if is_users(type(value).__module__):
+                self._class(type(value))
+        elif hasattr(value, "__length_hint__"):  # an iterator of Python's, by what is left of it
+            self._put(place, str(value.__length_hint__()))
         else:
             self._put(place, digest_of_data(value))
 

@@ -19,15 +19,15 @@ from lockstep.strategies.base import Params, Strategy
 from lockstep.strategies.evaluate import decide
 from lockstep.strategies.view import MarketView
 from lockstep.validation.answers import Difference, decided, differs_at, first_difference, from_bar
-from lockstep.validation.birth import Birth, births_of
+from lockstep.validation.birth import Birth, Unanswered, births_of
 from lockstep.validation.held_state import HeldState
 from lockstep.validation.other_future import Part, parts_of, perturb_future
 
 START_BARS: Final = 3_000
 START_TOLERANCE: Final = 1e-6
-_SINGLE_BARS: Final = 8
+_SINGLE_BARS: Final = 5
 """Bars after a decision that are changed one by one, to find the first that it reads."""
-_SCALES: Final = (1.0, 1.0, 5.0, 5.0)
+_SCALES: Final = (1.0, 5.0, 1.0, 5.0, 5.0, 5.0, 5.0, 5.0)
 """Sizes of the moves by which a bar is changed: one move may leave a decision as it is."""
 CUT: Final = "once the bars after it are taken away"
 REPLACED: Final = "once the bars after it are replaced by others"
@@ -88,7 +88,7 @@ class Inquiry:
         self.calls += 1
 
     def answer(self, view: MarketView, params: Params) -> Answer:
-        """The decisions in the state of birth. Raises StrategyError."""
+        """The decisions in the state of birth. Raises Unanswered."""
         # A view of its own, so that nothing a view keeps can answer the next question.
         signals = self._second.answer(view.window(0, len(view)), params)
         return Answer(view=view, params=params, signals=signals, state=self._second.state)
@@ -99,7 +99,7 @@ class Inquiry:
         Returns what the strategy raised at some of them, or None. Raises LookAheadError; StrategyError when it answered
         none of the questions, or gives two answers to one.
         """
-        failures: list[StrategyError] = []
+        failures: list[Unanswered] = []
         remembers = True
         for point in cut:
             try:
@@ -107,7 +107,7 @@ class Inquiry:
                 if remembers:
                     self._ask_for_memory(answer)
                     remembers = False
-            except StrategyError as error:
+            except Unanswered as error:
                 failures.append(error)
                 continue
             self._compare(answer, point, other, CUT)
@@ -115,7 +115,7 @@ class Inquiry:
             try:
                 view = perturb_future(answer.view, point, self._generator)
                 other = self._second.answer(view, answer.params)
-            except StrategyError as error:
+            except Unanswered as error:
                 failures.append(error)
                 continue
             self._compare(answer, point, other, REPLACED)
@@ -148,7 +148,7 @@ class Inquiry:
         try:
             answer = self._second.answer(view.window(0, stop), params)
             later = self._second.answer(view.window(shift, stop), params)
-        except StrategyError:
+        except Unanswered:
             return None
         trimmed, shifted = from_bar(answer, shift + warm), from_bar(later, warm)
         difference = first_difference(trimmed, shifted, len(shifted), START_TOLERANCE)
@@ -169,7 +169,7 @@ class Inquiry:
         changes = sorted({*after_cut.changes(self._first.born), *after_both.changes(self._first.born)})
         difference = first_difference(answer.signals, again, len(answer.view))
         if difference is not None:
-            self._refuse_two_answers(answer, difference, changes)
+            self._refuse_two_answers(answer, difference, changes or after_both.shared_changes(self._first.born))
         missing = after_both.lacking(answer.state, after_cut)
         if missing:
             self._refuse_memory(answer.params, missing, "what is there depends on what was asked before")
@@ -242,7 +242,7 @@ class Inquiry:
         """Whether the decision at `bar` is another one in `view`."""
         try:
             return differs_at(answer.signals, self._second.answer(view, answer.params), bar)
-        except StrategyError:
+        except Unanswered:
             return False
 
     def _refuse_two_answers(self, answer: Answer, difference: Difference, changes: list[str]) -> NoReturn:

@@ -1,4 +1,4 @@
-"""A market with the same past and another future: everything that becomes known after a bar is replaced, or a part of it."""
+"""A market with the same past and another future: what becomes known after a bar is replaced, or a part of it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ EVERYTHING: Final = Part()
 
 
 def perturb_future(view: MarketView, point: int, generator: np.random.Generator, part: Part = EVERYTHING) -> MarketView:
-    """`view` with what becomes known after the close of bar `point`, or a part of it, replaced by a seeded other path."""
+    """`view` with what becomes known after the close of bar `point`, or a part, replaced by a seeded other path."""
     moment = int(view.timestamp[point]) + view.timeframe_ms
     stop = len(view) if part.stop is None else min(part.stop, len(view))
     candles = _other_future(view.candles, point + 1, stop, generator, part)
@@ -61,7 +61,12 @@ def parts_of(view: MarketView, inputs: Iterable[str]) -> dict[str, Part]:
     """
     parts = {name: Part(column=name) for name in (PRICES, VOLUME, *view.extra)}
     supplied: list[int] = []
-    view.replaced(view.candles, lambda series: supplied.append(id(series)) or series)
+
+    def noted(series: Series) -> Series:
+        supplied.append(id(series))
+        return series
+
+    view.replaced(view.candles, noted)
     for name in inputs:
         aligned = view[name]
         series = aligned.events if isinstance(aligned, AlignedEvents) else aligned.bars

@@ -106,6 +106,8 @@ def _name(path: Any) -> str | None:
     if isinstance(path, int) or path is None:
         return None
     name = str(Path(os.fsdecode(path)).absolute())
+    if name.startswith("/dev/shm/"):  # noqa: S108 - a folder in memory, where people put files
+        return None if name.endswith(_CODE) else name
     return None if name.endswith(_CODE) or name.startswith(("/dev/", "/proc/", "/sys/")) else name
 
 
