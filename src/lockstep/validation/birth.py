@@ -10,6 +10,7 @@ import copy
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, Final
 
@@ -78,8 +79,7 @@ class Birth:
             self.state = self._read()
 
     def _read(self) -> HeldState:
-        state = self._holder.read()
-        return HeldState(own=state.own, shared=state.shared + self._files.entries())
+        return replace(self._holder.read(), files=self._files.entries())
 
 
 @contextmanager

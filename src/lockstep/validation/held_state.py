@@ -15,6 +15,7 @@ everybody shares are left out too, since seeding them inside `signals` is allowe
 from __future__ import annotations
 
 import builtins
+import contextlib
 import functools
 import itertools
 import os
@@ -24,7 +25,7 @@ import types
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -61,18 +62,21 @@ class HeldState:
 
     own      of the strategy's code: nothing else changes it
     shared   of libraries and of the process, which may change by themselves
+    files    that were written; what an honest cache writes (times, an index) depends on more than the data
     """
 
     own: Counter[tuple[str, str]]
     shared: Counter[tuple[str, str]]
+    files: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def changes(self, before: HeldState) -> list[str]:
         """Places of the strategy's own that are not as they were, sorted."""
         return sorted({place for place, _ in (self.own - before.own) + (before.own - self.own)})
 
-    def shared_changes(self, before: HeldState) -> list[str]:
-        """Shared places that are not as they were, sorted; a reason to suspect them only where answers differ."""
-        return sorted({place for place, _ in (self.shared - before.shared) + (before.shared - self.shared)})
+    def suspects(self, before: HeldState) -> list[str]:
+        """Shared places and files that are not as they were, sorted: to be named only where answers differ."""
+        ours, theirs = self.shared + self.files, before.shared + before.files
+        return sorted({place for place, _ in (ours - theirs) + (theirs - ours)})
 
     def lacking(self, other: HeldState, apart: HeldState) -> list[str]:
         """Places at which this state has not what `other` has, sorted.
@@ -111,7 +115,9 @@ class Holder:
     def restore(self) -> None:
         """Put back what was held at birth, wherever Python lets it be put back."""
         for undo in self._undo:
-            undo()
+            # A class may refuse to be written to; the fresh module of the next test makes up for it.
+            with contextlib.suppress(Exception):
+                undo()
         for _, owner, before in self.libraries.values():
             _put_back(owner, before, only_data=True)
         if dict(os.environ) != self._environment:
@@ -216,7 +222,8 @@ class _Walk:
         """Enter a collection or an array; False for anything else."""
         if isinstance(value, dict | types.MappingProxyType):
             self._put(place, type(value).__name__)
-            for key, item in list(value.items()):
+            # Not a subclass's own `items`, which may do anything.
+            for key, item in list(dict.items(value) if isinstance(value, dict) else value.items()):
                 self._visit(f"{place}[{label(key)}]", item)
             if self._remember and isinstance(value, dict):
                 self.undo.append(functools.partial(_refill, value, dict(value)))
@@ -276,6 +283,9 @@ class _Walk:
         elif type(value).__module__.partition(".")[0] == "numba":
             # Compiling changes a jitted function and nothing that it answers; its Python code may hold something.
             self._visit(place, getattr(value, "py_func", None))
+        elif type(value).__module__.partition(".")[0] == "cachetools":
+            # Its entries; the rest counts them and orders them by use.
+            self._visit(place, vars(value).get("_Cache__data"))
         elif has_attributes(value):
             self._put(place, type(value).__qualname__)
             self._attributes(place, value)

@@ -169,7 +169,7 @@ class Inquiry:
         changes = sorted({*after_cut.changes(self._first.born), *after_both.changes(self._first.born)})
         difference = first_difference(answer.signals, again, len(answer.view))
         if difference is not None:
-            self._refuse_two_answers(answer, difference, changes or after_both.shared_changes(self._first.born))
+            self._refuse_two_answers(answer, difference, changes or after_both.suspects(self._first.born))
         missing = after_both.lacking(answer.state, after_cut)
         if missing:
             self._refuse_memory(answer.params, missing, "what is there depends on what was asked before")

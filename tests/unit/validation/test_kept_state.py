@@ -414,6 +414,17 @@ class Mine(Rule):
         own = np.random.default_rng(5)
         return 1.1 + 0.01 * (random.random() + np.random.random() + own.random()), 0.01
 """,
+    "files by bytes, with an index": """
+class Mine(Rule):
+    def stats(self, view, params):
+        folder = Path(os.environ["TMPDIR_FOR_A_TEST"])
+        file = folder / f"{hash(view.close.tobytes())}.npy"
+        if not file.exists():
+            np.save(file, np.maximum.accumulate(view.close))
+            with open(folder / "index.txt", "a+") as index:
+                index.write(file.name)
+        return np.load(file), 0.01
+""",
     "a frame beside the rule": """
 import pandas as pd
 TABLE = pd.DataFrame({"mean": [1.1], "deviation": [0.01]})
