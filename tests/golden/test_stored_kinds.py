@@ -1,7 +1,7 @@
 """A run of every kind, made by the release that its folder is named after, is read, checked and computed again.
 
 Numbers do not change from release to release: every step line of a run computed again is the line recorded, and its
-result is the one recorded but for the form of the verdict.
+result is the one recorded but for the form of the verdict and what was asked about look-ahead.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ LISTED = {
     "strategy": ("sharpe_ratio 4.517 of 12 trials", None, 12),
 }
 """Headline, decision and trials of each stored run."""
-VERDICT = {"verdict", "sentence", "beats_baselines"}
-"""Keys of a summary that say whether the result is any good, in a form that later releases changed."""
+VERDICT = {"verdict", "sentence", "beats_baselines", "look_ahead"}
+"""Keys of a summary that say whether the result is any good, in a form that later releases changed or added."""
 GRADIENTS = {"agent-session", "classifier", "cnn", "cnn-episodes", "replay-agent"}
 
 
@@ -128,7 +128,7 @@ def test_a_stored_run_is_computed_again_to_the_same_steps_and_result(stored: Sto
     assert len(then) == stored.folder.read("manifest")["steps"] > 1
     assert now == then
     assert without_verdict(again.result()) == without_verdict(stored.folder.result())
-    # The verdict stands in result.json, whose digest is in the last line: nothing before it may differ.
+    # These keys stand in result.json, whose digest is in the last line: nothing before it may differ.
     first = report["report"]["first"]
     assert first is None or (first["where"], first["field"]) == ("the end", "result")
     assert report["state"] == (stored.folder.result()["state"] if stored.kind in GRADIENTS else None)

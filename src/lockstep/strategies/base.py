@@ -217,7 +217,7 @@ class Strategy:
             blank = "False" if array == "exit" else "0"
             raise StrategyError(
                 f"{self.name}: no decision may stand in the declared warm-up of {self.warm_bars(params)} bars; found "
-                f"one in {array} at bar {early[0]} for parameters {dict(params)}. Clear these bars "
+                f"one at bar {early[0]} for parameters {dict(params)}, in {array}. Clear these bars "
                 f"({array}[: self.warmup(params)] = {blank}), or declare a shorter warm-up if the rule really needs "
                 "fewer"
             )

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -63,7 +64,7 @@ class _Depth:
     both: bool
 
 
-_BRANCH: Final = _Depth(entries=3, exits=1, random=1, both=False)
+_BRANCH: Final = _Depth(entries=4, exits=1, random=1, both=False)
 _GIVEN: Final = _Depth(entries=6, exits=3, random=2, both=True)
 _EXHAUSTIVE: Final = _Depth(entries=10, exits=5, random=4, both=True)
 EXHAUSTIVE_CALLS: Final = 2 * (_EXHAUSTIVE.entries + _EXHAUSTIVE.exits + _EXHAUSTIVE.random) + 2 * WHOLE_POINTS + 8
@@ -247,8 +248,11 @@ def _points(signals: Signals, depth: _Depth, generator: np.random.Generator) -> 
     """
     n = len(signals)
     bars = decided(signals)
-    points = _some(bars[2:], 1, generator) + bars[:2].tolist()
-    points += _some(bars[2:], depth.entries - 3, generator)
+    # Longs and shorts in turn: a level that is too low, or too high, shows with one of them only.
+    sides = [bars[2:][signals.side[bars[2:]] == side] for side in (1, -1, 0)]
+    shares = [_some(some, -(-(depth.entries - 2) // 2), generator) for some in sides]
+    drawn = [point for turn in zip_longest(*shares) for point in turn if point is not None][: depth.entries - 2]
+    points = drawn[:1] + bars[:2].tolist() + drawn[1:]
     if signals.exit is not None:
         points += _some(np.flatnonzero(signals.exit), depth.exits, generator)
     if n > 1:

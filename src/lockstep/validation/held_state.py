@@ -22,8 +22,9 @@ import os
 import random
 import sys
 import types
+from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -234,10 +235,10 @@ class _Walk:
                 self.undo.append(functools.partial(_refill, value, list(value)))
         elif isinstance(value, tuple | frozenset):
             self._items(place, value)
-        elif isinstance(value, bytearray):
+        elif isinstance(value, bytearray | array):
             self._put(place, blake3_hex(bytes(value)))
             if self._remember:
-                self.undo.append(functools.partial(value.__setitem__, slice(None), bytes(value)))
+                self.undo.append(functools.partial(value.__setitem__, slice(None), value[:]))
         elif isinstance(value, np.ndarray):
             if value.dtype == object:
                 self._items(place, value.ravel().tolist())
@@ -281,6 +282,8 @@ class _Walk:
         elif isinstance(value, Aligned):
             self._put(place, digest_of_array(value.index))
         elif type(value).__module__.partition(".")[0] == "numba":
+            if isinstance(value, Mapping | Sequence):
+                self._put(place, digest_of_data(value))
             # Compiling changes a jitted function and nothing that it answers; its Python code may hold something.
             self._visit(place, getattr(value, "py_func", None))
         elif type(value).__module__.partition(".")[0] == "cachetools":

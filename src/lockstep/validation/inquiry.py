@@ -27,7 +27,7 @@ START_BARS: Final = 3_000
 START_TOLERANCE: Final = 1e-6
 _SINGLE_BARS: Final = 5
 """Bars after a decision that are changed one by one, to find the first that it reads."""
-_SCALES: Final = (1.0, 5.0, 1.0, 5.0, 5.0, 5.0, 5.0, 5.0)
+_SCALES: Final = (1.0, 5.0, 1.0, 5.0, 5.0)
 """Sizes of the moves by which a bar is changed: one move may leave a decision as it is."""
 CUT: Final = "once the bars after it are taken away"
 REPLACED: Final = "once the bars after it are replaced by others"
@@ -204,16 +204,19 @@ class Inquiry:
         parts = parts_of(answer.view, self._strategy.inputs)
         columns = [name for name, part in parts.items() if self._reads(answer, bar, bar, part)]
         what = f"It reads {' and '.join(columns)} of later bars" if columns else "It depends on later bars"
-        earliest = self._earliest(answer, bar)
+        earliest = self._earliest(answer, bar, by_value=bool(columns))
         if earliest is None:
             return f"{what}. "
         later = earliest - bar
         return f"{what}, the earliest of them {moment(answer.view, earliest)}, {later} bar{'s' * (later > 1)} ahead. "
 
-    def _earliest(self, answer: Answer, bar: int) -> int | None:
-        """The first bar after `bar` that its decision depends on, as far as changing or cutting bars shows it."""
+    def _earliest(self, answer: Answer, bar: int, *, by_value: bool) -> int | None:
+        """The first bar after `bar` that its decision depends on, as far as changing or cutting bars shows it.
+
+        by_value   other values change the decision; else only missing bars do
+        """
         view, n = answer.view, len(answer.view)
-        for single in range(bar + 1, min(bar + 1 + _SINGLE_BARS, n)):
+        for single in range(bar + 1, min(bar + 1 + _SINGLE_BARS, n) if by_value else 0):
             if self._reads(answer, bar, single - 1, Part(stop=single + 1)):
                 return single
 
@@ -223,7 +226,7 @@ class Inquiry:
         def waits_for(stop: int) -> bool:
             return not self._depends(answer, bar, view.window(0, stop))
 
-        for holds in (reads_before, waits_for):
+        for holds in (reads_before, waits_for) if by_value else (waits_for,):
             if holds(n):
                 low, high = bar + 1, n  # holds at `high`, not at `low`
                 while high - low > 1:
