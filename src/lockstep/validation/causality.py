@@ -250,7 +250,7 @@ def _points(signals: Signals, depth: _Depth, generator: np.random.Generator) -> 
     bars = decided(signals)
     # Longs and shorts in turn: a level that is too low, or too high, shows with one of them only.
     sides = [bars[2:][signals.side[bars[2:]] == side] for side in (1, -1, 0)]
-    shares = [_some(some, -(-(depth.entries - 2) // 2), generator) for some in sides]
+    shares = [_some(some, depth.entries - 2, generator) for some in sides]
     drawn = [point for turn in zip_longest(*shares) for point in turn if point is not None][: depth.entries - 2]
     points = drawn[:1] + bars[:2].tolist() + drawn[1:]
     if signals.exit is not None:

@@ -27,8 +27,8 @@ START_BARS: Final = 3_000
 START_TOLERANCE: Final = 1e-6
 _SINGLE_BARS: Final = 5
 """Bars after a decision that are changed one by one, to find the first that it reads."""
-_SCALES: Final = (1.0, 5.0, 1.0, 5.0, 5.0)
-"""Sizes of the moves by which a bar is changed: one move may leave a decision as it is."""
+_SCALES: Final = (1.0, 25.0, 25.0, 1.0, 25.0, 25.0, 25.0)
+"""Sizes of the moves by which a bar is changed: a small one, or one upward, may leave a decision as it is."""
 CUT: Final = "once the bars after it are taken away"
 REPLACED: Final = "once the bars after it are replaced by others"
 CURE: Final = (

