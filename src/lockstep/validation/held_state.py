@@ -108,7 +108,7 @@ class Holder:
         self.birth = self._state(walk)
 
     def read(self) -> HeldState:
-        """What is held now."""
+        """What is held now, each place with a digest."""
         walk = _Walk(self, remember=False)
         walk.start(self._strategy)
         return self._state(walk)

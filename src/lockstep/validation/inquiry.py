@@ -192,6 +192,11 @@ class Inquiry:
         difference = first_difference(answer.signals, other, point + 1)
         if difference is None:
             return
+        # A strategy that answers the very same question otherwise was not seen to read the future.
+        same = self.answer(answer.view, answer.params)
+        twice = first_difference(answer.signals, same.signals, len(answer.view))
+        if twice is not None:
+            self._refuse_two_answers(answer, twice, [])
         bar = difference.bar
         raise LookAheadError(
             f"{self._strategy.name} reads the future: {difference.field} at bar {moment(answer.view, bar)} is "
