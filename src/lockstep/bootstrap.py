@@ -17,7 +17,7 @@ from lockstep.app.ports import Ports, unannounced
 from lockstep.core.clock import Clock, SystemClock
 from lockstep.runs import registry
 from lockstep.runs.cancel import Cancel
-from lockstep.runs.kind import Prepared, RunContext
+from lockstep.runs.kind import Prepared, RunContext, silent
 from lockstep.runs.store import FolderRunStore, default_home
 from lockstep.storage.blob_checks import register_check
 
@@ -88,6 +88,7 @@ class Place:
         observers: Sequence[Observer] = (),
         cancel: Cancel | None = None,
         announce: Callable[[Prepared], None] | None = None,
+        tell: Callable[[str], None] = silent,
     ) -> Iterator[Ports]:
         """Ports that a training needs; the workers end with the block.
 
@@ -102,6 +103,7 @@ class Place:
                 cancel=own if cancel is None else cancel,
                 clock=self.clock,
                 announce=unannounced if announce is None else announce,
+                tell=tell,
             )
 
 

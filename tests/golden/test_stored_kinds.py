@@ -1,8 +1,8 @@
 """A run of every kind, made by the release that its folder is named after, is read, checked and computed again.
 
 Numbers do not change from release to release: every step line of a run computed again is the line recorded, and its
-result is the one recorded but for the form of the verdict. Where a later release has other metrics, all that both have
-under one definition is the same, and the others are named.
+result is the one recorded but for the form of the verdict and what was asked about look-ahead. Where a later release
+has other metrics, all that both have under one definition is the same, and the others are named.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ LISTED = {
     "strategy": ("sharpe_ratio 4.517 of 12 trials", None, 12),
 }
 """Headline, decision and trials of each stored run."""
-VERDICT = {"verdict", "sentence", "beats_baselines"}
-"""Keys of a summary that say whether the result is any good, in a form that later releases changed."""
+VERDICT = {"verdict", "sentence", "beats_baselines", "look_ahead"}
+"""Keys of a summary that say whether the result is any good, in a form that later releases changed or added."""
 METRICS = {
     "strategy": {"calmar_ratio", "max_drawdown_pct", "pnl_pct"},
     "replay-agent": {"calmar_ratio", "max_drawdown_pct", "pnl_pct"},
@@ -142,7 +142,7 @@ def test_a_stored_run_is_computed_again_to_the_same_steps_and_result(stored: Sto
         assert without_verdict(again.result()) == without_verdict(stored.folder.result())
     assert {name.rpartition(".")[2].rpartition(" ")[2] for name in apart.redefined} == METRICS.get(stored.kind, set())
     assert "metric.cagr_pct" in apart.added or stored.kind != "strategy"
-    # The verdict stands in result.json, whose digest is in the last line: nothing before it may differ.
+    # These keys stand in result.json, whose digest is in the last line: nothing before it may differ.
     first = report["report"]["first"]
     assert first is None or (first["where"], first["field"].split(".")[:2]) in [
         ("the end", ["result", key]) for key in VERDICT

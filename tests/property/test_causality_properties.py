@@ -1,4 +1,4 @@
-"""Causal strategies are never accused, and the liquidity sweep is causal on any market (R2.18)."""
+"""Planted leaks are found, causal strategies never accused, and the liquidity sweep is causal on any market (R2.18)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lockstep.core.errors import LookAheadError
 from lockstep.core.space import row
 from lockstep.engine.signals import Signals
 from lockstep.market.candles import Candles
@@ -19,7 +21,7 @@ from lockstep.strategies.evaluate import decide
 from lockstep.strategies.inputs import Events, EventSeries, HigherTimeframe, OwnCandles
 from lockstep.strategies.liquidity_sweep import LiquiditySweep
 from lockstep.strategies.view import MarketView
-from lockstep.validation.causality import quick_look_ahead_check
+from lockstep.validation.causality import exhaustive_look_ahead_check, quick_look_ahead_check
 
 Condition = Callable[[MarketView], Any]
 
@@ -105,6 +107,110 @@ def test_a_causal_strategy_is_never_accused(
     report = quick_look_ahead_check(strategy, view, seeds=SeedTree(seed))
     # Of one bar nothing can be asked: no bar comes after it.
     assert (report.comparisons > 0) == (bars > 1)
+
+
+def centred_mean(values: Any, bars: int) -> Any:
+    mean = np.full(values.size, np.nan)
+    if values.size > 2 * bars:
+        mean[bars : values.size - bars] = np.convolve(values, np.full(2 * bars + 1, 1.0 / (2 * bars + 1)), mode="valid")
+    return mean
+
+
+LEAKS: dict[str, Callable[[Any, int], Any]] = {
+    "shift": lambda values, bars: np.append(values[bars:], np.full(min(bars, values.size), np.nan)),
+    "centred mean": lambda values, bars: centred_mean(values, bars),
+    "mean of all": lambda values, bars: np.full(values.size, values.mean()),
+    "maximum of all": lambda values, bars: np.full(values.size, 0.5 * (values.max() + values.min())),
+    "last value": lambda values, bars: np.full(values.size, values[-1]),
+    "close of the group": lambda values, bars: values[
+        np.minimum((np.arange(values.size) // (bars + 1) + 1) * (bars + 1) - 1, values.size - 1)
+    ],
+}
+"""Levels that a price is compared with; each knows later values."""
+
+
+class Branched(Strategy):
+    """Above its mean; and, where every parameter of `hiding` has its value, above a level that knows the future."""
+
+    parameters = {"mode": ["a", "b", "c"], "on": [True, False], "n": (2, 40)}
+    defaults = {"mode": "a", "on": True, "n": 10}
+    leak = "shift"
+    bars = 1
+    hiding: tuple[str, Any] = ("mode", "a")
+
+    def signals(self, view: MarketView, params: Any) -> Signals:
+        name, value = self.hiding
+        level = view.sma(params["n"])
+        if params[name] == value:
+            level = LEAKS[self.leak](view.close, self.bars)
+        return Signals(side=np.where(view.close > level, 1, np.where(view.close < level, -1, 0)).astype(np.int8))
+
+
+@given(
+    leak=st.sampled_from(sorted(LEAKS)),
+    bars=st.integers(1, 30),
+    hiding=st.sampled_from(
+        [("mode", "a"), ("mode", "b"), ("mode", "c"), ("on", True), ("on", False), ("n", 2), ("n", 21), ("n", 40)]
+    ),
+    seed=st.integers(0, 2**31),
+    length=st.sampled_from([200, 500]),
+)
+@settings(max_examples=12, deadline=None)
+def test_a_leak_behind_any_value_of_a_space_is_found(
+    leak: str, bars: int, hiding: tuple[str, Any], seed: int, length: int
+) -> None:
+    strategy = Branched()
+    strategy.leak, strategy.bars, strategy.hiding = leak, bars, hiding
+    view = MarketView(random_market(length, SeedTree(seed).generator()))
+    with pytest.raises(LookAheadError, match="Branched reads the future: side at bar"):
+        quick_look_ahead_check(strategy, view, seeds=SeedTree(seed))
+    with pytest.raises(LookAheadError, match="Branched reads the future: side at bar"):
+        exhaustive_look_ahead_check(strategy, view, {hiding[0]: hiding[1]}, seeds=SeedTree(seed))
+
+
+class Remembering(Branched):
+    """A causal rule whose mean is kept in `memory` under a key, which is honest or not."""
+
+    key: Callable[[MarketView, Any], Any] = staticmethod(lambda view, params: 0)
+
+    def __init__(self) -> None:
+        self.memory: dict[Any, Any] = {}
+
+    def signals(self, view: MarketView, params: Any) -> Signals:
+        key = self.key(view, params)
+        if key not in self.memory:
+            self.memory[key] = float(view.close[: len(view) // 2 + 1].mean()), expanding_mean(view.close)
+        scale, mean = self.memory[key]
+        level = mean if mean.size == view.close.size else np.full(view.close.size, scale)
+        return Signals(side=np.where(view.close > level, 1, -1).astype(np.int8))
+
+
+HONEST_KEYS: list[Callable[[MarketView, Any], Any]] = [
+    lambda view, params: view.close.tobytes(),
+    lambda view, params: (params["n"], view.candles.digest),
+    lambda view, params: hash((view.timestamp.tobytes(), view.close.tobytes())),
+]
+OTHER_KEYS: list[Callable[[MarketView, Any], Any]] = [
+    lambda view, params: "fitted",
+    lambda view, params: params["n"],
+    lambda view, params: (params["mode"], params["on"]),
+    lambda view, params: int(view.timestamp[0]),
+    lambda view, params: len(view) // 100_000,
+]
+
+
+@given(key=st.sampled_from([*HONEST_KEYS, *OTHER_KEYS]), seed=st.integers(0, 2**31), length=st.sampled_from([200, 700]))
+@settings(max_examples=20, deadline=None)
+def test_a_memory_is_refused_exactly_when_its_key_is_not_the_data(key: Any, seed: int, length: int) -> None:
+    strategy = Remembering()
+    strategy.key = key
+    view = MarketView(random_market(length, SeedTree(seed).generator()))
+    if key in HONEST_KEYS:
+        assert quick_look_ahead_check(strategy, view, seeds=SeedTree(seed)).decisions > 0
+    else:
+        with pytest.raises(LookAheadError, match=r"state kept between calls: self\.memory\["):
+            quick_look_ahead_check(strategy, view, seeds=SeedTree(seed))
+    assert strategy.memory == {}, "questions leave nothing behind"
 
 
 def decisions_to(signals: Signals, bars: int) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ here, to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from lockstep.kinds.strategy.result import require_same
 from lockstep.kinds.strategy.spec import StrategySpec
 from lockstep.kinds.strategy.training import SEGMENT
 from lockstep.market.checks import format_time
-from lockstep.runs.kind import PrepareContext
+from lockstep.runs.kind import PrepareContext, silent
 from lockstep.runs.restored_run import require_same_code, restore_run
 from lockstep.runs.results import is_of_trials
 from lockstep.runs.sealed import require_sealed, sealed_document
@@ -38,7 +38,8 @@ from lockstep.search.trial_columns import decoded
 from lockstep.storage.segments import SegmentReader
 from lockstep.strategies.batches import limited
 from lockstep.strategies.evaluate import Backtest, Evaluator, entries_of
-from lockstep.validation.causality import quick_look_ahead_check
+from lockstep.strategies.registry import is_built_in
+from lockstep.validation.causality import exhaustive_look_ahead_check
 
 if TYPE_CHECKING:
     from lockstep.runs.folder import RunFolder
@@ -108,6 +109,7 @@ def backtest_once(
     trial: int | None = None,
     trades: Path | None = None,
     trust: bool = False,
+    tell: Callable[[str], None] = silent,
 ) -> BacktestReport:
     """Run one strategy once.
 
@@ -119,6 +121,7 @@ def backtest_once(
     trial       the trial of a run whose parameters are used; default: the best
     trades      a CSV file to write the trades to
     trust       run code of an imported run (`app.trust`)
+    tell        takes lines about the look-ahead test of that very set
 
     Raises InputError for arguments that do not fit together, LookAheadError for a strategy that reads the future.
     """
@@ -131,11 +134,11 @@ def backtest_once(
         folder = store.find(source)
         _require_trials(folder)
         permit(folder, trust=trust)
-        report = _of_run(folder, store.blobs, values, trial)
+        report = _of_run(folder, store.blobs, values, trial, tell)
     else:
         if trial is not None:
             raise InputError("--trial names a trial of a run: give a run instead of a spec")
-        report = _of_request(_request(source, strategy, data, overrides), store.blobs, values)
+        report = _of_request(_request(source, strategy, data, overrides), store.blobs, values, tell)
     if trades is not None:
         write_atomic(trades, readable_trades_csv(report.result.simulation, symbol=report.symbol))
     return report
@@ -159,7 +162,9 @@ def _request(source: str | None, strategy: str | None, data: str | None, overrid
     return training_request(source, strategy=strategy, overrides=[*named, *overrides])
 
 
-def _of_request(request: TrainingRequest, blobs: BlobStore, values: Mapping[str, Any]) -> BacktestReport:
+def _of_request(
+    request: TrainingRequest, blobs: BlobStore, values: Mapping[str, Any], tell: Callable[[str], None]
+) -> BacktestReport:
     spec = resolve(StrategySpec, request.values, source=request.name)
     context = PrepareContext(blobs=blobs, base=request.base, python_objects=request.objects)
     code = strategy_code.from_user(spec, context)
@@ -173,13 +178,15 @@ def _of_request(request: TrainingRequest, blobs: BlobStore, values: Mapping[str,
         execution=spec.execution_settings(),
         inputs=pinned.inputs,
     )
-    params = code.strategy.resolve({**spec.strategy.parameters, **values})
-    quick_look_ahead_check(code.strategy, evaluator.view, [params], seeds=SeedTree(spec.seed))
-    report = _report(evaluator, params, seed=spec.seed)
-    return replace(report, notes=(f"data read as {candles.format}",)) if candles.format else report
+    report = _report(evaluator, {**spec.strategy.parameters, **values}, seed=spec.seed, tell=tell)
+    if candles.format is None:
+        return report
+    return replace(report, notes=(f"data read as {candles.format}", *report.notes))
 
 
-def _of_run(folder: RunFolder, blobs: BlobStore, values: Mapping[str, Any], trial: int | None) -> BacktestReport:
+def _of_run(
+    folder: RunFolder, blobs: BlobStore, values: Mapping[str, Any], trial: int | None, tell: Callable[[str], None]
+) -> BacktestReport:
     restored = restore_run(folder, blobs)
     plan = restored.prepared.payload
     if not isinstance(plan, StrategyPlan):
@@ -188,8 +195,8 @@ def _of_run(folder: RunFolder, blobs: BlobStore, values: Mapping[str, Any], tria
     evaluator = plan.evaluator()
     chosen = {**plan.fixed, **params, **values}
     if values:
-        return _report(evaluator, chosen, seed=plan.spec.seed, run_id=folder.path.name)
-    report = _report(evaluator, chosen, seed=plan.spec.seed, run_id=folder.path.name, trial=index)
+        return _report(evaluator, chosen, seed=plan.spec.seed, tell=tell, run_id=folder.path.name)
+    report = _report(evaluator, chosen, seed=plan.spec.seed, tell=tell, run_id=folder.path.name, trial=index)
     # Other code may rightly give other metrics: only with the code of the run is a difference an error.
     try:
         require_same_code(folder, restored)
@@ -254,10 +261,15 @@ def _report(
     params: Mapping[str, Any],
     *,
     seed: int,
+    tell: Callable[[str], None],
     run_id: str | None = None,
     trial: int | None = None,
 ) -> BacktestReport:
     result = evaluator.one(params)
+    notes: tuple[str, ...] = ()
+    if not is_built_in(evaluator.strategy):
+        strategy, view = evaluator.strategy, evaluator.view
+        notes = exhaustive_look_ahead_check(strategy, view, result.parameters, seeds=SeedTree(seed), tell=tell).warnings
     entries = entries_of(evaluator.strategy, evaluator.view, result.parameters)
     seeds = SeedTree(seed).child("baseline", "random_entries")
     luck = random_entries(evaluator.market, limited(entries, evaluator.execution.max_holding), result.simulation, seeds)
@@ -274,5 +286,5 @@ def _report(
         symbol=candles.symbol,
         run_id=run_id,
         trial=trial,
-        notes=result.notes,
+        notes=(*result.notes, *notes),
     )

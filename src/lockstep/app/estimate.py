@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep.app.headroom import Headroom
 from lockstep.app.request import TrainingRequest
 from lockstep.app.train import kind_of
-from lockstep.runs.kind import Estimate, PrepareContext
+from lockstep.runs.kind import Estimate, PrepareContext, silent
 from lockstep.runs.spec import resolve
 
 if TYPE_CHECKING:
@@ -57,15 +58,19 @@ class EstimateReport:
         }
 
 
-def estimate(request: TrainingRequest, *, home: Path, blobs: BlobStore) -> EstimateReport:
+def estimate(
+    request: TrainingRequest, *, home: Path, blobs: BlobStore, tell: Callable[[str], None] = silent
+) -> EstimateReport:
     """What a request will take.
+
+    tell   takes lines about work that lasts
 
     Data are pinned as `train` pins them. Large networks are counted, not made. Raises what `train` raises before its
     first step.
     """
     kind = kind_of(request)
     spec = resolve(kind.spec_model, request.values, source=request.name)
-    context = PrepareContext(blobs=blobs, home=home, base=request.base, python_objects=request.objects)
+    context = PrepareContext(blobs=blobs, home=home, base=request.base, python_objects=request.objects, tell=tell)
     prepared = kind.prepare(spec, context)
     cost = kind.estimate(prepared, context, time_large=False)
     free = Headroom.at(home)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lockstep.core.clock import Clock, SystemClock
 from lockstep.runs.cancel import Cancel
-from lockstep.runs.kind import Prepared, RunContext
+from lockstep.runs.kind import Prepared, RunContext, silent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +33,7 @@ class Ports:
     cancel      says whether the run is to stop
     clock       gives the time, which enters no hash
     announce    is called with the prepared training and its estimate before the first step
+    tell        is called with lines about work that lasts, outside of the steps
     """
 
     store: RunStore
@@ -41,6 +42,7 @@ class Ports:
     cancel: Cancel = field(default_factory=Cancel)
     clock: Clock = field(default_factory=SystemClock)
     announce: Callable[[Prepared], None] = unannounced
+    tell: Callable[[str], None] = silent
 
     @property
     def home(self) -> Path:
@@ -55,4 +57,4 @@ class Ports:
     @property
     def context(self) -> RunContext:
         """Executor and blobs: all that a training may use."""
-        return RunContext(executor=self.executor, blobs=self.blobs)
+        return RunContext(executor=self.executor, blobs=self.blobs, tell=self.tell)

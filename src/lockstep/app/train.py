@@ -29,7 +29,9 @@ def train(request: TrainingRequest, ports: Ports, *, tag: str | None = None) -> 
     # Every key is checked, every default filled in, and a "random" seed drawn once.
     spec = resolve(kind.spec_model, request.values, source=request.name)
     # Data are pinned by digest, code is identified, and a spec that cannot be trained is refused.
-    context = PrepareContext(blobs=ports.blobs, home=ports.home, base=request.base, python_objects=request.objects)
+    context = PrepareContext(
+        blobs=ports.blobs, home=ports.home, base=request.base, python_objects=request.objects, tell=ports.tell
+    )
     prepared = kind.prepare(spec, context)
     # A few steps are timed and thrown away, so that a user learns before the start that a training takes days.
     announcement = prepared.with_estimate(kind.estimate(prepared, context))

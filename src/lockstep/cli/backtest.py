@@ -74,7 +74,7 @@ def backtest(
     from lockstep.cli.progress import patience
     from lockstep.cli.summary import backtested
 
-    with patience():
+    with patience() as tell:
         report = backtest_once(
             source,
             here.store,
@@ -85,5 +85,6 @@ def backtest(
             trial=trial,
             trades=trades,
             trust=trust,
+            tell=tell,
         )
     Output(json=json).result(report.to_json(), backtested(report))

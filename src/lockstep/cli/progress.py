@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lockstep.runs.training import Step
 
 PLAIN_EVERY_S: Final = 5.0
+LINE_EVERY_S: Final = 5.0
 _RATE_WINDOW_S: Final = 20.0
 PREPARING_AFTER_S: Final = 2.0
 PREPARING: Final = (
@@ -154,6 +155,8 @@ class Watcher(Observer):
         self._stream, self._clock = stream, clock
         self._gauge = Gauge()
         self._preparing: threading.Timer | None = None
+        # What is over within seconds needs no line.
+        self._last_line = clock()
 
     def preparing(self, after_s: float = PREPARING_AFTER_S) -> None:
         """Explain the wait before the announcement, once it has taken `after_s` seconds."""
@@ -186,6 +189,13 @@ class Watcher(Observer):
         self.tally = Tally(total_steps=info.total_steps, gauge=self._gauge)
         after = f", resuming after {counted(info.first_step, 'step')}" if info.first_step else ""
         self.say(f"run {self.run_id}{after}, fingerprint {info.fingerprint[:16]}")
+
+    def tell(self, line: str) -> None:
+        """Write a line about work outside of the steps, when the last one is older than `LINE_EVERY_S` seconds."""
+        now = self._clock()
+        if now - self._last_line >= LINE_EVERY_S:
+            self._last_line = now
+            self.say(line)
 
     def note(self, message: str) -> None:
         """Write a remark of the loop, marked as one."""
@@ -328,12 +338,12 @@ def watch(*, every_step: bool = False) -> Iterator[tuple[Watcher, Cancel]]:
 
 
 @contextmanager
-def patience() -> Iterator[None]:
-    """Explain a long wait on stderr, for work that has no steps to count."""
+def patience() -> Iterator[Callable[[str], None]]:
+    """Explain a long wait on stderr, for work that has no steps to count; yields what takes lines about it."""
     watcher = PlainProgress(sys.stderr)
     watcher.preparing()
     try:
-        yield
+        yield watcher.tell
     finally:
         watcher.close()
 

@@ -74,7 +74,7 @@ class NoValidTrialError(RefusedError, ValueError):
 
 
 class LookAheadError(RefusedError):
-    """A strategy's decision at some bar changed when only later bars changed."""
+    """A strategy's decision at some bar changed when only later bars changed, or with what it was asked before."""
 
 
 class NotEqualError(LockstepError):

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -49,6 +49,10 @@ class Gauge:
     work: Mapping[str, float] = field(default_factory=dict)
 
 
+def silent(line: str) -> None:
+    """Say nothing: the default where nobody waits."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PrepareContext:
     """Where a run is prepared: where data are pinned, and where relative paths of the spec start."""
@@ -61,6 +65,8 @@ class PrepareContext:
     """Folder of the spec file; paths in it are relative to it."""
     python_objects: Mapping[str, Any] = field(default_factory=dict)
     """By spec key, the objects passed to `ls.train` for what a file can only name: a strategy class, candles."""
+    tell: Callable[[str], None] = silent
+    """Takes lines about work that lasts, for a person who waits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +75,8 @@ class RunContext:
 
     executor: Executor
     blobs: BlobStore
+    tell: Callable[[str], None] = silent
+    """Takes lines about work outside of the steps, for a person who waits."""
 
 
 @dataclass(frozen=True, kw_only=True)

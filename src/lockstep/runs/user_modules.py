@@ -12,6 +12,7 @@ import importlib.util
 import linecache
 import sys
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Final, NamedTuple
@@ -104,8 +105,21 @@ def _display_name(source: Source) -> str:
 def load_module(source: Source, role: Role = STRATEGY) -> ModuleType:
     """The module of `source`, run once per process and content. Raises the role's error with the line that failed."""
     name = f"lockstep_user_{source.digest[:24]}"
-    if name in sys.modules:
-        return sys.modules[name]
+    return sys.modules[name] if name in sys.modules else _run(source, role, name)
+
+
+_copies: Final = count()
+
+
+def load_copy(source: Source, role: Role = STRATEGY) -> ModuleType:
+    """The module of `source`, run once more: what it holds is what the file says, whatever another copy was asked.
+
+    It stays in `sys.modules` under a name of its own; who asked for it removes it. Raises the role's error.
+    """
+    return _run(source, role, f"lockstep_user_{source.digest[:24]}_copy_{next(_copies)}")
+
+
+def _run(source: Source, role: Role, name: str) -> ModuleType:
     loader = _TextLoader(source)
     spec = importlib.util.spec_from_loader(name, loader, origin=source.file_name)
     if spec is None:  # pragma: no cover - spec_from_loader answers None only without a loader

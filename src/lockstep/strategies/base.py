@@ -194,9 +194,9 @@ class Strategy:
                 f"{self.name}.signals returns one value per bar, {len(view)}; found {len(signals)} for parameters "
                 f"{dict(params)}"
             )
-        # An exit is a decision too: one in the warm-up would come from values that are not there yet.
         warm = self.warm_bars(params)
         self.check_warmup(np.flatnonzero(signals.side[:warm]), params)
+        # An exit is a decision too: one in the warm-up would come from values that are not there yet.
         if signals.exit is not None:
             self.check_warmup(np.flatnonzero(signals.exit[:warm]), params, array="exit")
         return signals
@@ -214,11 +214,11 @@ class Strategy:
     def check_warmup(self, early: NDArray[Any], params: Params, *, array: str = "side") -> None:
         """Raises StrategyError when `early`, bars within the warm-up at which `array` decides, is not empty."""
         if early.size:
-            clear = "False" if array == "exit" else "0"
+            blank = "False" if array == "exit" else "0"
             raise StrategyError(
                 f"{self.name}: no decision may stand in the declared warm-up of {self.warm_bars(params)} bars; found "
                 f"one in {array} at bar {early[0]} ({early.size:,} in all) for parameters {dict(params)}. Clear these "
-                f"bars, {array}[:{self.warm_bars(params)}] = {clear}, or declare a shorter warm-up if the rule really "
+                f"bars ({array}[: self.warmup(params)] = {blank}), or declare a shorter warm-up if the rule really "
                 "needs fewer"
             )
 

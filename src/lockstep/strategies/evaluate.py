@@ -346,7 +346,10 @@ def entries_of(strategy: Strategy, view: MarketView, params: Params) -> EntryBat
     broken = batch.check_valid(len(view)) if batch.sets == 1 else f"{batch.sets} sets instead of 1"
     if broken is not None:
         raise StrategyError(f"{strategy.name}.entries gave an unusable batch: {broken}; parameters {dict(params)}")
-    strategy.check_warmup(batch.bar[batch.bar < strategy.warm_bars(params)], params)
+    warm = strategy.warm_bars(params)
+    strategy.check_warmup(batch.bar[batch.bar < warm], params)
+    if batch.exit_bar is not None:
+        strategy.check_warmup(batch.exit_bar[batch.exit_bar < warm], params, array="exit")
     return batch
 
 

@@ -9,13 +9,24 @@ from __future__ import annotations
 import inspect
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, TypeAlias
 
 from lockstep.core.errors import StrategyError, UnknownNameError
 from lockstep.runs.user_modules import USER_FAILURES, Source, load_module, read_source, source_of_loaded
 from lockstep.strategies.base import Strategy, did_you_mean
 
-__all__ = ["Reference", "Source", "available", "kept_source", "load_source", "lookup", "read_source"]
+__all__ = [
+    "Reference",
+    "Source",
+    "available",
+    "is_built_in",
+    "kept_source",
+    "load_source",
+    "lookup",
+    "read_source",
+    "strategy_of",
+]
 
 # Name -> module:Class, imported at first use. Names are compared without regard to case.
 _BUILT_IN: Final = {
@@ -58,6 +69,11 @@ def lookup(reference: Reference, *, folder: Path | None = None) -> Strategy:
     return _instance(getattr(import_module(module), name), reference)
 
 
+def is_built_in(strategy: Strategy) -> bool:
+    """Whether the strategy's class is Lockstep's own, whose code is hashed with every run that uses it."""
+    return type(strategy).__module__.partition(".")[0] == "lockstep"
+
+
 def kept_source(strategy: Strategy) -> Source | None:
     """The source that `strategy` was read from by `load_source`; None for what Python itself imported."""
     return source_of_loaded(type(strategy))
@@ -65,7 +81,11 @@ def kept_source(strategy: Strategy) -> Source | None:
 
 def load_source(source: Source) -> Strategy:
     """Run the source's module (once per process and content) and make its strategy."""
-    module = load_module(source)
+    return strategy_of(source, load_module(source))
+
+
+def strategy_of(source: Source, module: ModuleType) -> Strategy:
+    """The strategy that `source` names, made from a module of it. Raises StrategyError."""
     kind = getattr(module, source.class_name, None)
     if kind is None:
         own = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]

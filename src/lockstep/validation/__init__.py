@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lockstep.validation.causality import CausalityReport, quick_look_ahead_check
+    from lockstep.validation.causality import CausalityReport, exhaustive_look_ahead_check, quick_look_ahead_check
 
-__all__ = ["CausalityReport", "quick_look_ahead_check"]
+__all__ = ["CausalityReport", "exhaustive_look_ahead_check", "quick_look_ahead_check"]
 
 
 def __getattr__(name: str) -> Any:

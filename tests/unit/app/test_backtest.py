@@ -13,7 +13,7 @@ import lockstep as ls
 from lockstep.app.backtest import backtest_once
 from lockstep.app.runs_admin import show_run
 from lockstep.bootstrap import place
-from lockstep.core.errors import InputError, Interrupted, NotEqualError, SpaceError
+from lockstep.core.errors import InputError, Interrupted, LookAheadError, NotEqualError, SpaceError
 from lockstep.engine.metrics import Metric
 from lockstep.runs import registry
 from lockstep.runs.cancel import Cancel
@@ -169,3 +169,47 @@ def test_a_search_that_has_not_ended_has_no_best_trial_but_its_trials(tmp_path: 
     assert backtest_once("cut", place(tmp_path).store, trial=3).trial == 3
     with pytest.raises(InputError, match="trials 0 to 7"):
         backtest_once("cut", place(tmp_path).store, trial=8)
+
+
+LEAKING = """
+import numpy as np
+import lockstep as ls
+
+
+class Leaking(ls.Strategy):
+    parameters = {"smooth": ["off", "on"], "n": (2, 6)}
+    defaults = {"smooth": "off", "n": 3}
+
+    def signals(self, view, params):
+        close = view.close
+        if params["smooth"] == "on" and params["n"] == 5:
+            close = np.append(close[2:], close[-2:])[: close.size]
+        return ls.Signals(side=np.where(close > view.sma(params["n"]), 1, -1).astype(np.int8))
+"""
+
+
+def test_a_backtest_asks_about_the_very_set_that_it_runs(home: Path, tmp_path: Path) -> None:
+    """R2.18: a leak that the defaults do not have."""
+    (tmp_path / "mine.py").write_text(LEAKING)
+    strategy = f"{tmp_path / 'mine.py'}:Leaking"
+    place_of = place(home).store
+    lines: list[str] = []
+    backtest_once(None, place_of, strategy=strategy, data="sample", params=["n=5"], tell=lines.append)
+    assert lines[0] == "look-ahead test: question 1, about parameter set 1"
+    with pytest.raises(LookAheadError, match="Leaking reads the future"):
+        backtest_once(None, place_of, strategy=strategy, data="sample", params=["n=5", "smooth=on"])
+
+
+def test_a_backtest_of_a_run_asks_too(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(LEAKING)
+    spec = {
+        "kind": "strategy",
+        "data": {"source": "sample", "last": 600},
+        "strategy": {"name": str(tmp_path / "mine.py:Leaking"), "space": {"smooth": ["off"], "n": [3, 5]}},
+        "search": {"n_iterations": 4, "min_trades": 1},
+    }
+    ls.train(spec, home=tmp_path, tag="mine")
+    store = place(tmp_path).store
+    assert backtest_once("mine", store).trial is not None
+    with pytest.raises(LookAheadError, match="Leaking reads the future"):
+        backtest_once("mine", store, params=["n=5", "smooth=on"])

@@ -124,6 +124,17 @@ def test_plain_progress_speaks_at_the_first_step_then_occasionally_then_at_the_l
     assert [line.split(":")[0] for line in lines[1:]] == ["step 1 of 4", "step 3 of 4", "step 4 of 4"]
 
 
+def test_lines_about_work_outside_of_the_steps_come_every_few_seconds() -> None:
+    """What is over within seconds says nothing; what lasts says how far it is."""
+    stream, clock = io.StringIO(), Clock()
+    clock.now = 100.0
+    watcher = PlainProgress(stream, clock=clock)
+    for second in (101.0, 104.9, 105.0, 106.0, 111.0):
+        clock.now = second
+        watcher.tell(f"at {second}")
+    assert stream.getvalue().splitlines() == ["at 105.0", "at 111.0"]
+
+
 def test_a_resumed_run_says_where_it_goes_on() -> None:
     stream = io.StringIO()
     PlainProgress(stream).started(info(first=7))

@@ -185,18 +185,28 @@ def test_a_stop_that_is_not_a_number_where_a_signal_stands_is_refused() -> None:
         NoStop().checked_signals(VIEW, {})
 
 
-@pytest.mark.parametrize("field", ["side", "exit"])
-def test_no_decision_may_stand_in_the_declared_warm_up(field: str) -> None:
+@pytest.mark.parametrize(("field", "blank"), [("side", "0"), ("exit", "False")])
+def test_no_decision_may_stand_in_the_declared_warm_up(field: str, blank: str) -> None:
+    """The message names the array and a line that cures it."""
+
     class TooEarly(Crossing):
         def warmup(self, params: Any) -> int:
             return 20
 
         def signals(self, view: MarketView, params: Any) -> Signals:
             at_19 = np.arange(len(view)) == 19
-            return Signals(side=(at_19 & (field == "side")).astype(np.int8), exit=at_19 & (field == "exit"))
+            arrays = {"side": (at_19 & (field == "side")).astype(np.int8), "exit": at_19 & (field == "exit")}
+            if self.cured:
+                arrays[field][: self.warmup(params)] = {"0": 0, "False": False}[blank]
+            return Signals(**arrays)
 
-    with pytest.raises(StrategyError, match=rf"warm-up of 20 bars; found one in {field} at bar 19 .* {field}\[:20\] ="):
+        cured = False
+
+    cure = rf"Clear these bars \({field}\[: self\.warmup\(params\)\] = {blank}\)"
+    with pytest.raises(StrategyError, match=rf"warm-up of 20 bars; found one in {field} at bar 19 .*\. {cure}"):
         TooEarly().checked_signals(VIEW, {})
+    TooEarly.cured = True
+    TooEarly().checked_signals(VIEW, {})
 
 
 @pytest.mark.parametrize("bars", [-1, 2.5, "20", True])

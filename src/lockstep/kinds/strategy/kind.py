@@ -1,6 +1,6 @@
 """`kind = "strategy"`: search the parameters of a rule-based strategy over one market's candles.
 
-prepare    code and candles pinned, look-ahead test
+prepare    code and candles pinned, look-ahead test of every branch
 restore    the same from a run's folder
 estimate   a few parameter sets timed, bytes counted
 training   `training.StrategyTraining`, one step per batch of trials
@@ -13,16 +13,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from lockstep.core.errors import DataError
-from lockstep.core.space import Choice, Columns, row
+from lockstep.core.space import Choice, Columns
 from lockstep.kinds.shared import market_data
 from lockstep.kinds.shared.step_timing import peak_bytes
 from lockstep.kinds.strategy import code as strategy_code
+from lockstep.kinds.strategy import questions
 from lockstep.kinds.strategy.plan import StrategyPlan, plan_of
 from lockstep.kinds.strategy.spec import StrategySpec
 from lockstep.kinds.strategy.training import StrategyTraining
 from lockstep.runs.kind import Estimate, Gauge, Kind, PrepareContext, Prepared, RunContext
-from lockstep.runs.seeds import SeedTree
-from lockstep.validation.causality import quick_look_ahead_check
 
 if TYPE_CHECKING:
     from lockstep.kinds.shared.market_data import Pinned
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from lockstep.runs.training import Training
     from lockstep.strategies.evaluate import Evaluator
 
-_CHECKED_SETS: Final = 7
-"""Sets of this search that are asked for look-ahead."""
 _TIMED_SETS: Final = 48
 """Sets that an estimate times."""
 _ENOUGH_SECONDS: Final = 0.05
@@ -59,14 +56,8 @@ class StrategyKind:
         code = strategy_code.from_user(resolved, context)
         pinned = market_data.pin(resolved, code.strategy.inputs, context)
         plan = _plan(resolved, pinned, code, context)
-        notes = (
-            *pinned.notes,
-            *_bars_left(plan),
-            *_draws_of_a_grid(resolved, plan),
-            *_pairs(plan),
-            *plan.proposer().notes,
-            *_ask_for_look_ahead(plan),
-        )
+        notes = (*pinned.notes, *_bars_left(plan), *_draws_of_a_grid(resolved, plan), *_pairs(plan))
+        notes += (*plan.proposer().notes, *questions.ask_before(plan, context.tell))
         return _prepared(plan, code, origin=pinned.origin, notes=notes)
 
     def restore(self, spec: RunSpec, folder: RunFolder, context: PrepareContext) -> Prepared:
@@ -85,7 +76,7 @@ class StrategyKind:
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The search before its first batch."""
-        return StrategyTraining(cast("StrategyPlan", prepared.payload), context.executor)
+        return StrategyTraining(cast("StrategyPlan", prepared.payload), context.executor, context.tell)
 
 
 KIND: Final[Kind] = StrategyKind()
@@ -170,15 +161,6 @@ def _wide(low: Any, high: Any) -> bool:
     return high > low if isinstance(low, float) else high - low > 1
 
 
-def _ask_for_look_ahead(plan: StrategyPlan) -> tuple[str, ...]:
-    """Test the strategy for look-ahead with sets of this search. Raises LookAheadError, StrategyError."""
-    columns = _first_sets(plan, _CHECKED_SETS)
-    sets = [row(columns, i) for i in range(len(next(iter(columns.values()))))]
-    admissible = [params for params in sets if plan.strategy.broken_constraint(params) is None]
-    report = quick_look_ahead_check(plan.strategy, plan.evaluator().view, admissible, seeds=SeedTree(plan.spec.seed))
-    return report.warnings
-
-
 def _first_sets(plan: StrategyPlan, count: int) -> Columns:
     return plan.complete(plan.proposer().ask(count).columns)
 
@@ -202,20 +184,24 @@ def _estimate(plan: StrategyPlan) -> Estimate:
 
 
 def _seconds(plan: StrategyPlan, trials: int) -> float:
-    """Seconds of all chunks. A chunk has a fixed part and a part for each set; two timings separate them."""
+    """Seconds of all chunks, and of the questions about the winner.
+
+    A chunk has a fixed part and a part for each set; two timings separate them.
+    """
     evaluator = plan.evaluator()
     columns = _first_sets(plan, _TIMED_SETS)
+    winner = questions.sets_of_winner(plan)
     one = {name: column[:1] for name, column in columns.items()}
     evaluator.batch(one, on_error="record")  # compiles kernels, computes indicators
     single = _timed(evaluator, one)
     count = len(next(iter(columns.values())))
     if single > _ENOUGH_SECONDS or count == 1:
-        return single * trials
+        return single * (trials + winner)
     per_set = max(_timed(evaluator, columns) - single, 0.0) / (count - 1)
     fixed = max(single - per_set, 0.0)
     # Rounded up: the last chunk has the whole fixed part, however few its sets.
     chunks = -(-trials // plan.chunk)
-    return chunks * fixed + trials * per_set
+    return chunks * fixed + trials * per_set + winner * single
 
 
 def _timed(evaluator: Evaluator, columns: Columns) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lockstep.core.errors import DataError, InputError, SpaceError, StrategyError
-from lockstep.core.space import Columns, Space, row
+from lockstep.core.space import Columns, Space
 from lockstep.engine.costs import Costs
 from lockstep.engine.metrics import Metric
 from lockstep.engine.settings import Execution
@@ -23,6 +24,7 @@ from lockstep.strategies.base import Strategy
 from lockstep.strategies.compiled import CompiledStrategy
 from lockstep.strategies.evaluate import Evaluator
 from lockstep.strategies.task import SweepTask, sweep_task
+from lockstep.validation.branches import admits, corner_sets
 
 if TYPE_CHECKING:
     from lockstep.storage.blobs import BlobStore
@@ -105,12 +107,14 @@ class StrategyPlan:
         return complete(self.strategy, self.fixed, columns)
 
     def reach(self) -> Reach:
-        """The bars to search beside the warm-up of the sets at both ends of the space. Raises StrategyError."""
-        ends = [
-            self.complete(self.space.decode(np.full((1, len(self.space)), place))) for place in (0.0, 1.0 - 2.0**-53)
-        ]
-        warm = [self.strategy.warm_bars(row(columns, 0)) for columns in ends]
-        return Reach(bars=self.search_bars, shortest=min(warm), longest=max(warm))
+        """The bars to search beside the warm-up of the sets in the corners of the space."""
+        warm = []
+        for params in corner_sets(self.strategy, self.space, self.fixed):
+            # A set whose warm-up fails is counted by the questions about look-ahead, and by the search.
+            with contextlib.suppress(StrategyError):
+                if admits(self.strategy, params):
+                    warm.append(self.strategy.warm_bars(params))
+        return Reach(bars=self.search_bars, shortest=min(warm, default=0), longest=max(warm, default=0))
 
     def evaluator(self) -> Evaluator:
         """The engine over the searched candles."""

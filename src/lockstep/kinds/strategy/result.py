@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lockstep.core import canonical
@@ -13,8 +13,10 @@ from lockstep.engine.export import equity_csv, trades_csv
 from lockstep.engine.preparation import market_arrays
 from lockstep.engine.renamed import EDITIONS
 from lockstep.engine.simulate import Simulation
+from lockstep.kinds.strategy.questions import ask_about_winner
 from lockstep.market.checks import format_time
 from lockstep.market.quality import quality_report
+from lockstep.runs.kind import silent
 from lockstep.runs.seeds import SeedTree
 from lockstep.runs.training import Result
 from lockstep.search.objective import Tally
@@ -28,10 +30,11 @@ if TYPE_CHECKING:
     from lockstep.market.candles import Candles
 
 
-def finish(plan: StrategyPlan, tally: Tally, duplicates: int) -> Result:
-    """Summary and artifacts of a search whose `tally` has a winner.
+def finish(plan: StrategyPlan, tally: Tally, duplicates: int, tell: Callable[[str], None] = silent) -> Result:
+    """Summary and artifacts of a search whose `tally` has a winner; `tell` takes lines about the questions to it.
 
-    Raises NotEqualError when the winner, run again, differs from its trial in any metric.
+    Raises NotEqualError when the winner, run again, differs from its trial in any metric; LookAheadError when it reads
+    the future or keeps state between calls: the run then ends without a result.
     """
     if tally.best is None:
         raise ValueError("a search without a winner has no result; see search.objective.no_valid_trial")
@@ -44,6 +47,7 @@ def finish(plan: StrategyPlan, tally: Tally, duplicates: int) -> Result:
     simulations = {"best": winner.simulation, "buy_and_hold": hold}
     if held_out is not None:
         simulations |= {"holdout": held_out[1], "holdout_buy_and_hold": held_out[2]}
+    look_ahead = ask_about_winner(plan, evaluator.view, winner.parameters, tell)
     summary = {
         "strategy": {
             "name": winner.strategy,
@@ -78,6 +82,7 @@ def finish(plan: StrategyPlan, tally: Tally, duplicates: int) -> Result:
         # In a table of their own: those of a trial, run again as a backtest, are compared with `metrics`.
         "curve_metrics": {name: dict(done.curve_metrics) for name, done in simulations.items()},
         "data": _facts(plan),
+        "look_ahead": look_ahead,
         "verdict": NOT_JUDGED.to_json(),
         "editions": {**EDITIONS, **TABLE_EDITIONS},
     }

@@ -9,7 +9,7 @@ the tally only: counts, the best trial, the first failure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,6 +19,7 @@ from lockstep.engine.metrics import COUNTS, Metric
 from lockstep.engine.renamed import EDITIONS
 from lockstep.kinds.strategy.plan import StrategyPlan
 from lockstep.kinds.strategy.result import finish
+from lockstep.runs.kind import silent
 from lockstep.runs.training import Result, Step
 from lockstep.search.loop import JudgedBatch, trials
 from lockstep.search.objective import Tally, no_valid_trial
@@ -40,8 +41,10 @@ COLUMN_EDITIONS: Final = {SEGMENT: {f"metric.{name}": edition for name, edition 
 class StrategyTraining:
     """The training of `kind = "strategy"`."""
 
-    def __init__(self, plan: StrategyPlan, executor: Executor) -> None:
+    def __init__(self, plan: StrategyPlan, executor: Executor, tell: Callable[[str], None] = silent) -> None:
+        """`tell` takes lines about the questions that `finish` puts to the winner."""
         self._plan = plan
+        self._tell = tell
         self._executor = executor
         self._proposer = plan.proposer()
         self._tally = Tally()
@@ -84,10 +87,13 @@ class StrategyTraining:
         self._proposer.set_state(state["proposer"])
 
     def finish(self) -> Result:
-        """The winner, run again and compared to the last bit, and its baselines. Raises NoValidTrialError."""
+        """The winner, run again and compared to the last bit, asked for look-ahead, and its baselines.
+
+        Raises NoValidTrialError, NotEqualError, LookAheadError.
+        """
         if self._tally.best is None:
             raise no_valid_trial(self._tally, self._plan.judge, self._plan.reach())
-        return finish(self._plan, self._tally, self._proposer.duplicates)
+        return finish(self._plan, self._tally, self._proposer.duplicates, self._tell)
 
     def _evaluate(self, task: SweepTask, searched: Columns) -> Evaluated:
         """Metrics of a batch, chunk by chunk. The chunks are the same for any number of workers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.unit.kinds.builders import estimate_of, folder_of, plan_from, prepared_from
@@ -11,12 +11,14 @@ from tests.unit.kinds.builders import estimate_of, folder_of, plan_from, prepare
 from lockstep.clusters.in_process import InProcessExecutor
 from lockstep.core.errors import DataError, LookAheadError, NoValidTrialError, SpaceError, StrategyError
 from lockstep.engine.metrics import Metric
+from lockstep.kinds.strategy import questions
 from lockstep.kinds.strategy.kind import KIND
 from lockstep.kinds.strategy.plan import StrategyPlan
 from lockstep.kinds.strategy.spec import StrategySpec
 from lockstep.runs.kind import PrepareContext, Prepared, RunContext
 from lockstep.runs.spec import identity_body, load_spec, resolve
 from lockstep.runs.store import FolderRunStore
+from lockstep.validation.causality import EXHAUSTIVE_CALLS, full_calls
 
 EXAMPLES = Path(__file__).parents[4] / "examples"
 PEEKING = """
@@ -94,6 +96,102 @@ def test_a_strategy_that_reads_the_future_is_stopped_before_the_search(tmp_path:
     context = PrepareContext(blobs=FolderRunStore(tmp_path).blobs, base=tmp_path)
     with pytest.raises(LookAheadError, match="reads the future"):
         prepared_from(tmp_path, context, strategy={"name": "peeks.py:Peeks", "space": None})
+
+
+SHY = """
+import numpy as np
+import lockstep as ls
+
+
+class Shy(ls.Strategy):
+    # Knows the next close for one pair of values only, which no single value shows.
+
+    parameters = {"n": (2, 40), "mode": ["a", "b"]}
+    defaults = {"n": 10, "mode": "a"}
+
+    def signals(self, view, params):
+        rising = view.close > view.sma(params["n"])
+        if params["mode"] == "b" and 15 < params["n"] < 20:
+            rising = np.append(view.close[1:], view.close[-1:]) > view.close
+        return ls.Signals(side=np.where(rising, 1, -1).astype(np.int8))
+"""
+SOMETIMES = """
+import numpy as np
+import lockstep as ls
+
+
+class Sometimes(ls.Strategy):
+    parameters = {"n": (5, 30)}
+    defaults = {"n": 10}
+
+    def warmup(self, params):
+        return params["n"]
+
+    def signals(self, view, params):
+        if params["n"] > 15:
+            raise ZeroDivisionError("n is too large")
+        side = np.where(view.close > view.sma(params["n"]), 1, -1).astype(np.int8)
+        side[: params["n"]] = 0
+        return ls.Signals(side=side)
+"""
+
+
+def users(home: Path, text: str, name: str, **tables: Any) -> Prepared:
+    (home / "mine.py").write_text(text)
+    context = PrepareContext(blobs=FolderRunStore(home).blobs, base=home)
+    strategy = {"name": f"mine.py:{name}", "space": None}
+    return prepared_from(home, context, **{"strategy": strategy, **tables})
+
+
+def test_a_winner_that_reads_the_future_where_no_branch_showed_it_ends_the_run(tmp_path: Path) -> None:
+    """R2.18: the trial that wins does so by its leak, so the winner is asked once more, as a part of the run."""
+    prepared = users(tmp_path, SHY, "Shy", search={"n_iterations": 78, "optimizer": "grid"})
+    with pytest.raises(LookAheadError, match=r"Shy reads the future: side at bar .* 'mode': 'b'") as first:
+        run(prepared, tmp_path)
+    with pytest.raises(LookAheadError) as again:
+        run(prepared, tmp_path)
+    assert str(first.value) == str(again.value), "resumed or verified, it ends in the same words"
+
+
+def test_a_result_says_what_was_asked_about_the_winner(tmp_path: Path) -> None:
+    prepared = users(tmp_path, SHY, "Shy", strategy={"name": "mine.py:Shy", "space": {"n": [5, 10], "mode": ["a"]}})
+    look_ahead = run(prepared, tmp_path)["look_ahead"]
+    assert look_ahead["passed"] is True
+    assert look_ahead["by"] == "questions about the winner"
+    # Ten bars with a decision and four others, each asked in two ways, and all of the bars twice more.
+    assert look_ahead["comparisons"] == 2 * 14 + 2
+    assert look_ahead["comparisons"] < look_ahead["questions"] <= EXHAUSTIVE_CALLS
+    assert any("questions about" in note and "no decision read the future" in note for note in prepared.notes)
+    assert run(prepared_from(tmp_path), tmp_path)["look_ahead"] == {
+        "passed": True,
+        "by": "tests of this release",
+        "questions": 0,
+        "comparisons": 0,
+        "warnings": [],
+    }
+
+
+def test_what_the_winner_costs_is_in_the_estimate(tmp_path: Path) -> None:
+    prepared = users(tmp_path, SHY, "Shy")
+    assert questions.sets_of_winner(cast("StrategyPlan", prepared.payload)) == full_calls(1_500)
+    assert questions.sets_of_winner(cast("StrategyPlan", prepared_from(tmp_path).payload)) == 0.0
+
+
+def test_a_strategy_that_fails_for_some_sets_is_searched_with_the_others(tmp_path: Path) -> None:
+    prepared = users(tmp_path, SOMETIMES, "Sometimes")
+    (note,) = (text for text in prepared.notes if "failed for" in text)
+    assert "a search counts such sets and goes on. The first: Sometimes (Sometimes) failed in signals" in note
+    trials = run(prepared, tmp_path)["trials"]
+    assert trials["invalid"]["strategy_error"] > 0
+    assert trials["valid"] > 0
+
+
+def test_fewer_bars_than_the_warm_up_are_said(tmp_path: Path) -> None:
+    data = {"source": "sample", "last": 20}
+    prepared = users(tmp_path, SOMETIMES, "Sometimes", data=data)
+    assert any("20 bars to search, but the warm-up takes 5 to 30 of them" in note for note in prepared.notes)
+    with pytest.raises(DataError, match="4 bars to search, but the warm-up takes 5 to 30 of them, so no set"):
+        users(tmp_path, SOMETIMES, "Sometimes", data={"source": "sample", "last": 4})
 
 
 def test_a_list_of_two_numbers_far_apart_is_asked_about(tmp_path: Path) -> None:
