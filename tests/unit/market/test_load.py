@@ -226,6 +226,7 @@ def test_the_most_recent_rows_are_taken_by_their_own_time() -> None:
     """R1.20: the N most recent candles are returned even if all are years old."""
     assert load_candles(table(), last=2).open.tolist() == [13, 14]
     assert load_candles(table(), last=99) == EXPECTED
+    assert load_candles(table(), last=1, timeframe="1h").open.tolist() == [14]
     assert load_candles(table(), stop="2024-01-01T03:00Z", last=2).open.tolist() == [11, 12]
     with pytest.raises(DataError, match="last is a positive number of rows; found 0"):
         load_candles(table(), last=0)

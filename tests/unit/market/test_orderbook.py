@@ -201,6 +201,13 @@ def test_a_feed_that_breaks_a_rule_is_refused(name: str, value: Any, text: str) 
         DepthFeed(**{**columns, name: value})
 
 
+def test_a_message_without_levels_still_has_ids_in_order() -> None:
+    empty = message(11, 11, [])
+    empty.check()
+    with pytest.raises(DataError, match="first id is not after its last"):
+        replace(empty, first_update_id=12).check()
+
+
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [

@@ -6,7 +6,7 @@ from tests.unit.market.bars import DAY, HOUR, MONDAY, candles
 
 from lockstep.core.errors import DataError
 from lockstep.market.candles import Candles
-from lockstep.market.resampling import align_asof, asof_index, resample, take_asof
+from lockstep.market.resampling import align_asof, asof_index, complete_bars, resample, take_asof
 
 MINUTE = 60_000
 FIVE = 5 * MINUTE
@@ -29,6 +29,12 @@ def test_parts_of_a_bar_at_the_ends_are_left_out() -> None:
     assert resample(bars.slice(0, 35), "1h").timestamp.tolist() == [MONDAY, MONDAY + HOUR]
     with pytest.raises(DataError, match="no bar of 1h is complete"):
         resample(bars.slice(1, 12), "1h")
+
+
+def test_where_no_bar_is_complete_yet_there_are_none_under_the_same_labels() -> None:
+    none = complete_bars(candles(5, step=FIVE, symbol="BTC/USDT", exchange="kraken", source="here"), "1h")
+    assert (len(none), none.timeframe) == (0, "1h")
+    assert (none.symbol, none.exchange, none.source) == ("BTC/USDT", "kraken", "here")
 
 
 def test_bars_with_gaps_are_built_from_what_is_there_and_empty_ones_stay_missing() -> None:

@@ -29,6 +29,14 @@ def test_the_border_between_seconds_and_milliseconds_is_1e11() -> None:
     assert numbers([10**11]) == [10**11]
 
 
+def test_the_other_borders_are_a_thousand_times_as_large_each() -> None:
+    for border, above in ((10**14, 1_000), (10**17, 1_000_000)):
+        assert from_numbers(np.array([border]), unit=None, place="t").tolist() == [border // above]
+        below = border - above  # a whole number of milliseconds in either unit
+        assert from_numbers(np.array([below]), unit=None, place="t").tolist() == [below // (above // 1_000)]
+    assert from_text(["2024-01-01T00:00:00Z"], unit=None, time_format=None, zone=None, place="t").dtype == np.int64
+
+
 def test_a_declared_unit_wins_over_the_magnitude() -> None:
     assert numbers([86_400_000], "ms") == [86_400_000]  # 1970-01-02, which by size alone reads as 1972
     with pytest.raises(DataError, match="time_unit is one of s, ms, us, ns; found 'min'"):

@@ -117,6 +117,15 @@ def test_a_schedule_keeps_checkpoints_to_their_share_of_the_time() -> None:
     assert schedule.due(163.2 + 150.1)
 
 
+def test_by_itself_a_checkpoint_comes_every_half_minute_and_takes_a_fiftieth_of_the_time() -> None:
+    schedule = Schedule(CheckpointPolicy(), now=0.0)
+    assert not schedule.due(29.9)
+    assert schedule.due(30.0)
+    schedule.written(began=30.0, now=32.0)
+    assert not schedule.due(32.0 + 99.9)
+    assert schedule.due(32.0 + 100.1)
+
+
 def test_a_store_keeps_first_and_newest_and_spreads_the_rest(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path / "checkpoints", CheckpointPolicy(keep=6))
     store.create()
