@@ -8,6 +8,15 @@ from lockstep.reports.headline import read_run
 from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.runs.restored_run import require_same_code, restore_run
 from lockstep.runs.results import TrainResult
+from lockstep.runs.store import RunStore
+
+
+def complete_already(folder: RunFolder, store: RunStore) -> TrainResult | None:
+    """The result of a run that is complete, which there is nothing to do for; else None."""
+    if folder.status() is not RunStatus.COMPLETE:
+        return None
+    note = "the run was complete already; nothing was computed"
+    return read_run(folder, alarm=store.alarm(folder.path.name), notes=(note,))
 
 
 def resume(folder: RunFolder, ports: Ports) -> TrainResult:
@@ -17,9 +26,9 @@ def resume(folder: RunFolder, ports: Ports) -> TrainResult:
     NotEqualError when a step computed again differs from the record, RefusedError while another process writes the
     run.
     """
-    if folder.status() is RunStatus.COMPLETE:
-        note = "the run was complete already; nothing was computed"
-        return read_run(folder, alarm=ports.store.alarm(folder.path.name), notes=(note,))
+    done = complete_already(folder, ports.store)
+    if done is not None:
+        return done
     # Spec, data and code come from the run's own record: the user's files may have changed or gone.
     restored = restore_run(folder, ports.blobs)
     require_same_code(folder, restored, cure="Resume it with the release that began it, or train its spec again.")

@@ -125,7 +125,8 @@ def snapshot(
     from lockstep.cli.tables import pinned
 
     report = read_snapshot(digest, blobs=place(home).store.blobs, export=export)
-    Output(json=json).result(report.to_json(), pinned(report))
+    document = report.to_json() if export is None else {**report.to_json(), "exported": str(export)}
+    Output(json=json).result(document, pinned(report, export))
 
 
 def list_(home: Home = None, json: Json = False, verbose: Verbose = False) -> None:

@@ -12,9 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from lockstep.cli.page import facts
-from lockstep.reports.words import NOTHING, count, instant, size
+from lockstep.reports.words import NOTHING, count, counted, instant, size
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lockstep.app.collect import CollectedBook
     from lockstep.app.data import ImportReport, SnapshotInfo
     from lockstep.app.runs_admin import ListedRun
@@ -74,6 +76,8 @@ def runs_table(rows: Iterable[ListedRun]) -> RenderableType:
             ("", "run", "tags", "status", "headline", "verdict"),
             ("", "run", "status", "headline", "verdict"),
             ("", "run", "status", "headline"),
+            ("", "run", "status"),
+            ("", "run"),
         ),
         right=("seed",),
         whole=("run", "status"),
@@ -123,16 +127,17 @@ def snapshots_table(rows: Iterable[SnapshotInfo]) -> RenderableType:
     )
 
 
-def pinned(info: SnapshotInfo) -> RenderableType:
-    """One data set: digest, market, span in UTC, file and its size."""
-    return facts(
-        [
-            ("digest", info.digest),
-            ("market", " ".join(filter(None, [info.exchange, info.symbol, info.timeframe]))),
-            ("bars", f"{count(info.bars)}, {instant(info.first)} to {instant(info.last)}"),
-            ("file", f"{info.path} ({size(info.size)}, every byte as it was written)"),
-        ]
-    )
+def pinned(info: SnapshotInfo, export: Path | None = None) -> RenderableType:
+    """One data set: digest, market, span in UTC, file and its size, and the file that its candles were written to."""
+    rows = [
+        ("digest", info.digest),
+        ("market", " ".join(filter(None, [info.exchange, info.symbol, info.timeframe]))),
+        ("bars", f"{count(info.bars)}, {instant(info.first)} to {instant(info.last)}"),
+        ("file", f"{info.path} ({size(info.size)}, every byte as it was written)"),
+    ]
+    if export is not None:
+        rows.append(("written to", f"{export} ({counted(info.bars, 'bar')})"))
+    return facts(rows)
 
 
 def imported(report: ImportReport) -> RenderableType:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import gzip
 import io
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lockstep.core.errors import DataError
+from lockstep.core.near_names import did_you_mean, nearest
 from lockstep.market.checks import COLUMNS
 
 PARQUET: Final = (".parquet", ".pq")
@@ -85,7 +85,7 @@ def _read_file(path: Path, column_names: Sequence[str] | None) -> Any:
         if not path.exists():
             raise DataError(f"{path}: there is no such file.{_similar_file(path)}")
         if not name.endswith(SUFFIXES):
-            raise DataError(f"{path}: the kind of file is told by its suffix, one of {', '.join(SUFFIXES)}. Rename it.")
+            raise DataError(f"{path}: the suffix says what kind of file it is: {', '.join(SUFFIXES)}. Rename it.")
         if path.stat().st_size == 0:
             raise DataError(f"{path}: the file is empty. Download it again.")
         if not name.endswith(CSV) and column_names is not None:
@@ -181,15 +181,13 @@ def resolve_columns(
     mapped = {ours: theirs or None for ours, theirs in (mapping or {}).items()}
     for ours, theirs in mapped.items():
         if ours not in COLUMNS:
-            raise DataError(
-                f"{place}: columns maps {', '.join(COLUMNS)}; found {ours!r}.{_did_you_mean(ours, COLUMNS)}"
-            )
+            raise DataError(f"{place}: columns maps {', '.join(COLUMNS)}; found {ours!r}.{did_you_mean(ours, COLUMNS)}")
         if theirs is None and ours != "volume":
             raise DataError(f"{place}: only volume may be absent (None); found {ours!r}. Name its column.")
         if theirs is not None and theirs not in names:
             raise DataError(
                 f"{place}: columns says that {ours!r} is in {theirs!r}; found {_list(names)}."
-                f"{_did_you_mean(theirs, names)}"
+                f"{did_you_mean(theirs, names)}"
             )
     chosen: dict[str, str | None] = {}
     missing = []
@@ -208,7 +206,7 @@ def resolve_columns(
         else:
             chosen[ours] = candidates[0]
     if missing:
-        hint = _did_you_mean(missing[0], names)
+        hint = did_you_mean(missing[0], names)
         if missing == ["volume"]:
             hint = (
                 " Where the source has none, say so: columns={'volume': None} (--column volume= ; in a spec "
@@ -221,7 +219,7 @@ def resolve_columns(
     for name in extra:
         if name not in names:
             raise DataError(
-                f"{place}: the extra column {name!r} is missing; found {_list(names)}.{_did_you_mean(name, names)}"
+                f"{place}: the extra column {name!r} is missing; found {_list(names)}.{did_you_mean(name, names)}"
             )
         chosen[name] = name
     return chosen
@@ -242,17 +240,11 @@ def _candidates(ours: str, names: Sequence[str]) -> list[str]:
     return [_UNNAMED_INDEX] if ours == "timestamp" and _UNNAMED_INDEX in names else []
 
 
-def _did_you_mean(name: str, names: Iterable[str]) -> str:
-    by_plain = {_plain(candidate): candidate for candidate in names}
-    close = difflib.get_close_matches(_plain(name), by_plain, n=1)
-    return f" Did you mean {by_plain[close[0]]!r}?" if close else ""
-
-
 def _similar_file(path: Path) -> str:
     if not path.parent.is_dir():
         return f" Nor is there a folder {path.parent}."
-    close = difflib.get_close_matches(path.name, sorted(entry.name for entry in path.parent.iterdir()), n=1)
-    return f" Did you mean {path.parent / close[0]}?" if close else ""
+    close = nearest(path.name, sorted(entry.name for entry in path.parent.iterdir()))
+    return "" if close is None else f" Did you mean {path.parent / close}?"
 
 
 def _list(names: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ import sys
 import textwrap
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,12 +45,14 @@ class UserSource:
     main        name of the file that defines `attribute`
     attribute   name of the class or function
     requires    what the files import from elsewhere (`versions`)
+    origin      path of `main`, for messages; None where it has none
     """
 
     files: Mapping[str, bytes]
     main: str
     attribute: str
     requires: Mapping[str, str]
+    origin: Path | None = field(default=None, compare=False)
 
 
 def source_of_file(path: Path, attribute: str) -> UserSource:
@@ -85,7 +87,7 @@ def source_of_file(path: Path, attribute: str) -> UserSource:
                 )
             else:
                 imported.add(name)
-    return UserSource(dict(sorted(files.items())), path.name, attribute, versions(imported))
+    return UserSource(dict(sorted(files.items())), path.name, attribute, versions(imported), origin=path)
 
 
 def source_of_text(text: bytes, file_name: str, attribute: str) -> UserSource:

@@ -30,7 +30,7 @@ from lockstep.engine.sweep import SweepResult, sweep_entries
 from lockstep.engine.trades import Trades
 from lockstep.market.candles import Candles, require_candles
 from lockstep.runs.user_modules import USER_FAILURES
-from lockstep.strategies.base import Params, Strategy, strategy_failure
+from lockstep.strategies.base import Params, Strategy, recorded, strategy_failure
 from lockstep.strategies.batches import concatenate, empty_batch, limited, signals_of
 from lockstep.strategies.compiled import CompiledStrategy
 from lockstep.strategies.inputs import Series
@@ -223,7 +223,7 @@ class Evaluator:
             # A constraint that fails says nothing about any set, so none is evaluated.
             count = len(next(iter(columns.values())))
             mask = np.zeros(count, np.bool_)
-            errors = dict.fromkeys(range(count), str(error))
+            errors = dict.fromkeys(range(count), recorded(error))
             return self._scattered(mask, np.zeros(count, np.bool_), errors, None)
         chosen = np.flatnonzero(mask)
         sets = columns if chosen.size == mask.size else {name: column[chosen] for name, column in columns.items()}
@@ -265,7 +265,7 @@ class Evaluator:
             if failures is None:
                 raise failure from error
             # What all sets share failed, so all of them did.
-            failures.update(dict.fromkeys(range(count), str(failure)))
+            failures.update(dict.fromkeys(range(count), recorded(failure)))
             return lambda lo, hi: empty_batch(hi - lo)
 
         def compiled(lo: int, hi: int) -> EntryBatch:
@@ -278,7 +278,7 @@ class Evaluator:
                 failure = strategy_failure(strategy, row(sets, lo), error, where="entries")
                 if failures is None:
                     raise failure from error
-                failures[lo] = str(failure)
+                failures[lo] = recorded(failure)
                 return empty_batch(1)
 
         return compiled
@@ -289,7 +289,7 @@ class Evaluator:
         except StrategyError as error:
             if failures is None:
                 raise
-            failures[index] = str(error)
+            failures[index] = recorded(error)
             return empty_batch(1)
 
     def _limited(self, batch: EntryBatch) -> EntryBatch:

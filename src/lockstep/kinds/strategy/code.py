@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from lockstep.core.errors import InputError
+from lockstep.core.near_names import did_you_mean
 from lockstep.kinds.shared import user_sources
 from lockstep.kinds.shared.user_sources import Travelling, reference_of, single
 from lockstep.runs.user_modules import STRATEGY, Source, load_module
 from lockstep.search.objective import Judge
-from lockstep.strategies.base import Strategy, did_you_mean
+from lockstep.strategies.base import Strategy
 from lockstep.strategies.registry import load_source, lookup
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _function(source: Source) -> Callable[[Mapping[str, float | int | None]], fl
     if not callable(objective):
         names = [name for name, item in vars(module).items() if callable(item) and not name.startswith("_")]
         raise InputError(
-            f"{source.file_name} has no function {source.class_name!r}{did_you_mean(source.class_name, names)}; an "
+            f"{source.file_name} has no function {source.class_name!r}.{did_you_mean(source.class_name, names)} An "
             "objective takes a trial's metrics (a mapping from name to number or None) and returns a number"
         )
     return objective  # type: ignore[no-any-return]
