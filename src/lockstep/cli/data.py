@@ -111,7 +111,7 @@ def quality(
 
 
 def snapshot(
-    digest: Annotated[str, typer.Argument(metavar="DIGEST", help="A snapshot's digest, or the start of it.")],
+    digest: Annotated[str, typer.Argument(metavar="DIGEST", help='A snapshot\'s digest, the start of it, or "sample".')],
     export: Annotated[
         Path | None, typer.Option("--export", metavar="FILE", help="Also write its candles to a .csv or .parquet file.")
     ] = None,
