@@ -111,7 +111,9 @@ def quality(
 
 
 def snapshot(
-    digest: Annotated[str, typer.Argument(metavar="DIGEST", help='A snapshot\'s digest, the start of it, or "sample".')],
+    digest: Annotated[
+        str, typer.Argument(metavar="DIGEST", help='The digest of a snapshot, the start of one, or "sample".')
+    ],
     export: Annotated[
         Path | None, typer.Option("--export", metavar="FILE", help="Also write its candles to a .csv or .parquet file.")
     ] = None,

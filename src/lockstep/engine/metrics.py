@@ -179,6 +179,7 @@ def annual_bars(timestamp: NDArray[np.int64], timeframe_ms: int) -> float:
     in which a market is shut counts as time and holds no bars, so one year's mean and variance are those of the
     bars of one year (docs/decisions/0012).
     """
+    # A ratio of no bars is undefined anyway; this only keeps the division possible.
     if timestamp.size == 0:
         return YEAR_MS / timeframe_ms
     span = int(timestamp[-1]) - int(timestamp[0]) + timeframe_ms

@@ -118,6 +118,7 @@ def simulate(
             f"signals: one value per bar; found {len(signals)} values for {len(candles)} bars. "
             "Build the arrays from these candles."
         )
+    # As a batch of one set: a backtest takes the very kernel of a sweep, so both have the same bits.
     batch = compact(signals, max_holding=execution.max_holding)
     return simulate_entries(candles, market_arrays(candles, detail), batch, costs, execution)
 
@@ -135,6 +136,7 @@ def simulate_entries(
         raise ValueError(f"a simulation has entries of one set; found {batch.sets}")
     ends = block_ends(market.size, execution.blocks)
     walked = run_batch(market, walk_terms(market, costs, execution), batch, ends)
+    # The walk's buffers have room for a trade at every entry; most entries open none.
     trade_count = int(walked.trade_offsets[1])
     trades = trades_of(walked.when[:, :trade_count], walked.money[:, :trade_count], at_close=execution.at_close)
     equity = equity_curve(market.bars.close, trades, initial_capital=execution.initial_capital, fee_rate=costs.fee_rate)
@@ -159,6 +161,7 @@ def _block_sums(
     # The walk marks the sums of a ruined set as undefined; the curve alone would not show it.
     undefined = np.isnan(sums[:, 0])
     cells = np.concatenate((np.zeros(1, np.int64), ends))
+    # Block by block, in the order of the bars: a sum over all would round otherwise.
     third, fourth = (
         np.array([powers[lo:hi].sum() for lo, hi in itertools.pairwise(cells)])
         for powers in (square * returns, square * square)

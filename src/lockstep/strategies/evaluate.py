@@ -148,9 +148,11 @@ class Sweep(Evaluated):
         values = self.result.column(metric)
         trades = self.result.column(Metric.TOTAL_TRADES)
         enough = trades >= min_trades
+        # An infinite ratio is no better than one that is undefined: both come from too few trades.
         index = best_row(np.where(enough & np.isfinite(values), values, np.nan))
         if index is None:
             failed, excluded = len(self.errors), int(self.not_evaluated.sum())
+            # Each set counts under one cause, so that the causes add up to all sets.
             few = len(self) - failed - excluded - int(enough.sum())
             first = f"; the first error: {self.errors[min(self.errors)]}" if self.errors else ""
             raise NoValidTrialError(
@@ -166,6 +168,7 @@ class Sweep(Evaluated):
         """
         columns = dict(self.parameters)
         for metric in Metric:
+            # A user's parameter keeps its name: code that reads it was there first.
             name = f"metric_{metric}" if str(metric) in self.parameters else str(metric)
             columns[name] = self.result.metrics[:, COLUMN[metric]].copy()
         return columns
@@ -196,6 +199,7 @@ class Evaluator:
         self.strategy: Strategy = lookup(strategy)
         self.candles = candles
         self.view = MarketView(candles, self.strategy.inputs, inputs or {})
+        # Once for all sets: the market is the same for each of a million.
         self.market: MarketArrays = market_arrays(candles, detail)
 
     def one(self, params: Params) -> Backtest:
@@ -225,6 +229,7 @@ class Evaluator:
             mask = np.zeros(count, np.bool_)
             errors = dict.fromkeys(range(count), recorded(error))
             return self._scattered(mask, np.zeros(count, np.bool_), errors, None)
+        # Sets that break a constraint never reach the strategy, whose code may rely on the constraint.
         chosen = np.flatnonzero(mask)
         sets = columns if chosen.size == mask.size else {name: column[chosen] for name, column in columns.items()}
         failures: dict[int, str] = {}

@@ -55,6 +55,7 @@ def from_user(spec: StrategySpec, context: PrepareContext) -> UserCode:
     """Code that Python hands over or the spec names. Raises StrategyError, UnknownNameError, InputError."""
     strategy, function = (context.python_objects.get(key) for key in (STRATEGY_KEY, OBJECTIVE_KEY))
     source = _source_of_strategy(strategy)
+    # The class in the call wins; its name in the spec is only a label then.
     if source is None and ".py" in spec.strategy.name:
         source = user_sources.from_file(spec.strategy.name, context.base, STRATEGY)
     objective: UserSource | None = None
@@ -89,6 +90,7 @@ def _assembled(
         strategy=loaded,
         strategy_name=loaded.name if strategy is None else reference_of(strategy),
         judge=judge,
+        # The stored name has no folders: any machine finds the copy in the run.
         objective=search.objective if objective is None else reference_of(objective),
         files=travelling.files,
         requires=travelling.requires,
@@ -98,6 +100,7 @@ def _assembled(
 def _source_of_strategy(strategy: Any) -> UserSource | None:
     """The source of a class or instance from Python; None without one, or for a built-in strategy."""
     if strategy is None or isinstance(strategy, str) or _built_in_name(strategy) is not None:
+        # A built-in needs no copy: its source is in the code identity.
         return None
     return user_sources.from_class(_class_of(strategy), STRATEGY)
 

@@ -55,6 +55,7 @@ class StrategyKind:
         Raises the InputError tree, LookAheadError, DiskError.
         """
         resolved = cast("StrategySpec", spec)
+        # Before the candles: an error in the source shows at once, while candles may take minutes.
         code = strategy_code.from_user(resolved, context)
         pinned = market_data.pin(resolved, code.strategy.inputs, context)
         plan = _plan(resolved, pinned, code, context)
@@ -87,6 +88,7 @@ def _plan(spec: StrategySpec, pinned: Pinned, code: UserCode, context: PrepareCo
     plan = plan_of(spec, pinned, strategy=code.strategy, judge=code.judge, blobs=context.blobs)
     resolved = spec.model_copy(
         update={
+            # The run stores what was decided: a strategy's own space may change with its next version.
             "strategy": spec.strategy.model_copy(update={"name": code.strategy_name, "space": plan.space.to_spec()}),
             "search": spec.search.model_copy(update={"objective": code.objective}),
         }
@@ -130,6 +132,7 @@ def _wide(low: Any, high: Any) -> bool:
     """Whether another value lies between two choices."""
     if isinstance(low, bool) or not isinstance(low, int | float) or not isinstance(high, int | float):
         return False
+    # Between whole numbers that follow each other, a choice and a range are the same.
     return high > low if isinstance(low, float) else high - low > 1
 
 
@@ -137,6 +140,7 @@ def _ask_for_look_ahead(plan: StrategyPlan) -> tuple[str, ...]:
     """Test the strategy for look-ahead with sets of this search. Raises LookAheadError, StrategyError."""
     columns = _first_sets(plan, _CHECKED_SETS)
     sets = [row(columns, i) for i in range(len(next(iter(columns.values()))))]
+    # A set that breaks a constraint is never evaluated, so its leaks do not matter.
     admissible = [params for params in sets if plan.strategy.broken_constraint(params) is None]
     report = quick_look_ahead_check(plan.strategy, plan.evaluator().view, admissible, seeds=SeedTree(plan.spec.seed))
     return report.warnings
@@ -172,6 +176,7 @@ def _seconds(plan: StrategyPlan, trials: int) -> float:
     evaluator.batch(one, on_error="record")  # compiles kernels, computes indicators
     single = _timed(evaluator, one)
     count = len(next(iter(columns.values())))
+    # Such a set is all time of its own; the fixed part of a chunk does not show beside it.
     if single > _ENOUGH_SECONDS or count == 1:
         return single * trials
     per_set = max(_timed(evaluator, columns) - single, 0.0) / (count - 1)

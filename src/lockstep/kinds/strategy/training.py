@@ -60,6 +60,7 @@ class StrategyTraining:
             batch_size=self._plan.spec.search.batch_size,
         )
         for done in batches:
+            # Before the yield: the loop takes the state while this step is its last.
             index, self._next = self._next, self._next + 1
             yield Step(
                 index=index,
@@ -75,11 +76,13 @@ class StrategyTraining:
         """Continue after the step that `state` was taken at."""
         self._next = int(state["next"])
         self._tally = Tally.from_json(state["tally"])
+        # A new one, since a proposer that has drawn already cannot be put back.
         self._proposer = self._plan.proposer()
         self._proposer.set_state(state["proposer"])
 
     def finish(self) -> Result:
         """The winner, run again and compared to the last bit, and its baselines. Raises NoValidTrialError."""
+        # Only at the end: which rule left nothing is known when all trials are counted.
         if self._tally.best is None:
             raise no_valid_trial(self._tally, self._plan.judge)
         return finish(self._plan, self._tally, self._proposer.duplicates)
@@ -87,6 +90,7 @@ class StrategyTraining:
     def _evaluate(self, task: SweepTask, searched: Columns) -> Evaluated:
         """Metrics of a batch, chunk by chunk. The chunks are the same for any number of workers."""
         size = self._plan.chunk
+        # Complete sets travel to workers, so that they need not know spec or defaults.
         columns = self._plan.complete(searched)
         count = len(next(iter(columns.values())))
         chunks = [
@@ -137,6 +141,7 @@ def coded(space: Space, columns: Columns) -> Columns:
     for name, column in columns.items():
         dimension = space[name]
         if isinstance(dimension, Choice) and column.dtype == object:
+            # A dictionary, since a search through the list for each of a million trials takes long.
             places = {value: i for i, value in enumerate(dimension.values)}
             result[name] = np.array([places[value] for value in column], dtype=np.int64)
         else:
