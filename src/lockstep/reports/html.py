@@ -56,8 +56,8 @@ details { border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .9
 summary { cursor: pointer; }
 @media (max-width: 640px) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; }
   main { padding: 1rem .8rem 3rem; } table { font-size: .9rem; }
-  .numbers thead th:not(:first-child) { white-space: normal; } .numbers tbody th { min-width: 9.5rem; }
-  .numbers th:not(:first-child), .numbers td { padding-left: .6rem; } }
+  .numbers thead th:not(:first-child) { white-space: normal; } .numbers tbody th { min-width: 9rem; }
+  .numbers th:not(:first-child), .numbers td { padding-left: .5rem; } }
 @media print { nav { display: none; } details { border: 0; } figure, table { break-inside: avoid; } }
 """
 
