@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # Wider than any terminal: how wide a table would like to be.
 _UNLIMITED: Final = 1_000
+_WORD: Final = 12
+"""Letters that a cell of words needs, to be wrapped and not broken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +37,14 @@ class Fitting:
 
     rows   one mapping from column to text per row
     forms  column names, from the widest choice to the narrowest, which wraps where even that is too wide
+    narrow further choices, for windows in which the last of `forms` would be a column of single letters
     right  columns of numbers
     whole  columns that are never broken, such as what a person has to type again
     """
 
     rows: Sequence[Mapping[str, str]]
     forms: Sequence[Sequence[str]]
+    narrow: Sequence[Sequence[str]] = ()
     right: Collection[str] = ()
     whole: Collection[str] = ()
 
@@ -49,7 +54,14 @@ class Fitting:
             if Measurement.get(console, options.update(max_width=_UNLIMITED), table).maximum <= options.max_width:
                 yield table
                 return
-        yield self._table(self.forms[-1])
+        narrow = (self.forms[-1], *self.narrow)
+        yield self._table(next((form for form in narrow if self._least(form) <= options.max_width), narrow[-1]))
+
+    def _least(self, columns: Sequence[str]) -> int:
+        """Letters that a form needs with its words wrapped."""
+        widths = {name: max(cell_len(text) for text in (name, *(row[name] for row in self.rows))) for name in columns}
+        # Narrower than a word, a cell is a column of letters that nobody reads.
+        return sum(2 + (width if name in self.whole else min(width, _WORD)) for name, width in widths.items())
 
     def _table(self, columns: Sequence[str]) -> Table:
         table = Table(box=None, padding=(0, 1), show_edge=False, header_style="bold")
@@ -76,9 +88,8 @@ def runs_table(rows: Iterable[ListedRun]) -> RenderableType:
             ("", "run", "tags", "status", "headline", "verdict"),
             ("", "run", "status", "headline", "verdict"),
             ("", "run", "status", "headline"),
-            ("", "run", "status"),
-            ("", "run"),
         ),
+        narrow=(("", "run", "status"), ("", "run")),
         right=("seed",),
         whole=("run", "status"),
     )

@@ -85,7 +85,7 @@ def _read_file(path: Path, column_names: Sequence[str] | None) -> Any:
         if not path.exists():
             raise DataError(f"{path}: there is no such file.{_similar_file(path)}")
         if not name.endswith(SUFFIXES):
-            raise DataError(f"{path}: the suffix says what kind of file it is: {', '.join(SUFFIXES)}. Rename it.")
+            raise DataError(f"{path}: the kind of file is told by its suffix, one of {', '.join(SUFFIXES)}. Rename it.")
         if path.stat().st_size == 0:
             raise DataError(f"{path}: the file is empty. Download it again.")
         if not name.endswith(CSV) and column_names is not None:

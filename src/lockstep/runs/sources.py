@@ -226,7 +226,7 @@ def source_of_class(cls: type | types.FunctionType) -> UserSource:
 def _text_of(thing: Any, name: str) -> str:
     try:
         return textwrap.dedent(inspect.getsource(thing))
-    except (OSError, TypeError) as error:
+    except (OSError, TypeError, SyntaxError) as error:  # SyntaxError: the file is a Markdown page or the like
         if isinstance(thing, type) and (cell := _text_of_cell(thing)) is not None:
             return cell
         raise StrategyError(
@@ -242,7 +242,11 @@ def _text_of_cell(cls: type) -> str | None:
         if code is None:
             continue
         lines = linecache.getlines(code.co_filename)
-        for node in ast.parse("".join(lines)).body:
+        try:
+            nodes = ast.parse("".join(lines)).body
+        except SyntaxError:
+            continue  # code that was cut out of a page bears the page's name
+        for node in nodes:
             if not isinstance(node, ast.ClassDef) or node.name != cls.__name__:
                 continue
             if node.lineno <= code.co_firstlineno <= (node.end_lineno or 0):

@@ -47,7 +47,7 @@ def read_spec_file(path: Path) -> dict[str, Any]:
     if suffix not in parsers:
         raise SpecError(
             f"{path}: a spec is a .toml, .yaml, .yml or .json file; found "
-            f"{f'the suffix {suffix!r}' if suffix else 'a name without a suffix'}. Rename the file."
+            f"{f'suffix {suffix!r}' if suffix else 'a name without a suffix'}. Rename the file."
         )
     try:
         if path.stat().st_size > MAX_FILE_BYTES:

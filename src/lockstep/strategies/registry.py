@@ -52,8 +52,8 @@ def lookup(reference: Reference, *, folder: Path | None = None) -> Strategy:
     if module_and_class is None:
         names = available()
         raise UnknownNameError(
-            f"no strategy is called {reference!r}.{did_you_mean(reference, names)} Built in: {', '.join(names)}. "
-            "For your own, give 'path/to/file.py:Class'."
+            f"no strategy is called {reference!r}.{did_you_mean(reference, names)} Strategies available: "
+            f"{', '.join(names)}. For your own, give 'path/to/file.py:Class'."
         )
     module, _, name = module_and_class.partition(":")
     return _instance(getattr(import_module(module), name), reference)

@@ -27,7 +27,8 @@ def test_a_finished_run_says_verify_and_an_interrupted_one_resume(
 
 def test_a_complete_run_that_is_resumed_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its report was printed when it ended; here it would look as if something had been computed."""
-    result = ls.train({"kind": "toy", "steps": 2}, home=tmp_path)
+    spec = values(data={"last": 600}, search={"n_iterations": 4, "min_trades": 1})
+    result = ls.train(spec, home=tmp_path)
     assert command_line(["resume", "last", "--home", str(tmp_path)]) == 0
     assert capsys.readouterr().out == (
         f"run {result.run_id} was complete already: nothing was computed. Its report: "

@@ -52,7 +52,7 @@ def test_a_strategy_without_parameters_is_a_strategy() -> None:
         parameters = {}
 
     assert Bare().resolve({}) == {}
-    with pytest.raises(SpaceError, match=r"Bare has no parameter 'fast'; it has none"):
+    with pytest.raises(SpaceError, match=r"Bare has no parameter 'fast'. It has none"):
         Bare().resolve({"fast": 1})
 
 

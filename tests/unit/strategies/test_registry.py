@@ -58,7 +58,7 @@ def test_an_unknown_name_lists_what_there_is() -> None:
     with pytest.raises(UnknownNameError) as caught:
         lookup("liquidity_swep")
     assert isinstance(caught.value, ValueError)
-    assert "no strategy is called 'liquidity_swep'. Did you mean 'LIQUIDITY_SWEEP'? Built in: LIQUIDITY_SWEEP." in str(
+    assert "no strategy is called 'liquidity_swep'. Did you mean 'LIQUIDITY_SWEEP'? Strategies available: " in str(
         caught.value
     )
     assert f"available: {', '.join(available())}" in str(caught.value)
