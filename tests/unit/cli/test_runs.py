@@ -25,7 +25,9 @@ def test_a_finished_run_says_verify_and_an_interrupted_one_resume(
         (Path(result.folder) / "MANIFEST.json").unlink(missing_ok=True)
 
 
-def test_a_complete_run_that_is_resumed_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_complete_run_that_is_resumed_or_compared_with_itself_is_called_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Its report was printed when it ended; here it would look as if something had been computed."""
     spec = values(data={"last": 600}, search={"n_iterations": 4, "min_trades": 1})
     result = ls.train(spec, home=tmp_path)
@@ -38,6 +40,9 @@ def test_a_complete_run_that_is_resumed_says_so_in_one_line(tmp_path: Path, caps
     document = json.loads(capsys.readouterr().out)
     assert document["journal_hash"] == result.journal_hash
     assert document["notes"] == ["the run was complete already; nothing was computed"]
+    # "equal" alone would read as if two runs had been compared.
+    assert command_line(["diff", "last", result.run_id, "--home", str(tmp_path)]) == 0
+    assert "note: both names mean this one run" in capsys.readouterr().out
 
 
 def test_the_sample_is_written_to_a_file_and_the_file_is_named(
