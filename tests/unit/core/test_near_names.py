@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import lockstep
 from lockstep.core.near_names import did_you_mean, nearest
 
 KEYS = ("seed", "n_iterations", "batch_size", "fee_rate", "min_volume_threshold", "LIQUIDITY_SWEEP")
@@ -36,3 +39,10 @@ def test_the_nearest_is_offered_and_of_equals_the_first() -> None:
     assert nearest("sharpe", ["sharpe_ratio_per_trade", "sharpe_ratio"]) == "sharpe_ratio"
     assert nearest("last", ["lost", "lust"]) == "lost"
     assert did_you_mean("sede", KEYS) == " Did you mean 'seed'?"
+
+
+def test_all_suggestions_come_from_here() -> None:
+    """A second rule with another cut would offer in one place what the other calls unlike."""
+    house = Path(lockstep.__file__).parent
+    users = {str(path.relative_to(house)) for path in house.rglob("*.py") if "difflib" in path.read_text()}
+    assert users == {"core/near_names.py"}
