@@ -231,7 +231,7 @@ class FolderRunStore:
         tags = [tag for run_id in ids for tag in self._tags_or_none(self.runs / run_id)]
         raise UnknownNameError(
             f"{name!r}: no run in {self.runs} has this id or tag.{did_you_mean(name, [*tags, *ids, 'last'])} "
-            "`lockstep runs list` shows all runs."
+            f"The latest run is {ids[-1]}; `lockstep runs list` shows all."
         )
 
     def tag(self, name: str, tag: str) -> None:

@@ -129,16 +129,15 @@ def test_a_beginning_of_many_runs_lists_five_and_counts_the_others(tmp_path):
 
 
 def test_a_name_that_no_run_has_is_answered_with_a_near_one_or_none(tmp_path):
-    """The latest id resembles no tag: to offer it would say that it was meant."""
+    """The latest run is named as such: to offer it would say that it was meant."""
     store = FolderRunStore(tmp_path)
-    store.tag(complete(store).path.name, "baseline")
-    with pytest.raises(
-        UnknownNameError, match=r"has this id or tag. Did you mean 'baseline'\? `lockstep runs list` shows"
-    ):
+    run = complete(store).path.name
+    store.tag(run, "baseline")
+    with pytest.raises(UnknownNameError, match=rf"id or tag\. Did you mean 'baseline'\? The latest run is {run}; "):
         store.find("basline")
     with pytest.raises(UnknownNameError, match=r"has this id or tag. Did you mean 'last'\?"):
         store.find("lsat")
-    with pytest.raises(UnknownNameError, match=r"has this id or tag\. `lockstep runs list` shows all runs"):
+    with pytest.raises(UnknownNameError, match=rf"id or tag\. The latest run is {run}; `lockstep runs list`"):
         store.find("seven")
 
 
