@@ -1,7 +1,8 @@
-"""Documentation runs: each guide's `python` blocks are one script, run as a user would, in a folder of its own.
+"""Documentation runs: the Python blocks and commands of a page, in its order, as a user would, in a folder of its own.
 
-Every guide with such a block is run. Blocks marked `python torch` belong to the script where torch is installed.
-A page takes between one second and fifteen on a busy core; compiling kernels anew adds half a minute once.
+Every guide with a block or command is run, and the README. Blocks marked `python torch` or `console torch` are run
+where torch is installed. Output that a page shows below a command is compared (`page_commands`). A page takes between
+one second and twenty on a busy core; compiling kernels anew adds half a minute once.
 """
 
 from __future__ import annotations
@@ -14,29 +15,37 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from tests.architecture import page_commands
+from tests.architecture.page_commands import BLOCK, absent, calls, put_files, script
 
 from lockstep.cli.commands import command
 
 ROOT = Path(__file__).parents[2]
-MARKS = r"python(?: torch)?" if find_spec("torch") else "python"
-BLOCK = re.compile(rf"^```{MARKS}\n(.*?)^```", re.MULTILINE | re.DOTALL)
 GUIDES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
-PAGES = [page for page in GUIDES if BLOCK.search((ROOT / page).read_text())]
+TORCH = find_spec("torch") is not None
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text()
+
+
+def runs_something(page: str) -> bool:
+    return len(script(text_of(page), torch=TORCH).strip().splitlines()) > 1
+
+
+PAGES = [page for page in ("README.md", *GUIDES) if runs_something(page)]
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_examples_of_a_page_run(page: str, tmp_path: Path) -> None:
-    text = (ROOT / page).read_text()
-    script = ""
-    for block in BLOCK.finditer(text):
-        # Blank lines before each block, so that a traceback's line is the page's.
-        script += "\n" * (text.count("\n", 0, block.start(1)) - script.count("\n")) + block[1]
-    (tmp_path / "page.py").write_text(script)
+    put_files(text_of(page), tmp_path, ROOT)
+    (tmp_path / "page.py").write_text(script(text_of(page), torch=TORCH))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSTEP_")}
+    paths = [str(Path(page_commands.__file__).parent), environment.get("PYTHONPATH", "")]
     done = subprocess.run(
         [sys.executable, "-W", "error", "page.py"],
         cwd=tmp_path,
-        env=environment,
+        env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "NO_COLOR": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -44,30 +53,55 @@ def test_the_examples_of_a_page_run(page: str, tmp_path: Path) -> None:
     assert done.returncode == 0, f"{page}\n{done.stderr}"
 
 
-def test_the_guides_that_show_python_are_run() -> None:
-    shown = {
-        "docs/api.md",
-        "docs/networks.md",
-        "docs/packages.md",
-        "docs/runs.md",
-        "docs/strategies.md",
-        "docs/tutorial.md",
-    }
-    assert shown <= set(PAGES)
-    unmarked = {
-        info for page in GUIDES for info in re.findall(r"^```(python.*)$", (ROOT / page).read_text(), re.MULTILINE)
-    }
-    assert unmarked == {"python", "python torch"}, "a block with another mark would be run by nobody"
+def test_the_guides_that_show_python_or_commands_are_run() -> None:
+    python = {"api", "networks", "packages", "runs", "strategies", "tutorial", "agents", "classifiers", "episodes"}
+    shown = {f"docs/{name}.md" for name in python if TORCH or name not in ("agents", "classifiers", "episodes")}
+    shown |= {"README.md", "docs/replay.md"} if TORCH else set()
+    assert {*shown, "docs/cli.md"} <= set(PAGES)
+
+
+@pytest.mark.parametrize("page", ["README.md", *GUIDES])
+def test_no_block_or_command_of_a_guide_is_left_out(page: str) -> None:
+    """A block with another mark, or a command without its "$ ", would be run by nobody."""
+    text = text_of(page)
+    marks = set(re.findall(r"^```((?:python|console).*)$", text, re.MULTILINE))
+    assert marks <= {"python", "python torch", "console", "console torch"}
+    assert re.findall(r"^(?:    )?lockstep [a-z].*$", text, re.MULTILINE) == []
+    for block in BLOCK.finditer(text):
+        if block[1].startswith("console"):
+            assert block[2].startswith("$ "), f"{page}: {block[2].splitlines()[0]}"
 
 
 @pytest.mark.parametrize("page", ["README.md", *GUIDES])
 def test_commands_in_the_guides_exist(page: str) -> None:
+    """Those in a sentence too, and those that are run only where torch is installed."""
     app = command()
-    for line in re.findall(r"^(?:\$ )?lockstep ([^`\n]+)$", (ROOT / page).read_text(), re.MULTILINE):
+    for line in re.findall(r"^\$ lockstep ([^`\n]+)$", text_of(page), re.MULTILINE):
         words = line.split()
         assert words[0] in app.commands, f"{page}: lockstep {line}"
         group = getattr(app.commands[words[0]], "commands", None)
         assert group is None or words[1] in group, f"{page}: lockstep {line}"
+
+
+def test_output_of_a_page_is_compared_line_by_line_without_what_always_differs() -> None:
+    printed = (
+        "run 20261201T005108889-0dfa68: equal (8 of 8 steps)\nin between\n  journal " + 64 * "a" + "\ntook 0.3 s\n"
+    )
+    assert absent("run 20991201T005108889-ffffff: equal (8 of 8 steps)\n...\njournal " + 64 * "b", printed) is None
+    assert absent("took 12 s", printed) is None
+    assert absent("run 20991201T005108889-ffffff: equal (7 of 8 steps)", printed) is not None
+    assert absent("took 1 s\nin between", printed) == "in between", "the order counts"
+
+
+def test_a_page_becomes_a_script_whose_lines_are_the_pages() -> None:
+    page = (
+        "# Title\n\n```python\nx = 1\n```\n\n```console\n$ make demo\n$ lockstep runs list   # all\nno runs yet\n```\n"
+    )
+    lines = script(page, torch=False).splitlines()
+    assert lines[3] == "x = 1"
+    assert lines[8] == "_command('lockstep runs list   # all', 'no runs yet', code=0)"
+    assert calls("$ lockstep diff a b\n") == [(0, "_command('lockstep diff a b', '', code=1)")]
+    assert "torch" not in script("# T\n```python torch\nimport torch\n```\n", torch=False).replace("page_commands", "")
 
 
 WRITTEN = [*GUIDES, "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]

@@ -90,6 +90,13 @@ def test_every_decision_that_is_cited_has_its_line() -> None:
     assert cited <= set(listed)
 
 
+def test_a_guide_that_cites_a_number_says_where_its_line_is() -> None:
+    """A user who meets R3.6 on a page has to be one click from its words."""
+    for page in (ROOT / "docs").glob("*.md"):
+        text = page.read_text()
+        assert page == PAGE or not CITATION.search(text) or "requirements.md" in text, page.name
+
+
 def test_nothing_refers_to_a_document_that_a_reader_cannot_open() -> None:
     references = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"

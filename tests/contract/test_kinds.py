@@ -183,5 +183,5 @@ def test_without_torch_a_kind_is_listed_its_spec_checked_and_its_training_refuse
     contract = Untrained()
     contract.kind = kind
     monkeypatch.setattr(contract, "values", lambda: {"kind": kind.name, **values})
-    with pytest.raises(MissingLibraryError, match=rf'kind = "{kind.name}" needs torch.*lockstep-trading\[ml\]'):
+    with pytest.raises(MissingLibraryError, match=rf'kind = "{kind.name}" needs torch.*pip install -e .*\[ml\]'):
         contract.prepared(tmp_path)

@@ -35,7 +35,11 @@ class DiffReport:
 
     def text(self) -> str:
         """The lines that `lockstep diff` prints: one for each difference."""
-        return "\n".join([f"first {self.a}, second {self.b}", *(f"  {line}" for line in self.comparison.lines())])
+        lines = [f"first {self.a}, second {self.b}", *(f"  {line}" for line in self.comparison.lines())]
+        if self.a == self.b:
+            # `last` is a run's tag as soon as the run that has the tag is the latest.
+            lines.append("  note: both names mean this one run; `lockstep runs list` shows all runs")
+        return "\n".join(lines)
 
     def __repr__(self) -> str:
         return self.text()

@@ -9,6 +9,15 @@ from lockstep.reports.headline import read_run
 from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.runs.restored_run import require_same_code, restore_run
 from lockstep.runs.results import TrainResult
+from lockstep.runs.store import RunStore
+
+
+def complete_already(folder: RunFolder, store: RunStore) -> TrainResult | None:
+    """The result of a run that is complete, which there is nothing to do for; else None."""
+    if folder.status() is not RunStatus.COMPLETE:
+        return None
+    note = "the run was complete already; nothing was computed"
+    return read_run(folder, alarm=store.alarm(folder.path.name), notes=(note,))
 
 
 def resume(folder: RunFolder, ports: Ports, *, trust: bool = False) -> TrainResult:
@@ -20,9 +29,9 @@ def resume(folder: RunFolder, ports: Ports, *, trust: bool = False) -> TrainResu
     NotEqualError when a step computed again differs from the record, RefusedError while another process writes the
     run, and for an imported run whose code is not trusted.
     """
-    if folder.status() is RunStatus.COMPLETE:
-        note = "the run was complete already; nothing was computed"
-        return read_run(folder, alarm=ports.store.alarm(folder.path.name), notes=(note,))
+    done = complete_already(folder, ports.store)
+    if done is not None:
+        return done
     permit(folder, trust=trust)
     # Spec, data and code come from the run's own record: the user's files may have changed or gone.
     restored = restore_run(folder, ports.blobs)

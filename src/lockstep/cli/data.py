@@ -98,7 +98,9 @@ def quality(
 
 
 def snapshot(
-    digest: Annotated[str, typer.Argument(metavar="DIGEST", help="A snapshot's digest, or the start of it.")],
+    digest: Annotated[
+        str, typer.Argument(metavar="DIGEST", help='The digest of a snapshot, the start of one, or "sample".')
+    ],
     export: Annotated[
         Path | None, typer.Option("--export", metavar="FILE", help="Also write its candles to a .csv or .parquet file.")
     ] = None,
@@ -112,7 +114,8 @@ def snapshot(
     from lockstep.cli.tables import pinned
 
     report = read_snapshot(digest, blobs=place(home).store.blobs, export=export)
-    Output(json=json).result(report.to_json(), pinned(report))
+    document = report.to_json() if export is None else {**report.to_json(), "exported": str(export)}
+    Output(json=json).result(document, pinned(report, export))
 
 
 def list_(home: Home = None, json: Json = False, verbose: Verbose = False) -> None:

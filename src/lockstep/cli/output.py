@@ -7,9 +7,10 @@ Without it, stdout carries the report for people and stderr the progress.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from lockstep.cli.streams import results
 from lockstep.core.canonical import plain
@@ -18,8 +19,10 @@ from lockstep.core.printable import printable
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-# A pipe has no width; tables then get room enough for a whole run id, path and number per line.
-WIDTH_WITHOUT_TERMINAL = 160
+# A pipe has no width; tables then get room enough for a whole run id, path and number per line, unless COLUMNS says
+# how wide the window is that will show them.
+WIDTH_WITHOUT_TERMINAL: Final = 160
+_LEAST_WIDTH: Final = 40
 
 
 def json_line(value: Any) -> str:
@@ -39,8 +42,13 @@ def console(stream: TextIO) -> Console:
     """A rich console on `stream`: colours and boxes on a terminal, plain lines in a pipe."""
     from rich.console import Console
 
-    width = None if stream.isatty() else WIDTH_WITHOUT_TERMINAL
+    width = None if stream.isatty() else _pipe_width()
     return Console(file=stream, width=width, highlight=False, soft_wrap=False, emoji=False, markup=False)
+
+
+def _pipe_width() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    return max(int(columns), _LEAST_WIDTH) if columns.isdecimal() and int(columns) else WIDTH_WITHOUT_TERMINAL
 
 
 def show(report: RenderableType, stream: TextIO) -> None:

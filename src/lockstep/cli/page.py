@@ -18,6 +18,8 @@ _INDENT: Final = 2
 _GAP: Final = 2
 _LEAST_LABEL: Final = 12
 """Letters that the first column keeps at least, its words wrapped, before numbers go to a table of their own."""
+_MOST_LABEL: Final = 48
+"""Letters that it keeps where one of its words, such as the name of a layer, is that long."""
 _STYLES: Final[Mapping[Tone, str]] = {"plain": "", "note": "", "good": "bold green", "bad": "bold red"}
 
 
@@ -81,13 +83,16 @@ class Columns:
 
     def _groups(self, width: int) -> Iterator[Sequence[int]]:
         """Columns that stand beside each other, the first apart."""
+        words = [word for row in (self.block.header, *self.block.rows) for word in row[0].split()]
+        # A broken name cannot be copied, so the longest word decides how much room the numbers have.
+        label = min(max([_LEAST_LABEL, *map(cell_len, words)]), _MOST_LABEL)
         group: list[int] = []
-        room = width - _LEAST_LABEL
+        room = width - label
         for place in range(1, len(self.block.header)):
             need = _GAP + max(cell_len(row[place]) for row in (self.block.header, *self.block.rows))
             if group and need > room:
                 yield group
-                group, room = [], width - _LEAST_LABEL
+                group, room = [], width - label
             group.append(place)
             room -= need
         yield group

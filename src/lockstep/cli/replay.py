@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from lockstep.cli.consent import consent
 from lockstep.cli.options import Home, Json, RecordedRun, RunImportedCode, SetModel, Tag, Verbose, Workers
 from lockstep.cli.output import Output
 from lockstep.core.errors import InputError
+from lockstep.reports.words import NOTHING, count, number
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -164,11 +166,11 @@ def step(
 
 def _step(view: StepView) -> RenderableType:
     from rich.console import Group
-    from rich.table import Table
+    from rich.padding import Padding
     from rich.text import Text
 
-    from lockstep.cli.page import facts
-    from lockstep.reports.words import NOTHING, count, number
+    from lockstep.cli.page import Columns, facts
+    from lockstep.reports.page import Table
 
     losses = ", ".join(f"{name} {number(value)}" for name, value in view.losses.items())
     clipped = "not clipped" if view.clip == 1.0 else f"scaled by {number(view.clip)} to clip it"
@@ -186,15 +188,16 @@ def _step(view: StepView) -> RenderableType:
         rows.append(("saved", f"{view.saved} ({count(len(view.arrays))} tensors)"))
     parts: list[RenderableType] = [facts(rows)]
     if view.norms is not None:
-        table = Table(box=None, padding=(0, 2), show_edge=False, header_style="bold")
-        table.add_column("  parameter", overflow="fold")
-        for heading in ("gradient norm", "weight norm", "update norm", "update / weight"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        for name, norms in view.norms.items():
-            ratio = NOTHING if norms["weight"] == 0.0 else number(norms["update"] / norms["weight"])
-            table.add_row(f"  {name}", *(number(norms[kind]) for kind in ("gradient", "weight", "update")), ratio)
-        parts += [Text(), table]
+        header = ("parameter", "gradient norm", "weight norm", "update norm", "update / weight")
+        lines = [(name, *_norms(norms)) for name, norms in view.norms.items()]
+        table = Table(caption="Norms", header=header, rows=lines)
+        parts += [Text(), Padding(Columns(table), (0, 0, 0, 2))]
     return Group(*parts)
+
+
+def _norms(norms: Mapping[str, float]) -> list[str]:
+    ratio = NOTHING if norms["weight"] == 0.0 else number(norms["update"] / norms["weight"])
+    return [*(number(norms[kind]) for kind in ("gradient", "weight", "update")), ratio]
 
 
 def _samples(view: StepView) -> str:

@@ -28,6 +28,15 @@ def trained(result: TrainResult) -> RenderableType:
     return page_text(brief(RunFolder(result.folder), result))
 
 
+def left_alone(result: TrainResult) -> RenderableType:
+    """One line about a run that was complete before the command, and its alarm where it has one."""
+    line = Text(
+        f"run {result.run_id} was complete already: nothing was computed. Its report: "
+        f"lockstep runs show {result.run_id}"
+    )
+    return line if result.alarm is None else Group(line, Text(f"ALARM: {result.alarm}", style="bold red"))
+
+
 def estimated(report: EstimateReport) -> RenderableType:
     """What a training would take, beside the memory and disk that are free."""
     estimate, short = report.estimate, report.shortages()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType, RenderResult
@@ -15,12 +15,18 @@ from rich.text import Text
 
 from lockstep.cli.page import facts
 from lockstep.core.printable import printable
-from lockstep.reports.words import NOTHING, count, instant, size
+from lockstep.reports.words import NOTHING, count, counted, instant, size
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lockstep.app.collect import CollectedBook
     from lockstep.app.data import ImportReport, SnapshotInfo
     from lockstep.app.runs_admin import ListedRun
+
+
+_WORD: Final = 12
+"""Letters that a cell of words needs, to be wrapped and not broken."""
 
 
 def in_a_line(text: str) -> str:
@@ -41,12 +47,14 @@ class Fitting:
 
     rows   one mapping from column to text per row
     forms  column names, from the widest choice to the narrowest, which wraps where even that is too wide
+    narrow further choices, for windows in which the last of `forms` would be a column of single letters
     right  columns of numbers
     whole  columns that are never broken, such as what a person has to type again
     """
 
     rows: Sequence[Mapping[str, str]]
     forms: Sequence[Sequence[str]]
+    narrow: Sequence[Sequence[str]] = ()
     right: Collection[str] = ()
     whole: Collection[str] = ()
 
@@ -58,7 +66,14 @@ class Fitting:
             if sum(widths[name] + 2 for name in columns) <= options.max_width:
                 yield from self._lines(columns, cells, widths)
                 return
-        yield self._table(self.forms[-1])
+        narrow = (self.forms[-1], *self.narrow)
+        yield self._table(next((form for form in narrow if self._least(form) <= options.max_width), narrow[-1]))
+
+    def _least(self, columns: Sequence[str]) -> int:
+        """Letters that a form needs with its words wrapped."""
+        widths = {name: max(cell_len(text) for text in (name, *(row[name] for row in self.rows))) for name in columns}
+        # Narrower than a word, a cell is a column of letters that nobody reads.
+        return sum(2 + (width if name in self.whole else min(width, _WORD)) for name, width in widths.items())
 
     def _lines(
         self, columns: Sequence[str], cells: Mapping[str, Sequence[str]], widths: Mapping[str, int]
@@ -102,6 +117,7 @@ def runs_table(rows: Iterable[ListedRun]) -> RenderableType:
             ("", "run", "status", "headline", "verdict"),
             ("", "run", "status", "headline"),
         ),
+        narrow=(("", "run", "status"), ("", "run")),
         right=("seed",),
         whole=("run", "status"),
     )
@@ -150,16 +166,17 @@ def snapshots_table(rows: Iterable[SnapshotInfo]) -> RenderableType:
     )
 
 
-def pinned(info: SnapshotInfo) -> RenderableType:
-    """One data set: digest, market, span in UTC, file and its size."""
-    return facts(
-        [
-            ("digest", info.digest),
-            ("market", " ".join(filter(None, [info.exchange, info.symbol, info.timeframe]))),
-            ("bars", f"{count(info.bars)}, {instant(info.first)} to {instant(info.last)}"),
-            ("file", f"{info.path} ({size(info.size)}, every byte as it was written)"),
-        ]
-    )
+def pinned(info: SnapshotInfo, export: Path | None = None) -> RenderableType:
+    """One data set: digest, market, span in UTC, file and its size, and the file that its candles were written to."""
+    rows = [
+        ("digest", info.digest),
+        ("market", " ".join(filter(None, [info.exchange, info.symbol, info.timeframe]))),
+        ("bars", f"{count(info.bars)}, {instant(info.first)} to {instant(info.last)}"),
+        ("file", f"{info.path} ({size(info.size)}, every byte as it was written)"),
+    ]
+    if export is not None:
+        rows.append(("written to", f"{export} ({counted(info.bars, 'bar')})"))
+    return facts(rows)
 
 
 def imported(report: ImportReport) -> RenderableType:

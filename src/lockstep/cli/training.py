@@ -79,8 +79,14 @@ def resume(
 
     out, here = Output(json=json), place(home)
     folder = looked_up(run, here)
+    from lockstep.app.resume import complete_already
     from lockstep.app.resume import resume as use_case
 
+    if (done := complete_already(folder, here.store)) is not None:
+        from lockstep.cli.summary import left_alone
+
+        out.result(done.to_json(), left_alone(done))
+        return done.exit_code
     trust = consent(folder, flag=run_imported_code)
     warn_of_idle_workers(workers, out)
     return watched(lambda ports: use_case(folder, ports, trust=trust), here, out, workers=workers, every_step=verbose)

@@ -54,7 +54,12 @@ class SpaceError(InputError):
 
 
 class StrategyError(InputError):
-    """A strategy cannot be loaded, raised an exception, or returned unusable signals."""
+    """A strategy cannot be loaded, raised an exception, or returned unusable signals.
+
+    recorded   the message for a run's record, where it differs: paths of this machine enter no hash
+    """
+
+    recorded: str | None = None
 
 
 class NetworkError(InputError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from pathlib import Path
 from typing import Any
 
 from lockstep.core.errors import MissingLibraryError
@@ -17,8 +18,16 @@ def require(module: str, *, extra: str, purpose: str) -> Any:
     except ImportError as error:
         raise MissingLibraryError(
             f"{purpose} needs {module.partition('.')[0]}, which cannot be loaded here ({error}). "
-            f"Install it with: pip install 'lockstep-trading[{extra}]'"
+            f"Install it with: {install_line(extra)}"
         ) from error
+
+
+def install_line(extra: str) -> str:
+    """The command that installs an extra: from the checkout where this is one, by the distribution's name elsewhere."""
+    checkout = Path(__file__).parents[3]
+    if (checkout / "pyproject.toml").is_file():
+        return f"pip install -e '{checkout}[{extra}]'"
+    return f"pip install 'lockstep-trading[{extra}]'"
 
 
 def installed(name: str) -> bool:

@@ -51,6 +51,7 @@ class EntryBatch:
         if self.offsets.size < 1:
             raise ValueError("entries: offsets has one value more than there are sets; found none")
         entries = self.bar.size
+        # Exact types: a kernel that gets others is compiled again, for a minute.
         for name, dtype in (
             ("bar", np.int32),
             ("side", np.int8),
@@ -66,6 +67,7 @@ class EntryBatch:
             )
         if self.trail is not None:
             _check_array("trail", self.trail, np.float64, size=entries)
+        # One without the other would be read as bars of a wrong set.
         if (self.exit_offsets is None) != (self.exit_bar is None):
             raise ValueError("entries: exit_offsets and exit_bar come together or not at all")
         if self.exit_offsets is not None and self.exit_bar is not None:

@@ -18,7 +18,6 @@ curve, or a second look at all trades. `ALIASES` holds the names of earlier rele
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, Self
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core.errors import UnknownNameError
+from lockstep.core.near_names import nearest
 from lockstep.core.units import YEAR_MS
 from lockstep.engine.renamed import OTHER_NAMES
 
@@ -263,6 +263,7 @@ def annual_bars(timestamp: NDArray[np.int64], timeframe_ms: int) -> float:
     in which a market is shut counts as time and holds no bars, so one year's mean and variance are those of the
     bars of one year (docs/decisions/0012).
     """
+    # A ratio of no bars is undefined anyway; this only keeps the division possible.
     if timestamp.size == 0:
         return YEAR_MS / timeframe_ms
     span = int(timestamp[-1]) - int(timestamp[0]) + timeframe_ms
@@ -314,8 +315,8 @@ def _suggestion(name: str) -> str:
     # A name's beginning says more than letters in common: sharpe is sharpe_ratio.
     close = [full for full in names if plain and full.startswith(plain)][:1]
     close = close or [str(metric) for word, metric in _SYNONYMS.items() if word in plain][:1]
-    close = close or difflib.get_close_matches(plain, names, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    likely = close[0] if close else nearest(plain, names)
+    return f"; did you mean {likely!r}?" if likely else ""
 
 
 def values_of(row: NDArray[np.float64]) -> MetricValues:

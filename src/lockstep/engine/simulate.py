@@ -165,6 +165,7 @@ def simulate(
             f"signals: one value per bar; found {len(signals)} values for {len(candles)} bars. "
             "Build the arrays from these candles."
         )
+    # As a batch of one set: a backtest takes the very kernel of a sweep, so both have the same bits.
     batch = compact(signals, max_holding=execution.max_holding)
     check_levels(batch, candles.close, execution)
     return simulate_entries(candles, market_arrays(candles, detail), batch, costs, execution)
@@ -183,6 +184,7 @@ def simulate_entries(
         raise ValueError(f"a simulation has entries of one set; found {batch.sets}")
     ends = block_ends(market.size, execution.blocks)
     walked = run_batch(market, walk_terms(market, costs, execution), batch, ends)
+    # The walk's buffers have room for a trade at every entry; most entries open none.
     trade_count = int(walked.trade_offsets[1])
     trades = trades_of(
         walked.when[:, :trade_count],
@@ -217,6 +219,7 @@ def _block_sums(
     # The walk marks the sums of a ruined set as undefined; the curve alone would not show it.
     undefined = np.isnan(sums[:, 0])
     cells = np.concatenate((np.zeros(1, np.int64), ends))
+    # Block by block, in the order of the bars: a sum over all would round otherwise.
     with np.errstate(over="ignore", invalid="ignore"):
         third, fourth = (
             np.array([powers[lo:hi].sum() for lo, hi in itertools.pairwise(cells)])

@@ -122,6 +122,7 @@ class Trades:
         if timestamp is not None:
             columns["entry_time"] = timestamp[self.entry_bar].tolist()
             columns["exit_time"] = timestamp[self.exit_bar].tolist()
+        # Row by row from lists: indexing arrays for each trade would take far longer.
         names = list(columns)
         return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

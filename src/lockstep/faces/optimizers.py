@@ -21,6 +21,7 @@ import numpy as np
 
 from lockstep.bootstrap import executor_of
 from lockstep.core.errors import InputError, SpaceError
+from lockstep.core.libraries import install_line
 from lockstep.core.space import Space
 from lockstep.engine.metrics import COUNTS, Metric
 from lockstep.faces.evaluation import Setting, evaluation
@@ -344,7 +345,8 @@ class _Table:
             import pandas as pd
         except ImportError as error:
             raise InputError(
-                "the optimizer classes return pandas frames: install lockstep-trading[pandas], or use ls.train"
+                f"the optimizer classes return pandas frames, and pandas is not installed: {install_line('pandas')}, "
+                "or use ls.train"
             ) from error
         metrics = self.joined("metrics")
         columns: dict[str, Any] = {name: self.joined(f"parameter.{name}") for name in self._space}

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from lockstep.core.errors import LockstepError, MissingLibraryError
+from lockstep.core.libraries import install_line
 
 if TYPE_CHECKING:
     from lockstep.learning.supervised.pytorch_trainer import (
@@ -45,8 +46,7 @@ def __getattr__(name: str) -> Any:
         if error.name != "torch":
             raise
         raise MissingLibraryError(
-            "training with PyTorch needs torch, which is not installed here. "
-            "Install it with: pip install 'lockstep-trading[ml]'"
+            f"training with PyTorch needs torch, which is not installed here. Install it with: {install_line('ml')}"
         ) from error
     return getattr(pytorch_trainer, name)
 

@@ -6,7 +6,6 @@ removed becomes a gap: nothing is filled.
 
 from __future__ import annotations
 
-import difflib
 import math
 import warnings
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core.errors import DataError
+from lockstep.core.near_names import did_you_mean
 from lockstep.market.candles import Candles
 from lockstep.market.checks import PRICES, flat_bars
 
@@ -89,9 +89,8 @@ class DataFilterConfig:
         names = [item.name for item in fields(cls)]
         for key in values or {}:
             if key not in names:
-                close = difflib.get_close_matches(str(key), names, n=1)
-                hint = f"Did you mean {close[0]!r}?" if close else f"Known are {', '.join(names)}."
-                raise DataError(f"data_filter_config has no key {key!r}. {hint}")
+                hint = did_you_mean(str(key), names) or f" Known are {', '.join(names)}."
+                raise DataError(f"data_filter_config has no key {key!r}.{hint}")
         return cls(**(values or {}))
 
     @classmethod

@@ -14,9 +14,9 @@ known before they were sent (1.3 s in the shared Bitcoin files). A snapshot carr
 makes is known from the next message that has one and reaches up to it. Diffs that arrive after a snapshot which already
 holds them are older than the book: at their times nobody could know it.
 
-Depth. A snapshot ends somewhere, and a feed tells only what changes, so levels beyond a snapshot's worst are known only
-where they changed since. `BookReport.beyond` counts the states whose best levels lie there. A side keeps its best
-levels, `max_levels` of them, however long the feed is.
+Depth. A feed sends only what changes, so price levels outside a snapshot are known only if an update for them arrived
+later. `BookReport.beyond` counts the states whose best price is such a level. A side keeps its best `max_levels`
+levels, however long the feed is.
 """
 
 from __future__ import annotations

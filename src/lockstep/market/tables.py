@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from lockstep.core.errors import DataError
+from lockstep.core.near_names import did_you_mean, nearest
 from lockstep.market.checks import COLUMNS
 
 PARQUET: Final = (".parquet", ".pq")
@@ -88,15 +88,13 @@ def resolve_columns(
     mapped = {ours: theirs or None for ours, theirs in (mapping or {}).items()}
     for ours, theirs in mapped.items():
         if ours not in COLUMNS:
-            raise DataError(
-                f"{place}: columns maps {', '.join(COLUMNS)}; found {ours!r}.{_did_you_mean(ours, COLUMNS)}"
-            )
+            raise DataError(f"{place}: columns maps {', '.join(COLUMNS)}; found {ours!r}.{did_you_mean(ours, COLUMNS)}")
         if theirs is None and ours != "volume":
             raise DataError(f"{place}: only volume may be absent (None); found {ours!r}. Name its column.")
         if theirs is not None and theirs not in names:
             raise DataError(
                 f"{place}: columns says that {ours!r} is in {theirs!r}; found {_list(names)}."
-                f"{_did_you_mean(theirs, names)}"
+                f"{did_you_mean(theirs, names)}"
             )
     chosen: dict[str, str | None] = {}
     missing = []
@@ -115,7 +113,7 @@ def resolve_columns(
         else:
             chosen[ours] = possible[0]
     if missing:
-        hint = _did_you_mean(missing[0], names)
+        hint = did_you_mean(missing[0], names)
         if missing == ["volume"]:
             hint = (
                 " Where the source has none, say so: columns={'volume': None} (--columns volume= ; in a spec "
@@ -128,7 +126,7 @@ def resolve_columns(
     for name in extra:
         if name not in names:
             raise DataError(
-                f"{place}: the extra column {name!r} is missing; found {_list(names)}.{_did_you_mean(name, names)}"
+                f"{place}: the extra column {name!r} is missing; found {_list(names)}.{did_you_mean(name, names)}"
             )
         chosen[name] = name
     return chosen
@@ -149,18 +147,12 @@ def candidates(ours: str, names: Sequence[str]) -> list[str]:
     return [_UNNAMED_INDEX] if ours == "timestamp" and _UNNAMED_INDEX in names else []
 
 
-def _did_you_mean(name: str, names: Iterable[str]) -> str:
-    by_plain = {_plain(candidate): candidate for candidate in names}
-    close = difflib.get_close_matches(_plain(name), by_plain, n=1)
-    return f" Did you mean {by_plain[close[0]]!r}?" if close else ""
-
-
 def similar_file(path: Path) -> str:
     """A sentence for an error about a file that is not there: one of a like name, or that its folder is not there."""
     if not path.parent.is_dir():
         return f" Nor is there a folder {path.parent}."
-    close = difflib.get_close_matches(path.name, sorted(entry.name for entry in path.parent.iterdir()), n=1)
-    return f" Did you mean {path.parent / close[0]}?" if close else ""
+    close = nearest(path.name, sorted(entry.name for entry in path.parent.iterdir()))
+    return "" if close is None else f" Did you mean {path.parent / close}?"
 
 
 def _list(names: Sequence[str]) -> str:

@@ -46,6 +46,8 @@ th, td { text-align: left; padding: .35rem .9rem .35rem 0; border-bottom: 1px so
 thead th { color: var(--soft); font-weight: 600; }
 tbody th { font-weight: 400; }
 .numbers th:not(:first-child), .numbers td { text-align: right; white-space: nowrap; padding: .35rem 0 .35rem .9rem; }
+.numbers thead th { vertical-align: bottom; }
+.numbers th:first-child { position: sticky; left: 0; background: var(--back); }
 figure { margin: 1.5rem 0; }
 figure h3 { margin: 0 0 .35rem; }
 img { display: block; width: 100%; height: auto; border: 1px solid var(--line); border-radius: .4rem; }
@@ -53,7 +55,9 @@ figcaption { margin-top: .4rem; font-size: .92rem; }
 details { border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .9rem; margin: .6rem 0; }
 summary { cursor: pointer; }
 @media (max-width: 640px) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; }
-  main { padding: 1rem .8rem 3rem; } table { font-size: .9rem; } }
+  main { padding: 1rem .8rem 3rem; } table { font-size: .9rem; }
+  .numbers thead th:not(:first-child) { white-space: normal; } .numbers tbody th { min-width: 9rem; }
+  .numbers th:not(:first-child), .numbers td { padding-left: .5rem; } }
 @media print { nav { display: none; } details { border: 0; } figure, table { break-inside: avoid; } }
 """
 

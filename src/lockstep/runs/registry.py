@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from typing import cast
 
 from lockstep.core.errors import UnknownNameError
+from lockstep.core.near_names import did_you_mean
 from lockstep.runs.kind import Kind
 
 _PATHS: dict[str, str] = {}
@@ -50,8 +50,7 @@ def get(name: str) -> Kind:
     """The kind called `name`. Raises UnknownNameError listing all names."""
     if name not in _KINDS:
         if name not in _PATHS:
-            close = difflib.get_close_matches(name, names(), n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            hint = did_you_mean(name, names())
             listing = ", ".join(names()) or "none"
             raise UnknownNameError(f"kind = {name!r}: no such kind of training.{hint} Known kinds: {listing}.")
         module, attribute = _PATHS[name].split(":")

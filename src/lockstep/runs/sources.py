@@ -21,7 +21,7 @@ import sys
 import textwrap
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,12 +46,14 @@ class UserSource:
     main        name of the file that defines `attribute`
     attribute   name of the class or function
     requires    what the files import from elsewhere (`versions`)
+    origin      path of `main`, for messages; None where it has none
     """
 
     files: Mapping[str, bytes]
     main: str
     attribute: str
     requires: Mapping[str, str]
+    origin: Path | None = field(default=None, compare=False)
 
 
 def source_of_file(path: Path, attribute: str) -> UserSource:
@@ -86,7 +88,7 @@ def source_of_file(path: Path, attribute: str) -> UserSource:
                 )
             else:
                 imported.add(name)
-    return UserSource(dict(sorted(files.items())), path.name, attribute, versions(imported))
+    return UserSource(dict(sorted(files.items())), path.name, attribute, versions(imported), origin=path)
 
 
 def source_of_text(text: bytes, file_name: str, attribute: str) -> UserSource:
@@ -225,7 +227,7 @@ def source_of_class(cls: type | types.FunctionType) -> UserSource:
 def _text_of(thing: Any, name: str) -> str:
     try:
         return textwrap.dedent(inspect.getsource(thing))
-    except (OSError, TypeError) as error:
+    except (OSError, TypeError, SyntaxError) as error:  # SyntaxError: the file is a Markdown page or the like
         if isinstance(thing, type) and (cell := _text_of_cell(thing)) is not None:
             return cell
         raise StrategyError(
@@ -241,7 +243,11 @@ def _text_of_cell(cls: type) -> str | None:
         if code is None:
             continue
         lines = linecache.getlines(code.co_filename)
-        for node in ast.parse("".join(lines)).body:
+        try:
+            nodes = ast.parse("".join(lines)).body
+        except SyntaxError:
+            continue  # code that was cut out of a page bears the page's name
+        for node in nodes:
             if not isinstance(node, ast.ClassDef) or node.name != cls.__name__:
                 continue
             if node.lineno <= code.co_firstlineno <= (node.end_lineno or 0):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+
+from lockstep.core.near_names import nearest
 
 _MISSING: Final = object()
 _TYPE_RULES: Final = {
@@ -160,8 +161,8 @@ def _cure(path: tuple[Any, ...], items: list[Mapping[str, Any]], model: type[Bas
         if kinds & {"literal_error", "enum"}:
             expected = str(items[0].get("ctx", {}).get("expected", ""))
             choices = [choice.strip("' ") for choice in expected.replace(" or ", ",").split(",")]
-            close = difflib.get_close_matches(value.lower(), choices, n=1)
-            return f'; did you mean "{close[0]}"?' if close else "; choose one of these"
+            close = nearest(value, choices)
+            return "; choose one of these" if close is None else f'; did you mean "{close}"?'
     if "string_type" in kinds and not isinstance(value, dict | list):
         return f'; write it in quotes: "{value}"'
     if unit is not None and _is_number(value) and kinds & _LIMITS.keys():
@@ -198,9 +199,9 @@ def _unknown_hint(path: tuple[Any, ...], model: type[BaseModel], item: Any) -> s
             if name in here:
                 value = f": {item!r} here is {item / _PER_ONE[suffix]!r} there" if _is_number(item) else ""
                 return f"; did you mean {_show((*path[:-1], name))}, a fraction{value}?"
-    close = difflib.get_close_matches(key.lower(), here, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {_show((*path[:-1], close[0]))}?"
+    close = nearest(key, here)
+    if close is not None:
+        return f"; did you mean {_show((*path[:-1], close))}?"
     elsewhere = [dotted for dotted in known_paths(model) if dotted.rpartition(".")[2] == key]
     if elsewhere:
         return f"; did you mean {' or '.join(elsewhere)}?"

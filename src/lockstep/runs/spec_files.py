@@ -40,10 +40,15 @@ def load_spec(source: Path | str | Mapping[str, Any], overrides: Iterable[str] =
 
 def read_spec_file(path: Path) -> dict[str, Any]:
     """The values of one spec file, by its suffix. Raises SpecError."""
+    if path.is_dir():
+        raise SpecError(f"{path}: a spec is one file; found a folder. Name the .toml, .yaml, .yml or .json file in it.")
     suffix = path.suffix.lower()
     parsers = {".toml": parse_toml, ".yaml": parse_yaml, ".yml": parse_yaml, ".json": parse_json}
     if suffix not in parsers:
-        raise SpecError(f"{path}: a spec is a .toml, .yaml, .yml or .json file; found suffix {suffix!r}. Rename it.")
+        raise SpecError(
+            f"{path}: a spec is a .toml, .yaml, .yml or .json file; found "
+            f"{f'suffix {suffix!r}' if suffix else 'a name without a suffix'}. Rename the file."
+        )
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise SpecError(
@@ -104,6 +109,10 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
         raise SpecError(f"{where}{_line(error)}: {problem}: it appears twice; keep one of them") from error
     except YAMLError as error:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        if "'\\t'" in problem:
+            raise SpecError(
+                f"{where}{_line(error)}: YAML forbids tabs before keys and values; found one. Indent with spaces."
+            ) from error
         raise SpecError(f"{where}{_line(error)}: not YAML 1.2: {problem}. Check that line.") from error
     except (ValueError, RecursionError) as error:
         if isinstance(error, SpecError):

@@ -14,7 +14,6 @@ came into the home (`runs.order`). Ids, times and tags are in no hash.
 from __future__ import annotations
 
 import datetime
-import difflib
 import functools
 import os
 import re
@@ -29,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from lockstep.core import files
 from lockstep.core.clock import Clock, SystemClock
 from lockstep.core.errors import InputError, IntegrityError, LockstepError, RefusedError, UnknownNameError
+from lockstep.core.near_names import did_you_mean
 from lockstep.runs.environment import written
 from lockstep.runs.folder import RunFolder, RunStatus, require_folder
 from lockstep.runs.form import MISFORMED, read_formed
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 DEFAULT_HOME: Final = "lockstep-home"
 HOME_VARIABLE: Final = "LOCKSTEP_HOME"
 _SAME_MOMENT_MS: Final = 1_000
+_SHOWN: Final = 5
+"""Runs that the message about an ambiguous name lists."""
 _ID: Final = re.compile(r"[0-9]{8}T[0-9]{9}-[0-9a-f]{6}")
 # What an id begins with: a year, the rest of the date, then the time, then a number of its own.
 _ID_BEGUN: Final = re.compile(r"20[0-9]{2,6}|[0-9]{8}(T[0-9]{0,9}(-[0-9a-f]{0,6})?)?")
@@ -267,13 +269,18 @@ class FolderRunStore:
         if len(matches) == 1:
             return RunFolder(self.runs / matches[0])
         if matches:
+            more = f" and {len(matches) - _SHOWN} more" if len(matches) > _SHOWN else ""
             raise UnknownNameError(
-                f"{name!r} is the beginning of {len(matches)} runs: {', '.join(matches[:5])}. Write more."
+                f"{name!r} is the beginning of {len(matches)} runs: {', '.join(matches[:_SHOWN])}{more}. "
+                "Write more letters, or give a run a name with `lockstep runs tag`."
             )
         if not ids:
             raise UnknownNameError(f"{name!r}: there are no runs in {self.runs}. Train one, or set {HOME_VARIABLE}.")
-        close = difflib.get_close_matches(name, ids, n=1) or [ids[-1]]
-        raise UnknownNameError(f"{name!r}: no run in {self.runs} has this id or tag. Did you mean {close[0]}?")
+        tags = [tag for run_id in ids for tag in self._tags_or_none(self.runs / run_id)]
+        raise UnknownNameError(
+            f"{name!r}: no run in {self.runs} has this id or tag.{did_you_mean(name, [*tags, *ids, 'last'])} "
+            f"The latest run is {ids[-1]}; `lockstep runs list` shows all."
+        )
 
     def tag(self, name: str, tag: str) -> None:
         """As `RunStore.tag`. Tags are in tags.json, which no manifest lists."""

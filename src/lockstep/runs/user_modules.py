@@ -11,7 +11,7 @@ import importlib.abc
 import importlib.util
 import linecache
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +34,8 @@ class Role(NamedTuple):
 
 STRATEGY: Final = Role("strategy", StrategyError)
 NETWORK: Final = Role("network", NetworkError)
+# Names of loaded sources in tracebacks -> where their text was read.
+_ORIGINS: Final[dict[str, str]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +45,14 @@ class Source:
     file_name   such as "my_strategy.py", without folders
     class_name  the class or function within it
     text        the whole file (or notebook cell) as bytes
+    origin      the path that the text was read from, for messages; None where it has none
     """
 
     file_name: str
     class_name: str
     text: bytes
+    # Of the same text wherever it lies: a run's copy is the same source as the user's file.
+    origin: Path | None = field(default=None, compare=False)
 
     @property
     def digest(self) -> str:
@@ -73,7 +78,7 @@ def read_source(reference: str, *, folder: Path | None = None, role: Role = STRA
     except OSError as error:
         raise role.error(f"{path}: the {role.noun} file cannot be read ({error.strerror})") from error
     _refuse_neighbours(path, text, role)
-    return Source(file_name=path.name, class_name=class_name, text=text)
+    return Source(file_name=path.name, class_name=class_name, text=text, origin=path)
 
 
 def source_of_loaded(kind: type) -> Source | None:
@@ -81,7 +86,7 @@ def source_of_loaded(kind: type) -> Source | None:
     source = getattr(sys.modules.get(kind.__module__), "__lockstep_source__", None)
     if not isinstance(source, Source):
         return None
-    return Source(file_name=source.file_name, class_name=kind.__qualname__, text=source.text)
+    return replace(source, class_name=kind.__qualname__)
 
 
 class _TextLoader(importlib.abc.InspectLoader):
@@ -100,6 +105,15 @@ class _TextLoader(importlib.abc.InspectLoader):
 def _display_name(source: Source) -> str:
     """The file name tracebacks show; with the digest, so that linecache never shows another version's lines."""
     return f"<{source.file_name} {source.digest[:12]}>"
+
+
+def path_of_frame(file_name: str) -> str:
+    """The path of the file behind a traceback's `file_name`, for an editor or terminal to open; else `file_name`."""
+    return _ORIGINS.get(file_name, file_name)
+
+
+def _shown(source: Source) -> str:
+    return source.file_name if source.origin is None else str(source.origin)
 
 
 def load_module(source: Source, role: Role = STRATEGY) -> ModuleType:
@@ -128,18 +142,20 @@ def _run(source: Source, role: Role, name: str) -> ModuleType:
     module.__dict__["__lockstep_source__"] = source
     text = source.text.decode("utf-8", errors="replace")
     linecache.cache[_display_name(source)] = (len(text), None, text.splitlines(keepends=True), _display_name(source))
+    if source.origin is not None:
+        _ORIGINS[_display_name(source)] = str(source.origin)
     # Registered first, as `import` does: dataclasses and typing look their module up while it runs.
     sys.modules[name] = module
     try:
         loader.exec_module(module)
     except SyntaxError as error:
         del sys.modules[name]
-        raise role.error(f"{source.file_name}, line {error.lineno}: {error.msg}") from error
+        raise role.error(f"{_shown(source)}, line {error.lineno}: {error.msg}") from error
     except USER_FAILURES as error:
         del sys.modules[name]
         line = line_of(source, error)
         raise role.error(
-            f"{source.file_name}, line {line}: {type(error).__name__}: {error} (while the {role.noun} file was loaded)"
+            f"{_shown(source)}, line {line}: {type(error).__name__}: {error} (while the {role.noun} file was loaded)"
         ) from error
     return module
 
@@ -173,6 +189,6 @@ def _refuse_neighbours(path: Path, text: bytes, role: Role) -> None:
             beside = (path.parent / f"{top}.py", path.parent / top / "__init__.py")
             if name.startswith(".") or (top != path.stem and any(item.exists() for item in beside)):
                 raise role.error(
-                    f"{path.name}, line {node.lineno}: imports {name!r} from beside it. A {role.noun} travels with "
+                    f"{path}, line {node.lineno}: imports {name!r} from beside it. A {role.noun} travels with "
                     "its run as one file: move the code into it, or install it as a package"
                 )

@@ -168,7 +168,7 @@ class FolderBlobStore:
 
     def put_named(self, digest: str, suffix: str, encode: Callable[[], bytes], check: Callable[[Path], object]) -> None:
         """As `BlobStore.put_named`; the file appears whole, by a rename."""
-        path = self._path(digest, suffix)
+        path = self._file(digest, suffix)
         if path.exists():
             # Damage is not the caller's problem here: sound bytes are at hand, and replace it.
             with contextlib.suppress(IntegrityError):
@@ -179,7 +179,7 @@ class FolderBlobStore:
 
     def adopt(self, file: Path, digest: str, suffix: str, *, check: Callable[[Path], object] | None = None) -> bool:
         """As `BlobStore.adopt`; one rename, so no byte is copied."""
-        path = self._path(digest, suffix)
+        path = self._file(digest, suffix)
         if path.exists() and not (check is not None and is_damaged(path, check)):
             return False
         files.make_folder(self.folder)
@@ -192,7 +192,7 @@ class FolderBlobStore:
 
     def path(self, digest: str, suffix: str) -> Path:
         """As `BlobStore.path`: the file itself, not a copy."""
-        path = self._path(digest, suffix)
+        path = self._file(digest, suffix)
         if not path.exists():
             raise missing(str(path))
         return path
@@ -225,6 +225,16 @@ class FolderBlobStore:
 
     def _path(self, digest: str, suffix: str) -> Path:
         return self.folder / f"{require_digest(digest)}{require_suffix(suffix)}"
+
+    def _file(self, digest: str, suffix: str) -> Path:
+        """The path of a blob. Raises IntegrityError for a folder in its place, which no write could replace."""
+        path = self._path(digest, suffix)
+        if path.is_dir():
+            raise IntegrityError(
+                f"{path}: this has to be a file of data; found a folder. Move it away, then import "
+                "the data again, or train again from the file that they came from."
+            )
+        return path
 
     def _names(self) -> list[str]:
         try:

@@ -18,7 +18,6 @@ money, fills or costs; the engine turns its signals into trades. A signal at bar
 
 from __future__ import annotations
 
-import difflib
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -27,8 +26,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 import numpy as np
 
 from lockstep.core.errors import SpaceError, StrategyError
+from lockstep.core.near_names import did_you_mean
 from lockstep.core.space import Choice, Columns, FloatRange, IntRange, ParameterColumns, Space, row
-from lockstep.runs.user_modules import USER_FAILURES
+from lockstep.runs.user_modules import USER_FAILURES, path_of_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,7 +97,7 @@ class Strategy:
         for name in params:
             if name not in names:
                 listing = ", ".join(names) or "none"
-                raise SpaceError(f"{self.name} has no parameter {name!r}{did_you_mean(name, names)}; it has {listing}")
+                raise SpaceError(f"{self.name} has no parameter {name!r}.{did_you_mean(name, names)} It has {listing}")
         resolved = {}
         for name in names:
             if name in params:
@@ -223,13 +223,6 @@ class Strategy:
             )
 
 
-def did_you_mean(name: str, names: Sequence[str]) -> str:
-    """`; did you mean 'x'?` when a known name is close to `name`, else nothing."""
-    lowered = {item.lower(): item for item in names}
-    close = difflib.get_close_matches(name.lower(), list(lowered), n=1)
-    return f"; did you mean {lowered[close[0]]!r}?" if close else ""
-
-
 def strategy_failure(strategy: Strategy, params: Params, error: BaseException, where: str) -> StrategyError:
     """A StrategyError that names class, place, parameters, the original type and message, and the line (R3.18)."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -237,11 +230,23 @@ def strategy_failure(strategy: Strategy, params: Params, error: BaseException, w
     own = _own_file(strategy)
     # The last line of the strategy's own file says more than the depths of NumPy it may have led to.
     frame = next((item for item in reversed(outside) if item.filename == own), outside[-1] if outside else None)
-    place = f" at {frame.filename}:{frame.lineno}" + (f" ({frame.line})" if frame.line else "") if frame else ""
-    return StrategyError(
-        f"{strategy.name} ({type(strategy).__qualname__}) failed in {where}: {type(error).__name__}: {error}{place}; "
-        f"parameters {dict(params)}"
-    )
+
+    def message(who: str, file_name: str) -> str:
+        line = f" ({frame.line})" if frame is not None and frame.line else ""
+        place = "" if frame is None else f" at {file_name}:{frame.lineno}{line}"
+        return f"{who} failed in {where}: {type(error).__name__}: {error}{place}; parameters {dict(params)}"
+
+    file_name = "" if frame is None else frame.filename
+    name, kind = strategy.name, type(strategy).__qualname__
+    # Once where they are the same, as they are unless the class has a `name` of its own.
+    failure = StrategyError(message(name if name == kind else f"{name} ({kind})", path_of_frame(file_name)))
+    failure.recorded = message(f"{name} ({kind})", file_name)
+    return failure
+
+
+def recorded(failure: StrategyError) -> str:
+    """The message of a failure as a run stores it, the same on every machine."""
+    return str(failure) if failure.recorded is None else failure.recorded
 
 
 def _own_file(strategy: Strategy) -> str:

@@ -34,6 +34,7 @@ def concatenate(batches: Sequence[EntryBatch]) -> EntryBatch:
     if not batches:
         return empty_batch(0)
     trail = exit_offsets = exit_bar = None
+    # NaN stands for "no trail" where only some of the sets have one.
     if any(batch.trail is not None for batch in batches):
         trail = np.concatenate(
             [np.full(batch.bar.size, np.nan) if batch.trail is None else batch.trail for batch in batches]
@@ -61,12 +62,14 @@ def concatenate(batches: Sequence[EntryBatch]) -> EntryBatch:
 
 
 def _joined_offsets(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    # Offsets count from the start of their own batch, so lengths are joined and added up anew.
     counts = np.concatenate([np.diff(part) for part in parts])
     return np.concatenate((np.zeros(1, np.int64), np.cumsum(counts)))
 
 
 def limited(batch: EntryBatch, max_holding: int | None) -> EntryBatch:
     """`batch` with `max_holding` (bars) given to entries that carry no time limit of their own."""
+    # Untouched where nothing changes: a sweep calls this for each of its chunks.
     if max_holding is None or not np.any(batch.time_limit == NO_LIMIT):
         return batch
     limit = np.where(batch.time_limit == NO_LIMIT, np.int32(max_holding), batch.time_limit)

@@ -32,7 +32,7 @@ from lockstep.engine.sweep import SweepResult, sweep_entries
 from lockstep.engine.trades import Trades
 from lockstep.market.candles import Candles, require_candles
 from lockstep.runs.user_modules import USER_FAILURES
-from lockstep.strategies.base import Params, Strategy, strategy_failure
+from lockstep.strategies.base import Params, Strategy, recorded, strategy_failure
 from lockstep.strategies.batches import concatenate, empty_batch, limited, signals_of
 from lockstep.strategies.compiled import CompiledStrategy
 from lockstep.strategies.inputs import Series
@@ -169,9 +169,11 @@ class Sweep(Evaluated):
         values = self.result.column(metric)
         trades = self.result.column(Metric.TOTAL_TRADES)
         enough = trades >= min_trades
+        # An infinite ratio is no better than one that is undefined: both come from too few trades.
         index = best_row(np.where(enough & np.isfinite(values), values, np.nan))
         if index is None:
             failed, excluded = len(self.errors), int(self.not_evaluated.sum())
+            # Each set counts under one cause, so that the causes add up to all sets.
             few = len(self) - failed - excluded - int(enough.sum())
             first = f"; the first error: {self.errors[min(self.errors)]}" if self.errors else ""
             why = few_trades.reasons(self.result.metrics, trades < min_trades)
@@ -191,6 +193,7 @@ class Sweep(Evaluated):
         """
         columns = dict(self.parameters)
         for metric in Metric:
+            # A user's parameter keeps its name: code that reads it was there first.
             name = f"metric_{metric}" if str(metric) in self.parameters else str(metric)
             columns[name] = self.result.metrics[:, COLUMN[metric]].copy()
         return columns
@@ -221,6 +224,7 @@ class Evaluator:
         self.strategy: Strategy = lookup(strategy)
         self.candles = candles
         self.view = MarketView(candles, self.strategy.inputs, inputs or {})
+        # Once for all sets: the market is the same for each of a million.
         self.market: MarketArrays = market_arrays(candles, detail)
 
     def one(self, params: Params) -> Backtest:
@@ -249,8 +253,9 @@ class Evaluator:
             # A constraint that fails says nothing about any set, so none is evaluated.
             count = len(next(iter(columns.values())))
             mask = np.zeros(count, np.bool_)
-            errors = dict.fromkeys(range(count), str(error))
+            errors = dict.fromkeys(range(count), recorded(error))
             return self._scattered(mask, np.zeros(count, np.bool_), errors, None)
+        # Sets that break a constraint never reach the strategy, whose code may rely on the constraint.
         chosen = np.flatnonzero(mask)
         sets = columns if chosen.size == mask.size else {name: column[chosen] for name, column in columns.items()}
         failures: dict[int, str] = {}
@@ -291,7 +296,7 @@ class Evaluator:
             if failures is None:
                 raise failure from error
             # What all sets share failed, so all of them did.
-            failures.update(dict.fromkeys(range(count), str(failure)))
+            failures.update(dict.fromkeys(range(count), recorded(failure)))
             return lambda lo, hi: empty_batch(hi - lo)
 
         # The built-in families make their levels from prices; looking at each again would cost every sweep.
@@ -310,7 +315,7 @@ class Evaluator:
                 failure = strategy_failure(strategy, row(sets, lo), error, where="entries")
                 if failures is None:
                     raise failure from error
-                failures[lo] = str(failure)
+                failures[lo] = recorded(failure)
                 return empty_batch(1)
 
         return compiled
@@ -323,7 +328,7 @@ class Evaluator:
         except StrategyError as error:
             if failures is None:
                 raise
-            failures[index] = str(error)
+            failures[index] = recorded(error)
             return empty_batch(1)
 
     def _limited(self, batch: EntryBatch) -> EntryBatch:

@@ -217,6 +217,7 @@ def _strip(prices: F8, size: int, bottom: float, top: float, distance: float) ->
             first = middle + 1
         else:
             past = middle
+    # No swing lies between the two prices, so no level can.
     if first == size or prices[first] > top:
         return 0, 0
     past = first
@@ -361,6 +362,7 @@ def find_hits(market: Market, candidates: Candidates, strips: Strips, readers: R
     near = np.empty(strips.longest + 1)
     hits = 0
     for w in range(list_offsets.size - 1):
+        # Blocks outside and sets inside: the other way round reads all swings once for each set.
         for block in range(list_offsets[w], list_offsets[w + 1], BLOCK):
             stop = min(block + BLOCK, list_offsets[w + 1])
             for m in range(member_offsets[w], member_offsets[w + 1]):

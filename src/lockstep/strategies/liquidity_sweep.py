@@ -144,6 +144,7 @@ class LiquiditySweep(CompiledStrategy):
             if _spike(f, params, t) < params["volume_spike_threshold"]:
                 continue
             sides = [s for s in (1, -1) if self._sweeps(view, f, params, t, s)]
+            # Both at once say nothing about a direction.
             if len(sides) == 1:
                 side[t] = sides[0]
                 stop[t], target[t] = _exits(view.close[t], f.atr[t], params, sides[0])
@@ -159,6 +160,7 @@ class LiquiditySweep(CompiledStrategy):
         stop, target = _exits(close, f.atr[t], params, side)
         if (stop - close) * side >= 0.0 or (target - close) * side <= 0.0:
             return False
+        # Stops of longs rest below lows, those of shorts above highs.
         prices, swings = (view.low, f.low_bars) if side > 0 else (view.high, f.high_bars)
         recent = swings[(swings > t - lookback) & (swings <= t - CONFIRM)]
         for level, touches in cluster_levels(prices[recent].tolist(), params["min_distance_from_level"]):
@@ -177,6 +179,7 @@ class LiquiditySweep(CompiledStrategy):
         f = features(view)
         n = len(view)
         market = kernels.Market(view.open, view.high, view.low, view.close, f.spike_ratio, f.atr, f.reach)
+        # Few values occur, and each needs a list of candidates of its own.
         reversals = np.unique(sets["reversal_candles"].astype(np.int64))
         spike_min, pierce_min = float(sets["volume_spike_threshold"].min()), float(sets["pierce_depth"].min())
         room = kernels.Candidates(
@@ -277,13 +280,16 @@ def _whole(column: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _warmup(lookback: int, reversal: int) -> int:
+    # A shorter warm-up would let decisions depend on where the data start.
     return max(lookback + CONFIRM, VOLUME_PERIOD + reversal, _FIRST_BAR)
 
 
 def _spike(f: Features, params: Params, t: int) -> float:
+    # Each bar beside its own mean, so that a spike does not vanish in the mean of the bar after it.
     return float(f.spike_ratio[t - params["reversal_candles"] : t + 1].max())
 
 
 def _exits(close: float, atr: float, params: Params, side: int) -> tuple[float, float]:
+    # In this order as in the kernel: another one would round otherwise.
     loss = side * (atr * params["atr_multiplier_sl"])
     return close - loss, close + loss * params["risk_reward_ratio"]

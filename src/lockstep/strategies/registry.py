@@ -13,8 +13,9 @@ from types import ModuleType
 from typing import Any, Final, TypeAlias
 
 from lockstep.core.errors import StrategyError, UnknownNameError
+from lockstep.core.near_names import did_you_mean
 from lockstep.runs.user_modules import USER_FAILURES, Source, load_module, read_source, source_of_loaded
-from lockstep.strategies.base import Strategy, did_you_mean
+from lockstep.strategies.base import Strategy
 
 __all__ = [
     "Reference",
@@ -62,8 +63,8 @@ def lookup(reference: Reference, *, folder: Path | None = None) -> Strategy:
     if module_and_class is None:
         names = available()
         raise UnknownNameError(
-            f"no strategy is called {reference!r}{did_you_mean(reference, names)}; available: {', '.join(names)}. "
-            "For your own, give 'path/to/file.py:Class'."
+            f"no strategy is called {reference!r}.{did_you_mean(reference, names)} Strategies available: "
+            f"{', '.join(names)}. For your own, give 'path/to/file.py:Class'."
         )
     module, _, name = module_and_class.partition(":")
     return _instance(getattr(import_module(module), name), reference)
@@ -91,8 +92,8 @@ def strategy_of(source: Source, module: ModuleType) -> Strategy:
         own = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
         names = [item.__name__ for item in own if issubclass(item, Strategy)]
         raise StrategyError(
-            f"{source.file_name} has no class {source.class_name!r}{did_you_mean(source.class_name, names)}; "
-            f"strategies in it: {', '.join(names) or 'none'}"
+            f"{source.file_name} has no class {source.class_name!r}.{did_you_mean(source.class_name, names)} "
+            f"Strategies in this file: {', '.join(names) or 'none; one is a subclass of ls.Strategy'}."
         )
     return _instance(kind, f"{source.file_name}:{source.class_name}")
 

@@ -97,6 +97,7 @@ class MarketView:
 
         Raises StrategyError for a missing or unknown series, or one of the wrong kind.
         """
+        # A series that nothing reads is most likely a slip in the name of one that is read.
         for name in series:
             if name not in declared:
                 listing = ", ".join(declared) or "none"
@@ -153,6 +154,7 @@ class MarketView:
         if key not in self._memo:
             value = compute()
             if isinstance(value, np.ndarray):
+                # All sets share the array: one that wrote to it would change the decisions of the next.
                 value.setflags(write=False)
             self._memo[key] = value
         return self._memo[key]  # type: ignore[no-any-return]

@@ -54,6 +54,7 @@ def trade_window(
             f"a window lies in the candles and holds a bar: 0 <= start < stop <= {len(candles)}; found {start} and "
             f"{stop}"
         )
+    # Without the bars after the window: a leak could not read them even if there were one.
     seen = Evaluator(strategy, candles.head(stop), costs=costs, execution=execution, inputs=inputs)
     signals = decide(seen.strategy, seen.view, seen.strategy.resolve(params))
     bars = candles.slice(start, stop)

@@ -49,6 +49,17 @@ def test_columns_that_find_no_room_stand_below_with_their_labels_again() -> None
     ]
 
 
+@pytest.mark.parametrize("width", [120, 80, 60])
+def test_a_long_name_is_never_broken_and_numbers_go_below(width: int) -> None:
+    """Names of layers are copied by hand; 40 letters and three numbers of 13 find no room in 80."""
+    name = "encoder.layers.11.self_attn.out_proj.bias"
+    header = ("parameter", "gradient norm", "weight norm", "update norm")
+    shown = lines(Table(caption="Norms", header=header, rows=[(name, "0.1234", "0.5", "0.25")]), width=width)
+    assert any(name in line for line in shown)
+    assert all(number in "\n".join(shown) for number in ("0.1234", "0.5", "0.25"))
+    assert max(map(len, shown)) <= width
+
+
 def test_headings_facts_and_paragraphs_stand_below_each_other() -> None:
     table = Table(caption="Letters", header=("one", "two"), rows=[("a", "b")], numbers=False)
     assert lines(Facts(rows=[("seed", "42")]), Text(text="So it is."), table) == [

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 
 from lockstep.app.data import SnapshotInfo
 from lockstep.app.runs_admin import ListedRun
-from lockstep.cli.tables import runs_table, snapshots_table
+from lockstep.cli.tables import pinned, runs_table, snapshots_table
 from lockstep.runs.folder import RunStatus
 from lockstep.runs.results import Headline
 from lockstep.runs.store import RunRow
@@ -70,10 +70,34 @@ def test_columns_suit_every_kind_of_run() -> None:
     assert second.split()[-3:] == ["-", "-", "f" * 12]
 
 
+@pytest.mark.parametrize("width", [48, 40])
+def test_a_very_narrow_window_shows_ids_and_breaks_none(width: int) -> None:
+    lines = printed(runs_table([listed()]), width).splitlines()
+    assert len(lines) == 2, "a row is a line"
+    assert RUN_ID in lines[1]
+    assert ("interrupted" in lines[1]) is (width == 48)
+
+
 def test_an_alarm_is_a_mark_and_a_line_below() -> None:
     lines = printed(runs_table([listed(alarm="another journal")]), 160).splitlines()
     assert lines[1].lstrip().startswith("!")
     assert lines[2] == f"! {RUN_ID}: another journal"
+
+
+def test_a_snapshot_says_which_file_its_candles_were_written_to() -> None:
+    info = SnapshotInfo(
+        digest="2" * 64,
+        path=Path("x.arrow"),
+        bars=2,
+        timeframe="1h",
+        first=0,
+        last=0,
+        symbol=None,
+        exchange=None,
+        size=1,
+    )
+    assert "written to  out.csv (2 bars)" in printed(pinned(info, Path("out.csv")), 160)
+    assert "written to" not in printed(pinned(info), 160)
 
 
 @pytest.mark.parametrize("width", [160, 80, 60])

@@ -49,7 +49,7 @@ def test_defaults_and_space_are_those_of_the_specification() -> None:
     assert len(LiquiditySweepStrategy.get_parameter_space()) == 9
     assert LiquiditySweepStrategy.default_parameters()["key_level_lookback"] == 100
     assert LiquiditySweepStrategy({"pierce_depth": 0.001}).params["pierce_depth"] == 0.001
-    with pytest.raises(SpaceError, match="did you mean 'pierce_depth'"):
+    with pytest.raises(SpaceError, match="Did you mean 'pierce_depth'"):
         LiquiditySweepStrategy({"pierce_dept": 0.001})
 
 

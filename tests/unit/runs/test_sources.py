@@ -277,6 +277,18 @@ def test_a_class_typed_into_a_console_is_refused_with_the_way_out():
         del sys.modules["console"]
 
 
+def test_a_class_that_was_run_out_of_a_markdown_page_is_refused_with_the_way_out(tmp_path, monkeypatch):
+    """Tools that run the blocks of a page give their code the page's name; the page is no Python."""
+    page = tmp_path / "page.md"
+    page.write_text("# A page: it isn't Python\n\n    class Mine:\n        def signals(self): ...\n")
+    monkeypatch.setitem(sys.modules, "page", types.ModuleType("page"))
+    namespace = {"__name__": "page"}
+    sys.modules["page"].__file__ = str(page)
+    exec(compile("\n\nclass Mine:\n    def signals(self): ...\n", str(page), "exec"), namespace)
+    with pytest.raises(StrategyError, match=r'Mine: its source is not available.*name = "my_file\.py:Mine"'):
+        source_of_class(namespace["Mine"])
+
+
 def test_an_object_of_the_session_cannot_travel(monkeypatch):
     notebook = session(monkeypatch, "model = object()\nclass Mine:\n    def f(self):\n        return model\n")
     with pytest.raises(StrategyError, match="Mine uses model, a object of this interactive Python"):

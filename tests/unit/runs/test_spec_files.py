@@ -3,7 +3,15 @@
 import pytest
 
 from lockstep.core.errors import SpecError
-from lockstep.runs.spec_files import MAX_FILE_BYTES, load_spec, parse_json, parse_override, parse_toml, parse_yaml
+from lockstep.runs.spec_files import (
+    MAX_FILE_BYTES,
+    load_spec,
+    parse_json,
+    parse_override,
+    parse_toml,
+    parse_yaml,
+    read_spec_file,
+)
 
 
 def test_yaml_reads_words_times_and_exponents_as_people_mean_them():
@@ -53,6 +61,25 @@ def test_yaml_that_could_be_misread_is_refused(text, expected):
     with pytest.raises(SpecError) as caught:
         parse_yaml(text, "f.yaml")
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a:\n\tb: 1", "a:\n  b: 1\n\tc: 2", "\ta: 1"])
+def test_a_tab_in_yaml_is_called_a_tab(text):
+    with pytest.raises(SpecError, match=r"YAML forbids tabs before keys .* found one\. Indent with") as caught:
+        parse_yaml(text, "f.yaml")
+    assert f"f.yaml, line {text[: text.index(chr(9))].count(chr(10)) + 1}: " in str(caught.value)
+    assert parse_yaml(text.replace("\t", "  " if "b" in text else ""), "f.yaml")
+
+
+def test_a_folder_and_a_name_without_a_suffix_are_called_so(tmp_path):
+    (tmp_path / "examples").mkdir()
+    with pytest.raises(SpecError, match=r"examples: a spec is one file; found a folder. Name the .toml, .yaml"):
+        read_spec_file(tmp_path / "examples")
+    (tmp_path / "spec").write_text("a = 1\n")
+    with pytest.raises(SpecError, match=r"found a name without a suffix\. Rename the file"):
+        read_spec_file(tmp_path / "spec")
+    (tmp_path / "spec").rename(tmp_path / "spec.toml")
+    assert read_spec_file(tmp_path / "spec.toml") == {"a": 1}
 
 
 @pytest.mark.parametrize(

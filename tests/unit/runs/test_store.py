@@ -135,6 +135,30 @@ def test_a_thousand_runs_are_listed_in_a_moment(tmp_path):
     assert time.monotonic() - began < 5
 
 
+def test_a_beginning_of_many_runs_lists_five_and_counts_the_others(tmp_path):
+    store = FolderRunStore(tmp_path)
+    for i in range(7):
+        (store.runs / new_run_id(1_790_000_000_000 + i)).mkdir(parents=True)
+    with pytest.raises(UnknownNameError) as caught:
+        store.find("2026")
+    assert "'2026' is the beginning of 7 runs: " in str(caught.value)
+    assert str(caught.value).count("2026092") == 5
+    assert " and 2 more. Write more letters, or give a run a name with `lockstep runs tag`." in str(caught.value)
+
+
+def test_a_name_that_no_run_has_is_answered_with_a_near_one_or_none(tmp_path):
+    """The latest run is named as such: to offer it would say that it was meant."""
+    store = FolderRunStore(tmp_path)
+    run = complete(store).path.name
+    store.tag(run, "baseline")
+    with pytest.raises(UnknownNameError, match=rf"id or tag\. Did you mean 'baseline'\? The latest run is {run}; "):
+        store.find("basline")
+    with pytest.raises(UnknownNameError, match=r"has this id or tag. Did you mean 'last'\?"):
+        store.find("lsat")
+    with pytest.raises(UnknownNameError, match=rf"id or tag\. The latest run is {run}; `lockstep runs list`"):
+        store.find("seven")
+
+
 @pytest.mark.parametrize("tag", ["2026", "202611", "20261121", "20261121T", "20261121T0113", "20261121T011319040-28d8"])
 def test_a_tag_that_begins_like_a_run_is_refused_with_the_cure(tmp_path, tag):
     """It would take the place of the runs of that day in every command."""

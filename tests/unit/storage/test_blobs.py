@@ -160,12 +160,19 @@ def test_files_of_other_names_are_no_blobs(blobs: FolderBlobStore) -> None:
     assert blobs.suffixes(DIGEST) == (".toy",)
 
 
-def test_a_folder_in_the_place_of_a_blob_is_a_disk_error(blobs: FolderBlobStore) -> None:
-    (blobs.folder / f"{DIGEST}.toy").mkdir(parents=True)
-    with pytest.raises(DiskError, match="Is a directory"):
-        blobs.get(DIGEST, ".toy")
-    with pytest.raises(DiskError, match="Is a directory"):
-        blobs.put(CONTENT, ".toy")
+def test_a_folder_in_the_place_of_a_blob_is_called_a_folder_and_moved_away(blobs: FolderBlobStore) -> None:
+    """The disk is well: nothing that a disk error would have a user check is wrong."""
+    place = blobs.folder / f"{DIGEST}.toy"
+    place.mkdir(parents=True)
+    for attempt in (
+        lambda: blobs.get(DIGEST, ".toy"),
+        lambda: blobs.put(CONTENT, ".toy"),
+        lambda: blobs.adopt(blobs.folder / "new", DIGEST, ".toy"),
+    ):
+        with pytest.raises(IntegrityError, match=r"has to be a file of data; found a folder. Move it away"):
+            attempt()
+    place.rmdir()
+    assert blobs.put(CONTENT, ".toy") == DIGEST
 
 
 def test_a_file_in_the_place_of_the_folder_is_a_disk_error(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_strategy_without_parameters_is_a_strategy() -> None:
         parameters = {}
 
     assert Bare().resolve({}) == {}
-    with pytest.raises(SpaceError, match=r"Bare has no parameter 'fast'; it has none"):
+    with pytest.raises(SpaceError, match=r"Bare has no parameter 'fast'. It has none"):
         Bare().resolve({"fast": 1})
 
 
@@ -70,7 +70,7 @@ def test_values_outside_the_searched_range_are_allowed() -> None:
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"fats": 7}, r"Crossing has no parameter 'fats'; did you mean 'fast'\?; it has fast, slow"),
+        ({"fats": 7}, r"Crossing has no parameter 'fats'. Did you mean 'fast'\? It has fast, slow"),
         ({"fast": 7.5}, "parameter 'fast' is a whole number; found 7.5"),
         ({"fast": "7"}, "parameter 'fast' is a number; found '7'"),
         ({"fast": True}, "parameter 'fast' is a number; found True"),

@@ -9,7 +9,7 @@ import pytest
 from lockstep.core.errors import StrategyError, UnknownNameError
 from lockstep.market.sample import sample_candles
 from lockstep.strategies.base import Strategy
-from lockstep.strategies.evaluate import backtest
+from lockstep.strategies.evaluate import Evaluator, backtest
 from lockstep.strategies.liquidity_sweep import LiquiditySweep
 from lockstep.strategies.registry import available, kept_source, load_source, lookup, read_source
 
@@ -58,7 +58,9 @@ def test_an_unknown_name_lists_what_there_is() -> None:
     with pytest.raises(UnknownNameError) as caught:
         lookup("liquidity_swep")
     assert isinstance(caught.value, ValueError)
-    assert "no strategy is called 'liquidity_swep'; did you mean 'LIQUIDITY_SWEEP'?" in str(caught.value)
+    assert "no strategy is called 'liquidity_swep'. Did you mean 'LIQUIDITY_SWEEP'? Strategies available: " in str(
+        caught.value
+    )
     assert f"available: {', '.join(available())}" in str(caught.value)
 
 
@@ -124,7 +126,7 @@ def test_the_source_of_a_loaded_strategy_is_known_and_of_an_imported_one_not(fol
         ("mine.py", "a strategy file is given as 'path/to/file.py:Class'; found 'mine.py'"),
         (
             "mine.py:Mein",
-            r"mine.py has no class 'Mein'; did you mean 'Mine'\?; strategies in it: Mine, NoRule, Demanding",
+            r"mine.py has no class 'Mein'. Did you mean 'Mine'\? Strategies in this file: Mine, NoRule, Demanding\.",
         ),
         ("mine.py:NotOne", "mine.py:NotOne is not a strategy: make it a subclass of ls.Strategy"),
         ("mine.py:np", "mine.py:np is not a strategy"),
@@ -168,13 +170,29 @@ def test_an_import_from_beside_the_file_is_refused_because_the_file_travels_alon
         lookup("mine.py:Mine", folder=folder)
 
 
-def test_a_failing_line_of_a_user_file_is_shown_with_its_text(folder: Path) -> None:
-    """R3.18, for code that no longer lies where it was loaded from."""
+def test_a_failing_line_of_a_user_file_is_shown_with_its_path_and_text(folder: Path) -> None:
+    """R3.18, for code that no longer lies where it was loaded from. A terminal opens "path:line" at a click."""
     (folder / "mine.py").write_text(MINE.replace('params["every"] == 0', 'params["evry"] == 0'))
     strategy = lookup("mine.py:Mine", folder=folder)
     (folder / "mine.py").unlink()
-    with pytest.raises(StrategyError, match=r"KeyError: 'evry' at <mine.py [0-9a-f]{12}>:11 \(side = "):
+    with pytest.raises(StrategyError) as caught:
         backtest(sample_candles().head(100), strategy)
+    assert f"Mine failed in signals: KeyError: 'evry' at {folder / 'mine.py'}:11 (side = " in str(caught.value)
+
+
+def test_what_a_run_records_of_a_failure_holds_no_path_of_this_machine(folder: Path) -> None:
+    """The record is hashed: the same failure of the same file is the same text wherever the file lies."""
+    texts = []
+    for name in ("here", "there"):
+        place = folder / name
+        place.mkdir()
+        (place / "mine.py").write_text(MINE.replace('params["every"] == 0', 'params["evry"] == 0'))
+        evaluator = Evaluator(lookup("mine.py:Mine", folder=place), sample_candles().head(100))
+        done = evaluator.batch(evaluator.strategy.columns([{"every": 3}]), on_error="record")
+        texts.append(done.errors[0])
+    assert texts[0] == texts[1]
+    assert str(folder) not in texts[0]
+    assert "Mine (Mine) failed in signals: KeyError: 'evry' at <mine.py " in texts[0]
 
 
 def test_what_is_no_reference_is_refused() -> None:

@@ -43,6 +43,7 @@ class PinnedStart:
 def pin(agent: Agent, buffer: ProfitWeightedExperienceBuffer, blobs: BlobStore) -> PinnedStart:
     """Store the present states of agent and buffer. Raises DiskError."""
     state = {"agent": agent.get_state(), "buffer": buffer.get_state(), "description": dict(agent.describe())}
+    # The source counts too: an agent whose code changed is another agent, though it describes itself alike.
     facts = {"digest": _write(state, blobs), "experiences": len(buffer), "agent_source": _source(agent)}
     return PinnedStart(state=state, facts=facts)
 
@@ -63,12 +64,14 @@ def start_of(folder: RunFolder, blobs: BlobStore) -> State:
 
 def _write(state: State, blobs: BlobStore) -> str:
     """Store a start state, in the form of a checkpoint before the first step, under its digest."""
+    # A checkpoint's form already stores arrays and generators safely; a second format would have to do it again.
     data = Checkpoint(steps=0, journal_hash="", journal_length=0, segments={}, state=state).encode()
     return blobs.put(data, _SUFFIX)
 
 
 def _source(agent: Agent) -> str | None:
     """Digest of the source of a user's class, since two classes may have one description; None for our own."""
+    # Our own code is in the run's code identity already.
     if type(agent).__module__.startswith("lockstep."):
         return None
     try:

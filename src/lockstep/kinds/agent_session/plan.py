@@ -63,6 +63,7 @@ def restore(spec: AgentSessionSpec, folder: RunFolder, context: PrepareContext) 
 
     Raises RefusedError for an agent that is not built in, IntegrityError, DataError.
     """
+    # Before the snapshot is read: a clear refusal is worth more than a state that nothing can load.
     if spec.agent.get("algorithm") not in AGENTS:
         raise RefusedError(
             f"run {folder.path.name} trained an agent of the user's, {spec.agent.get('algorithm')!r}, whose code "
@@ -70,6 +71,7 @@ def restore(spec: AgentSessionSpec, folder: RunFolder, context: PrepareContext) 
         )
     pinned = session_data.restore(folder, context.blobs)
     try:
+        # The spec may be one that `retrain --set` changed, so the description can be wrong.
         agent = rebuild(spec.agent, seeds=SeedTree(spec.seed))
     except (KeyError, TypeError) as error:
         raise InputError(

@@ -48,6 +48,7 @@ class AgentSessionRecipe(Recipe[AgentSessionSpec, SessionPlan]):
 
     def numerics(self, plan: SessionPlan) -> Mapping[str, str]:
         """Numerics of the device that the agent computes on; the spec has no device."""
+        # Python chose the device when it made the agent, so the spec cannot say it.
         return numerics_entries(plan.agent.learner.device)
 
     def try_network(self, plan: SessionPlan) -> None:
@@ -86,6 +87,7 @@ class AgentSessionRecipe(Recipe[AgentSessionSpec, SessionPlan]):
             buffer: Buffer = plan.buffer
             source = FixedExperiences(plan.buffer.observed(ids))
         else:
+            # Recorded batches bring their experiences along: the buffer that drew them would draw others.
             replay, buffer = RecordedReplay(experiences=recorded), RecordedBuffer(recorded)
             source = FixedExperiences({})
         return ReplayTraining(

@@ -60,6 +60,7 @@ class PinnedSamples:
             "samples": len(self.samples),
             "classes": list(self.samples.classes),
             "inputs": {name: list(shape) for name, shape in self.samples.shapes.items()},
+            # Enough to make the samples again, so a run of generated samples needs no snapshot.
             "made": None if self.recipe is None else dict(self.recipe),
             "snapshots": [digest] if self.recipe is None else [],
         }
@@ -73,6 +74,7 @@ def pin(table: SamplesTable, context: PrepareContext, *, form: Form, seed: int) 
         samples = _GENERATORS[form](table.samples_per_class, seed)
         return PinnedSamples(samples=samples, recipe=recipe, origin={"source": "patterns"})
     if objects is not None:
+        # Python comes first: whoever gives samples in the call means those, whatever the spec names.
         samples, origin = samples_of(objects, classes=table.classes or None), {"source": "python"}
     elif table.path is not None:
         path = spec_path(table.path, context.base)
@@ -82,6 +84,7 @@ def pin(table: SamplesTable, context: PrepareContext, *, form: Form, seed: int) 
             'data.source = "python" stands for samples that were given in Python: give them again, or name a file with '
             'source = "file"'
         )
+    # A file may change or vanish before `verify` reads it; the snapshot does not.
     _store(samples, context.blobs)
     return PinnedSamples(samples=samples, recipe=None, origin=origin)
 
@@ -113,6 +116,7 @@ def read_samples(path: Path, classes: tuple[str, ...] = ()) -> Samples:
     """
     data = files.read_bytes(path)
     arrays = _arrays(data, path)
+    # Labels are found by name, since any array could hold whole numbers.
     if LABELS not in arrays or len(arrays) < 2:
         raise DataError(
             f"{path}: a file of samples holds the array {LABELS!r} and at least one input; found {sorted(arrays)}"
@@ -143,6 +147,7 @@ def _store(samples: Samples, blobs: BlobStore) -> None:
     def check(path: Path) -> None:
         _stored(files.read_bytes(path), path, samples.digest, samples.inputs, samples.classes)
 
+    # With a prefix, so that an input called "labels" cannot take the place of the labels.
     arrays = {f"{_INPUT}{name}": array for name, array in samples.inputs.items()}
     blobs.put_named(samples.digest, SUFFIX, lambda: array_bytes({**arrays, LABELS: samples.labels}), check)
 

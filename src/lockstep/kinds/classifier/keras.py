@@ -26,6 +26,7 @@ class KerasClassifierKind(GradientKind):
 
     def needs(self) -> None:
         """Raises MissingLibraryError without Keras and a backend, which need not be torch."""
+        # Not torch, as the base class asks: Keras may compute with TensorFlow alone.
         require_keras()
 
     def recipe(self) -> KerasRecipe:

@@ -73,6 +73,7 @@ class KerasRecipe(Recipe[KerasClassifierSpec, KerasPlan]):
         (shape,) = train.shapes.values()
         parameters = weight_count(shape, len(train.classes))
         weights = 4 * parameters
+        # A checkpoint has no gradient: the next batch makes a new one.
         state, checkpoint = weights * (2 + _ADAM_STATES), weights * (1 + _ADAM_STATES)
 
         def estimate(timing: StepTiming) -> Estimate:
@@ -117,6 +118,7 @@ class FitTraining:
             yield Step(
                 index=update.index,
                 scalars=_scalars(update),
+                # Keras hands out no gradients, so these two digests are all by which a step can be compared.
                 digests={"rows": digest_array(update.rows), "weights": self._fit.digest()},
             )
 
@@ -132,6 +134,7 @@ class FitTraining:
         """Summary, radar_model.h5 and the history. The test is made with the last weights, not the best ones."""
         spec, parts = self._plan.spec, self._plan.parts
         learner = cast("KerasLearner", self._fit.learner)
+        # Once, and only here: test samples that are looked at more often choose the model.
         chances = None if parts.test is None else probabilities(learner.model, next(iter(parts.test.inputs.values())))
         table = spec.training
         history = keras_history(
@@ -161,4 +164,5 @@ def _scalars(update: FitUpdate) -> dict[str, Any]:
         "correct": measured.correct,
         "samples": measured.count,
     }
+    # Figures of an epoch stand in its last line, since a run may be stopped before the next one.
     return scalars if update.ended is None else scalars | update.ended.scalars()

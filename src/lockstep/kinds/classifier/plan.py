@@ -78,6 +78,7 @@ class ClassifierPlan(SamplesPlan[ClassifierSpec]):
 def parts_of_spec(samples: Samples, spec: ClassifierSpec | KerasClassifierSpec) -> Parts:
     """Cut samples into training, validation and test part by the spec. Raises DataError for unusable samples."""
     table = spec.training
+    # In order no seed takes part: two runs of different seeds are tested on the same samples.
     if table.split == "in_order":
         parts = parts_in_order(samples, test_size=table.test_size, val_size=table.validation_split, purge=table.purge)
     else:
@@ -85,5 +86,6 @@ def parts_of_spec(samples: Samples, spec: ClassifierSpec | KerasClassifierSpec) 
             samples, test_size=table.test_size, val_size=table.validation_split, seed=spec.seed
         )
         parts = Parts(train=train, validation=validation, test=test)
+    # After the cut, so that a share which leaves nothing is named before a class that is missing.
     check_training(samples)
     return parts

@@ -25,6 +25,7 @@ class SamplesTable(SpecModel):
 
     @model_validator(mode="after")
     def _path_fits(self) -> Self:
+        # Both ways: a path that nothing reads would look as if it were used.
         if (self.source == "file") != (self.path is not None):
             raise ValueError(
                 f'path and source = "file" come together; found source = "{self.source}" and path = {self.path!r}'
@@ -54,6 +55,7 @@ class _Passes(SpecModel):
 
     @model_validator(mode="after")
     def _purges_in_order(self) -> Self:
+        # Ignored in silence it would look like protection against overlapping windows.
         if self.purge and self.split != "in_order":
             raise ValueError('purge belongs to split = "in_order": parts drawn at random border everywhere')
         return self

@@ -60,6 +60,7 @@ class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
     def try_network(self, plan: ClassifierPlan) -> None:
         """Raises NetworkError for a network that is not repeatable, or that returns no score for each class."""
         code, train = plan.network, plan.parts.train
+        # The stream of the real training, so that a constructor that fails with these draws fails here.
         model = code.check_repeatable(_sizes(train), plan.seeds.child("network"))
         rows = min(_TRIED, len(train))
         inputs = [torch.from_numpy(array[:rows].copy()) for array in train.inputs.values()]
@@ -79,6 +80,7 @@ class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
             plan.network.for_estimate(_sizes(train), plan.seeds.child("network")),
             plan.spec.training.settings(),
             plan.spec.recording.settings(),
+            # A retrained run may have fewer steps than epochs and samples would give.
             steps=plan.steps if recorded is None else recorded.steps,
             batch=min(plan.settings.batch_size, len(train)),
             losses=1,
@@ -114,6 +116,7 @@ class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
 
 
 def _plan(spec: ClassifierSpec, pinned: PinnedSamples, network: NetworkCode) -> ClassifierPlan:
+    # The run stores the name without folders, which is true on every machine.
     resolved = spec.model_copy(update={"network": network.resolved(spec.network)})
     return ClassifierPlan(spec=resolved, pinned=pinned, parts=parts_of_spec(pinned.samples, spec), network=network)
 
@@ -124,6 +127,7 @@ def _sizes(samples: Samples) -> dict[str, Any]:
     sizes: dict[str, Any] = {"shapes": samples.shapes, "classes": len(samples.classes)}
     if len(samples.shapes) == 1:
         (shape,) = samples.shapes.values()
+        # Several inputs have no sizes of their own names: which of them would "features" be?
         names = {1: ("features",), 2: ("channels", "window"), 3: ("channels", "height", "width")}
         sizes |= zip(names.get(len(shape), ()), shape, strict=False)
     return sizes

@@ -24,6 +24,7 @@ class CnnKind(GradientKind):
     def needs(self) -> None:
         """Raises MissingLibraryError without torch or scikit-learn, whose logistic regression is a baseline."""
         super().needs()
+        # Asked before the training: after an hour of it a missing baseline would leave no result.
         baselines.numerics_entries()
 
     def recipe(self) -> CnnRecipe:

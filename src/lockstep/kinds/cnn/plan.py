@@ -43,6 +43,7 @@ class CnnPlan:
         windows = self.module.windows
         return {
             "channels": len(windows.channels),
+            # Names as networks usually have them: a constructor gets those it has arguments for.
             "window": windows.window,
             "classes": len(self.module.label_settings.classes),
         }
@@ -64,6 +65,7 @@ class CnnPlan:
     def class_weights(self) -> NDArray[np.float32] | None:
         """Weights of the classes in the loss, float32 (classes,), from counts of training rows; None when all are 1."""
         labels = self.module.labels.classes[self.module.parts.train]
+        # From training rows alone: frequencies of later parts are not known yet when a network learns.
         return class_weights(labels, self.module.label_settings.classes, self.spec.training.class_weights)
 
     def notes(self) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ class FeaturesTable(SpecModel):
 
     def settings(self) -> WindowSettings:
         """The window settings of the data module. Raises InputError for an unknown channel."""
+        # The rules stand in that class, once, for Python and for specs.
         return WindowSettings(channels=self.channels, window=self.window, max_gap=self.max_gap)
 
 
@@ -76,6 +77,7 @@ class SplitTable(SpecModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        # Makes the settings to have their rules checked now, with all other breaches of the spec.
         self.settings()
         return self
 

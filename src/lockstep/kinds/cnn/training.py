@@ -54,12 +54,14 @@ class CnnRecipe(NetworkRecipe[CnnSpec, CnnPlan]):
     def try_network(self, plan: CnnPlan) -> None:
         """Try the network with the first batch of training rows. Raises NetworkError."""
         module = plan.network.check_repeatable(plan.sizes, plan.seeds.child("init"))
+        # Real rows and not zeros: a network may divide by a deviation that is 0 in zeros.
         train, size = plan.module.parts.train, plan.spec.training.batch_size
         try_heads(
             plan.network,
             module,
             torch.from_numpy(plan.module.inputs(train[:size])),
             classes=plan.sizes["classes"],
+            # A remainder of 0 means that the last batch is whole.
             last=len(train) % size or size,
             seeds=plan.seeds.child("trial"),
         )

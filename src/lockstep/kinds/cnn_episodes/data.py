@@ -83,6 +83,7 @@ class PinnedEpisodes:
     @property
     def ids(self) -> list[str]:
         """Episode ids in the order of the samples, the highest score first."""
+        # Ids have many lengths, and arrays of text cannot be stored without pickle.
         text, stops = self.arrays["episode_id"].tobytes(), np.cumsum(self.arrays["id_length"]).tolist()
         return [text[start:stop].decode() for start, stop in zip([0, *stops], stops, strict=False)]
 
@@ -116,6 +117,7 @@ def book_of(table: BookTable, context: PrepareContext) -> tuple[EpisodeBook, dic
             'data.source = "python" stands for a book that was given in Python: give it again, or name its folder with '
             "data.path."
         )
+    # An explicit path wins over the book of the home.
     if table.path is not None:
         path = spec_path(table.path, context.base)
     elif context.home is not None:
@@ -130,6 +132,7 @@ def pin(table: EpisodesTable, book: EpisodeBook, blobs: BlobStore, origin: Mappi
 
     Raises DataError when nothing is left to learn from, IntegrityError for a damaged package, DiskError.
     """
+    # All of them, not only `max_episodes`: some may turn out to be unusable below.
     rows = book.profitable_rows(table.symbol, min_profitability=table.min_profitability, max_episodes=None)
     available = rows.size
     if available == 0:
@@ -149,6 +152,7 @@ def pin(table: EpisodesTable, book: EpisodeBook, blobs: BlobStore, origin: Mappi
             f"{' and a known pivot' if table.target == 'pivot' else ''}. Choose a smaller episodes.window, or collect "
             "with the packages kept."
         )
+    # Names beside the numbers, since the book grows and is ranked anew.
     ids = [episode_id.encode() for episode_id in book.ids(rows)]
     columns = {
         "windows": windows,
@@ -160,6 +164,7 @@ def pin(table: EpisodesTable, book: EpisodeBook, blobs: BlobStore, origin: Mappi
         "episode_id": np.frombuffer(b"".join(ids), np.uint8),
         "id_length": np.array([len(item) for item in ids]),
     }
+    # Fixed types and order: the digest depends on both, and a book may hold other types.
     arrays = {name: np.ascontiguousarray(columns[name], dtype) for name, dtype in _DTYPES.items()}
     pinned = PinnedEpisodes(arrays=arrays, available=available, origin=origin)
     blobs.put_arrays(arrays, SUFFIX)
@@ -187,6 +192,7 @@ def _windows(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.uint8]]:
     """The first `limit` rows whose packages have that many bars of finite features: rows int64 (n,), windows float32
     (n, window, features), package digests uint8 (n, 32)."""
+    # Lazily, so that reading ends with the last package that is needed.
     chosen = list(itertools.islice(_usable(book, rows, window, chunk=max(limit, 1)), limit))
     if not chosen:
         return rows[:0], np.empty((0, window, 0), np.float32), np.empty((0, 32), np.uint8)
@@ -200,6 +206,7 @@ def _usable(book: EpisodeBook, rows: NDArray[np.int64], window: int, *, chunk: i
         part = rows[start : start + chunk]
         packages = _packages(book, part, window)
         for place, row in enumerate(part.tolist()):
+            # One NaN makes every weight NaN after one step.
             if place in packages and np.isfinite(packages[place][0]).all():
                 yield _Window(row, *packages[place])
 
@@ -225,6 +232,7 @@ def _packages(book: EpisodeBook, rows: NDArray[np.int64], window: int) -> dict[i
 def _returns(book: EpisodeBook, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return of the market, fraction; for an outcome without it, the profit with the sign of the action."""
     moved = book.column("market_return")[rows].copy()
+    # The actions are numbered SELL, HOLD, BUY, so the distance from HOLD is the side.
     side = book.column("optimal_action")[rows].astype(np.float64) - float(Action.HOLD)
     unknown = np.isnan(moved)
     moved[unknown] = (side * book.column("actual_profit")[rows])[unknown]

@@ -61,8 +61,10 @@ class EpisodesPlan:
     def samples(self) -> PatternSamples:
         """The samples of the task; windows are scaled, float32 (n, features, window)."""
         arrays, scaling = self.pinned.arrays, self.spec.scaling
+        # In float64: prices near 50,000 and their deviation cancel to few digits of a float32.
         scaled = (arrays["windows"].astype(np.float64) - np.array(scaling.mean)) / np.array(scaling.deviation)
         return PatternSamples(
+            # Packages have a row for each bar; convolutions run along the last axis.
             windows=np.ascontiguousarray(scaled.transpose(0, 2, 1), np.float32),
             classes=arrays["classes"],
             returns=arrays["returns"],
@@ -84,6 +86,7 @@ def pin(spec: EpisodesSpec, context: PrepareContext) -> EpisodesPlan:
     ("data.episodes") and a network ("network.name"). Raises the InputError tree, DiskError."""
     book, origin = episodes_data.book_of(spec.data, context)
     pinned = episodes_data.pin(spec.episodes, book, context.blobs, origin)
+    # Checked here and not in the spec: only the book knows how many features there are.
     if spec.scaling.mean and len(spec.scaling.mean) != pinned.features:
         raise InputError(
             f"scaling.mean has one number for each of {pinned.features} features; found {len(spec.scaling.mean)}."

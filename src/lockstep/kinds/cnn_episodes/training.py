@@ -35,6 +35,7 @@ class EpisodeTask(PatternTask):
         super().__init__(plan.samples(), order, weights=table.weights.settings(), device=plan.spec.device)
         self._table = table
         pinned = plan.pinned
+        # Both numbers, since "100 used" reads differently beside 100 and beside 10,000.
         self._counts = {"available": pinned.available, "used": len(pinned), "symbol": plan.spec.episodes.symbol}
 
     def learning_rate(self, step: int) -> float:
@@ -70,6 +71,7 @@ class EpisodesRecipe(NetworkRecipe[EpisodesSpec, EpisodesPlan]):
             plan.network.check_repeatable(plan.sizes, plan.seeds.child("init")),
             torch.zeros(size, pinned.features, pinned.window),
             classes=plan.sizes["classes"],
+            # A remainder of 0 means that the last batch is whole.
             last=count % size or size,
             seeds=plan.seeds.child("trial"),
         )

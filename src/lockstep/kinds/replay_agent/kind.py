@@ -41,6 +41,7 @@ class ReplayAgentKind(GradientKind):
         """Another algorithm begins with its own defaults: it lacks keys of the old one."""
         if new["agent"]["algorithm"] == old["agent"]["algorithm"]:
             return old
+        # Values that were defaults of the old algorithm stand in its resolved spec as if they had been chosen.
         agent = {name: value for name, value in old["agent"].items() if name not in ALGORITHM_KEYS}
         return {**old, "agent": agent}
 

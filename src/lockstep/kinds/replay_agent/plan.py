@@ -62,6 +62,7 @@ class MarketParts:
         parts = purged(
             rows, rows, cuts_from_end(bars, (validation + purge, test)), reach=lookback, embargo=purge - lookback
         )
+        # One bar more than seen and lived: an action is filled at the next open.
         least = lookback + 1 + spec.environment.episode_bars
         if len(parts[0]) < least or validation < 2 or test < 2:
             raise DataError(
@@ -91,6 +92,7 @@ class ReplayAgentPlan:
     def of(cls, spec: ReplayAgentSpec, pinned: Pinned) -> ReplayAgentPlan:
         """Check that spec and candles fit together. Raises DataError, InputError."""
         parts = MarketParts.of(len(pinned.candles), spec)
+        # The scale is a quantity that is learned from data, so later parts must not enter it.
         training = pinned.candles.slice(*parts.training)
         return cls(
             spec=spec,
@@ -116,6 +118,7 @@ class ReplayAgentPlan:
     def environment_of(self, part: tuple[int, int]) -> SingleAssetEnvironment:
         """The environment of one episode over all bars of a part; its first bar is the first decision bar."""
         start, stop = part
+        # The first observation looks back into the purged bars, which belong to no part.
         return self._environment(self.pinned.candles.slice(start - self.spec.environment.lookback, stop), None)
 
     def _environment(self, candles: Candles, episode_bars: int | None) -> SingleAssetEnvironment:
@@ -146,6 +149,7 @@ class ReplayAgentPlan:
     def buffer(self) -> Buffer:
         """An empty replay buffer of the mode that the spec names."""
         table, shape = self.spec.buffer, self._state_shape
+        # A class of its own: td errors change with each update, outcomes only once.
         if table.mode == "prioritized":
             return PrioritizedExperienceBuffer(
                 table.capacity, state_shape=shape, seed=self.seeds, alpha=table.alpha, beta=table.beta
@@ -185,8 +189,10 @@ class ReplayAgentPlan:
         else:
             names += ["temperature"]
         settings: dict[str, Any] = {name: getattr(table, name) for name in names}
+        # Rewards of size one, whatever the market: learning rates and clipping then mean the same everywhere.
         settings |= {"reward_scale": self.scale, "clip_norm": self.spec.training.clip_norm}
         if table.algorithm == "double_dqn":
+            # In updates and not in environment steps: of these there are some before the first update.
             fall = math.floor(self.spec.training.updates * (table.epsilon_share or 1.0))
             return DoubleDQNSettings(**settings, epsilon_updates=max(1, fall))
         # Without a target the temperature stays as it is (`ActorCriticSettings`).
@@ -213,6 +219,7 @@ class ReplayAgentPlan:
     def module(self) -> nn.Module:
         """The agent's networks alone, for estimates on the meta device."""
         settings = self.settings()
+        # Its temperature may be one more parameter, which the settings decide.
         if isinstance(settings, ActorCriticSettings):
             return ActorCritic.build(self.shape(), settings)
         return DoubleDQN.build(self.shape())

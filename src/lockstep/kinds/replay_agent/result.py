@@ -62,6 +62,7 @@ class Examination(AgentWatcher):
 
     def after(self, step: int, agent: Agent) -> Mapping[str, Any]:
         """Figures of a walk through the validation part, for the journal; empty when none is due after `step`."""
+        # After the last update too, or the end of a training would never be judged.
         if (step + 1) % self._every and step + 1 != self._updates:
             return {}
         evaluation = walk(agent, self._plan.environment_of(self._plan.parts.validation))
@@ -100,6 +101,7 @@ class Examination(AgentWatcher):
 
     def _walks(self, agent: Agent) -> dict[str, Walk]:
         """Walks through both later parts with the best weights. The agent has its present weights again afterwards."""
+        # Walks borrow the agent: `finish` and a replay of the gradients need its last weights.
         plan, present = self._plan, agent.learner.get_state()
         if self._arrays:
             agent.learner.set_weights(self._arrays)
@@ -134,6 +136,7 @@ def _examined(evaluation: Walk, plan: ReplayAgentPlan, part: str) -> dict[str, A
     simulation = evaluation.simulation
     start, stop = getattr(plan.parts, part)
     bars = plan.pinned.candles.slice(start, start + len(evaluation.sides))
+    # Over the bars that the agent decided at, so that both have the same days to earn on.
     hold = buy_and_hold(bars, evaluation.market, plan.costs, WHOLE)
     # A stream for each part: the draws of the test do not depend on whether validation has trades.
     seeds = plan.seeds.child("baseline", part, "random_entries")
@@ -180,6 +183,7 @@ def judged(test: Mapping[str, Any]) -> Verdict:
         _beside("always_flat", "staying flat", test["excess_over_flat"]),
         _beside_luck(test["baselines"]["random_entries"]),
     ]
+    # All that are missed, not the first: each is a reason of its own against the agent.
     missed = [f"{item.words} ({item.reason})" for item in comparisons if not item.beats]
     if missed:
         sentence = f"On the test part it does not beat {listed(missed, 'or')}."
@@ -197,6 +201,7 @@ def _beside(name: str, words: str, excess: Mapping[str, float | None]) -> Compar
     return Comparison(
         name=name,
         words=words,
+        # An agent without trades has an error of 0 and would beat staying flat with nothing.
         beats=value is not None and error is not None and error > 0.0 and value > ERRORS * error,
         reason=f"{value:+.2f} %" + ("" if error is None else f", standard error {error:.2f} %"),
         figures={"excess_pct": value, "standard_error_pct": error},

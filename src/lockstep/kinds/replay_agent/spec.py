@@ -85,6 +85,7 @@ class AgentTable(SpecModel):
     def _own_keys(self) -> Self:
         own = _DEFAULTS[self.algorithm]
         for other, defaults in _DEFAULTS.items():
+            # A key of the other algorithm would have no effect, and a reader would believe that it has.
             foreign = [name for name in defaults if name not in own and getattr(self, name) is not None]
             if foreign:
                 raise ValueError(f'{foreign[0]} belongs to algorithm = "{other}"; found algorithm = "{self.algorithm}"')
@@ -127,6 +128,7 @@ class AgentValidationTable(SpecModel):
 
     @model_validator(mode="after")
     def _leave_something(self) -> Self:
+        # Each share is below 1 by its own rule; only their sum can leave nothing.
         if self.validation_share + self.test_share >= 1.0:
             raise ValueError(
                 f"validation_share and test_share leave something to train on; found {self.validation_share} and "
@@ -171,6 +173,7 @@ class ReplayAgentSpec(RunSpec):
                 f"validation.purge_bars is at least the longer of horizon_bars and lookback, {least}, so that no part "
                 f"sees another's bars; found {self.validation.purge_bars}"
             )
+        # An agent that is filled at the close it decides on would trade at a price that it has seen.
         if self.costs.fill != "next_open":
             raise ValueError('the environment fills at the next open: costs.fill = "close" is not offered here')
         return self

@@ -139,6 +139,7 @@ def _training(plan: ReplayAgentPlan, recorded: RecordedExperiences | None = None
     recorded   batches of the run that is retrained; None for any other run
     """
     agent, table = plan.agent(), plan.spec.training
+    # A retrained agent does not act: it learns from what the first one did.
     replay = plan.replay() if recorded is None else RecordedReplay(experiences=recorded)
     return ReplayTraining(
         agent,
@@ -146,6 +147,7 @@ def _training(plan: ReplayAgentPlan, recorded: RecordedExperiences | None = None
         Recorder(plan.spec.recording.settings(), agent.learner),
         replay,
         plan.rollout() if recorded is None else FixedExperiences({}),
+        # By the updates that will be made: recorded batches may be fewer than the spec says.
         watcher=Examination(plan, updates=replay.updates),
         rate=lambda step: table.rate(step, table.updates),
         session={
@@ -181,6 +183,7 @@ def _size(plan: ReplayAgentPlan, module: nn.Module) -> SessionEstimate:
         spec.recording.settings(),
         steps=spec.training.updates,
         batch=columns * spec.training.batch_size + experiences,
+        # Total and q loss; an actor adds those of policy and temperature.
         losses=2 if spec.agent.algorithm == "double_dqn" else 4,
     )
 

@@ -60,6 +60,7 @@ def pin(record: SessionRecord, steps: Sequence[int] | None, blobs: BlobStore, po
 
     Raises RefusedError for a record without batches or experiences, DiskError.
     """
+    # In the order of `steps`, which for `--top` is by value and not by time.
     order = order_of(record, steps)
     weights = _weights(record, range(len(record)) if steps is None else steps)
     pool = pool if pool is not None else _from_record(record, order.numbers)
@@ -77,6 +78,7 @@ def _weights(record: SessionRecord, steps: Sequence[int]) -> NDArray[np.float64]
 
 def _from_record(record: SessionRecord, samples: NDArray[np.int64]) -> RecordedExperiences:
     """The experiences of samples, from the record of the agent's steps. Raises RefusedError."""
+    # An experience is drawn many times and stored once.
     ids = np.unique(samples)
     frames = list(_frames(record, ids))
     if sum(len(frame["id"]) for frame in frames) != len(ids):

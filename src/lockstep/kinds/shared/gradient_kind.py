@@ -194,7 +194,9 @@ class GradientKind(ABC):
         costs = recipe.costs(plan, context)
         large = costs.state_bytes > step_timing.LARGE
         if large and not time_large:
+            # Counted only: a person asked what it would take, and making it could take what there is not.
             return _with_notes(costs.estimate(step_timing.untimed()), *costs.lines, step_timing.UNTIMED)
+        # `prepare` left this out for a large network.
         if large:
             recipe.try_network(plan)
         return _with_notes(costs.estimate(recipe.time_steps(plan, costs, context)), *costs.lines)
@@ -214,6 +216,7 @@ class GradientKind(ABC):
 
 def _on_device(spec: RunSpec) -> RunSpec:
     """`spec` with its device decided: the run stores "cpu" or "cuda", not "auto", since the last bits depend on it."""
+    # Not every spec of these kinds has the key.
     device = getattr(spec, "device", None)
     if device is None:  # Keras computes on the CPU, and an agent that Python hands over has a device already
         return spec

@@ -95,8 +95,10 @@ class OptimizerTable(SpecModel):
     def _fits(self) -> Self:
         if self.form == "fused" and self.optimizer == "rmsprop":
             raise ValueError('torch has no fused RMSprop: use form = "single" or "foreach"')
+        # Other optimisers would ignore the key; without momentum torch refuses it in words of its own.
         if self.nesterov and not (self.optimizer == "sgd" and self.momentum > 0.0):
             raise ValueError('nesterov belongs to optimizer = "sgd" with a momentum above 0')
+        # At 1 a moment never forgets, and torch divides by 1 - beta.
         if not all(0.0 <= beta < 1.0 for beta in self.betas):
             raise ValueError(f"betas lie from 0 to below 1; found {list(self.betas)}")
         return self

@@ -94,12 +94,14 @@ def pin(spec: OnCandles, declared: Mapping[str, Input], context: PrepareContext)
         notes += lines
     if len(candles) < 2:
         raise DataError(f"a training needs at least 2 candles; found {len(candles)}. Check [data] last and filter.")
+    # After cleaning: the score is about the bars that are trained on.
     notes += _judged(candles, spec.data.min_quality, "candles")
     inputs = {
         name: _input(name, spec.data, context)
         for name, series in declared.items()
         if _has_own(name, series, spec, context)
     }
+    # A series that nothing reads is most likely a typo in the name of one that is read.
     unknown = sorted((set(spec.data.inputs) | set(context.python_objects.get(INPUTS_KEY, {}))) - set(declared))
     if unknown:
         raise InputError(
@@ -109,6 +111,7 @@ def pin(spec: OnCandles, declared: Mapping[str, Input], context: PrepareContext)
     for name, series in sorted(inputs.items()):
         # The base candles' line says what a run is about; of an input, only what is odd is of interest.
         notes += _judged(series, spec.data.min_quality, f"input {name}")[1:] if len(series) > 1 else []
+    # After all checks here: candles that are refused leave no snapshot.
     for series in (candles, *inputs.values()):
         write_snapshot(series, context.blobs)
     return Pinned(candles=candles, inputs=inputs, origin=origin, notes=tuple(notes))
@@ -138,6 +141,7 @@ def _judged(candles: Candles, min_quality: float, what: str) -> list[str]:
 
 def _open(blobs: BlobStore, digest: str, timeframe_ms: int) -> Candles:
     candles = open_snapshot(blobs, digest)
+    # Bars of one digest may be read as 5m or 1h; a run is a statement about one of them.
     if candles.timeframe_ms != timeframe_ms:
         raise DataError(
             f"{blobs.place(digest, SUFFIX)}: holds bars of {candles.timeframe}, but the run was made with bars of "
@@ -150,6 +154,7 @@ def _base(spec: OnCandles, context: PrepareContext) -> tuple[Candles, dict[str, 
     """Candles as the source has them, where they came from, and notes."""
     notes: list[str] = []
     data, market = spec.data, spec.market
+    # Candles in the call win over `[data]`, as a strategy in the call wins over its name.
     handed_over = context.python_objects.get(CANDLES_KEY)
     if handed_over is not None:
         if not isinstance(handed_over, Candles):
@@ -167,6 +172,7 @@ def _base(spec: OnCandles, context: PrepareContext) -> tuple[Candles, dict[str, 
             'data.source = "python" stands for candles that were given in Python: give them again, '
             'ls.train(spec, candles=...), or name a file with source = "file"'
         )
+    # The key is a claim about the file: where it is wrong, something is mixed up.
     if market.timeframe is not None and parse_timeframe(market.timeframe) != candles.timeframe_ms:
         raise DataError(
             f'market.timeframe = "{market.timeframe}", but the candles have bars of '

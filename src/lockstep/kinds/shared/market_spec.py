@@ -88,6 +88,7 @@ class DataTable(FileTable):
     def _path_fits(self) -> Self:
         if self.source == "file" and not self.path:
             raise ValueError('source = "file" needs the key path: where the candles are, relative to the spec file')
+        # The sample would be trained on, and the user would believe that it was the file.
         if self.path is not None and self.source != "file":
             raise ValueError(
                 f'path is read with source = "file" only; found source = "{self.source}" and path = "{self.path}"'
@@ -111,6 +112,7 @@ class CostsTable(SpecModel):
 
     @model_validator(mode="after")
     def _one_spread(self) -> Self:
+        # Two values for one thing: whichever won, one would be ignored.
         if self.spread is not None and self.spread_pips is not None:
             raise ValueError("spread (price units) and spread_pips are two ways to say one thing: keep one of them")
         return self
@@ -120,6 +122,7 @@ class CostsTable(SpecModel):
         spread = 0.0
         if self.spread is not None:
             spread = self.spread
+        # A pip depends on the pair: 0.01 of a yen pair, 0.0001 of most others.
         elif self.spread_pips is not None:
             spread = self.spread_pips * pip_size(symbol or "")
         return Costs(

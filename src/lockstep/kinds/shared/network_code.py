@@ -77,6 +77,7 @@ class NetworkCode:
 
     def pinned(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """`body` of data.json, with the digest of an instance's weights when there is an instance."""
+        # Runs without an instance keep the data.json, and so the fingerprint, that they always had.
         if self.initial is None:
             return dict(body)
         digest = digest_columns(self.initial)
@@ -128,6 +129,7 @@ class NetworkCode:
         """`on_meta`; or in memory, when the constructor computes with values, which the meta device does not have."""
         try:
             return self.on_meta(sizes)
+        # A network with an error of its own fails here again, with its line.
         except NetworkError:
             return self.make(sizes, seeds)
 
@@ -152,6 +154,7 @@ class NetworkCode:
 
         Raises NetworkError with the line of the user's file that failed.
         """
+        # Put back afterwards: the caller's module stays as it was.
         training = module.training
         module.train(train)
         try:
@@ -216,6 +219,7 @@ def from_user(table: NetworkTable, context: PrepareContext, built_in: BuiltIn) -
                 f"{kind.__name__}: weights and buffers are of types that NumPy has too; {error}. Convert the instance "
                 "with .float() first"
             ) from error
+        # `state_dict` does not tell which weights are to stay as they are.
         frozen = tuple(name for name, value in module.named_parameters() if not value.requires_grad)
         context.blobs.put_arrays(initial, _SUFFIX)
     # A built-in class is stored by name, as when a spec names it: its source is in the code identity already.
@@ -230,6 +234,7 @@ def from_run(table: NetworkTable, folder: RunFolder, context: PrepareContext, bu
 
     A network in the context replaces that of the run: the run is retrained with another model.
     """
+    # Retraining with another model goes this way.
     if NETWORK_KEY in context.python_objects:
         return from_user(table, context, built_in)
     source = user_sources.from_run(table.name, folder, NETWORK)
@@ -245,6 +250,7 @@ def from_run(table: NetworkTable, folder: RunFolder, context: PrepareContext, bu
 def state_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:
     """Weights and buffers by `state_dict` name, sorted, as copies in host memory."""
     state = module.state_dict()
+    # Copies: on the CPU a tensor shares its memory with the array, and training would change it.
     return {name: state[name].detach().cpu().numpy().copy() for name in sorted(state)}
 
 
@@ -293,6 +299,7 @@ def _module(candidate: Any, name: str) -> nn.Module:
 def _load(module: nn.Module, arrays: Mapping[str, NDArray[Any]], name: str) -> None:
     shapes = {key: list(value.shape) for key, value in module.state_dict().items()}
     instance = {key: list(array.shape) for key, array in arrays.items()}
+    # `load_state_dict` names every difference at once, in terms of torch; the first is enough.
     if shapes != instance:
         first = sorted(key for key in shapes.keys() | instance.keys() if shapes.get(key) != instance.get(key))[0]
         raise NetworkError(

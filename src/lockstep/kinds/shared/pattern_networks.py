@@ -32,6 +32,7 @@ def try_heads(
     # One window alone: a squeeze() that loses the batch, or a norm over one row, shows only there.
     for rows in (len(windows), 1):
         check_heads(code.call(module, windows[:rows]), batch=rows, classes=classes)
+    # In training mode too: batch normalisation refuses one row only there.
     for rows in (len(windows), last):
         with noise(seeds):
             try:

@@ -86,6 +86,7 @@ def with_batches(body: Mapping[str, Any], table: SessionTable | None) -> dict[st
     """`body` of data.json, with the batches of a retrained run among its snapshots."""
     if table is None or table.batches is None:
         return dict(body)
+    # Sorted, since data.json is hashed and a set has no order.
     return {**body, "snapshots": sorted({*body["snapshots"], table.batches})}
 
 
@@ -107,6 +108,7 @@ def recorded_order(table: SessionTable, blobs: BlobStore) -> RecordedOrder | Non
     arrays = read_batches(table, blobs)
     if arrays is None:
         return None
+    # The batches of an agent are stored under the same key of the spec.
     if not {"numbers", "stops"} <= arrays.keys():
         raise DataError("session.batches names recorded batches of samples; this snapshot holds other arrays.")
     return RecordedOrder(numbers=arrays["numbers"], stops=arrays["stops"])

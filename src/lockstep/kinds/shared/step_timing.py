@@ -48,6 +48,7 @@ def time_steps(steps: Callable[[], Iterator[object]], *, state_bytes: int) -> St
     steps         begins the training
     state_bytes   bytes of its state, which the caller counts for the run
     """
+    # The peak of a process never falls, so what it was before has to be kept.
     before = peak_bytes()
     seconds = seconds_per_step(steps())
     # The peak of this process has the state in it, which the caller adds to the estimate: it must not count twice.
@@ -67,6 +68,7 @@ def seconds_per_step(steps: Iterator[object]) -> float | None:
         if next(steps, None) is None:
             break
         durations.append(time.perf_counter() - began)
+        # A user waits for this: slow steps need fewer of them to be timed well.
         if sum(durations[_WARMING:]) > _ENOUGH_S:
             break
     # The median: one step that the machine interrupts would shift a mean of fifteen. A training of one or two steps has

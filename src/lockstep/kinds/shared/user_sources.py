@@ -97,7 +97,8 @@ def single(source: UserSource, role: Role) -> Source:
             f"{source.main} imports {beside} from beside it. A {role.noun} travels with its run as one file: move "
             "the code into it, or install it as a package"
         )
-    return Source(file_name=source.main, class_name=source.attribute, text=source.files[source.main])
+    text = source.files[source.main]
+    return Source(file_name=source.main, class_name=source.attribute, text=text, origin=source.origin)
 
 
 def _in_role(role: Role, find: Any, *arguments: Any) -> UserSource:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from lockstep.core.errors import InputError
+from lockstep.core.near_names import did_you_mean
 from lockstep.kinds.shared import user_sources
 from lockstep.kinds.shared.user_sources import Travelling, reference_of, single
 from lockstep.runs.user_modules import STRATEGY, Source, load_module
 from lockstep.search.objective import Judge
-from lockstep.strategies.base import Strategy, did_you_mean
+from lockstep.strategies.base import Strategy
 from lockstep.strategies.registry import load_source, lookup
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def from_user(spec: StrategySpec, context: PrepareContext) -> UserCode:
     """Code that Python hands over or the spec names. Raises StrategyError, UnknownNameError, InputError."""
     strategy, function = (context.python_objects.get(key) for key in (STRATEGY_KEY, OBJECTIVE_KEY))
     source = _source_of_strategy(strategy)
+    # The class in the call wins; its name in the spec is only a label then.
     if source is None and ".py" in spec.strategy.name:
         source = user_sources.from_file(spec.strategy.name, context.base, STRATEGY)
     objective: UserSource | None = None
@@ -88,6 +90,7 @@ def _assembled(
         strategy=loaded,
         strategy_name=loaded.name if strategy is None else reference_of(strategy),
         judge=judge,
+        # The stored name has no folders: any machine finds the copy in the run.
         objective=search.objective if objective is None else reference_of(objective),
         files=travelling.files,
         requires=travelling.requires,
@@ -97,6 +100,7 @@ def _assembled(
 def _source_of_strategy(strategy: Any) -> UserSource | None:
     """The source of a class or instance from Python; None without one, or for a built-in strategy."""
     if strategy is None or isinstance(strategy, str) or _built_in_name(strategy) is not None:
+        # A built-in needs no copy: its source is in the code identity.
         return None
     return user_sources.from_class(_class_of(strategy), STRATEGY)
 
@@ -124,7 +128,7 @@ def _function(source: Source) -> Callable[[Mapping[str, float | int | None]], fl
     if not callable(objective):
         names = [name for name, item in vars(module).items() if callable(item) and not name.startswith("_")]
         raise InputError(
-            f"{source.file_name} has no function {source.class_name!r}{did_you_mean(source.class_name, names)}; an "
+            f"{source.file_name} has no function {source.class_name!r}.{did_you_mean(source.class_name, names)} An "
             "objective takes a trial's metrics (a mapping from name to number or None) and returns a number"
         )
     return objective  # type: ignore[no-any-return]

@@ -53,6 +53,7 @@ class StrategyKind:
         Raises the InputError tree, LookAheadError, DiskError.
         """
         resolved = cast("StrategySpec", spec)
+        # Before the candles: an error in the source shows at once, while candles may take minutes.
         code = strategy_code.from_user(resolved, context)
         pinned = market_data.pin(resolved, code.strategy.inputs, context)
         plan = _plan(resolved, pinned, code, context)
@@ -86,6 +87,7 @@ def _plan(spec: StrategySpec, pinned: Pinned, code: UserCode, context: PrepareCo
     plan = plan_of(spec, pinned, strategy=code.strategy, judge=code.judge, blobs=context.blobs)
     resolved = spec.model_copy(
         update={
+            # The run stores what was decided: a strategy's own space may change with its next version.
             "strategy": spec.strategy.model_copy(update={"name": code.strategy_name, "space": plan.space.to_spec()}),
             "search": spec.search.model_copy(update={"objective": code.objective}),
         }
@@ -158,6 +160,7 @@ def _wide(low: Any, high: Any) -> bool:
     """Whether another value lies between two choices."""
     if isinstance(low, bool) or not isinstance(low, int | float) or not isinstance(high, int | float):
         return False
+    # Between whole numbers that follow each other, a choice and a range are the same.
     return high > low if isinstance(low, float) else high - low > 1
 
 
@@ -195,6 +198,7 @@ def _seconds(plan: StrategyPlan, trials: int) -> float:
     evaluator.batch(one, on_error="record")  # compiles kernels, computes indicators
     single = _timed(evaluator, one)
     count = len(next(iter(columns.values())))
+    # Such a set is all time of its own; the fixed part of a chunk does not show beside it.
     if single > _ENOUGH_SECONDS or count == 1:
         return single * (trials + winner)
     per_set = max(_timed(evaluator, columns) - single, 0.0) / (count - 1)

@@ -68,6 +68,7 @@ class StrategyPlan:
 
         `strategies.window.trade_window` runs a set of this search on later bars. Raises InputError.
         """
+        # Two bars at least: a decision and a fill.
         if not 0 <= start < stop - 1 < len(self.pinned.candles):
             raise InputError(
                 f"a window to search holds two bars of the {len(self.pinned.candles)} there are; found {start} to "
@@ -145,6 +146,7 @@ def plan_of(
     """Check that strategy, space, fixed values, costs and bars fit together. Raises the InputError tree."""
     space = space_of(spec, strategy)
     fixed = dict(spec.strategy.parameters)
+    # One set, decoded and completed: a fixed value of a wrong kind is refused now and not at the first trial.
     complete(strategy, fixed, space.decode(np.zeros((1, len(space)))))
     holdout = spec.validation.holdout_bars
     if len(pinned.candles) - holdout < 2:
@@ -173,13 +175,16 @@ def space_of(spec: StrategySpec, strategy: Strategy) -> Space:
     if spec.strategy.space is not None:
         space = Space.parse(spec.strategy.space)
     else:
+        # A parameter with a fixed value is not searched, though the strategy's own space has it.
         space = Space({name: d for name, d in strategy.space.items() if name not in spec.strategy.parameters})
         if not space:
             raise SpaceError(f"{strategy.name} has no parameter left to search: add [strategy.space]")
+    # Before the first trial: all of them would fail in the same way.
     unknown = [name for name in space if name not in strategy.parameter_names()]
     if unknown:
         names = ", ".join(strategy.parameter_names()) or "none"
         raise StrategyError(f"[strategy.space] {unknown[0]}: {strategy.name} has no such parameter; it has {names}")
+    # By name, whatever the file's order: the order decides which draw belongs to which parameter.
     return Space({name: space[name] for name in sorted(space)})
 
 
@@ -188,5 +193,6 @@ def complete(strategy: Strategy, fixed: Mapping[str, Any], columns: Columns) -> 
     count = len(next(iter(columns.values())))
     whole: Columns = dict(columns)
     for name, value in fixed.items():
+        # Text needs columns of objects: NumPy's own text has a fixed length.
         whole[name] = np.full(count, value, dtype=object if isinstance(value, str) else None)
     return strategy.columns(whole)

@@ -39,6 +39,7 @@ def finish(plan: StrategyPlan, tally: Tally, duplicates: int, tell: Callable[[st
     if tally.best is None:
         raise ValueError("a search without a winner has no result; see search.objective.no_valid_trial")
     evaluator = plan.evaluator()
+    # On the backtest's path and not from the stored row: this is the promise that both agree.
     winner = evaluator.one({**plan.fixed, **tally.best["parameters"]})
     metrics = {str(metric): value for metric, value in winner.metrics.items()}
     require_same(tally.best["metrics"], metrics, trial=tally.best["index"])
@@ -112,6 +113,7 @@ def require_same(stored: Mapping[str, Any], backtest: Mapping[str, Any], *, tria
 def _held_out(plan: StrategyPlan, winner: Backtest) -> tuple[Candles, Simulation, Simulation] | None:
     """The held-out bars, the winner on them, and buy and hold; None when none are held out."""
     held_out = plan.spec.validation.holdout_bars
+    # None and not an empty table: nothing was held out, which is no result of zero.
     if held_out == 0:
         return None
     bars, simulation = trade_window(
@@ -142,6 +144,7 @@ def _holdout(held_out: tuple[Candles, Simulation, Simulation] | None) -> dict[st
 def _baselines(plan: StrategyPlan, evaluator: Evaluator, winner: Backtest, hold: Simulation) -> dict[str, Any]:
     """Metrics of buy and hold, and of the winner's trades at random times, None without a trade."""
     entries = limited(entries_of(plan.strategy, evaluator.view, winner.parameters), plan.execution.max_holding)
+    # A stream of its own: more trials, or another proposer, leave the draws as they are.
     seeds = SeedTree(plan.spec.seed).child("baseline", "random_entries")
     luck = random_entries(evaluator.market, entries, winner.simulation, seeds)
     return {"buy_and_hold": _metrics(hold), "random_entries": None if luck is None else luck.to_dict()}

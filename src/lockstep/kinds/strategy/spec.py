@@ -46,6 +46,7 @@ class StrategyTable(SpecModel):
 
     @model_validator(mode="after")
     def _once(self) -> Self:
+        # Which of the two was meant cannot be known.
         twice = sorted(set(self.parameters) & set(self.space or {}))
         if twice:
             raise ValueError(

@@ -67,6 +67,7 @@ class StrategyTraining:
             batch_size=self._plan.spec.search.batch_size,
         )
         for done in batches:
+            # Before the yield: the loop takes the state while this step is its last.
             index, self._next = self._next, self._next + 1
             yield Step(
                 index=index,
@@ -83,6 +84,7 @@ class StrategyTraining:
         """Continue after the step that `state` was taken at."""
         self._next = int(state["next"])
         self._tally = Tally.from_json(state["tally"])
+        # A new one, since a proposer that has drawn already cannot be put back.
         self._proposer = self._plan.proposer()
         self._proposer.set_state(state["proposer"])
 
@@ -91,6 +93,7 @@ class StrategyTraining:
 
         Raises NoValidTrialError, NotEqualError, LookAheadError.
         """
+        # Only at the end: which rule left nothing is known when all trials are counted.
         if self._tally.best is None:
             raise no_valid_trial(self._tally, self._plan.judge, self._plan.reach())
         return finish(self._plan, self._tally, self._proposer.duplicates, self._tell)
@@ -98,6 +101,7 @@ class StrategyTraining:
     def _evaluate(self, task: SweepTask, searched: Columns) -> Evaluated:
         """Metrics of a batch, chunk by chunk. The chunks are the same for any number of workers."""
         size = self._plan.chunk
+        # Complete sets travel to workers, so that they need not know spec or defaults.
         columns = self._plan.complete(searched)
         count = len(next(iter(columns.values())))
         chunks = [

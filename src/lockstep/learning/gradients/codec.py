@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lockstep.core.errors import IntegrityError, MissingLibraryError
+from lockstep.core.libraries import install_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +84,7 @@ def library() -> Any:
     except ImportError as error:
         raise MissingLibraryError(
             f'recording.codec = "blosc2" needs blosc2, which cannot be loaded here ({error}). '
-            "Install it with: pip install 'lockstep-trading[codecs]', or use codec = \"raw\""
+            f'Install it with: {install_line("codecs")}, or use codec = "raw"'
         ) from error
 
 

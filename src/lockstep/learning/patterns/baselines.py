@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lockstep.core.errors import MissingLibraryError
+from lockstep.core.libraries import install_line
 from lockstep.learning.patterns.scores import Predictions, log_losses, probabilities
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def numerics_entries() -> dict[str, str]:
     except ImportError as error:
         raise MissingLibraryError(
             f"the logistic regression beside a network needs scikit-learn, which cannot be loaded here ({error}). "
-            "Install it with: pip install 'lockstep-trading[ml]'"
+            f"Install it with: {install_line('ml')}"
         ) from error
     return {"scikit-learn": str(sklearn.__version__)}
 

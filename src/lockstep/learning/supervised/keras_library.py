@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from lockstep.core.errors import MissingLibraryError
-from lockstep.core.libraries import installed, require
+from lockstep.core.libraries import install_line, installed, require
 
 
 def require_keras() -> Any:
@@ -23,7 +23,7 @@ def require_keras() -> Any:
     if not installed(backend):
         raise MissingLibraryError(
             f"Keras computes with {backend}, which is not installed here. Install it, or set KERAS_BACKEND to a "
-            "backend that is (torch: pip install 'lockstep-trading[ml]')"
+            f"backend that is (torch: {install_line('ml')})"
         )
     if backend == "torch":
         # That module sets variables that torch reads at its first operation.

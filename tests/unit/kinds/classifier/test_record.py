@@ -172,7 +172,7 @@ def test_the_packer_is_part_of_the_numerics_and_asked_for_by_name(
     assert figures(tmp_path, recording={"codec": "blosc2"}).numerics["blosc2"] == blosc2.__version__
     assert "blosc2" not in figures(tmp_path).numerics
     monkeypatch.setitem(__import__("sys").modules, "blosc2", None)
-    with pytest.raises(MissingLibraryError, match=r"lockstep-trading\[codecs\]"):
+    with pytest.raises(MissingLibraryError, match=r"pip install -e .*\[codecs\]"):
         figures(tmp_path, recording={"codec": "blosc2"})
 
 

@@ -209,7 +209,7 @@ def test_a_users_own_file_is_prepared_without_tuning(tmp_path: Path) -> None:
     assert all(min(part.values()) > 0 for part in module.counts().values())
 
 
-@pytest.mark.parametrize(("missing", "install"), [("torch", "lockstep-trading[ml]"), ("sklearn", "scikit-learn")])
+@pytest.mark.parametrize(("missing", "install"), [("torch", "[ml]"), ("sklearn", "scikit-learn")])
 def test_without_a_library_the_kind_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, install: str
 ) -> None:

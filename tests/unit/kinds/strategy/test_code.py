@@ -33,7 +33,7 @@ def test_a_built_in_strategy_is_named_in_any_letter_case_and_brings_no_source(tm
     code = strategy_code.from_user(spec_of(), PrepareContext(blobs=FolderRunStore(tmp_path).blobs))
     assert code.strategy_name == "LIQUIDITY_SWEEP"
     assert code.identity().sources == {}
-    with pytest.raises(UnknownNameError, match="did you mean 'LIQUIDITY_SWEEP'"):
+    with pytest.raises(UnknownNameError, match="Did you mean 'LIQUIDITY_SWEEP'"):
         strategy_code.from_user(
             spec_of(strategy={"name": "liquidity_sweeps"}), PrepareContext(blobs=FolderRunStore(tmp_path).blobs)
         )
@@ -82,7 +82,7 @@ def test_what_cannot_be_loaded_is_refused_by_name(context: PrepareContext) -> No
 
     with pytest.raises(StrategyError, match="there is no such strategy file"):
         load("mine/none.py:Every")
-    with pytest.raises(StrategyError, match="has no class 'Evry'; did you mean 'Every'"):
+    with pytest.raises(StrategyError, match=r"has no class 'Evry'\. Did you mean 'Every'"):
         load("mine/every.py:Evry")
     with pytest.raises(InputError, match="has no function 'calm'"):
         load(objective="objective.py:calm")

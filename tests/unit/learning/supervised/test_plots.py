@@ -54,5 +54,5 @@ def test_the_figures_of_an_experiment_are_drawn() -> None:
 
 
 def test_a_missing_library_is_asked_for_by_name() -> None:
-    with pytest.raises(MissingLibraryError, match=r"a test needs no_such_library.*pip install 'lockstep-trading\[x\]'"):
+    with pytest.raises(MissingLibraryError, match=r"a test needs no_such_library.*pip install -e '.*\[x\]'"):
         libraries.require("no_such_library.part", extra="x", purpose="a test")
