@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from lockstep.market.formats.numbers import as_floats, is_text
 from lockstep.market.formats.words import CLOCKS, DATES, FURTHER, SYMBOLS
 from lockstep.market.tables import ALIASES, candidates
 
+# What a column of volumes is called, after "volume", where it counts money and no pieces.
+_QUOTES: Final = ("quote", "currency", "usd", "usdt", "notional", "busd", "usdc", "eur")
 Mapping = dict[str, Any]
 
 
@@ -106,7 +108,7 @@ def _time(table: Any, place: str, notes: list[str]) -> tuple[Any, str | None]:
     epochs = [name for name in times if is_epoch(_first(table, name))]
     if len(epochs) == 1 and all(_agrees(table, epochs[0], name) for name in times if name != epochs[0]):
         others = ", ".join(repr(name) for name in times if name != epochs[0])
-        notes.append(f"times of {epochs[0]!r}; {others} has the same")
+        notes.append(f"times of {epochs[0]!r}; {others} has the same, or those of one zone")
         return table, epochs[0]
     return table, None
 
@@ -151,13 +153,21 @@ def _volume(table: Any, symbol: str | None, place: str, notes: list[str]) -> str
     volumes = [
         name for name in names if bare(name).startswith("volume") and name not in adjusted and bare(name)[6:] != "ma"
     ]
-    if len(volumes) < 2:
-        return volumes[0] if volumes and bare(volumes[0])[6:] not in ("quote", "usd", "currency") else None
+    if not volumes:
+        return None
     market = bare(symbol or next((_first(table, name) for name in names if bare(name) in SYMBOLS), ""))
+    if len(volumes) == 1:
+        (only,) = volumes
+        if bare(only)[6:] not in _QUOTES or market.startswith(bare(only)[6:]):
+            return only
+        raise DataError(
+            f"{place}: the only volume, {only!r}, is an amount of the quote currency. Take it all the same: "
+            f"columns={{'volume': {only!r}}} (--columns 'volume={only}'; in a spec [data] columns), or none: "
+            "columns={'volume': None} (--columns volume= ; in a spec [data.columns] volume = \"\")."
+        )
     base = [name for name in volumes if bare(name)[6:] and market.startswith(bare(name)[6:])]
     if not base and not market:
-        quotes = ("quote", "currency", "usd", "usdt", "notional", "busd", "usdc", "eur")
-        base = [name for name in volumes if bare(name)[6:] not in quotes]
+        base = [name for name in volumes if bare(name)[6:] not in _QUOTES]
     if len(base) == 1:
         notes.append(f"volume of {base[0]!r}, the base currency")
         return base[0]

@@ -127,6 +127,24 @@ def test_further_names_of_columns_are_recognised(tmp_path: Path, names: str) -> 
     assert load_candles(write(tmp_path / "a.csv", [names, *lines])) == BARS
 
 
+def test_an_amount_of_money_is_no_volume_unless_it_is_asked_for(tmp_path: Path) -> None:
+    lines = rows(BARS, lambda t, *c: [t, *c])
+    path = write(tmp_path / "a.csv", ["timestamp,open,high,low,close,Volume USDT", *lines])
+    with pytest.raises(DataError, match=r"an amount of the quote currency.*--columns 'volume=Volume USDT'"):
+        load_candles(path)
+    assert load_candles(path, columns={"volume": "Volume USDT"}) == BARS
+    assert load_candles(path, symbol="USDT/EUR").volume.tolist() == BARS.volume.tolist()
+
+
+def test_bars_before_1970_are_left_out_as_the_message_says(tmp_path: Path) -> None:
+    old = pd.date_range("1969-12-20", periods=len(DAYS), freq="D")
+    path = write(tmp_path / "a.csv", [HEADER, *(f"{day:%Y-%m-%d},10,11,9,10,5" for day in old)])
+    with pytest.raises(DataError, match="start='1970-01-01'"):
+        load_candles(path)
+    assert len(load_candles(path, start="1970-01-01")) == len(DAYS) - 12
+    assert len(load_candles(path, last=len(DAYS) - 12)) == len(DAYS) - 12
+
+
 def test_a_link_that_leads_nowhere_is_called_one(tmp_path: Path) -> None:
     loop = tmp_path / "a.csv"
     loop.symlink_to(loop)
