@@ -88,6 +88,10 @@ def _time(table: Any, place: str, notes: list[str]) -> tuple[Any, str | None]:
     """The column of times where the usual names do not give exactly one."""
     names = table.column_names
     dates = [name for name in names if bare(name) in DATES and is_date(_first(table, name))]
+    if len(dates) == 1:
+        for name in names:
+            if name != dates[0] and bare(name) in CLOCKS:
+                table = _with_clock(table, name, place)
     clocks = [name for name in names if bare(name) in CLOCKS and is_clock(_first(table, name))]
     if len(dates) == 1 and len(clocks) == 1 and dates != clocks:
         notes.append(f"date and time of day joined, {dates[0]!r} and {clocks[0]!r}")
@@ -111,6 +115,43 @@ def _time(table: Any, place: str, notes: list[str]) -> tuple[Any, str | None]:
         notes.append(f"times of {epochs[0]!r}; {others} has the same, or those of one zone")
         return table, epochs[0]
     return table, None
+
+
+def _with_clock(table: Any, name: str, place: str) -> Any:
+    """The table with times of day such as 930, 0930 or 93000 as 09:30:00; a column of hours, 0 to 23, likewise.
+
+    Raises DataError where numbers below 24 could be hours or minutes.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column = table.column(name)
+    texts = column if is_text(column.type) else pc.cast(column, pa.string()) if _is_whole(column) else None
+    if texts is None or column.null_count or not len(column):
+        return table
+    if not pc.all(pc.match_substring_regex(texts, r"^\s*\d{1,6}\s*$")).as_py():
+        return table
+    value = pc.cast(pc.utf8_trim_whitespace(texts), pa.int64()).to_numpy()
+    is_hour = bare(name) in ("hour", "heure", "hora", "ora")
+    if value.max() < 24 and not is_hour:
+        if not value.any():
+            return table
+        raise DataError(
+            f"{place}: the column {name!r} beside the date could count hours or minutes; its largest number is "
+            f"{value.max()}. Write the time of day as 09:30, or call the column 'hour' where it counts hours."
+        )
+    number = value * 10_000 if is_hour and value.max() < 24 else value * 100 if value.max() < 2_400 else value
+    hour, minute, second = number // 10_000, number // 100 % 100, number % 100
+    if np.any((hour > 23) | (minute > 59) | (second > 59)):
+        return table
+    clock = [f"{h:02}:{m:02}:{s:02}" for h, m, s in zip(hour, minute, second, strict=True)]
+    return table.set_column(table.column_names.index(name), name, pa.array(clock))
+
+
+def _is_whole(column: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_integer(column.type))
 
 
 def _agrees(table: Any, epochs: str, texts: str) -> bool:

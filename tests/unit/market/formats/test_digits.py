@@ -145,6 +145,24 @@ def test_bars_before_1970_are_left_out_as_the_message_says(tmp_path: Path) -> No
     assert len(load_candles(path, last=len(DAYS) - 12)) == len(DAYS) - 12
 
 
+@pytest.mark.parametrize(
+    ("name", "form"), [("Time", "%H%M"), ("Time", "%-H%M"), ("Time", "%H%M%S"), ("TIME", "%-H%M%S"), ("hour", "%-H")]
+)
+def test_a_time_of_day_in_digits_beside_the_date_is_not_lost(tmp_path: Path, name: str, form: str) -> None:
+    lines = rows(BARS, lambda t, *c: [moment(t, "%Y-%m-%d"), moment(t, form), *c])
+    path = write(tmp_path / "a.csv", [f"Date,{name},Open,High,Low,Close,Volume", *lines])
+    assert load_candles(path, timezone="UTC") == BARS
+    with pytest.raises(DataError, match="--timezone UTC"):
+        load_candles(path)
+
+
+def test_numbers_beside_the_date_that_could_be_hours_or_minutes_are_refused(tmp_path: Path) -> None:
+    lines = rows(BARS, lambda t, *c: [moment(t, "%Y-%m-%d"), moment(t, "%-H"), *c])
+    path = write(tmp_path / "a.csv", ["Date,Time,Open,High,Low,Close,Volume", *lines])
+    with pytest.raises(DataError, match="could count hours or minutes; its largest number is 23"):
+        load_candles(path, timezone="UTC")
+
+
 def test_a_link_that_leads_nowhere_is_called_one(tmp_path: Path) -> None:
     loop = tmp_path / "a.csv"
     loop.symlink_to(loop)
