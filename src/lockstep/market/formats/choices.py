@@ -71,8 +71,9 @@ def _joined(table: Any, names: Sequence[Any], place: str) -> tuple[Any, str]:
             f"{', '.join(map(repr, table.column_names))}."
         )
     parts = []
+    clock = _with_clock(table, names[1], place)
     for name in names:
-        column = table.column(name)
+        column = clock.column(name)
         if pa.types.is_date(column.type) or is_text(column.type) or pa.types.is_integer(column.type):
             parts.append(pc.cast(column, pa.string()))
         elif pa.types.is_time(column.type):

@@ -152,6 +152,7 @@ def test_a_time_of_day_in_digits_beside_the_date_is_not_lost(tmp_path: Path, nam
     lines = rows(BARS, lambda t, *c: [moment(t, "%Y-%m-%d"), moment(t, form), *c])
     path = write(tmp_path / "a.csv", [f"Date,{name},Open,High,Low,Close,Volume", *lines])
     assert load_candles(path, timezone="UTC") == BARS
+    assert load_candles(path, timezone="UTC", columns={"timestamp": ["Date", name]}) == BARS
     with pytest.raises(DataError, match="--timezone UTC"):
         load_candles(path)
 
