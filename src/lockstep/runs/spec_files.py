@@ -42,6 +42,8 @@ def read_spec_file(path: Path) -> dict[str, Any]:
     """The values of one spec file, by its suffix. Raises SpecError."""
     suffix = path.suffix.lower()
     parsers = {".toml": parse_toml, ".yaml": parse_yaml, ".yml": parse_yaml, ".json": parse_json}
+    if path.is_dir():
+        raise SpecError(f"{path} is a folder; a spec is a file. Name the one in it, such as {path / 'spec.toml'}.")
     if suffix not in parsers:
         raise SpecError(f"{path}: a spec is a .toml, .yaml, .yml or .json file; found suffix {suffix!r}. Rename it.")
     try:
@@ -104,6 +106,8 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
         raise SpecError(f"{where}{_line(error)}: {problem}: it appears twice; keep one of them") from error
     except YAMLError as error:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        if "'\\t'" in problem:
+            raise SpecError(f"{where}{_line(error)}: YAML forbids tabs before a key. Indent with blanks.") from error
         raise SpecError(f"{where}{_line(error)}: not YAML 1.2: {problem}. Check that line.") from error
     except (ValueError, RecursionError) as error:
         if isinstance(error, SpecError):

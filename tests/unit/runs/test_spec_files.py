@@ -40,6 +40,7 @@ def test_yaml_reads_words_times_and_exponents_as_people_mean_them():
         ("- a", "a spec is a table of keys and values; found list"),
         ("a: [1", "f.yaml, line 1: not YAML 1.2: expected ',' or ']'"),
         ("a: 1\n b: 2", "line 2: not YAML 1.2"),
+        ("a:\n\tb: 2", "line 2: YAML forbids tabs before a key. Indent with blanks."),
         ("[" * 5000, "f.yaml, line 1: nested deeper than 32 levels. Flatten it."),
         ("a: " + "[" * 40 + "]" * 40, "nested deeper than 32 levels. Flatten it."),
         ("a: 2024-13-45", "f.yaml: not a spec"),
@@ -155,3 +156,8 @@ def test_a_file_that_is_no_spec_is_refused(tmp_path, name, content, expected):
 def test_a_missing_file_is_named():
     with pytest.raises(SpecError, match=r"nowhere\.toml: the spec cannot be read \(No such file or directory\)"):
         load_spec("nowhere.toml")
+
+
+def test_a_folder_is_no_spec(tmp_path):
+    with pytest.raises(SpecError, match="is a folder; a spec is a file"):
+        load_spec(tmp_path)
