@@ -49,7 +49,9 @@ DROP: Final = "on_bad='drop' (--drop-bad; in a spec [data] on_bad = \"drop\")"
 _LEAVE_OUT: Final = f"Fetch the rows again or leave them out; {DROP} drops and reports them."
 CURE: Final[Mapping[Rule, str]] = {
     Rule.TIME_RANGE: (
-        "Say what the numbers are: time_unit='s', 'ms', 'us' or 'ns' (--time-unit; in a spec [data] time_unit)."
+        "Rows before 1970 are left out with start='1970-01-01' (in a spec [data] start; --last N on the command line); "
+        "numbers of another unit need it declared: time_unit='s', 'ms', 'us' or 'ns' (--time-unit; in a spec [data] "
+        "time_unit)."
     ),
     Rule.UNSORTED: (
         "Sort the rows by time after finding out why they were not: load_candles(..., sort=True) does "

@@ -40,7 +40,7 @@ def table_of_frame(frame: Any) -> Any:
     if isinstance(frame, pa.Table):
         return frame
     try:
-        if type(frame).__module__.split(".")[0] == "pandas":
+        if type(frame).__module__.split(".")[0] == "pandas" and hasattr(frame, "columns"):
             return pa.Table.from_pandas(frame)
         if hasattr(frame, "__arrow_c_stream__"):
             return pa.table(frame)
@@ -119,9 +119,10 @@ def resolve_columns(
                 " Where the source has none, say so: columns={'volume': None} (--columns volume= ; in a spec "
                 '[data.columns] volume = ""); it is then 0.'
             )
+        option = f"columns={{{missing[0]!r}: 'NAME'}} (--columns {missing[0]}=NAME; in a spec [data] columns)"
         raise DataError(
             f"{place}: columns {', '.join(missing)} are missing; found {_list(names)}."
-            f"{hint or ' Map them: columns={...} (--columns OURS=THEIRS; in a spec [data] columns).'}"
+            f"{hint or f' Say which they are: {option}.'}"
         )
     for name in extra:
         if name not in names:

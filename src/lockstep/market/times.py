@@ -203,10 +203,7 @@ def from_text(
     if time_format is None:
         read: Callable[[str], datetime] = _iso
         form = "ISO-8601, such as 2024-03-01T12:00:00Z"
-        cure = (
-            "Say how the times are written: time_format='%d.%m.%Y %H:%M:%S' (--time-format '%d.%m.%Y %H:%M:%S'; in a "
-            "spec [data] time_format)."
-        )
+        cure = ""
     else:
         pattern = time_format
 
@@ -220,7 +217,7 @@ def from_text(
         try:
             moment = read(text or "")
         except ValueError:
-            raise DataError(f"{place}: times are {form}; found {text!r} in row {row}. {cure}") from None
+            raise DataError(f"{place}: times are {form}; found {text!r} in row {row}. {cure or _cure(text)}") from None
         if moment.tzinfo is None:
             if zone is None:
                 raise DataError(
@@ -233,6 +230,22 @@ def from_text(
         except ValueError:
             raise DataError(f"{place}: times are whole milliseconds; found {text!r} in row {row}. Round it.") from None
     return out
+
+
+def _cure(text: str | None) -> str:
+    """What helps where a time is not ISO-8601."""
+    if text is None or not re.search(r"\d", text):
+        return "A line that is no row, such as a total or the names of the columns again, has to be left out."
+    if re.fullmatch(r"\s*\d+(\.\d+)?[eE][+]?\d+\s*", text):
+        return "The program that wrote it may have cut digits: write the times as whole numbers or as ISO-8601 text."
+    if re.fullmatch(r"\s*\d{5}([.,]\d+)?\s*", text):
+        return "If it is the number of a day in a spreadsheet, format that column as a date, and save the file again."
+    if re.search(r"\d\s+(?!UTC|GMT|AM|PM)[A-Z][A-Za-z_/]+\s*$", text):
+        return "Names of zones are not read: their hours may occur twice. Write the times in UTC, or with their offset."
+    return (
+        "Say how the times are written: time_format='%d.%m.%Y %H:%M:%S' (--time-format '%d.%m.%Y %H:%M:%S'; in a "
+        "spec [data] time_format)."
+    )
 
 
 def _iso(text: str) -> datetime:

@@ -42,7 +42,10 @@ def told(report: Any) -> str:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
+    """A home with a complete run that is tagged "base"; any test may come first, on any worker."""
+    folder = tmp_path_factory.mktemp("home")
+    ls.train(SPEC, home=folder, tag="base")
+    return folder
 
 
 class StopAt(Observer):
@@ -58,11 +61,11 @@ class StopAt(Observer):
 
 def test_a_training_announces_itself_runs_and_is_found_again(home: Path) -> None:
     announced: list[Prepared] = []
-    result = ls.train(SPEC, home=home, tag="base", announce=announced.append)
-    assert (result.status, result.exit_code, result.tags) == ("complete", 0, ("base",))
+    result = ls.train(SPEC, home=home, tag="announced", announce=announced.append)
+    assert (result.status, result.exit_code, result.tags) == ("complete", 0, ("announced",))
     assert result.trial_counts["total"] == 24
     assert announced[0].estimate is not None
-    again = show_run("base", place(home).store)
+    again = show_run("announced", place(home).store)
     assert again.to_json() == {**result.to_json(), "notes": []}
     assert len(result.trials()["index"]) == 24
     assert "spread" not in repr(result)

@@ -30,5 +30,5 @@ def test_a_figure_has_equity_drawdown_and_trades(done: object) -> None:
 
 def test_without_matplotlib_the_error_names_the_extra(done: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingLibraryError, match=r"plot\(\) needs matplotlib.*lockstep-trading\[plots\]"):
+    with pytest.raises(MissingLibraryError, match=r"plot\(\) needs matplotlib.*\[plots\]'"):
         done.plot()  # type: ignore[attr-defined]

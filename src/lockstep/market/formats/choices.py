@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from lockstep.market.formats.numbers import as_floats, is_text
 from lockstep.market.formats.words import CLOCKS, DATES, FURTHER, SYMBOLS
 from lockstep.market.tables import ALIASES, candidates
 
+# What a column of volumes is called, after "volume", where it counts money and no pieces.
+_QUOTES: Final = ("quote", "currency", "usd", "usdt", "notional", "busd", "usdc", "eur")
 Mapping = dict[str, Any]
 
 
@@ -69,8 +71,9 @@ def _joined(table: Any, names: Sequence[Any], place: str) -> tuple[Any, str]:
             f"{', '.join(map(repr, table.column_names))}."
         )
     parts = []
+    clock = _with_clock(table, names[1], place)
     for name in names:
-        column = table.column(name)
+        column = clock.column(name)
         if pa.types.is_date(column.type) or is_text(column.type) or pa.types.is_integer(column.type):
             parts.append(pc.cast(column, pa.string()))
         elif pa.types.is_time(column.type):
@@ -86,6 +89,10 @@ def _time(table: Any, place: str, notes: list[str]) -> tuple[Any, str | None]:
     """The column of times where the usual names do not give exactly one."""
     names = table.column_names
     dates = [name for name in names if bare(name) in DATES and is_date(_first(table, name))]
+    if len(dates) == 1:
+        for name in names:
+            if name != dates[0] and bare(name) in CLOCKS:
+                table = _with_clock(table, name, place)
     clocks = [name for name in names if bare(name) in CLOCKS and is_clock(_first(table, name))]
     if len(dates) == 1 and len(clocks) == 1 and dates != clocks:
         notes.append(f"date and time of day joined, {dates[0]!r} and {clocks[0]!r}")
@@ -106,9 +113,46 @@ def _time(table: Any, place: str, notes: list[str]) -> tuple[Any, str | None]:
     epochs = [name for name in times if is_epoch(_first(table, name))]
     if len(epochs) == 1 and all(_agrees(table, epochs[0], name) for name in times if name != epochs[0]):
         others = ", ".join(repr(name) for name in times if name != epochs[0])
-        notes.append(f"times of {epochs[0]!r}; {others} has the same")
+        notes.append(f"times of {epochs[0]!r}; {others} has the same, or those of one zone")
         return table, epochs[0]
     return table, None
+
+
+def _with_clock(table: Any, name: str, place: str) -> Any:
+    """The table with times of day such as 930, 0930 or 93000 as 09:30:00; a column of hours, 0 to 23, likewise.
+
+    Raises DataError where numbers below 24 could be hours or minutes.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column = table.column(name)
+    texts = column if is_text(column.type) else pc.cast(column, pa.string()) if _is_whole(column) else None
+    if texts is None or column.null_count or not len(column):
+        return table
+    if not pc.all(pc.match_substring_regex(texts, r"^\s*\d{1,6}\s*$")).as_py():
+        return table
+    value = pc.cast(pc.utf8_trim_whitespace(texts), pa.int64()).to_numpy()
+    is_hour = bare(name) in ("hour", "heure", "hora", "ora")
+    if value.max() < 24 and not is_hour:
+        if not value.any():
+            return table
+        raise DataError(
+            f"{place}: the column {name!r} beside the date could count hours or minutes; its largest number is "
+            f"{value.max()}. Write the time of day as 09:30, or call the column 'hour' where it counts hours."
+        )
+    number = value * 10_000 if is_hour and value.max() < 24 else value * 100 if value.max() < 2_400 else value
+    hour, minute, second = number // 10_000, number // 100 % 100, number % 100
+    if np.any((hour > 23) | (minute > 59) | (second > 59)):
+        return table
+    clock = [f"{h:02}:{m:02}:{s:02}" for h, m, s in zip(hour, minute, second, strict=True)]
+    return table.set_column(table.column_names.index(name), name, pa.array(clock))
+
+
+def _is_whole(column: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_integer(column.type))
 
 
 def _agrees(table: Any, epochs: str, texts: str) -> bool:
@@ -151,13 +195,21 @@ def _volume(table: Any, symbol: str | None, place: str, notes: list[str]) -> str
     volumes = [
         name for name in names if bare(name).startswith("volume") and name not in adjusted and bare(name)[6:] != "ma"
     ]
-    if len(volumes) < 2:
-        return volumes[0] if volumes and bare(volumes[0])[6:] not in ("quote", "usd", "currency") else None
+    if not volumes:
+        return None
     market = bare(symbol or next((_first(table, name) for name in names if bare(name) in SYMBOLS), ""))
+    if len(volumes) == 1:
+        (only,) = volumes
+        if bare(only)[6:] not in _QUOTES or market.startswith(bare(only)[6:]):
+            return only
+        raise DataError(
+            f"{place}: the only volume, {only!r}, is an amount of the quote currency. Take it all the same: "
+            f"columns={{'volume': {only!r}}} (--columns 'volume={only}'; in a spec [data] columns), or none: "
+            "columns={'volume': None} (--columns volume= ; in a spec [data.columns] volume = \"\")."
+        )
     base = [name for name in volumes if bare(name)[6:] and market.startswith(bare(name)[6:])]
     if not base and not market:
-        quotes = ("quote", "currency", "usd", "usdt", "notional", "busd", "usdc", "eur")
-        base = [name for name in volumes if bare(name)[6:] not in quotes]
+        base = [name for name in volumes if bare(name)[6:] not in _QUOTES]
     if len(base) == 1:
         notes.append(f"volume of {base[0]!r}, the base currency")
         return base[0]

@@ -22,14 +22,17 @@ class MarketChoice:
 
     symbol: str | None = None
 
-    def index(self, markets: Sequence[str], place: str, where: str) -> int:
-        """Which of several markets is the one asked for. Raises DataError when none or several are."""
+    def index(self, markets: Sequence[str], place: str, where: str, or_else: str = "") -> int:
+        """Which of several markets is the one asked for. `or_else` is another cure, for the error.
+
+        Raises DataError when none or several are.
+        """
         listing = ", ".join(repr(market) for market in markets[:8])
         more = f" and {len(markets) - 8:,} more" if len(markets) > 8 else ""
         if self.symbol is None:
             raise DataError(
                 f"{place}: candles are of one market; {where} holds {len(markets):,}: {listing}{more}. Choose one: "
-                f"{_OPTION.format(markets[0])}."
+                f"{_OPTION.format(markets[0])}{or_else}."
             )
         same = [at for at, market in enumerate(markets) if market == self.symbol] or [
             at for at, market in enumerate(markets) if is_same_market(market, self.symbol)
@@ -76,11 +79,12 @@ def _is_part(market: str, symbol: str) -> bool:
 def of_one_market(table: Any, mapping: Mapping[str, Any], choice: MarketChoice, *, place: str, notes: list[str]) -> Any:
     """The rows of a table that are of one market: all, or those of the symbol that is asked for.
 
-    table     Arrow; a text column whose name says that it names the market is compared
+    table     Arrow; a column of text or whole numbers whose name says that it names the market is compared
     mapping   our name -> the table's name; "symbol" names that column, or None says that there is none
 
     Raises DataError when there are several markets and none is chosen, or the only one is another.
     """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     if "symbol" in mapping:
@@ -91,17 +95,20 @@ def of_one_market(table: Any, mapping: Mapping[str, Any], choice: MarketChoice, 
             )
     else:
         names = [name for name in table.column_names if bare(name) in SYMBOLS or name == "T"]
+    or_else = f"; where the column names no market, {_NO_COLUMN}"
     for name in names:
         column = table.column(name)
         if hasattr(column.type, "value_type"):
             column = column.cast(column.type.value_type)
+        if pa.types.is_integer(column.type):
+            column = pc.cast(column, pa.string())
         if not is_text(column.type) or (name in mapping.values() and mapping.get("symbol") != name):
             continue
         markets = [value for value in pc.unique(column).to_pylist() if value is not None]
         if len(markets) == 1:
             choice.require(markets[0], place)
         elif len(markets) > 1:
-            market = markets[choice.index(markets, place, f"the column {name!r}")]
+            market = markets[choice.index(markets, place, f"the column {name!r}", or_else)]
             table = table.filter(pc.equal(column, market))
             notes.append(f"the rows of {market!r} alone, {table.num_rows:,}")
     return table

@@ -185,6 +185,9 @@ def as_floats(column: Any, *, place: str) -> NDArray[np.float64]:
     ):
         raise DataError(f"{place} holds numbers; found {kind}. Convert it, or map another column.")
     try:
+        if pa.types.is_decimal(kind):
+            # Arrow's own cast divides by a power of ten and may miss the nearest double; its reader of text does not.
+            column = pc.cast(column, pa.string())
         values = pc.cast(column, pa.float64())
     except pa.ArrowInvalid:
         row, text = _first_unreadable(column)

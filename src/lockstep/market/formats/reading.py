@@ -28,7 +28,7 @@ from lockstep.market.formats.markets import MarketChoice, of_one_market
 from lockstep.market.formats.numbers import as_floats, is_text, numbers_of
 from lockstep.market.formats.packing import PACKED, Content, is_packed, unpack
 from lockstep.market.formats.programs import Program
-from lockstep.market.formats.stamps import DAY_MS, Evidence, stamps_of
+from lockstep.market.formats.stamps import DAY_MS, Evidence, epochs_of, is_calendar, stamps_of
 from lockstep.market.formats.text import TextOptions, read_text
 from lockstep.market.formats.words import FIELDS, UTC_NAMES
 from lockstep.market.tables import (
@@ -41,7 +41,7 @@ from lockstep.market.tables import (
     similar_file,
     table_of_frame,
 )  # fmt: skip
-from lockstep.market.times import from_numbers, parse_zone, to_milliseconds
+from lockstep.market.times import parse_zone, to_milliseconds
 
 TEXT: Final = (".csv", ".tsv", ".txt", ".prn")
 JSON: Final = (".json", ".jsonl", ".ndjson")
@@ -202,6 +202,8 @@ def _file_parts(path: Path, options: ReadOptions) -> list[_Part]:
     try:
         if path.is_dir():
             raise DataError(f"{path} is a folder. Name one file in it, or a pattern such as {path / '*.csv'}.")
+        if path.is_symlink() and not path.exists():
+            raise DataError(f"{path} is a link that leads to no file. Name the file itself.")
         if not path.exists():
             raise DataError(f"{path}: there is no such file.{similar_file(path)}")
         if not name.endswith((*PLAIN, *PACKED)):
@@ -359,13 +361,17 @@ def _times(part: _Part, name: str, options: ReadOptions) -> NDArray[np.int64]:
             f"{place}: every row has a time; found none in row {row}, {column.null_count:,} such rows. Leave them out."
         )
     evidence = _evidence(part, name, options)
-    if is_text(kind):
+    is_numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    if is_numeric and (options.time_format or (options.time_unit is None and is_calendar(column.to_numpy()))):
+        # Whole numbers whose digits are those of a date: read as the same text is.
+        column = pc.cast(pc.cast(column, pa.int64(), safe=options.time_format is None), pa.string())
+    if is_text(column.type):
         return stamps_of(
             column, unit=options.time_unit, time_format=options.time_format, evidence=evidence, place=place,
             notes=part.notes,
         )  # fmt: skip
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return from_numbers(column.to_numpy(), unit=options.time_unit, place=place, notes=part.notes)
+    if is_numeric:
+        return epochs_of(column.to_numpy(), unit=options.time_unit, place=place, notes=part.notes)
     if pa.types.is_timestamp(kind):
         values = to_milliseconds(column.cast(pa.int64()).to_numpy(), kind.unit, place)
         if kind.tz is not None:

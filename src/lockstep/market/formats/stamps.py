@@ -35,6 +35,15 @@ _FORMS: Final = (
 )
 _SHORT_YEAR: Final = r"^\s*\d{1,2}(?P<s>[-./])\d{1,2}[-./]\d{2}(?P<rest>$|[ T].*)"
 _DAYS: Final = r"^\s*(\d{4}-\d{2}-\d{2}([ T]00:00(:00(\.0+)?)?)?|\d{8})\s*$"
+# 2024030109, 202403010930, 20240301093000. Read as epoch numbers they would be times of 1970, 1976, 2033 or 2611.
+_COMPACT: Final = (
+    r"^\s*(?P<y>19\d{2}|20\d{2})(?P<m>0[1-9]|1[0-2])(?P<d>0[1-9]|[12]\d|3[01])"
+    r"(?P<H>[01]\d|2[0-3])(?P<M>[0-5]\d)?(?P<S>[0-5]\d)?\s*$"
+)
+_COMPACT_DAY: Final = r"^(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$"
+_CLOCK_DIRECTIVES: Final = re.compile(r"%[HIcXsTRzZ]")
+_YEAR_1971: Final = 31_536_000_000
+_YEAR_2100: Final = 4_102_444_800_000
 _ZONELESS: Final = "Declare it: timezone='UTC' or a fixed offset (--timezone UTC; in a spec [data] timezone)."
 
 
@@ -66,19 +75,23 @@ def stamps_of(
     Raises DataError when a text cannot be read, day and month or the zone cannot be told; names the first row.
     """
     first = column[0].as_py() or ""
+    if time_format is None and unit is None and _all_match(column, _COMPACT):
+        return _by_form(column, _COMPACT, evidence, place, notes)
     if time_format is None and (unit is not None or is_number(first)):
         numbers = _epochs(column, unit)
         if numbers is not None:
-            return from_numbers(numbers, unit=unit, place=place, notes=notes)
+            return epochs_of(numbers, unit=unit, place=place, notes=notes)
     if time_format is not None or unit is not None or is_number(first):
-        values = column.to_pylist()
-        return from_text(values, unit=unit, time_format=time_format, zone=evidence.zone, place=place, notes=notes)
-    import pyarrow.compute as pc
-
+        zone = evidence.zone
+        is_day = time_format is not None and not _CLOCK_DIRECTIVES.search(time_format)
+        if is_day and zone is None and not evidence.server:
+            notes.append("dates are days of UTC")
+            zone = parse_zone("UTC")
+        return from_text(column.to_pylist(), unit=unit, time_format=time_format, zone=zone, place=place, notes=notes)
     if not re.match(_DAYS, first) and _is_iso(first):
         return _iso(column, evidence, place, notes)
     if re.match(_DAYS, first) and evidence.zone is None and not evidence.server:
-        if pc.all(pc.match_substring_regex(column, _DAYS)).as_py():
+        if _all_match(column, _DAYS):
             notes.append("dates are days of UTC")
             evidence = Evidence(zone=parse_zone("UTC"))
         return _iso(column, evidence, place, notes)
@@ -88,6 +101,50 @@ def stamps_of(
     if form is None or _is_iso(first):
         return _iso(column, evidence, place, notes)
     return _by_form(column, form, evidence, place, notes)
+
+
+def epochs_of(values: NDArray[Any], *, unit: str | None, place: str, notes: list[str]) -> NDArray[np.int64]:
+    """As `times.from_numbers`, and no number that counts something else becomes a bar of 1970 or of a far year.
+
+    Raises DataError when no unit is declared and all rows would lie in 1970, or one beyond 2100: days of a spreadsheet,
+    minutes, ticks of another epoch.
+    """
+    stamps = from_numbers(values, unit=unit, place=place, notes=notes)
+    if unit is not None or not stamps.size:
+        return stamps
+    odd = stamps >= _YEAR_2100
+    if not odd.any() and np.all((stamps >= 0) & (stamps < _YEAR_1971)):
+        odd[:] = True
+    if not odd.any():
+        return stamps
+    row = int(np.argmax(odd))
+    number = values[row].item()
+    guess = ", and looks like the number of a day in a spreadsheet" if 10_000 <= number < 100_000 else ""
+    year = np.datetime64(int(stamps[row]), "ms").astype("datetime64[Y]")
+    raise DataError(
+        f"{place}: numbers count seconds, milliseconds, microseconds or nanoseconds since 1970; {number} in row {row} "
+        f"would lie in the year {year}{guess}. Write the times as text, such as 2024-03-01T12:00:00Z; where they "
+        "count one of these units all the same, declare it: time_unit='s' (--time-unit s; in a spec [data] time_unit)."
+    )
+
+
+def is_calendar(values: NDArray[Any]) -> bool:
+    """Whether all numbers are dates or times as digits, 20240301 or 202403010930, rather than epoch numbers."""
+    import pyarrow as pa
+
+    if not values.size or not (np.all(np.isfinite(values)) and np.all(values == np.floor(values))):
+        return False
+    least, most = values.min(), values.max()
+    if least < 19_000_101 or most > 20_991_231_235_959:
+        return False
+    texts = pa.array(values.astype(np.int64)).cast(pa.string())
+    return _all_match(texts, _COMPACT_DAY) or _all_match(texts, _COMPACT)
+
+
+def _all_match(column: Any, pattern: str) -> bool:
+    import pyarrow.compute as pc
+
+    return bool(pc.all(pc.match_substring_regex(column, pattern)).as_py())
 
 
 def _two_digits(text: str, match: re.Match[str], place: str) -> str:

@@ -17,11 +17,11 @@ FURTHER: Final[Mapping[str, tuple[str, ...]]] = {
         "opentimestamp", "opentimems", "timestart", "dateandtime", "datetimestamp", "tradedate", "tradingday",
         "timeeet", "timecet", "timeest", "timelocal", "localdatetime", "datelocal", "dt", "day", "index",
         "unnamed0", "datum", "zeit", "zeitpunkt", "datumzeit", "datumuhrzeit", "zeitstempel", "dateheure", "heure",
-        "fecha", "fechahora", "data", "dataora", "datahora", "tijd", "tijdstip",
+        "fecha", "fechahora", "mts", "data", "dataora", "datahora", "tijd", "tijdstip",
     ),
     "open": (
-        "eroffnung", "eroffnungskurs", "erster", "ouverture", "ouv", "premier", "apertura", "aper", "abertura",
-        "opening", "openingprice", "openen", "otwarcie", "firstprice",
+        "eroffnung", "eroffn", "eroffnungskurs", "erster", "ouverture", "ouv", "premier", "apertura", "aper",
+        "abertura", "opening", "openingprice", "openen", "otwarcie", "firstprice",
     ),
     "high": (
         "hoch", "hochst", "hochstkurs", "tageshoch", "haut", "plushaut", "plhaut", "maximo", "maxima", "massimo",
@@ -33,17 +33,20 @@ FURTHER: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "close": (
         "schluss", "schlusskurs", "cloture", "clot", "dernier", "cierre", "chiusura", "ultimo",
-        "fechamento", "closing", "closingprice", "lastprice", "slot", "slotkoers", "zamkniecie", "price",
+        "fechamento", "closing", "closingprice", "lastprice", "slot", "slotkoers", "laatst",
+        "zamkniecie", "ostatnio", "zuletzt", "price",
     ),
     "volume": (
-        "volumen", "umsatz", "stuck", "volumi", "volumes", "wolumen", "quantity", "sharevolume", "totalvolume",
+        "volumen", "umsatz", "stuck", "volumi", "volumes", "wolumen", "wol", "quantity", "sharevolume", "totalvolume",
     ),
 }  # fmt: skip
 DATES: Final = frozenset({"date", "day", "datum", "fecha", "data", "tradedate", "yyyymmdd"})
 CLOCKS: Final = frozenset({"time", "hour", "clock", "uhrzeit", "zeit", "heure", "hora", "ora", "tijd", "timestamp"})
 SYMBOLS: Final = frozenset(
     {"symbol", "symbols", "ticker", "tickers", "tic", "sym", "pair", "currencypair", "tradingpair", "instrument",
-     "market", "asset", "coin", "stock", "name"}
+     "market", "asset", "coin", "stock", "name", "code", "tscode", "stockcode", "securitycode", "seccode",
+     "security", "secid", "isin", "ric", "cusip", "permno", "productid", "instrumentname", "instrumentid", "instid",
+     "symbolid"}
 )  # fmt: skip
 ADJUSTED: Final[Mapping[str, tuple[str, ...]]] = {
     "open": ("adjopen", "adjustedopen", "openadj", "openadjusted"),
