@@ -27,6 +27,10 @@ _FIRST_SURE: Final = 631_152_000_000  # 1990
 _LAST_SURE: Final = 4_102_444_800_000  # 2100
 # A number of seconds of those years, read as milliseconds, falls before this.
 _END_OF_MISREAD: Final = 60 * 86_400_000
+# Numbers below this are seconds of before March 1973: row numbers, or days as spreadsheets count them.
+_LEAST_EPOCH: Final = 10**8
+# Dates written as digits, 20240301, 202403011600 and 20240301160000: how many digits stand after the day.
+_DIGITS_AFTER_DAY: Final = (0, 4, 6)
 _OFFSET: Final = re.compile(r"([+-])(\d{2}):?(\d{2})")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -82,8 +86,9 @@ def from_numbers(
     place   file and column, named in errors
     notes   gets a line where rows have several units
 
-    Raises DataError when a value is missing or has a part of a millisecond, magnitudes disagree, or a declared unit
-    would make times of 1970 or the far future of numbers that are of another unit by their size; names the first row.
+    Raises DataError when a value is missing or has a part of a millisecond, magnitudes disagree, all are too small for
+    times and no unit says otherwise, or a declared unit would make times of 1970 or the far future of numbers that are
+    of another unit by their size; names the first row.
     """
     if values.dtype.kind == "f":
         _refuse(~np.isfinite(values), values, place, "times are numbers", "Fetch the row again or leave it out.")
@@ -93,6 +98,13 @@ def from_numbers(
         return values.astype(np.int64)
     # The smallest and the largest decide for all rows between them, in the usual case without a look at each.
     least, most = values.min().item(), values.max().item()
+    if unit is None and least >= 0 and most < _LEAST_EPOCH:
+        raise DataError(
+            f"{place}: times are epoch numbers, text or dates; found {values[0]} to {values[-1]}, which would lie "
+            "between 1970 and March 1973. Name the column that holds the times: columns={'timestamp': ...} (--columns "
+            "timestamp=NAME; in a spec [data] columns), or where these are seconds since 1970 declare it: "
+            "time_unit='s' (--time-unit s; in a spec [data] time_unit)."
+        )
     smallest, largest = np.searchsorted(_LIMITS, [max(least, 0), max(most, 0)], side="right").tolist()
     if least >= 0 and smallest == largest and unit in (None, _NAMES[smallest]):
         return to_milliseconds(values, _NAMES[smallest], place)
@@ -124,6 +136,24 @@ def from_numbers(
         counts = ", ".join(f"{int(np.sum(kinds == kind)):,} in {_NAMES[kind]}" for kind in np.unique(kinds))
         notes.append(f"times of several units, each row by its size: {counts}")
     return out
+
+
+def are_dates(values: NDArray[Any]) -> bool:
+    """Whether whole numbers (n,) are all dates of 1990 to 2100 as digits: 20240301, 202403011600, 20240301160000.
+
+    No epoch number is taken for one: read as seconds or milliseconds, such digits would all be times of a few months of
+    1970 or 1976, or of a year after 2600.
+    """
+    if not values.size or values.dtype.kind not in "iu":
+        return False
+    for digits in _DIGITS_AFTER_DAY:
+        day, clock = np.divmod(values, 10**digits)
+        if np.all((day >= 19_900_101) & (day <= 21_001_231)):
+            clock = clock if digits != 4 else clock * 100  # hours and minutes
+            valid = (day // 100 % 100 >= 1) & (day // 100 % 100 <= 12) & (day % 100 >= 1) & (day % 100 <= 31)
+            valid &= (clock // 10_000 <= 23) & (clock // 100 % 100 <= 59) & (clock % 100 <= 59)
+            return bool(np.all(valid))
+    return False
 
 
 def _refuse_misread(values: NDArray[Any], kinds: NDArray[np.intp], unit: str, place: str) -> None:

@@ -41,7 +41,7 @@ from lockstep.market.tables import (
     similar_file,
     table_of_frame,
 )  # fmt: skip
-from lockstep.market.times import from_numbers, parse_zone, to_milliseconds
+from lockstep.market.times import are_dates, from_numbers, parse_zone, to_milliseconds
 
 TEXT: Final = (".csv", ".tsv", ".txt", ".prn")
 JSON: Final = (".json", ".jsonl", ".ndjson")
@@ -359,6 +359,11 @@ def _times(part: _Part, name: str, options: ReadOptions) -> NDArray[np.int64]:
             f"{place}: every row has a time; found none in row {row}, {column.null_count:,} such rows. Leave them out."
         )
     evidence = _evidence(part, name, options)
+    # 20240301 is what pandas and Parquet make of a date in digits.
+    is_whole = pa.types.is_integer(kind) and options.time_unit is None
+    if is_whole and (options.time_format is not None or are_dates(column.to_numpy())):
+        column = column.cast(pa.string())
+        kind = column.type
     if is_text(kind):
         return stamps_of(
             column, unit=options.time_unit, time_format=options.time_format, evidence=evidence, place=place,

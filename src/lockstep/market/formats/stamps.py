@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core.errors import DataError
-from lockstep.market.times import from_numbers, from_text, is_number, parse_zone
+from lockstep.market.times import are_dates, from_numbers, from_text, is_number, parse_zone
 
 DAY_MS: Final = 86_400_000
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -33,6 +33,7 @@ _FORMS: Final = (
     r"^\s*(?P<d>\d{1,2})[- .](?P<mon>[A-Za-z]{3,9})\.?[- .,]+(?P<y>\d{4})" + _TIME,
     r"^\s*(?P<mon>[A-Za-z]{3,9})\.? (?P<d>\d{1,2}), ?(?P<y>\d{4})" + _TIME,
 )
+_DIGITS: Final = r"^\s*(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})(?P<H>\d{2})(?P<M>\d{2})(?P<S>\d{2})?\s*$"
 _SHORT_YEAR: Final = r"^\s*\d{1,2}(?P<s>[-./])\d{1,2}[-./]\d{2}(?P<rest>$|[ T].*)"
 _DAYS: Final = r"^\s*(\d{4}-\d{2}-\d{2}([ T]00:00(:00(\.0+)?)?)?|\d{8})\s*$"
 _ZONELESS: Final = "Declare it: timezone='UTC' or a fixed offset (--timezone UTC; in a spec [data] timezone)."
@@ -68,6 +69,8 @@ def stamps_of(
     first = column[0].as_py() or ""
     if time_format is None and (unit is not None or is_number(first)):
         numbers = _epochs(column, unit)
+        if numbers is not None and unit is None and are_dates(numbers):
+            return _by_form(column, _DIGITS, evidence, place, notes)
         if numbers is not None:
             return from_numbers(numbers, unit=unit, place=place, notes=notes)
     if time_format is not None or unit is not None or is_number(first):

@@ -126,7 +126,10 @@ def test_bars_close_when_they_do_for_whoever_restores_the_run(tmp_path: Path) ->
     declared = {"day": OwnCandles(), "month": OwnCandles()}
     first = pinned(tmp_path, declared, objects, source="python", min_quality=0)
     again = market_data.restore(first.body(), FolderRunStore(tmp_path).blobs)
-    for one, other in ((first.candles, again.candles), *((first.inputs[name], again.inputs[name]) for name in declared)):
+    for one, other in (
+        (first.candles, again.candles),
+        *((first.inputs[name], again.inputs[name]) for name in declared),
+    ):
         assert one.close_time.tolist() == other.close_time.tolist()
         assert one.decision_time.tolist() == other.decision_time.tolist()
 
