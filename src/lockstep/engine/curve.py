@@ -23,18 +23,19 @@ _DAY_MS: Final = 86_400_000
 
 
 def curve_metrics(
-    timestamp: NDArray[np.int64], timeframe_ms: int, equity: F8, pnl: F8, *, initial_capital: float
+    timestamp: NDArray[np.int64], closes: NDArray[np.int64], equity: F8, pnl: F8, *, initial_capital: float
 ) -> dict[str, float | int | None]:
     """The metrics that a sweep does not have.
 
     timestamp   int64 (n,), ms UTC at bar open
+    closes      int64 (n,), ms UTC at bar close
     equity      float64 (n,), at each close
     pnl         float64 (trades,), quote currency
     """
     best, worst = _months(timestamp, equity, initial_capital)
     return {
         CurveMetric.SQN: _system_quality(pnl, initial_capital),
-        CurveMetric.LONGEST_DRAWDOWN_DAYS: _longest_drawdown(timestamp, timeframe_ms, equity, initial_capital),
+        CurveMetric.LONGEST_DRAWDOWN_DAYS: _longest_drawdown(timestamp, closes, equity, initial_capital),
         CurveMetric.BEST_MONTH_PCT: best,
         CurveMetric.WORST_MONTH_PCT: worst,
     }
@@ -50,7 +51,7 @@ def _system_quality(pnl: F8, initial_capital: float) -> float | None:
 
 
 def _longest_drawdown(
-    timestamp: NDArray[np.int64], timeframe_ms: int, equity: F8, initial_capital: float
+    timestamp: NDArray[np.int64], closes: NDArray[np.int64], equity: F8, initial_capital: float
 ) -> float | None:
     if not np.isfinite(equity).all():
         return None
@@ -58,7 +59,7 @@ def _longest_drawdown(
         return 0.0
     # The capital stands at the open of the first bar, the equity of a bar at its close.
     marks = np.concatenate(([initial_capital], equity))
-    times = np.concatenate((timestamp[:1], timestamp + timeframe_ms))
+    times = np.concatenate((timestamp[:1], closes))
     # A close that misses the peak by rounding is at the peak.
     highest = np.flatnonzero(marks >= np.maximum.accumulate(marks) * (1.0 - NOISE))
     between = np.diff(highest) > 1

@@ -193,9 +193,9 @@ def simulate_entries(
         timestamp=candles.timestamp,
     )
     equity = equity_curve(market.bars.close, trades, initial_capital=execution.initial_capital, fee_rate=costs.fee_rate)
-    of_curve = curve_metrics(
-        candles.timestamp, candles.timeframe_ms, equity, trades.pnl, initial_capital=execution.initial_capital
-    )
+    # A bar of a month or a local clock closes within bounds, one timeframe after its open where these leave it open.
+    closes = np.clip(candles.timestamp + candles.timeframe_ms, candles.decision_time, candles.close_time)
+    of_curve = curve_metrics(candles.timestamp, closes, equity, trades.pnl, initial_capital=execution.initial_capital)
     return Simulation(
         trades=trades,
         metrics=values_of(walked.metrics[0]),

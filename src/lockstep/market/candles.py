@@ -67,6 +67,7 @@ class Candles:
     source: str | None = None
     format: str | None = None
     _next_open: int | None = field(default=None, init=False)
+    _is_regular: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         place = self.source or "candles"
@@ -88,6 +89,7 @@ class Candles:
         extra: Mapping[str, Float],
         timeframe_ms: int,
         next_open: int | None = None,
+        is_regular: bool = False,
     ) -> None:
         for name, value in columns.items():
             object.__setattr__(self, name, value)
@@ -95,6 +97,8 @@ class Candles:
         object.__setattr__(self, "timeframe_ms", timeframe_ms)
         # When the bar after the last one opens, where these are a part of a series: that ends a bar of a local clock.
         object.__setattr__(self, "_next_open", next_open)
+        # Whether each bar lasts exactly one timeframe, as those do that were made from shorter ones.
+        object.__setattr__(self, "_is_regular", is_regular)
 
     @classmethod
     def from_arrays(
@@ -209,7 +213,10 @@ class Candles:
 
     @cached_property
     def _close_bounds(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        early, late = close_bounds(self.timestamp, self.timeframe_ms, self._next_open)
+        if self._is_regular:
+            early = late = self.timestamp + self.timeframe_ms
+        else:
+            early, late = close_bounds(self.timestamp, self.timeframe_ms, self._next_open)
         early.setflags(write=False)
         late.setflags(write=False)
         return early, late
@@ -258,13 +265,24 @@ class Candles:
         extra = {name: columns.pop(name) for name in self.extra}
         candles = Candles(**columns, extra=extra, timeframe_ms=self.timeframe_ms, **labels)
         object.__setattr__(candles, "_next_open", self._next_open)
+        object.__setattr__(candles, "_is_regular", self._is_regular)
         return candles
+
+    def regular(self) -> Candles:
+        """The same bars, known to last exactly one timeframe each, whatever local clocks and months do."""
+        labels = {name: getattr(self, name) for name in _NAMED}
+        return _restore(self.columns(), self.timeframe_ms, labels, is_regular=True)
+
+    def alone(self) -> Candles:
+        """The same rows as a snapshot has them: nothing beyond the columns says when a bar closes."""
+        labels = {name: getattr(self, name) for name in _NAMED}
+        return _restore(self.columns(), self.timeframe_ms, labels)
 
     def _like(self, columns: Mapping[str, NDArray[Any]], next_open: int | None = None) -> Candles:
         """Rows of checked candles need no second check: every rule is one about single rows or their order."""
         labels = {name: getattr(self, name) for name in _NAMED}
         frozen = {name: _frozen(value) for name, value in columns.items()}
-        return _restore(frozen, self.timeframe_ms, labels, next_open)
+        return _restore(frozen, self.timeframe_ms, labels, next_open, self._is_regular)
 
     def __len__(self) -> int:
         return int(self.timestamp.shape[0])
@@ -289,7 +307,7 @@ class Candles:
     def __reduce__(self) -> tuple[Any, ...]:
         # Copies made by pickling would be writable; they are frozen again on arrival in a worker.
         labels = {name: getattr(self, name) for name in _NAMED}
-        return _restore, (self.columns(), self.timeframe_ms, labels, self._next_open)
+        return _restore, (self.columns(), self.timeframe_ms, labels, self._next_open, self._is_regular)
 
 
 def _restore(
@@ -297,6 +315,7 @@ def _restore(
     timeframe_ms: int,
     labels: Mapping[str, str | None],
     next_open: int | None = None,
+    is_regular: bool = False,
 ) -> Candles:
     """Candles of columns that are checked already, without a second check. Pickle stores this function by its name."""
     candles = object.__new__(Candles)
@@ -305,7 +324,7 @@ def _restore(
     for value in columns.values():
         value.setflags(write=False)
     extra = {name: value for name, value in columns.items() if name not in COLUMNS}
-    candles._set({name: columns[name] for name in COLUMNS}, extra, timeframe_ms, next_open)
+    candles._set({name: columns[name] for name in COLUMNS}, extra, timeframe_ms, next_open, is_regular)
     return candles
 
 

@@ -88,7 +88,7 @@ def complete_bars(candles: Candles, timeframe: str) -> Candles:
         symbol=candles.symbol,
         exchange=candles.exchange,
         source=candles.source,
-    )
+    ).regular()
 
 
 def _no_bars(timeframe_ms: int, like: Candles) -> Candles:

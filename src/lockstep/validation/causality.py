@@ -31,6 +31,7 @@ import numpy as np
 from lockstep.core.errors import StrategyError
 from lockstep.core.space import Space
 from lockstep.engine.signals import Signals
+from lockstep.market.gaps import missing_before
 from lockstep.strategies.base import Params, Strategy
 from lockstep.strategies.view import MarketView
 from lockstep.validation.answers import decided
@@ -56,18 +57,24 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class _Depth:
-    """How many bars of each sort a set is asked about. `both`: each bar in both ways, else in one of them."""
+    """How many bars of each sort a set is asked about. `both`: each bar in both ways, else in one of them.
+
+    gaps    bars before a gap, about which only the cut is asked: a replaced future has the same times
+    """
 
     entries: int
     exits: int
     random: int
+    gaps: int
     both: bool
 
 
-_BRANCH: Final = _Depth(entries=4, exits=1, random=1, both=False)
-_GIVEN: Final = _Depth(entries=6, exits=3, random=2, both=True)
-_EXHAUSTIVE: Final = _Depth(entries=10, exits=5, random=4, both=True)
-EXHAUSTIVE_CALLS: Final = 2 * (_EXHAUSTIVE.entries + _EXHAUSTIVE.exits + _EXHAUSTIVE.random) + 2 * WHOLE_POINTS + 10
+_BRANCH: Final = _Depth(entries=4, exits=1, random=1, gaps=1, both=False)
+_GIVEN: Final = _Depth(entries=6, exits=3, random=2, gaps=2, both=True)
+_EXHAUSTIVE: Final = _Depth(entries=10, exits=5, random=4, gaps=3, both=True)
+EXHAUSTIVE_CALLS: Final = (
+    2 * (_EXHAUSTIVE.entries + _EXHAUSTIVE.exits + _EXHAUSTIVE.random) + _EXHAUSTIVE.gaps + 2 * WHOLE_POINTS + 10
+)
 """Calls of a strategy that the exhaustive test makes at most, where it finds nothing."""
 
 
@@ -193,6 +200,7 @@ class _Test:
     def _put(self, answer: Answer, depth: _Depth) -> None:
         points = _points(answer.signals, depth, self._generator)
         cut, replaced = (points, points) if depth.both else (points[0::2], points[1::2])
+        cut = list(dict.fromkeys([*cut, *_before_gaps(answer, depth.gaps, self._generator)]))
         failure = self._questions.ask(answer, cut=cut, replaced=replaced)
         if failure is not None:
             self._note(f"{self._strategy.name} failed where later bars were missing or others: {failure}")
@@ -259,6 +267,17 @@ def _points(signals: Signals, depth: _Depth, generator: np.random.Generator) -> 
         points += sorted(generator.integers(0, n - 1, size=depth.random).tolist())
     # Nothing comes after the last bar, so nothing can be changed there.
     return [point for point in dict.fromkeys(points) if point < n - 1]
+
+
+def _before_gaps(answer: Answer, count: int, generator: np.random.Generator) -> list[int]:
+    """Bars that the next does not follow at once: a rule that avoids them by its time decides nothing there.
+
+    Half of them bars that follow one with a decision, where such a rule shows.
+    """
+    view = answer.view
+    gaps = np.flatnonzero(missing_before(view.timestamp, view.timeframe_ms)[1:] > 0)
+    near = gaps[np.isin(gaps - 1, decided(answer.signals)) & (answer.signals.side[gaps] == 0)]
+    return list(dict.fromkeys(_some(near, -(-count // 2), generator) + _some(gaps, count // 2, generator)))
 
 
 def _some(bars: NDArray[np.int64], count: int, generator: np.random.Generator) -> list[int]:

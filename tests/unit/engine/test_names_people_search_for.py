@@ -234,3 +234,16 @@ def test_a_time_limit_names_the_bound_that_is_broken() -> None:
         Signals(side=side, time_limit=np.array([2**40, 1]))
     with pytest.raises(StrategyError, match="time_limit is at least 1 bar; found 0"):
         Signals(side=side, time_limit=0)
+
+
+def test_the_longest_drawdown_counts_months_as_long_as_they_are() -> None:
+    # Bars of a month; the highest close is that of February, 1 March, and is passed with that of April, 1 May.
+    closes = np.array([100.0, 110.0, 105.0, 112.0, 113.0])
+    opens = np.append(100.0, closes[:-1])
+    months = np.arange("2023-01", "2023-06", dtype="datetime64[M]").astype("datetime64[ms]").astype(np.int64)
+    candles = Candles.from_arrays(
+        timestamp=months, open=opens, high=np.maximum(opens, closes), low=np.minimum(opens, closes), close=closes,
+        volume=np.ones(5),
+    )  # fmt: skip
+    held = simulate(candles, Signals(side=np.array([1, 0, 0, 0, 0], np.int8)), FREE)
+    assert held["longest_drawdown_days"] == 61.0

@@ -31,6 +31,19 @@ def test_parts_of_a_bar_at_the_ends_are_left_out() -> None:
         resample(bars.slice(1, 12), "1h")
 
 
+@pytest.mark.parametrize(("step", "timeframe"), [(HOUR, "30h"), (6 * HOUR, "36h"), (DAY, "30d"), (DAY, "90d")])
+def test_a_longer_bar_closes_after_its_length_wherever_the_bars_end(step: int, timeframe: str) -> None:
+    # Of lengths that a series of local clocks or of months could have as well.
+    base = candles(400, step=step)
+    longer = resample(base, timeframe)
+    assert (longer.close_time - longer.timestamp).tolist() == [longer.timeframe_ms] * len(longer)
+    assert longer.decision_time.tolist() == longer.close_time.tolist()
+    seen = align_asof(longer, base)
+    for stop in range(390, 400):
+        part = base.head(stop)
+        assert align_asof(complete_bars(part, timeframe), part).tolist() == seen[:stop].tolist()
+
+
 def test_where_no_bar_is_complete_yet_there_are_none_under_the_same_labels() -> None:
     none = complete_bars(candles(5, step=FIVE, symbol="BTC/USDT", exchange="kraken", source="here"), "1h")
     assert (len(none), none.timeframe) == (0, "1h")

@@ -538,6 +538,24 @@ def test_a_strategy_that_fails_wherever_a_later_bar_is_missing_or_another_is_ref
         check(NeedsItAll(), whole)
 
 
+class FlatBeforeGaps(Rule):
+    """Enters nowhere before a gap, which it knows from the time of the next bar."""
+
+    def rule(self, view: MarketView) -> Signals:
+        step = np.append(np.diff(view.timestamp), view.timeframe_ms)
+        return long_where((view.close > view.sma(5)) & (step <= view.timeframe_ms))
+
+
+def test_a_rule_that_avoids_gaps_by_the_time_of_the_next_bar_is_caught() -> None:
+    number = np.arange(3_000)
+    candles = sample_candles().take(number[number % 120 < 70])
+    seeds = SeedTree(1)
+    with pytest.raises(LookAheadError, match=r"side at bar .* is 0, but 1 once the bars after it are taken away"):
+        check(FlatBeforeGaps(), candles)
+    with pytest.raises(LookAheadError, match="side at bar"):
+        exhaustive_look_ahead_check(FlatBeforeGaps(), MarketView(candles), {}, seeds=seeds)
+
+
 def test_the_exhaustive_test_has_a_bound_and_says_how_far_it_is() -> None:
     view = MarketView(sample_candles())
     lines: list[str] = []

@@ -14,6 +14,7 @@ import lockstep as ls
 from lockstep.core.errors import DataError, InputError
 from lockstep.kinds.shared import market_data
 from lockstep.kinds.shared.market_data import Pinned
+from lockstep.market.resampling import resample
 from lockstep.runs.kind import PrepareContext
 from lockstep.runs.spec import identity_body
 from lockstep.runs.store import FolderRunStore
@@ -114,6 +115,23 @@ def test_further_series_come_from_files_or_python_and_are_pinned_too(tmp_path: P
     assert again.inputs["other"] == found.inputs["other"]
     given = pinned(tmp_path, declared, {"data.inputs": {"other": ls.sample_candles().head(200)}})
     assert given.body() == found.body()
+
+
+def test_bars_close_when_they_do_for_whoever_restores_the_run(tmp_path: Path) -> None:
+    # The second day of four has 23 hours, which only the bar after it tells.
+    opens = np.array([4, 28, 51, 75]) * 3_600_000
+    days = replace(ls.sample_candles().head(4), timestamp=opens, timeframe_ms=86_400_000)
+    month = resample(replace(ls.sample_candles().head(70), timestamp=np.arange(70) * 86_400_000), "30d")
+    objects = {"data.candles": days.head(2), "data.inputs": {"day": days.head(2), "month": month}}
+    declared = {"day": OwnCandles(), "month": OwnCandles()}
+    first = pinned(tmp_path, declared, objects, source="python", min_quality=0)
+    again = market_data.restore(first.body(), FolderRunStore(tmp_path).blobs)
+    for one, other in (
+        (first.candles, again.candles),
+        *((first.inputs[name], again.inputs[name]) for name in declared),
+    ):
+        assert one.close_time.tolist() == other.close_time.tolist()
+        assert one.decision_time.tolist() == other.decision_time.tolist()
 
 
 def test_a_series_that_is_missing_or_that_nobody_asked_for_is_refused(tmp_path: Path) -> None:

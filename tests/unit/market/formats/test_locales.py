@@ -192,6 +192,32 @@ def test_utf_16_without_a_mark_says_its_encoding(tmp_path: Path) -> None:
     assert load_candles(tmp_path / "a.csv", encoding="utf-16-le") == BARS
 
 
+def test_times_written_as_digits_are_no_epoch_numbers(tmp_path: Path) -> None:
+    for form in ("%Y%m%d%H%M", "%Y%m%d%H%M%S"):
+        lines = ["timestamp,open,high,low,close,volume", *rows(BARS, lambda t, *c: [moment(t, form), *c])]  # noqa: B023
+        path = write(tmp_path / "a.csv", lines)
+        assert load_candles(path, timezone="UTC") == BARS
+        with pytest.raises(DataError, match=r"the zone of '20[0-9]{10,12}' .* is not given"):
+            load_candles(path)
+        frame = BARS.to_frame()
+        frame["timestamp"] = [int(moment(t, form)) for t in BARS.timestamp.tolist()]
+        assert load_candles(frame, timezone="UTC") == BARS
+    days = DAYS.to_frame()
+    days["timestamp"] = [int(moment(t, "%Y%m%d")) for t in DAYS.timestamp.tolist()]
+    assert load_candles(days) == load_candles(days, time_format="%Y%m%d", timezone="UTC") == DAYS
+    # What a unit is declared for is an epoch number.
+    assert load_candles(days, time_unit="s", timeframe="1s", on_bad="drop").timestamp[0] == days["timestamp"][0] * 1_000
+
+
+@pytest.mark.parametrize("first", [0, 45_292])
+def test_row_numbers_and_days_of_a_spreadsheet_are_no_times(first: int) -> None:
+    frame = BARS.to_frame()
+    frame["timestamp"] = range(first, first + len(BARS))
+    with pytest.raises(DataError, match=r"would lie in the year 1970.* time_unit='s'"):
+        load_candles(frame)
+    assert load_candles(frame, time_unit="s").timestamp[0] == first * 1_000
+
+
 def test_a_date_and_a_time_of_day_in_two_columns_are_joined(tmp_path: Path) -> None:
     lines = rows(BARS, lambda t, o, h, low, c, v: [o, h, low, c, v, moment(t, "%Y-%m-%d"), moment(t, "%H:%M:%S")])
     path = write(tmp_path / "a.csv", ["open,high,low,close,volume,date,time", *lines])
