@@ -245,6 +245,16 @@ def test_outcomes_that_break_a_rule_are_refused(arguments: tuple[Any, ...], mess
         ({"actions": [0, -1]}, "actions are whole numbers >= 0; found -1 in row 1"),
         ({"training_counts": [0, -1]}, "training_counts are not negative"),
         ({"outcome_validated": [True, False]}, "only known outcomes are validated"),
+        ({"outcome_validated": ["False", "False"]}, "outcome_validated holds? real numbers; .*Code text"),
+        ({"dones": [0.5, 1.0]}, "dones are False or True; found 0.5"),
+        ({"rewards": [1j, 0.0]}, "rewards hold real numbers; .*complex128"),
+        ({"rewards": ["1.5", "2"]}, "rewards hold real numbers; .*Code text"),
+        ({"td_errors": [1j, 0.0]}, "td_errors hold real numbers"),
+        ({"actions": [2**70, 0]}, "actions hold real numbers; .* of type object"),
+        (
+            {"training_counts": [0, 2**60]},
+            r"training_counts of newcomers are at most 2\*\*53; found 1152921504606846976",
+        ),
     ],
 )
 def test_columns_that_break_a_rule_are_refused_and_leave_the_buffer_empty(change: dict[str, Any], message: str) -> None:
