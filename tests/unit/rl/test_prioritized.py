@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 
 import numpy as np
@@ -118,7 +119,7 @@ def test_the_largest_errors_that_are_taken_have_a_finite_sum_and_finite_weights(
     assert len(set(batch.ids.tolist())) == 32
     assert batch.weights == pytest.approx(np.ones(32))
     before = repr(buffer.get_state())
-    for error in (np.nextafter(limit, np.inf), np.inf, -np.inf, np.nan):
+    for error in (math.nextafter(limit, np.inf), np.inf, -np.inf, np.nan):
         with pytest.raises(
             InputError, match=rf"td_errors .*; found .* for experience {ids[3]} \(number 1 of .*nothing"
         ):
@@ -153,7 +154,7 @@ def test_importance_weights_stay_finite_over_any_range_of_priorities() -> None:
 
 def test_priorities_without_a_finite_sum_are_not_valid() -> None:
     """As a state of an earlier release can have them."""
-    buffer, ids = filled([1.0, 2.0], alpha=1.0)
+    buffer, _ = filled([1.0, 2.0], alpha=1.0)
     state = buffer.get_state()
     state["priorities"][:] = 1.7e308
     buffer.set_state(state)

@@ -113,6 +113,21 @@ def test_set_seeds_makes_third_party_draws_repeatable():
         np.random.set_state(numpy_before)  # noqa: NPY002
     assert first == again
     assert first[0] != other[0]
+
+
+@pytest.mark.parametrize("seed", [0, 42, 2**32 - 1, 2**32, 2**63 - 1])
+def test_set_seeds_gives_the_streams_of_the_libraries_own_calls(seed):
+    """Seeds beyond NumPy's 32 bits still differ from each other."""
+    python_before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        set_seeds(seed)
+        draws = random.random(), np.random.random()  # noqa: NPY002
+        random.seed(seed)
+        np.random.seed(seed if seed < 2**32 else [seed % 2**32, seed // 2**32])  # noqa: NPY002
+        assert (random.random(), np.random.random()) == draws  # noqa: NPY002
+    finally:
+        random.setstate(python_before)
+        np.random.set_state(numpy_before)  # noqa: NPY002
     assert first[1] != other[1]
 
 
