@@ -51,10 +51,10 @@ def test_a_record_opens_from_the_path_that_results_have_and_says_what_it_and_its
         assert again.step(0).losses == record.step(0).losses
         assert repr(again) == f"<SessionRecord of run {record.session_id}: {len(record)} steps>"
     assert re.fullmatch(
-        rf"<CNNTrainingStep 1 of run {record.session_id}: loss total [0-9.e-]+(, [a-z]+ [0-9.e-]+)*>",
+        rf"<CNNTrainingStep 1 of run {record.session_id}: loss classification [0-9.e-]+(, [a-z]+ [0-9.e-]+)*>",
         repr(again.step(1)),
     )
-    with pytest.raises(InputError, match="nowhere: no folder of a run. Give the `folder` of a result or of a session"):
+    with pytest.raises(InputError, match=r"nowhere: no folder of a run. Give the `folder` of a result or of a session"):
         SessionRecord(tmp_path / "nowhere")
 
 
