@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 
 import numpy as np
 
@@ -14,16 +14,18 @@ from lockstep.rl.observations import observations, real_array
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_LARGEST: Final = float(np.finfo(np.float64).max)
 
-def check_errors(errors: NDArray[np.float64], largest: float, what: str, names: NDArray[Any]) -> None:
+
+def check_errors(errors: NDArray[np.float64], largest: float, what: str, names: Sequence[Any]) -> None:
     """Raise InputError for the first of td errors (n,) that is not finite, or larger than `largest`.
 
     The message calls it by `what` and its name of names (n,).
     """
-    wrong = np.flatnonzero(~(np.isfinite(errors) & (np.abs(errors) <= largest)))
-    if not wrong.size:
+    within = np.abs(errors) <= min(largest, _LARGEST)  # NaN is not
+    if within.all():
         return
-    k = wrong[0]
+    k = int(within.argmin())
     place = f"found {errors[k]} for {what} {names[k]} (number {k} of this call); nothing was changed"
     if np.isfinite(errors[k]):
         raise InputError(
@@ -35,12 +37,14 @@ def check_errors(errors: NDArray[np.float64], largest: float, what: str, names: 
 
 def real_numbers(name: str, values: Any) -> NDArray[np.float64]:
     """`values` as float64. Raises InputError for text, complex numbers, objects and ragged lists."""
-    return real_array(values, f"buffer: {name}").astype(np.float64)
+    return real_array(values, f"buffer: {name}").astype(np.float64, copy=False)
 
 
 def flags(name: str, values: Any) -> NDArray[np.bool_]:
     """`values` as booleans. Raises InputError for anything but False, True, 0 and 1: a text "False" is no False."""
     array = real_array(values, f"buffer: {name}")
+    if array.dtype.kind == "b":
+        return array
     if not np.all((array == 0) | (array == 1)):
         raise InputError(f"buffer: {name} are False or True; found {array[(array != 0) & (array != 1)].flat[0]}.")
     return array != 0

@@ -22,7 +22,7 @@ import numpy as np
 
 from lockstep.core.compiled import kernel
 from lockstep.core.errors import InputError, RefusedError
-from lockstep.rl.observations import observations
+from lockstep.rl.observations import observations, wider
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -143,7 +143,7 @@ class RLExperience:
         """Raises InputError for a field outside its range."""
         names = ("state", "next_state")
         pair = [observations(getattr(self, name), f"experience: {name}") for name in names]
-        dtype = np.result_type(*(array.dtype for array in pair))
+        dtype = wider(*pair)
         for name, own in zip(names, pair, strict=True):
             array = own.astype(dtype, copy=False)
             array.setflags(write=False)

@@ -31,6 +31,7 @@ from lockstep.core.compiled import kernel
 from lockstep.core.errors import InputError
 from lockstep.rl.arguments import check_errors, fact_column, real_numbers, same_shape, state_column
 from lockstep.rl.experience import UNKNOWN_ACTION, ExperienceBatch, RLExperience
+from lockstep.rl.observations import wider
 from lockstep.rl.sum_tree import aligned_zeros
 
 if TYPE_CHECKING:
@@ -181,8 +182,10 @@ class ExperienceStore:
             if array.shape != (n, *shape):
                 raise InputError(f"buffer: {name} has the shape {(n, *shape)} here; found {array.shape}.")
         # One type for all: what is already here, or what comes, may need float64.
-        dtype = np.result_type(self.observations.dtype, *(array.dtype for array in pair))
-        joined = np.stack([array.reshape(n, math.prod(shape)) for array in pair], axis=1, dtype=dtype)
+        dtype = wider(self.observations, *pair)
+        joined = np.empty((n, 2, math.prod(shape)), dtype)
+        for place, array in enumerate(pair):
+            joined[:, place] = array.reshape(n, -1) if n else 0.0
         floats, ints = np.zeros((n, _STORED_FLOATS)), np.zeros((n, _STORED_INTS), np.int64)
         floats[:, REWARD] = fact_column(columns, "rewards", n, None)
         floats[:, PROFIT] = fact_column(columns, "actual_profits", n, math.nan)
@@ -192,12 +195,12 @@ class ExperienceStore:
         ints[:, BEST] = fact_column(columns, "optimal_actions", n, UNKNOWN_ACTION)
         ints[:, COUNT] = fact_column(columns, "training_counts", n, 0)
         ints[:, DONE] = fact_column(columns, "dones", n, 0)
-        validated = np.asarray(fact_column(columns, "outcome_validated", n, 0)) != 0
+        validated = np.asarray(fact_column(columns, "outcome_validated", n, 0), bool)
         # Validated without a profit breaks a rule: `check_facts` reports it.
         ints[:, OUTCOME] = np.where(validated, VALIDATED, ~np.isnan(floats[:, PROFIT]))
         check_facts(floats, ints)
-        check_errors(floats[:, ERROR], largest_error, "row", np.arange(n))
-        if np.any(ints[:, COUNT] > _LARGEST_COUNT):
+        check_errors(floats[:, ERROR], largest_error, "row", range(n))
+        if columns.get("training_counts") is not None and ints[:, COUNT].max(initial=0) > _LARGEST_COUNT:
             raise InputError(
                 f"buffer: training_counts of newcomers are at most 2**53; found {ints[:, COUNT].max()}. Begin with 0."
             )
@@ -231,7 +234,7 @@ class ExperienceStore:
         errors = real_numbers("td_errors", td_errors)
         slots = self.slots_of(ids)
         same_shape("td_errors", errors, slots)
-        check_errors(errors, largest_error, "experience", np.asarray(ids))
+        check_errors(errors, largest_error, "experience", ids)
         return slots, errors
 
     def experience(self, id: int) -> RLExperience | None:

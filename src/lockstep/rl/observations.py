@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SINGLE_EXACT: Final = 2**24
 """float32 holds every whole number up to here."""
+SINGLE: Final = np.dtype(np.float32)
+DOUBLE: Final = np.dtype(np.float64)
 DOUBLE_EXACT: Final = 2**53
 """float64 holds every whole number up to here."""
 _CURES: Final = {
@@ -41,10 +43,13 @@ def observations(value: Any, place: str) -> NDArray[Any]:
     Raises InputError for what the module's docstring refuses; `place` begins the message.
     """
     array = real_array(value, place)
-    with np.errstate(over="ignore"):  # a longer float that is too large becomes infinite, and is refused as that
-        result = np.array(array, _dtype(array, place), order="C")
+    if array.dtype in (SINGLE, DOUBLE):
+        result = array.copy()
+    else:
+        with np.errstate(over="ignore"):  # a longer float that is too large becomes infinite, and is refused as that
+            result = np.array(array, _dtype(array, place), order="C")
     finite = np.isfinite(result)
-    if not np.all(finite):
+    if not finite.all():
         raise InputError(
             f"{_holds(place)} finite numbers; found {array[~finite].flat[0]} (NaN or infinity, or beyond float64). "
             "Clean the features."
@@ -57,6 +62,9 @@ def real_array(value: Any, place: str) -> NDArray[Any]:
 
     Raises InputError where it is none; `place` begins the message.
     """
+    # Most are arrays already, and experiences come one by one: the rest of the checks would take most of the time.
+    if type(value) is np.ndarray and value.dtype.kind in "biuf":
+        return value
     try:
         array = np.asarray(value)
         # NumPy makes floats of the whole numbers in a list that has floats too, and rounds them without a word.
@@ -74,6 +82,11 @@ def real_array(value: Any, place: str) -> NDArray[Any]:
     if np.ma.is_masked(value):
         raise InputError(f"{_holds(place)} a number everywhere; found masked values. Fill them or leave the rows out.")
     return array
+
+
+def wider(*arrays: NDArray[Any]) -> np.dtype[Any]:
+    """float64 where one of the arrays has it, else float32."""
+    return DOUBLE if any(array.dtype == DOUBLE for array in arrays) else SINGLE
 
 
 def require_single(place: str, array: NDArray[Any]) -> None:
