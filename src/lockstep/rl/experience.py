@@ -22,6 +22,7 @@ import numpy as np
 
 from lockstep.core.compiled import kernel
 from lockstep.core.errors import InputError, RefusedError
+from lockstep.rl.observations import observations, wider
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,9 +81,9 @@ class Outcome(Protocol):
 def check_outcome(outcome: Outcome, place: str = "outcome") -> None:
     """Raise InputError where a field breaks a rule or two fields contradict each other; `place` begins the message."""
     profit, score = outcome.actual_profit, outcome.profitability_score
-    if not math.isfinite(profit):
+    if not _is_finite(profit):
         raise InputError(f"{place}: actual_profit is a finite fraction; found {profit!r}. Leave unknown outcomes out.")
-    if not 0.0 <= score <= 1.0:
+    if not (_is_finite(score) and 0.0 <= score <= 1.0):
         raise InputError(f"{place}: profitability_score lies in 0 .. 1; found {score!r}. Clip profit / target to it.")
     if bool(outcome.is_profitable) != (profit > 0.0):
         raise InputError(
@@ -94,6 +95,14 @@ def check_outcome(outcome: Outcome, place: str = "outcome") -> None:
     _check_action("optimal_action", outcome.optimal_action, place)
 
 
+def _is_finite(number: Any) -> bool:
+    """Whether it is a finite real number that a float can hold."""
+    try:
+        return math.isfinite(number)
+    except (TypeError, ValueError, OverflowError):  # text, complex numbers, arrays, integers beyond float64
+        return False
+
+
 def _check_action(name: str, action: Any, place: str) -> None:
     if isinstance(action, bool | np.bool_) or not isinstance(action, int | np.integer) or action < 0:
         raise InputError(f"{place}: {name} is a whole number >= 0; found {action!r}. Number the actions from 0.")
@@ -103,10 +112,10 @@ def _check_action(name: str, action: Any, place: str) -> None:
 class RLExperience:
     """One step of an agent and its outcome (R9.21).
 
-    state                float32 (any shape), before the action
+    state                float32 or float64 (any shape), before the action
     action               from 0 (SELL, HOLD, BUY are 0, 1, 2)
     reward               of the step, finite
-    next_state           float32 (shape of state), after the action
+    next_state           type and shape of state, after the action
     done                 whether the episode ended there, so that no reward follows
     actual_profit        net profit, a fraction; None while unknown
     profitability_score  0 .. 1; 0 while the outcome is unknown
@@ -114,12 +123,14 @@ class RLExperience:
     outcome_validated    whether the outcome was checked; it is final then
     td_error             temporal-difference error of its last update; 0 before the first
     training_count       how often it was drawn for training
+
+    States are float64 where one of the two is, or has whole numbers that float32 would round (`rl/observations.py`).
     """
 
-    state: NDArray[np.float32]
+    state: NDArray[Any]
     action: int
     reward: float
-    next_state: NDArray[np.float32]
+    next_state: NDArray[Any]
     done: bool = False
     actual_profit: float | None = None
     profitability_score: float = 0.0
@@ -130,10 +141,11 @@ class RLExperience:
 
     def __post_init__(self) -> None:
         """Raises InputError for a field outside its range."""
-        for name in ("state", "next_state"):
-            array = np.array(getattr(self, name), np.float32)
-            if not np.all(np.isfinite(array)):
-                raise InputError(f"experience: {name} holds finite numbers; found NaN or infinity. Clean the features.")
+        names = ("state", "next_state")
+        pair = [observations(getattr(self, name), f"experience: {name}") for name in names]
+        dtype = wider(*pair)
+        for name, own in zip(names, pair, strict=True):
+            array = own.astype(dtype, copy=False)
             array.setflags(write=False)
             object.__setattr__(self, name, array)
         if self.state.shape != self.next_state.shape:
@@ -143,8 +155,10 @@ class RLExperience:
             )
         _check_action("action", self.action, "experience")
         for name in ("reward", "td_error"):
-            if not math.isfinite(getattr(self, name)):
+            if not _is_finite(getattr(self, name)):
                 raise InputError(f"experience: {name} is a finite number; found {getattr(self, name)!r}.")
+        if not isinstance(self.training_count, int | np.integer):
+            raise InputError(f"experience: training_count is a whole number; found {self.training_count!r}.")
         if self.training_count < 0:
             raise InputError(f"experience: training_count is not negative; found {self.training_count!r}.")
         if (self.actual_profit is None) != (self.optimal_action is None):
@@ -197,10 +211,10 @@ class ExperienceBatch:
     """n experiences as arrays; also a sequence of `RLExperience`.
 
     ids                   int64 (n,), the buffer's ids
-    states                float32 (n, *shape)
+    states                float32 or float64 (n, *shape)
     actions               int64 (n,)
     rewards               float64 (n,)
-    next_states           float32 (n, *shape)
+    next_states           type and shape of states
     dones                 bool (n,)
     actual_profits        float64 (n,), fractions, NaN where unknown
     profitability_scores  float64 (n,)
@@ -213,10 +227,10 @@ class ExperienceBatch:
     """
 
     ids: NDArray[np.int64]
-    states: NDArray[np.float32]
+    states: NDArray[Any]
     actions: NDArray[np.int64]
     rewards: NDArray[np.float64]
-    next_states: NDArray[np.float32]
+    next_states: NDArray[Any]
     dones: NDArray[np.bool_]
     actual_profits: NDArray[np.float64]
     profitability_scores: NDArray[np.float64]

@@ -14,20 +14,24 @@ fields are read. Floats and whole numbers are separate arrays because an array h
              2 validated), account (0 not profitable, 1 profitable)
 
 Base, value and account are derived from the others and no part of a state.
+
+Observations are float32 until the first float64 state comes, and float64 from then on. Kernels only move them, as words
+of 4 bytes, so that one compiled form serves both.
 """
 
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, SupportsIndex
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from lockstep.core.compiled import kernel
 from lockstep.core.errors import InputError
+from lockstep.rl.arguments import check_errors, fact_column, real_numbers, same_shape, state_column
 from lockstep.rl.experience import UNKNOWN_ACTION, ExperienceBatch, RLExperience
+from lockstep.rl.observations import wider
 from lockstep.rl.sum_tree import aligned_zeros
 
 if TYPE_CHECKING:
@@ -57,20 +61,22 @@ VALIDATED: Final = 2
 _COLUMNS: Final = 8
 _STORED_FLOATS: Final = 4  # reward .. td error
 _STORED_INTS: Final = 5  # action .. outcome
+_LARGEST_COUNT: Final = 2**53
+"""Far above any real training count, and far enough below int64's end that draws never reach it."""
 
 
 def gather_python(
-    observations: NDArray[np.float32],
+    words: NDArray[np.uint32],
     floats: NDArray[np.float64],
     ints: NDArray[np.int64],
     slots: NDArray[np.int64],
-    states: NDArray[np.float32],
-    next_states: NDArray[np.float32],
+    states: NDArray[np.uint32],
+    next_states: NDArray[np.uint32],
     float_rows: NDArray[np.float64],
     int_rows: NDArray[np.int64],
 ) -> None:
-    """Copy the rows of slots (n,): observations into (n, features) twice, facts transposed into (columns, n)."""
-    features = states.shape[1]
+    """Copy the rows of slots (n,): observations into (n, words) twice, facts transposed into (columns, n)."""
+    count = states.shape[1]
     # Slot by slot, so that each row is fetched once: fancy indexing in NumPy reads it once per column.
     for k in range(slots.size):
         slot = slots[k]
@@ -78,24 +84,32 @@ def gather_python(
             float_rows[column, k] = floats[slot, column]
         for column in range(int_rows.shape[0]):
             int_rows[column, k] = ints[slot, column]
-        for feature in range(features):
-            states[k, feature] = observations[slot, 0, feature]
-        for feature in range(features):
-            next_states[k, feature] = observations[slot, 1, feature]
+        for word in range(count):
+            states[k, word] = words[slot, 0, word]
+        for word in range(count):
+            next_states[k, word] = words[slot, 1, word]
 
 
 gather = kernel(gather_python)
 
 
-def find_slots_python(ids: NDArray[np.int64], serial: int, sought: NDArray[np.int64], slots: NDArray[np.int64]) -> int:
+def find_slots_python(
+    ids: NDArray[np.int64], serial: int, in_turn: bool, sought: NDArray[np.int64], slots: NDArray[np.int64]
+) -> int:
     """Write the slots (n,) of ids `sought` (n,), -1 where the experience was evicted.
 
-    Returns the first k whose id was never assigned, or -1.
+    Returns the first k whose id was never assigned, or -1. Slots are first filled in their order; where they are
+    reused `in_turn` as well, every foreign id is seen. Else one may pass for evicted: the slot of an experience that
+    left long ago is written down nowhere.
     """
     for k in range(sought.size):
-        if sought[k] < 0 or sought[k] // ids.size >= serial:
-            return k
+        number = sought[k] // ids.size
         slot = sought[k] % ids.size
+        if sought[k] < 0 or number >= serial or ((in_turn or number < ids.size) and slot != number % ids.size):
+            return k
+        # Later experiences replace earlier ones, never the other way round.
+        if sought[k] > ids[slot]:
+            return k
         slots[k] = slot if ids[slot] == sought[k] else -1
     return -1
 
@@ -108,90 +122,119 @@ class ExperienceStore:
 
     ids           int64 (capacity,), -1 where the slot is empty
     floats, ints  see the module's docstring
-    observations  float32 (capacity, 2, features): state and next state, flat; features is 0 until the shape is known
+    observations  float32 or float64 (capacity, 2, features): state and next state, flat; features is 0 until the shape
+                  is known
     size          slots in use
     serial        experiences added so far
+    in_turn       whether a full buffer reuses the slots in their order
 
     Raises InputError for a capacity outside 1 .. 2**31.
     """
 
-    def __init__(self, capacity: int, state_shape: tuple[int, ...] | None) -> None:
+    def __init__(self, capacity: int, state_shape: tuple[int, ...] | None, *, in_turn: bool = False) -> None:
         if isinstance(capacity, bool) or not isinstance(capacity, int) or not 1 <= capacity <= 2**31:
             raise InputError(f"buffer: capacity is a whole number from 1 to 2**31; found {capacity!r}.")
         self.capacity = capacity
+        self.in_turn = in_turn
         self.ids = np.full(capacity, -1, np.int64)
         self.floats: NDArray[np.float64] = aligned_zeros((capacity, _COLUMNS), np.float64)
         self.ints: NDArray[np.int64] = aligned_zeros((capacity, _COLUMNS), np.int64)
         self.size = 0
         self.serial = 0
         self.state_shape: tuple[int, ...] | None = None
-        self.observations: NDArray[np.float32] = np.zeros((capacity, 2, 0), np.float32)
+        self.observations: NDArray[Any] = np.zeros((capacity, 2, 0), np.float32)
         if state_shape is not None:
-            self._shape(tuple(state_shape))
+            self._shape(tuple(state_shape), np.float32)
 
-    def _shape(self, shape: tuple[int, ...]) -> None:
+    @property
+    def words(self) -> NDArray[np.uint32]:
+        """The observations as kernels move them, uint32 (capacity, 2, words): a view."""
+        return self.observations.view(np.uint32)
+
+    def _shape(self, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
         self.state_shape = shape
-        self.observations = aligned_zeros((self.capacity, 2, math.prod(shape)), np.float32)
+        self.observations = aligned_zeros((self.capacity, 2, math.prod(shape)), dtype)
 
-    def rows(self, columns: Mapping[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]:
-        """Check columns of n new experiences and turn them into rows: observations (n, 2, features), floats (n, 4),
+    def _fit(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """Take states of `shape`, and hold numbers of `dtype` from now on."""
+        before = self.observations
+        if self.state_shape is None or dtype != before.dtype:
+            self._shape(shape, dtype.type)
+            if before.shape == self.observations.shape:
+                self.observations[: self.size] = before[: self.size]
+
+    def rows(
+        self, columns: Mapping[str, Any], largest_error: float = math.inf
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float64], NDArray[np.int64]]:
+        """Check columns of n new experiences and turn them into rows: observations (n, 2, words), floats (n, 4),
         ints (n, 5).
 
         `columns` are the array fields of `ExperienceBatch` without ids and weights. Only states, actions, rewards and
-        next_states are required.
+        next_states are required. `largest_error` limits the td errors.
 
-        Raises InputError where a column has another length or shape, or a value breaks a rule of `RLExperience`.
+        Raises InputError where a column has another length or shape, or a value breaks a rule of `RLExperience`;
+        nothing has changed then.
         """
-        pair = [_states(columns, name) for name in ("states", "next_states")]
+        pair = [state_column(columns, name) for name in ("states", "next_states")]
         n = len(pair[0])
         shape = pair[0].shape[1:] if self.state_shape is None else self.state_shape
         for name, array in zip(("states", "next_states"), pair, strict=True):
             if array.shape != (n, *shape):
                 raise InputError(f"buffer: {name} has the shape {(n, *shape)} here; found {array.shape}.")
-        observations = np.stack([array.reshape(n, math.prod(shape)) for array in pair], axis=1)
-        if not np.all(np.isfinite(observations)):
-            raise InputError("buffer: states hold finite numbers; found NaN or infinity. Clean the features.")
+        # One type for all: what is already here, or what comes, may need float64.
+        dtype = wider(self.observations, *pair)
+        joined = np.empty((n, 2, math.prod(shape)), dtype)
+        for place, array in enumerate(pair):
+            joined[:, place] = array.reshape(n, -1) if n else 0.0
         floats, ints = np.zeros((n, _STORED_FLOATS)), np.zeros((n, _STORED_INTS), np.int64)
-        floats[:, REWARD] = _column(columns, "rewards", n, None)
-        floats[:, PROFIT] = _column(columns, "actual_profits", n, math.nan)
-        floats[:, SCORE] = _column(columns, "profitability_scores", n, 0.0)
-        floats[:, ERROR] = _column(columns, "td_errors", n, 0.0)
-        ints[:, ACTION] = _column(columns, "actions", n, None)
-        ints[:, BEST] = _column(columns, "optimal_actions", n, UNKNOWN_ACTION)
-        ints[:, COUNT] = _column(columns, "training_counts", n, 0)
-        ints[:, DONE] = _column(columns, "dones", n, 0)
-        validated = np.asarray(_column(columns, "outcome_validated", n, 0), bool)
+        floats[:, REWARD] = fact_column(columns, "rewards", n, None)
+        floats[:, PROFIT] = fact_column(columns, "actual_profits", n, math.nan)
+        floats[:, SCORE] = fact_column(columns, "profitability_scores", n, 0.0)
+        floats[:, ERROR] = fact_column(columns, "td_errors", n, 0.0)
+        ints[:, ACTION] = fact_column(columns, "actions", n, None)
+        ints[:, BEST] = fact_column(columns, "optimal_actions", n, UNKNOWN_ACTION)
+        ints[:, COUNT] = fact_column(columns, "training_counts", n, 0)
+        ints[:, DONE] = fact_column(columns, "dones", n, 0)
+        validated = np.asarray(fact_column(columns, "outcome_validated", n, 0), bool)
         # Validated without a profit breaks a rule: `check_facts` reports it.
         ints[:, OUTCOME] = np.where(validated, VALIDATED, ~np.isnan(floats[:, PROFIT]))
         check_facts(floats, ints)
-        if self.state_shape is None and n:
-            self._shape(shape)  # only now: columns that break a rule must not fix the shape
-        return observations, floats, ints
+        check_errors(floats[:, ERROR], largest_error, "row", range(n))
+        if columns.get("training_counts") is not None and ints[:, COUNT].max(initial=0) > _LARGEST_COUNT:
+            raise InputError(
+                f"buffer: training_counts of newcomers are at most 2**53; found {ints[:, COUNT].max()}. Begin with 0."
+            )
+        if n:
+            self._fit(shape, dtype)  # only now: columns that break a rule must not fix shape or type
+        return joined.view(np.uint32), floats, ints
 
     def slots_of(self, ids: Any) -> NDArray[np.int64]:
         """The slot of every id, -1 where the experience was evicted. Raises InputError for ids never assigned."""
         sought = np.asarray(ids)
         if sought.ndim != 1 or (sought.dtype.kind not in "iu" and sought.size):
             raise InputError(f"buffer: ids are whole numbers (n,); found {sought.dtype} of shape {sought.shape}.")
+        # An unsigned number beyond int64 becomes negative, which no id is.
         sought = sought.astype(np.int64, copy=False)
         slots = np.empty(sought.size, np.int64)
-        foreign = find_slots(self.ids, self.serial, sought, slots)
+        foreign = find_slots(self.ids, self.serial, self.in_turn, sought, slots)
         if foreign >= 0:
             raise InputError(
-                f"buffer: an id is one that add() returned; found {sought[foreign]}. Use ids of this buffer only."
+                f"buffer: an id is one that add() returned; found {np.asarray(ids)[foreign]}. Use ids of this buffer "
+                "only; nothing was changed."
             )
         return slots
 
-    def slots_and_errors(self, ids: Any, td_errors: Any) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def slots_and_errors(
+        self, ids: Any, td_errors: Any, largest_error: float = math.inf
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Check td errors (n,) for ids (n,). Returns slots, -1 where evicted, and the errors as float64.
 
-        Raises InputError where an error is not finite, or an id was never assigned.
+        Raises InputError where an error is not finite or too large, or an id was never assigned.
         """
-        errors = np.asarray(td_errors, np.float64)
+        errors = real_numbers("td_errors", td_errors)
         slots = self.slots_of(ids)
         same_shape("td_errors", errors, slots)
-        if not np.all(np.isfinite(errors)):
-            raise InputError("buffer: td_errors are finite; found NaN or infinity. The loss has diverged: stop there.")
+        check_errors(errors, largest_error, "experience", ids)
         return slots, errors
 
     def experience(self, id: int) -> RLExperience | None:
@@ -201,10 +244,11 @@ class ExperienceStore:
 
     def batch(self, slots: NDArray[np.int64], weights: NDArray[np.float64]) -> ExperienceBatch:
         """The experiences in slots (n,), copied, with weights (n,)."""
-        n, features = slots.size, self.observations.shape[2]
-        states, following = np.empty((n, features), np.float32), np.empty((n, features), np.float32)
+        n, dtype = slots.size, self.observations.dtype
+        states, following = (np.empty((n, self.observations.shape[2]), dtype) for _ in range(2))
         floats, ints = np.empty((_STORED_FLOATS, n)), np.empty((_STORED_INTS, n), np.int64)
-        gather(self.observations, self.floats, self.ints, slots, states, following, floats, ints)
+        pair = (states.view(np.uint32), following.view(np.uint32))
+        gather(self.words, self.floats, self.ints, slots, *pair, floats, ints)
         shape = (n, *(self.state_shape or ()))
         return ExperienceBatch(
             ids=self.ids[slots],
@@ -271,7 +315,8 @@ class ExperienceStore:
         self.state_shape = None
         self.observations = np.zeros((self.capacity, 2, 0), np.float32)
         if shape is not None:
-            self._shape(tuple(shape))
+            # The type is that of the numbers: an empty buffer has had no float64 yet.
+            self._shape(tuple(shape), np.result_type(np.float32, np.asarray(observed)).type if size else np.float32)
         if size:
             self.observations[:size] = np.asarray(observed).reshape(size, 2, -1)
         self.ids[:] = -1
@@ -293,6 +338,8 @@ class ExperienceStore:
             return False, "an id comes from an experience that was added; one does not"
         if len(np.unique(used // self.capacity)) != self.size:
             return False, "a serial is used once; one is used twice"
+        if not np.all(np.isfinite(self.observations[: self.size])):
+            return False, "states hold finite numbers; one is NaN or infinite"
         try:
             check_facts(self.floats[: self.size], self.ints[: self.size])
         except InputError as error:
@@ -304,7 +351,7 @@ def columns_of_state(state: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """The experiences in a state of `get_state(observations=True)` as columns, ascending by id.
 
     ids                  int64 (n,)
-    states, next_states  float32 (n, *shape)
+    states, next_states  float32 or float64 (n, *shape)
 
     and (n,) each: actions, rewards, dones, actual_profits, profitability_scores, optimal_actions, outcome_validated.
     """
@@ -380,28 +427,7 @@ def check_facts(floats: NDArray[np.float64], ints: NDArray[np.int64]) -> None:
         raise InputError(f"buffer: {rule}; found {value} in row {row}.")
 
 
-def _states(columns: Mapping[str, Any], name: str) -> NDArray[np.float32]:
-    array = np.asarray(columns.get(name), np.float32)
-    if columns.get(name) is None or array.ndim == 0:
-        raise InputError(f"buffer: experiences have {name}, one row each; found {columns.get(name)!r}.")
-    return array
-
-
-def _column(columns: Mapping[str, Any], name: str, n: int, default: float | None) -> Any:
-    column = columns.get(name)
-    if column is None:
-        if default is None:
-            raise InputError(f"buffer: experiences have {name}; found none. Give an array of shape ({n},).")
-        return default
-    array = np.asarray(column)
-    if array.shape != (n,):
-        raise InputError(f"buffer: {name} has the shape ({n},) here; found {array.shape}.")
-    if name in ("actions", "optimal_actions", "training_counts") and array.dtype.kind not in "iu" and n:
-        raise InputError(f"buffer: {name} holds whole numbers; found {array.dtype}.")
-    return array
-
-
-def _recorded_rows(ids: NDArray[np.int64], recorded: Mapping[str, NDArray[Any]] | None) -> NDArray[np.float32]:
+def _recorded_rows(ids: NDArray[np.int64], recorded: Mapping[str, NDArray[Any]] | None) -> NDArray[Any]:
     """Observations (n, 2, features) of ids (n,), from recorded columns in any order."""
     if recorded is None:
         raise InputError("buffer: this state was taken without observations. Give the columns that were recorded.")
@@ -415,7 +441,7 @@ def _recorded_rows(ids: NDArray[np.int64], recorded: Mapping[str, NDArray[Any]] 
         )
     rows = order[at]
     pair = (recorded["state"][rows], recorded["next_state"][rows])
-    return np.stack([np.asarray(array, np.float32).reshape(ids.size, -1) for array in pair], axis=1)
+    return np.stack([np.asarray(array).reshape(ids.size, -1) for array in pair], axis=1)
 
 
 def columns_of(experience: RLExperience) -> dict[str, Any]:
@@ -434,20 +460,3 @@ def columns_of(experience: RLExperience) -> dict[str, Any]:
         "td_errors": np.array([experience.td_error]),
         "training_counts": np.array([experience.training_count]),
     }
-
-
-def whole_batch_size(batch_size: SupportsIndex) -> int:
-    """`batch_size` as an int. Raises InputError where it is not a whole number >= 1."""
-    try:
-        count = operator.index(batch_size)
-    except TypeError:
-        raise InputError(f"buffer: batch_size is a whole number >= 1; found {batch_size!r}.") from None
-    if isinstance(batch_size, bool) or count < 1:
-        raise InputError(f"buffer: batch_size is a whole number >= 1; found {batch_size!r}.")
-    return count
-
-
-def same_shape(name: str, array: NDArray[Any], slots: NDArray[np.int64]) -> None:
-    """Raise InputError where `array` does not have one entry per slot; `name` begins the message."""
-    if array.shape != slots.shape:
-        raise InputError(f"buffer: {name} has one entry per id, ({slots.size},); found shape {array.shape}.")

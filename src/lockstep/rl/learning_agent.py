@@ -16,6 +16,7 @@ from lockstep.learning.gradients import determinism
 from lockstep.learning.gradients.learner import Learner, Losses
 from lockstep.rl.agent import AgentUpdate
 from lockstep.rl.networks import DTYPES, NetworkShape
+from lockstep.rl.observations import require_single
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -167,6 +168,8 @@ class LearningAgent:
         rows = states.reshape(len(states), -1)
         if rows.shape[1] != self.shape.inputs:
             raise InputError(f"agent: a state has {self.shape.inputs} numbers here; found shape {states.shape[1:]}")
+        if rows.dtype != np.float32 and self._dtype == torch.float32:
+            require_single("agent: a state", rows)
         return torch.from_numpy(rows).to(self._learner.device, self._dtype)
 
     def describe(self) -> dict[str, Any]:

@@ -12,14 +12,18 @@ experience. Profits, outcomes and training counts are stored but change no draw.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
 from lockstep.core.compiled import kernel
 from lockstep.core.errors import InputError
 from lockstep.core.scalar_math import power
+from lockstep.rl import buffer_file
+from lockstep.rl.arguments import whole_batch_size
 from lockstep.rl.experience import ExperienceBatch, Outcome, RLExperience, check_outcome
 from lockstep.rl.experience_store import (
     BEST,
@@ -32,7 +36,6 @@ from lockstep.rl.experience_store import (
     VALIDATED,
     ExperienceStore,
     columns_of,
-    whole_batch_size,
 )
 from lockstep.rl.sum_tree import SumForest, find, set_weights
 from lockstep.runs.seeds import DEFAULT_SEED, SeedTree
@@ -43,6 +46,19 @@ if TYPE_CHECKING:
     from lockstep.runs.training import State
 
 STATE_VERSION: Final = 1
+FILE_KIND: Final = "prioritised"
+SMALLEST_EPSILON: Final = 1e-200
+"""Well above the smallest normal float64, so that shares of a sum of such priorities are exact to the last bit."""
+_LARGEST: Final = float(np.finfo(np.float64).max)
+
+
+def largest_error(capacity: int, alpha: float) -> float:
+    """The largest |td error| whose priority by (1) can be that of `capacity` experiences with a finite sum.
+
+    A quarter of what float64 has, so that no rounding of power or sum can pass it.
+    """
+    exponent = math.log(_LARGEST / (4.0 * capacity)) / alpha if alpha > 0.0 else math.inf
+    return math.exp(exponent) if exponent < math.log(_LARGEST) else _LARGEST
 
 
 def draw_stratified_python(
@@ -62,8 +78,16 @@ def draw_stratified_python(
         share = forest[0, offsets[offsets.size - 1] + slots[k]] / forest[0, 0]
         weights[k] = power(size * share, -beta)
         largest = max(largest, weights[k])
-    for k in range(n):
-        weights[k] /= largest
+    if largest < np.inf:
+        for k in range(n):
+            weights[k] /= largest
+    else:
+        # Priorities of extreme range: the same quotients, formed before anything can become infinite.
+        smallest = np.inf
+        for k in range(n):
+            smallest = min(smallest, forest[0, offsets[offsets.size - 1] + slots[k]])
+        for k in range(n):
+            weights[k] = power(smallest / forest[0, offsets[offsets.size - 1] + slots[k]], beta)
 
 
 draw_stratified = kernel(draw_stratified_python)
@@ -102,9 +126,12 @@ class PrioritizedExperienceBuffer:
     seed         a number, or the node of the seed tree that this buffer may use
     alpha        how strongly the error counts, 0 (uniform) .. 1 (proportional)
     beta         how far the weights correct for unequal draws, 0 .. 1; `sample_batch` can override it
-    epsilon      added to every error, so that each experience can be drawn; > 0
+    epsilon      added to every error, so that each experience can be drawn; 1e-200 .. 1
 
     Raises InputError for a number outside its range.
+
+    The priorities of a full buffer have a finite sum: td errors are refused that are so large that `capacity` of them
+    would not. For alpha = 1 and a million slots that is beyond 4e301.
     """
 
     def __init__(
@@ -120,10 +147,11 @@ class PrioritizedExperienceBuffer:
         for name, value in (("alpha", alpha), ("beta", beta)):
             if not 0.0 <= value <= 1.0:
                 raise InputError(f"buffer: {name} lies in 0 .. 1; found {value!r}.")
-        if not 0.0 < epsilon <= 1.0:
-            raise InputError(f"buffer: epsilon lies in (0, 1]; found {epsilon!r}.")
+        if not SMALLEST_EPSILON <= epsilon <= 1.0:
+            raise InputError(f"buffer: epsilon lies in {SMALLEST_EPSILON:g} .. 1; found {epsilon!r}.")
         self.alpha, self.beta, self.epsilon = float(alpha), float(beta), float(epsilon)
-        self._store = ExperienceStore(capacity, state_shape)
+        self._store = ExperienceStore(capacity, state_shape, in_turn=True)
+        self._largest_error = largest_error(capacity, self.alpha)
         self._forest = SumForest(1, capacity)
         self._highest = 0.0
         tree = seed if isinstance(seed, SeedTree) else SeedTree(seed)
@@ -144,7 +172,7 @@ class PrioritizedExperienceBuffer:
     def add_batch(self, **columns: Any) -> NDArray[np.int64]:
         """Store n experiences, see `ProfitWeightedExperienceBuffer.add_batch`. Returns their ids (n,)."""
         store = self._store
-        observations, floats, ints = store.rows(columns)
+        _, floats, ints = rows = store.rows(columns, self._largest_error)
         n = len(floats)
         serials = store.serial + np.arange(n)
         slots = serials % self.capacity
@@ -153,7 +181,7 @@ class PrioritizedExperienceBuffer:
         surviving = slots[last]
         ids = serials * self.capacity + slots
         store.ids[surviving] = ids[last]
-        store.observations[surviving] = observations[last]
+        store.words[surviving] = rows[0][last]
         store.floats[surviving, : floats.shape[1]] = floats[last]
         store.ints[surviving, : ints.shape[1]] = ints[last]
         store.serial += n
@@ -194,9 +222,10 @@ class PrioritizedExperienceBuffer:
     def update_priorities(self, ids: Any, td_errors: Any) -> int:
         """Set td errors (n,) of experiences, and their priorities by (1). Returns how many are still stored.
 
-        Raises InputError where an error is not finite, or an id was never assigned.
+        Raises InputError where an error is not finite or too large for a finite sum of priorities, or an id was never
+        assigned. Nothing is updated then.
         """
-        slots, errors = self._store.slots_and_errors(ids, td_errors)
+        slots, errors = self._store.slots_and_errors(ids, td_errors, self._largest_error)
         self._prioritise(slots, errors)
         return int(np.count_nonzero(slots >= 0))
 
@@ -254,12 +283,33 @@ class PrioritizedExperienceBuffer:
         self._highest = float(state["highest"])
         self._generator.bit_generator.state = state["generator"]
 
+    def save(self, path: Path | str) -> None:
+        """Write the buffer to a file, whole or not at all; `load` gives one whose draws go on as those of this one.
+
+        Raises DiskError where that is impossible; what was at `path` is there then.
+        """
+        options = {"capacity": self.capacity, "alpha": self.alpha, "beta": self.beta, "epsilon": self.epsilon}
+        buffer_file.save(path, FILE_KIND, options, self.get_state())
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """The buffer that `save` wrote to `path`.
+
+        Raises DiskError where it cannot be read, IntegrityError where it is damaged or no buffer's, InputError where it
+        is that of a buffer of another class.
+        """
+        return buffer_file.load(path, FILE_KIND, lambda options: cls(**options))
+
     def check_valid(self) -> tuple[bool, str]:
         """Whether all parts agree; else (False, the rule that is broken). Reads everything."""
         store, priorities = self._store, self._forest.weights[0]
         for ok, reason in (store.check_valid(), self._forest.check_valid()):
             if not ok:
                 return False, reason
+        if not np.isfinite(self._forest.totals[0]):
+            return False, f"the sum of the priorities is finite; it is {self._forest.totals[0]}"
+        if not 0.0 <= self._highest <= self._largest_error:
+            return False, f"the highest |td error| lies in 0 .. {self._largest_error:.4g}; it is {self._highest!r}"
         if np.any(priorities[: store.size] <= 0.0) or np.any(priorities[store.size :]):
             return False, "a slot has a priority > 0 iff it is in use; one has not"
         if store.size != min(store.serial, store.capacity):

@@ -60,12 +60,11 @@ COUNTERS = 7
 
 
 class Contents(NamedTuple):
-    """A buffer as `set_outcomes` takes it, which changes every part of it.
+    """A buffer as `set_outcomes` takes it, which changes every part of it but the observations.
 
     The other kernels take single arrays: a tuple costs some microseconds a call, an eighth of adding eight experiences.
     """
 
-    observations: NDArray[np.float32]
     floats: NDArray[np.float64]
     ints: NDArray[np.int64]
     ids: NDArray[np.int64]
@@ -163,8 +162,8 @@ weights_of = kernel(weights_of_python)
 
 
 def place_python(
-    new_observations: NDArray[np.float32], new_floats: NDArray[np.float64], new_ints: NDArray[np.int64],
-    observations: NDArray[np.float32], floats: NDArray[np.float64], ints: NDArray[np.int64], ids: NDArray[np.int64],
+    new_words: NDArray[np.uint32], new_floats: NDArray[np.float64], new_ints: NDArray[np.int64],
+    words: NDArray[np.uint32], floats: NDArray[np.float64], ints: NDArray[np.int64], ids: NDArray[np.int64],
     forest: NDArray[np.float64], offsets: NDArray[np.int64],
     keys: NDArray[np.float64], shift: int, best_key: NDArray[np.float64], best_slot: NDArray[np.int64],
     counters: NDArray[np.int64], floor: float, exponent: float, penalty: float, new_ids: NDArray[np.int64],
@@ -191,9 +190,9 @@ def place_python(
             floats[slot, column] = new_floats[k, column]
         for column in range(new_ints.shape[1]):
             ints[slot, column] = new_ints[k, column]
-        for feature in range(observations.shape[2]):
-            observations[slot, 0, feature] = new_observations[k, 0, feature]
-            observations[slot, 1, feature] = new_observations[k, 1, feature]
+        for word in range(words.shape[2]):
+            words[slot, 0, word] = new_words[k, 0, word]
+            words[slot, 1, word] = new_words[k, 1, word]
         here[0] = slot
         derive(floats, ints, here, floor, exponent)
         account = ints[slot, ACCOUNT]

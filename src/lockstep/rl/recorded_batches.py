@@ -32,7 +32,7 @@ FACTS: Final[Mapping[str, type[np.generic]]] = {
     "optimal_actions": np.int64,
     "outcome_validated": np.bool_,
 }
-"""Fields of `ExperienceBatch` that do not depend on the agent, with their types."""
+"""Fields of `ExperienceBatch` that do not depend on the agent, with their types; states may be float64."""
 
 
 class RecordedExperiences:
@@ -65,7 +65,12 @@ class RecordedExperiences:
             raise DataError("recorded batches are made of recorded experiences; one sample is none of them.")
         if np.any(np.diff(stops, prepend=0) < 1) or (len(stops) and stops[-1] != len(samples)):
             raise DataError("recorded batches hold at least one sample each, and all samples; these do not.")
-        self._ids, self._facts = ids, {name: np.asarray(facts[name], kind) for name, kind in FACTS.items()}
+        self._ids = ids
+        # States of float64 stay so: rounding them would retrain on other numbers.
+        self._facts = {
+            name: np.asarray(facts[name], np.result_type(kind, facts[name]) if kind is np.float32 else kind)
+            for name, kind in FACTS.items()
+        }
         self._rows, self._samples, self._stops, self._weights = rows, samples, stops, weights
 
     def __len__(self) -> int:

@@ -22,13 +22,17 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
 from lockstep.core.errors import InputError, RefusedError
+from lockstep.rl import buffer_file
 from lockstep.rl import profit_kernels as kernels
+from lockstep.rl.arguments import flags, real_numbers, same_shape, whole_batch_size
+from lockstep.rl.buffer_statistics import BufferStatistics, account
 from lockstep.rl.eviction import LowestKeys
 from lockstep.rl.experience import ExperienceBatch, Outcome, RLExperience, check_outcome
 from lockstep.rl.experience_store import (
@@ -39,8 +43,6 @@ from lockstep.rl.experience_store import (
     VALUE,
     ExperienceStore,
     columns_of,
-    same_shape,
-    whole_batch_size,
 )
 from lockstep.rl.sum_tree import SumForest
 from lockstep.runs.seeds import DEFAULT_SEED, SeedTree
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CAPACITY: Final = 100_000
 STATE_VERSION: Final = 2
+FILE_KIND: Final = "profit-weighted"
 _ROUNDS: Final = 4
 """Rounds of drawing and dropping duplicates before drawn slots are removed from the trees. For a few hundred draws out
 of thousands the second round has almost nothing left to draw."""
@@ -91,49 +94,6 @@ class ReplayRules:
             value = getattr(self, name)
             if not (low <= value <= high):
                 raise InputError(f"replay rules: {name} lies in {low:g} .. {high:g}; found {value!r}.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AccountStatistics:
-    """One side of the buffer. Means are None where there is nothing to average.
-
-    size, mean_score, mean_value    of the present content
-    mean_profit                     of experiences with a known outcome, a fraction
-    draws                           sum of the training counts
-    max_training_count              highest training count
-    evicted                         evictions from this side since the buffer was created
-    """
-
-    size: int
-    mean_score: float | None
-    mean_profit: float | None
-    mean_value: float | None
-    draws: int
-    max_training_count: int
-    evicted: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class BufferStatistics:
-    """Statistics of the whole buffer, and of both accounts (R9.25).
-
-    size, capacity      experiences in the buffer, and their largest number
-    added               experiences added since the buffer was created
-    unknown             experiences without an outcome yet; the unprofitable account holds them
-    evicted_unknown     evictions before the outcome was known; `unprofitable.evicted` counts them too
-    mean_score          None where the buffer is empty
-    max_training_count  highest training count
-    """
-
-    size: int
-    capacity: int
-    added: int
-    unknown: int
-    evicted_unknown: int
-    mean_score: float | None
-    max_training_count: int
-    profitable: AccountStatistics
-    unprofitable: AccountStatistics
 
 
 class ProfitWeightedExperienceBuffer:
@@ -188,11 +148,11 @@ class ProfitWeightedExperienceBuffer:
         Raises InputError where an array has another shape, or a value breaks a rule of `RLExperience`.
         """
         store = self._store
-        observations, floats, ints = store.rows(columns)
+        words, floats, ints = store.rows(columns)
         new_ids = np.empty(len(floats), np.int64)
         forest, keys, rules = self._forest, self._keys, self.rules
         kernels.place(
-            observations, floats, ints, store.observations, store.floats, store.ints, store.ids,
+            words, floats, ints, store.words, store.floats, store.ints, store.ids,
             forest.forest, forest.offsets, keys.keys, keys.shift, keys.best_key, keys.best_slot,
             self._counters, rules.floor, rules.exponent, rules.count_penalty, new_ids,
         )  # fmt: skip
@@ -200,10 +160,9 @@ class ProfitWeightedExperienceBuffer:
         return new_ids
 
     def _contents(self) -> kernels.Contents:
-        """The buffer's arrays and rules for a kernel; a new tuple, since the first add replaces the observations."""
+        """The buffer's arrays and rules for a kernel; a tuple of each call, since arrays can be replaced."""
         store, forest, keys, rules = self._store, self._forest, self._keys, self.rules
         return kernels.Contents(
-            observations=store.observations,
             floats=store.floats,
             ints=store.ints,
             ids=store.ids,
@@ -317,9 +276,10 @@ class ProfitWeightedExperienceBuffer:
         store = self._store
         slots = store.slots_of(ids)
         # Every check comes before the first change: all or none are updated.
-        profits, scores = np.asarray(actual_profits, np.float64), np.asarray(profitability_scores, np.float64)
+        profits = real_numbers("actual_profits", actual_profits)
+        scores = real_numbers("profitability_scores", profitability_scores)
         best = np.asarray(optimal_actions)
-        final = np.ones(slots.size, bool) if validated is None else np.asarray(validated, bool)
+        final = np.ones(slots.size, bool) if validated is None else flags("validated", validated)
         for name, array in (("actual_profits", profits), ("profitability_scores", scores), ("validated", final)):
             same_shape(name, array, slots)
         same_shape("optimal_actions", best, slots)
@@ -362,8 +322,8 @@ class ProfitWeightedExperienceBuffer:
             evicted_unknown=waited,
             mean_score=None if store.size == 0 else float(sums[0, 1] + sums[1, 1]) / store.size,
             max_training_count=int(sums[:, 5].max()),
-            unprofitable=_account(sums[0], lost + waited, unknown),
-            profitable=_account(sums[1], gained, 0),
+            unprofitable=account(sums[0], lost + waited, unknown),
+            profitable=account(sums[1], gained, 0),
         )
 
     def observed(self, ids: Any) -> dict[str, NDArray[Any]]:
@@ -403,6 +363,25 @@ class ProfitWeightedExperienceBuffer:
         _derive(self._store, self.rules, self._forest, self._keys)
         profitable, waiting = _counted(self._store)
         self._counters[:] = (self._store.size, self._store.serial, *state["evicted"], profitable, waiting)
+
+    def save(self, path: Path | str) -> None:
+        """Write the buffer to a file, whole or not at all; `load` gives one whose draws go on as those of this one.
+
+        Raises DiskError where that is impossible; what was at `path` is there then.
+        """
+        options = {"capacity": self.capacity, "rules": asdict(self.rules)}
+        buffer_file.save(path, FILE_KIND, options, self.get_state())
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """The buffer that `save` wrote to `path`.
+
+        Raises DiskError where it cannot be read, IntegrityError where it is damaged or no buffer's, InputError where it
+        is that of a buffer of another class.
+        """
+        return buffer_file.load(
+            path, FILE_KIND, lambda options: cls(options["capacity"], rules=ReplayRules(**options["rules"]))
+        )
 
     def check_valid(self) -> tuple[bool, str]:
         """Whether all parts agree; else (False, the rule that is broken). Reads everything."""
@@ -454,20 +433,6 @@ def _counted(store: ExperienceStore) -> tuple[int, int]:
     """How many experiences are profitable, and how many wait for their outcome."""
     ints = store.ints[: store.size]
     return int(np.count_nonzero(ints[:, ACCOUNT])), int(np.count_nonzero(ints[:, OUTCOME] == UNKNOWN))
-
-
-def _account(sums: NDArray[np.float64], evicted: int, unknown: int) -> AccountStatistics:
-    size = int(sums[0])
-    settled = size - unknown
-    return AccountStatistics(
-        size=size,
-        mean_score=None if size == 0 else float(sums[1]) / size,
-        mean_profit=None if settled == 0 else float(sums[2]) / settled,
-        mean_value=None if size == 0 else float(sums[3]) / size,
-        draws=int(sums[4]),
-        max_training_count=int(sums[5]),
-        evicted=evicted,
-    )
 
 
 def _check_outcomes(profits: NDArray[np.float64], scores: NDArray[np.float64], best: NDArray[Any]) -> None:

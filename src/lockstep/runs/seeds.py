@@ -88,12 +88,15 @@ def draw_seed() -> int:
 
 
 def set_seeds(seed: int) -> None:
-    """Seed the global generators of Python and NumPy, for third-party code that draws from them.
+    """Seed the global generators of Python and NumPy as `random.seed(seed)` and `np.random.seed(seed)` do.
 
-    Lockstep itself never does. Raises InputError when `seed` is not one.
+    For third-party code that draws from them, whose numbers then are those of a script with these two lines; Lockstep
+    itself never draws from them. NumPy takes seeds below 2**32; of a larger one it gets both halves, lower first.
+    Raises InputError when `seed` is not one.
     """
     import numpy as np
 
-    tree = SeedTree(seed)
-    random.seed(tree.child("global", "python").integer())
-    np.random.seed(tree.child("global", "numpy").integer() >> 31)  # noqa: NPY002 - the legacy state is the point
+    root = SeedTree(seed).root
+    random.seed(root)
+    halves = [root & 0xFFFFFFFF, root >> 32]
+    np.random.seed(root if root < 1 << 32 else halves)  # noqa: NPY002 - the legacy state is the point

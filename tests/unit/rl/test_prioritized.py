@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 
 import numpy as np
@@ -89,7 +90,9 @@ def test_compiled_and_python_give_the_same_bits(monkeypatch: pytest.MonkeyPatch)
     assert training(PrioritizedExperienceBuffer(20)) == compiled
 
 
-@pytest.mark.parametrize("options", [{"alpha": -0.1}, {"alpha": 1.1}, {"beta": np.nan}, {"epsilon": 0.0}])
+@pytest.mark.parametrize(
+    "options", [{"alpha": -0.1}, {"alpha": 1.1}, {"beta": np.nan}, {"epsilon": 0.0}, {"epsilon": 1e-300}]
+)
 def test_numbers_outside_their_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(InputError, match=f"buffer: {next(iter(options))} lies in"):
         PrioritizedExperienceBuffer(8, **options)  # type: ignore[arg-type]
@@ -102,6 +105,76 @@ def test_a_missing_priority_is_not_valid() -> None:
     buffer, _ = filled([1.0, 2.0])
     prioritized.set_weights(buffer._forest.forest, buffer._forest.offsets, np.array([0]), np.array([1]), np.zeros(1))
     assert buffer.check_valid() == (False, "a slot has a priority > 0 iff it is in use; one has not")
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.6, 1.0])
+def test_the_largest_errors_that_are_taken_have_a_finite_sum_and_finite_weights(alpha: float) -> None:
+    """64 of them, beside the smallest priority there is; one more than the largest is refused, and changes nothing."""
+    buffer = PrioritizedExperienceBuffer(64, alpha=alpha, beta=1.0, epsilon=1e-200)
+    ids = [buffer.add(experience(number)) for number in range(64)]
+    limit = prioritized.largest_error(64, alpha)
+    buffer.update_priorities(ids, [0.0] + [limit] * 63)
+    assert buffer.check_valid() == (True, "")
+    batch = buffer.sample_batch(32)
+    assert len(set(batch.ids.tolist())) == 32
+    assert batch.weights == pytest.approx(np.ones(32))
+    before = repr(buffer.get_state())
+    for error in (math.nextafter(limit, np.inf), np.inf, -np.inf, np.nan):
+        with pytest.raises(
+            InputError, match=rf"td_errors .*; found .* for experience {ids[3]} \(number 1 of .*nothing"
+        ):
+            buffer.update_priorities([ids[0], ids[3]], [1.0, error])
+        columns = {"states": np.ones((2, 3)), "next_states": np.ones((2, 3)), "actions": [0, 0], "rewards": [0.0, 0.0]}
+        with pytest.raises(InputError, match=r"td_errors .*; found .* row 1"):
+            buffer.add_batch(**columns, td_errors=[0.0, error])
+    assert repr(buffer.get_state()) == before
+
+
+def test_errors_of_1e308_are_refused_where_their_priorities_have_no_finite_sum() -> None:
+    buffer, ids = filled([1.0, 2.0], alpha=1.0)
+    with pytest.raises(InputError, match=rf"lie within -.*finite sum; found 1e\+308 for experience {ids[1]} .*Scale"):
+        buffer.update_priorities(ids, [1.0, 1e308])
+    assert [buffer.weight(id) for id in ids] == [1.0 + 1e-6, 2.0 + 1e-6]
+    root, ids = filled([1e308, 2.0], alpha=0.5)
+    assert root.weight(ids[0]) == pytest.approx(1e154)
+    assert root.check_valid() == (True, "")
+
+
+def test_importance_weights_stay_finite_over_any_range_of_priorities() -> None:
+    """Shares of 1 and 1e-505, which float64 does not hold: (N P)^-1 is infinite; the quotients are 1e-505 and 1."""
+    buffer = PrioritizedExperienceBuffer(2, alpha=1.0, epsilon=1e-200)
+    ids = [buffer.add(experience(number)) for number in range(2)]
+    buffer.update_priorities(ids, [0.0, 1e305])
+    forest, slots, weights = buffer._forest, np.empty(2, np.int64), np.empty(2)
+    for draw in (prioritized.draw_stratified, prioritized.draw_stratified_python):
+        draw(forest.forest, forest.offsets, buffer._store.ints, np.zeros(2), 2, 1.0, slots, weights)
+        assert slots.tolist() == [0, 1]
+        assert weights.tolist() == [1.0, 0.0]
+
+
+def test_priorities_without_a_finite_sum_are_not_valid() -> None:
+    """As a state of an earlier release can have them."""
+    buffer, _ = filled([1.0, 2.0], alpha=1.0)
+    state = buffer.get_state()
+    state["priorities"][:] = 1.7e308
+    buffer.set_state(state)
+    assert buffer.check_valid() == (False, "the sum of the priorities is finite; it is inf")
+    state["priorities"][:] = 1.0
+    state["highest"] = np.inf
+    buffer.set_state(state)
+    assert buffer.check_valid()[1].startswith("the highest |td error| lies in 0 .. ")
+
+
+def test_an_id_that_add_never_returned_is_refused_also_below_the_highest() -> None:
+    """Ids are 0, 9, 18 ... here: a slot is part of each. Evicted ones are passed over."""
+    buffer, ids = filled([1.0] * 8)
+    ids += [buffer.add(experience(number)) for number in range(8, 20)]
+    assert ids[:3] == [0, 9, 18]
+    assert buffer.update_priorities(ids, np.ones(20)) == 8
+    for foreign in sorted(set(range(max(ids) + 20)) - set(ids)):
+        with pytest.raises(InputError, match=f"one that add.. returned; found {foreign}"):
+            buffer.update_priorities([ids[-1], foreign], [5.0, 5.0])
+    assert buffer.weight(ids[-1]) == pytest.approx(1.0)
 
 
 def test_an_outcome_is_kept_and_changes_no_draw() -> None:

@@ -245,6 +245,16 @@ def test_outcomes_that_break_a_rule_are_refused(arguments: tuple[Any, ...], mess
         ({"actions": [0, -1]}, "actions are whole numbers >= 0; found -1 in row 1"),
         ({"training_counts": [0, -1]}, "training_counts are not negative"),
         ({"outcome_validated": [True, False]}, "only known outcomes are validated"),
+        ({"outcome_validated": ["False", "False"]}, "outcome_validated holds real numbers; .*Code text"),
+        ({"dones": [0.5, 1.0]}, "dones are False or True; found 0.5"),
+        ({"rewards": [1j, 0.0]}, "rewards hold real numbers; .*complex128"),
+        ({"rewards": ["1.5", "2"]}, "rewards hold real numbers; .*Code text"),
+        ({"td_errors": [1j, 0.0]}, "td_errors hold real numbers"),
+        ({"actions": [2**70, 0]}, "actions hold real numbers; .* of type object"),
+        (
+            {"training_counts": [0, 2**60]},
+            r"training_counts of newcomers are at most 2\*\*53; found 1152921504606846976",
+        ),
     ],
 )
 def test_columns_that_break_a_rule_are_refused_and_leave_the_buffer_empty(change: dict[str, Any], message: str) -> None:
@@ -255,6 +265,19 @@ def test_columns_that_break_a_rule_are_refused_and_leave_the_buffer_empty(change
     assert len(buffer) == 0
     assert buffer.check_valid() == (True, "")
     buffer.add(experience(1))  # no shape was learned from what was refused
+
+
+def test_an_id_that_add_never_returned_is_refused_as_far_as_slots_tell() -> None:
+    """Slots are filled in their order first, and only a later experience takes the place of an earlier one."""
+    buffer = Buffer(4)
+    added = [buffer.add(lost(number)) for number in range(3)]
+    assert added == [0, 5, 10]
+    for foreign in (1, 2, 4, 7, 11):
+        with pytest.raises(InputError, match=f"found {foreign}. Use ids of this buffer only"):
+            buffer.update_priorities([added[0], foreign], [5.0, 5.0])
+    assert buffer._store.floats[0, experience_store.ERROR] == 0.0
+    added += [buffer.add(lost(number)) for number in range(3, 9)]
+    assert buffer.update_priorities(added, np.ones(9)) == 4
 
 
 @pytest.mark.parametrize("capacity", [0, -1, True, 1.5, 2**40])

@@ -116,6 +116,21 @@ def test_set_seeds_makes_third_party_draws_repeatable():
     assert first[1] != other[1]
 
 
+@pytest.mark.parametrize("seed", [0, 42, 2**32 - 1, 2**32, 2**63 - 1])
+def test_set_seeds_gives_the_streams_of_the_libraries_own_calls(seed):
+    """Seeds beyond NumPy's 32 bits still differ from each other."""
+    python_before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        set_seeds(seed)
+        draws = random.random(), np.random.random()  # noqa: NPY002
+        random.seed(seed)
+        np.random.seed(seed if seed < 2**32 else [seed % 2**32, seed // 2**32])  # noqa: NPY002
+        assert (random.random(), np.random.random()) == draws  # noqa: NPY002
+    finally:
+        random.setstate(python_before)
+        np.random.set_state(numpy_before)  # noqa: NPY002
+
+
 def test_the_seed_conventions_that_the_guide_lists_are_constants():
     """R4.27: a reader of docs/runs.md who imports a name gets the seeds of its row."""
     page = (Path(__file__).parents[3] / "docs" / "runs.md").read_text()

@@ -111,8 +111,8 @@ def pin(spec: OnCandles, declared: Mapping[str, Input], context: PrepareContext)
     for name, series in sorted(inputs.items()):
         # The base candles' line says what a run is about; of an input, only what is odd is of interest.
         notes += _judged(series, spec.data.min_quality, f"input {name}")[1:] if len(series) > 1 else []
-    # After all checks here: candles that are refused leave no snapshot. What a snapshot does not hold is left behind, so
-    # that who restores the run sees each bar close when this one does.
+    # After all checks here: candles that are refused leave no snapshot. What a snapshot does not hold is left behind,
+    # so that who restores the run sees each bar close when this one does.
     candles, inputs = candles.alone(), {name: series.alone() for name, series in inputs.items()}
     for series in (candles, *inputs.values()):
         write_snapshot(series, context.blobs)

@@ -13,6 +13,7 @@ Sources: PyTorch notes on reproducibility and numerical accuracy; oneDNN develop
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -70,6 +71,54 @@ def settle() -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """The rules of `settle` within the block; afterwards threads and switches are what they were before it.
+
+    For functions that people call in a process of their own, whose other code need not follow these rules.
+    """
+    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    flushes = sys.float_info.min / 2.0 == 0.0  # torch does not say whether it flushes denormal numbers
+    switches = [(place, name, getattr(place, name)) for place, name in _switches()]
+    settle()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_deterministic_debug_mode(mode)
+        torch.set_flush_denormal(flushes)
+        for place, name, value in switches:
+            setattr(place, name, value)
+
+
+def _switches() -> list[tuple[Any, str]]:
+    """Attributes that hold the switches of `settle`, in the order in which they can be set again."""
+    backends: Any = torch.backends
+    cudnn = [(backends.cudnn, "benchmark"), (backends.cudnn, "deterministic")]
+    # torch has an older and a newer family for TF32, and refuses to read the older once the newer was used.
+    if getattr(backends, "fp32_precision", "none") != "none":
+        return [*cudnn, (backends, "fp32_precision")]
+    older = [(backends.cuda.matmul, "allow_tf32"), (backends.cudnn, "allow_tf32"), (_MatmulPrecision(), "value")]
+    try:
+        for place, name in older:
+            getattr(place, name)
+    except RuntimeError:
+        return cudnn
+    return [*cudnn, *older]
+
+
+class _MatmulPrecision:
+    """torch's switch for products of matrices, as an attribute like the others."""
+
+    @property
+    def value(self) -> str:
+        return str(torch.get_float32_matmul_precision())
+
+    @value.setter
+    def value(self, precision: str) -> None:
+        torch.set_float32_matmul_precision(precision)
 
 
 def _settled() -> bool:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch import nn
 
 from lockstep.core import canonical
-from lockstep.core.errors import IntegrityError, LockstepError, NotEqualError, RefusedError
+from lockstep.core.errors import InputError, IntegrityError, LockstepError, NotEqualError, RefusedError
 from lockstep.core.hashing import digest_columns
 from lockstep.learning.gradients import codec, determinism
 from lockstep.learning.gradients.learner import BUFFER, OPTIMIZER, WEIGHTS
@@ -26,6 +27,7 @@ from lockstep.learning.gradients.optim_state import load_optimizer_arrays, optim
 from lockstep.learning.gradients.record_integrity import every_row, is_record, missing
 from lockstep.learning.gradients.recorder import Description
 from lockstep.learning.gradients.segment_names import BATCHES, BUFFERS, GRADIENTS, SNAPSHOTS, START, STEPS
+from lockstep.runs.folder import RunFolder
 from lockstep.runs.journal import read_lines
 from lockstep.runs.sealed import require_lengths
 from lockstep.storage.segments import SegmentReader
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lockstep.learning.gradients.optim_state import OptimizerSettings
-    from lockstep.runs.folder import RunFolder
 
     Arrays = dict[str, NDArray[Any]]
 
@@ -69,10 +70,14 @@ class FlatOptimizer:
 
 
 class SessionRecord:
-    """See the module's docstring. Raises RefusedError for a run that has no step of a gradient training,
-    IntegrityError for damage."""
+    """See the module's docstring. Raises InputError where there is no folder, RefusedError for a run that has no step
+    of a gradient training, IntegrityError for damage."""
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder | Path | str) -> None:
+        """`folder` is that of a run: as a value, or its path, which results and sessions have as `folder`."""
+        folder = folder if isinstance(folder, RunFolder) else RunFolder(Path(folder))
+        if not folder.path.is_dir():
+            raise InputError(f"{folder.path}: no folder of a run. Give the `folder` of a result or of a session.")
         self.folder = folder
         self.session_id = folder.path.name
         require_lengths(folder, is_record)
@@ -91,6 +96,9 @@ class SessionRecord:
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of run {self.session_id}: {len(self)} steps>"
 
     @property
     def segments(self) -> SegmentReader:
@@ -240,6 +248,10 @@ class TrainingStep:
         self.index = index
         self.session_id = record.session_id
         self.step_id = f"{record.session_id}:{index}"
+
+    def __repr__(self) -> str:
+        losses = ", ".join(f"{name} {value:.4g}" for name, value in self.losses.items())
+        return f"<{type(self).__name__} {self.index} of run {self.session_id}: loss {losses}>"
 
     @property
     def losses(self) -> Mapping[str, float]:

@@ -8,8 +8,10 @@ The folder holds radar_model.h5, training_history.json, training_history.png and
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,7 +40,8 @@ LEARNING_RATE: Final = 0.001
 def set_seeds(seed: int = 42) -> None:
     """Seed the global generators of Python, NumPy, and of TensorFlow and torch where installed, for other code.
 
-    Lockstep itself draws from the seed tree only. 0 is a valid seed. Raises InputError for an invalid one.
+    The streams are those of each library's own call with this seed, `random.seed(seed)` for example. Lockstep itself
+    draws from the seed tree only. 0 is a valid seed. Raises InputError for an invalid one.
     """
     seed_tree.set_seeds(seed)
     if installed("tensorflow"):
@@ -52,6 +55,19 @@ def setup_logging(output_dir: Path | str, level: int = logging.INFO) -> logging.
     return run_log.log_to(LOGGER, output_dir, level=level)
 
 
+@contextlib.contextmanager
+def _settled() -> Iterator[None]:
+    """`determinism.settled` where Keras computes with torch."""
+    if require_keras().backend.backend() != "torch":
+        yield
+        return
+    from lockstep.learning.gradients import determinism
+
+    with determinism.settled():
+        yield
+
+
+@_settled()
 def train(
     epochs: int = 10,
     batch_size: int = 32,
@@ -70,6 +86,9 @@ def train(
     seed                 decides data, splits, first weights and order; 0 is a valid seed
     validation_split     share of the rest that is evaluated after each epoch; 0 makes the val_ lists null
     dataset              (x, y) instead of four patterns of 200 images: x (n, height, width, channels), y (n,) whole
+
+    With the torch backend, torch's number of threads and its switches for determinism are afterwards what they were
+    before; the global generators are seeded, as `set_seeds(seed)` does.
 
     Returns (model, x_test, y_test, history): x_test float32, y_test int64.
     Raises MissingLibraryError without Keras, a backend or matplotlib, InputError, DiskError.
@@ -116,6 +135,8 @@ def train(
         folder = Path(output_dir)
         files.write_atomic(folder / MODEL_FILE, h5_bytes(learner.model))
         logger.info("Last model saved: %s (epoch %d)", folder / MODEL_FILE, epochs)
+        backend = require_keras().backend.backend()
+        logger.info("To open it with keras.models.load_model, start Python with KERAS_BACKEND=%s", backend)
         save_history(history, folder)
         files.write_atomic(folder / HISTORY_PLOT, plots.history_png(history))
         run_log.log_summary(logger, history["loss"])

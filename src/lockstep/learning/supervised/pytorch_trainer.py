@@ -43,8 +43,9 @@ LOSS_PLOT: Final = "training_loss.png"
 def set_seeds(seed: int = 42) -> None:
     """Seed the global generators of Python, NumPy and torch on all devices, and make cuDNN deterministic.
 
-    This is for other code that draws from them, a user's data set for example: Lockstep itself draws from the seed
-    tree only. 0 is a valid seed. Raises InputError for an invalid one.
+    The streams are those of `random.seed(seed)`, `np.random.seed(seed)` and `torch.manual_seed(seed)`. This is for
+    other code that draws from them, a user's data set for example: Lockstep itself draws from the seed tree only. 0 is
+    a valid seed. Raises InputError for an invalid one.
     """
     seed_tree.set_seeds(seed)
     torch.manual_seed(seed)
@@ -97,7 +98,8 @@ class TrainedModel(tuple[nn.Module, dict[str, Any]]):
     """Result of a training: the pair (model, history), which also works as the model itself.
 
     Older code wrote `model = train_pytorch_model()`. So calls, and every attribute that a tuple lacks, are passed to
-    the model. `isinstance(..., nn.Module)` is False: code that tests for it has to unpack the pair.
+    the model. `isinstance(..., nn.Module)` is False: code that tests for it has to unpack the pair. It can be copied,
+    pickled and stored by `torch.save` whole, as a module can.
     """
 
     __slots__ = ()
@@ -105,6 +107,10 @@ class TrainedModel(tuple[nn.Module, dict[str, Any]]):
     def __new__(cls, model: nn.Module, history: dict[str, Any]) -> TrainedModel:
         """A tuple of the two: it unpacks as `model, history = ...`."""
         return super().__new__(cls, (model, history))
+
+    def __getnewargs__(self) -> tuple[nn.Module, dict[str, Any]]:  # type: ignore[override]
+        """What copies and pickles are made from: a tuple would hand itself to `__new__` as one argument."""
+        return (self[0], self[1])
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Scores of the model for the inputs, (batch, classes)."""
@@ -114,6 +120,7 @@ class TrainedModel(tuple[nn.Module, dict[str, Any]]):
         return getattr(self[0], name)
 
 
+@determinism.settled()
 def train_pytorch_model(
     epochs: int = 10,
     batch_size: int = 16,
@@ -137,6 +144,9 @@ def train_pytorch_model(
     dataset              samples instead of the built-in ones: (x, y), ({name: x}, y) or a PyTorch Dataset of
                          (input, ..., label); adds accuracy to the history
     val_dataset          the same, held out: adds val_loss and val_accuracy (and accuracy)
+
+    torch's number of threads and its switches for determinism are afterwards what they were before; the global
+    generators are seeded, as `set_seeds(seed)` does.
 
     Raises InputError for an invalid value, DiskError, MissingLibraryError without matplotlib.
     """

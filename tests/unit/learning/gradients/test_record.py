@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from pathlib import Path
 import torch
 from tests.unit.learning.builders import NORMED, SMALL, Small, samples
 
-from lockstep.core.errors import IntegrityError, RefusedError
+from lockstep.core.errors import InputError, IntegrityError, RefusedError
 from lockstep.core.hashing import digest_columns
 from lockstep.learning.gradients import determinism
 from lockstep.learning.gradients.learner import BUFFER, WEIGHTS
@@ -40,6 +42,20 @@ def test_a_step_has_the_gradient_of_every_parameter_and_each_loss_by_itself(tmp_
         assert step.total_loss == pytest.approx(parts, rel=1e-6)
         assert step.learning_rate == 3e-3
     assert [len(step.samples) for step in record.steps()] == [16, 16, 8, 16, 16, 8]
+
+
+def test_a_record_opens_from_the_path_that_results_have_and_says_what_it_and_its_steps_are(tmp_path: Path) -> None:
+    record = Small().record(tmp_path / "run")
+    for path in (tmp_path / "run", str(tmp_path / "run")):
+        again = SessionRecord(path)
+        assert again.step(0).losses == record.step(0).losses
+        assert repr(again) == f"<SessionRecord of run {record.session_id}: {len(record)} steps>"
+    assert re.fullmatch(
+        rf"<CNNTrainingStep 1 of run {record.session_id}: loss classification [0-9.e-]+(, [a-z]+ [0-9.e-]+)*>",
+        repr(again.step(1)),
+    )
+    with pytest.raises(InputError, match=r"nowhere: no folder of a run. Give the `folder` of a result or of a session"):
+        SessionRecord(tmp_path / "nowhere")
 
 
 def test_the_recorded_gradient_is_autograds_own_scaled_by_the_clipping(tmp_path: Path) -> None:

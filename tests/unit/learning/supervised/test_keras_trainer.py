@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
+import os
 import random
 import subprocess
 import sys
@@ -141,6 +142,18 @@ def test_the_model_opens_with_keras_and_rebuilds_from_code(tmp_path: Path) -> No
     rebuilt = load_weights(tmp_path / "radar_model.h5", x_test.shape[1:], 2)
     assert np.array_equal(probabilities(opened, x_test), probabilities(model, x_test))
     assert np.array_equal(probabilities(rebuilt, x_test), probabilities(model, x_test))
+
+
+def test_the_log_says_how_a_fresh_process_opens_the_model_and_it_does(tmp_path: Path) -> None:
+    """`import keras` looks for TensorFlow there, unless the variable names what is installed."""
+    model, *_ = small(tmp_path, epochs=1)
+    (log,) = tmp_path.glob("training_*.log")
+    line = next(line for line in log.read_text().splitlines() if "load_model" in line)
+    variable, value = line.rpartition(" ")[2].split("=")
+    code = "import sys, keras; print(keras.models.load_model(sys.argv[1], compile=False).count_params())"
+    call = [sys.executable, "-c", code, str(tmp_path / "radar_model.h5")]
+    opened = subprocess.run(call, env={**os.environ, variable: value}, capture_output=True, text=True, check=True)
+    assert (variable, opened.stdout.split()) == ("KERAS_BACKEND", [str(model.count_params())])
 
 
 def test_without_a_validation_split_the_lists_are_null(tmp_path: Path) -> None:

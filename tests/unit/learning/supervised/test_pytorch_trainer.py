@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import io
 import json
 import logging
 import math
@@ -21,6 +23,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 from lockstep.core.errors import DataError, InputError  # noqa: E402
+from lockstep.learning.gradients import determinism  # noqa: E402
 from lockstep.learning.supervised import pytorch_trainer  # noqa: E402
 from lockstep.learning.supervised.data import pattern_samples, train_test_split  # noqa: E402
 from lockstep.learning.supervised.pytorch_trainer import (  # noqa: E402
@@ -66,12 +69,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainedMode
 
 
 def test_set_seeds_fixes_the_streams_of_python_numpy_and_torch() -> None:
-    """R11.1."""
+    """R11.1: those of each library's own call, so that numbers of a script with these three lines come out again."""
     draws = []
     for _ in range(2):
         set_seeds(42)
         draws.append((random.random(), np.random.rand(3).tolist(), torch.rand(3).tolist()))
-    assert draws[0] == draws[1]
+    random.seed(42), np.random.seed(42), torch.manual_seed(42)
+    draws.append((random.random(), np.random.rand(3).tolist(), torch.rand(3).tolist()))
+    assert draws[0] == draws[1] == draws[2]
     set_seeds(0)
     assert (random.random(), np.random.rand(3).tolist(), torch.rand(3).tolist()) != draws[0]
 
@@ -164,6 +169,60 @@ def test_the_number_of_threads_before_plays_no_part(trained: tuple[Path, Trained
         assert small(tmp_path, seed=42)[1]["loss"] == trained[1][1]["loss"]
     finally:
         torch.set_num_threads(1)
+
+
+def test_the_result_is_copied_and_stored_whole(trained: tuple[Path, TrainedModel]) -> None:
+    """A copy is one: changing it leaves the original. Older code deep-copied and stored what it had as the model."""
+    _, result = trained
+    stored = io.BytesIO()
+    torch.save(result, stored)
+    stored.seek(0)
+    loaded = torch.load(stored, weights_only=False)
+    copies = [copy.deepcopy(result), copy.copy(result), loaded]
+    inputs = [torch.rand(2, *shape) for shape in pattern_samples(1, 0).shapes.values()]
+    scores = result.eval()(*inputs)
+    for other in copies:
+        assert type(other) is TrainedModel
+        assert other[1] == result[1]
+        assert torch.equal(other.eval()(*inputs), scores)
+    with torch.no_grad():
+        next(copies[0].parameters()).zero_()
+    assert torch.equal(result(*inputs), scores)
+
+
+def test_threads_and_flags_of_torch_are_afterwards_what_they_were(tmp_path: Path) -> None:
+    """Also where the training fails. Other code in the process need not follow our rules."""
+
+    def flags() -> list[Any]:
+        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+        return [
+            torch.get_num_threads(),
+            torch.get_deterministic_debug_mode(),
+            torch.get_float32_matmul_precision(),
+            cudnn.deterministic,
+            cudnn.benchmark,
+            cudnn.allow_tf32,
+            matmul.allow_tf32,
+        ]
+
+    before, mine = flags(), [2, 1, "high", False, True, True, True]
+    torch.set_num_threads(2)
+    torch.set_deterministic_debug_mode(1)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, True
+    torch.backends.cudnn.allow_tf32 = True
+    torch.set_float32_matmul_precision("high")
+    try:
+        assert flags() == mine
+        small(tmp_path, epochs=1)
+        assert flags() == mine
+        with pytest.raises(InputError):
+            small(tmp_path, epochs=0)
+        assert flags() == mine
+    finally:
+        torch.set_num_threads(before[0])
+        torch.set_float32_matmul_precision(before[2])
+        torch.backends.cudnn.allow_tf32 = before[5]
+        determinism.settle()
 
 
 def test_the_result_is_a_pair_and_can_be_used_as_the_model(trained: tuple[Path, TrainedModel]) -> None:
