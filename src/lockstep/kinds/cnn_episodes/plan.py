@@ -20,6 +20,7 @@ from lockstep.learning.patterns.task import PatternSamples
 from lockstep.runs.seeds import SeedTree
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import nn
 
     from lockstep.runs.folder import RunFolder
@@ -60,15 +61,20 @@ class EpisodesPlan:
 
     def samples(self) -> PatternSamples:
         """The samples of the task; windows are scaled, float32 (n, features, window)."""
-        arrays, scaling = self.pinned.arrays, self.spec.scaling
-        scaled = (arrays["windows"].astype(np.float64) - np.array(scaling.mean)) / np.array(scaling.deviation)
+        arrays = self.pinned.arrays
         return PatternSamples(
-            windows=np.ascontiguousarray(scaled.transpose(0, 2, 1), np.float32),
+            windows=self.windows(slice(None)),
             classes=arrays["classes"],
             returns=arrays["returns"],
             scores=arrays["scores"],
             profitable=arrays["profitable"],
         )
+
+    def windows(self, rows: slice) -> NDArray[np.float32]:
+        """The scaled windows of some episodes, float32 (n, features, window)."""
+        windows, scaling = self.pinned.arrays["windows"][rows], self.spec.scaling
+        scaled = (windows.astype(np.float64) - np.array(scaling.mean)) / np.array(scaling.deviation)
+        return np.ascontiguousarray(scaled.transpose(0, 2, 1), np.float32)
 
     def notes(self) -> tuple[str, ...]:
         """A line on the episodes that are trained on."""
