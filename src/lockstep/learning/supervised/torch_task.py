@@ -23,7 +23,7 @@ from lockstep.learning.gradients.training import Batch, GradientTraining, Task
 from lockstep.learning.gradients.user_failures import failures_of
 from lockstep.learning.supervised.fit import FitProgress, FitSettings, Measured
 from lockstep.learning.supervised.history import HISTORY_FILE, history_bytes
-from lockstep.learning.supervised.results import judged, parts_of
+from lockstep.learning.supervised.results import judged, parts_of, per_class
 from lockstep.learning.supervised.torch_net import PatternNet
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def make_classifier(
     optimizer   default Adam with the settings' learning rate
     rate        learning rate from a step and the number of steps; default the optimiser's
     order       which samples each step learns from; default epochs drawn from the seed
-    keep_best   whether to keep the weights of the epoch with the lowest loss, for `finish`
+    keep_best   whether to keep the weights of the best epoch for `finish`: of the lowest loss on validation samples, or
+                on training samples where there is no validation part
     session     metadata for the summary, see `GradientTraining`
     """
     determinism.settle()
@@ -81,7 +82,7 @@ def make_classifier(
     if optimizer is None:
         optimizer = OptimizerSettings(name="adam", learning_rate=float(settings.learning_rate))
     learner = Learner(model, optimizer, seeds=seeds, clip_norm=clip_norm, device=device)
-    progress = FitProgress(settings, keep_best=keep_best)
+    progress = FitProgress(settings, keep_best=keep_best, by_validation=keep_best)
     if order is None:
         order = settings.order(len(parts.train), seeds)
     task = ClassifierTask(parts, progress, order, seeds=seeds, device=device, rate=rate)
@@ -189,6 +190,7 @@ class ClassifierTask(Task):
             "samples": parts_of(parts.train, parts.validation, parts.test),
             "training": self._progress.summary(),
             "test": judged(chances, parts.test, parts.train),
+            **per_class(chances, parts),
         }
 
     def artifacts(self, learner: Learner) -> Mapping[str, bytes]:
@@ -249,6 +251,7 @@ def torch_history(progress: FitProgress, samples: Samples, *, seed: int, device:
         "seed": seed,
         "best_loss": progress.best.loss,
         "best_epoch": progress.best.number,
+        **({"best_val_loss": progress.best.val_loss} if progress.by_validation and held_out else {}),
         "device": device,
         "samples_per_class": samples.per_class,
     }
