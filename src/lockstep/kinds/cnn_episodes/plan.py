@@ -10,7 +10,7 @@ import numpy as np
 
 from lockstep.core.errors import InputError
 from lockstep.kinds.cnn_episodes import data as episodes_data
-from lockstep.kinds.cnn_episodes.data import CLASSES, PinnedEpisodes
+from lockstep.kinds.cnn_episodes.data import CLASSES, PinnedEpisodes, few_episodes
 from lockstep.kinds.cnn_episodes.spec import EpisodesSpec, ScalingTable
 from lockstep.kinds.shared import network_code
 from lockstep.kinds.shared.network_code import NetworkCode
@@ -79,10 +79,11 @@ class EpisodesPlan:
     def notes(self) -> tuple[str, ...]:
         """A line on the episodes that are trained on."""
         table = self.spec.episodes
-        return (
+        line = (
             f"{len(self.pinned):,} of {self.pinned.available:,} episodes of {table.symbol} with a score of at least "
-            f"{table.min_profitability:g}, windows of {self.pinned.window} bars",
+            f"{table.min_profitability:g}, windows of {self.pinned.window} bars"
         )
+        return tuple(text for text in (line, few_episodes(len(self.pinned))) if text)
 
 
 def pin(spec: EpisodesSpec, context: PrepareContext) -> EpisodesPlan:
