@@ -187,8 +187,8 @@ def _end_difference(
             continue
         plain = Difference(where="the end", step=None, field=f"artifacts.{name}", first=digests[0], second=digests[1])
         if None not in digests and name.endswith(".json"):
-            values = (canonical.loads(side.artifact(name)) for side in (first, second))
-            for place, old, new in _value_differences(*values, apart, other):
+            here_values, there_values = (canonical.loads(side.artifact(name)) for side in (first, second))
+            for place, old, new in _value_differences(here_values, there_values, apart, other):
                 return replace(plain, field=f"artifacts.{name}.{place}", first=old, second=new)
             if apart is None:
                 return plain

@@ -181,7 +181,8 @@ class NetworkCode:
 
     def line(self, error: BaseException) -> str:
         """The line of the user's file that an error passed through, in words; empty for a built-in network."""
-        return f", line {line_of(self._place, error)}" if isinstance(self._place, Source) else ""
+        line = line_of(self._place, error) if isinstance(self._place, Source) else "?"
+        return "" if line == "?" else f", line {line}"
 
     def _class(self) -> Any:
         if isinstance(self._place, str):

@@ -234,10 +234,10 @@ def samples_of(dataset: Any, *, classes: tuple[str, ...] | None = None) -> Sampl
     if isinstance(dataset, Samples):
         return dataset
     if isinstance(dataset, Mapping) or hasattr(dataset, "columns"):
-        names = ", ".join(repr(name) for name in list(getattr(dataset, "columns", dataset))[:6])
+        held = ", ".join(repr(name) for name in list(getattr(dataset, "columns", dataset))[:6])
         raise DataError(
             f"inputs and labels are two values, (x, y) or ({{name: x}}, y); found one {type(dataset).__name__} with "
-            f"{names or 'nothing'}. Give its inputs and its labels apart, such as ({{'x': samples['x']}}, "
+            f"{held or 'nothing'}. Give its inputs and its labels apart, such as ({{'x': samples['x']}}, "
             "samples['labels'])"
         )
     if isinstance(dataset, tuple) and len(dataset) == 2:
