@@ -48,7 +48,7 @@ LISTED = {
     "strategy": ("sharpe_ratio 4.517 of 12 trials", None, 12),
 }
 """Headline, decision and trials of each stored run."""
-VERDICT = {"verdict", "sentence", "beats_baselines", "look_ahead"}
+VERDICT = {"verdict", "sentence", "beats_baselines", "look_ahead", "per_class"}
 """Keys of a summary that say whether the result is any good, in a form that later releases changed or added."""
 METRICS = {
     "strategy": {"calmar_ratio", "max_drawdown_pct", "pnl_pct"},

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from lockstep.core.errors import NotComparableError, NotEqualError
 from lockstep.learning.gradients.determinism import numerics_entries
-from lockstep.learning.gradients.replay import recompute_session, recompute_state, replay_gradients
+from lockstep.learning.gradients.replay import (
+    differing_tensor,
+    recompute_session,
+    recompute_state,
+    replay_gradients,
+)
 from lockstep.runs.checkpoint import Checkpoint, CheckpointStore
 from lockstep.runs.identity import NumericsIdentity
 from lockstep.runs.numerics import entry_differences
@@ -83,16 +88,20 @@ def apply(
 
 def _first_difference(record: SessionRecord, first: int, stop: int, error: NotEqualError) -> str:
     """The first state that differs: the replay is repeated with every state compared, not every `check_every`-th."""
+    text = str(error)
     try:
         replay_gradients(record, check_every=1, first=first, stop=stop)
     except NotEqualError as earlier:
-        return str(earlier)
-    return str(error)
+        text = str(earlier)
+    tensor = differing_tensor(record)
+    return text if tensor is None or tensor in text else f"{text} {tensor}"
 
 
 def _numerics_differences(folder: RunFolder) -> list[str]:
-    then = folder.read("numerics")
-    return entry_differences(then, NumericsIdentity.collect(numerics_entries()).body())
+    """What differs among the entries that both have: those of a baseline's library take no part in an update."""
+    then, now = folder.read("numerics"), NumericsIdentity.collect(numerics_entries()).body()
+    both = then.keys() & now.keys()
+    return entry_differences({name: then[name] for name in both}, {name: now[name] for name in both})
 
 
 def recompute(

@@ -20,7 +20,7 @@ from lockstep.bootstrap import place
 from lockstep.core.errors import InputError
 from lockstep.episodes.book import EpisodeBook, changing
 from lockstep.episodes.store import INDEX
-from lockstep.kinds.cnn_episodes.data import BOOK_FOLDER
+from lockstep.kinds.cnn_episodes.data import BOOK_FOLDER, check_symbol, few_episodes, no_episodes
 from lockstep.public import resume, train
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class EpisodeTraining:
     session_id          the run: for `lockstep resume`, `verify`, `replay`, and `ls.sessions`
     value, converged    of the run (formulas in `docs/replay.md`)
     folder              of the run
+    note                why nothing was trained, or that it was little, in a sentence; else empty
     """
 
     status: str
@@ -56,6 +57,7 @@ class EpisodeTraining:
     value: float | None = None
     converged: bool | None = None
     folder: Path | None = None
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for JSON; the folder as text."""
@@ -102,17 +104,20 @@ class CNNTrainer:
     ) -> EpisodeTraining:
         """Train one run on the symbol's validated episodes of at least this score: the best `max_episodes` of them.
 
-        Where there is no such episode the model does not change by a byte. Raises any LockstepError; Interrupted after
-        Ctrl-C (`resume` goes on), with the model as before. The run trains a copy, so the object may be used meanwhile.
+        Where there is no such episode the model does not change by a byte. Raises UnknownNameError for a symbol that
+        the book has no episode of, though it has some of others; any LockstepError; Interrupted after Ctrl-C (`resume`
+        goes on), with the model as before. The run trains a copy, so the object may be used meanwhile.
         At the very end its tensors take the new values; its mode, flags and device stay.
         """
         book = self._book()
+        check_symbol(book, symbol)
         # Checks the arguments too, before anything is made.
         available = book.profitable_rows(symbol, min_profitability=min_profitability, max_episodes=None).size
         if max_episodes < 1:
             raise InputError(f"max_episodes is a whole number of at least 1; found {max_episodes!r}.")
         if available == 0:
-            return EpisodeTraining(status=NO_EPISODES, symbol=symbol, episodes_available=0, episodes_used=0)
+            note = no_episodes(book, symbol, min_profitability)
+            return EpisodeTraining(status=NO_EPISODES, symbol=symbol, episodes_available=0, episodes_used=0, note=note)
         chosen = {"symbol": symbol, "min_profitability": float(min_profitability), "max_episodes": max_episodes}
         spec: dict[str, Any] = {**self._settings, "kind": "cnn-episodes", "seed": self._seed}
         spec["episodes"] = {**self._settings.get("episodes", {}), **chosen}
@@ -153,6 +158,7 @@ class CNNTrainer:
             value=summary["value"],
             converged=summary["converged"],
             folder=result.folder,
+            note=few_episodes(summary["episodes"]["used"]),
         )
 
     def _book(self) -> EpisodeBook:

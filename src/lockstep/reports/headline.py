@@ -82,7 +82,9 @@ def _classifier(summary: Mapping[str, Any]) -> Headline | None:
     if value is None:
         return None
     count = " of test samples" if samples is None else f" of {counted(int(samples), 'test sample')}"
-    return Headline(name="accuracy", value=value, text=f"accuracy {share(value)}{count}")
+    commonest = _figure(test, "majority_class_accuracy")
+    beside = "" if commonest is None else f"{share(commonest)} for always naming the commonest class"
+    return Headline(name="accuracy", value=value, text=f"accuracy {share(value)}{count}", figures=beside)
 
 
 def _agent(summary: Mapping[str, Any]) -> Headline | None:

@@ -167,7 +167,7 @@ def _unequal_column(apart: Apart, ours: Mapping[str, str], theirs: Mapping[str, 
 def _end_difference(
     ours: dict[str, Any], theirs: dict[str, Any], first: Side, second: Side, apart: Apart | None
 ) -> Difference | None:
-    """Where two last lines differ: in the result, by the value; in an artifact, by the row of a table."""
+    """Where two last lines differ: in the result and in JSON artifacts by the value, in a table by the row."""
     field_, here, there = first_difference(ours, theirs)
     if field_ != "result" and not field_.startswith("artifacts."):
         return Difference(where="the end", step=None, field=field_, first=here, second=there)
@@ -186,6 +186,13 @@ def _end_difference(
         if digests[0] == digests[1]:
             continue
         plain = Difference(where="the end", step=None, field=f"artifacts.{name}", first=digests[0], second=digests[1])
+        if None not in digests and name.endswith(".json"):
+            here_values, there_values = (canonical.loads(side.artifact(name)) for side in (first, second))
+            for place, old, new in _value_differences(here_values, there_values, apart, other):
+                return replace(plain, field=f"artifacts.{name}.{place}", first=old, second=new)
+            if apart is None:
+                return plain
+            continue
         if None in digests or not name.endswith(".csv"):
             return plain
         unequal = _table_difference(plain, first.artifact(name), second.artifact(name), apart, other)

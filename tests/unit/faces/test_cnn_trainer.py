@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tests.unit.faces.networks import mine, small, state
 
 import lockstep as ls
 from lockstep.bootstrap import place
-from lockstep.core.errors import DataError, InputError, IntegrityError, NetworkError
+from lockstep.core.errors import DataError, InputError, IntegrityError, NetworkError, UnknownNameError
 from lockstep.episodes.book import EpisodeBook, changing
 from lockstep.episodes.collect import collect_episodes
 from lockstep.episodes.outcomes import Action, TrainingOutcome
@@ -163,12 +164,25 @@ def test_without_an_episode_nothing_happens_to_the_model(tmp_path: Path) -> None
     """Status no_episodes, the model untouched, no run; likewise in a home where nothing was collected."""
     model = small(4)
     before = state(model)
-    for trainer in (trainer_of(model, tmp_path, collected(200)), CNNTrainer(model, home=tmp_path)):
-        told = trainer.train_on_profitable_episodes("XRP/USDT")
+    book = EpisodeBook()
+    book.add(episode("poor", symbol=SYMBOL, outcome=scored(0.55)))
+    words = "1 are validated, and the highest score is 0.550. Collect more, or lower min_profitability", "Collect more"
+    for trainer, note in zip((trainer_of(model, tmp_path, book), CNNTrainer(model, home=tmp_path)), words, strict=True):
+        told = trainer.train_on_profitable_episodes(SYMBOL)
+        assert re.search(note, told.note)
         assert (told.status, told.episodes_available, told.episodes_used, told.steps) == ("no_episodes", 0, 0, 0)
         assert told.session_id is told.value is told.converged is None
     assert state(model) == before
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("symbol", ["NO/SUCH", SYMBOL.lower()])
+def test_a_symbol_that_the_book_does_not_hold_is_an_error_that_names_those_it_does(tmp_path: Path, symbol: str) -> None:
+    """R9.19: it looked like a market without profit."""
+    book = collected(200)
+    with pytest.raises(UnknownNameError, match=f"it has episodes of '{SYMBOL}'") as caught:
+        trainer_of(small(4), tmp_path, book).train_on_profitable_episodes(symbol)
+    assert (f"Did you mean '{SYMBOL}'?" in str(caught.value)) == (symbol == SYMBOL.lower())
 
 
 def test_training_counts_rise_in_the_book_and_on_disk(tmp_path: Path) -> None:
@@ -269,7 +283,7 @@ def test_a_damaged_session_is_reported_and_the_rest_is_listed(tmp_path: Path) ->
     weights = good.folder / "artifacts" / "weights.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(IntegrityError, match="not the weights that were written"):
+    with pytest.raises(IntegrityError, match="its bytes changed since they were written"):
         trainer.resume(str(good.session_id))
 
 

@@ -142,3 +142,18 @@ def test_of_one_code_a_table_names_the_row_that_differs() -> None:
     found = line_difference(one, two, *(side(summary=THEN, files={"t.csv": table}) for table in tables))
     assert found is not None
     assert (found.field, found.column, found.row, found.second) == ("artifacts.t.csv", "pnl", 0, "12.0")
+
+
+def test_a_json_file_is_compared_value_by_value_as_a_result_is() -> None:
+    one, two = ends({"r": "x", "a": {"t.json": "p"}}, {"r": "x", "a": {"t.json": "q"}})
+    old, new, other = b'{"clip":8.0}', b'{"clip":8.0,"order":["b","a"]}', b'{"clip":9.0,"order":["b","a"]}'
+    apart = Apart()
+    assert line_difference(one, two, *(side(files={"t.json": file}) for file in (old, new)), apart) is None
+    assert apart.added == {"order"}
+    found = line_difference(one, two, *(side(files={"t.json": file}) for file in (old, other)), Apart())
+    assert found is not None
+    assert (found.field, found.first, found.second) == ("artifacts.t.json.clip", 8.0, 9.0)
+    # Of one code the bytes have to be equal, whatever they say.
+    spaced = line_difference(one, two, *(side(files={"t.json": file}) for file in (old, b'{"clip": 8.0}')))
+    assert spaced is not None
+    assert spaced.field == "artifacts.t.json"

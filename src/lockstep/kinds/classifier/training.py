@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import torch
+from torch import nn
 
 from lockstep.core.errors import NetworkError
 from lockstep.kinds.classifier import data as classifier_data
@@ -12,9 +14,11 @@ from lockstep.kinds.classifier.plan import ClassifierPlan, parts_of_spec
 from lockstep.kinds.classifier.spec import ClassifierSpec
 from lockstep.kinds.shared import network_code
 from lockstep.kinds.shared.gradient_kind import NetworkRecipe, TrainingCosts
+from lockstep.kinds.shared.rehearsal import Rehearsal, rehearse
 from lockstep.kinds.shared.retraining import recorded_order
 from lockstep.kinds.shared.step_timing import StepTiming
 from lockstep.learning.gradients.estimate import estimate_of
+from lockstep.learning.gradients.learner import full_precision
 from lockstep.learning.supervised.data import Samples
 from lockstep.learning.supervised.torch_task import make_classifier
 from lockstep.runs.kind import Estimate
@@ -29,8 +33,6 @@ if TYPE_CHECKING:
     from lockstep.runs.kind import PrepareContext, RunContext
 
 NETWORKS: Final = {"pattern-net": "lockstep.learning.supervised.torch_net:PatternNet"}
-_TRIED: Final = 2
-"""Samples in the trial of a network: one alone would not show that it loses the batch dimension."""
 _MODELS: Final = 3
 """Files of weights that a run leaves: the weights of a gradient training, the last and the best model."""
 
@@ -58,20 +60,30 @@ class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
         return {**super().numerics(plan), **plan.spec.recording.settings().numerics()}
 
     def try_network(self, plan: ClassifierPlan) -> None:
-        """Raises NetworkError for a network that is not repeatable, or that returns no score for each class."""
+        """Rehearse the network with two batches of training samples.
+
+        Raises NetworkError for a network that is not repeatable, or that returns no finite score for each class.
+        """
         code, train = plan.network, plan.parts.train
-        # The stream of the real training, so that a constructor that fails with these draws fails here.
-        model = code.check_repeatable(_sizes(train), plan.seeds.child("network"))
-        rows = min(_TRIED, len(train))
-        inputs = [torch.from_numpy(array[:rows].copy()) for array in train.inputs.values()]
-        scores, shape = code.call(model, *inputs), (rows, len(train.classes))
-        if not isinstance(scores, torch.Tensor) or tuple(scores.shape) != shape or not scores.is_floating_point():
-            is_tensor = isinstance(scores, torch.Tensor)
-            output = f"{scores.dtype} {tuple(scores.shape)}" if is_tensor else type(scores).__name__
-            raise NetworkError(
-                f"{code.name}: a classifier returns one score for each sample and class, {shape} for {rows} samples; "
-                f"found {output}. Return logits from forward()."
-            )
+        size = min(plan.settings.batch_size, len(train))
+        numbers = np.arange(size), np.arange(len(train) - (len(train) % size or size), len(train))
+        labels = [torch.tensor(train.labels[rows]) for rows in numbers]
+        first, last = ([torch.tensor(array[rows]) for array in train.inputs.values()] for rows in numbers)
+
+        def check(scores: Any, rows: int) -> None:
+            _check_scores(scores, (rows, len(train.classes)), code.name)
+
+        def loss(scores: Any, number: int) -> torch.Tensor:
+            return nn.functional.cross_entropy(full_precision(scores), labels[number])
+
+        sizes, init = _sizes(train), plan.seeds.child("network")
+        code.check_repeatable(sizes, init)
+        rehearse(
+            code,
+            lambda: code.make(sizes, init),
+            Rehearsal(batches=(first, last), check=check, tensors=lambda scores: (scores,), loss=loss),
+            plan.seeds.child("trial"),
+        )
 
     def costs(self, plan: ClassifierPlan, context: PrepareContext) -> TrainingCosts:
         """Disk and memory by calculation, on the meta device when the network can be made there."""
@@ -113,6 +125,21 @@ class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
             recording=spec.recording.settings(),
             session={"model": spec.network.name, "model_kind": "classifier", **spec.session.metadata()},
         ).training
+
+
+def _check_scores(scores: Any, shape: tuple[int, int], name: str) -> None:
+    is_tensor = isinstance(scores, torch.Tensor)
+    if not is_tensor or tuple(scores.shape) != shape or not scores.is_floating_point():
+        output = f"{scores.dtype} {tuple(scores.shape)}" if is_tensor else type(scores).__name__
+        raise NetworkError(
+            f"{name}: a classifier returns one score for each sample and class, {shape} for {shape[0]} samples; "
+            f"found {output}. Return logits from forward()."
+        )
+    if not bool(torch.isfinite(scores).all()):
+        raise NetworkError(
+            f"{name}: a score is finite for a finite input; found NaN or infinity. Look at what the network divides by "
+            "and takes logarithms of, in evaluation mode too"
+        )
 
 
 def _plan(spec: ClassifierSpec, pinned: PinnedSamples, network: NetworkCode) -> ClassifierPlan:

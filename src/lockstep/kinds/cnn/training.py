@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import torch
+import numpy as np
 
 from lockstep.kinds.cnn import plan as plans
 from lockstep.kinds.cnn.plan import CnnPlan
 from lockstep.kinds.cnn.spec import CnnSpec
 from lockstep.kinds.shared import step_timing
 from lockstep.kinds.shared.gradient_kind import NetworkRecipe, TrainingCosts
-from lockstep.kinds.shared.pattern_networks import try_heads
+from lockstep.kinds.shared.pattern_networks import PatternBatch, rehearse_heads
 from lockstep.kinds.shared.retraining import recorded_order
 from lockstep.kinds.shared.step_timing import StepTiming
 from lockstep.learning.gradients.estimate import estimate_of
@@ -24,6 +24,8 @@ from lockstep.runs.kind import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.kind import PrepareContext, RunContext
@@ -52,18 +54,25 @@ class CnnRecipe(NetworkRecipe[CnnSpec, CnnPlan]):
         return {**super().numerics(plan), **baselines.numerics_entries()}
 
     def try_network(self, plan: CnnPlan) -> None:
-        """Try the network with the first batch of training rows. Raises NetworkError."""
-        module = plan.network.check_repeatable(plan.sizes, plan.seeds.child("init"))
-        # Real rows and not zeros: a network may divide by a deviation that is 0 in zeros.
+        """Rehearse the network with two batches of training rows. Raises NetworkError."""
         train, size = plan.module.parts.train, plan.spec.training.batch_size
-        try_heads(
+        labels, scale = plan.module.labels, plan.module.statistics.return_scale
+
+        def batch(rows: NDArray[np.int64]) -> PatternBatch:
+            returns = (np.nan_to_num(labels.returns[rows]) / scale).astype(np.float32)
+            return PatternBatch(
+                windows=plan.module.inputs(rows), classes=np.maximum(labels.classes[rows], 0), returns=returns
+            )
+
+        plan.network.check_repeatable(plan.sizes, plan.seeds.child("init"))
+        rehearse_heads(
             plan.network,
-            module,
-            torch.from_numpy(plan.module.inputs(train[:size])),
+            plan.make_network,
+            (batch(train[:size]), batch(train[-(len(train) % size or size) :])),
             classes=plan.sizes["classes"],
-            # A remainder of 0 means that the last batch is whole.
-            last=len(train) % size or size,
             seeds=plan.seeds.child("trial"),
+            weights=plan.spec.training.loss_weights.settings(),
+            class_weights=plan.class_weights(),
         )
 
     def costs(self, plan: CnnPlan, context: PrepareContext) -> TrainingCosts:

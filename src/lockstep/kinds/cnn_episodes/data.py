@@ -6,6 +6,7 @@ learned from: `episode_id`, and in `package` the digests of the packages.
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from lockstep.core.errors import DataError, InputError
+from lockstep.core.errors import DataError, InputError, UnknownNameError
 from lockstep.core.files import read_bytes
 from lockstep.core.hashing import digest_columns
 from lockstep.episodes.book import EpisodeBook
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from lockstep.runs.kind import PrepareContext
     from lockstep.storage.blobs import BlobStore
 
+FEW: Final = 100
+"""Episodes below which a training is remarked on."""
 BOOK_KEY: Final = "data.episodes"
 """Key of an `EpisodeBook` in `PrepareContext.python_objects`."""
 BOOK_FOLDER: Final = "episodes"
@@ -127,20 +130,54 @@ def book_of(table: BookTable, context: PrepareContext) -> tuple[EpisodeBook, dic
     return EpisodeBook.open(path), {"source": "folder", "path": str(path)}
 
 
+def check_symbol(book: EpisodeBook, symbol: str) -> None:
+    """Raise UnknownNameError for a symbol that the book has no episode of, though it has some of others."""
+    if not book.symbols or symbol in book.symbols:
+        return
+    near = difflib.get_close_matches(symbol.upper(), [name.upper() for name in book.symbols], n=1, cutoff=0.5)
+    meant = next((name for name in book.symbols if near and name.upper() == near[0]), None)
+    raise UnknownNameError(
+        f"the book has no episode of {symbol!r}; it has episodes of {', '.join(map(repr, book.symbols))}."
+        + ("" if meant is None else f" Did you mean {meant!r}?")
+    )
+
+
+def no_episodes(book: EpisodeBook, symbol: str, least: float) -> str:
+    """Why no episode can be trained on, with the number that would change it."""
+    rows = book.profitable_rows(symbol, min_profitability=0.0, max_episodes=None)
+    if rows.size == 0:
+        return (
+            f"no episode of {symbol!r} has a known outcome; the book has {len(book)} episodes of "
+            f"{', '.join(book.symbols) or 'no symbol'}. Collect more."
+        )
+    return (
+        f"no validated episode of {symbol!r} has a score of at least {least:g}; {rows.size} are validated, and the "
+        f"highest score is {book.scores()[rows[0]]:.3f}. Collect more, or lower min_profitability."
+    )
+
+
+def few_episodes(used: int) -> str:
+    """A remark on a number of episodes that a network learns by heart; empty for enough of them."""
+    if used >= FEW:
+        return ""
+    return (
+        f"{used} episodes are few: a network learns them by heart. Lower min_profitability, raise max_episodes, or "
+        f"collect more, so that there are {FEW} at least."
+    )
+
+
 def pin(table: EpisodesTable, book: EpisodeBook, blobs: BlobStore, origin: Mapping[str, Any]) -> PinnedEpisodes:
     """Choose the episodes (R9.19), read their packages, store the samples.
 
-    Raises DataError when nothing is left to learn from, IntegrityError for a damaged package, DiskError.
+    Raises UnknownNameError, DataError when nothing is left to learn from, IntegrityError for a damaged package,
+    DiskError.
     """
     # All of them, not only `max_episodes`: some may turn out to be unusable below.
+    check_symbol(book, table.symbol)
     rows = book.profitable_rows(table.symbol, min_profitability=table.min_profitability, max_episodes=None)
     available = rows.size
     if available == 0:
-        raise DataError(
-            f"no validated episode of {table.symbol!r} has a score of at least {table.min_profitability:g}; the book "
-            f"has {len(book)} episodes of {', '.join(book.symbols) or 'no symbol'}. Collect more, or lower "
-            "episodes.min_profitability."
-        )
+        raise DataError(no_episodes(book, table.symbol, table.min_profitability))
     # The highest score first. A bar without enough bars after it has no pivot class (-1).
     if table.target == "pivot":
         rows = rows[book.column("pivot_class")[rows] >= 0]

@@ -10,7 +10,7 @@ import numpy as np
 
 from lockstep.core.errors import InputError
 from lockstep.kinds.cnn_episodes import data as episodes_data
-from lockstep.kinds.cnn_episodes.data import CLASSES, PinnedEpisodes
+from lockstep.kinds.cnn_episodes.data import CLASSES, PinnedEpisodes, few_episodes
 from lockstep.kinds.cnn_episodes.spec import EpisodesSpec, ScalingTable
 from lockstep.kinds.shared import network_code
 from lockstep.kinds.shared.network_code import NetworkCode
@@ -20,6 +20,7 @@ from lockstep.learning.patterns.task import PatternSamples
 from lockstep.runs.seeds import SeedTree
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import nn
 
     from lockstep.runs.folder import RunFolder
@@ -60,25 +61,29 @@ class EpisodesPlan:
 
     def samples(self) -> PatternSamples:
         """The samples of the task; windows are scaled, float32 (n, features, window)."""
-        arrays, scaling = self.pinned.arrays, self.spec.scaling
-        # In float64: prices near 50,000 and their deviation cancel to few digits of a float32.
-        scaled = (arrays["windows"].astype(np.float64) - np.array(scaling.mean)) / np.array(scaling.deviation)
+        arrays = self.pinned.arrays
         return PatternSamples(
-            # Packages have a row for each bar; convolutions run along the last axis.
-            windows=np.ascontiguousarray(scaled.transpose(0, 2, 1), np.float32),
+            windows=self.windows(slice(None)),
             classes=arrays["classes"],
             returns=arrays["returns"],
             scores=arrays["scores"],
             profitable=arrays["profitable"],
         )
 
+    def windows(self, rows: slice) -> NDArray[np.float32]:
+        """The scaled windows of some episodes, float32 (n, features, window)."""
+        windows, scaling = self.pinned.arrays["windows"][rows], self.spec.scaling
+        scaled = (windows.astype(np.float64) - np.array(scaling.mean)) / np.array(scaling.deviation)
+        return np.ascontiguousarray(scaled.transpose(0, 2, 1), np.float32)
+
     def notes(self) -> tuple[str, ...]:
         """A line on the episodes that are trained on."""
         table = self.spec.episodes
-        return (
+        line = (
             f"{len(self.pinned):,} of {self.pinned.available:,} episodes of {table.symbol} with a score of at least "
-            f"{table.min_profitability:g}, windows of {self.pinned.window} bars",
+            f"{table.min_profitability:g}, windows of {self.pinned.window} bars"
         )
+        return tuple(text for text in (line, few_episodes(len(self.pinned))) if text)
 
 
 def pin(spec: EpisodesSpec, context: PrepareContext) -> EpisodesPlan:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from lockstep.kinds.cnn_episodes import plan as plans
 from lockstep.kinds.cnn_episodes.plan import EpisodesPlan
 from lockstep.kinds.cnn_episodes.spec import EpisodesSpec
 from lockstep.kinds.shared.gradient_kind import NetworkRecipe, TrainingCosts
-from lockstep.kinds.shared.pattern_networks import try_heads
+from lockstep.kinds.shared.pattern_networks import PatternBatch, rehearse_heads
 from lockstep.kinds.shared.retraining import recorded_order
 from lockstep.kinds.shared.step_timing import StepTiming
 from lockstep.learning.gradients.estimate import estimate_of
@@ -63,17 +61,23 @@ class EpisodesRecipe(NetworkRecipe[EpisodesSpec, EpisodesPlan]):
         return plan.notes()
 
     def try_network(self, plan: EpisodesPlan) -> None:
-        """Try the network with batches of zeros: shapes and gradients show, without scaling all windows."""
-        count, pinned = len(plan.pinned), plan.pinned
+        """Rehearse the network with two batches of episodes. Raises NetworkError."""
+        count, arrays = len(plan.pinned), plan.pinned.arrays
         size = min(plan.spec.training.batch_size, count)
-        try_heads(
+
+        def batch(rows: slice) -> PatternBatch:
+            return PatternBatch(
+                windows=plan.windows(rows), classes=arrays["classes"][rows], returns=arrays["returns"][rows]
+            )
+
+        plan.network.check_repeatable(plan.sizes, plan.seeds.child("init"))
+        rehearse_heads(
             plan.network,
-            plan.network.check_repeatable(plan.sizes, plan.seeds.child("init")),
-            torch.zeros(size, pinned.features, pinned.window),
+            plan.make_network,
+            (batch(slice(0, size)), batch(slice(count - (count % size or size), count))),
             classes=plan.sizes["classes"],
-            # A remainder of 0 means that the last batch is whole.
-            last=count % size or size,
             seeds=plan.seeds.child("trial"),
+            weights=plan.spec.training.weights.settings(),
         )
 
     def costs(self, plan: EpisodesPlan, context: PrepareContext) -> TrainingCosts:

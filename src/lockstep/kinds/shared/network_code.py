@@ -24,6 +24,7 @@ from lockstep.kinds.shared.gradient_spec import json_parameters
 from lockstep.kinds.shared.user_sources import Travelling, reference_of, single
 from lockstep.learning.gradients import determinism
 from lockstep.learning.gradients.determinism import noise
+from lockstep.learning.gradients.module_state import load_module_arrays, module_arrays, require_storable
 from lockstep.runs.seeds import SeedTree
 from lockstep.runs.user_modules import NETWORK, USER_FAILURES, Source, line_of, load_module
 
@@ -67,6 +68,11 @@ class NetworkCode:
     frozen: tuple[str, ...] | None = None
     _place: str | Source
 
+    @property
+    def is_users(self) -> bool:
+        """Whether the class comes from the user, not from Lockstep."""
+        return isinstance(self._place, Source)
+
     def identity(self) -> CodeIdentity:
         """The user's part of the code identity."""
         return self.travelling.identity(self.name)
@@ -101,7 +107,7 @@ class NetworkCode:
             if isinstance(self._place, str) and isinstance(error, LockstepError):
                 raise  # our own networks already say which parameter is wrong
             raise NetworkError(
-                f"{self.name}{self._line(error)}: the network cannot be made from its parameters: "
+                f"{self.name}{self.line(error)}: the network cannot be made from its parameters: "
                 f"{type(error).__name__}: {error}. Correct [network.parameters]"
             ) from error
         return _module(module, self.name)
@@ -111,8 +117,14 @@ class NetworkCode:
 
         Weights are drawn from the stream `seeds`, or are the instance's. Raises NetworkError.
         """
-        with noise(seeds):
-            module = self.build(sizes)
+        default = torch.get_default_dtype()
+        try:
+            with noise(seeds):
+                module = self.build(sizes)
+        finally:
+            # What a constructor changes for the whole process would reach the training's own tensors.
+            torch.set_default_dtype(default)
+            determinism.settle()
         if self.initial is not None:
             _load(module, self.initial, self.name)
         if self.frozen is not None:
@@ -163,15 +175,17 @@ class NetworkCode:
         except USER_FAILURES as error:
             shapes = ", ".join(str(tuple(getattr(item, "shape", ()))) for item in inputs)
             raise NetworkError(
-                f"{self.name}{self._line(error)}: the network cannot read an input of shape {shapes} in "
+                f"{self.name}{self.line(error)}: the network cannot read an input of shape {shapes} in "
                 f"{'training' if train else 'evaluation'} mode: "
                 f"{type(error).__name__}: {error}"
             ) from error
         finally:
             module.train(training)
 
-    def _line(self, error: BaseException) -> str:
-        return f", line {line_of(self._place, error)}" if isinstance(self._place, Source) else ""
+    def line(self, error: BaseException) -> str:
+        """The line of the user's file that an error passed through, in words; empty for a built-in network."""
+        line = line_of(self._place, error) if isinstance(self._place, Source) else "?"
+        return "" if line == "?" else f", line {line}"
 
     def _class(self) -> Any:
         if isinstance(self._place, str):
@@ -212,14 +226,7 @@ def from_user(table: NetworkTable, context: PrepareContext, built_in: BuiltIn) -
     initial = frozen = None
     if not isinstance(network, type):
         module = _module(network, kind.__name__)
-        try:
-            initial = state_arrays(module)
-        except TypeError as error:  # bfloat16 and the like
-            raise NetworkError(
-                f"{kind.__name__}: weights and buffers are of types that NumPy has too; {error}. Convert the instance "
-                "with .float() first"
-            ) from error
-        # `state_dict` does not tell which weights are to stay as they are.
+        initial = state_arrays(module)
         frozen = tuple(name for name, value in module.named_parameters() if not value.requires_grad)
         context.blobs.put_arrays(initial, _SUFFIX)
     # A built-in class is stored by name, as when a spec names it: its source is in the code identity already.
@@ -249,9 +256,7 @@ def from_run(table: NetworkTable, folder: RunFolder, context: PrepareContext, bu
 
 def state_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:
     """Weights and buffers by `state_dict` name, sorted, as copies in host memory."""
-    state = module.state_dict()
-    # Copies: on the CPU a tensor shares its memory with the array, and training would change it.
-    return {name: state[name].detach().cpu().numpy().copy() for name in sorted(state)}
+    return dict(sorted(module_arrays(module).items()))
 
 
 def _built_in(
@@ -293,11 +298,13 @@ def _module(candidate: Any, name: str) -> nn.Module:
             f"{name}: weights have their shape when the network is made; {lazy[0]} would get its own at the first "
             "call. Give the layer its sizes: the constructor is handed those of the data"
         )
+    require_storable(candidate, name)
     return candidate
 
 
 def _load(module: nn.Module, arrays: Mapping[str, NDArray[Any]], name: str) -> None:
-    shapes = {key: list(value.shape) for key, value in module.state_dict().items()}
+    own = module_arrays(module)
+    shapes = {key: list(array.shape) for key, array in own.items()}
     instance = {key: list(array.shape) for key, array in arrays.items()}
     # `load_state_dict` names every difference at once, in terms of torch; the first is enough.
     if shapes != instance:
@@ -306,12 +313,11 @@ def _load(module: nn.Module, arrays: Mapping[str, NDArray[Any]], name: str) -> N
             f"{name}: made from [network.parameters], {first} has shape {shapes.get(first)}; in the instance that was "
             f"given it has {instance.get(first)}. Give the same parameters, or the class in place of the instance"
         )
-    for key, value in module.state_dict().items():
+    for key, array in own.items():
         # `load_state_dict` casts without a word, and the run would not begin with the pinned weights.
-        own = value.numpy().dtype
-        if own != arrays[key].dtype:
+        if array.dtype != arrays[key].dtype:
             raise NetworkError(
-                f"{name}: made from [network.parameters], {key} is {own}; in the instance that was given it is "
+                f"{name}: made from [network.parameters], {key} is {array.dtype}; in the instance that was given it is "
                 f"{arrays[key].dtype}, and would be rounded. Give the instance in the type that its class makes"
             )
-    module.load_state_dict({key: torch.from_numpy(array.copy()) for key, array in arrays.items()})
+    load_module_arrays(module, arrays)

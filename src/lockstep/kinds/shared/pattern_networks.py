@@ -1,15 +1,21 @@
-"""The built-in network with three heads, and the trial of any such network before its run starts."""
+"""The built-in network with three heads, and the rehearsal of any such network before its run starts."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from lockstep.core.errors import NetworkError
-from lockstep.learning.gradients.determinism import noise
-from lockstep.learning.patterns.networks import check_heads
+import torch
+
+from lockstep.kinds.shared.rehearsal import Rehearsal, rehearse
+from lockstep.learning.gradients.learner import full_precision
+from lockstep.learning.patterns.networks import Heads, HeadWeights, as_heads, check_heads, pattern_loss
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import nn
 
     from lockstep.kinds.shared.network_code import NetworkCode
@@ -18,35 +24,42 @@ if TYPE_CHECKING:
 NETWORKS: Final = {"pattern-cnn": "lockstep.learning.patterns.networks:PatternCNN"}
 
 
-def try_heads(
-    code: NetworkCode, module: nn.Module, windows: torch.Tensor, *, classes: int, last: int, seeds: SeedTree
-) -> None:
-    """Put through a network every form of batch that its training will; the caller throws `module` away.
+@dataclass(frozen=True, kw_only=True)
+class PatternBatch:
+    """Samples of a batch: windows float32 (batch, channels, window), classes int64 and returns float32 (batch,)."""
 
-    windows   float32 (batch, channels, window)
-    last      samples in the last batch of an epoch
+    windows: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    returns: NDArray[np.float32]
+
+
+def rehearse_heads(
+    code: NetworkCode,
+    make: Callable[[], nn.Module],
+    batches: tuple[PatternBatch, PatternBatch],
+    *,
+    classes: int,
+    seeds: SeedTree,
+    weights: HeadWeights | None = None,
+    class_weights: NDArray[np.float32] | None = None,
+) -> None:
+    """Rehearse a network with three heads.
+
+    make      makes the network as its training begins with it
+    batches   the first of an epoch, and its last
     seeds     stream that dropout draws from
 
-    Raises NetworkError.
+    Raises NetworkError, InputError.
     """
-    # One window alone: a squeeze() that loses the batch, or a norm over one row, shows only there.
-    for rows in (len(windows), 1):
-        check_heads(code.call(module, windows[:rows]), batch=rows, classes=classes)
-    # In training mode too: batch normalisation refuses one row only there.
-    for rows in (len(windows), last):
-        with noise(seeds):
-            try:
-                output = code.call(module, windows[:rows], train=True)
-            except NetworkError as error:
-                if rows == len(windows):
-                    raise
-                raise NetworkError(
-                    f"{error} (the last batch of an epoch has {rows} of the training samples: choose another "
-                    "training.batch_size)"
-                ) from error
-        heads = check_heads(output, batch=rows, classes=classes)
-        if not any(head.requires_grad for head in heads):
-            raise NetworkError(
-                f"{code.name}: a head depends on a trained parameter; none does. Look for detach(), no_grad() or "
-                "requires_grad_(False) in the network"
-            )
+    targets = [(torch.tensor(batch.classes), torch.tensor(batch.returns)) for batch in batches]
+    scale = None if class_weights is None else torch.tensor(class_weights)
+
+    def check(output: object, rows: int) -> None:
+        check_heads(output, batch=rows, classes=classes)
+
+    def loss(output: object, number: int) -> torch.Tensor:
+        heads = Heads(*(full_precision(head) for head in as_heads(output)))
+        return pattern_loss(heads, *targets[number], weights=weights, class_weights=scale).total
+
+    first, last = ((torch.tensor(batch.windows),) for batch in batches)
+    rehearse(code, make, Rehearsal(batches=(first, last), check=check, tensors=as_heads, loss=loss), seeds)

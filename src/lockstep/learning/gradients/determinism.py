@@ -135,6 +135,24 @@ def _settled() -> bool:
         return False
 
 
+def switches() -> dict[str, str]:
+    """The switches of torch that decide results and that other code may change, by the name of the call."""
+    return {
+        "set_num_threads": str(torch.get_num_threads()),
+        "use_deterministic_algorithms": str(torch.get_deterministic_debug_mode()),
+        "set_default_dtype": str(torch.get_default_dtype()),
+        "set_float32_matmul_precision": _matmul_precision(),
+        "backends.mkldnn": str(_mkldnn()),
+    }
+
+
+def _matmul_precision() -> str:
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # see `_settled`
+        return "mixed"
+
+
 def numerics_entries(device: str = "cpu") -> dict[str, str]:
     """Torch's entries in `Prepared.numerics`. Raises MachineError when "portable" is set but came too late to act."""
     settle()

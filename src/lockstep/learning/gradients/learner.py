@@ -22,12 +22,14 @@ from lockstep.core.errors import InputError, IntegrityError, RefusedError
 from lockstep.core.hashing import digest_columns
 from lockstep.learning.gradients import determinism
 from lockstep.learning.gradients.flat import FlatModel
+from lockstep.learning.gradients.module_state import declared_arrays, set_declared
 from lockstep.learning.gradients.optim_state import (
     OptimizerSettings,
     load_optimizer_arrays,
     optimizer_arrays,
     set_learning_rate,
 )
+from lockstep.learning.gradients.user_failures import failures_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,6 +42,7 @@ OPTIMIZER: Final = "optimizer."
 BUFFER: Final = "buffer."
 # The constant of torch.nn.utils.clip_grad_norm_, so that clipping gives the bits of a plain PyTorch loop.
 _CLIP_EPS: Final = 1e-6
+_FLOAT32_BYTES: Final = 4
 
 Arrays = Mapping[str, "NDArray[np.generic]"]
 """`weights` (size,), `optimizer.NAME`, `buffer.NAME`: the whole state of a learner."""
@@ -50,6 +53,12 @@ class Losses(NamedTuple):
 
     total: torch.Tensor
     parts: Mapping[str, torch.Tensor]
+
+
+def full_precision(output: torch.Tensor) -> torch.Tensor:
+    """An output as float32 where its type has fewer bits, as under autocast: a loss in bfloat16 has three digits."""
+    few = isinstance(output, torch.Tensor) and output.is_floating_point() and output.element_size() < _FLOAT32_BYTES
+    return output.float() if few else output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +121,9 @@ class Learner:
         rate = self.settings.learning_rate if learning_rate is None else learning_rate
         if not self.module.training:
             self.module.train()
-        with determinism.noise(self._seeds.child(step), self.device):
+        with determinism.noise(self._seeds.child(step), self.device), failures_of(self.module, f"step {step}"):
             total, parts = compute(self.module)
+            determinism.settle()  # a network may have changed torch's switches since
             self.flat.differentiate(total)
         names = ("total", *parts)
         # One transfer for all losses: on a card each .item() would wait for the device.
@@ -157,8 +167,9 @@ class Learner:
         }
 
     def buffer_arrays(self) -> dict[str, NDArray[np.generic]]:
-        """The module's buffers under the names `buffer.NAME`; views on the CPU."""
-        return {f"{BUFFER}{name}": value.detach().cpu().numpy() for name, value in self.flat.buffers().items()}
+        """The module's buffers and declared state under the names `buffer.NAME`; views on the CPU."""
+        buffers = {name: value.detach().cpu().numpy() for name, value in self.flat.buffers().items()}
+        return {f"{BUFFER}{name}": array for name, array in (buffers | declared_arrays(self.module)).items()}
 
     def digest(self) -> str:
         """BLAKE3 of the whole state: weights, optimiser, buffers."""
@@ -179,13 +190,16 @@ class Learner:
     def set_weights(self, arrays: Arrays) -> None:
         """Set weights and buffers, not the optimiser. Raises IntegrityError when they are another model's."""
         weights, buffers = arrays[WEIGHTS], self.flat.buffers()
-        names = {name[len(BUFFER) :] for name in arrays if name.startswith(BUFFER)}
-        if weights.shape != (self.flat.layout.size,) or names != buffers.keys():
+        named = {name[len(BUFFER) :]: array for name, array in arrays.items() if name.startswith(BUFFER)}
+        declared = set(declared_arrays(self.module))
+        if weights.shape != (self.flat.layout.size,) or named.keys() != buffers.keys() | declared:
             raise IntegrityError(
                 f"a state belongs to the model it was taken from; this one has {weights.shape} weights and buffers "
-                f"{sorted(names)}, the model {(self.flat.layout.size,)} and {sorted(buffers)}."
+                f"{sorted(named)}, the model {(self.flat.layout.size,)} and {sorted(buffers.keys() | declared)}."
             )
         with torch.no_grad():
             self.flat.weights.copy_(torch.from_numpy(weights.copy()))
             for name, value in buffers.items():
-                value.copy_(torch.from_numpy(arrays[f"{BUFFER}{name}"].copy()))
+                value.copy_(torch.from_numpy(named[name].copy()))
+        if declared:
+            set_declared(self.module, {name: named[name] for name in declared})

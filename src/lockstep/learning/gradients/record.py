@@ -233,8 +233,8 @@ class SessionRecord:
         if then is not None and digest_columns(state) != then:
             raise NotEqualError(
                 f"run {self.session_id}: the state after step {step}, rebuilt from the record, does not have the "
-                "digest that the journal has for it. Versions or instruction sets of torch differ, or memory is bad: "
-                "replay it where it was made."
+                "digest that the journal has for it. Something other than the optimiser changed weights (a network "
+                "that clips its own in forward), versions or instruction sets of torch differ, or memory is bad."
             )
         return then is not None
 

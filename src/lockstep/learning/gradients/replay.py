@@ -138,6 +138,26 @@ def _compare_weights(
             )
 
 
+def differing_tensor(record: SessionRecord) -> str | None:
+    """The first tensor of the final weights to which the stored gradients do not lead, in a sentence.
+
+    None where all are equal, or the run left no file of weights.
+    """
+    stored = sealed_bytes(record.folder, f"artifacts/{WEIGHTS_FILE}")
+    if stored is None:
+        return None
+    machine = FlatOptimizer(record.description.optimizer, record.start_state())
+    for step, gradient in record.gradients(0, len(record)):
+        machine.apply(gradient, record.learning_rate(step))
+    buffers = {name[len(BUFFER) :]: array for name, array in _buffers(record, len(record) - 1).items()}
+    weights = record.description.layout.named(machine.arrays()[WEIGHTS])
+    try:
+        _compare_weights(record, weights | buffers, load_arrays(stored))
+    except NotEqualError as error:
+        return str(error)
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class TensorDifference:
     """The first place where a step computed again differs from the record.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from safetensors.numpy import save as save_arrays
 
 from lockstep.core.errors import IntegrityError
+from lockstep.learning.gradients.module_state import load_module_arrays, module_arrays
 from lockstep.learning.gradients.recorder import Recorder, StepFacts
 from lockstep.learning.gradients.step_log import StepLog
 from lockstep.runs.training import Result, RunRecord, State, Step
@@ -159,26 +160,21 @@ class GradientTraining:
 
 def model_arrays(learner: Learner) -> dict[str, NDArray[Any]]:
     """The whole `state_dict` of the model, frozen parameters and buffers included: copies, sorted by name."""
-    state = learner.module.state_dict()
-    return {name: state[name].detach().cpu().numpy().copy() for name in sorted(state)}
+    return dict(sorted(module_arrays(learner.module).items()))
 
 
 def load_model_arrays(module: nn.Module, data: bytes) -> None:
     """Put the weights of a `WEIGHTS_FILE` into a module. Raises IntegrityError when names or shapes differ."""
-    import torch
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    state = module.state_dict()
     try:
         arrays = load(data)
     except SafetensorError as error:
         raise IntegrityError(f"{WEIGHTS_FILE}: no file of weights ({error}). Restore it from a copy.") from error
-    shapes = {name: tuple(value.shape) for name, value in state.items()}
+    shapes = {name: array.shape for name, array in module_arrays(module).items()}
     if shapes != {name: array.shape for name, array in arrays.items()}:
         raise IntegrityError(
             "these weights belong to another model: names or shapes differ. Give the model they are of."
         )
-    with torch.no_grad():
-        for name, value in state.items():
-            value.copy_(torch.from_numpy(arrays[name].copy()))
+    load_module_arrays(module, arrays)

@@ -105,8 +105,12 @@ class Statistics:
         return np.ascontiguousarray(out, np.float32)
 
     def to_json(self, channels: tuple[str, ...]) -> dict[str, Any]:
-        """The statistics by channel name, as JSON values: enough to normalise new bars."""
+        """The statistics by channel name, as JSON values: enough to normalise new bars.
+
+        `order` names the channels as the network's input has them: keys of JSON are sorted.
+        """
         return {
+            "order": list(channels),
             "channels": {
                 name: {"mean": float(mean), "std": float(std)}
                 for name, mean, std in zip(channels, self.mean, self.std, strict=True)

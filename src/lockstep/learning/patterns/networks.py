@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 from lockstep.core.errors import InputError, LockstepError, NetworkError
-from lockstep.learning.gradients.learner import Losses
+from lockstep.learning.gradients.learner import Losses, full_precision
 from lockstep.runs.user_modules import USER_FAILURES
 
 
@@ -93,6 +93,7 @@ def heads_of(model: nn.Module, windows: torch.Tensor) -> Heads:
             classes = heads[0].shape[-1] if heads[0].ndim else 1
             for name, value, shape in zip(heads._fields, heads, ((batch, classes), (batch,), (batch,)), strict=True):
                 _check_shape(name, value, shape)
+        heads = Heads(*(full_precision(head) for head in heads))
     except LockstepError:
         raise
     except USER_FAILURES as error:

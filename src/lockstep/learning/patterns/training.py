@@ -16,9 +16,10 @@ import torch
 from safetensors.numpy import save as save_arrays
 
 from lockstep.core import canonical
-from lockstep.core.errors import RefusedError
+from lockstep.core.errors import NetworkError
 from lockstep.learning.gradients.learner import BUFFER, WEIGHTS
 from lockstep.learning.gradients.training import model_arrays
+from lockstep.learning.gradients.user_failures import failures_of
 from lockstep.learning.patterns.judgement import HELD_OUT, judge
 from lockstep.learning.patterns.networks import Heads, HeadWeights, heads_of, pattern_loss
 from lockstep.learning.patterns.scores import Predictions
@@ -198,7 +199,7 @@ class MarketPatternTask(PatternTask):
 
     def _validate(self, learner: Learner) -> tuple[dict[str, float], float]:
         bars = self._module.parts.validation
-        heads = self._heads(learner, bars)
+        heads = self._heads(learner, bars, f"validation after epoch {len(self._history) + 1}")
         rows = torch.from_numpy(bars).to(self._device)
         losses = pattern_loss(
             heads,
@@ -211,12 +212,12 @@ class MarketPatternTask(PatternTask):
         right = (heads.direction.argmax(dim=1) == self._classes[rows]).sum()
         return {name: float(value) for name, value in named.items()}, int(right) / len(bars)
 
-    def _heads(self, learner: Learner, bars: NDArray[np.int64]) -> Heads:
-        """The three heads for bars, in evaluation mode.
+    def _heads(self, learner: Learner, bars: NDArray[np.int64], place: str) -> Heads:
+        """The three heads for bars, in evaluation mode; an error names `place`.
 
-        Raises RefusedError when one is not finite: no comparison with NaN is true, so no epoch could be the best.
+        Raises NetworkError when one is not finite: no comparison with NaN is true, so no epoch could be the best.
         """
-        with learner.evaluating() as model:
+        with learner.evaluating() as model, failures_of(model, place):
             pieces = [
                 heads_of(model, self._read(torch.from_numpy(bars[i : i + _ROWS]).to(self._device)))
                 for i in range(0, len(bars), _ROWS)
@@ -224,9 +225,9 @@ class MarketPatternTask(PatternTask):
         heads = Heads(*(torch.cat(head) for head in zip(*pieces, strict=True)))
         for name, head in zip(Heads._fields, heads, strict=True):
             if not bool((finite := torch.isfinite(head)).all()):
-                place = int(finite.reshape(len(bars), -1).all(dim=1).int().argmin())
-                raise RefusedError(
-                    f"evaluated, the head {name} is finite; for bar {bars[place]:,} it is NaN or infinite. Lower the "
+                row = int(finite.reshape(len(bars), -1).all(dim=1).int().argmin())
+                raise NetworkError(
+                    f"{place}: the head {name} is finite; for bar {bars[row]:,} it is NaN or infinite. Lower the "
                     "learning rate, set clip_norm, or look at what your network divides by in evaluation mode."
                 )
         return heads
@@ -240,7 +241,7 @@ class MarketPatternTask(PatternTask):
 
     def _predict(self, learner: Learner, bars: NDArray[np.int64]) -> Predictions:
         logits, returns, confidence = (
-            head.detach().cpu().numpy().astype(np.float64) for head in self._heads(learner, bars)
+            head.detach().cpu().numpy().astype(np.float64) for head in self._heads(learner, bars, "evaluation")
         )
         return Predictions(
             logits=logits,

@@ -233,6 +233,13 @@ def samples_of(dataset: Any, *, classes: tuple[str, ...] | None = None) -> Sampl
     """
     if isinstance(dataset, Samples):
         return dataset
+    if isinstance(dataset, Mapping) or hasattr(dataset, "columns"):
+        held = ", ".join(repr(name) for name in list(getattr(dataset, "columns", dataset))[:6])
+        raise DataError(
+            f"inputs and labels are two values, (x, y) or ({{name: x}}, y); found one {type(dataset).__name__} with "
+            f"{held or 'nothing'}. Give its inputs and its labels apart, such as ({{'x': samples['x']}}, "
+            "samples['labels'])"
+        )
     if isinstance(dataset, tuple) and len(dataset) == 2:
         x, y = dataset
         inputs = dict(x) if isinstance(x, Mapping) else {"input": x}
@@ -305,7 +312,13 @@ def _array(name: str, values: Any) -> NDArray[Any]:
 
 def _rows(dataset: Any) -> Iterator[tuple[NDArray[Any], ...]]:
     for i in range(len(dataset)):
-        row = dataset[i]
+        try:
+            row = dataset[i]
+        except (KeyError, IndexError, TypeError) as error:
+            raise DataError(
+                f"a data set of {len(dataset)} samples has [0] to [{len(dataset) - 1}]; [{i}] of this "
+                f"{type(dataset).__name__} raises {type(error).__name__}: {error}. Give (x, y) in its place"
+            ) from error
         if not isinstance(row, tuple | list):
             raise DataError(f"sample {i} of a data set is (input, ..., label); found {type(row).__name__}")
         yield tuple(_array(f"sample {i}", value) for value in row)

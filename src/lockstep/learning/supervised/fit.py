@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -96,7 +96,7 @@ class Epoch:
     number                  from 1
     loss, accuracy          means over the training samples, each measured before its own update
     val_loss, val_accuracy  on the validation samples after the epoch; None where there are none
-    is_best                 whether the loss is strictly lower than that of every epoch before
+    is_best                 whether the loss that decides is strictly lower than that of every epoch before
     """
 
     number: int
@@ -166,20 +166,27 @@ class FitSettings:
 class FitProgress:
     """Progress of a training: sums of the current epoch, figures of finished ones, the best weights.
 
-    `keep_best` keeps a copy of the weights of the epoch with the lowest loss.
+    keep_best      whether to keep a copy of the weights of the best epoch
+    by_validation  whether the loss on validation samples decides which epoch that is, where there are such samples;
+                   else the loss on training samples does
     """
 
-    def __init__(self, settings: FitSettings, *, keep_best: bool = False) -> None:
+    def __init__(self, settings: FitSettings, *, keep_best: bool = False, by_validation: bool = False) -> None:
         self.settings = settings
         self.epochs: list[Epoch] = []
         self.best_weights: Weights | None = None
         self._keep_best = keep_best
+        self.by_validation = by_validation
         self._running = _NOTHING
 
     @property
     def best(self) -> Epoch:
         """The epoch with the lowest loss, the first of equal ones. Raises ValueError before the first epoch ends."""
-        return min(self.epochs, key=lambda epoch: epoch.loss)
+        return min(self.epochs, key=self._deciding)
+
+    def _deciding(self, epoch: Epoch) -> float:
+        validated = self.by_validation and epoch.val_loss is not None
+        return epoch.val_loss if validated and epoch.val_loss is not None else epoch.loss
 
     @property
     def last(self) -> Epoch:
@@ -197,13 +204,19 @@ class FitProgress:
         )
 
     def summary(self) -> dict[str, Any]:
-        """Entries for the run's summary: lowest loss and its epoch (None before one has ended), and the last loss."""
+        """Entries for the run's summary: the best epoch and its losses (None before one has ended), and the last loss.
+
+        The loss on validation samples stands there, with the number of epochs, where it has decided.
+        """
         best = self.best if self.epochs else None
-        return {
+        summary = {
             "loss": None if best is None else best.loss,
             "epoch": None if best is None else best.number,
             "last_loss": self.last.loss,
         }
+        if not self.by_validation or best is None or best.val_loss is None:
+            return summary
+        return summary | {"val_loss": best.val_loss, "epochs": len(self.epochs)}
 
     def add(self, measured: Measured) -> None:
         """Add an update's sums to the current epoch."""
@@ -211,15 +224,16 @@ class FitProgress:
 
     def end_epoch(self, held_out: Measured | None, weights: Callable[[], Weights]) -> Epoch:
         """Finish the current epoch. `weights` copies those of the network; it is called only for the best epoch."""
-        lowest = min((epoch.loss for epoch in self.epochs), default=math.inf)
+        lowest = min(map(self._deciding, self.epochs), default=math.inf)
         ended = Epoch(
             number=len(self.epochs) + 1,
             loss=self._running.loss,
             accuracy=self._running.accuracy,
             val_loss=None if held_out is None else held_out.loss,
             val_accuracy=None if held_out is None else held_out.accuracy,
-            is_best=self._running.loss < lowest,
+            is_best=False,
         )
+        ended = replace(ended, is_best=self._deciding(ended) < lowest)
         if ended.is_best and self._keep_best:
             self.best_weights = weights()
         self.epochs.append(ended)

@@ -12,15 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lockstep.core.errors import NetworkError
 from lockstep.learning.gradients import determinism
 from lockstep.learning.gradients.epochs import Epochs, check_samples
-from lockstep.learning.gradients.learner import Learner, Losses
+from lockstep.learning.gradients.learner import Learner, Losses, full_precision
+from lockstep.learning.gradients.module_state import load_module_arrays, module_arrays
 from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.learning.gradients.recorder import Recorder, Recording
 from lockstep.learning.gradients.training import Batch, GradientTraining, Task
+from lockstep.learning.gradients.user_failures import failures_of
 from lockstep.learning.supervised.fit import FitProgress, FitSettings, Measured
 from lockstep.learning.supervised.history import HISTORY_FILE, history_bytes
-from lockstep.learning.supervised.results import judged, parts_of
+from lockstep.learning.supervised.results import judged, parts_of, per_class
 from lockstep.learning.supervised.torch_net import PatternNet
 
 if TYPE_CHECKING:
@@ -67,7 +70,8 @@ def make_classifier(
     optimizer   default Adam with the settings' learning rate
     rate        learning rate from a step and the number of steps; default the optimiser's
     order       which samples each step learns from; default epochs drawn from the seed
-    keep_best   whether to keep the weights of the epoch with the lowest loss, for `finish`
+    keep_best   whether to keep the weights of the best epoch for `finish`: of the lowest loss on validation samples, or
+                on training samples where there is no validation part
     session     metadata for the summary, see `GradientTraining`
     """
     determinism.settle()
@@ -78,7 +82,7 @@ def make_classifier(
     if optimizer is None:
         optimizer = OptimizerSettings(name="adam", learning_rate=float(settings.learning_rate))
     learner = Learner(model, optimizer, seeds=seeds, clip_norm=clip_norm, device=device)
-    progress = FitProgress(settings, keep_best=keep_best)
+    progress = FitProgress(settings, keep_best=keep_best, by_validation=keep_best)
     if order is None:
         order = settings.order(len(parts.train), seeds)
     task = ClassifierTask(parts, progress, order, seeds=seeds, device=device, rate=rate)
@@ -132,7 +136,7 @@ class ClassifierTask(Task):
         labels, inputs = self._labels[at], [x[at] for x in self._inputs]
 
         def compute(model: nn.Module) -> Losses:
-            scores = model(*inputs)
+            scores = full_precision(model(*inputs))
             loss = nn.functional.cross_entropy(scores, labels)
             self._seen = loss.detach(), _correct(scores.detach(), labels), len(ids)
             return Losses(loss, {})
@@ -163,10 +167,11 @@ class ClassifierTask(Task):
             return None
         inputs, labels = self._held_out
         total = Measured(loss_sum=0.0, correct=0, count=0)
-        with learner.evaluating() as model:
+        place = f"validation after epoch {len(self._progress.epochs) + 1}"
+        with learner.evaluating() as model, failures_of(model, place):
             for start in range(0, len(labels), _CHUNK):
                 part = slice(start, start + _CHUNK)
-                scores = model(*[x[part] for x in inputs])
+                scores = _finite_scores(model, [x[part] for x in inputs])
                 loss_sum = float(nn.functional.cross_entropy(scores, labels[part], reduction="sum"))
                 correct = int(_correct(scores, labels[part]))
                 total = total + Measured(loss_sum=loss_sum, correct=correct, count=len(labels[part]))
@@ -185,6 +190,7 @@ class ClassifierTask(Task):
             "samples": parts_of(parts.train, parts.validation, parts.test),
             "training": self._progress.summary(),
             "test": judged(chances, parts.test, parts.train),
+            **per_class(chances, parts),
         }
 
     def artifacts(self, learner: Learner) -> Mapping[str, bytes]:
@@ -245,6 +251,7 @@ def torch_history(progress: FitProgress, samples: Samples, *, seed: int, device:
         "seed": seed,
         "best_loss": progress.best.loss,
         "best_epoch": progress.best.number,
+        **({"best_val_loss": progress.best.val_loss} if progress.by_validation and held_out else {}),
         "device": device,
         "samples_per_class": samples.per_class,
     }
@@ -252,12 +259,12 @@ def torch_history(progress: FitProgress, samples: Samples, *, seed: int, device:
 
 def state_arrays(model: nn.Module) -> dict[str, NDArray[Any]]:
     """A copy of the state dict as arrays, in its order."""
-    return {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in model.state_dict().items()}
+    return module_arrays(model)
 
 
 def load_arrays(model: nn.Module, weights: Mapping[str, NDArray[Any]]) -> None:
     """Load arrays that `state_arrays` returned into a model of the same form."""
-    model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
+    load_module_arrays(model, weights)
 
 
 def freed(model: nn.Module) -> nn.Module:
@@ -268,24 +275,29 @@ def freed(model: nn.Module) -> nn.Module:
 
 
 def probabilities(model: nn.Module, samples: Samples, device: str = "cpu") -> NDArray[np.float64]:
-    """Class probabilities (n, classes) of a trained model, in evaluation mode."""
+    """Class probabilities (n, classes) of a trained model, in evaluation mode. Raises NetworkError for NaN."""
     determinism.settle()
     inputs, labels = _tensors(samples, device)
-    with _evaluating(model):
+    with _evaluating(model), failures_of(model, "evaluation"):
         parts = [
-            torch.softmax(model(*[x[start : start + _CHUNK] for x in inputs]).double(), dim=1).cpu().numpy()
+            torch.softmax(_finite_scores(model, [x[start : start + _CHUNK] for x in inputs]).double(), dim=1)
+            .cpu()
+            .numpy()
             for start in range(0, len(labels), _CHUNK)
         ]
     return np.concatenate(parts)
 
 
-def checkpoint_bytes(weights: Mapping[str, Tensor], *, epoch: int, loss: float) -> bytes:
+def checkpoint_bytes(weights: Mapping[str, Any], *, epoch: int, loss: float) -> bytes:
     """Bytes of a .pt file with epoch, model_state_dict and loss; equal contents give equal bytes.
 
     It loads with `weights_only=True`, so reading it runs no code.
     """
     # Copies: a parameter may be a view into all of them, and torch.save would write the whole for each.
-    state = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+    # What a network declares beside its tensors stays as it is.
+    state = {
+        name: value.detach().cpu().clone() if isinstance(value, Tensor) else value for name, value in weights.items()
+    }
     buffer = io.BytesIO()
     torch.save({"epoch": epoch, "model_state_dict": state, "loss": loss}, buffer)
     return buffer.getvalue()
@@ -305,6 +317,17 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 def _tensors(samples: Samples, device: str) -> tuple[list[Tensor], Tensor]:
     inputs = [torch.from_numpy(np.array(array)).to(device) for array in samples.inputs.values()]
     return inputs, torch.from_numpy(np.array(samples.labels)).to(device)
+
+
+def _finite_scores(model: nn.Module, inputs: list[Tensor]) -> Tensor:
+    """Scores in evaluation mode. Raises NetworkError when one is NaN or infinite: argmax would name a class for it."""
+    scores = full_precision(model(*inputs))
+    if not bool(torch.isfinite(scores).all()):
+        raise NetworkError(
+            "evaluated, a score is finite; found NaN or infinity. Lower the learning rate, set training.clip_norm, or "
+            "look at what the network divides by in evaluation mode"
+        )
+    return scores
 
 
 def _correct(scores: Tensor, labels: Tensor) -> Tensor:

@@ -105,9 +105,9 @@ def _part(part: Mapping[str, Any]) -> str:
 
 FACTS: Final[tuple[Callable[[TrainResult], Rows], ...]] = (
     search.strategy_facts,
+    market,
     predictions.network_facts,
     agent.agent_facts,
-    market,
     predictions.sample_facts,
     search.trial_facts,
     agent.experience_facts,

@@ -6,6 +6,7 @@ Shown for every run whose summary has them under the keys that `learning.pattern
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,7 @@ from lockstep.reports.words import (
     signed,
     value_in_words,
 )
+from lockstep.runs.sealed import sealed_bytes
 
 if TYPE_CHECKING:
     from lockstep.runs.folder import RunFolder
@@ -51,6 +53,9 @@ _SCORES: Final = {
 }
 _BESIDE_SCORES: Final = frozenset({"log_loss_uncalibrated", "temperature", "reliability"})
 """Scores that the paragraph on calibration has."""
+_CLASS_FIGURES: Final = frozenset({"names", "log_loss", "prior_log_loss", "classes", "confusion", "missing"})
+"""Keys of `per_class`, which `learning.supervised.results` writes."""
+_HISTORY_FILE: Final = "training_history.json"
 _RETURNS: Final = {"zero": "predicting zero", "mean": "predicting the mean of training rows"}
 
 
@@ -72,6 +77,11 @@ def network_facts(result: TrainResult) -> list[tuple[str, str]]:
         best = model["best_epoch"]
         chosen = f"epoch {best + 1} of {model['epochs']}, by validation loss" if best is not None else "no epoch ended"
         rows.append(("chosen", chosen))
+    training = table_of(summary, "training")
+    if training.get("epoch") is not None and "loss" in training:
+        whose = "validation" if "val_loss" in training else "training"
+        of = f" of {training['epochs']}" if "epochs" in training else ""
+        rows.append(("chosen", f"epoch {training['epoch']}{of}, by {whose} loss"))
     return rows
 
 
@@ -108,6 +118,8 @@ def keys(summary: Mapping[str, Any]) -> set[str]:
         names |= {"scores", "advantage", "returns", "return_advantage", "confidence"}
     if "accuracy" in table_of(summary, "test"):
         names.add("test")
+    if table_of(summary, "per_class").keys() >= _CLASS_FIGURES:
+        names.add("per_class")
     if set(table_of(summary, "samples")) <= {*_PARTS, "purged", "classes"}:
         names.add("samples")
     if table_of(summary, "model").keys() <= {"parameters", "classes", "best_epoch", "epochs"}:
@@ -131,6 +143,7 @@ def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
             blocks += _calibration(own)
         blocks += _confidence_words(table_of(table_of(summary, "confidence"), "test"))
     blocks += _accuracy(table_of(summary, "test"))
+    blocks += _class_table(table_of(summary, "per_class"))
     return [Section(title=TITLE, blocks=blocks)] if blocks else []
 
 
@@ -142,6 +155,8 @@ def figures(folder: RunFolder, result: TrainResult) -> list[Section]:
         blocks += _advantage_figure(table_of(summary, "advantage"))
         blocks += _reliability(scores)
     blocks += _confusion(summary)
+    blocks += _class_confusion(table_of(summary, "per_class"))
+    blocks += _epoch_curve(folder, summary)
     return [Section(title=TITLE, blocks=blocks)] if blocks else []
 
 
@@ -273,6 +288,74 @@ def _accuracy(test: Mapping[str, Any]) -> list[Block]:
     size = counted(test["samples"], "test sample") if "samples" in test else "test samples"
     rows = [("accuracy", *(share(value) for value in columns.values()))]
     return [Table(caption=f"Scores on {size}, seen once, after training", header=("", *columns), rows=rows)]
+
+
+def _class_table(figures: Mapping[str, Any]) -> list[Block]:
+    """Log loss, and precision, recall and F1 of each class; classes that a part lacks are named."""
+    if not figures.keys() >= _CLASS_FIGURES:
+        return []
+    prior = figures["prior_log_loss"]
+    beside = "" if prior is None else f"; {four_places(prior)} for the shares of the classes in the training part"
+    blocks: list[Block] = [Text(text=f"Log loss on test samples: {four_places(figures['log_loss'])}{beside}.")]
+    rows = [
+        (name, count(row["support"]), *(_share(row[figure]) for figure in ("precision", "recall", "f1")))
+        for name, row in figures["classes"].items()
+    ]
+    header = ("class", "samples", "precision", "recall", "F1")
+    blocks.append(Table(caption="Test samples by class", header=header, rows=rows))
+    for part, names in figures["missing"].items():
+        text = f"The {part} part has no sample of {', '.join(names)}: figures on it say nothing about that."
+        blocks.append(Text(text=text, tone="note"))
+    return blocks
+
+
+def _share(value: float | None) -> str:
+    return NOTHING if value is None else share(value)
+
+
+def _class_confusion(figures: Mapping[str, Any]) -> list[Block]:
+    if not figures.keys() >= _CLASS_FIGURES:
+        return []
+    counts = np.array(figures["confusion"], np.int64)
+    return [
+        Figure(
+            name="confusion-classes",
+            title="Confusion matrix, test part",
+            alt=f"{int(np.trace(counts))} of {int(counts.sum())} test samples have the class that was predicted.",
+            chart=Matrix(classes=figures["names"], counts=counts),
+            text="Rows are true classes, columns predicted ones.",
+        )
+    ]
+
+
+def _epoch_curve(folder: RunFolder, summary: Mapping[str, Any]) -> list[Block]:
+    """Validation loss by epoch, counted from 1; nothing for a run of fewer than two epochs."""
+    losses = _validation_losses(folder, summary)
+    if len(losses) < 2:
+        return []
+    epochs, values = np.arange(1.0, len(losses) + 1.0), np.array(losses)
+    lowest = int(values.argmin())
+    figure = Figure(
+        name="validation-loss",
+        title="Validation loss by epoch",
+        alt=f"From {four_places(values[0])} after epoch 1 to {four_places(values[-1])} after epoch {len(losses)}; "
+        f"lowest {four_places(values[lowest])} after epoch {lowest + 1}.",
+        chart=Panels(
+            panels=[Panel(series=[Series(name="validation", x=epochs, y=values)], y_label="loss", x_label="epoch")]
+        ),
+        text="Where it rises while training goes on, the network learns its training samples by heart.",
+    )
+    return [figure]
+
+
+def _validation_losses(folder: RunFolder, summary: Mapping[str, Any]) -> list[float]:
+    history = summary.get("history")
+    if isinstance(history, list):
+        rows = [table_of(row, "loss").get("total") for row in history if isinstance(row, Mapping)]
+        return [value for value in rows if isinstance(value, float)] if all(isinstance(v, float) for v in rows) else []
+    stored = sealed_bytes(folder, f"artifacts/{_HISTORY_FILE}") if "training" in summary else None
+    values = json.loads(stored).get("val_loss", []) if stored is not None else []
+    return [float(value) for value in values]
 
 
 def _advantage_figure(advantage: Mapping[str, Any]) -> list[Block]:

@@ -202,3 +202,19 @@ def test_samples_in_time_are_split_in_order_with_a_purge(tmp_path: Path) -> None
     }
     with pytest.raises(SpecError, match='purge belongs to split = "in_order"'):
         resolve(ClassifierSpec, {"kind": "classifier", "training": {"purge": 3}})
+
+
+def test_a_validation_part_chooses_the_epoch_whose_weights_are_tested(tmp_path: Path) -> None:
+    """Twelve epochs of noise: the training loss falls to the end, the validation loss does not."""
+    random = np.random.default_rng(3)
+    given = random.normal(size=(60, 12)).astype("f4"), np.arange(60) % 2
+    table = {"epochs": 12, "validation_split": 0.3, "learning_rate": 0.02}
+    result = result_of(prepared_of(tmp_path, given=given, training=table), tmp_path)
+    history = json.loads(result.artifacts["training_history.json"])
+    lowest = 1 + int(np.argmin(history["val_loss"]))
+    assert lowest < 12 == 1 + int(np.argmin(history["loss"]))
+    training = result.summary["training"]
+    assert (training["epoch"], training["val_loss"], training["epochs"]) == (lowest, min(history["val_loss"]), 12)
+    assert (history["best_epoch"], history["best_val_loss"]) == (lowest, min(history["val_loss"]))
+    assert torch.load(io.BytesIO(result.artifacts["best_model.pt"]), weights_only=True)["epoch"] == lowest
+    assert sum(map(sum, result.summary["per_class"]["confusion"])) == result.summary["test"]["samples"]

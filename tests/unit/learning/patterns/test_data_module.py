@@ -116,3 +116,9 @@ def test_too_few_candles_are_refused_with_the_count_and_the_cure() -> None:
         module_of(candles_of(20))
     with pytest.raises(DataError, match=r"samples leave none for .* back 21 bars, labels 3 ahead"):
         module_of(candles_of(60))
+
+
+def test_the_order_of_the_channels_stands_beside_their_statistics() -> None:
+    """Keys of JSON are sorted: whoever fed the channels in their order would have had another network."""
+    values = module_of(candles_of(420)).statistics.to_json(WINDOWS.channels)
+    assert values["order"] == ["return", "body", "rsi"] != sorted(values["channels"])

@@ -180,3 +180,35 @@ def test_samples_held_out_that_were_trained_on_are_counted() -> None:
         )
         == 0
     )
+
+
+class Sparse:
+    """Three samples, of which the second is not there."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, i: int) -> tuple[list[float], int]:
+        return {0: ([1.0], 0), 2: ([2.0], 1)}[i]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (
+            {"data": np.zeros((9, 2)), "target": np.arange(9) % 3},
+            r"two values.*one dict with 'data', 'target'\. Give its",
+        ),
+        ({}, "one dict with nothing"),
+        (Sparse(), r"of 3 samples has \[0\] to \[2\]; \[1\] of this Sparse raises KeyError: 1"),
+    ],
+)
+def test_one_mapping_is_no_data_set_and_rows_have_every_number(dataset: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        samples_of(dataset)
+
+
+def test_a_frame_is_no_data_set() -> None:
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(DataError, match="one DataFrame with 'x', 'y'"):
+        samples_of(pandas.DataFrame({"x": [1.0, 2.0], "y": [0, 1]}))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lockstep.core.errors import InputError, RefusedError
-from lockstep.learning.supervised.fit import Fit, FitSettings, Measured
+from lockstep.learning.supervised.fit import Fit, FitProgress, FitSettings, Measured
 from lockstep.runs.checkpoint import through_storage
 from lockstep.runs.seeds import SeedTree
 
@@ -130,3 +130,14 @@ def test_a_training_that_diverges_says_where_and_what_to_do() -> None:
 def test_settings_that_cannot_be_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         FitSettings(**{"epochs": 1, "batch_size": 1, "learning_rate": 0.1, **values})
+
+
+def test_the_best_epoch_is_that_of_the_lowest_loss_on_validation_samples() -> None:
+    """Training losses 3, 2, 1; validation losses 5, 4, 6: epoch 2 of 3, and its weights are kept."""
+    progress = FitProgress(FitSettings(epochs=3, batch_size=2, learning_rate=0.1), keep_best=True, by_validation=True)
+    for number, (loss, held_out) in enumerate([(3.0, 5.0), (2.0, 4.0), (1.0, 6.0)], start=1):
+        progress.add(Measured(loss_sum=loss, correct=0, count=1))
+        progress.end_epoch(Measured(loss_sum=held_out, correct=0, count=1), lambda n=number: {"w": np.array([n])})
+    assert [epoch.is_best for epoch in progress.epochs] == [True, True, False]
+    assert progress.best_weights == {"w": np.array([2])}
+    assert progress.summary() == {"loss": 2.0, "epoch": 2, "last_loss": 1.0, "val_loss": 4.0, "epochs": 3}
