@@ -24,7 +24,9 @@ KEYS = {
 
 def test_train_list_show_check_verify_export_import_verify_remove(tmp_path: Path) -> None:
     """R4.40: exported, imported elsewhere and verified, a run says equal. Each command in an interpreter of its own."""
-    user = User(tmp_path, fresh=True)
+    # Beside each other: a folder below the first one would find its home.
+    user = User(tmp_path / "here", fresh=True)
+    user.folder.mkdir()
     trained = user("train", str(EXAMPLE), *SMALL, "--tag", "first", "--json")
     result = trained.json
     assert set(result) >= KEYS
@@ -45,7 +47,7 @@ def test_train_list_show_check_verify_export_import_verify_remove(tmp_path: Path
     user("runs", "export", "first", "run.tar")
     elsewhere = User(tmp_path / "elsewhere", fresh=True)
     elsewhere.folder.mkdir()
-    imported = elsewhere("runs", "import", str(tmp_path / "run.tar"), "--json")
+    imported = elsewhere("runs", "import", str(user.folder / "run.tar"), "--json")
     assert imported.json["run_id"] == run_id
     assert elsewhere("verify", run_id, "--json").json["journal_hash"] == result["journal_hash"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -97,7 +98,15 @@ def test_the_same_seed_draws_the_same_faults() -> None:
     pytest.importorskip("cosmic_ray", reason="cosmic-ray is installed by `make mutants`")
     command = [sys.executable, "-m", "tools.mutants", "--count", "5", "--rooms", "search", "--show", "--seed"]
     shown = [
-        subprocess.run([*command, seed], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [*command, seed],
+            cwd=ROOT,
+            # A command of ours that ran in this process may have kept the working directory off Python's path.
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         for seed in ("7", "7", "8")
     ]
     assert shown[0] == shown[1] != shown[2]

@@ -6,7 +6,6 @@ learned from: `episode_id`, and in `package` the digests of the packages.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import numpy as np
 from lockstep.core.errors import DataError, InputError, UnknownNameError
 from lockstep.core.files import read_bytes
 from lockstep.core.hashing import digest_columns
+from lockstep.core.near_names import did_you_mean
 from lockstep.episodes.book import EpisodeBook
 from lockstep.episodes.outcomes import Action
 from lockstep.kinds.shared.spec_paths import spec_path
@@ -134,11 +134,9 @@ def check_symbol(book: EpisodeBook, symbol: str) -> None:
     """Raise UnknownNameError for a symbol that the book has no episode of, though it has some of others."""
     if not book.symbols or symbol in book.symbols:
         return
-    near = difflib.get_close_matches(symbol.upper(), [name.upper() for name in book.symbols], n=1, cutoff=0.5)
-    meant = next((name for name in book.symbols if near and name.upper() == near[0]), None)
     raise UnknownNameError(
         f"the book has no episode of {symbol!r}; it has episodes of {', '.join(map(repr, book.symbols))}."
-        + ("" if meant is None else f" Did you mean {meant!r}?")
+        f"{did_you_mean(symbol, book.symbols)}"
     )
 
 
