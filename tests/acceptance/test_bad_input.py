@@ -130,8 +130,8 @@ def test_fewer_candles_than_are_held_out_are_refused(user: User) -> None:
 
 
 def test_candles_too_few_to_trade_on_end_with_counts_and_a_cure(user: User) -> None:
-    answer = train_file(user, csv(user.folder / "few.csv", 60), "--set", "validation.holdout_bars=0", code=1)
-    assert "96 too_few_trades" in answer.err
+    answer = train_file(user, csv(user.folder / "few.csv", 60), "--set", "validation.holdout_bars=0", code=2)
+    assert "60 bars to search, but the warm-up takes 114 to 194 of them" in answer.err
     assert "more candles" in answer.err
 
 

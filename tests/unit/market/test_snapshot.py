@@ -152,8 +152,8 @@ def test_a_sealed_file_of_something_else_is_refused(tmp_path: Path) -> None:
     assert open_snapshot(FolderBlobStore(tmp_path), digest) == candles(8)
 
 
-def test_an_unreadable_snapshot_is_a_disk_error(tmp_path: Path) -> None:
+def test_a_folder_in_the_place_of_a_snapshot_is_called_one(tmp_path: Path) -> None:
     digest = candles(8).digest
     (tmp_path / f"{digest}.arrow").mkdir()
-    with pytest.raises(DiskError, match="cannot be read"):
+    with pytest.raises(IntegrityError, match=r"has to be a file of data; found a folder\. Move it away"):
         open_snapshot(FolderBlobStore(tmp_path), digest)

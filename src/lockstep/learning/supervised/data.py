@@ -243,12 +243,6 @@ def samples_of(dataset: Any, *, classes: tuple[str, ...] | None = None) -> Sampl
     if isinstance(dataset, tuple) and len(dataset) == 2:
         x, y = dataset
         inputs = dict(x) if isinstance(x, Mapping) else {"input": x}
-    elif isinstance(dataset, Mapping):
-        # It has `len` and `[i]` too, but its rows are not numbered.
-        raise DataError(
-            "a mapping holds inputs, and labels stand beside it: give ({name: x}, y), as (d['data'], d['target']); "
-            f"found a mapping alone, with the keys {', '.join(map(repr, dataset)) or 'none'}"
-        )
     elif hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__") and len(dataset) > 0:
         columns = list(zip(*_rows(dataset), strict=True))
         if len(columns) < 2:

@@ -69,7 +69,7 @@ def keys(summary: Mapping[str, Any]) -> set[str]:
     """Keys of a summary that the sections and facts here show."""
     if "best" not in summary:
         return set()
-    return {"best", "baselines", "curve_metrics", "holdout", "blocks", "bounds", "objective", "trials"}
+    return {"best", "baselines", "curve_metrics", "holdout", "blocks", "bounds", "look_ahead", "objective", "trials"}
 
 
 def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
@@ -123,6 +123,15 @@ def _capped(result: TrainResult) -> list[Block]:
         return []
     text = capped_in_words(metrics.get("capped_trades"), metrics.get("total_trades"), risk)
     return [] if text is None else [Text(text=text, tone="note")]
+
+
+def _look_ahead(asked: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """What is known of the winner reading the future; runs of earlier releases do not say."""
+    if asked is None:
+        return []
+    if not asked["questions"]:
+        return [("look-ahead", "a built-in rule: asked by the tests of this release")]
+    return [("look-ahead", f"{count(asked['questions'])} questions to the winner, no decision read the future")]
 
 
 def metrics_table(caption: str, columns: Mapping[str, Mapping[str, Any] | None], *, brief: bool = True) -> Table:
@@ -240,7 +249,7 @@ def _trials(folder: RunFolder, result: TrainResult) -> Section:
     text = f"{count(int(defined.sum()))} of {count(len(values))} drawn"
     if left_out:
         text += f"; {count(left_out.total())} invalid ({', '.join(plain_name(name) for name in sorted(left_out))})"
-    facts = Facts(rows=[("trials", text)])
+    facts = Facts(rows=[("trials", text), *_look_ahead(result.summary.get("look_ahead"))])
     if not defined.any():
         return Section(title="Trials", blocks=[facts])
     place, scores = np.flatnonzero(defined).astype(np.float64), values[defined]

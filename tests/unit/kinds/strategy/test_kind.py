@@ -181,7 +181,7 @@ def test_what_the_winner_costs_is_in_the_estimate(tmp_path: Path) -> None:
 def test_a_strategy_that_fails_for_some_sets_is_searched_with_the_others(tmp_path: Path) -> None:
     prepared = users(tmp_path, SOMETIMES, "Sometimes")
     (note,) = (text for text in prepared.notes if "failed for" in text)
-    assert "a search counts such sets and goes on. The first: Sometimes (Sometimes) failed in signals" in note
+    assert "a search counts such sets and goes on. The first: Sometimes failed in signals" in note
     trials = run(prepared, tmp_path)["trials"]
     assert trials["invalid"]["strategy_error"] > 0
     assert trials["valid"] > 0

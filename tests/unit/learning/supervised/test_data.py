@@ -114,7 +114,7 @@ def test_a_users_data_set_may_be_arrays_named_arrays_or_rows() -> None:
     arrays, named = samples_of((x, y)), samples_of(({"input": x}, y))
     rows = samples_of(Rows([(x[i], y[i]) for i in range(4)]))
     assert arrays.digest == named.digest == rows.digest
-    with pytest.raises(DataError, match=r"found a mapping alone, with the keys 'data', 'target'"):
+    with pytest.raises(DataError, match=r"found one dict with 'data', 'target'. Give its inputs and its labels apart"):
         samples_of({"data": x, "target": y})
     two = samples_of(Rows([(x[i], x[i, :2], int(y[i])) for i in range(4)]))
     assert two.shapes == {"input0": (3,), "input1": (2,)}
