@@ -14,7 +14,7 @@ from lockstep.engine.entries import EntryBatch
 from lockstep.engine.metrics import annual_bars
 from lockstep.engine.settings import DEFAULT_STOP_DISTANCE, Execution
 from lockstep.market.candles import Candles, require_candles
-from lockstep.market.gaps import missing_before
+from lockstep.market.gaps import gaps_so_far
 
 # One compiled form for all inputs: numba tells read-only arrays from writable ones, so what is absent is of the
 # kind that would be there (columns of candles are read-only, columns of entries are not).
@@ -56,7 +56,7 @@ def market_arrays(candles: Candles, detail: Candles | None = None) -> MarketArra
         require_candles(detail, "detail")
     step = candles.timeframe_ms
     # Cumulative, so that gaps within any trade are one subtraction.
-    gaps = np.cumsum(missing_before(candles.timestamp, step) > 0, dtype=np.int32)
+    gaps = gaps_so_far(candles.timestamp, step)
     bars = walk_state.Bars(candles.open, candles.high, candles.low, candles.close, gaps)
     if detail is None:
         fine = walk_state.Fine(_NO_TIMES, _NO_TIMES, _NO_DETAIL, _NO_DETAIL, step, step)

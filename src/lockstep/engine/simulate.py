@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,25 +37,41 @@ class BlockSums:
     r4: NDArray[np.float64]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Simulation:
     """The whole result of one backtest.
 
     trades      closed trades, as columns
-    metrics     every Metric; None where undefined
-    equity      float64 (n,): equity at the close of each bar, quote currency
     timestamp   int64 (n,): ms UTC at bar open
-    blocks      sums of bar returns per block
     costs, execution   the settings it was run with
+
+    `metrics`, `equity` and `blocks` are worked out when they are first read, from what the walk left and the closes of
+    the candles, which stay in memory with the result: the curve alone costs more than the walk.
     """
 
     trades: Trades
-    metrics: dict[Metric, float | int | None]
-    equity: NDArray[np.float64]
     timestamp: NDArray[np.int64]
-    blocks: BlockSums
     costs: Costs
     execution: Execution
+    _close: NDArray[np.float64] = field(repr=False)
+    _row: NDArray[np.float64] = field(repr=False)
+    _sums: NDArray[np.float64] = field(repr=False)
+
+    @cached_property
+    def metrics(self) -> dict[Metric, float | int | None]:
+        """Every Metric; None where undefined."""
+        return values_of(self._row)
+
+    @cached_property
+    def equity(self) -> NDArray[np.float64]:
+        """float64 (n,): equity at the close of each bar, quote currency."""
+        capital, fee_rate = self.execution.initial_capital, self.costs.fee_rate
+        return equity_curve(self._close, self.trades, initial_capital=capital, fee_rate=fee_rate)
+
+    @cached_property
+    def blocks(self) -> BlockSums:
+        """Sums of bar returns per block."""
+        return _block_sums(self._sums, block_ends(self._close.size, self.execution.blocks), self.returns)
 
     def __getitem__(self, metric: Metric | str) -> float | int | None:
         """The value of one metric."""
@@ -85,11 +102,11 @@ class Simulation:
         return json.dumps(self.to_dict(curve=curve), allow_nan=False)
 
     def __str__(self) -> str:
-        return summary(self.metrics, self.trades, bars=self.equity.size, execution=self.execution)
+        return summary(self.metrics, self.trades, bars=self._close.size, execution=self.execution)
 
     def __repr__(self) -> str:
         profit = self.metrics[Metric.NET_PROFIT_PCT]
-        return f"Simulation(bars={self.equity.size}, trades={len(self.trades)}, net_profit_pct={profit:.2f})"
+        return f"Simulation(bars={self._close.size}, trades={len(self.trades)}, net_profit_pct={profit:.2f})"
 
 
 def simulate(
@@ -137,24 +154,20 @@ def simulate_entries(
     walked = run_batch(market, walk_terms(market, costs, execution), batch, ends)
     trade_count = int(walked.trade_offsets[1])
     trades = trades_of(walked.when[:, :trade_count], walked.money[:, :trade_count], at_close=execution.at_close)
-    equity = equity_curve(market.bars.close, trades, initial_capital=execution.initial_capital, fee_rate=costs.fee_rate)
     return Simulation(
         trades=trades,
-        metrics=values_of(walked.metrics[0]),
-        equity=equity,
         timestamp=candles.timestamp,
-        blocks=_block_sums(walked.blocks[0], ends, equity, execution.initial_capital),
         costs=costs,
         execution=execution,
+        _close=market.bars.close,
+        _row=walked.metrics[0],
+        _sums=walked.blocks[0],
     )
 
 
-def _block_sums(
-    sums: NDArray[np.float64], ends: NDArray[np.int64], equity: NDArray[np.float64], initial_capital: float
-) -> BlockSums:
+def _block_sums(sums: NDArray[np.float64], ends: NDArray[np.int64], returns: NDArray[np.float64]) -> BlockSums:
     """Third and fourth powers are needed of the best trial only, so they are summed from its curve."""
     bars = np.diff(ends, prepend=np.int64(0))
-    returns = bar_returns(equity, initial_capital)
     square = returns * returns
     # The walk marks the sums of a ruined set as undefined; the curve alone would not show it.
     undefined = np.isnan(sums[:, 0])

@@ -194,11 +194,12 @@ class Strategy:
                 f"{self.name}.signals returns one value per bar, {len(view)}; found {len(signals)} for parameters "
                 f"{dict(params)}"
             )
+        warm = self.warm_bars(params)
+        deciding = signals.side[:warm] != 0
         # An exit is a decision too: one in the warm-up would come from values that are not there yet.
-        deciding = signals.side != 0
         if signals.exit is not None:
-            deciding = deciding | signals.exit
-        self.check_warmup(np.flatnonzero(deciding[: self.warm_bars(params)]), params)
+            deciding |= signals.exit[:warm]
+        self.check_warmup(np.flatnonzero(deciding), params)
         return signals
 
     def warm_bars(self, params: Params) -> int:
