@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core.errors import DataError, InputError
-from lockstep.engine import statistics, walk, walk_state
+from lockstep.engine import sets as kernels
+from lockstep.engine import statistics, walk_state
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch
 from lockstep.engine.metrics import annual_bars
@@ -97,23 +98,38 @@ def block_ends(bars: int, blocks: int) -> NDArray[np.int64]:
 
 
 def run_batch(
-    market: MarketArrays, terms: walk_state.Terms, batch: EntryBatch, ends: NDArray[np.int64]
+    market: MarketArrays,
+    terms: walk_state.Terms,
+    batch: EntryBatch,
+    ends: NDArray[np.int64],
+    metrics: NDArray[np.float64] | None = None,
+    blocks: NDArray[np.float64] | None = None,
 ) -> walk_state.Walked:
-    """Walks and summarises every set of `batch`: the only caller of the kernels, for sweeps and backtests alike."""
-    # Not cleared: the kernels write every cell that is read afterwards.
-    sets, room = batch.sets, batch.bar.size
+    """Walks and summarises every set of `batch`: the only caller of the kernel, for sweeps and backtests alike.
+
+    metrics, blocks   where to write them, contiguous, shaped as in `Walked`; new arrays where left out
+    Returns the trades of the last set only.
+    """
+    # Not cleared: the kernel writes every cell that is read afterwards.
+    count, room = batch.sets, _room(batch)
     walked = walk_state.Walked(
         when=np.empty((walk_state.WHEN_ROWS, room), np.int32),
         money=np.empty((walk_state.MONEY_ROWS, room), np.float64),
-        trade_offsets=np.empty(sets + 1, np.int64),
-        totals=np.empty((sets, walk_state.TOTAL_COLUMNS), np.float64),
-        blocks=np.empty((sets, ends.size, 2), np.float64),
-        metrics=np.empty((sets, statistics.METRICS), np.float64),
+        blocks=np.empty((count, ends.size, 2), np.float64) if blocks is None else blocks,
+        metrics=np.empty((count, statistics.METRICS), np.float64) if metrics is None else metrics,
     )
     exits = _NO_OFFSETS if batch.exit_offsets is None else batch.exit_offsets
-    walk.walk_sets(market.bars, terms, market.fine, _entries(batch), batch.offsets, exits, ends, walked)
-    statistics.summarise(walked, market.size, market.annual, terms.capital, terms.compounding)
-    return walked
+    trades = kernels.run_sets(
+        market.bars, terms, market.fine, _entries(batch), batch.offsets, exits, ends, market.annual, walked
+    )
+    return walked._replace(when=walked.when[:, :trades], money=walked.money[:, :trades])
+
+
+def _room(batch: EntryBatch) -> int:
+    """Columns for the trades of the set with the most entries."""
+    entries = int(np.diff(batch.offsets).max(initial=0))
+    # An odd number of lines of 64 bytes: rows whose distance is a power of two would share few places in the cache.
+    return entries + 8 + (-entries) % 16
 
 
 def _entries(batch: EntryBatch) -> walk_state.Entries:

@@ -43,8 +43,9 @@ class Signals:
         """Brings every array to its dtype and checks it where it will be read."""
         side = _side(self.side)
         n = side.size
-        at = np.flatnonzero(side != 0)
         object.__setattr__(self, "side", side)
+        read = any(column is not None for column in (self.stop, self.target, self.trail, self.time_limit))
+        at = np.flatnonzero(side != 0) if read else np.empty(0, np.intp)
         for name in ("stop", "target", "trail"):
             column = getattr(self, name)
             if column is not None:

@@ -152,8 +152,7 @@ def simulate_entries(
         raise ValueError(f"a simulation has entries of one set; found {batch.sets}")
     ends = block_ends(market.size, execution.blocks)
     walked = run_batch(market, walk_terms(market, costs, execution), batch, ends)
-    trade_count = int(walked.trade_offsets[1])
-    trades = trades_of(walked.when[:, :trade_count], walked.money[:, :trade_count], at_close=execution.at_close)
+    trades = trades_of(walked.when, walked.money, at_close=execution.at_close)
     return Simulation(
         trades=trades,
         timestamp=candles.timestamp,
@@ -168,14 +167,14 @@ def simulate_entries(
 def _block_sums(sums: NDArray[np.float64], ends: NDArray[np.int64], returns: NDArray[np.float64]) -> BlockSums:
     """Third and fourth powers are needed of the best trial only, so they are summed from its curve."""
     bars = np.diff(ends, prepend=np.int64(0))
-    square = returns * returns
     # The walk marks the sums of a ruined set as undefined; the curve alone would not show it.
     undefined = np.isnan(sums[:, 0])
-    cells = np.concatenate((np.zeros(1, np.int64), ends))
-    third, fourth = (
-        np.array([powers[lo:hi].sum() for lo, hi in itertools.pairwise(cells)])
-        for powers in (square * returns, square * square)
-    )
+    third, fourth = np.empty(ends.size), np.empty(ends.size)
+    # Block by block, so that the powers of a block are summed while they are in the processor's cache.
+    for k, (lo, hi) in enumerate(itertools.pairwise([0, *ends.tolist()])):
+        r = returns[lo:hi]
+        square = r * r
+        third[k], fourth[k] = (square * r).sum(), (square * square).sum()
     return BlockSums(
         bars=bars,
         r1=sums[:, 0].copy(),
