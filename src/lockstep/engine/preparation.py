@@ -15,7 +15,6 @@ from lockstep.engine.entries import EntryBatch
 from lockstep.engine.metrics import annual_bars
 from lockstep.engine.settings import DEFAULT_STOP_DISTANCE, Execution
 from lockstep.market.candles import Candles, require_candles
-from lockstep.market.gaps import gaps_so_far
 
 # One compiled form for all inputs: numba tells read-only arrays from writable ones, so what is absent is of the
 # kind that would be there (columns of candles are read-only, columns of entries are not).
@@ -35,11 +34,13 @@ class MarketArrays:
     bars    open, high, low, close float64 (n,) and the number of gaps before each bar, int32 (n,)
     fine    finer bars that settle the order of stop and target, or empty arrays
     annual  bars per year, for annualised ratios
+    lowest  the lowest price of all bars, infinite where there is none
     """
 
     bars: walk_state.Bars
     fine: walk_state.Fine
     annual: float
+    lowest: float
 
     @property
     def size(self) -> int:
@@ -56,9 +57,7 @@ def market_arrays(candles: Candles, detail: Candles | None = None) -> MarketArra
     if detail is not None:
         require_candles(detail, "detail")
     step = candles.timeframe_ms
-    # Cumulative, so that gaps within any trade are one subtraction.
-    gaps = gaps_so_far(candles.timestamp, step)
-    bars = walk_state.Bars(candles.open, candles.high, candles.low, candles.close, gaps)
+    bars = walk_state.Bars(candles.open, candles.high, candles.low, candles.close, candles.gaps)
     if detail is None:
         fine = walk_state.Fine(_NO_TIMES, _NO_TIMES, _NO_DETAIL, _NO_DETAIL, step, step)
     else:
@@ -68,16 +67,16 @@ def market_arrays(candles: Candles, detail: Candles | None = None) -> MarketArra
                 f"found {detail.timeframe_ms} ms for bars of {step} ms. Load a finer timeframe, such as 1m for 5m."
             )
         fine = walk_state.Fine(candles.timestamp, detail.timestamp, detail.high, detail.low, step, detail.timeframe_ms)
-    return MarketArrays(bars=bars, fine=fine, annual=annual_bars(candles.timestamp, step))
+    return MarketArrays(bars=bars, fine=fine, annual=annual_bars(candles.timestamp, step), lowest=candles.lowest)
 
 
 def walk_terms(market: MarketArrays, costs: Costs, execution: Execution) -> walk_state.Terms:
     """Costs and execution as the kernel reads them. Raises InputError when a sale could yield nothing."""
     # `not >` rather than `<=`, so that a NaN is refused as well.
-    if market.size and not float(market.bars.low.min()) * (1.0 - costs.slippage_rate) > costs.spread / 2.0:
+    if not market.lowest * (1.0 - costs.slippage_rate) > costs.spread / 2.0:
         raise InputError(
             f"costs: half the spread stays below every price; found spread {costs.spread!r} "
-            f"against a lowest price of {float(market.bars.low.min())!r}. The spread is in price units, not in pips."
+            f"against a lowest price of {market.lowest!r}. The spread is in price units, not in pips."
         )
     return walk_state.Terms(
         taker=float(costs.fee_rate),

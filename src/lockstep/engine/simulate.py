@@ -85,7 +85,7 @@ class Simulation:
     @property
     def returns(self) -> NDArray[np.float64]:
         """r_j, float64 (n,): return of each bar."""
-        return bar_returns(self.equity, self.execution.initial_capital)
+        return bar_returns(self.equity, float(self.execution.initial_capital))
 
     def to_dict(self, *, curve: bool = True) -> dict[str, Any]:
         """Plain dicts, lists and Python numbers, ready for JSON (R3.19); `curve=False` leaves the equity curve out."""

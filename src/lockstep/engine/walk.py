@@ -136,11 +136,13 @@ def _hold(
         # By stretches of one block, whose sums stay in registers.
         stretch = min(end, ends[block])
         total, square = 0.0, 0.0
-        while j < stretch:
-            if low[j] <= lower or high[j] >= upper:
+        # Unsigned: each access with a signed index would first allow for one that counts from the end of the array.
+        k, stop = np.uint64(j), np.uint64(stretch)
+        while k < stop:
+            if low[k] <= lower or high[k] >= upper:
                 touched = True
                 break
-            mark = a + b * close[j]
+            mark = a + b * close[k]
             r = mark / previous - 1.0
             total += r
             square += r * r
@@ -150,7 +152,8 @@ def _hold(
             low_mark = min(low_mark, mark)
             high_mark = max(high_mark, mark)
             previous = mark
-            j += 1
+            k += np.uint64(1)
+        j = np.int64(k)
         blocks[block, 0] += total
         blocks[block, 1] += square
     return Life(j, position.stop, Marks(previous, low_mark, high_mark), Tally(block, tally.downside + down))

@@ -13,7 +13,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.core.compiled import kernel
 from lockstep.core.units import DAY_MS
 from lockstep.market.checks import HOUR_MS, format_time
 
@@ -73,20 +72,14 @@ def missing_before(timestamp: NDArray[np.int64], timeframe_ms: int) -> NDArray[n
     return np.maximum(out, 0)
 
 
-@kernel
 def gaps_so_far(timestamp: NDArray[np.int64], timeframe_ms: int) -> NDArray[np.int32]:
     """int32 (n,): stretches of missing bars before each row, cumulative: how often `missing_before` was above 0.
 
-    In one pass and without its division, since every backtest asks.
+    Without its division, since every backtest asks. Arguments as there.
     """
-    count = np.int32(0)
-    out = np.empty(timestamp.size, np.int32)
+    out = np.zeros(timestamp.shape[0], dtype=np.int32)
     # A step that rounds to two bars or more: (step + half) // timeframe >= 2.
-    least = 2 * timeframe_ms - timeframe_ms // 2
-    for row in range(timestamp.size):
-        if row > 0 and timestamp[row] - timestamp[row - 1] >= least:
-            count += 1
-        out[row] = count
+    np.cumsum(np.diff(timestamp) >= 2 * timeframe_ms - timeframe_ms // 2, out=out[1:])
     return out
 
 
