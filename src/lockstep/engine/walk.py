@@ -153,7 +153,7 @@ def _hold(
             high_mark = max(high_mark, mark)
             previous = mark
             k += np.uint64(1)
-        j = np.int64(k)
+        j = int(np.int64(k))
         blocks[block, 0] += total
         blocks[block, 1] += square
     return Life(j, position.stop, Marks(previous, low_mark, high_mark), Tally(block, tally.downside + down))
