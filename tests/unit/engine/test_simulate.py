@@ -28,9 +28,8 @@ def test_nothing_is_worked_out_before_it_is_read() -> None:
     done = result()
     assert len(done.trades) > 0
     assert not set(DERIVED) & set(vars(done))
-    assert done.metrics is done.metrics
-    assert done.equity is done.equity
-    assert done.blocks is done.blocks
+    first = [getattr(done, name) for name in DERIVED]
+    assert all(getattr(done, name) is value for name, value in zip(DERIVED, first, strict=True))
 
 
 def test_the_order_of_reading_changes_nothing() -> None:

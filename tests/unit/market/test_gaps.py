@@ -53,8 +53,9 @@ def test_gaps_so_far_count_the_rows_before_which_bars_are_missing() -> None:
 
 def test_candles_know_their_gaps_and_their_lowest_price() -> None:
     candles = like(MONDAY + HOUR * np.array([0, 1, 4, 5, 7]))
-    assert candles.gaps.tolist() == [0, 0, 1, 1, 2]
-    assert candles.gaps is candles.gaps
+    gaps = candles.gaps
+    assert gaps.tolist() == [0, 0, 1, 1, 2]
+    assert candles.gaps is gaps
     assert not candles.gaps.flags.writeable
     assert candles.slice(2, 5).gaps.tolist() == [0, 0, 1]
     assert candles.lowest == 10.0
