@@ -3,7 +3,7 @@
 The workload (six parameters, 105,120 real five-minute bars), the prototype and the peers' scripts are those of
 ../shared/bench/backtest. Ours goes the way every strategy goes: candidate kernel, EntryBatch, walk, all metrics, bounds
 and block sums. Sizes compound from all-in, as the prototype's do, so that no account is ruined and stops early.
-Rates are bars x sets per second; only ratios are worth quoting.
+Rates are bars x sets per second of processor time; only ratios are worth quoting, beside the processor's name.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from bench import workload
+from bench.timing import in_turns, processor
 from lockstep.engine.metrics import Metric
 from lockstep.engine.preparation import MarketArrays, market_arrays
 from lockstep.engine.settings import Execution
@@ -42,19 +41,6 @@ def shared(name: str) -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return importlib.import_module(name)
-
-
-def paired(*calls: Callable[[], Any], runs: int = 5) -> list[float]:
-    """Median seconds of each call, taken in turns so that a slow moment of the machine hits all alike."""
-    seconds: list[list[float]] = [[] for _ in calls]
-    for call in calls:
-        call()
-    for _ in range(runs):
-        for index, call in enumerate(calls):
-            start = time.perf_counter()
-            call()
-            seconds[index].append(time.perf_counter() - start)
-    return [float(np.median(values)) for values in seconds]
 
 
 class Market:
@@ -87,17 +73,18 @@ def compare_with_limit(market: Market) -> dict[str, float]:
             sets = common.param_sets(count, g=common.GRIDS[grid])
             theirs = limit.run_cand(market.prototype, sets)
             trades = market.sweep(sets).column(Metric.TOTAL_TRADES).mean()
-            runs = 5 if count == 1_000 else 3
-            ours_s, limit_s = paired(
+            runs = 9 if count == 1_000 else 5
+            ours, prototype = in_turns(
                 lambda sets=sets: market.sweep(sets),
                 lambda sets=sets: limit.run_cand(market.prototype, sets),
                 runs=runs,
             )
-            rates[grid] = market.bars * count / ours_s
+            rates[grid] = market.bars * count / ours.median
             label = "sparse" if grid == "brief" else grid
             print(
-                f"{label:>7} {count:>7,} sets x {market.bars:,} bars: {limit_s / ours_s:5.2f} of the limit prototype "
-                f"({rates[grid]:.2g} bars x sets/s; trades per set {trades:.0f}, prototype {theirs[:, 0].mean():.0f})"
+                f"{label:>7} {count:>7,} sets x {market.bars:,} bars: {prototype.median / ours.median:5.2f} of "
+                f"the limit prototype (of minima {prototype.least / ours.least:.2f}; {rates[grid]:.2g} bars x sets/s; "
+                f"trades per set {trades:.0f}, prototype {theirs[:, 0].mean():.0f})"
             )
     return rates
 
@@ -108,15 +95,16 @@ def measure_grid() -> None:
     market = Market(5_000)
     for name in ("brief_big", "dense_big"):
         sets = common.full_grid(common.GRIDS[name])
-        ours_s, limit_s, table_s = paired(
+        ours, prototype, table = in_turns(
             lambda sets=sets: market.sweep(sets),
             lambda sets=sets: limit.run_cand(market.prototype, sets),
             lambda name=name: limit.run_grid(market.prototype, common.GRIDS[name]),
             runs=3,
         )
         print(
-            f"grid {name}: {sets['k'].size:,} sets x 5,000 bars in {ours_s:.2f} s (target 2 s); "
-            f"{limit_s / ours_s:.2f} of the prototype, {table_s / ours_s:.3f} of the one with exit tables"
+            f"grid {name}: {sets['k'].size:,} sets x 5,000 bars in {ours.median:.2f} s (target 2 s); "
+            f"{prototype.median / ours.median:.2f} of the prototype, {table.median / ours.median:.3f} of the one with "
+            "exit tables"
         )
 
 
@@ -137,13 +125,14 @@ def compare_with_backtestingpy(market: Market) -> None:
             time_limit=int(parameters["H"]),
         )
         test = peer.make(market.raw, market.indicators)
-        ours_s, peer_s = paired(
+        ours, theirs = in_turns(
             lambda signals=signals: simulate(market.candles, signals, execution=EXECUTION),
             lambda test=test, parameters=parameters: test.run(**parameters),
             runs=3,
         )
         print(
-            f"simulate, {label}: {peer_s / ours_s:6.0f} times faster than backtesting.py's run ({ours_s * 1e3:.1f} ms)"
+            f"simulate, {label}: {theirs.median / ours.median:6.0f} times faster than backtesting.py's run "
+            f"({ours.median * 1e3:.1f} ms)"
         )
 
 
@@ -162,14 +151,14 @@ def compare_with_vectorbt(market: Market, rates: dict[str, float]) -> None:
         best, best_mode = 0.0, ""
         for mode in modes:
             index = peer.index(place.bars)
-            (seconds,) = paired(
+            (taken,) = in_turns(
                 lambda mode=mode, place=place, sets=sets, index=index, chunk=chunk: peer.sweep_all(
                     mode, place.raw, place.indicators, sets, index, chunk, True
                 ),
                 runs=2,
             )
-            if place.bars * count / seconds > best:
-                best, best_mode = place.bars * count / seconds, mode
+            if place.bars * count / taken.median > best:
+                best, best_mode = place.bars * count / taken.median, mode
         print(f"{label:>7}: {rates[grid] / best:6.0f} times vectorbt's fastest mode here ({best_mode}, {best:.2g})")
 
 
@@ -178,6 +167,7 @@ def main() -> None:
     if not SCRIPTS.exists():
         print("the workload, the prototype and the peers' scripts are not beside the project (../shared): skipped")
         return
+    print(f"on {processor()}")
     market = Market()
     rates = compare_with_limit(market)
     measure_grid()

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.engine import paired
+from bench.timing import in_turns
 from lockstep.core.space import Columns
 from lockstep.engine.metrics import Metric
 from lockstep.market.candles import Candles
@@ -25,6 +25,7 @@ from lockstep.market.load import load_candles
 from lockstep.market.sample import sample_candles
 from lockstep.strategies.evaluate import Evaluator
 from lockstep.strategies.liquidity_sweep import LiquiditySweep
+from lockstep.strategies.shared_values import SHARED
 from lockstep.strategies.view import MarketView
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "binance" / "BTCUSDT-5m.parquet"
@@ -49,13 +50,14 @@ def random_sets(count: int) -> Columns:
 
 def ours(market: Candles, sets: Columns) -> Any:
     """Everything, indicators included: nothing is kept from an earlier call."""
+    SHARED.clear()
     return Evaluator(LiquiditySweep(), market).batch(sets)
 
 
 def measure_ours(market: Candles) -> None:
     """Rate of a sweep, and where its time goes."""
     sets = random_sets(SETS)
-    (seconds,) = paired(lambda: ours(market, sets), runs=3)
+    seconds = in_turns(lambda: ours(market, sets), runs=3)[0].median
     trades = ours(market, sets).result.column(Metric.TOTAL_TRADES).mean()
     rate = len(market) * SETS / seconds
     print(f"{SETS:,} sets x {len(market):,} bars: {rate:.2g} bars x sets/s, {trades:.0f} trades per set")
@@ -119,13 +121,13 @@ def measure_vectorbt(market: Candles) -> None:
         trades.profit_factor()
 
     for mode in modes:
-        ours_s, alone_s, metrics_s = paired(
+        own, alone, metrics = in_turns(
             lambda: ours(market, sets), lambda mode=mode: simulate(mode), lambda mode=mode: with_metrics(mode), runs=5
         )
-        for label, seconds in (("simulation alone", alone_s), ("with six metrics", metrics_s)):
-            ratio = (SETS / ours_s) / (count / seconds)
+        for label, seconds in (("simulation alone", alone), ("with six metrics", metrics)):
+            ratio = (SETS / own.median) / (count / seconds.median)
             verdict = "met" if ratio >= TARGET else "MISSED"
-            rate = len(market) * count / seconds
+            rate = len(market) * count / seconds.median
             print(f"{ratio:6.1f} times vectorbt ({mode}, {label}, {rate:.2g}); target {TARGET:.0f}: {verdict}")
 
 

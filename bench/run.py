@@ -14,6 +14,7 @@ import sys
 NAMES = (
     "startup",
     "engine",
+    "own_strategy",
     "liquidity_sweep",
     "search",
     "gradients",

@@ -60,19 +60,22 @@ def _entries(  # type: ignore[no-untyped-def]
     starts, bar, low, level, volume, mean_volume, close, atr, lookback, pierce, k, m, rr, limit, lo, hi,
     offsets, out_bar, out_stop, out_target, out_limit,
 ):  # fmt: skip
-    count = 0
+    # Unsigned: an access with a signed index would first allow for one that counts from the end of the array.
+    count, one = np.uint64(0), np.uint64(1)
     for s in range(lo, hi):
         factor, least, width, ratio, hold = 1.0 - pierce[s], k[s], m[s], rr[s], limit[s]
-        for i in range(starts[lookback[s]], starts[lookback[s] + 1]):
+        i, last = np.uint64(starts[lookback[s]]), np.uint64(starts[lookback[s] + 1])
+        while i < last:
             if low[i] < level[i] * factor and volume[i] > least * mean_volume[i]:
                 distance = width * atr[i]
                 out_bar[count] = bar[i]
                 out_stop[count] = close[i] - distance
                 out_target[count] = close[i] + ratio * distance
                 out_limit[count] = hold
-                count += 1
+                count += one
+            i += one
         offsets[s - lo + 1] = count
-    return count
+    return np.int64(count)
 
 
 def prepare(market: dict[str, Any], sets: dict[str, NDArray[Any]], lookbacks: tuple[int, ...]) -> Prepared:

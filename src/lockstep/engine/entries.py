@@ -114,7 +114,8 @@ def _check_array(name: str, array: NDArray[Any], dtype: type, size: int | None =
 
 def compact(signals: Signals, *, max_holding: int | None = None) -> EntryBatch:
     """The entries of `signals` as a batch of one set; `max_holding` limits signals that carry no time limit."""
-    at = np.flatnonzero(signals.side)
+    # Of a mask: NumPy looks for its True in strides, and for other values one by one.
+    at = np.flatnonzero(signals.side != 0)
     # NaN compares false with every price, so a level that is absent needs no case in the walk.
     empty = np.full(at.size, np.nan)
     limit: NDArray[np.int32]

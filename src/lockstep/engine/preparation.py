@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core.errors import DataError, InputError
-from lockstep.engine import statistics, walk, walk_state
+from lockstep.engine import sets as kernels
+from lockstep.engine import statistics, walk_state
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch
 from lockstep.engine.metrics import annual_bars
 from lockstep.engine.settings import DEFAULT_STOP_DISTANCE, Execution
 from lockstep.market.candles import Candles, require_candles
-from lockstep.market.gaps import missing_before
 
 # One compiled form for all inputs: numba tells read-only arrays from writable ones, so what is absent is of the
 # kind that would be there (columns of candles are read-only, columns of entries are not).
@@ -34,11 +34,13 @@ class MarketArrays:
     bars    open, high, low, close float64 (n,) and the number of gaps before each bar, int32 (n,)
     fine    finer bars that settle the order of stop and target, or empty arrays
     annual  bars per year, for annualised ratios
+    lowest  the lowest price of all bars, infinite where there is none
     """
 
     bars: walk_state.Bars
     fine: walk_state.Fine
     annual: float
+    lowest: float
 
     @property
     def size(self) -> int:
@@ -55,9 +57,7 @@ def market_arrays(candles: Candles, detail: Candles | None = None) -> MarketArra
     if detail is not None:
         require_candles(detail, "detail")
     step = candles.timeframe_ms
-    # Cumulative, so that gaps within any trade are one subtraction.
-    gaps = np.cumsum(missing_before(candles.timestamp, step) > 0, dtype=np.int32)
-    bars = walk_state.Bars(candles.open, candles.high, candles.low, candles.close, gaps)
+    bars = walk_state.Bars(candles.open, candles.high, candles.low, candles.close, candles.gaps)
     if detail is None:
         fine = walk_state.Fine(_NO_TIMES, _NO_TIMES, _NO_TIMES, _NO_TIMES, _NO_DETAIL, _NO_DETAIL)
     else:
@@ -69,16 +69,16 @@ def market_arrays(candles: Candles, detail: Candles | None = None) -> MarketArra
         fine = walk_state.Fine(
             candles.timestamp, candles.decision_time, detail.timestamp, detail.close_time, detail.high, detail.low
         )
-    return MarketArrays(bars=bars, fine=fine, annual=annual_bars(candles.timestamp, step))
+    return MarketArrays(bars=bars, fine=fine, annual=annual_bars(candles.timestamp, step), lowest=candles.lowest)
 
 
 def walk_terms(market: MarketArrays, costs: Costs, execution: Execution) -> walk_state.Terms:
     """Costs and execution as the kernel reads them. Raises InputError when a sale could yield nothing."""
     # `not >` rather than `<=`, so that a NaN is refused as well.
-    if market.size and not float(market.bars.low.min()) * (1.0 - costs.slippage_rate) > costs.spread / 2.0:
+    if not market.lowest * (1.0 - costs.slippage_rate) > costs.spread / 2.0:
         raise InputError(
             f"costs: half the spread stays below every price; found spread {costs.spread!r} "
-            f"against a lowest price of {float(market.bars.low.min())!r}. The spread is in price units, not in pips."
+            f"against a lowest price of {market.lowest!r}. The spread is in price units, not in pips."
         )
     return walk_state.Terms(
         taker=float(costs.fee_rate),
@@ -99,23 +99,38 @@ def block_ends(bars: int, blocks: int) -> NDArray[np.int64]:
 
 
 def run_batch(
-    market: MarketArrays, terms: walk_state.Terms, batch: EntryBatch, ends: NDArray[np.int64]
+    market: MarketArrays,
+    terms: walk_state.Terms,
+    batch: EntryBatch,
+    ends: NDArray[np.int64],
+    metrics: NDArray[np.float64] | None = None,
+    blocks: NDArray[np.float64] | None = None,
 ) -> walk_state.Walked:
-    """Walks and summarises every set of `batch`: the only caller of the kernels, for sweeps and backtests alike."""
-    # Not cleared: the kernels write every cell that is read afterwards.
-    sets, room = batch.sets, batch.bar.size
+    """Walks and summarises every set of `batch`: the only caller of the kernel, for sweeps and backtests alike.
+
+    metrics, blocks   where to write them, contiguous, shaped as in `Walked`; new arrays where left out
+    Returns the trades of the last set only.
+    """
+    # Not cleared: the kernel writes every cell that is read afterwards.
+    count, room = batch.sets, _room(batch)
     walked = walk_state.Walked(
         when=np.empty((walk_state.WHEN_ROWS, room), np.int32),
         money=np.empty((walk_state.MONEY_ROWS, room), np.float64),
-        trade_offsets=np.empty(sets + 1, np.int64),
-        totals=np.empty((sets, walk_state.TOTAL_COLUMNS), np.float64),
-        blocks=np.empty((sets, ends.size, 2), np.float64),
-        metrics=np.empty((sets, statistics.METRICS), np.float64),
+        blocks=np.empty((count, ends.size, 2), np.float64) if blocks is None else blocks,
+        metrics=np.empty((count, statistics.METRICS), np.float64) if metrics is None else metrics,
     )
     exits = _NO_OFFSETS if batch.exit_offsets is None else batch.exit_offsets
-    walk.walk_sets(market.bars, terms, market.fine, _entries(batch), batch.offsets, exits, ends, walked)
-    statistics.summarise(walked, market.size, market.annual, terms.capital, terms.compounding)
-    return walked
+    trades = kernels.run_sets(
+        market.bars, terms, market.fine, _entries(batch), batch.offsets, exits, ends, market.annual, walked
+    )
+    return walked._replace(when=walked.when[:, :trades], money=walked.money[:, :trades])
+
+
+def _room(batch: EntryBatch) -> int:
+    """Columns for the trades of the set with the most entries."""
+    entries = int(np.diff(batch.offsets).max(initial=0))
+    # An odd number of lines of 64 bytes: rows whose distance is a power of two would share few places in the cache.
+    return entries + 8 + (-entries) % 16
 
 
 def _entries(batch: EntryBatch) -> walk_state.Entries:

@@ -43,8 +43,9 @@ class Signals:
         """Brings every array to its dtype and checks it where it will be read."""
         side = _side(self.side)
         n = side.size
-        at = np.flatnonzero(side)
         object.__setattr__(self, "side", side)
+        read = any(column is not None for column in (self.stop, self.target, self.trail, self.time_limit))
+        at = np.flatnonzero(side != 0) if read else np.empty(0, np.intp)
         for name in ("stop", "target", "trail"):
             column = getattr(self, name)
             if column is not None:
@@ -66,9 +67,11 @@ def _side(values: ArrayLike) -> NDArray[np.int8]:
     array = np.asarray(values)
     if array.ndim != 1:
         raise StrategyError(f"signals: side has one value per bar, shape (n_bars,); found shape {array.shape}")
-    # The common case first: strategies build int8, and nothing is copied then.
+    # The common case first: strategies build int8. Nothing is copied then, and two bounds say that every bar is right.
     if array.dtype == np.int8:
         side = np.ascontiguousarray(array)
+        if side.size == 0 or (side.max() <= LONG and side.min() >= SHORT):
+            return side
         wrong = (side > LONG) | (side < SHORT)
     else:
         if array.dtype.kind not in "biuf":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,27 +43,50 @@ class BlockSums:
     r4: NDArray[np.float64]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Simulation:
     """The whole result of one backtest.
 
     trades      closed trades, as columns
-    metrics     every Metric; None where undefined. Names of earlier releases answer as well (`metrics.ALIASES`)
-    curve_metrics   every CurveMetric: what a sweep does not have, such as best_month_pct; None where undefined
-    equity      float64 (n,): equity at the close of each bar, quote currency
     timestamp   int64 (n,): ms UTC at bar open
-    blocks      sums of bar returns per block
     costs, execution   the settings it was run with
+
+    `metrics`, `curve_metrics`, `equity` and `blocks` are worked out when they are first read, from what the walk left
+    and from the candles, which stay in memory with the result: the curve alone costs more than the walk.
     """
 
     trades: Trades
-    metrics: MetricValues
-    curve_metrics: dict[str, float | int | None]
-    equity: NDArray[np.float64]
     timestamp: NDArray[np.int64]
-    blocks: BlockSums
     costs: Costs
     execution: Execution
+    _candles: Candles = field(repr=False)
+    _row: NDArray[np.float64] = field(repr=False)
+    _sums: NDArray[np.float64] = field(repr=False)
+
+    @cached_property
+    def metrics(self) -> MetricValues:
+        """Every Metric; None where undefined. Names of earlier releases answer as well (`metrics.ALIASES`)."""
+        return values_of(self._row)
+
+    @cached_property
+    def curve_metrics(self) -> dict[str, float | int | None]:
+        """Every CurveMetric: what a sweep does not have, such as best_month_pct; None where undefined."""
+        candles = self._candles
+        # A bar of a month or a local clock closes within bounds, one timeframe after its open where these allow it.
+        closes = np.clip(candles.timestamp + candles.timeframe_ms, candles.decision_time, candles.close_time)
+        capital = self.execution.initial_capital
+        return curve_metrics(self.timestamp, closes, self.equity, self.trades.pnl, initial_capital=capital)
+
+    @cached_property
+    def equity(self) -> NDArray[np.float64]:
+        """float64 (n,): equity at the close of each bar, quote currency."""
+        capital, fee_rate = self.execution.initial_capital, self.costs.fee_rate
+        return equity_curve(self._candles.close, self.trades, initial_capital=capital, fee_rate=fee_rate)
+
+    @cached_property
+    def blocks(self) -> BlockSums:
+        """Sums of bar returns per block."""
+        return _block_sums(self._sums, block_ends(self.timestamp.size, self.execution.blocks), self.returns)
 
     def __getitem__(self, metric: Metric | str) -> float | int | None:
         """The value of a metric, those of the curve included. Raises UnknownNameError with a suggestion."""
@@ -77,7 +101,7 @@ class Simulation:
     @property
     def returns(self) -> NDArray[np.float64]:
         """r_j, float64 (n,): return of each bar."""
-        return bar_returns(self.equity, self.execution.initial_capital)
+        return bar_returns(self.equity, float(self.execution.initial_capital))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -122,12 +146,12 @@ class Simulation:
 
     def __str__(self) -> str:
         metrics = {**self.metrics, **self.curve_metrics}
-        return summary(metrics, self.trades, bars=self.equity.size, execution=self.execution)
+        return summary(metrics, self.trades, bars=self.timestamp.size, execution=self.execution)
 
     def __repr__(self) -> str:
         profit = self.metrics[Metric.NET_PROFIT_PCT]
         shown = "undefined" if profit is None else f"{profit:.2f}"
-        return f"Simulation(bars={self.equity.size}, trades={len(self.trades)}, net_profit_pct={shown})"
+        return f"Simulation(bars={self.timestamp.size}, trades={len(self.trades)}, net_profit_pct={shown})"
 
 
 def _finite(value: Any) -> Any:
@@ -184,47 +208,31 @@ def simulate_entries(
         raise ValueError(f"a simulation has entries of one set; found {batch.sets}")
     ends = block_ends(market.size, execution.blocks)
     walked = run_batch(market, walk_terms(market, costs, execution), batch, ends)
-    # The walk's buffers have room for a trade at every entry; most entries open none.
-    trade_count = int(walked.trade_offsets[1])
-    trades = trades_of(
-        walked.when[:, :trade_count],
-        walked.money[:, :trade_count],
-        at_close=execution.at_close,
-        timestamp=candles.timestamp,
-    )
-    equity = equity_curve(market.bars.close, trades, initial_capital=execution.initial_capital, fee_rate=costs.fee_rate)
-    # A bar of a month or a local clock closes within bounds, one timeframe after its open where these leave it open.
-    closes = np.clip(candles.timestamp + candles.timeframe_ms, candles.decision_time, candles.close_time)
-    of_curve = curve_metrics(candles.timestamp, closes, equity, trades.pnl, initial_capital=execution.initial_capital)
+    trades = trades_of(walked.when, walked.money, at_close=execution.at_close, timestamp=candles.timestamp)
     return Simulation(
         trades=trades,
-        metrics=values_of(walked.metrics[0]),
-        curve_metrics=of_curve,
-        equity=equity,
         timestamp=candles.timestamp,
-        blocks=_block_sums(walked.blocks[0], ends, equity, execution.initial_capital),
         costs=costs,
         execution=execution,
+        _candles=candles,
+        _row=walked.metrics[0],
+        _sums=walked.blocks[0],
     )
 
 
-def _block_sums(
-    sums: NDArray[np.float64], ends: NDArray[np.int64], equity: NDArray[np.float64], initial_capital: float
-) -> BlockSums:
+def _block_sums(sums: NDArray[np.float64], ends: NDArray[np.int64], returns: NDArray[np.float64]) -> BlockSums:
     """Third and fourth powers are needed of the best trial only, so they are summed from its curve."""
     bars = np.diff(ends, prepend=np.int64(0))
-    returns = bar_returns(equity, initial_capital)
-    with np.errstate(over="ignore", invalid="ignore"):
-        square = returns * returns
     # The walk marks the sums of a ruined set as undefined; the curve alone would not show it.
     undefined = np.isnan(sums[:, 0])
-    cells = np.concatenate((np.zeros(1, np.int64), ends))
-    # Block by block, in the order of the bars: a sum over all would round otherwise.
+    third, fourth = np.empty(ends.size), np.empty(ends.size)
+    # Block by block, in the order of the bars, so that the powers of a block are summed while they are in the
+    # processor's cache. Powers beyond the largest float are infinite, and their sums undefined.
     with np.errstate(over="ignore", invalid="ignore"):
-        third, fourth = (
-            np.array([powers[lo:hi].sum() for lo, hi in itertools.pairwise(cells)])
-            for powers in (square * returns, square * square)
-        )
+        for k, (lo, hi) in enumerate(itertools.pairwise([0, *ends.tolist()])):
+            r = returns[lo:hi]
+            square = r * r
+            third[k], fourth[k] = (square * r).sum(), (square * square).sum()
     return BlockSums(
         bars=bars,
         r1=sums[:, 0].copy(),

@@ -39,7 +39,6 @@ from lockstep.engine.walk_state import (
     SIGNAL_BAR,
     SIZE,
     UNFILLED,
-    Walked,
 )
 
 # Kernels read `M.NET_PROFIT` as the plain integer it is; names and order are those of the enum, said once, there. Any,
@@ -264,14 +263,13 @@ def _without_overflow(blocks: F8, row: F8) -> None:
 
 
 @kernel
-def summarise(walked: Walked, bars: int, annual: float, capital: float, compounding: bool) -> None:
-    """Fills walked.metrics from the rest of it, which `walk.walk_sets` wrote.
+def summarise(
+    when: I4, money: F8, totals: F8, blocks: F8, bars: int, annual: float, capital: float, compounding: bool, row: F8
+) -> None:
+    """Fills `row`, the metrics of one set, from what `walk.walk_set` wrote of it.
 
     bars is n, annual the bars per year. The block sums of a ruined set become NaN.
     """
-    for k in range(walked.metrics.shape[0]):
-        lo, hi = walked.trade_offsets[k], walked.trade_offsets[k + 1]
-        row = walked.metrics[k]
-        _trade_metrics(walked.when[:, lo:hi], walked.money[:, lo:hi], capital, compounding, row)
-        _bar_metrics(walked.totals[k], walked.blocks[k], bars, annual, capital, row)
-        _without_overflow(walked.blocks[k], row)
+    _trade_metrics(when, money, capital, compounding, row)
+    _bar_metrics(totals, blocks, bars, annual, capital, row)
+    _without_overflow(blocks, row)

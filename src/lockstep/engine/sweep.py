@@ -19,7 +19,7 @@ from lockstep.engine.statistics import METRICS
 #: (lo, hi) -> the entries of sets lo … hi − 1.
 BatchSource = Callable[[int, int], EntryBatch]
 
-#: Entries and trades of one batch stay near this many bytes: written by one kernel, read by the next, from cache.
+#: Entries of one batch stay near this many bytes: written by one kernel, read by the next, from cache.
 BATCH_BYTES: Final = 1 << 20
 _FIRST_BATCH: Final = 8
 _LARGEST_BATCH: Final = 4096
@@ -89,10 +89,7 @@ def sweep_entries(
         batch = source(lo, hi)
         if batch.sets != hi - lo:
             raise ValueError(f"a batch source gives the sets asked for: {hi - lo} of them; found {batch.sets}")
-        walked = run_batch(market, terms, batch, ends)
-        # Copied: trades stay behind in the batch's buffers, and 200,000 sets keep their rows only.
-        metrics[lo:hi] = walked.metrics
-        blocks[lo:hi] = walked.blocks
+        run_batch(market, terms, batch, ends, metrics[lo:hi], blocks[lo:hi])
         width = _next_width(batch)
         lo = hi
         if progress is not None:

@@ -200,12 +200,12 @@ def equity_curve(close: F8, trades: Trades, *, initial_capital: float, fee_rate:
     return equity
 
 
-def bar_returns(equity: F8, initial_capital: float) -> NDArray[np.float64]:
+@kernel
+def bar_returns(equity: F8, initial_capital: float) -> F8:
     """r_j = E_j / E_{j−1} − 1 with E_{−1} the initial capital; float64 (n,), exactly 0 while flat, NaN after ruin."""
-    before = np.concatenate(([initial_capital], equity[:-1])) if equity.size else equity
-    ratio = np.full(equity.size, np.nan)
-    # Equity beyond the largest float has no return: NaN, and no warning about it.
-    with np.errstate(over="ignore", invalid="ignore"):
-        np.divide(equity, before, out=ratio, where=before > 0.0)
-    returns: NDArray[np.float64] = ratio - 1.0
+    returns = np.empty(equity.size)
+    before = initial_capital
+    for j in range(equity.size):
+        returns[j] = equity[j] / before - 1.0 if before > 0.0 else np.nan
+        before = equity[j]
     return returns

@@ -72,7 +72,6 @@ from lockstep.engine.walk_state import (
     Span,
     Tally,
     Terms,
-    Walked,
 )
 
 # A size that is the whole capital but for rounding was not cut.
@@ -144,11 +143,13 @@ def _hold(
         # By stretches of one block, whose sums stay in registers.
         stretch = min(end, ends[block])
         total, square = 0.0, 0.0
-        while j < stretch:
-            if low[j] <= lower or high[j] >= upper:
+        # Unsigned: each access with a signed index would first allow for one that counts from the end of the array.
+        k, stop = np.uint64(j), np.uint64(stretch)
+        while k < stop:
+            if low[k] <= lower or high[k] >= upper:
                 touched = True
                 break
-            mark = a + b * close[j]
+            mark = a + b * close[k]
             r = mark / previous - 1.0
             total += r
             square += r * r
@@ -158,7 +159,8 @@ def _hold(
             low_mark = min(low_mark, mark)
             high_mark = max(high_mark, mark)
             previous = mark
-            j += 1
+            k += np.uint64(1)
+        j = int(np.int64(k))
         blocks[block, 0] += total
         blocks[block, 1] += square
     return Life(j, position.stop, Marks(previous, low_mark, high_mark), Tally(block, tally.downside + down))
@@ -263,7 +265,7 @@ def _leave(bars: Bars, terms: Terms, position: Position, out: Exit, when: I4, mo
 
 
 @kernel
-def _walk_set(
+def walk_set(
     bars: Bars,
     terms: Terms,
     fine: Fine,
@@ -274,9 +276,13 @@ def _walk_set(
     money: F8,
     totals: F8,
     blocks: F8,
-    column: int,
 ) -> int:
-    """Walks one set, the life of one account, writing its trades from `column` on; returns the next free column."""
+    """Walks one set, the life of one account; returns the number T of its trades.
+
+    Written are columns 0 … T − 1 of `when` and `money`, which have room for as many trades as the set has entries
+    (there are never more), all of `totals`, and the sums of the bars lived through, added to `blocks`. ends is int64
+    (B,), the first bar after each block.
+    """
     bar, sides, stops, targets, limits = entries.bar, entries.side, entries.stop, entries.target, entries.time_limit
     trails, exit_bar, two_sided = entries.trail, entries.exit_bar, entries.two_sided
     lo, hi, flag, flag_end = span.lo, span.hi, span.flag, span.flag_end
@@ -284,6 +290,7 @@ def _walk_set(
     last_bar = n - 1
     equity = terms.capital
     fall, tally = Fall(equity, equity, 0.0), Tally(0, 0.0)
+    column = 0
     pending, pending_from = -1, equity
     refused, unfilled, lived, capped, ruined = 0, 0, 0, 0, 0.0
     i, opposite = lo, lo
@@ -391,27 +398,3 @@ def _walk_set(
     totals[DRAWDOWN] = max(fall.depth, 1.0 - fall.trough / fall.peak)
     totals[REFUSED], totals[UNFILLED], totals[LIVED], totals[CAPPED] = refused, unfilled, lived, capped
     return column
-
-
-@kernel
-def walk_sets(
-    bars: Bars, terms: Terms, fine: Fine, entries: Entries, offsets: I8, exit_offsets: I8, ends: I8, walked: Walked
-) -> None:
-    """Walks every set of a batch, and writes all of `walked` but its metrics.
-
-    offsets and exit_offsets are those of `EntryBatch`, the latter perhaps empty. ends is int64 (B,), first bar after
-    each block. `when` and `money` have room for as many trades as there are
-    entries; there are never more.
-    """
-    when, money, totals, blocks = walked.when, walked.money, walked.totals, walked.blocks
-    trade_offsets = walked.trade_offsets
-    blocks[:] = 0.0
-    column = 0
-    trade_offsets[0] = 0
-    for k in range(offsets.size - 1):
-        flag, flag_end = np.int64(0), np.int64(0)
-        if exit_offsets.size > 0:
-            flag, flag_end = exit_offsets[k], exit_offsets[k + 1]
-        span = Span(offsets[k], offsets[k + 1], int(flag), int(flag_end))
-        column = _walk_set(bars, terms, fine, entries, span, ends, when, money, totals[k], blocks[k], column)
-        trade_offsets[k + 1] = column

@@ -30,9 +30,9 @@ WHEN_ROWS: Final = 6
 # Rows of `money`, float64 (10, trades).
 ENTRY_RAW, ENTRY_PRICE, EXIT_RAW, EXIT_PRICE, SIZE, NET_RETURN, PNL, PNL_OTHER, GROSS, EQUITY_BEFORE = range(10)
 MONEY_ROWS: Final = 10
-# Columns of `totals`, float64 (sets, 8).
+# Cells of `totals`, float64 (8,), of one set.
 EQUITY, DOWNSIDE, DRAWDOWN, REFUSED, UNFILLED, LIVED, RUINED, CAPPED = range(8)
-TOTAL_COLUMNS: Final = 8
+TOTALS: Final = 8
 
 
 class Bars(NamedTuple):
@@ -97,20 +97,16 @@ class Span(NamedTuple):
 
 
 class Walked(NamedTuple):
-    """What the kernels write for k sets of T trades; rows and columns as named above and in `metrics.Metric`.
+    """What the kernels write for k sets; rows and columns as named above and in `metrics.Metric`.
 
-    when           int32 (6, T)
-    money          float64 (10, T)
-    trade_offsets  int64 (k + 1,): the trades of set i are columns trade_offsets[i] … trade_offsets[i + 1] − 1
-    totals         float64 (k, 8)
-    blocks         float64 (k, B, 2): Σ r and Σ r² of each block
-    metrics        float64 (k, len(Metric)); written by `statistics.summarise`
+    when     int32 (6, T), of the trades of the set walked last: each set begins again at column 0
+    money    float64 (10, T), likewise
+    blocks   float64 (k, B, 2): Σ r and Σ r² of each block
+    metrics  float64 (k, len(Metric))
     """
 
     when: I4
     money: F8
-    trade_offsets: I8
-    totals: F8
     blocks: F8
     metrics: F8
 

@@ -22,6 +22,7 @@ from lockstep.core.units import format_timeframe, parse_timeframe
 from lockstep.market.bars import DroppedRowsWarning, LoadOptions, RawBars, read_checked
 from lockstep.market.checks import COLUMNS, describe_defects, find_defects, format_time
 from lockstep.market.clock import close_bounds, step_bounds
+from lockstep.market.gaps import gaps_so_far
 from lockstep.market.grid import duration, infer_timeframe
 from lockstep.market.times import instant_ms
 
@@ -187,6 +188,19 @@ class Candles:
     def digest(self) -> str:
         """BLAKE3 of the columns (names, dtypes, shapes, values), 64 hex digits. Labels and timeframe take no part."""
         return digest_columns(self.columns())
+
+    @cached_property
+    def gaps(self) -> NDArray[np.int32]:
+        """int32 (n,): stretches of missing bars before each bar, cumulative, so that those within any span are one
+        subtraction."""
+        gaps = gaps_so_far(self.timestamp, self.timeframe_ms)
+        gaps.setflags(write=False)
+        return gaps
+
+    @cached_property
+    def lowest(self) -> float:
+        """The lowest price of all bars, quote currency; infinite where there is none."""
+        return float(self.low.min(initial=np.inf))
 
     @property
     def timeframe(self) -> str:

@@ -5,10 +5,13 @@
     view["1h"]     a further series, aligned: row t holds what was known at the close of base bar t
 
 Arrays cannot be written to: a strategy that changed its input would change it for every other parameter set.
+Indicators are shared by all parameter sets of a process: see `strategies.shared_values`.
 """
 
 from __future__ import annotations
 
+import operator
+import weakref
 from collections.abc import Callable, Hashable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from lockstep.core.errors import DataError, StrategyError
+from lockstep.core.hashing import digest_array
 from lockstep.core.units import format_timeframe, parse_timeframe
 from lockstep.market import indicators
 from lockstep.market.candles import Candles
@@ -30,6 +34,7 @@ from lockstep.strategies.inputs import (
     known_by,
     known_from,
 )
+from lockstep.strategies.shared_values import SHARED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,7 +116,8 @@ class MarketView:
             name: _source(name, declaration, self._series.get(name), candles) for name, declaration in declared.items()
         }
         self._aligned: dict[str, AlignedBars | AlignedEvents] = {}
-        self._memo: dict[Hashable, Any] = {}
+        self._digests: dict[str, str] = {}
+        self._owner: object | None = None
         self.timeframe_ms = candles.timeframe_ms
         self.timestamp: NDArray[np.int64] = candles.timestamp
         self.open: NDArray[np.float64] = candles.open
@@ -150,49 +156,74 @@ class MarketView:
         return MarketView(candles, self._declared, {name: change(item) for name, item in self._series.items()})
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """`compute()`, worked out once per view and `key`; arrays come back read-only."""
-        if key not in self._memo:
-            value = compute()
-            if isinstance(value, np.ndarray):
-                # All sets share the array: one that wrote to it would change the decisions of the next.
-                value.setflags(write=False)
-            self._memo[key] = value
-        return self._memo[key]  # type: ignore[no-any-return]
+        """`compute()`, worked out once per view and `key`; arrays, alone or in a tuple, come back read-only.
+
+        `compute` may use this view and the key alone. Its value may be let go of where memory is short
+        (`shared_values.LIMIT`) and is computed again then.
+        """
+        if self._owner is None:
+            self._owner = object()
+            # Not at exit: then the whole store goes.
+            weakref.finalize(self, SHARED.forget, self._owner).atexit = False
+        value: T = SHARED.value(self._owner, key, compute)
+        return value
+
+    def _indicator(
+        self, name: str, columns: tuple[str, ...], period: int, function: Callable[..., NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        """`function` of these columns and `period`, computed once per process for columns of these very bytes."""
+        arrays = [getattr(self, column) for column in columns]
+        try:
+            # 20.0 is the same key as 20, and is refused by the indicator, whoever asked for 20 before.
+            key = name, operator.index(period)
+        except TypeError:
+            return function(*arrays, period)
+        for column, array in zip(columns, arrays, strict=True):
+            if column not in self._digests:
+                self._digests[column] = digest_array(array)
+        owner = tuple(self._digests[column] for column in columns)
+
+        def compute() -> NDArray[np.float64]:
+            # A view cannot be made writable where its base is read-only, and a kernel's result is not its own base.
+            # So one strategy cannot change what others read.
+            return _read_only(np.array(function(*arrays, period))).view()
+
+        values: NDArray[np.float64] = SHARED.value(owner, key, compute)
+        return values
 
     # Indicators of the base candles, float64 (n,), NaN where not yet defined; see market.indicators.
 
     def atr(self, period: int = 14) -> NDArray[np.float64]:
         """Average true range by Wilder's smoothing, price units; forgets the start slowly (`wilder_warmup`)."""
-        return self.once(("atr", period), lambda: indicators.wilder_atr(self.high, self.low, self.close, period))
+        return self._indicator("atr", ("high", "low", "close"), period, indicators.wilder_atr)
 
     def rolling_atr(self, period: int = 14) -> NDArray[np.float64]:
         """Average true range as the plain mean of the last `period` true ranges (R1.9), price units."""
-        key = ("rolling_atr", period)
-        return self.once(key, lambda: indicators.rolling_atr(self.high, self.low, self.close, period))
+        return self._indicator("rolling_atr", ("high", "low", "close"), period, indicators.rolling_atr)
 
     def sma(self, period: int) -> NDArray[np.float64]:
         """Simple moving average of the close."""
-        return self.once(("sma", period), lambda: indicators.sma(self.close, period))
+        return self._indicator("sma", ("close",), period, indicators.sma)
 
     def ema(self, period: int) -> NDArray[np.float64]:
         """Exponential moving average of the close."""
-        return self.once(("ema", period), lambda: indicators.ema(self.close, period))
+        return self._indicator("ema", ("close",), period, indicators.ema)
 
     def rsi(self, period: int = 14) -> NDArray[np.float64]:
         """Relative strength index of the close, 0 to 100."""
-        return self.once(("rsi", period), lambda: indicators.rsi(self.close, period))
+        return self._indicator("rsi", ("close",), period, indicators.rsi)
 
     def highest(self, period: int) -> NDArray[np.float64]:
         """Highest high of the last `period` bars, the decision bar included."""
-        return self.once(("highest", period), lambda: indicators.rolling_max(self.high, period))
+        return self._indicator("highest", ("high",), period, indicators.rolling_max)
 
     def lowest(self, period: int) -> NDArray[np.float64]:
         """Lowest low of the last `period` bars, the decision bar included."""
-        return self.once(("lowest", period), lambda: indicators.rolling_min(self.low, period))
+        return self._indicator("lowest", ("low",), period, indicators.rolling_min)
 
     def mean_volume(self, period: int = 20) -> NDArray[np.float64]:
         """Mean volume of the last `period` bars, the decision bar included."""
-        return self.once(("mean_volume", period), lambda: indicators.rolling_mean(self.volume, period))
+        return self._indicator("mean_volume", ("volume",), period, indicators.rolling_mean)
 
 
 def _source(name: str, declaration: Input, series: Series | None, candles: Candles) -> Series:

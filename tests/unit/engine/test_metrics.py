@@ -209,15 +209,11 @@ def test_every_metric_has_a_formula_in_the_kernel() -> None:
     money[walk_state.SIZE], money[walk_state.NET_RETURN] = 1_000.0, 0.01
     money[[walk_state.PNL, walk_state.PNL_OTHER, walk_state.GROSS]] = 10.0
     money[walk_state.EQUITY_BEFORE] = CAPITAL
-    walked = walk_state.Walked(
-        when=when,
-        money=money,
-        trade_offsets=np.array([0, 1, 1]),
-        totals=np.zeros((2, walk_state.TOTAL_COLUMNS)),
-        blocks=np.zeros((2, 3, 2)),
-        metrics=metrics,
-    )
-    statistics.summarise(walked, 4, 100.0, CAPITAL, False)
+    for row, trades in enumerate((1, 0)):
+        totals, blocks = np.zeros(walk_state.TOTALS), np.zeros((3, 2))
+        statistics.summarise(
+            when[:, :trades], money[:, :trades], totals, blocks, 4, 100.0, CAPITAL, False, metrics[row]
+        )
     assert not (metrics == mark).any()
     assert metrics[:, COLUMN[Metric.NET_PROFIT]].tolist() == [10.0, 0.0]
 

@@ -13,8 +13,8 @@ import pytest
 from tests.property.cases import Case, candles_of, random_candles, random_case
 from tests.unit.engine.simulated_markets import simulated_bytes
 
+from lockstep.engine import sets
 from lockstep.engine import sweep as sweep_module
-from lockstep.engine import walk
 from lockstep.engine.costs import Costs
 from lockstep.engine.entries import EntryBatch, compact
 from lockstep.engine.metrics import COUNTS, Metric
@@ -175,4 +175,4 @@ def test_one_compiled_form_serves_every_kind_of_input() -> None:
     coarse = random_candles(rng, 10).slice(0, 10)
     detail = candles_of([100] * 20, [100] * 20, [100] * 20, [100] * 20, step=30_000)
     simulate(coarse, Signals(side=np.zeros(10, np.int8)), detail=detail)
-    assert len(walk.walk_sets.signatures) == 1
+    assert len(sets.run_sets.signatures) == 1

@@ -4,7 +4,7 @@ import numpy as np
 from tests.unit.market.bars import DAY, HOUR, MONDAY
 
 from lockstep.market.candles import Candles
-from lockstep.market.gaps import GapKind, find_gaps, missing_before
+from lockstep.market.gaps import GapKind, find_gaps, gaps_so_far, missing_before
 
 WEEK = 7 * DAY
 
@@ -39,6 +39,27 @@ def test_missing_bars_are_counted_before_the_row_that_follows_them() -> None:
 def test_a_day_that_is_an_hour_long_or_short_is_no_gap() -> None:
     time = MONDAY + DAY * np.arange(4) + HOUR * np.array([5, 5, 4, 5])
     assert missing_before(time, DAY).tolist() == [0, 0, 0, 0]
+
+
+def test_gaps_so_far_count_the_rows_before_which_bars_are_missing() -> None:
+    """Without the division, and rounded alike: a step of two bars less half a one is the first that misses a bar."""
+    rng = np.random.default_rng(3)
+    for step in (1, 2, 7, 8, HOUR):
+        time = np.cumsum(rng.integers(1, 4 * step + 1, 200))
+        assert gaps_so_far(time, step).tolist() == np.cumsum(missing_before(time, step) > 0).tolist()
+    assert gaps_so_far(time[:0], HOUR).tolist() == []
+    assert gaps_so_far(MONDAY + HOUR * np.array([0, 1, 4, 5, 7]), HOUR).tolist() == [0, 0, 1, 1, 2]
+
+
+def test_candles_know_their_gaps_and_their_lowest_price() -> None:
+    candles = like(MONDAY + HOUR * np.array([0, 1, 4, 5, 7]))
+    gaps = candles.gaps
+    assert gaps.tolist() == [0, 0, 1, 1, 2]
+    assert candles.gaps is gaps
+    assert not candles.gaps.flags.writeable
+    assert candles.slice(2, 5).gaps.tolist() == [0, 0, 1]
+    assert candles.lowest == 10.0
+    assert candles.head(0).lowest == np.inf
 
 
 def test_a_hole_in_a_market_that_never_closes_is_a_hole() -> None:

@@ -193,6 +193,23 @@ def test_a_kernel_and_its_twin_give_the_same_bits(
         assert compiled.dtype == np.float64
 
 
+@pytest.mark.parametrize("window", [1, 2, 3, 4, 5, 6, 7, 9, 20])
+def test_every_window_is_summed_oldest_first_to_the_last_bit(window: int) -> None:
+    values = 1e5 + np.random.default_rng(window).standard_normal(60)
+    values[25] = NAN
+    for t in range(window - 1, values.size):
+        oldest, *later = values[t - window + 1 : t + 1].tolist()
+        total = 0.0
+        for value in later:
+            total += value - oldest
+        mean = oldest + total / window
+        squares = 0.0
+        for value in (oldest, *later):
+            squares += (value - mean) * (value - mean)
+        np.testing.assert_array_equal(ind.rolling_mean(values, window)[t], mean)
+        np.testing.assert_array_equal(ind.rolling_std(values, window)[t], np.sqrt(squares / window))
+
+
 def test_blocks_of_the_rolling_mean_join_without_a_seam() -> None:
     """The kernel works in blocks of 2048 bars; around a border each window is what it is."""
     values = walk(5_000, seed=4).close

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from lockstep.core.compiled import kernel as compile_kernel
 from lockstep.core.types import Float
 from lockstep.market.indicators._kernel import kernel
 
@@ -19,25 +20,48 @@ from lockstep.market.indicators._kernel import kernel
 _BLOCK: Final = 2048
 
 
+@compile_kernel
+def _sum_distances(values: Float, first: int, window: int, sums: Float) -> None:
+    """Writes, for each window from `first` on, the sum of its later values less its oldest one, oldest first.
+
+    All windows of a block advance together, so that vector instructions can be used without changing the order in which
+    any one window is added up. Columns are slices of `values`: an index that might be negative would forbid that.
+    """
+    size = sums.size
+    oldest = values[first : first + size]
+    sums[:] = 0.0
+    k = first + 1
+    # Four values a pass: a sum is fetched and stored again a quarter as often.
+    while k + 4 <= first + window:
+        a, b = values[k : k + size], values[k + 1 : k + 1 + size]
+        c, d = values[k + 2 : k + 2 + size], values[k + 3 : k + 3 + size]
+        for i in range(size):
+            x = oldest[i]
+            sums[i] = (((sums[i] + (a[i] - x)) + (b[i] - x)) + (c[i] - x)) + (d[i] - x)
+        k += 4
+    while k < first + window:
+        a = values[k : k + size]
+        for i in range(size):
+            sums[i] += a[i] - oldest[i]
+        k += 1
+
+
 def rolling_mean_python(values: Float, window: int) -> Float:
     """Arithmetic mean of the last `window` values; NaN head window - 1.
 
     Summed as differences from the window's oldest value, oldest first: the mean of equal values is that value,
-    exactly. All bars of a block advance together, which lets the compiler use vector instructions without
-    changing the order in which any one window is added up.
+    exactly.
     """
     n = values.size
     out = np.full(n, np.nan)
     for start in range(window - 1, n, _BLOCK):
-        stop = min(n, start + _BLOCK)
         # No running sum (add the new value, subtract the old one): its rounding errors stay for ever, and a NaN too.
-        for t in range(start, stop):
-            out[t] = 0.0
-        for k in range(1, window):
-            for t in range(start, stop):
-                out[t] += values[t - window + 1 + k] - values[t - window + 1]
-        for t in range(start, stop):
-            out[t] = values[t - window + 1] + out[t] / window
+        first = start - window + 1
+        mean = out[start : min(n, start + _BLOCK)]
+        _sum_distances(values, first, window, mean)
+        oldest = values[first : first + mean.size]
+        for i in range(mean.size):
+            mean[i] = oldest[i] + mean[i] / window
     return out
 
 
@@ -51,24 +75,24 @@ def rolling_std_python(values: Float, window: int, ddof: int = 0) -> Float:
     out = np.full(n, np.nan)
     if window <= ddof:
         return out
-    mean = np.empty(_BLOCK)
+    room = np.empty(_BLOCK)
     for start in range(window - 1, n, _BLOCK):
-        stop = min(n, start + _BLOCK)
-        for t in range(start, stop):
-            mean[t - start] = 0.0
-            out[t] = 0.0
-        for k in range(1, window):
-            for t in range(start, stop):
-                mean[t - start] += values[t - window + 1 + k] - values[t - window + 1]
-        for t in range(start, stop):
-            mean[t - start] = values[t - window + 1] + mean[t - start] / window
+        first = start - window + 1
+        squares = out[start : min(n, start + _BLOCK)]
+        mean = room[: squares.size]
+        _sum_distances(values, first, window, mean)
+        oldest = values[first : first + mean.size]
+        for i in range(mean.size):
+            mean[i] = oldest[i] + mean[i] / window
+            squares[i] = 0.0
         # The second pass: mean(x^2) - mean(x)^2 would do with one, but cancels where prices are large and quiet.
-        for k in range(window):
-            for t in range(start, stop):
-                distance = values[t - window + 1 + k] - mean[t - start]
-                out[t] += distance * distance
-        for t in range(start, stop):
-            out[t] = np.sqrt(out[t] / (window - ddof))
+        for k in range(first, first + window):
+            value = values[k : k + mean.size]
+            for i in range(mean.size):
+                distance = value[i] - mean[i]
+                squares[i] += distance * distance
+        for i in range(mean.size):
+            squares[i] = np.sqrt(squares[i] / (window - ddof))
     return out
 
 
