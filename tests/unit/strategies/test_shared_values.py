@@ -24,7 +24,8 @@ from lockstep.strategies import shared_values, view
 from lockstep.strategies.shared_values import LIMIT, SharedValues, nbytes_of
 from lockstep.strategies.task import sweep_task
 from lockstep.strategies.view import MarketView
-from lockstep.validation.causality import perturb_future, quick_look_ahead_check
+from lockstep.validation.causality import quick_look_ahead_check
+from lockstep.validation.other_future import perturb_future
 
 INDICATORS = ("atr", "sma", "ema", "rsi", "highest", "lowest", "mean_volume")
 BARS = 120
@@ -74,9 +75,9 @@ def _own_store(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_feature_is_computed_once_for_all_parameter_sets_of_a_sweep() -> None:
     columns = {"channel": [5, 9] * 6, "hold": [1, 2, 3, 4, 5, 6] * 2}
-    ls.sweep(market(), Channel, columns)
+    ls.sweep(market(), Channel, ls.columns(**columns))
     assert CALLS == {5: 1, 9: 1}
-    ls.sweep(market(6), Channel, columns)
+    ls.sweep(market(6), Channel, ls.columns(**columns))
     assert CALLS == {5: 2, 9: 2}
 
 

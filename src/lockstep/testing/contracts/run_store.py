@@ -108,7 +108,7 @@ class RunStoreContract:
         store = self.make(tmp_path)
         _raises(UnknownNameError, "there are no runs", lambda: store.find("last"))
         run_id = create(store).path.name
-        _raises(UnknownNameError, f"Did you mean {run_id}?", lambda: store.find("20200101"))
+        _raises(UnknownNameError, f"The latest run is {run_id}", lambda: store.find("20200101"))
         create(store)
         _raises(UnknownNameError, "is the beginning of 2 runs", lambda: store.find(run_id[:2]))
 

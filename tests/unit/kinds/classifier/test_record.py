@@ -140,9 +140,9 @@ def test_a_network_of_the_users_travels_with_the_run(tmp_path: Path) -> None:
     [
         (
             "Flat",
-            r"nets.py:Flat: .*one score for each sample and class, \(2, 3\) for 2 samples; found torch.int64 \(2,\)",
+            r"nets.py:Flat: .*one score for each sample and class, \(7, 3\) for 7 samples; found torch.int64 \(7,\)",
         ),
-        ("Breaks", r"nets.py:Breaks, line 2\d: the network cannot read an input of shape \(2, 5\)"),
+        ("Breaks", r"nets.py:Breaks, line 2\d: the network cannot read an input of shape \(7, 5\)"),
         ("Draws", "made twice from the same seed it has other weights"),
         ("Absent", "Absent"),
     ],
