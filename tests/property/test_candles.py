@@ -129,6 +129,8 @@ def test_gaps_account_for_every_missing_bar(columns: Columns) -> None:
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(columns=good_columns())
 def test_files_and_snapshots_give_back_every_bit(columns: Columns, tmp_path: Path) -> None:
+    # From 2000 on: numbers of a file that would lie in January 1970 are refused as times of another unit.
+    columns = {**columns, "timestamp": columns["timestamp"] + 16_000_000 * STEP}
     bars = Candles(**columns, timeframe_ms=STEP)
     lines = [",".join(columns)] + [
         ",".join([str(columns["timestamp"][row]), *(repr(float(columns[name][row])) for name in list(columns)[1:])])
