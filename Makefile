@@ -56,7 +56,7 @@ $(VENV)/.mutants: $(VENV)/.all
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[mutants]"
 	@touch $@
 
-# Do the tests notice small faults? About an hour and a half on two cores. An interrupted call goes on with MUTANTS=--resume.
+# Do the tests notice small faults? An hour or two on two idle cores. An interrupted call goes on with MUTANTS=--resume.
 SEED ?= 1
 COUNT ?= 200
 mutants: $(VENV)/.mutants

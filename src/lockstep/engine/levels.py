@@ -34,7 +34,7 @@ def check_levels(batch: EntryBatch, close: NDArray[np.float64], execution: Execu
             side = -1 if (name == "stop") == (batch.side[far[0]] > 0) else 1
             raise StrategyError(
                 f"signals: a {name} is a price; found {level!r} at bar {bar}, whose close is {price!r} "
-                f"({far.size:,} such bars). If {level:g} is a distance as a share of the price, give "
+                f"({far.size:,} in all). If {level:g} is a distance as a share of the price, give "
                 f"{name}=view.close * {1 + side * 0.02:g} for 2 %; if it is meant as it stands, set "
                 "[execution] allow_far_stops = true, in Python ls.Execution(allow_far_stops=True)"
             )

@@ -137,10 +137,10 @@ class _Check:
     def _seal(self, body: dict[str, Any], audit: Audit) -> None:
         """Compare what the manifest says of the journal with the journal."""
         genesis = audit.genesis.content if audit.genesis is not None else {}
-        said = (body.get("journal_hash"), body.get("fingerprint"), body.get("steps"))
-        if said[0] != audit.journal_hash:
+        claims = (body.get("journal_hash"), body.get("fingerprint"), body.get("steps"))
+        if claims[0] != audit.journal_hash:
             self._problem("MANIFEST.json", "names another last hash than the journal has. Restore it from a copy.")
-        elif said[1:] != (genesis.get("fingerprint"), audit.steps):
+        elif claims[1:] != (genesis.get("fingerprint"), audit.steps):
             self._problem(
                 "MANIFEST.json",
                 "names another fingerprint or number of steps than the journal. Restore it from a copy.",

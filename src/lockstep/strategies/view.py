@@ -109,7 +109,8 @@ class MarketView:
                 raise StrategyError(f"the strategy declares no input {name!r}; it declares {listing}")
         self.candles = candles
         self._declared = declared
-        # What lies after the decision bar is not even here: a strategy cannot find it by any means.
+        # What lies after the decision bar is in no attribute of a view. Memory that slices share may still hold it:
+        # therefore the look-ahead test replaces the future as well as cutting it off.
         end = int(candles.decision_time[-1]) if len(candles) else 0
         self._series = {name: known_by(item, end) for name, item in series.items()}
         self._sources = {

@@ -114,9 +114,9 @@ def _copy_of(source: Source) -> ModuleType:
     """A fresh module of the source. What numba compiles stays that of the first module: compiling takes seconds."""
     first, module = load_module(source), load_copy(source)
     for name, value in vars(module).items():
-        known = vars(first).get(name)
-        if _jitted(value) and _jitted(known) and value.py_func.__closure__ is None:
-            setattr(module, name, known)
+        compiled = vars(first).get(name)
+        if _jitted(value) and _jitted(compiled) and value.py_func.__closure__ is None:
+            setattr(module, name, compiled)
     return module
 
 

@@ -57,20 +57,20 @@ class Branches:
     def next(self) -> dict[str, Any] | None:
         """The next set to ask, complete; None when there is none. Raises StrategyError from a constraint."""
         while self._open:
-            found = self._row(self._open[0])
-            if found is not None:
-                return found
+            params = self._row(self._open[0])
+            if params is not None:
+                return params
             self.unasked.append(self._open.pop(0))
         while self._silent:
             # Alone, in the set that decided most: the other values of its row may have kept it silent.
             name, value = self._silent[0]
             start = self._best[1] if self._best is not None else self._base
-            found = None if start is None else self._admissible({**start, name: value})
+            params = None if start is None else self._admissible({**start, name: value})
             self.unasked.append(self._silent.pop(0))
-            if found is not None and _text(found) not in self._asked:
+            if params is not None and _text(params) not in self._asked:
                 # It comes off the list of unasked values when it is answered.
                 self._silent.insert(0, self.unasked.pop())
-                return found
+                return params
         return None
 
     def _row(self, target: tuple[str, Any]) -> dict[str, Any] | None:
@@ -85,9 +85,9 @@ class Branches:
             if attempt >= _ATTEMPTS * 3 // 4:
                 params |= row(self._space.decode(self._generator.random((1, len(self._space)))), 0)
             params[target[0]] = target[1]
-            found = self._admissible(params)
-            if found is not None and _text(found) not in self._asked:
-                return found
+            complete = self._admissible(params)
+            if complete is not None and _text(complete) not in self._asked:
+                return complete
         return self._admissible({**self._base, target[0]: target[1]}) if self._base is not None else None
 
     def _admissible(self, params: Mapping[str, Any]) -> dict[str, Any] | None:

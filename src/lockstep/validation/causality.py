@@ -122,8 +122,8 @@ def quick_look_ahead_check(
         test = _Test(strategy, view, questions, generator)
         base = base_set(strategy, fixed or {})
         branches = Branches(strategy, strategy.space if space is None else space, base, generator)
-        given = [strategy.resolve(params) for params in (*parameter_sets, *([] if base is None else [base]))]
-        for params in {repr(params): params for params in given}.values():
+        sets = [strategy.resolve(params) for params in (*parameter_sets, *([] if base is None else [base]))]
+        for params in {repr(params): params for params in sets}.values():
             if admits(strategy, params):
                 branches.answered(params, test.ask(params, _GIVEN, whole=test.sets == 0))
         while (chosen := branches.next()) is not None:

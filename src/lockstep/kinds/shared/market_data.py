@@ -18,6 +18,7 @@ from lockstep.kinds.shared.market_spec import DataTable, FileTable, MarketTable
 from lockstep.kinds.shared.spec_paths import spec_path
 from lockstep.market.candles import Candles
 from lockstep.market.cleaning import DataCleaner, DataFilterConfig, FewCandlesWarning
+from lockstep.market.formats.markets import is_same_market
 from lockstep.market.load import LoadOptions, load_with_report
 from lockstep.market.quality import quality_report
 from lockstep.market.sample import SYMBOL, TIMEFRAME, sample_candles
@@ -162,6 +163,11 @@ def _base(spec: OnCandles, context: PrepareContext) -> tuple[Candles, dict[str, 
         if not isinstance(handed_over, Candles):
             raise DataError(f"candles given to a training are ls.Candles; found {type(handed_over).__name__}")
         candles, origin = handed_over, {"source": "python"}
+        if market.symbol and candles.symbol and not is_same_market(market.symbol, candles.symbol):
+            raise DataError(
+                f'market.symbol = "{market.symbol}", but the candles are of {candles.symbol!r}: give the candles of '
+                "that market, or correct the key"
+            )
     elif data.source == "sample":
         _check_sample(market)
         candles, origin = sample_candles(), {"source": "sample"}

@@ -57,18 +57,22 @@ class MarketChoice:
 
 
 def _letters(symbol: str) -> str:
-    """A symbol without signs and the habits of single houses: "X:BTC-USD", "XXBTZUSD" and "BTC/USD" are one."""
-    text = symbol.upper().strip()
-    text = text.rpartition(":")[2] if re.match(r"[A-Z]+:[A-Z]", text) else text.partition(":")[0]
-    text = re.sub(r"[^A-Z0-9.^]", "", text).removesuffix(".P").removesuffix("PERP")
+    """A symbol without signs and the habits of single houses: "XXBTZUSD", "BTC-USD" and "BTC/USD" are one.
+
+    A perpetual is another market than the spot pair: "BTCUSDT.P", "BTC-PERP" and "BTC/USDT:USDT" keep what says so.
+    """
+    text = re.sub(r"[^A-Z0-9.^]", "", symbol.upper())
     if match := re.fullmatch(r"[XZ]([A-Z]{3})Z([A-Z]{3})", text):
         text = match[1] + match[2]
     return re.sub(r"XBT", "BTC", re.sub(r"[.^]", "", text) if len(text) > 1 else text)
 
 
 def is_same_market(one: str, other: str) -> bool:
-    """Whether two spellings are of one market."""
-    return _letters(one) == _letters(other)
+    """Whether two spellings are of one market. A house before the symbol ("X:BTCUSD") counts where both name one."""
+    return any(
+        _letters(left) == _letters(right)
+        for left, right in ((one, other), (one.rpartition(":")[2], other), (one, other.rpartition(":")[2]))
+    )
 
 
 def _is_part(market: str, symbol: str) -> bool:

@@ -185,6 +185,16 @@ def test_the_symbol_of_the_market_is_compared_with_the_file(tmp_path: Path) -> N
         pinned(tmp_path, source="file", path="a.csv", market={"symbol": "USD/JPY"})
 
 
+def test_candles_of_another_market_than_the_spec_names_are_refused(tmp_path: Path) -> None:
+    candles = ls.sample_candles().head(100)
+    for symbol in ("EUR/USD", "eurusd"):
+        assert pinned(tmp_path, objects={"data.candles": candles}, market={"symbol": symbol}).candles.symbol == symbol
+    with pytest.raises(
+        DataError, match=r'market.symbol = "BTC/USDT", but the candles are of .EUR/USD.: give the candles'
+    ):
+        pinned(tmp_path, objects={"data.candles": candles}, market={"symbol": "BTC/USDT"})
+
+
 def split_at(candles: ls.Candles, row: int, factor: float) -> ls.Candles:
     """The candles with all prices from `row` on multiplied."""
     scale = np.where(np.arange(len(candles)) < row, 1.0, factor)
