@@ -1,4 +1,4 @@
-"""The questions of a strategy search: about the warm-up and every branch before it, about the winner after it.
+"""The questions of a strategy search about look-ahead: about every branch before it, about the winner after it.
 
 A built-in strategy is not asked: its code is hashed with the run, and the tests of this release ask it. A user's is,
 twice: before the search, since a search of a rule that reads the future is a waste, and its winner once more, since a
