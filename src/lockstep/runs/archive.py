@@ -7,6 +7,7 @@ one by one, no byte further than the index says. `runs.transfer` describes the f
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import stat
 import struct
@@ -67,6 +68,11 @@ def opened(source: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, Any]]]:
     except _FOREIGN as error:
         raise IntegrityError(f"{source}: not a whole export of a run ({error}). Export or copy it again.") from error
     except OSError as error:
+        if error.errno == errno.EINVAL:
+            # A damaged offset leads to a place before the file's first byte.
+            raise IntegrityError(
+                f"{source}: not a whole export of a run ({error}). Export or copy it again."
+            ) from error
         raise files.disk_error("read", source, error) from error
 
 

@@ -179,7 +179,7 @@ def test_a_distance_given_for_a_price_is_refused_and_the_switch_lifts_it(
     levels = {name: np.full(4, value) for name, value in column.items()}
     signals = Signals(side=np.array([0, side, 0, 0], np.int8), **levels)
     with pytest.raises(
-        StrategyError, match=r"is a price; found .* at bar 1, whose close is 100.0 \(1 such bars\)"
+        StrategyError, match=r"is a price; found .* at bar 1, whose close is 100.0 \(1 in all\)"
     ) as error:
         simulate(candles, signals, FREE)
     assert cure in str(error.value)

@@ -168,6 +168,16 @@ def test_every_changed_byte_is_found_or_harmless(exported, other_home, tmp_path)
     assert refused > 0.8 * len(positions)
 
 
+def test_an_offset_before_the_first_byte_is_damage_and_no_fault_of_the_disk(exported, other_home, tmp_path):
+    whole = bytearray(exported.path.read_bytes())
+    # The end of a ZIP, 22 bytes without a comment, tells at 16 where the directory of its entries begins.
+    whole[-22 + 16 + 3] |= 0x40
+    (tmp_path / "bad.zip").write_bytes(whole)
+    with pytest.raises(IntegrityError, match="not a whole export of a run"):
+        import_run(tmp_path / "bad.zip", other_home.store)
+    assert nothing_left(other_home)
+
+
 @pytest.mark.parametrize("length", [0, 10, 0.3, 0.9, -1])
 def test_a_cut_file_is_refused(exported, other_home, tmp_path, length):
     whole = exported.path.read_bytes()
