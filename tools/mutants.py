@@ -5,10 +5,11 @@
     python -m tools.mutants --seed 1 --count 200 --show            prints the faults that are drawn, runs nothing
     python -m tools.mutants --seed 1 --rooms engine search         draws from these rooms only
 
-Each worker has a copy of the checkout of its own. For each fault it runs the tests of the fault's room (`ROOMS`), the
-test file that mirrors the module first, and stops at the first failure. When all faults have been put to their rooms,
+Each worker has a copy of the checkout of its own. For each fault it runs the tests of the fault's room (`ROOMS`): those
+that run the changed line first (`tools.mutant_order`), then the file that mirrors the module, then the others. It stops
+at the first failure. When all faults have been put to their rooms,
 those that passed there are put to the wider tests (`WIDER`), which take minutes each. A fault is `killed` by a failure
-or by taking four times as long as the sound code, `killed wider` by the wider tests, and has `survived` otherwise.
+or by four times the processor time of the sound code, `killed wider` by the wider tests, and has `survived` otherwise.
 Results are appended to .mutants/results.jsonl, one line each; the last line of a fault counts.
 
 Kernels are compiled as a user has them, never interpreted: a fault in one has to be compiled to be seen. A fault in a
@@ -25,6 +26,7 @@ import difflib
 import json
 import os
 import queue
+import resource
 import shutil
 import signal
 import subprocess
@@ -33,7 +35,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -48,7 +50,9 @@ PASSED: Final = "passed its room"
 """Outcome of a fault that the tests of its room did not notice, until the wider tests have run."""
 _SLOWER: Final = 4.0
 _START_UP_S: Final = 90.0
-"""Beside the factor: other work on the machine, and kernels that are compiled."""
+"""Beside the factor: kernels that are compiled."""
+_BUSY: Final = 5.0
+"""Seconds on the clock for each second of the limit, so that other work on the machine notices no fault."""
 
 ROOMS: Final[dict[str, tuple[str, ...]]] = {
     "core": ("tests/unit/core", "tests/property/test_space.py"),
@@ -81,6 +85,15 @@ WIDER: Final = (
     "tests/unit/kinds/strategy",
     "tests/acceptance/test_a_run_from_start_to_end.py",
 )
+_LIMITED: Final = (
+    "import resource, sys\n"
+    "seconds = int(sys.argv.pop(1))\n"
+    "resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))\n"
+    "sys.argv[0] = 'pytest'\n"
+    "import pytest\n"
+    "sys.exit(pytest.main())"
+)
+"""Runs pytest with a limit of processor time, which its children inherit."""
 _ASK_FOLDERS: Final = (
     "from lockstep.core.compiled import ROOMS_WITH_KERNELS as rooms, cache_folder\n"
     "print('\\n'.join(str(cache_folder(room)) for room in rooms))"
@@ -168,6 +181,9 @@ class Copy:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         self.seconds: dict[str, float] = {}
+        """Processor seconds of the sound code's tests by room."""
+        self.lines: dict[str, dict[str, list[str]]] = {}
+        """Tests by line by module: those that run it."""
         self.caches: list[Path] = []
 
     def warm(self, rooms: list[str]) -> None:
@@ -179,9 +195,11 @@ class Copy:
     def _warm(self, name: str, tests: tuple[str, ...]) -> None:
         # Twice where it fails: tests that wait for a process may lose patience while that compiles all kernels.
         for attempt in range(2):
-            began = time.monotonic()
-            failed = self.tests(tests, limit=3_600.0)
-            self.seconds[name] = time.monotonic() - began
+            began = resource.getrusage(resource.RUSAGE_CHILDREN)
+            failed = self.tests(tests, limit=3_600.0, lines=name in ROOMS)
+            ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+            # Of all workers, where several run: only ever too patient.
+            self.seconds[name] = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
             if failed is None:
                 break
             if attempt == 1:
@@ -201,7 +219,8 @@ class Copy:
             place.write_text(mutated)
             if shares_kernels:
                 mine = self._share_kernels()
-            failed = self.tests(tests, limit=_SLOWER * self.seconds[name] + _START_UP_S)
+            first = [] if wider else self._runners(fault)
+            failed = self.tests(tests, limit=_SLOWER * self.seconds[name] + _START_UP_S, first=first)
             outcomes = ("survived", "killed wider") if wider else (PASSED, "killed")
             return Verdict(outcomes[failed is not None], failed or "", time.monotonic() - began)
         finally:
@@ -212,17 +231,36 @@ class Copy:
             for folder in mine:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def tests(self, tests: tuple[str, ...], *, limit: float) -> str | None:
-        """The first test that failed, `time` for too slow, or None where all passed."""
+    def _runners(self, fault: Fault) -> list[str]:
+        """Tests that run the fault's line; of a line within a statement, those that run its beginning."""
+        lines = self.lines.get(fault.module, {})
+        line = max((int(line) for line in lines if int(line) <= fault.line), default=0)
+        return lines.get(str(line), [])
+
+    def tests(
+        self, tests: tuple[str, ...], *, limit: float, first: Sequence[str] = (), lines: bool = False
+    ) -> str | None:
+        """The first test that failed, `time` for too slow, or None where all passed.
+
+        limit   processor seconds of one process; on the clock `_BUSY` times as many
+        first   tests that run before the others
+        lines   whether to note which tests run which lines (`self.lines`)
+        """
         shutil.rmtree(self.folder / ".tmp", ignore_errors=True)
         (self.folder / ".tmp").mkdir()
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not long", *tests]
+        told, order = self.folder / ".lines.json", self.folder / ".first"
+        order.write_text("\n".join(first))
+        environment = self.environment | ({"LOCKSTEP_LINES": str(told)} if lines else {"LOCKSTEP_FIRST": str(order)})
         process = subprocess.Popen(
-            command, cwd=self.folder, env=self.environment, text=True, start_new_session=True,
+            [
+                sys.executable, "-c", _LIMITED, str(int(limit) + 1),
+                "-x", "-q", "-p", "no:cacheprovider", "-p", "tools.mutant_order", "-m", "not long", *tests,
+            ],
+            cwd=self.folder, env=environment, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
-            output, _ = process.communicate(timeout=limit)
+            output, _ = process.communicate(timeout=_BUSY * limit)
         except subprocess.TimeoutExpired:
             output = ""
         finally:
@@ -230,6 +268,11 @@ class Copy:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        if lines and told.exists():
+            self.lines |= json.loads(told.read_text())
+            told.unlink()
+        if process.returncode == -signal.SIGXCPU:
+            return "time"
         if not output:
             return "time"
         if process.returncode == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -111,3 +112,32 @@ def test_the_same_seed_draws_the_same_faults() -> None:
     ]
     assert shown[0] == shown[1] != shown[2]
     assert shown[0].count("src/lockstep/search/") == 5
+
+
+def test_tests_that_run_a_line_come_first_and_the_others_still_come(tmp_path: Path) -> None:
+    """The plugin in a checkout of two functions: it tells who runs which line, and changes nothing but the order."""
+    pytest.importorskip("coverage")
+    package = tmp_path / "src" / "lockstep"
+    (tmp_path / "tools").mkdir()
+    package.mkdir(parents=True)
+    (tmp_path / "tools" / "mutant_order.py").write_text((ROOT / "tools" / "mutant_order.py").read_text())
+    (package / "__init__.py").write_text("def one():\n    return 1\n\n\ndef two():\n    return 2\n")
+    (tmp_path / "test_order.py").write_text(
+        "import lockstep\ndef test_a():\n    lockstep.one()\ndef test_b():\n    lockstep.two()\n"
+    )
+    lines, first = tmp_path / "lines.json", tmp_path / "first"
+
+    def run(**environment: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-p", "tools.mutant_order", "."],
+            cwd=tmp_path, env=os.environ | {"PYTHONPATH": f"{tmp_path / 'src'}:{tmp_path}"} | environment,
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+
+    run(LOCKSTEP_LINES=str(lines))
+    runners = json.loads(lines.read_text())["src/lockstep/__init__.py"]
+    assert runners["6"] == ["test_order.py::test_b"]
+    assert "1" not in runners, "what runs at import belongs to no test"
+    first.write_text("\n".join(runners["6"]))
+    output = run(LOCKSTEP_FIRST=str(first))
+    assert output.index("test_b PASSED") < output.index("test_a PASSED")
