@@ -7,14 +7,12 @@ one second and twenty on a busy core; compiling kernels anew adds half a minute 
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from tests import fork_server
 from tests.architecture import page_commands
 from tests.architecture.page_commands import BLOCK, absent, calls, put_files, script
 
@@ -33,6 +31,8 @@ def runs_something(page: str) -> bool:
     return len(script(text_of(page), torch=TORCH).strip().splitlines()) > 1
 
 
+RUN_PAGE = "import runpy, sys; sys.path.insert(1, sys.argv.pop()); runpy.run_path('page.py', run_name='__main__')"
+"""`python page.py` in a fork: loading the libraries takes as long as a page. Its argument: where `page_commands` is."""
 PAGES = [page for page in ("README.md", *GUIDES) if runs_something(page)]
 
 
@@ -40,17 +40,18 @@ PAGES = [page for page in ("README.md", *GUIDES) if runs_something(page)]
 def test_the_examples_of_a_page_run(page: str, tmp_path: Path) -> None:
     put_files(text_of(page), tmp_path, ROOT)
     (tmp_path / "page.py").write_text(script(text_of(page), torch=TORCH))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSTEP_")}
-    paths = [str(Path(page_commands.__file__).parent), environment.get("PYTHONPATH", "")]
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "page.py"],
+    process = fork_server.start(
+        ("-W", "error"),
+        ("-c", RUN_PAGE, str(Path(page_commands.__file__).parent)),
         cwd=tmp_path,
-        env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
+        env={**fork_server.ENVIRONMENT, "NO_COLOR": "1"},
     )
-    assert done.returncode == 0, f"{page}\n{done.stderr}"
+    try:
+        _, errors = process.communicate()
+    finally:
+        process.kill()
+        code = process.wait()
+    assert code == 0, f"{page}\n{errors}"
 
 
 def test_the_guides_that_show_python_or_commands_are_run() -> None:
