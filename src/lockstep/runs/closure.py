@@ -27,7 +27,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.util import resolve_name
 from pathlib import Path
 from typing import Final, TypeGuard
@@ -128,7 +128,9 @@ class SourceFile:
     lazy: Mapping[str, Import]
     computed: bool = False
 
+    # Equal bytes are read once, so that a copy of the package costs no more than the files that differ.
     @classmethod
+    @lru_cache(maxsize=2_048)
     def of(cls, key: str, module: str, content: bytes, *, strings: bool = True) -> SourceFile:
         """Read a file of a package, its strings too where `strings`. Raises SyntaxError when it is not Python."""
         body = ast.parse(content).body
