@@ -49,7 +49,7 @@ test-long: $(VENV)/.all
 test-tensorflow:
 	$(PYTHON) -m venv $(VENV)-tensorflow
 	$(VENV)-tensorflow/bin/pip install --quiet --disable-pip-version-check tensorflow-cpu --editable ".[dev,keras,plots]"
-	KERAS_BACKEND=tensorflow $(VENV)-tensorflow/bin/pytest tests/unit/learning/supervised/test_keras_trainer.py \
+	KERAS_BACKEND=tensorflow $(VENV)-tensorflow/bin/pytest tests/integration/learning/supervised/test_keras_trainer.py \
 	  tests/unit/kinds/classifier/test_keras.py
 
 $(VENV)/.mutants: $(VENV)/.all

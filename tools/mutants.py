@@ -59,6 +59,7 @@ ROOMS: Final[dict[str, tuple[str, ...]]] = {
     "storage": ("tests/unit/storage", "tests/property/test_segments_properties.py"),
     "runs": (
         "tests/unit/runs",
+        "tests/integration/runs",
         "tests/property/test_journal_properties.py",
         "tests/property/test_spec_properties.py",
         "tests/contract/test_toy_training.py",
