@@ -38,7 +38,12 @@ class SamplesPlan(Generic[SpecT]):
     def settings(self) -> FitSettings:
         """Epochs, batch size and learning rate of the spec."""
         table = self.spec.training
-        return FitSettings(epochs=table.epochs, batch_size=table.batch_size, learning_rate=table.learning_rate)
+        return FitSettings(
+            epochs=table.epochs,
+            batch_size=table.batch_size,
+            learning_rate=table.learning_rate,
+            accumulate=getattr(table, "accumulate", 1),  # Keras updates once a batch
+        )
 
     @property
     def steps(self) -> int:
@@ -49,7 +54,7 @@ class SamplesPlan(Generic[SpecT]):
     def evaluated(self) -> float:
         """Time of predicting the validation part after each epoch, in steps."""
         held_out = 0 if self.parts.validation is None else len(self.parts.validation)
-        return self.spec.training.epochs * held_out / self.spec.training.batch_size * step_timing.EVALUATED
+        return self.spec.training.epochs * held_out / self.settings.update_size * step_timing.EVALUATED
 
     def notes(self) -> tuple[str, ...]:
         """Lines on the sizes of the parts, and a warning when they overlap."""

@@ -94,7 +94,7 @@ class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
             plan.spec.recording.settings(),
             # A retrained run may have fewer steps than epochs and samples would give.
             steps=plan.steps if recorded is None else recorded.steps,
-            batch=min(plan.settings.batch_size, len(train)),
+            batch=min(plan.settings.update_size, len(train)),
             losses=1,
         )
 
@@ -120,6 +120,9 @@ class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
             optimizer=table.settings(),
             clip_norm=table.clip_norm,
             rate=table.rate,
+            momentum=table.momentum_of,
+            smoothing=table.label_smoothing,
+            averaged=table.averaged,
             order=recorded_order(spec.session, context.blobs),
             keep_best=True,
             recording=spec.recording.settings(),

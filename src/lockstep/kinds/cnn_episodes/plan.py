@@ -54,7 +54,7 @@ class EpisodesPlan:
         table = self.spec.training
         return Epochs(
             samples=len(self.pinned),
-            batch_size=table.batch_size,
+            batch_size=table.update_size,
             epochs=table.epochs,
             seeds=self.seeds.child("order"),
         )

@@ -7,7 +7,7 @@ the same ones. They are judged once, when the run ends (`judgement`); the last w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,6 +51,9 @@ class PatternPlan:
     patience       the run ends after so many epochs without a lower validation loss; None never ends it early
     loss_weights   weights of the three heads; None for the defaults
     class_weights  float32 (classes,); None where all are 1
+    smoothing      share of each class target that the training loss spreads over all classes
+    micro_batch    most samples of a forward pass of an update; None takes them at once
+    averaged       whether the average of the weights is validated and judged, in the place of the trained ones
     cost           cost of a sample's trade, a fraction (R9.9)
     target_profit  profit that scores 1, a fraction (R9.9)
     """
@@ -60,6 +63,9 @@ class PatternPlan:
     patience: int | None = None
     loss_weights: HeadWeights | None = None
     class_weights: NDArray[np.float32] | None = None
+    smoothing: float = 0.0
+    micro_batch: int | None = None
+    averaged: bool = False
     cost: float = 0.001
     target_profit: float = 0.01
 
@@ -106,6 +112,8 @@ class MarketPatternTask(PatternTask):
             order if recorded else Among(order, module.parts.train),
             weights=plan.loss_weights,
             class_weights=plan.class_weights,
+            smoothing=plan.smoothing,
+            micro_batch=plan.micro_batch,
             device=device,
         )
         self._module = module
@@ -134,14 +142,16 @@ class MarketPatternTask(PatternTask):
         lowest so far."""
         if (step + 1) % self._plan.per_epoch and step + 1 != self.planned_steps:
             return {}
-        losses, accuracy = self._validate(learner)
+        with self._judged_weights(learner):
+            losses, accuracy = self._validate(learner)
         epoch = len(self._history)
         best = self._best_epoch is None or losses["total"] < self._history[self._best_epoch]["loss"]["total"]
         entry = {"epoch": epoch, "step": step, "loss": losses, "accuracy": accuracy}
         self._history.append(entry)
         if best:
             self._best_epoch = epoch
-            state = learner.get_state()
+            with self._judged_weights(learner):
+                state = learner.get_state()
             # Without the optimiser's moments: this epoch is evaluated, never continued.
             self._best = {name: state[name] for name in state if name == WEIGHTS or name.startswith(BUFFER)}
         return {"epoch": epoch, "validation": {"loss": losses, "accuracy": accuracy}, "best": best}
@@ -156,6 +166,7 @@ class MarketPatternTask(PatternTask):
                 "parameters": learner.flat.layout.parameters,
                 "best_epoch": self._best_epoch,
                 "epochs": len(self._history),
+                **({"weights": "ema" if self._plan.averaged else "trained"} if learner.averages else {}),
             },
             "samples": {"purged": module.parts.purged, **module.counts()},
             "history": self._history,
@@ -251,11 +262,16 @@ class MarketPatternTask(PatternTask):
             confidence=confidence,
         )
 
+    def _judged_weights(self, learner: Learner) -> AbstractContextManager[None]:
+        """The weights that are validated, within the block: the averaged or the trained ones."""
+        return learner.averaged() if self._plan.averaged else nullcontext()
+
     @contextmanager
     def _as_best(self, learner: Learner) -> Iterator[None]:
-        """Give the learner the weights of the best epoch within the block; before the first epoch, change nothing."""
+        """Give the learner the weights of the best epoch within the block; before the first, those that are judged."""
         if not self._best:
-            yield
+            with self._judged_weights(learner):
+                yield
             return
         now = learner.get_state()
         learner.set_weights(self._best)
