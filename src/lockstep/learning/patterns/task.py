@@ -135,9 +135,14 @@ class BarSamples:
 
     def reader(self, device: str) -> Reader:
         """A function from bars to the windows that end there. It holds the series once, not `window` times."""
-        bars = torch.tensor(np.ascontiguousarray(self.series.T), device=device)
-        offsets = torch.arange(1 - self.window, 1, device=device)
-        return lambda rows: bars[rows[:, None] + offsets].transpose(1, 2).contiguous()
+        return bar_reader(self.series, self.window, device)
+
+
+def bar_reader(series: NDArray[np.float32], window: int, device: str) -> Reader:
+    """A function from bars to the windows that end there, cut out of float32 (channels, n)."""
+    bars = torch.tensor(np.ascontiguousarray(series.T), device=device)
+    offsets = torch.arange(1 - window, 1, device=device)
+    return lambda rows: bars[rows[:, None] + offsets].transpose(1, 2).contiguous()
 
 
 class Order(Protocol):

@@ -16,13 +16,11 @@ import torch
 from safetensors.numpy import save as save_arrays
 
 from lockstep.core import canonical
-from lockstep.core.errors import NetworkError
 from lockstep.learning.gradients.learner import BUFFER, WEIGHTS
 from lockstep.learning.gradients.training import model_arrays
-from lockstep.learning.gradients.user_failures import failures_of
+from lockstep.learning.patterns.inference import evaluated_heads, predictions_of
 from lockstep.learning.patterns.judgement import HELD_OUT, judge
-from lockstep.learning.patterns.networks import Heads, HeadWeights, heads_of, pattern_loss
-from lockstep.learning.patterns.scores import Predictions
+from lockstep.learning.patterns.networks import HeadWeights, pattern_loss
 from lockstep.learning.patterns.task import Among, BarSamples, Order, PatternTask
 
 if TYPE_CHECKING:
@@ -33,13 +31,13 @@ if TYPE_CHECKING:
     from lockstep.learning.gradients.learner import Arrays, Learner
     from lockstep.learning.gradients.training import Batch
     from lockstep.learning.patterns.data_module import DataModule
+    from lockstep.learning.patterns.networks import Heads
+    from lockstep.learning.patterns.scores import Predictions
     from lockstep.runs.seeds import SeedTree
 
 BEST_FILE: Final = "best_weights.safetensors"
 PREDICTIONS_FILE: Final = "predictions.safetensors"
 NORMALISATION_FILE: Final = "normalisation.json"
-_ROWS: Final = 1_024
-"""Windows per forward pass of an evaluation: bounds its memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,24 +222,9 @@ class MarketPatternTask(PatternTask):
         return {name: float(value) for name, value in named.items()}, int(right) / len(bars)
 
     def _heads(self, learner: Learner, bars: NDArray[np.int64], place: str) -> Heads:
-        """The three heads for bars, in evaluation mode; an error names `place`.
-
-        Raises NetworkError when one is not finite: no comparison with NaN is true, so no epoch could be the best.
-        """
-        with learner.evaluating() as model, failures_of(model, place):
-            pieces = [
-                heads_of(model, self._read(torch.from_numpy(bars[i : i + _ROWS]).to(self._device)))
-                for i in range(0, len(bars), _ROWS)
-            ]
-        heads = Heads(*(torch.cat(head) for head in zip(*pieces, strict=True)))
-        for name, head in zip(Heads._fields, heads, strict=True):
-            if not bool((finite := torch.isfinite(head)).all()):
-                row = int(finite.reshape(len(bars), -1).all(dim=1).int().argmin())
-                raise NetworkError(
-                    f"{place}: the head {name} is finite; for bar {bars[row]:,} it is NaN or infinite. Lower the "
-                    "learning rate, set clip_norm, or look at what your network divides by in evaluation mode."
-                )
-        return heads
+        """The three heads for bars, in evaluation mode; an error names `place`. Raises NetworkError."""
+        with learner.evaluating() as model:
+            return evaluated_heads(model, self._read, bars, place, device=self._device)
 
     def _predictions(self, learner: Learner) -> dict[str, Predictions]:
         """Predictions of the best epoch's network, by part; computed once per state, so test rows are used once."""
@@ -251,15 +234,10 @@ class MarketPatternTask(PatternTask):
         return self._judged
 
     def _predict(self, learner: Learner, bars: NDArray[np.int64]) -> Predictions:
-        logits, returns, confidence = (
-            head.detach().cpu().numpy().astype(np.float64) for head in self._heads(learner, bars, "evaluation")
-        )
-        return Predictions(
-            logits=logits,
-            decided=logits.argmax(axis=1),
-            weights=self._plan.class_weights,
-            returns=returns * self._module.statistics.return_scale,
-            confidence=confidence,
+        return predictions_of(
+            self._heads(learner, bars, "evaluation"),
+            class_weights=self._plan.class_weights,
+            return_scale=self._module.statistics.return_scale,
         )
 
     def _judged_weights(self, learner: Learner) -> AbstractContextManager[None]:
