@@ -144,7 +144,10 @@ def __getattr__(name: str) -> Any:
     elif name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
     else:
-        raise AttributeError(f"module 'lockstep' has no attribute {name!r}; it has {', '.join(__all__)}")
+        from lockstep.faces.source_names import hint
+
+        known = hint(name) or f"it has {', '.join(__all__)}"
+        raise AttributeError(f"module 'lockstep' has no attribute {name!r}; {known}")
     globals()[name] = value
     return value
 
