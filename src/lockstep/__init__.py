@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         diff,
         estimate,
         list_runs,
+        load_model,
         replay,
         report,
         resume,
@@ -79,6 +80,7 @@ _HOMES: Final = {
     "estimate": "lockstep.public",
     "list_runs": "lockstep.public",
     "load_candles": "lockstep.market.load",
+    "load_model": "lockstep.public",
     "replay": "lockstep.public",
     "report": "lockstep.public",
     "resume": "lockstep.public",
@@ -119,6 +121,7 @@ __all__ = [
     "estimate",
     "list_runs",
     "load_candles",
+    "load_model",
     "replay",
     "report",
     "resume",
@@ -141,7 +144,10 @@ def __getattr__(name: str) -> Any:
     elif name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
     else:
-        raise AttributeError(f"module 'lockstep' has no attribute {name!r}; it has {', '.join(__all__)}")
+        from lockstep.faces.source_names import hint
+
+        known = hint(name) or f"it has {', '.join(__all__)}"
+        raise AttributeError(f"module 'lockstep' has no attribute {name!r}; {known}")
     globals()[name] = value
     return value
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from lockstep.app.ports import Ports, unannounced
 from lockstep.core.clock import Clock, SystemClock
+from lockstep.kinds.shared.model_registry import register_model
 from lockstep.runs import registry
 from lockstep.runs.cancel import Cancel
 from lockstep.runs.kind import Prepared, RunContext, silent
@@ -37,6 +38,18 @@ KINDS: Final = {
 }
 for _name, _path in KINDS.items():
     registry.register(_name, _path)
+
+MODELS: Final = {
+    "cnn": "lockstep.kinds.cnn.model:CnnModel",
+    "classifier": "lockstep.kinds.classifier.model:ClassifierModel",
+    "classifier-keras": "lockstep.kinds.classifier.keras_model:KerasModel",
+    "cnn-episodes": "lockstep.kinds.cnn_episodes.model:EpisodesModel",
+    "agent-session": "lockstep.kinds.agent_session.model:SessionModel",
+    "replay-agent": "lockstep.kinds.replay_agent.model:ReplayAgentModel",
+}
+"""What runs of a kind leave for use; a search leaves parameters."""
+for _name, _path in MODELS.items():
+    register_model(_name, _path)
 
 BLOB_CHECKS: Final = {
     ".arrow": "lockstep.market.snapshot:check_file",

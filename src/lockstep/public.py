@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lockstep.app.step import StepView
     from lockstep.app.verify import VerifyResult
     from lockstep.episodes.book import EpisodeBook
+    from lockstep.kinds.shared.models import Model
     from lockstep.learning.gradients.sessions import Sessions
     from lockstep.market.candles import Candles
     from lockstep.runs.cancel import Cancel
@@ -315,6 +316,26 @@ def step(
     with here.context() as context:
         path = None if save is None else Path(save)
         return use_case(folder, number, context, save=path, across=across, trust=trust)
+
+
+def load_model(run: str = "last", *, trust: bool = False, home: Home = None) -> Model:
+    """The trained model of a complete run, to predict with; its data are those that the run pinned.
+
+    run     a run id, the unique start of one, a tag, "last", "best", or a folder's path
+    trust   run the code that an imported run brings, from now on
+
+    The result has `predict` and `signals`: of `cnn` and `replay-agent` they take candles, and `strategy()` goes to
+    `ls.backtest`; of the other kinds they take samples (`kinds.shared.models`). `notes` say where this machine's
+    numerics are not those of the run.
+
+    Raises RefusedError for a run that is not complete, for a search, which leaves no model, and for code that nobody
+    has allowed; IntegrityError for damage, DataError when the run's data are missing, MissingLibraryError.
+    """
+    here = place(home)
+    folder = _entered(run, here)
+    from lockstep.app.model import load_model as use_case
+
+    return use_case(folder, here.store.blobs, trust=trust)
 
 
 def sessions(*, thorough: bool = False, home: Home = None) -> Sessions:

@@ -19,6 +19,10 @@ COVERED = {
     ("__init__.py", "import_module(_HOMES[name])"): "the entrance: a name counts where a file asks for it",
     ("core/libraries.py", "import_module(module)"): "libraries of others: every call names one, and numerics holds it",
     ("core/libraries.py", "find_spec(name)"): "asks, loads nothing",
+    (
+        "kinds/shared/model_registry.py",
+        "import_module(module)",
+    ): "what is done with a model after its run: no result passes through it",
     ("kinds/shared/network_code.py", "import_module(module)"): "the tables NETWORKS of the kinds: strings that count",
     ("runs/registry.py", "import_module(module)"): "the module of the kind: a root of its closure",
     (

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from lockstep.learning.gradients.record import SessionRecord
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.kind import Kind
+    from lockstep.runs.spec import RunSpec
     from lockstep.storage.blobs import BlobStore
 
 SESSION: Final = "session"
@@ -77,7 +78,7 @@ def retrain(
     digest = _pin(kind, record, top, ports.blobs)
     values, objects = _values(kind, folder, list(overrides), network, digest)
     spec = resolve(kind.spec_model, values, source="the spec of the new run")
-    _require_same_samples(folder, full_body(spec), keys)
+    _require_same_samples(folder, spec, keys)
     # Restored, not prepared: `prepare` would read the user's files, which may have changed since the old run.
     prepared = kind.restore(spec, folder, PrepareContext(blobs=ports.blobs, base=base, python_objects=objects))
     cast("Retrains", kind).try_network(prepared)
@@ -141,11 +142,13 @@ def _short(name: Any) -> str:
     return Path(str(name)).name
 
 
-def _require_same_samples(folder: RunFolder, spec: Mapping[str, Any], keys: Iterable[str]) -> None:
+def _require_same_samples(folder: RunFolder, spec: RunSpec, keys: Iterable[str]) -> None:
     # The whole spec, not only its hashed part: [data] is not hashed, and an override of it would be ignored.
-    old = folder.read("environment")["spec"]
+    # Resolved anew: the spec of an earlier release lacks keys that were added since, and had their defaults.
+    old = full_body(resolve(type(spec), folder.read("environment")["spec"], source=str(folder.document("environment"))))
+    new = full_body(spec)
     for key in keys:
-        name, then, now = _first_difference(key, _at(old, key), _at(spec, key))
+        name, then, now = _first_difference(key, _at(old, key), _at(new, key))
         if canonical.dumps(then) != canonical.dumps(now):
             raise InputError(
                 f"retraining uses the samples of run {folder.path.name}, so {name} stays as it is ({then!r}); "

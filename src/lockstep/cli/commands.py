@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from lockstep.cli import backtest, data, replay, report, runs, sessions, training, version
+from lockstep.cli import backtest, data, predict, replay, report, runs, sessions, training, version
 
 
 def command() -> Any:
@@ -39,6 +39,7 @@ def command() -> Any:
     app.command("step", short_help="Show one recorded step and the model after it.")(replay.step)
     app.command("report", short_help="Write a run's figures and one page that shows it all.")(report.report)
     app.command("backtest", short_help="Run one strategy with given parameters.")(backtest.backtest)
+    app.command("predict", short_help="Predict with the model of a run.")(predict.predict)
     app.add_typer(runs.group(), name="runs")
     app.add_typer(sessions.group(), name="sessions")
     app.add_typer(data.group(), name="data")

@@ -161,7 +161,7 @@ class SingleAssetEnvironment:
         if not self._running:
             raise RefusedError("environment: a step belongs to an episode; none is running. Call reset() first.")
         before = self.equity
-        side = self._side if action == Action.HOLD else 1 if action == Action.BUY else -1 if self.allow_short else 0
+        side = self.side_after(self._side, action)
         if side != self._side:
             # Not at the decision bar's close: that price is gone when the decision is made.
             price = float(self.candles.open[self._bar + 1])
@@ -173,6 +173,10 @@ class SingleAssetEnvironment:
         truncated = not terminated and self._bar == self._end
         self._running = not (terminated or truncated)
         return StepResult(observation=self.observe(), reward=after - before, terminated=terminated, truncated=truncated)
+
+    def side_after(self, side: int, action: int) -> int:
+        """The side that an action leads to from `side`: -1, 0 or 1."""
+        return side if action == Action.HOLD else 1 if action == Action.BUY else -1 if self.allow_short else 0
 
     def _close(self, price: float) -> None:
         if self._side:

@@ -49,20 +49,48 @@ class Walk:
     market: MarketArrays
 
 
-def walk(agent: Agent, environment: SingleAssetEnvironment) -> Walk:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Decisions:
+    """The decisions of an agent that acts through bars, from bar `first` on.
+
+    actions  int64 (n,), at each decision bar
+    sides    int8 (n,), side held from each of these bars' close on
+    last     the action at the bar after them, which has no next open; None where the capital was lost before
+    """
+
+    first: int
+    actions: NDArray[np.int64]
+    sides: NDArray[np.int8]
+    last: int | None
+
+
+def decide(agent: Agent, environment: SingleAssetEnvironment) -> Decisions:
     """Act greedily through all bars of an environment whose `episode_bars` is None."""
     seen, actions, sides = environment.reset(), [], []
-    first = environment.bar
+    first, lost = environment.bar, False
     while environment.running:
         action = int(agent.act(seen[np.newaxis])[0])
-        seen = environment.step(action).observation
+        result = environment.step(action)
+        seen, lost = result.observation, result.terminated
         actions.append(action)
         sides.append(environment.side)
-    bars = environment.candles.slice(first, first + len(actions) + 1)
-    targets = np.array([*sides, 0], np.int8)
+    return Decisions(
+        first=first,
+        actions=np.array(actions, np.int64),
+        sides=np.array(sides, np.int8),
+        last=None if lost else int(agent.act(seen[np.newaxis])[0]),
+    )
+
+
+def walk(agent: Agent, environment: SingleAssetEnvironment) -> Walk:
+    """Act greedily through all bars of an environment whose `episode_bars` is None, and simulate it."""
+    decisions = decide(agent, environment)
+    first = decisions.first
+    bars = environment.candles.slice(first, first + len(decisions.actions) + 1)
+    targets = np.array([*decisions.sides, 0], np.int8)
     simulation, entries, market = simulated(bars, targets, environment.costs)
     return Walk(
-        actions=np.array(actions, np.int64),
+        actions=decisions.actions,
         sides=targets,
         equity=environment.equity,
         simulation=simulation,
@@ -76,9 +104,13 @@ def simulated(bars: Candles, sides: NDArray[np.int8], costs: Costs) -> tuple[Sim
 
     A change of side is a signal, a change to 0 an exit flag; the last bar decides nothing.
     """
-    before = np.concatenate((np.zeros(1, np.int8), sides[:-1]))
-    change = sides != before
-    change[-1] = False  # a signal there would need an open that the data lack
-    signals = Signals(side=np.where(change, sides, 0).astype(np.int8), exit=change & (sides == 0))
-    entries, market = compact(signals), market_arrays(bars)
+    held = sides.copy()
+    held[-1] = sides[-2] if len(sides) > 1 else 0  # a signal there would need an open that the data lack
+    entries, market = compact(signals_of(held)), market_arrays(bars)
     return simulate_entries(bars, market, entries, costs, WHOLE), entries, market
+
+
+def signals_of(sides: NDArray[np.int8]) -> Signals:
+    """The signals of a trader who holds `sides` (n,) from each bar's close on: a change is a signal, to 0 an exit."""
+    change = sides != np.concatenate((np.zeros(1, np.int8), sides[:-1]))
+    return Signals(side=np.where(change, sides, 0).astype(np.int8), exit=change & (sides == 0))

@@ -10,7 +10,7 @@ Every breach of a rule in one spec is reported at once: key, value found, rule, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -19,7 +19,11 @@ from lockstep.runs.seeds import DEFAULT_SEED, MAX_SEED, draw_seed
 from lockstep.runs.spec_errors import explain, known_paths
 from lockstep.runs.spec_files import load_spec, spec_json
 
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
 __all__ = [
+    "ADDED_LATER",
     "NOT_IDENTITY",
     "RunSpec",
     "SpecModel",
@@ -32,6 +36,12 @@ __all__ = [
 
 NOT_IDENTITY: Final[dict[str, Any]] = {"identity": False}
 """`Field(json_schema_extra=NOT_IDENTITY)` marks a key that cannot change a result. It must have a default."""
+
+ADDED_LATER: Final[dict[str, Any]] = {"later": True}
+"""`Field(json_schema_extra=ADDED_LATER)` marks a key that a release added to a table that had been stored before.
+
+At its default, which must be what the earlier releases did, it is no part of the identity: their specs keep their hash.
+"""
 
 ModelT = TypeVar("ModelT", bound="SpecModel")
 
@@ -86,7 +96,10 @@ def resolve(model: type[ModelT], values: Mapping[str, Any], *, source: str = "th
 
 
 def identity_body(spec: SpecModel) -> dict[str, Any]:
-    """Canonical JSON form of what a result depends on: `spec` without the keys marked NOT_IDENTITY."""
+    """Canonical JSON form of what a result depends on: `spec` without the keys marked NOT_IDENTITY.
+
+    A key marked ADDED_LATER is left out while it has its default.
+    """
     return _body(spec, identity=True)
 
 
@@ -99,10 +112,14 @@ def _body(value: SpecModel, *, identity: bool) -> dict[str, Any]:
     return {
         name: _plain(getattr(value, name), identity=identity)
         for name, info in type(value).model_fields.items()
-        if not (
-            identity and isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("identity") is False
-        )
+        if not identity or _identifies(info, getattr(value, name))
     }
+
+
+def _identifies(info: FieldInfo, value: Any) -> bool:
+    """Whether a key with this value is part of the identity."""
+    marks = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    return marks.get("identity") is not False and not (marks.get("later") is True and value == info.default)
 
 
 def _plain(value: Any, *, identity: bool) -> Any:

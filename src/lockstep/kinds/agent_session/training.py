@@ -16,6 +16,7 @@ from lockstep.kinds.shared.experience_batches import recorded_experiences
 from lockstep.kinds.shared.gradient_kind import Recipe, TrainingCosts
 from lockstep.kinds.shared.step_timing import StepTiming
 from lockstep.learning.gradients.determinism import numerics_entries
+from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.learning.gradients.recorder import Recorder, frame_sizes
 from lockstep.rl.recorded_batches import RecordedBuffer, RecordedReplay
 from lockstep.rl.training import FixedExperiences, Replay, ReplayTraining
@@ -116,6 +117,9 @@ def _begins_alike(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     def structure(agent: Mapping[str, Any]) -> tuple[Any, ...]:
         # A learned temperature is one more parameter, so the states have another length.
         learned = agent.get("settings", {}).get("target_entropy") is not None
-        return agent.get("algorithm"), agent.get("shape"), agent.get("optimizer", {}).get("name"), learned
+        return agent.get("algorithm"), agent.get("shape"), learned
 
-    return then == now or structure(then) == structure(now)
+    if then == now or structure(then) != structure(now):
+        return then == now
+    before, after = (OptimizerSettings.from_json(agent["optimizer"]) for agent in (then, now))
+    return after.has_state_of(before)

@@ -6,7 +6,7 @@ Needs neither torch nor Keras; the network of the PyTorch kind is a `NetworkCode
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lockstep.kinds.classifier.data import PinnedSamples
 from lockstep.kinds.classifier.spec import ClassifierSpec, KerasClassifierSpec
@@ -16,6 +16,8 @@ from lockstep.learning.supervised.fit import FitSettings
 from lockstep.runs.seeds import SeedTree
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from lockstep.kinds.shared.network_code import NetworkCode
 
 SpecT = TypeVar("SpecT", bound=ClassifierSpec | KerasClassifierSpec)
@@ -38,7 +40,12 @@ class SamplesPlan(Generic[SpecT]):
     def settings(self) -> FitSettings:
         """Epochs, batch size and learning rate of the spec."""
         table = self.spec.training
-        return FitSettings(epochs=table.epochs, batch_size=table.batch_size, learning_rate=table.learning_rate)
+        return FitSettings(
+            epochs=table.epochs,
+            batch_size=table.batch_size,
+            learning_rate=table.learning_rate,
+            accumulate=getattr(table, "accumulate", 1),  # Keras updates once a batch
+        )
 
     @property
     def steps(self) -> int:
@@ -49,7 +56,7 @@ class SamplesPlan(Generic[SpecT]):
     def evaluated(self) -> float:
         """Time of predicting the validation part after each epoch, in steps."""
         held_out = 0 if self.parts.validation is None else len(self.parts.validation)
-        return self.spec.training.epochs * held_out / self.spec.training.batch_size * step_timing.EVALUATED
+        return self.spec.training.epochs * held_out / self.settings.update_size * step_timing.EVALUATED
 
     def notes(self) -> tuple[str, ...]:
         """Lines on the sizes of the parts, and a warning when they overlap."""
@@ -73,6 +80,23 @@ class ClassifierPlan(SamplesPlan[ClassifierSpec]):
     """The plan of the PyTorch kind, whose network may be the user's."""
 
     network: NetworkCode
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What a network's constructor may ask for: `shapes` of a sample by input, the number of `classes`, and where
+        there is one input, its sizes: `features`; `channels`, `window`; or `channels`, `height`, `width`."""
+        train = self.parts.train
+        sizes: dict[str, Any] = {"shapes": train.shapes, "classes": len(train.classes)}
+        if len(train.shapes) == 1:
+            (shape,) = train.shapes.values()
+            # Several inputs have no sizes of their own names: which of them would "features" be?
+            names = {1: ("features",), 2: ("channels", "window"), 3: ("channels", "height", "width")}
+            sizes |= zip(names.get(len(shape), ()), shape, strict=False)
+        return sizes
+
+    def make_network(self) -> nn.Module:
+        """The network before the first step."""
+        return self.network.make(self.sizes, self.seeds.child("network"))
 
 
 def parts_of_spec(samples: Samples, spec: ClassifierSpec | KerasClassifierSpec) -> Parts:

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from lockstep.kinds.shared.gradient_spec import Device, NetworkTable, OptimizerTable, RecordingTable
+from lockstep.kinds.shared.gradient_spec import Device, NetworkTable, NetworkTrainingTable, RecordingTable
 from lockstep.kinds.shared.retraining import SessionTable
 from lockstep.runs.spec import NOT_IDENTITY, RunSpec, SpecModel
 
@@ -61,7 +61,7 @@ class _Passes(SpecModel):
         return self
 
 
-class FitTable(_Passes, OptimizerTable):
+class FitTable(_Passes, NetworkTrainingTable):
     """`[training]`: how the network is trained. The defaults are those of `train_pytorch_model`."""
 
 

@@ -19,7 +19,6 @@ from lockstep.kinds.shared.retraining import recorded_order
 from lockstep.kinds.shared.step_timing import StepTiming
 from lockstep.learning.gradients.estimate import estimate_of
 from lockstep.learning.gradients.learner import full_precision
-from lockstep.learning.supervised.data import Samples
 from lockstep.learning.supervised.torch_task import make_classifier
 from lockstep.runs.kind import Estimate
 
@@ -76,11 +75,10 @@ class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
         def loss(scores: Any, number: int) -> torch.Tensor:
             return nn.functional.cross_entropy(full_precision(scores), labels[number])
 
-        sizes, init = _sizes(train), plan.seeds.child("network")
-        code.check_repeatable(sizes, init)
+        code.check_repeatable(plan.sizes, plan.seeds.child("network"))
         rehearse(
             code,
-            lambda: code.make(sizes, init),
+            plan.make_network,
             Rehearsal(batches=(first, last), check=check, tensors=lambda scores: (scores,), loss=loss),
             plan.seeds.child("trial"),
         )
@@ -89,12 +87,12 @@ class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
         """Disk and memory by calculation, on the meta device when the network can be made there."""
         train, recorded = plan.parts.train, recorded_order(plan.spec.session, context.blobs)
         size = estimate_of(
-            plan.network.for_estimate(_sizes(train), plan.seeds.child("network")),
+            plan.network.for_estimate(plan.sizes, plan.seeds.child("network")),
             plan.spec.training.settings(),
             plan.spec.recording.settings(),
             # A retrained run may have fewer steps than epochs and samples would give.
             steps=plan.steps if recorded is None else recorded.steps,
-            batch=min(plan.settings.batch_size, len(train)),
+            batch=min(plan.settings.update_size, len(train)),
             losses=1,
         )
 
@@ -115,11 +113,14 @@ class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
             plan.parts,
             plan.settings,
             seeds=plan.seeds,
-            model=plan.network.make(_sizes(plan.parts.train), plan.seeds.child("network")),
+            model=plan.make_network(),
             device=spec.device,
             optimizer=table.settings(),
             clip_norm=table.clip_norm,
             rate=table.rate,
+            momentum=table.momentum_of,
+            smoothing=table.label_smoothing,
+            averaged=table.averaged,
             order=recorded_order(spec.session, context.blobs),
             keep_best=True,
             recording=spec.recording.settings(),
@@ -146,15 +147,3 @@ def _plan(spec: ClassifierSpec, pinned: PinnedSamples, network: NetworkCode) -> 
     # The run stores the name without folders, which is true on every machine.
     resolved = spec.model_copy(update={"network": network.resolved(spec.network)})
     return ClassifierPlan(spec=resolved, pinned=pinned, parts=parts_of_spec(pinned.samples, spec), network=network)
-
-
-def _sizes(samples: Samples) -> dict[str, Any]:
-    """What a network's constructor may ask for: `shapes` of a sample by input, the number of `classes`, and where
-    there is one input, its sizes: `features`; `channels`, `window`; or `channels`, `height`, `width`."""
-    sizes: dict[str, Any] = {"shapes": samples.shapes, "classes": len(samples.classes)}
-    if len(samples.shapes) == 1:
-        (shape,) = samples.shapes.values()
-        # Several inputs have no sizes of their own names: which of them would "features" be?
-        names = {1: ("features",), 2: ("channels", "window"), 3: ("channels", "height", "width")}
-        sizes |= zip(names.get(len(shape), ()), shape, strict=False)
-    return sizes

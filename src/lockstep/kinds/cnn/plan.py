@@ -57,7 +57,7 @@ class CnnPlan:
         table = self.spec.training
         return Epochs(
             samples=len(self.module.parts.train),
-            batch_size=table.batch_size,
+            batch_size=table.update_size,
             epochs=table.epochs,
             seeds=self.seeds.child("order"),
         )

@@ -6,7 +6,13 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from lockstep.kinds.shared.gradient_spec import Device, HeadWeightsTable, NetworkTable, OptimizerTable, RecordingTable
+from lockstep.kinds.shared.gradient_spec import (
+    Device,
+    HeadWeightsTable,
+    NetworkTable,
+    NetworkTrainingTable,
+    RecordingTable,
+)
 from lockstep.kinds.shared.market_spec import FRACTION, DataTable, MarketTable
 from lockstep.kinds.shared.retraining import SessionTable
 from lockstep.learning.patterns.data_module import SplitSettings
@@ -86,11 +92,10 @@ class SplitTable(SpecModel):
         return SplitSettings(validation=self.validation, test=self.test, embargo=self.embargo)
 
 
-class CnnTrainingTable(OptimizerTable):
+class CnnTrainingTable(NetworkTrainingTable):
     """`[training]`: how the network is trained."""
 
     epochs: int = Field(default=10, ge=1)
-    batch_size: int = Field(default=64, ge=1)
     patience: int | None = Field(default=None, ge=1)
     """Epochs without a lower validation loss after which the training ends; default: it never ends early."""
     class_weights: Literal["balanced", "none"] | tuple[float, ...] = "none"

@@ -83,10 +83,10 @@ class CnnRecipe(NetworkRecipe[CnnSpec, CnnPlan]):
             table.settings(),
             plan.spec.recording.settings(),
             steps=(plan.epochs() if recorded is None else recorded).steps,
-            batch=table.batch_size,
+            batch=table.update_size,
         )
         # Validation rows are predicted after each epoch; without gradients that costs a share of a step.
-        evaluated = table.epochs * len(plan.module.parts.validation) / table.batch_size * step_timing.EVALUATED
+        evaluated = table.epochs * len(plan.module.parts.validation) / table.update_size * step_timing.EVALUATED
 
         def estimate(timing: StepTiming) -> Estimate:
             return size.as_run_estimate(
@@ -116,6 +116,9 @@ class CnnRecipe(NetworkRecipe[CnnSpec, CnnPlan]):
                 patience=table.patience,
                 loss_weights=table.loss_weights.settings(),
                 class_weights=plan.class_weights(),
+                smoothing=table.label_smoothing,
+                micro_batch=table.batch_size,
+                averaged=table.averaged,
                 cost=spec.labels.cost,
                 target_profit=spec.labels.target_profit,
             ),
@@ -126,6 +129,7 @@ class CnnRecipe(NetworkRecipe[CnnSpec, CnnPlan]):
         learner = Learner(
             plan.make_network(), table.settings(), seeds=seeds, clip_norm=table.clip_norm, device=spec.device
         )
+        learner.momentum = table.momentum_of(task.planned_steps)
         session = {
             "model": plan.network.name,
             "model_kind": "pattern",

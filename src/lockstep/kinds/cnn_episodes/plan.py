@@ -54,7 +54,7 @@ class EpisodesPlan:
         table = self.spec.training
         return Epochs(
             samples=len(self.pinned),
-            batch_size=table.batch_size,
+            batch_size=table.update_size,
             epochs=table.epochs,
             seeds=self.seeds.child("order"),
         )
@@ -72,7 +72,11 @@ class EpisodesPlan:
 
     def windows(self, rows: slice) -> NDArray[np.float32]:
         """The scaled windows of some episodes, float32 (n, features, window)."""
-        windows, scaling = self.pinned.arrays["windows"][rows], self.spec.scaling
+        return self.scaled(self.pinned.arrays["windows"][rows])
+
+    def scaled(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Windows (n, window, features) by the run's mean and deviation, float32 (n, features, window)."""
+        scaling = self.spec.scaling
         scaled = (windows.astype(np.float64) - np.array(scaling.mean)) / np.array(scaling.deviation)
         return np.ascontiguousarray(scaled.transpose(0, 2, 1), np.float32)
 

@@ -6,7 +6,13 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from lockstep.kinds.shared.gradient_spec import Device, HeadWeightsTable, NetworkTable, OptimizerTable, RecordingTable
+from lockstep.kinds.shared.gradient_spec import (
+    Device,
+    HeadWeightsTable,
+    NetworkTable,
+    NetworkTrainingTable,
+    RecordingTable,
+)
 from lockstep.kinds.shared.retraining import SessionTable
 from lockstep.runs.spec import NOT_IDENTITY, RunSpec, SpecModel
 
@@ -51,7 +57,7 @@ class ScalingTable(SpecModel):
         return self
 
 
-class EpisodesTrainingTable(OptimizerTable):
+class EpisodesTrainingTable(NetworkTrainingTable):
     """`[training]`: how the network is trained."""
 
     epochs: int = Field(default=5, ge=1)

@@ -30,7 +30,14 @@ class EpisodeTask(PatternTask):
 
     def __init__(self, plan: EpisodesPlan, order: Order) -> None:
         table = plan.spec.training
-        super().__init__(plan.samples(), order, weights=table.weights.settings(), device=plan.spec.device)
+        super().__init__(
+            plan.samples(),
+            order,
+            weights=table.weights.settings(),
+            smoothing=table.label_smoothing,
+            micro_batch=table.batch_size,
+            device=plan.spec.device,
+        )
         self._table = table
         pinned = plan.pinned
         # Both numbers, since "100 used" reads differently beside 100 and beside 10,000.
@@ -41,8 +48,10 @@ class EpisodeTask(PatternTask):
         return self._table.rate(step, self.planned_steps)
 
     def result(self, learner: Learner) -> Mapping[str, Any]:
-        """Counts of episodes for the summary, under the key `episodes`."""
-        return {"episodes": self._counts}
+        """Counts of episodes for the summary, under the key `episodes`, and which of two sets of weights counts."""
+        if not learner.averages:
+            return {"episodes": self._counts}
+        return {"episodes": self._counts, "model": {"weights": "ema" if self._table.averaged else "trained"}}
 
 
 class EpisodesRecipe(NetworkRecipe[EpisodesSpec, EpisodesPlan]):
@@ -88,7 +97,7 @@ class EpisodesRecipe(NetworkRecipe[EpisodesSpec, EpisodesPlan]):
             table.settings(),
             plan.spec.recording.settings(),
             steps=(plan.epochs() if recorded is None else recorded).steps,
-            batch=min(table.batch_size, len(plan.pinned)),
+            batch=min(table.update_size, len(plan.pinned)),
         )
 
         def estimate(timing: StepTiming) -> Estimate:
@@ -111,6 +120,7 @@ class EpisodesRecipe(NetworkRecipe[EpisodesSpec, EpisodesPlan]):
             clip_norm=spec.training.clip_norm,
             device=spec.device,
         )
+        learner.momentum = spec.training.momentum_of(task.planned_steps)
         session = {
             "model": plan.network.name,
             "model_kind": "pattern",

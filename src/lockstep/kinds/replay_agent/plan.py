@@ -119,7 +119,11 @@ class ReplayAgentPlan:
         """The environment of one episode over all bars of a part; its first bar is the first decision bar."""
         start, stop = part
         # The first observation looks back into the purged bars, which belong to no part.
-        return self._environment(self.pinned.candles.slice(start - self.spec.environment.lookback, stop), None)
+        return self.environment_over(self.pinned.candles.slice(start - self.spec.environment.lookback, stop))
+
+    def environment_over(self, candles: Candles) -> SingleAssetEnvironment:
+        """The environment of one episode over candles; the bar after the lookback is the first decision bar."""
+        return self._environment(candles, None)
 
     def _environment(self, candles: Candles, episode_bars: int | None) -> SingleAssetEnvironment:
         table = self.spec.environment

@@ -141,6 +141,7 @@ def _training(plan: ReplayAgentPlan, recorded: RecordedExperiences | None = None
     agent, table = plan.agent(), plan.spec.training
     # A retrained agent does not act: it learns from what the first one did.
     replay = plan.replay() if recorded is None else RecordedReplay(experiences=recorded)
+    agent.learner.momentum = table.momentum_of(table.updates)
     return ReplayTraining(
         agent,
         plan.buffer() if recorded is None else RecordedBuffer(recorded),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from lockstep.storage.blobs import BlobStore
 
 SUFFIX: Final = ".batches"
-BATCH_KEYS: Final = ("training.epochs", "training.batch_size")
+BATCH_KEYS: Final = ("training.epochs", "training.batch_size", "training.accumulate")
 """Keys that recorded batches replace. Retraining refuses other values of them: it would store and ignore them."""
 _HASH: Final = r"^[0-9a-f]{64}$"
 

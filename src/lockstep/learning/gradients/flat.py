@@ -122,20 +122,23 @@ class FlatModel:
         for slot in self.layout.slots:
             yield flat[slot.start : slot.stop].view(slot.shape)
 
-    def differentiate(self, total: torch.Tensor) -> None:
-        """Write the gradient of `total` into `gradient`; zero for a parameter that `total` does not depend on.
+    def differentiate(self, total: torch.Tensor, *, add: bool = False) -> None:
+        """Write the gradient of `total` into `gradient`, or add it to what is there.
 
-        Raises InputError for a sparse gradient.
+        It is zero for a parameter that `total` does not depend on. Raises InputError for a sparse gradient.
         """
         # Not backward(): it would add into .grad, which user code may replace, and would turn -0.0 into 0.0.
         gradients: Sequence[torch.Tensor | None] = torch.autograd.grad(total, self._trained, allow_unused=True)
-        if any(item is None for item in gradients):
+        if not add and any(item is None for item in gradients):
             self.gradient.zero_()
         views = [view for view, item in zip(self.gradient_views, gradients, strict=True) if item is not None]
         dense = [item for item in gradients if item is not None]
         if any(item.layout is not torch.strided for item in dense):
             raise InputError("a gradient is recorded as a dense array; found a sparse one. Use sparse=False layers.")
-        torch._foreach_copy_(views, dense)
+        if not add:
+            torch._foreach_copy_(views, dense)
+        elif dense:
+            torch._foreach_add_(views, dense)
 
     def buffers(self) -> dict[str, torch.Tensor]:
         """The module's buffers by name: state of the forward pass (BatchNorm's statistics), and constants."""

@@ -1,16 +1,16 @@
 """`Learner`: a model, its optimiser, and the only way in which a step changes them.
 
-    noise of the step -> forward -> loss -> gradient -> clip -> update
+    noise of the step -> forward -> loss -> gradient -> clip -> update -> average of the weights, where one is kept
 
-An update needs the clipped gradient and the learning rate, nothing else. So stored gradients lead to the same weights
-(`replay` applies them with the same optimiser). `get_state` and `set_state` carry everything that later steps depend
-on.
+An update needs the clipped gradient, the learning rate and the momentum, nothing else. So stored gradients lead to the
+same weights (`replay` applies them with the same optimiser). `get_state` and `set_state` carry everything that later
+steps depend on.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -25,9 +25,10 @@ from lockstep.learning.gradients.flat import FlatModel
 from lockstep.learning.gradients.module_state import declared_arrays, set_declared
 from lockstep.learning.gradients.optim_state import (
     OptimizerSettings,
+    WeightAverage,
     load_optimizer_arrays,
     optimizer_arrays,
-    set_learning_rate,
+    set_rates,
 )
 from lockstep.learning.gradients.user_failures import failures_of
 
@@ -45,7 +46,7 @@ _CLIP_EPS: Final = 1e-6
 _FLOAT32_BYTES: Final = 4
 
 Arrays = Mapping[str, "NDArray[np.generic]"]
-"""`weights` (size,), `optimizer.NAME`, `buffer.NAME`: the whole state of a learner."""
+"""`weights` (size,), `optimizer.NAME`, `ema.NAME`, `buffer.NAME`: the whole state of a learner."""
 
 
 class Losses(NamedTuple):
@@ -53,6 +54,18 @@ class Losses(NamedTuple):
 
     total: torch.Tensor
     parts: Mapping[str, torch.Tensor]
+
+
+Compute = Callable[["nn.Module"], Losses]
+"""Gives the loss of the model on some samples, forward pass included."""
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """A part of a batch whose gradient is computed on its own: `samples` says how much it counts."""
+
+    samples: int
+    compute: Compute
 
 
 def full_precision(output: torch.Tensor) -> torch.Tensor:
@@ -69,12 +82,14 @@ class Update:
     gradient_norm  L2 norm before clipping
     clip           factor that the gradient was scaled by, 1 where it was not clipped
     learning_rate  rate of this update
+    momentum       momentum of this update where a schedule moves it, else None
     """
 
     losses: dict[str, float]
     gradient_norm: float
     clip: float
     learning_rate: float
+    momentum: float | None = None
 
 
 class Learner:
@@ -104,6 +119,10 @@ class Learner:
         self.clip_norm = clip_norm
         self.flat = FlatModel(module, device)
         self.optimizer = optimizer.make(self.flat.weights)
+        decay = optimizer.ema_decay
+        self._average = None if decay is None else WeightAverage(self.flat.weights, decay)
+        self.momentum: Callable[[int], float] | None = None
+        """Momentum of each step where a schedule moves it; None for the optimiser's own."""
         self._seeds = seeds.child("noise")
 
     @property
@@ -111,8 +130,11 @@ class Learner:
         """The model; its parameters are views into `flat.weights`."""
         return self.flat.module
 
-    def update(self, step: int, compute: Callable[[nn.Module], Losses], learning_rate: float | None = None) -> Update:
+    def update(self, step: int, compute: Compute | Sequence[MicroBatch], learning_rate: float | None = None) -> Update:
         """Update the model once. `compute` runs in training mode, under the noise of `step`.
+
+        Micro-batches follow each other in one stream of noise, and each has its own batch statistics. The gradient is
+        that of the mean of their losses, weighted by their samples.
 
         Afterwards `gradient()` is the gradient as applied. Raises RefusedError when the gradient is not finite; then
         the weights are unchanged, but buffers that the forward pass changes are not.
@@ -122,13 +144,7 @@ class Learner:
         if not self.module.training:
             self.module.train()
         with determinism.noise(self._seeds.child(step), self.device), failures_of(self.module, f"step {step}"):
-            total, parts = compute(self.module)
-            determinism.settle()  # a network may have changed torch's switches since
-            self.flat.differentiate(total)
-        names = ("total", *parts)
-        # One transfer for all losses: on a card each .item() would wait for the device.
-        values = torch.stack([item.detach() for item in (total, *parts.values())]).tolist()
-        losses = dict(zip(names, values, strict=True))
+            losses = self._differentiate([MicroBatch(1, compute)] if callable(compute) else compute)
         norm = float(torch.linalg.vector_norm(self.flat.gradient))
         if not math.isfinite(norm):
             raise RefusedError(
@@ -139,9 +155,27 @@ class Learner:
         if self.clip_norm is not None and norm > self.clip_norm:
             clip = self.clip_norm / (norm + _CLIP_EPS)
             self.flat.gradient.mul_(clip)
-        set_learning_rate(self.optimizer, rate)
+        momentum = None if self.momentum is None else self.momentum(step)
+        set_rates(self.optimizer, rate, momentum)
         self.optimizer.step()
-        return Update(losses=losses, gradient_norm=norm, clip=clip, learning_rate=rate)
+        if self._average is not None:
+            self._average.add(self.flat.weights.detach())
+        return Update(losses=losses, gradient_norm=norm, clip=clip, learning_rate=rate, momentum=momentum)
+
+    def _differentiate(self, batches: Sequence[MicroBatch]) -> dict[str, float]:
+        """Leave the gradient of the weighted mean in `flat.gradient`, and return the mean of each loss by name."""
+        every = sum(batch.samples for batch in batches)
+        sums: dict[str, torch.Tensor] = {}
+        for place, batch in enumerate(batches):
+            total, parts = batch.compute(self.module)
+            determinism.settle()  # a network may have changed torch's switches since
+            share = batch.samples / every
+            self.flat.differentiate(total if len(batches) == 1 else total * share, add=place > 0)
+            for name, value in {"total": total, **parts}.items():
+                part = value.detach() if len(batches) == 1 else value.detach() * share
+                sums[name] = part if name not in sums else sums[name] + part
+        # One transfer for all losses: on a card each .item() would wait for the device.
+        return dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
 
     def gradient(self) -> NDArray[np.generic]:
         """The gradient of the last update as applied (size,); a view on the CPU, valid until the next update."""
@@ -157,12 +191,35 @@ class Learner:
         finally:
             self.module.train()
 
+    @property
+    def averages(self) -> bool:
+        """Whether an average of the weights is kept."""
+        return self._average is not None
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The average in the place of the weights within the block; buffers stay. Changes nothing where there is none.
+
+        Nothing may be trained within it.
+        """
+        if self._average is None:
+            yield
+            return
+        weights = self.flat.weights.data
+        trained = weights.clone()
+        weights.copy_(self._average.values)
+        try:
+            yield
+        finally:
+            weights.copy_(trained)
+
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The state by name: views where the device is the CPU, valid until the next update."""
         moments = optimizer_arrays(self.optimizer, self.flat.weights)
         return {
             WEIGHTS: self.flat.weights.detach().cpu().numpy(),
             **{f"{OPTIMIZER}{name}": array for name, array in moments.items()},
+            **({} if self._average is None else self._average.arrays()),
             **self.buffer_arrays(),
         }
 
@@ -186,6 +243,8 @@ class Learner:
         prefix = len(OPTIMIZER)
         moments = {name[prefix:]: array for name, array in arrays.items() if name.startswith(OPTIMIZER)}
         load_optimizer_arrays(self.optimizer, self.flat.weights, moments)
+        if self._average is not None:
+            self._average.set_arrays(arrays)
 
     def set_weights(self, arrays: Arrays) -> None:
         """Set weights and buffers, not the optimiser. Raises IntegrityError when they are another model's."""

@@ -23,7 +23,13 @@ from lockstep.core.errors import InputError, IntegrityError, LockstepError, NotE
 from lockstep.core.hashing import digest_columns
 from lockstep.learning.gradients import codec, determinism
 from lockstep.learning.gradients.learner import BUFFER, OPTIMIZER, WEIGHTS
-from lockstep.learning.gradients.optim_state import load_optimizer_arrays, optimizer_arrays, set_learning_rate
+from lockstep.learning.gradients.optim_state import (
+    EMA_WEIGHTS,
+    WeightAverage,
+    load_optimizer_arrays,
+    optimizer_arrays,
+    set_rates,
+)
 from lockstep.learning.gradients.record_integrity import every_row, is_record, missing
 from lockstep.learning.gradients.recorder import Description
 from lockstep.learning.gradients.segment_names import BATCHES, BUFFERS, GRADIENTS, SNAPSHOTS, START, STEPS
@@ -50,22 +56,29 @@ class FlatOptimizer:
         self._optimizer = settings.make(self._weights)
         moments = {name[len(OPTIMIZER) :]: array for name, array in state.items() if name.startswith(OPTIMIZER)}
         load_optimizer_arrays(self._optimizer, self._weights, moments)
+        self._average = None
+        if settings.ema_decay is not None:
+            self._average = WeightAverage(self._weights, settings.ema_decay)
+            self._average.set_arrays(state)
         gradient = torch.zeros_like(self._weights)
         self._weights.grad = gradient
         self._gradient = gradient.numpy()
 
-    def apply(self, gradient: NDArray[Any], learning_rate: float) -> None:
-        """Update the weights with a stored gradient (size,), clipped already, at `learning_rate`."""
+    def apply(self, gradient: NDArray[Any], learning_rate: float, momentum: float | None = None) -> None:
+        """Update the weights with a stored gradient (size,), clipped already, at the rates that were recorded."""
         self._gradient[:] = gradient
-        set_learning_rate(self._optimizer, learning_rate)
+        set_rates(self._optimizer, learning_rate, momentum)
         self._optimizer.step()
+        if self._average is not None:
+            self._average.add(self._weights.detach())
 
     def arrays(self) -> Arrays:
-        """Weights and moments by name: views, valid until the next update."""
+        """Weights, moments and average by name: views, valid until the next update."""
         moments = optimizer_arrays(self._optimizer, self._weights)
         return {
             WEIGHTS: self._weights.detach().numpy(),
             **{f"{OPTIMIZER}{name}": array for name, array in moments.items()},
+            **({} if self._average is None else self._average.arrays()),
         }
 
 
@@ -116,6 +129,11 @@ class SessionRecord:
     def learning_rate(self, step: int) -> float:
         """Learning rate of the update of `step`, as recorded."""
         return float(self.columns["learning_rate"][step])
+
+    def rates(self, step: int) -> tuple[float, float | None]:
+        """Learning rate and momentum of the update of `step`; None where no schedule moved the momentum."""
+        moved = self.columns.get("momentum")
+        return self.learning_rate(step), None if moved is None else float(moved[step])
 
     @functools.cached_property
     def columns(self) -> Arrays:
@@ -219,7 +237,7 @@ class SessionRecord:
             machine = FlatOptimizer(self.description.optimizer, state)
             last = steps - 1
             for last, gradient in self.gradients(steps, step + 1):
-                machine.apply(gradient, self.learning_rate(last))
+                machine.apply(gradient, *self.rates(last))
             if last != step:
                 raise self.gradients_end(last + 1)
             buffers = self._reader.latest(BUFFERS, step)
@@ -304,6 +322,12 @@ class TrainingStep:
         state = self._record.state_after(self.index)
         buffers = {name[len(BUFFER) :]: array for name, array in state.items() if name.startswith(BUFFER)}
         return self._record.description.layout.named(state[WEIGHTS]) | buffers
+
+    @property
+    def averaged_weights(self) -> Arrays | None:
+        """The moving average of the weights by parameter after this step; None in a run that keeps none."""
+        average = self._record.state_after(self.index).get(EMA_WEIGHTS)
+        return None if average is None else self._record.description.layout.named(average)
 
     @property
     def optimizer_state(self) -> Arrays:

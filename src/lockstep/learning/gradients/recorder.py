@@ -2,7 +2,8 @@
 
     segment     rows        columns
     steps       1 a step    loss.NAME (total and parts), learning_rate, gradient_norm, clip, value, profitability,
-                            profitable, further scalars of the training: float64. Kept at every level.
+                            profitable, momentum where a schedule moves it, further scalars of the training: float64.
+                            Kept at every level.
     batches     1 a sample  index int64: which samples the step learned from; further columns of the
                             training (an agent: td_error)                                               full, norms
     norms       1 a step    gradient, weight, update (parameters,): L2 norm of each parameter's         full, norms
@@ -329,7 +330,11 @@ def frame_sizes(
         steps=FRAME_BYTES + 8 * (6 + losses),
         norms=FRAME_BYTES + 3 * layout.itemsize * len(layout.slots),
         buffers=FRAME_BYTES + held if buffers else 0,
-        snapshot=FRAME_BYTES + held + layout.itemsize * layout.size * (1 + optimizer.moments) + 8,
+        # Beside the arrays, the scalars: the optimiser's count of steps, NAdam's product, the updates of an average.
+        snapshot=FRAME_BYTES
+        + held
+        + layout.itemsize * layout.size * (1 + optimizer.moments)
+        + 8 * (1 + (optimizer.name == "nadam") + (optimizer.ema_decay is not None)),
     )
 
 
@@ -351,6 +356,7 @@ def _facts(update: Update, facts: StepFacts, value: float) -> Columns:
         "value": value,
         "profitability": facts.profitability,
         "profitable": facts.profitable,
+        **({} if update.momentum is None else {"momentum": update.momentum}),
         **facts.scalars,
     }
     return {name: np.array([number]) for name, number in row.items()}

@@ -97,7 +97,7 @@ def replay_gradients(
     machine = FlatOptimizer(record.description.optimizer, state)
     step = steps - 1
     for step, gradient in record.gradients(steps, end):
-        machine.apply(gradient, record.learning_rate(step))
+        machine.apply(gradient, *record.rates(step))
         if (step + 1) % check_every == 0 or step + 1 == end:
             checked += record.check_state(step, machine.arrays() | _buffers(record, step))
         if on_step is not None:
@@ -148,7 +148,7 @@ def differing_tensor(record: SessionRecord) -> str | None:
         return None
     machine = FlatOptimizer(record.description.optimizer, record.start_state())
     for step, gradient in record.gradients(0, len(record)):
-        machine.apply(gradient, record.learning_rate(step))
+        machine.apply(gradient, *record.rates(step))
     buffers = {name[len(BUFFER) :]: array for name, array in _buffers(record, len(record) - 1).items()}
     weights = record.description.layout.named(machine.arrays()[WEIGHTS])
     try:

@@ -92,6 +92,7 @@ class StepLog:
             "gradient_norm": update.gradient_norm,
             "value": value,
             "samples": len(facts.batch),
+            **({} if update.momentum is None else {"momentum": update.momentum}),
             "level": self._recorder.level,
             **extra(),
         }

@@ -8,13 +8,14 @@ it does remember (a best score, a patience) is in its own `get_state`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from safetensors.numpy import save as save_arrays
 
 from lockstep.core.errors import IntegrityError
+from lockstep.learning.gradients.learner import MicroBatch
 from lockstep.learning.gradients.module_state import load_module_arrays, module_arrays
 from lockstep.learning.gradients.recorder import Recorder, StepFacts
 from lockstep.learning.gradients.step_log import StepLog
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from lockstep.learning.gradients.learner import Learner, Losses
+    from lockstep.learning.gradients.learner import Compute, Learner
 
 WEIGHTS_FILE: Final = "weights.safetensors"
+EMA_FILE: Final = "ema_weights.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +37,25 @@ class Batch:
     """What one step learns from.
 
     ids            int64 (samples,), the samples
-    compute        gives the loss of the model on them, forward pass included
+    compute        gives the loss of the model on them, forward pass included; or their micro-batches in order
     profitability  mean profitability score of the samples
     profitable     share of them that made a profit
     """
 
     ids: NDArray[np.int64]
-    compute: Callable[[nn.Module], Losses]
+    compute: Compute | Sequence[MicroBatch]
     profitability: float = 0.0
     profitable: float = 0.0
+
+
+def micro_batches(
+    ids: NDArray[np.int64], size: int | None, loss_of: Callable[[NDArray[np.int64]], Compute]
+) -> Compute | list[MicroBatch]:
+    """The losses of the samples of a step, at most `size` in one forward pass; None takes them all at once."""
+    if size is None or len(ids) <= size:
+        return loss_of(ids)
+    parts = [ids[start : start + size] for start in range(0, len(ids), size)]
+    return [MicroBatch(len(part), loss_of(part)) for part in parts]
 
 
 class Task:
@@ -154,8 +166,11 @@ class GradientTraining:
         limited = self._log.ends_before(self._next) and self._task.batch(self._next) is not None
         facts = self._log.session_facts(self._learner, steps=self._next, limited=limited)
         summary = {"session": self._session, **facts, **self._task.result(self._learner)}
-        weights = save_arrays(model_arrays(self._learner))
-        return Result(summary=summary, artifacts={WEIGHTS_FILE: weights, **self._task.artifacts(self._learner)})
+        artifacts = {WEIGHTS_FILE: save_arrays(model_arrays(self._learner))}
+        if self._learner.averages:
+            with self._learner.averaged():
+                artifacts[EMA_FILE] = save_arrays(model_arrays(self._learner))
+        return Result(summary=summary, artifacts={**artifacts, **self._task.artifacts(self._learner)})
 
 
 def model_arrays(learner: Learner) -> dict[str, NDArray[Any]]:

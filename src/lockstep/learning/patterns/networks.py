@@ -182,10 +182,14 @@ def pattern_loss(
     *,
     weights: HeadWeights | None = None,
     class_weights: torch.Tensor | None = None,
+    smoothing: float = 0.0,
 ) -> Losses:
-    """Eq. (1) for targets classes int64 (batch,) and returns float32 (batch,); `class_weights` float32 (classes,)."""
+    """Eq. (1) for targets classes int64 (batch,) and returns float32 (batch,); `class_weights` float32 (classes,).
+
+    `smoothing` is the share of each target that CE spreads over all classes (Szegedy et al., arXiv:1512.00567).
+    """
     w = weights if weights is not None else HeadWeights()
-    classification = functional.cross_entropy(heads.direction, classes, weight=class_weights)
+    classification = functional.cross_entropy(heads.direction, classes, weight=class_weights, label_smoothing=smoothing)
     regression = functional.smooth_l1_loss(heads.expected_return, returns)
     # Detached: the confidence head learns to judge the direction, it does not pull the direction towards itself.
     right = (heads.direction.detach().argmax(dim=1) == classes).to(heads.confidence.dtype)

@@ -13,12 +13,14 @@ from lockstep.core.errors import DataError
 from lockstep.core.means import mean_in_order
 from lockstep.learning.gradients.epochs import check_samples
 from lockstep.learning.gradients.learner import Losses
-from lockstep.learning.gradients.training import Batch, Task
+from lockstep.learning.gradients.training import Batch, Task, micro_batches
 from lockstep.learning.patterns.networks import HeadWeights, heads_of, pattern_loss
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
+
+    from lockstep.learning.gradients.learner import Compute
 
 Reader = Callable[[torch.Tensor], torch.Tensor]
 """Sample numbers int64 (batch,) to windows float32 (batch, channels, window)."""
@@ -133,9 +135,14 @@ class BarSamples:
 
     def reader(self, device: str) -> Reader:
         """A function from bars to the windows that end there. It holds the series once, not `window` times."""
-        bars = torch.tensor(np.ascontiguousarray(self.series.T), device=device)
-        offsets = torch.arange(1 - self.window, 1, device=device)
-        return lambda rows: bars[rows[:, None] + offsets].transpose(1, 2).contiguous()
+        return bar_reader(self.series, self.window, device)
+
+
+def bar_reader(series: NDArray[np.float32], window: int, device: str) -> Reader:
+    """A function from bars to the windows that end there, cut out of float32 (channels, n)."""
+    bars = torch.tensor(np.ascontiguousarray(series.T), device=device)
+    offsets = torch.arange(1 - window, 1, device=device)
+    return lambda rows: bars[rows[:, None] + offsets].transpose(1, 2).contiguous()
 
 
 class Order(Protocol):
@@ -169,7 +176,11 @@ class Among:
 
 
 class PatternTask(Task):
-    """Eq. (1) of `networks` over samples in an order."""
+    """Eq. (1) of `networks` over samples in an order.
+
+    smoothing     share of each class target that is spread over all classes
+    micro_batch   most samples of a forward pass; None takes those of a step at once
+    """
 
     def __init__(
         self,
@@ -178,11 +189,15 @@ class PatternTask(Task):
         *,
         weights: HeadWeights | None = None,
         class_weights: NDArray[np.float32] | None = None,
+        smoothing: float = 0.0,
+        micro_batch: int | None = None,
         device: str = "cpu",
     ) -> None:
         self._samples = samples
         self._order = order
         self._weights = weights
+        self._smoothing = smoothing
+        self._micro_batch = micro_batch
         self._read = samples.reader(device)
         self._classes = torch.tensor(samples.classes, device=device)
         self._returns = torch.tensor(samples.returns, device=device)
@@ -205,6 +220,14 @@ class PatternTask(Task):
             return None
         ids = self._order.ids(step)
         check_samples(step, ids, len(self._samples))
+        return Batch(
+            ids=ids,
+            compute=micro_batches(ids, self._micro_batch, self._loss_of),
+            profitability=mean_in_order(self._samples.scores[ids]),
+            profitable=mean_in_order(self._samples.profitable[ids]),
+        )
+
+    def _loss_of(self, ids: NDArray[np.int64]) -> Compute:
         rows = torch.from_numpy(ids).to(self._device)
 
         def compute(model: nn.Module) -> Losses:
@@ -214,11 +237,7 @@ class PatternTask(Task):
                 self._returns[rows],
                 weights=self._weights,
                 class_weights=self._class_weights,
+                smoothing=self._smoothing,
             )
 
-        return Batch(
-            ids=ids,
-            compute=compute,
-            profitability=mean_in_order(self._samples.scores[ids]),
-            profitable=mean_in_order(self._samples.profitable[ids]),
-        )
+        return compute

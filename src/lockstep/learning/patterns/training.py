@@ -7,7 +7,7 @@ the same ones. They are judged once, when the run ends (`judgement`); the last w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,13 +16,11 @@ import torch
 from safetensors.numpy import save as save_arrays
 
 from lockstep.core import canonical
-from lockstep.core.errors import NetworkError
 from lockstep.learning.gradients.learner import BUFFER, WEIGHTS
 from lockstep.learning.gradients.training import model_arrays
-from lockstep.learning.gradients.user_failures import failures_of
+from lockstep.learning.patterns.inference import evaluated_heads, predictions_of
 from lockstep.learning.patterns.judgement import HELD_OUT, judge
-from lockstep.learning.patterns.networks import Heads, HeadWeights, heads_of, pattern_loss
-from lockstep.learning.patterns.scores import Predictions
+from lockstep.learning.patterns.networks import HeadWeights, pattern_loss
 from lockstep.learning.patterns.task import Among, BarSamples, Order, PatternTask
 
 if TYPE_CHECKING:
@@ -33,13 +31,13 @@ if TYPE_CHECKING:
     from lockstep.learning.gradients.learner import Arrays, Learner
     from lockstep.learning.gradients.training import Batch
     from lockstep.learning.patterns.data_module import DataModule
+    from lockstep.learning.patterns.networks import Heads
+    from lockstep.learning.patterns.scores import Predictions
     from lockstep.runs.seeds import SeedTree
 
 BEST_FILE: Final = "best_weights.safetensors"
 PREDICTIONS_FILE: Final = "predictions.safetensors"
 NORMALISATION_FILE: Final = "normalisation.json"
-_ROWS: Final = 1_024
-"""Windows per forward pass of an evaluation: bounds its memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +49,9 @@ class PatternPlan:
     patience       the run ends after so many epochs without a lower validation loss; None never ends it early
     loss_weights   weights of the three heads; None for the defaults
     class_weights  float32 (classes,); None where all are 1
+    smoothing      share of each class target that the training loss spreads over all classes
+    micro_batch    most samples of a forward pass of an update; None takes them at once
+    averaged       whether the average of the weights is validated and judged, in the place of the trained ones
     cost           cost of a sample's trade, a fraction (R9.9)
     target_profit  profit that scores 1, a fraction (R9.9)
     """
@@ -60,6 +61,9 @@ class PatternPlan:
     patience: int | None = None
     loss_weights: HeadWeights | None = None
     class_weights: NDArray[np.float32] | None = None
+    smoothing: float = 0.0
+    micro_batch: int | None = None
+    averaged: bool = False
     cost: float = 0.001
     target_profit: float = 0.01
 
@@ -106,6 +110,8 @@ class MarketPatternTask(PatternTask):
             order if recorded else Among(order, module.parts.train),
             weights=plan.loss_weights,
             class_weights=plan.class_weights,
+            smoothing=plan.smoothing,
+            micro_batch=plan.micro_batch,
             device=device,
         )
         self._module = module
@@ -134,14 +140,16 @@ class MarketPatternTask(PatternTask):
         lowest so far."""
         if (step + 1) % self._plan.per_epoch and step + 1 != self.planned_steps:
             return {}
-        losses, accuracy = self._validate(learner)
+        with self._judged_weights(learner):
+            losses, accuracy = self._validate(learner)
         epoch = len(self._history)
         best = self._best_epoch is None or losses["total"] < self._history[self._best_epoch]["loss"]["total"]
         entry = {"epoch": epoch, "step": step, "loss": losses, "accuracy": accuracy}
         self._history.append(entry)
         if best:
             self._best_epoch = epoch
-            state = learner.get_state()
+            with self._judged_weights(learner):
+                state = learner.get_state()
             # Without the optimiser's moments: this epoch is evaluated, never continued.
             self._best = {name: state[name] for name in state if name == WEIGHTS or name.startswith(BUFFER)}
         return {"epoch": epoch, "validation": {"loss": losses, "accuracy": accuracy}, "best": best}
@@ -156,6 +164,7 @@ class MarketPatternTask(PatternTask):
                 "parameters": learner.flat.layout.parameters,
                 "best_epoch": self._best_epoch,
                 "epochs": len(self._history),
+                **({"weights": "ema" if self._plan.averaged else "trained"} if learner.averages else {}),
             },
             "samples": {"purged": module.parts.purged, **module.counts()},
             "history": self._history,
@@ -213,24 +222,9 @@ class MarketPatternTask(PatternTask):
         return {name: float(value) for name, value in named.items()}, int(right) / len(bars)
 
     def _heads(self, learner: Learner, bars: NDArray[np.int64], place: str) -> Heads:
-        """The three heads for bars, in evaluation mode; an error names `place`.
-
-        Raises NetworkError when one is not finite: no comparison with NaN is true, so no epoch could be the best.
-        """
-        with learner.evaluating() as model, failures_of(model, place):
-            pieces = [
-                heads_of(model, self._read(torch.from_numpy(bars[i : i + _ROWS]).to(self._device)))
-                for i in range(0, len(bars), _ROWS)
-            ]
-        heads = Heads(*(torch.cat(head) for head in zip(*pieces, strict=True)))
-        for name, head in zip(Heads._fields, heads, strict=True):
-            if not bool((finite := torch.isfinite(head)).all()):
-                row = int(finite.reshape(len(bars), -1).all(dim=1).int().argmin())
-                raise NetworkError(
-                    f"{place}: the head {name} is finite; for bar {bars[row]:,} it is NaN or infinite. Lower the "
-                    "learning rate, set clip_norm, or look at what your network divides by in evaluation mode."
-                )
-        return heads
+        """The three heads for bars, in evaluation mode; an error names `place`. Raises NetworkError."""
+        with learner.evaluating() as model:
+            return evaluated_heads(model, self._read, bars, place, device=self._device)
 
     def _predictions(self, learner: Learner) -> dict[str, Predictions]:
         """Predictions of the best epoch's network, by part; computed once per state, so test rows are used once."""
@@ -240,22 +234,22 @@ class MarketPatternTask(PatternTask):
         return self._judged
 
     def _predict(self, learner: Learner, bars: NDArray[np.int64]) -> Predictions:
-        logits, returns, confidence = (
-            head.detach().cpu().numpy().astype(np.float64) for head in self._heads(learner, bars, "evaluation")
+        return predictions_of(
+            self._heads(learner, bars, "evaluation"),
+            class_weights=self._plan.class_weights,
+            return_scale=self._module.statistics.return_scale,
         )
-        return Predictions(
-            logits=logits,
-            decided=logits.argmax(axis=1),
-            weights=self._plan.class_weights,
-            returns=returns * self._module.statistics.return_scale,
-            confidence=confidence,
-        )
+
+    def _judged_weights(self, learner: Learner) -> AbstractContextManager[None]:
+        """The weights that are validated, within the block: the averaged or the trained ones."""
+        return learner.averaged() if self._plan.averaged else nullcontext()
 
     @contextmanager
     def _as_best(self, learner: Learner) -> Iterator[None]:
-        """Give the learner the weights of the best epoch within the block; before the first epoch, change nothing."""
+        """Give the learner the weights of the best epoch within the block; before the first, those that are judged."""
         if not self._best:
-            yield
+            with self._judged_weights(learner):
+                yield
             return
         now = learner.get_state()
         learner.set_weights(self._best)

@@ -139,14 +139,15 @@ class FitUpdate:
 
 @dataclass(frozen=True, kw_only=True)
 class FitSettings:
-    """Epochs, samples per batch, Adam's learning rate. Raises InputError for one that is 0 or less."""
+    """Epochs, samples per batch, Adam's learning rate, batches of an update. Raises InputError for 0 or less."""
 
     epochs: int
     batch_size: int
     learning_rate: float
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "accumulate"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} is a whole number of at least 1; found {value!r}")
@@ -155,12 +156,17 @@ class FitSettings:
             raise InputError(f"learning_rate is a number above 0; found {rate!r}")
 
     def batches(self, samples: int) -> int:
-        """How many batches an epoch of `samples` samples has; the last may be smaller."""
-        return -(-samples // self.batch_size)
+        """How many updates an epoch of `samples` samples has; the last may learn from fewer."""
+        return -(-samples // self.update_size)
+
+    @property
+    def update_size(self) -> int:
+        """Samples of an update."""
+        return self.batch_size * self.accumulate
 
     def order(self, samples: int, seeds: SeedTree) -> Epochs:
         """The order in which updates learn from `samples` samples."""
-        return Epochs(samples=samples, batch_size=self.batch_size, epochs=self.epochs, seeds=seeds.child("order"))
+        return Epochs(samples=samples, batch_size=self.update_size, epochs=self.epochs, seeds=seeds.child("order"))
 
 
 class FitProgress:

@@ -19,7 +19,7 @@ from lockstep.learning.gradients.learner import Learner, Losses, full_precision
 from lockstep.learning.gradients.module_state import load_module_arrays, module_arrays
 from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.learning.gradients.recorder import Recorder, Recording
-from lockstep.learning.gradients.training import Batch, GradientTraining, Task
+from lockstep.learning.gradients.training import Batch, GradientTraining, Task, micro_batches
 from lockstep.learning.gradients.user_failures import failures_of
 from lockstep.learning.supervised.fit import FitProgress, FitSettings, Measured
 from lockstep.learning.supervised.history import HISTORY_FILE, history_bytes
@@ -29,6 +29,7 @@ from lockstep.learning.supervised.torch_net import PatternNet
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from lockstep.learning.gradients.learner import Compute
     from lockstep.learning.patterns.task import Order
     from lockstep.learning.supervised.data import Parts, Samples
     from lockstep.runs.seeds import SeedTree
@@ -58,6 +59,9 @@ def make_classifier(
     optimizer: OptimizerSettings | None = None,
     clip_norm: float | None = None,
     rate: Callable[[int, int], float] | None = None,
+    momentum: Callable[[int], Callable[[int], float] | None] | None = None,
+    smoothing: float = 0.0,
+    averaged: bool = False,
     order: Order | None = None,
     keep_best: bool = False,
     recording: Recording = UNRECORDED,
@@ -69,6 +73,9 @@ def make_classifier(
     model       maps one tensor per input, (batch, ...) each, to scores (batch, classes); default `PatternNet`
     optimizer   default Adam with the settings' learning rate
     rate        learning rate from a step and the number of steps; default the optimiser's
+    momentum    from the number of steps, the momentum of each where a schedule moves it
+    smoothing   share of each label that the training loss spreads over all classes
+    averaged    whether the average of the weights is validated and tested, in the place of the trained ones
     order       which samples each step learns from; default epochs drawn from the seed
     keep_best   whether to keep the weights of the best epoch for `finish`: of the lowest loss on validation samples, or
                 on training samples where there is no validation part
@@ -85,7 +92,11 @@ def make_classifier(
     progress = FitProgress(settings, keep_best=keep_best, by_validation=keep_best)
     if order is None:
         order = settings.order(len(parts.train), seeds)
-    task = ClassifierTask(parts, progress, order, seeds=seeds, device=device, rate=rate)
+    if momentum is not None:
+        learner.momentum = momentum(order.steps)
+    task = ClassifierTask(
+        parts, progress, order, seeds=seeds, device=device, rate=rate, smoothing=smoothing, averaged=averaged
+    )
     training = GradientTraining(task, learner, Recorder(recording, learner), session)
     return Classifier(training=training, progress=progress, model=model)
 
@@ -106,6 +117,8 @@ class ClassifierTask(Task):
         seeds: SeedTree,
         device: str = "cpu",
         rate: Callable[[int, int], float] | None = None,
+        smoothing: float = 0.0,
+        averaged: bool = False,
     ) -> None:
         self._parts = parts
         self._progress = progress
@@ -115,7 +128,9 @@ class ClassifierTask(Task):
         self._held_out = None if parts.validation is None else _tensors(parts.validation, device)
         self._seeds = seeds
         self._rate = rate
-        self._seen: tuple[Tensor, Tensor, int] | None = None
+        self._smoothing = smoothing
+        self._averaged = averaged
+        self._seen: list[tuple[Tensor, Tensor, int]] = []
 
     @property
     def total_steps(self) -> int:
@@ -132,23 +147,28 @@ class ClassifierTask(Task):
             return None
         ids = self._order.ids(step)
         check_samples(step, ids, len(self._labels))
+        self._seen = []
+        return Batch(ids=ids, compute=micro_batches(ids, self._progress.settings.batch_size, self._loss_of))
+
+    def _loss_of(self, ids: NDArray[np.int64]) -> Compute:
         at = torch.from_numpy(ids).to(self._labels.device)
         labels, inputs = self._labels[at], [x[at] for x in self._inputs]
 
         def compute(model: nn.Module) -> Losses:
             scores = full_precision(model(*inputs))
-            loss = nn.functional.cross_entropy(scores, labels)
-            self._seen = loss.detach(), _correct(scores.detach(), labels), len(ids)
+            loss = nn.functional.cross_entropy(scores, labels, label_smoothing=self._smoothing)
+            self._seen.append((loss.detach(), _correct(scores.detach(), labels), len(ids)))
             return Losses(loss, {})
 
-        return Batch(ids=ids, compute=compute)
+        return compute
 
     def after(self, step: int, learner: Learner) -> Mapping[str, Any]:
         """Count the update; at the end of an epoch evaluate the validation samples. Returns the step's scalars."""
-        if self._seen is None:
+        if not self._seen:
             raise RuntimeError("after() is called after an update; there was none")
-        loss, correct, count = self._seen
-        measured = Measured(loss_sum=float(loss) * count, correct=int(correct), count=count)
+        measured = Measured(loss_sum=0.0, correct=0, count=0)
+        for loss, correct, count in self._seen:
+            measured = measured + Measured(loss_sum=float(loss) * count, correct=int(correct), count=count)
         self._progress.add(measured)
         scalars: dict[str, Any] = {
             "epoch": step // self._per_epoch + 1,
@@ -157,9 +177,11 @@ class ClassifierTask(Task):
         }
         if (step + 1) % self._per_epoch == 0:
             # A user's network may draw in evaluation mode too: from a stream that belongs to this step.
-            with determinism.noise(self._seeds.child("validation", step), learner.device):
-                held_out = self._validate(learner)
-            scalars |= self._progress.end_epoch(held_out, lambda: state_arrays(learner.module)).scalars()
+            noise = determinism.noise(self._seeds.child("validation", step), learner.device)
+            with self._judged_weights(learner):
+                with noise:
+                    held_out = self._validate(learner)
+                scalars |= self._progress.end_epoch(held_out, lambda: state_arrays(learner.module)).scalars()
         return scalars
 
     def _validate(self, learner: Learner) -> Measured | None:
@@ -187,6 +209,7 @@ class ClassifierTask(Task):
         weights = sum(array.size for array in state_arrays(learner.module).values())
         return {
             "network": {"library": "torch", "weights": weights},
+            **({"model": {"weights": "ema" if self._averaged else "trained"}} if learner.averages else {}),
             "samples": parts_of(parts.train, parts.validation, parts.test),
             "training": self._progress.summary(),
             "test": judged(chances, parts.test, parts.train),
@@ -214,7 +237,8 @@ class ClassifierTask(Task):
         """The network with its best weights, within the block."""
         model, best = learner.module, self._progress.best_weights
         if best is None:
-            yield model
+            with self._judged_weights(learner):
+                yield model
             return
         now = state_arrays(model)
         load_arrays(model, best)
@@ -222,6 +246,10 @@ class ClassifierTask(Task):
             yield model
         finally:
             load_arrays(model, now)
+
+    def _judged_weights(self, learner: Learner) -> contextlib.AbstractContextManager[None]:
+        """The weights that are validated and tested, within the block: the averaged or the trained ones."""
+        return learner.averaged() if self._averaged else contextlib.nullcontext()
 
     def get_state(self) -> dict[str, Any]:
         """Sums, finished epochs and best weights; the rest follows from step and seed."""

@@ -62,17 +62,27 @@ def test_the_gradient_agrees_with_central_differences_in_float64() -> None:
             assert gradient[place] == pytest.approx((above - below) / (2 * h), rel=1e-5, abs=2e-8), slot.name
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "rmsprop"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "amsgrad", "nadam", "radam", "sgd", "rmsprop"])
 @pytest.mark.parametrize("form", ["single", "foreach"])
 def test_updates_over_the_flat_array_are_those_of_plain_pytorch_to_the_last_bit(name: str, form: str) -> None:
     """Tensor by tensor with torch's own optimiser, torch's own backward: the same weights after 20 steps."""
-    settings = OptimizerSettings(name=name, form=form, learning_rate=1e-2, momentum=0.9 if name == "sgd" else 0.0)  # type: ignore[arg-type]
+    settings = OptimizerSettings(
+        name="adam" if name == "amsgrad" else name,  # type: ignore[arg-type]
+        form=form,  # type: ignore[arg-type]
+        learning_rate=1e-2,
+        momentum=0.9 if name == "sgd" else 0.0,
+        amsgrad=name == "amsgrad",
+        momentum_decay=0.02 if name == "nadam" else 0.004,
+    )
     learner = Learner(network(NORMED), settings, seeds=SEEDS)
     plain = network(NORMED)
     options = {"lr": 1e-2, "foreach": form == "foreach"}
     makers = {
         "adam": torch.optim.Adam,
         "adamw": lambda values, **kwargs: torch.optim.AdamW(values, weight_decay=0.0, **kwargs),
+        "amsgrad": lambda values, **kwargs: torch.optim.Adam(values, amsgrad=True, **kwargs),
+        "nadam": lambda values, **kwargs: torch.optim.NAdam(values, momentum_decay=0.02, **kwargs),
+        "radam": torch.optim.RAdam,
         "sgd": lambda values, **kwargs: torch.optim.SGD(values, momentum=0.9, **kwargs),
         "rmsprop": torch.optim.RMSprop,
     }
@@ -147,7 +157,7 @@ def test_moving_the_model_away_is_noticed_at_the_next_checkpoint() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "lion"}, "an optimiser is one of adam, adamw, sgd, rmsprop; found 'lion'"),
+        ({"name": "lion"}, "an optimiser is one of adam, adamw, nadam, radam, sgd, rmsprop; found 'lion'"),
         ({"form": "compiled"}, "form of an optimiser is one of"),
         ({"name": "rmsprop", "form": "fused"}, "no fused RMSprop"),
         ({"learning_rate": 0.0}, "learning rate is more than 0; found 0.0"),

@@ -30,6 +30,10 @@ OPTIMIZERS = {
     "sgd": OptimizerSettings(name="sgd", learning_rate=1e-2),
     "sgd nesterov fused": OptimizerSettings(name="sgd", momentum=0.9, nesterov=True, form="fused"),
     "rmsprop": OptimizerSettings(name="rmsprop", momentum=0.5),
+    "adam amsgrad fused": OptimizerSettings(amsgrad=True, form="fused"),
+    "nadam": OptimizerSettings(name="nadam", momentum_decay=0.02),
+    "radam foreach": OptimizerSettings(name="radam", form="foreach"),
+    "sgd with an average": OptimizerSettings(name="sgd", learning_rate=1e-2, ema_decay=0.7),
 }
 
 
