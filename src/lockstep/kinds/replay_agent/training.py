@@ -17,6 +17,7 @@ from lockstep.kinds.replay_agent.plan import ReplayAgentPlan
 from lockstep.kinds.replay_agent.result import Examination
 from lockstep.kinds.replay_agent.spec import ReplayAgentSpec
 from lockstep.kinds.shared import experience_batches, market_data, step_timing
+from lockstep.kinds.shared.agent_rehearsal import act_once
 from lockstep.kinds.shared.experience_batches import recorded_experiences, session_of
 from lockstep.kinds.shared.gradient_kind import Recipe, TrainingCosts
 from lockstep.kinds.shared.step_timing import StepTiming
@@ -77,8 +78,7 @@ class ReplayAgentRecipe(Recipe[ReplayAgentSpec, ReplayAgentPlan]):
 
     def try_network(self, plan: ReplayAgentPlan) -> None:
         """Make the agent and let it act once: an observation that does not fit its network fails there."""
-        environment = plan.training_environment()
-        plan.agent().act(environment.reset()[None])
+        act_once(plan.agent(), plan.training_environment().reset()[None])
 
     def costs(self, plan: ReplayAgentPlan, context: PrepareContext) -> TrainingCosts:
         """Disk and memory by calculation, with the networks on the meta device."""
