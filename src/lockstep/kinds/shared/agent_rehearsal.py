@@ -5,7 +5,7 @@
        the optimiser alone, so that a replay of the gradients ends at them.
     2. actions: `act` and `explore` twice. The same actions; nothing changes.
 
-Listed state is what `get_state` returns, in the form in which a checkpoint gives it back. Agents that come with Lockstep
+Listed state is what `get_state` returns, in the form in which a checkpoint gives it back. Agents of Lockstep itself
 are tested elsewhere, so these only act once.
 """
 
