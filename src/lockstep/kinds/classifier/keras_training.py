@@ -18,6 +18,7 @@ from lockstep.core.hashing import digest_array, digest_columns
 from lockstep.kinds.classifier import data as classifier_data
 from lockstep.kinds.classifier.plan import SamplesPlan, parts_of_spec
 from lockstep.kinds.classifier.spec import KerasClassifierSpec
+from lockstep.kinds.shared import step_timing
 from lockstep.kinds.shared.gradient_kind import Recipe, TrainingCosts
 from lockstep.kinds.shared.passes import Judge, Pass, others_noise
 from lockstep.kinds.shared.step_timing import StepTiming
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 KerasPlan: TypeAlias = SamplesPlan[KerasClassifierSpec]
 
 _ADAM_STATES: Final = 2
+_ROWS: Final = 64
+"""Images that are predicted for a trial."""
 _LINE_BYTES: Final = 560
 """Bytes of a line of the journal."""
 _CHECKPOINT_COPIES: Final = 3
@@ -121,16 +124,34 @@ class KerasRecipe(Recipe[KerasClassifierSpec, KerasPlan]):
         state, checkpoint = weights * (2 + _ADAM_STATES), weights * (1 + _ADAM_STATES)
 
         def estimate(timing: StepTiming) -> Estimate:
-            seconds = timing.seconds(plan.steps + plan.evaluated)
+            training = timing.training(plan.steps)
+            seconds = None if training is None else training.wall + timing.judging.wall
             checkpoints = CheckpointPolicy().disk_bytes(checkpoint, seconds)
             return Estimate(
                 seconds=seconds,
+                training=training,
+                judging=None if training is None else timing.judging,
                 disk_bytes=checkpoints + weights + _LINE_BYTES * plan.steps,
                 memory_bytes=timing.held_bytes + state + _CHECKPOINT_COPIES * checkpoint,
                 steps=plan.steps,
             )
 
         return TrainingCosts(state_bytes=state, lines=(f"{parameters:,} trained parameters",), estimate=estimate)
+
+    def time_steps(self, plan: KerasPlan, costs: TrainingCosts, context: PrepareContext) -> StepTiming:
+        """Time steps, and predictions of as many images as an evaluation takes at once."""
+        training, parts = self.training(plan, context), plan.parts
+        images = next(iter(parts.train.inputs.values()))[:_ROWS]
+        row = step_timing.timed(lambda: probabilities(training.model, images)) * (1.0 / len(images))
+        evaluation = row * (0 if parts.validation is None else len(parts.validation))
+        last = row * (0 if parts.test is None else len(parts.test))
+        return step_timing.time_steps(
+            training.steps,
+            state_bytes=costs.state_bytes,
+            period=plan.settings.batches(len(parts.train)),
+            evaluation=evaluation,
+            judging=evaluation * plan.settings.epochs + last,
+        )
 
     def training(self, plan: KerasPlan, context: PrepareContext | RunContext) -> FitTraining:
         """The training before its first step."""
@@ -143,6 +164,11 @@ class FitTraining:
     def __init__(self, plan: KerasPlan) -> None:
         self._plan = plan
         self._fit = Fit(_learner(plan), plan.settings, plan.seeds)
+
+    @property
+    def model(self) -> Any:
+        """The Keras model, with its present weights."""
+        return cast("KerasLearner", self._fit.learner).model
 
     @property
     def total_steps(self) -> int | None:

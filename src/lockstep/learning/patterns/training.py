@@ -199,7 +199,7 @@ class MarketPatternTask(PatternTask):
 
     def _validate(self, learner: Learner) -> tuple[dict[str, float], float]:
         bars = self._module.parts.validation
-        heads = self._heads(learner, bars, f"validation after epoch {len(self._history) + 1}")
+        heads = self.heads_of_rows(learner, bars, f"validation after epoch {len(self._history) + 1}")
         rows = torch.from_numpy(bars).to(self._device)
         losses = pattern_loss(
             heads,
@@ -212,7 +212,7 @@ class MarketPatternTask(PatternTask):
         right = (heads.direction.argmax(dim=1) == self._classes[rows]).sum()
         return {name: float(value) for name, value in named.items()}, int(right) / len(bars)
 
-    def _heads(self, learner: Learner, bars: NDArray[np.int64], place: str) -> Heads:
+    def heads_of_rows(self, learner: Learner, bars: NDArray[np.int64], place: str) -> Heads:
         """The three heads for bars, in evaluation mode; an error names `place`.
 
         Raises NetworkError when one is not finite: no comparison with NaN is true, so no epoch could be the best.
@@ -241,7 +241,7 @@ class MarketPatternTask(PatternTask):
 
     def _predict(self, learner: Learner, bars: NDArray[np.int64]) -> Predictions:
         logits, returns, confidence = (
-            head.detach().cpu().numpy().astype(np.float64) for head in self._heads(learner, bars, "evaluation")
+            head.detach().cpu().numpy().astype(np.float64) for head in self.heads_of_rows(learner, bars, "evaluation")
         )
         return Predictions(
             logits=logits,
