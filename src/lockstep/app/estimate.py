@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ class EstimateReport:
     estimate: Estimate
     memory_free: int | None
     disk_free: int
-    preparation: Duration = Duration()
+    preparation: Duration = field(default_factory=Duration)
 
     @property
     def cpu_seconds(self) -> float | None:

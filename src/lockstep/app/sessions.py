@@ -57,6 +57,7 @@ def session_json(session: TrainingSession) -> dict[str, Any]:
         "converged": session.converged,
         "convergence": session.worth.convergence,
         "top_quarter": session.worth.top_quarter,
+        "steadiness": session.worth.steadiness,
         "profitable": session.worth.profitable,
         "steps": session.steps,
         "first_loss": first,

@@ -307,11 +307,13 @@ class ReplayTraining:
     def finish(self) -> Result:
         """Value and convergence of the run, the watcher's entries, and the weights as safetensors."""
         facts = self._log.session_facts(self.learner, steps=self._next, limited=self._next < self._replay.updates)
+        watched = self._watcher.result(self.agent)
         summary = {
             "session": self._session,
             **facts,
             "replay": {"mode": self._replay.mode, **_statistics(self.buffer)},
-            **self._watcher.result(self.agent),
+            **watched,
+            "editions": {**facts["editions"], **watched.get("editions", {})},
         }
         weights = save_arrays(model_arrays(self.learner))
         return Result(summary=summary, artifacts={WEIGHTS_FILE: weights, **self._watcher.artifacts(self.agent)})

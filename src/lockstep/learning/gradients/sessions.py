@@ -16,7 +16,7 @@ from lockstep.core.errors import InputError, IntegrityError, LockstepError, Refu
 from lockstep.learning.gradients.epochs import RecordedOrder
 from lockstep.learning.gradients.overview import Overview
 from lockstep.learning.gradients.segment_names import BATCHES
-from lockstep.learning.gradients.training_value import SessionValue, session_value
+from lockstep.learning.gradients.training_value import EDITION, SessionValue, session_value
 from lockstep.runs.check import check
 from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.runs.form import MISFORMED
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from lockstep.learning.gradients.record import SessionRecord
     from lockstep.runs.store import RunStore
 
-_VALUE_FIELDS = ("value", "top_quarter", "profitable", "convergence", "converged")
+_FIRST_FIELDS = ("value", "top_quarter", "profitable", "convergence", "converged")
+"""What every finished run says of its value."""
+_VALUE_FIELDS = (*_FIRST_FIELDS, "steadiness")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,9 +156,12 @@ def load_session(folder: RunFolder, *, thorough: bool = False) -> TrainingSessio
     status = folder.status()
     if status is RunStatus.COMPLETE:
         summary = sealed_document(folder, "result")["summary"]
-        if not isinstance(summary, Mapping) or not {"session", *_VALUE_FIELDS} <= summary.keys():
+        if not isinstance(summary, Mapping) or not {"session", *_FIRST_FIELDS} <= summary.keys():
             raise RefusedError(f"{folder.path}: not a run of a gradient training.")
         require_lengths(folder)
+        if summary.get("editions", {}).get("value", 1) != EDITION:
+            # Values of two definitions cannot be sorted; the steps of the run have what the present one needs.
+            summary = {**summary, **_value_of(Overview(folder).columns())}
     else:
         summary = _so_far(Overview(folder))
     if thorough and status is not RunStatus.RUNNING:
@@ -186,7 +191,6 @@ def _so_far(session: Overview) -> dict[str, Any]:
     """The entries that lists read, for a run that has not ended and so has no summary."""
     columns = session.columns()
     losses = columns["loss.total"]
-    value = session_value(losses, columns["value"], columns["profitable"])
     return {
         "session": {},
         "steps": session.steps,
@@ -194,8 +198,12 @@ def _so_far(session: Overview) -> dict[str, Any]:
         "first_loss": float(losses[0]),
         "last_loss": float(losses[-1]),
         "best_loss": float(losses.min()),
-        **value.to_json(),
+        **_value_of(columns),
     }
+
+
+def _value_of(columns: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+    return session_value(columns["loss.total"], columns["value"], columns["profitable"]).to_json()
 
 
 def surplus(
