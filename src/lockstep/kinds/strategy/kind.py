@@ -205,7 +205,8 @@ def _times(plan: StrategyPlan, trials: int) -> tuple[Duration, Duration]:
     one = {name: column[:1] for name, column in columns.items()}
     evaluator.batch(one, on_error="record")  # compiles kernels, computes indicators
     single = _timed(evaluator, one)
-    judging = trial_of_judging(plan, evaluator, {name: column[0].item() for name, column in one.items()})
+    parameters = {name: column[0].item() if hasattr(column[0], "item") else column[0] for name, column in one.items()}
+    judging = trial_of_judging(plan, evaluator, parameters)
     judging += single * questions.sets_of_winner(plan)
     count = len(next(iter(columns.values())))
     # Such a set is all time of its own; the fixed part of a chunk does not show beside it.

@@ -16,13 +16,17 @@ from lockstep.core.errors import InputError, IntegrityError, LockstepError, Refu
 from lockstep.learning.gradients.epochs import RecordedOrder
 from lockstep.learning.gradients.overview import Overview
 from lockstep.learning.gradients.segment_names import BATCHES
+from lockstep.learning.gradients.sources import episode_ids_of, symbol_of
 from lockstep.learning.gradients.training_value import EDITION, SessionValue, session_value
 from lockstep.runs.check import check
 from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.runs.form import MISFORMED
 from lockstep.runs.sealed import require_lengths, sealed_document
+from lockstep.runs.times import RunTimes
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -76,8 +80,30 @@ class TrainingSession:
 
     @property
     def symbol(self) -> str | None:
-        """Market that it learned from; None where the training declares none."""
-        return self.metadata.get("symbol")
+        """Market that it learned from; None where it names none."""
+        return self.metadata.get("symbol") or symbol_of(RunFolder(self.folder))
+
+    @functools.cached_property
+    def _times(self) -> RunTimes:
+        return RunTimes.of(RunFolder(self.folder))
+
+    @property
+    def started(self) -> datetime | None:
+        """When the run was made, UTC; times are in no hash."""
+        return self._times.started
+
+    @property
+    def ended(self) -> datetime | None:
+        """When its last step so far was made, UTC; None where that is not kept, as in a run from elsewhere."""
+        return self._times.ended
+
+    @property
+    def episode_ids(self) -> list[str] | None:
+        """Ids of the episodes that it learned from, the highest score first; None where its samples are no episodes.
+
+        Raises DataError where the home does not hold the run's samples any more.
+        """
+        return episode_ids_of(RunFolder(self.folder))
 
     @property
     def replayed_from(self) -> str | None:
