@@ -43,7 +43,7 @@ class Duration:
         return Duration(cpu=self.cpu * factor, wall=self.wall * factor)
 
     def to_json(self) -> dict[str, float]:
-        """Both numbers by name."""
+        """Both numbers by name, in seconds, for JSON."""
         return {"cpu_seconds": self.cpu, "seconds": self.wall}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,5 +64,5 @@ def test_marks_of_a_long_run_are_thinned_evenly() -> None:
         marks.add(step, step / 10)
     kept = marks.to_json()
     assert MOST_MARKS / 2 <= len(kept) <= MOST_MARKS
-    assert {later[0] - mark[0] for mark, later in zip(kept, kept[1:], strict=False)} == {8}
+    assert {later[0] - mark[0] for mark, later in pairwise(kept)} == {8}
     assert kept[1] == [8, 0.8]

@@ -243,10 +243,10 @@ class _Here:
         return [task(item) for item in items]
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing: there is no process to end."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to end."""
+        self.close()
