@@ -42,7 +42,7 @@ class Untrained(KindContract):
         def refuse(*arguments: Any, **options: Any) -> None:
             raise AssertionError("preparing times nothing")
 
-        for place, name in ((step_timing, "seconds_per_step"), (strategy, "_timed")):
+        for place, name in ((step_timing, "step_duration"), (strategy, "_timed")):
             monkeypatch.setattr(place, name, refuse)
         steps: list[Any] = []
         handle = register_optimizer_step_pre_hook(lambda *arguments: steps.append(arguments))

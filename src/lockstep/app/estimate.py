@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.app.headroom import Headroom
 from lockstep.app.request import TrainingRequest
 from lockstep.app.train import kind_of
-from lockstep.runs.kind import Estimate, PrepareContext, silent
+from lockstep.runs.kind import Duration, Estimate, PrepareContext, silent
 from lockstep.runs.spec import resolve
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ class EstimateReport:
     """Roughly what a training will take, beside what this machine has free.
 
     notes         what is trained on what, in words
-    estimate      seconds, steps, bytes; None where a value is unknown
+    preparation   time of reading, checking and pinning, which the training does once more
+    estimate      time, steps, bytes; None where a value is unknown
     memory_free   bytes of memory that are free now; None when the system does not say
     disk_free     bytes that are free on the disk of the home
     """
@@ -32,6 +34,13 @@ class EstimateReport:
     estimate: Estimate
     memory_free: int | None
     disk_free: int
+    preparation: Duration = field(default_factory=Duration)
+
+    @property
+    def cpu_seconds(self) -> float | None:
+        """Processor time of preparation, training and judging together; None where it is unknown."""
+        training, judging = self.estimate.training, self.estimate.judging
+        return None if training is None or judging is None else (self.preparation + training + judging).cpu
 
     @property
     def fits(self) -> bool:
@@ -49,6 +58,10 @@ class EstimateReport:
             "kind": self.kind,
             "notes": list(self.notes),
             "seconds": estimate.seconds,
+            "cpu_seconds": self.cpu_seconds,
+            "preparation": self.preparation.to_json(),
+            "training": None if estimate.training is None else estimate.training.to_json(),
+            "judging": None if estimate.judging is None else estimate.judging.to_json(),
             "steps": estimate.steps,
             "memory_bytes": estimate.memory_bytes,
             "disk_bytes": estimate.disk_bytes,
@@ -68,10 +81,12 @@ def estimate(
     Data are pinned as `train` pins them. Large networks are counted, not made. Raises what `train` raises before its
     first step.
     """
+    cpu, wall = time.process_time(), time.perf_counter()
     kind = kind_of(request)
     spec = resolve(kind.spec_model, request.values, source=request.name)
     context = PrepareContext(blobs=blobs, home=home, base=request.base, python_objects=request.objects, tell=tell)
     prepared = kind.prepare(spec, context)
+    preparation = Duration(cpu=time.process_time() - cpu, wall=time.perf_counter() - wall)
     cost = kind.estimate(prepared, context, time_large=False)
     free = Headroom.at(home)
     return EstimateReport(
@@ -80,4 +95,5 @@ def estimate(
         estimate=cost,
         memory_free=free.memory,
         disk_free=free.disk,
+        preparation=preparation,
     )

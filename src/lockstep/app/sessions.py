@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from lockstep.core.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from lockstep.learning.gradients.sessions import Sessions, TrainingSession
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.store import RunStore
@@ -57,6 +59,7 @@ def session_json(session: TrainingSession) -> dict[str, Any]:
         "converged": session.converged,
         "convergence": session.worth.convergence,
         "top_quarter": session.worth.top_quarter,
+        "steadiness": session.worth.steadiness,
         "profitable": session.worth.profitable,
         "steps": session.steps,
         "first_loss": first,
@@ -66,9 +69,15 @@ def session_json(session: TrainingSession) -> dict[str, Any]:
         "bytes": session.bytes,
         "model": session.model_name,
         "symbol": session.symbol,
+        "started": _iso(session.started),
+        "ended": _iso(session.ended),
         "replayed_from": session.replayed_from,
         "folder": str(session.folder),
     }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="milliseconds")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,8 @@ from lockstep.runs.kind import RunContext
 from lockstep.runs.numerics import pinned_threads
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from numpy.typing import NDArray
 
     from lockstep.learning.gradients.record import SessionRecord
@@ -39,6 +41,8 @@ class StepView:
 
     norms     by parameter, the L2 norms of gradient (as applied), weights and update; None at level "none"
     samples   numbers of the samples in its batch, int64 (n,); None when the record keeps none
+    symbol    the market that the run learned from; None where it names none
+    timestamp when the step was made, UTC; None where that is not kept
     state     where the model's state comes from, in words
     digest    what that state was compared with; None when the journal has no digest for this step
     arrays    "model_state/NAME" and, when the record keeps it, "gradient/NAME"
@@ -60,6 +64,8 @@ class StepView:
     digest: str | None
     arrays: Arrays
     saved: Path | None = None
+    symbol: str | None = None
+    timestamp: datetime | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The object that `lockstep step --json` prints: shapes in place of arrays."""
@@ -75,6 +81,8 @@ class StepView:
             "profitability": self.profitability,
             "norms": None if self.norms is None else {name: dict(values) for name, values in self.norms.items()},
             "samples": None if self.samples is None else self.samples.tolist(),
+            "symbol": self.symbol,
+            "timestamp": None if self.timestamp is None else self.timestamp.isoformat(timespec="milliseconds"),
             "state": self.state,
             "digest": self.digest,
             "tensors": {name: list(array.shape) for name, array in self.arrays.items()},
@@ -128,6 +136,8 @@ def step(
         digest=record.content(index)["digests"].get("state"),
         arrays=arrays,
         saved=save,
+        symbol=entry.symbol,
+        timestamp=entry.timestamp,
     )
     if save is not None:
         _save(view, save)

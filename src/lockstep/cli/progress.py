@@ -307,7 +307,9 @@ def estimate_text(estimate: Estimate | None) -> str:
         return ""
     parts = []
     if estimate.seconds is not None:
-        parts.append(f"about {duration(estimate.seconds)} on one core")
+        judged = estimate.judging
+        share = "" if judged is None or judged.wall < 0.05 else f", {duration(judged.wall)} of it judging"
+        parts.append(f"about {duration(estimate.seconds)} on one core{share}")
     if estimate.memory_bytes is not None:
         parts.append(f"{size(estimate.memory_bytes)} of memory")
     if estimate.disk_bytes is not None:

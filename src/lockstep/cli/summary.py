@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from lockstep.app.verify import VerifyResult
     from lockstep.runs.archive import Contents
     from lockstep.runs.results import TrainResult
+
+
+_WORTH_SAYING_S: Final = 0.05
+"""Seconds below which a part of an estimate is left out."""
 
 
 def trained(result: TrainResult) -> RenderableType:
@@ -43,11 +47,26 @@ def estimated(report: EstimateReport) -> RenderableType:
     rows = [
         ("kind", report.kind),
         ("steps", NOTHING if estimate.steps is None else count(estimate.steps)),
-        ("time", NOTHING if estimate.seconds is None else f"about {duration(estimate.seconds)} on one core"),
+        *_times(report),
         ("memory", _beside(estimate.memory_bytes, report.memory_free, "memory" in short)),
         ("disk", _beside(estimate.disk_bytes, report.disk_free, "disk" in short)),
     ]
     return Group(*map(Text, report.notes), facts(rows), Text("no run was made"))
+
+
+def _times(report: EstimateReport) -> list[tuple[str, str]]:
+    """Rows: time as a person waits, and processor time by what it is for."""
+    estimate, cpu = report.estimate, report.cpu_seconds
+    if estimate.seconds is None:
+        return [("time", NOTHING)]
+    before = report.preparation.wall
+    after = f", after {duration(before)} of preparation" if before >= _WORTH_SAYING_S else ""
+    rows = [("time", f"about {duration(estimate.seconds)} on one core{after}")]
+    if cpu is None or estimate.training is None or estimate.judging is None:
+        return rows
+    parts = {"preparation": report.preparation, "training": estimate.training, "judging": estimate.judging}
+    listed = ", ".join(f"{name} {duration(item.cpu)}" for name, item in parts.items())
+    return [*rows, ("processor", f"about {duration(cpu)}: {listed}")]
 
 
 def _beside(need: int | None, free: int | None, short: bool) -> str:

@@ -22,6 +22,7 @@ from lockstep.core.means import mean_in_order
 from lockstep.learning.gradients.recorder import StepFacts
 from lockstep.learning.gradients.step_log import StepLog
 from lockstep.learning.gradients.training import WEIGHTS_FILE, model_arrays
+from lockstep.learning.gradients.user_failures import failures_of_agent
 from lockstep.rl.prioritized import PrioritizedExperienceBuffer
 from lockstep.rl.recorded_batches import RecordedBuffer, RecordedReplay
 from lockstep.rl.replay_buffer import ProfitWeightedExperienceBuffer
@@ -234,10 +235,12 @@ class ReplayTraining:
             yield self._step(self._next)
 
     def _step(self, index: int) -> Step:
-        added = self._source.before(index, self.agent, self.buffer)
+        with failures_of_agent(self.agent, f"step {index}"):
+            added = self._source.before(index, self.agent, self.buffer)
         batch = self._replay.draw(self.buffer, index)
         self._log.begin(index)
-        result = self.agent.update(index, batch, None if self._rate is None else self._rate(index))
+        with failures_of_agent(self.agent, f"step {index}"):
+            result = self.agent.update(index, batch, None if self._rate is None else self._rate(index))
         self.buffer.update_priorities(batch.ids, result.td_errors)
         facts = self._facts(batch, result)
         step = self._log.step(
@@ -304,11 +307,13 @@ class ReplayTraining:
     def finish(self) -> Result:
         """Value and convergence of the run, the watcher's entries, and the weights as safetensors."""
         facts = self._log.session_facts(self.learner, steps=self._next, limited=self._next < self._replay.updates)
+        watched = self._watcher.result(self.agent)
         summary = {
             "session": self._session,
             **facts,
             "replay": {"mode": self._replay.mode, **_statistics(self.buffer)},
-            **self._watcher.result(self.agent),
+            **watched,
+            "editions": {**facts["editions"], **watched.get("editions", {})},
         }
         weights = save_arrays(model_arrays(self.learner))
         return Result(summary=summary, artifacts={WEIGHTS_FILE: weights, **self._watcher.artifacts(self.agent)})

@@ -26,10 +26,39 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Duration:
+    """How long work takes.
+
+    cpu    seconds of processor time, which other programs of the machine hardly change
+    wall   seconds that pass meanwhile, on the machine as it is now
+    """
+
+    cpu: float = 0.0
+    wall: float = 0.0
+
+    def __add__(self, other: Duration) -> Duration:
+        return Duration(cpu=self.cpu + other.cpu, wall=self.wall + other.wall)
+
+    def __mul__(self, factor: float) -> Duration:
+        return Duration(cpu=self.cpu * factor, wall=self.wall * factor)
+
+    def to_json(self) -> dict[str, float]:
+        """Both numbers by name, in seconds, for JSON."""
+        return {"cpu_seconds": self.cpu, "seconds": self.wall}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a run will roughly take; None where nobody can say. For a person only: it enters no hash."""
+    """What a run will roughly take; None where nobody can say. For a person only: it enters no hash.
+
+    seconds    that pass, of training and judging together
+    training   the steps, and what is written of them
+    judging    evaluation after epochs and at the end, baselines, questions to a winner
+    """
 
     seconds: float | None = None
+    training: Duration | None = None
+    judging: Duration | None = None
     disk_bytes: int | None = None
     memory_bytes: int | None = None
     steps: int | None = None

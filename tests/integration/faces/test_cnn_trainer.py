@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,26 @@ def test_every_step_is_stored_with_gradients_losses_state_and_value(tmp_path: Pa
         assert 0.0 < step.value <= 1.0
     assert told.mean_losses["total"] == pytest.approx(np.mean([step.losses["total"] for step in record.steps()]))
     assert set(told.mean_losses) == {"total", "classification", "regression", "confidence"}
+
+
+def test_steps_and_sessions_name_their_episodes_their_market_and_their_time(tmp_path: Path) -> None:
+    """R9.16, R9.17: 40 episodes in batches of 16, so the third step has the last eight of an epoch."""
+    began = datetime.now(UTC)
+    told = trainer_of(small(), tmp_path, collected(300)).train_on_profitable_episodes(SYMBOL, 0.7, 40)
+    (session,) = list_sessions(FolderRunStore(tmp_path))
+    expected = data_of(told, tmp_path).ids
+    assert session.episode_ids == expected
+    assert session.symbol == SYMBOL
+    third = session.record.step(2)
+    assert isinstance(third, CNNTrainingStep)
+    assert third.episode_ids == [expected[sample] for sample in third.samples.tolist()]
+    assert len(third.episode_ids) == 8
+    assert third.symbol == SYMBOL
+    moments = [session.started, *(step.timestamp for step in session.record.steps()), session.ended]
+    known = [moment for moment in moments if moment is not None]
+    assert len(known) == len(moments)
+    assert known == sorted(known)
+    assert began - timedelta(milliseconds=1) <= known[0] <= known[-1] <= datetime.now(UTC)
 
 
 def test_the_model_holds_the_trained_weights_and_gradient_replay_finds_them(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 
 from lockstep.app.estimate import EstimateReport
 from lockstep.cli.summary import backtested, estimated
-from lockstep.runs.kind import Estimate
+from lockstep.runs.kind import Duration, Estimate
 
 
 def text(report: RenderableType) -> str:
@@ -56,3 +56,17 @@ def test_an_estimate_stands_beside_what_is_free_and_says_what_is_too_little() ->
         "disk 500 bytes (1.0 GB free here)",
         "no run was made",
     ]
+
+
+def test_an_estimate_tells_preparation_training_and_judging_apart_in_processor_time() -> None:
+    """2 + 60 + 20 = 82 s of the processor; on the clock 90 s, after 4 s."""
+    need = Estimate(seconds=90.0, training=Duration(cpu=60.0, wall=65.0), judging=Duration(cpu=20.0, wall=25.0))
+    report = EstimateReport(
+        kind="cnn", notes=(), estimate=need, memory_free=1, disk_free=1, preparation=Duration(cpu=2.0, wall=4.0)
+    )
+    rows = [" ".join(line.split()) for line in text(estimated(report)).splitlines()]
+    assert "time about 1 min 30 s on one core, after 4.0 s of preparation" in rows
+    assert "processor about 1 min 22 s: preparation 2.0 s, training 1 min 0 s, judging 20 s" in rows
+    body = report.to_json()
+    assert (body["cpu_seconds"], body["seconds"]) == (82.0, 90.0)
+    assert body["judging"] == {"cpu_seconds": 20.0, "seconds": 25.0}

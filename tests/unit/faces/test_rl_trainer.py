@@ -14,7 +14,7 @@ from tests.contract.linear_sarsa import LinearSarsa
 
 import lockstep as ls
 from lockstep.clusters.in_process import InProcessExecutor
-from lockstep.core.errors import InputError, Interrupted, RefusedError
+from lockstep.core.errors import InputError, Interrupted, NetworkError, RefusedError
 from lockstep.episodes.outcomes import TrainingOutcome
 from lockstep.faces.rl_trainer import RLTrainer
 from lockstep.kinds.agent_session.data import AGENT, BUFFER
@@ -210,3 +210,32 @@ def test_an_empty_buffer_and_a_spec_without_objects_are_refused(tmp_path: Path) 
         RLTrainer(agent(), ProfitWeightedExperienceBuffer(4)).train_step()
     with pytest.raises(InputError, match="an agent and a buffer that Python gives it"):
         ls.train({"kind": "agent-session"}, home=tmp_path)
+
+
+class _CountsItsUpdates(LinearSarsa):
+    updates = 0
+
+    def update(self, step: int, batch: Any, learning_rate: float | None = None) -> Any:
+        self.updates += 1
+        return super().update(step, batch, learning_rate)
+
+
+class _FailsAtTwo(LinearSarsa):
+    def update(self, step: int, batch: Any, learning_rate: float | None = None) -> Any:
+        if step == 2:
+            raise ValueError("two")
+        return super().update(step, batch, learning_rate)
+
+
+def test_an_agent_with_state_that_a_checkpoint_lacks_makes_no_run_and_one_that_fails_later_names_the_step(
+    tmp_path: Path,
+) -> None:
+    """R9.41: before its run by the rehearsal, in it by step and line; the buffer is as before."""
+    trainer = RLTrainer(_CountsItsUpdates(1), filled_buffer(), home=tmp_path)
+    draws = trainer.buffer.statistics().profitable.draws
+    with pytest.raises(NetworkError, match=r"changes updates, which is no part of what get_state"):
+        trainer.train_profit_weighted(updates=3)
+    assert not len(ls.sessions(home=tmp_path))
+    assert trainer.buffer.statistics().profitable.draws == draws
+    with pytest.raises(NetworkError, match=r"step 2, test_rl_trainer.py, line \d+: the agent _FailsAtTwo fails: .*two"):
+        RLTrainer(_FailsAtTwo(1), filled_buffer(), home=tmp_path).train_profit_weighted(updates=3)

@@ -78,9 +78,14 @@ def restore(spec: AgentSessionSpec, folder: RunFolder, context: PrepareContext) 
             f"agent describes a built-in agent, as run {folder.path.name} does; found one that cannot be made "
             f"({error}). Change values of keys that it has."
         ) from error
-    buffer = ProfitWeightedExperienceBuffer(spec.buffer.capacity, seed=spec.seed, rules=_rules(spec.buffer))
+    buffer = empty_buffer(spec)
     resolved = spec.model_copy(update={"agent": agent.describe()})
     return SessionPlan(spec=resolved, pinned=pinned, agent=agent, buffer=buffer, handed_over=False)
+
+
+def empty_buffer(spec: AgentSessionSpec) -> ProfitWeightedExperienceBuffer:
+    """A buffer of the spec's capacity and rules."""
+    return ProfitWeightedExperienceBuffer(spec.buffer.capacity, seed=spec.seed, rules=_rules(spec.buffer))
 
 
 def _table(buffer: ProfitWeightedExperienceBuffer) -> BufferTable:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lockstep.kinds.agent_session import data as session_data
 from lockstep.kinds.agent_session import plan as plans
 from lockstep.kinds.agent_session.plan import SessionPlan
 from lockstep.kinds.agent_session.spec import AgentSessionSpec
 from lockstep.kinds.shared import experience_batches, step_timing
+from lockstep.kinds.shared.agent_rehearsal import act_once, is_of_user, rehearse_agent
 from lockstep.kinds.shared.experience_batches import recorded_experiences
 from lockstep.kinds.shared.gradient_kind import Recipe, TrainingCosts
 from lockstep.kinds.shared.step_timing import StepTiming
@@ -21,6 +20,7 @@ from lockstep.learning.gradients.recorder import Recorder, frame_sizes
 from lockstep.rl.recorded_batches import RecordedBuffer, RecordedReplay
 from lockstep.rl.training import FixedExperiences, Replay, ReplayTraining
 from lockstep.runs.kind import Estimate
+from lockstep.runs.seeds import SeedTree
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,10 +53,21 @@ class AgentSessionRecipe(Recipe[AgentSessionSpec, SessionPlan]):
         return numerics_entries(plan.agent.learner.device)
 
     def try_network(self, plan: SessionPlan) -> None:
-        """Let the agent act once if it was made from its description; one from Python has been used already."""
-        if not plan.handed_over:
-            shape = plan.pinned.state["buffer"]["store"]["state_shape"]
-            plan.agent.act(np.zeros((1, *shape), np.float32))
+        """Rehearse an agent of the user's with two batches of the pinned buffer; a built-in one acts once.
+
+        Raises NetworkError.
+        """
+        state = plan.pinned.state["buffer"]
+        if not len(state["store"]["ids"]):
+            return
+        if not is_of_user(plan.agent):
+            act_once(plan.agent, state["store"]["observations"][:1, 0])
+            return
+        # Of a copy: draws count, and the run begins with the buffer as it is.
+        buffer, size = plans.empty_buffer(plan.spec), plan.spec.training.batch_size
+        buffer.set_state(state)
+        batches = buffer.sample_batch(size), buffer.sample_batch(size)
+        rehearse_agent(plan.agent, batches, seeds=SeedTree(plan.spec.seed).child("trial"))
 
     def costs(self, plan: SessionPlan, context: PrepareContext) -> TrainingCosts:
         """Bytes of the record by calculation; no memory, since the agent is in memory already."""

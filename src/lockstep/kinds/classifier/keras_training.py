@@ -7,14 +7,20 @@ weights. A run that was stopped inside an epoch goes on with its next batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from lockstep.core.hashing import digest_array
+import numpy as np
+
+from lockstep.core.errors import NetworkError
+from lockstep.core.hashing import digest_array, digest_columns
 from lockstep.kinds.classifier import data as classifier_data
 from lockstep.kinds.classifier.plan import SamplesPlan, parts_of_spec
 from lockstep.kinds.classifier.spec import KerasClassifierSpec
+from lockstep.kinds.shared import step_timing
 from lockstep.kinds.shared.gradient_kind import Recipe, TrainingCosts
+from lockstep.kinds.shared.passes import Judge, Pass, others_noise
 from lockstep.kinds.shared.step_timing import StepTiming
 from lockstep.learning.supervised.fit import Fit
 from lockstep.learning.supervised.history import HISTORY_FILE, history_bytes
@@ -32,6 +38,8 @@ from lockstep.runs.kind import Estimate
 from lockstep.runs.training import Result, Step
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from lockstep.learning.supervised.fit import FitUpdate
     from lockstep.runs.folder import RunFolder
     from lockstep.runs.kind import PrepareContext, RunContext
@@ -39,6 +47,8 @@ if TYPE_CHECKING:
 KerasPlan: TypeAlias = SamplesPlan[KerasClassifierSpec]
 
 _ADAM_STATES: Final = 2
+_ROWS: Final = 64
+"""Images that are predicted for a trial."""
 _LINE_BYTES: Final = 560
 """Bytes of a line of the journal."""
 _CHECKPOINT_COPIES: Final = 3
@@ -65,7 +75,44 @@ class KerasRecipe(Recipe[KerasClassifierSpec, KerasPlan]):
         return numerics_entries()
 
     def try_network(self, plan: KerasPlan) -> None:
-        """Do nothing: the network is built in, and made for the shape of the images."""
+        """Rehearse the network: updates from the first and the last batch of an epoch, and a validation.
+
+        It is built in, so what can fail here is a shape, a number of the samples, or a library on this machine. Raises
+        NetworkError.
+        """
+        count, size = len(plan.parts.train), min(plan.settings.batch_size, len(plan.parts.train))
+        first, last = np.arange(size), np.arange(count - (count % size or size), count)
+        learner = _learner(plan)
+        start = learner.get_state()
+        judge = Judge(
+            name="the Keras network",
+            method="an update",
+            state="no weight and no variable of the optimiser",
+            list_it="Report it with the versions of Keras and its backend",
+            noise="no weight",
+            draw="An update draws nothing",
+            settle=dict,
+            switches=dict,
+        )
+
+        def updated(rows: NDArray[np.int64]) -> Pass:
+            learner.set_state(start)
+            with judge.watching():
+                measured = learner.update(0, rows)
+                held_out = learner.validate()
+            for part in (measured, held_out):
+                if part is not None and not math.isfinite(part.loss_sum):
+                    raise NetworkError(
+                        f"the Keras network: a loss is finite; with {part.count} samples it is {part.loss_sum}. Scale "
+                        "the images, to 0 .. 1 for example"
+                    )
+            return Pass(results={"weights": digest_columns(learner.weights())})
+
+        with others_noise():
+            one = updated(first)
+            judge.require_equal(one, updated(first), "twice")
+            updated(last)
+            judge.require_equal(one, updated(first), "before and after another batch")
 
     def costs(self, plan: KerasPlan, context: PrepareContext) -> TrainingCosts:
         """Disk and memory by calculation: float32 weights, gradient, and the two moments of Adam."""
@@ -77,16 +124,34 @@ class KerasRecipe(Recipe[KerasClassifierSpec, KerasPlan]):
         state, checkpoint = weights * (2 + _ADAM_STATES), weights * (1 + _ADAM_STATES)
 
         def estimate(timing: StepTiming) -> Estimate:
-            seconds = timing.seconds(plan.steps + plan.evaluated)
+            training = timing.training(plan.steps)
+            seconds = None if training is None else training.wall + timing.judging.wall
             checkpoints = CheckpointPolicy().disk_bytes(checkpoint, seconds)
             return Estimate(
                 seconds=seconds,
+                training=training,
+                judging=None if training is None else timing.judging,
                 disk_bytes=checkpoints + weights + _LINE_BYTES * plan.steps,
                 memory_bytes=timing.held_bytes + state + _CHECKPOINT_COPIES * checkpoint,
                 steps=plan.steps,
             )
 
         return TrainingCosts(state_bytes=state, lines=(f"{parameters:,} trained parameters",), estimate=estimate)
+
+    def time_steps(self, plan: KerasPlan, costs: TrainingCosts, context: PrepareContext) -> StepTiming:
+        """Time steps, and predictions of as many images as an evaluation takes at once."""
+        training, parts = self.training(plan, context), plan.parts
+        images = next(iter(parts.train.inputs.values()))[:_ROWS]
+        row = step_timing.timed(lambda: probabilities(training.model, images)) * (1.0 / len(images))
+        evaluation = row * (0 if parts.validation is None else len(parts.validation))
+        last = row * (0 if parts.test is None else len(parts.test))
+        return step_timing.time_steps(
+            training.steps,
+            state_bytes=costs.state_bytes,
+            period=plan.settings.batches(len(parts.train)),
+            evaluation=evaluation,
+            judging=evaluation * plan.settings.epochs + last,
+        )
 
     def training(self, plan: KerasPlan, context: PrepareContext | RunContext) -> FitTraining:
         """The training before its first step."""
@@ -97,15 +162,13 @@ class FitTraining:
     """Keras' training as steps of a run: one step for each update."""
 
     def __init__(self, plan: KerasPlan) -> None:
-        parts, seeds = plan.parts, plan.seeds
-        learner = KerasLearner(
-            parts.train,
-            learning_rate=plan.spec.training.learning_rate,
-            seeds=seeds,
-            held_out=parts.validation,
-        )
         self._plan = plan
-        self._fit = Fit(learner, plan.settings, seeds)
+        self._fit = Fit(_learner(plan), plan.settings, plan.seeds)
+
+    @property
+    def model(self) -> Any:
+        """The Keras model, with its present weights."""
+        return cast("KerasLearner", self._fit.learner).model
 
     @property
     def total_steps(self) -> int | None:
@@ -149,6 +212,14 @@ class FitTraining:
             },
             artifacts={MODEL_FILE: h5_bytes(learner.model), HISTORY_FILE: history_bytes(history)},
         )
+
+
+def _learner(plan: KerasPlan) -> KerasLearner:
+    """The network, its optimiser and the samples, before the first update."""
+    parts = plan.parts
+    return KerasLearner(
+        parts.train, learning_rate=plan.spec.training.learning_rate, seeds=plan.seeds, held_out=parts.validation
+    )
 
 
 def _plan(spec: KerasClassifierSpec, pinned: classifier_data.PinnedSamples) -> KerasPlan:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lockstep.kinds.classifier.data import PinnedSamples
 from lockstep.kinds.classifier.spec import ClassifierSpec, KerasClassifierSpec
-from lockstep.kinds.shared import step_timing
 from lockstep.learning.supervised.data import Parts, Samples, check_training, parts_in_order, seen_before, three_parts
 from lockstep.learning.supervised.fit import FitSettings
 from lockstep.runs.seeds import SeedTree
@@ -51,12 +50,6 @@ class SamplesPlan(Generic[SpecT]):
     def steps(self) -> int:
         """Number of updates, unless the run is retrained on recorded batches."""
         return self.settings.batches(len(self.parts.train)) * self.settings.epochs
-
-    @property
-    def evaluated(self) -> float:
-        """Time of predicting the validation part after each epoch, in steps."""
-        held_out = 0 if self.parts.validation is None else len(self.parts.validation)
-        return self.spec.training.epochs * held_out / self.settings.update_size * step_timing.EVALUATED
 
     def notes(self) -> tuple[str, ...]:
         """Lines on the sizes of the parts, and a warning when they overlap."""

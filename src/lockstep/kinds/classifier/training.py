@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,14 +13,14 @@ from lockstep.core.errors import NetworkError
 from lockstep.kinds.classifier import data as classifier_data
 from lockstep.kinds.classifier.plan import ClassifierPlan, parts_of_spec
 from lockstep.kinds.classifier.spec import ClassifierSpec
-from lockstep.kinds.shared import network_code
+from lockstep.kinds.shared import network_code, step_timing
 from lockstep.kinds.shared.gradient_kind import NetworkRecipe, TrainingCosts
 from lockstep.kinds.shared.rehearsal import Rehearsal, rehearse
 from lockstep.kinds.shared.retraining import recorded_order
 from lockstep.kinds.shared.step_timing import StepTiming
 from lockstep.learning.gradients.estimate import estimate_of
 from lockstep.learning.gradients.learner import full_precision
-from lockstep.learning.supervised.torch_task import make_classifier
+from lockstep.learning.supervised.torch_task import make_classifier, probabilities
 from lockstep.runs.kind import Estimate
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from lockstep.runs.kind import PrepareContext, RunContext
 
 NETWORKS: Final = {"pattern-net": "lockstep.learning.supervised.torch_net:PatternNet"}
+_ROWS: Final = 64
+"""Samples that are predicted for a trial."""
 _MODELS: Final = 3
 """Files of weights that a run leaves: the weights of a gradient training, the last and the best model."""
 
@@ -98,13 +101,31 @@ class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
 
         def estimate(timing: StepTiming) -> Estimate:
             return size.as_run_estimate(
-                seconds=timing.seconds(size.last_step + plan.evaluated),
+                training=timing.training(size.last_step),
+                judging=timing.judging,
                 held_bytes=timing.held_bytes,
                 kept_bytes=size.weight_bytes,  # checkpoints hold the best weights beside the state
                 models=_MODELS,
             )
 
         return TrainingCosts(state_bytes=size.state_bytes, lines=tuple(size.lines()), estimate=estimate)
+
+    def time_steps(self, plan: ClassifierPlan, costs: TrainingCosts, context: PrepareContext) -> StepTiming:
+        """Time steps, and predictions of as many samples as an evaluation takes at once."""
+        training = self.training(plan, context)
+        parts, module = plan.parts, training.learner.module
+        rows = {name: array[:_ROWS] for name, array in parts.train.inputs.items()}
+        some = replace(parts.train, inputs=rows, labels=parts.train.labels[:_ROWS])
+        row = step_timing.timed(lambda: probabilities(module, some, plan.spec.device)) * (1.0 / len(some))
+        evaluation = row * (0 if parts.validation is None else len(parts.validation))
+        last = row * (0 if parts.test is None else len(parts.test))
+        return step_timing.time_steps(
+            training.steps,
+            state_bytes=costs.state_bytes,
+            period=plan.settings.batches(len(parts.train)),
+            evaluation=evaluation,
+            judging=evaluation * plan.settings.epochs + last,
+        )
 
     def training(self, plan: ClassifierPlan, context: PrepareContext | RunContext) -> GradientTraining:
         """The training before its first step."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from lockstep.kinds.cnn import judging
 from lockstep.kinds.cnn import plan as plans
 from lockstep.kinds.cnn.plan import CnnPlan
 from lockstep.kinds.cnn.spec import CnnSpec
@@ -85,18 +86,38 @@ class CnnRecipe(NetworkRecipe[CnnSpec, CnnPlan]):
             steps=(plan.epochs() if recorded is None else recorded).steps,
             batch=table.update_size,
         )
-        # Validation rows are predicted after each epoch; without gradients that costs a share of a step.
-        evaluated = table.epochs * len(plan.module.parts.validation) / table.update_size * step_timing.EVALUATED
 
         def estimate(timing: StepTiming) -> Estimate:
             return size.as_run_estimate(
-                seconds=timing.seconds(size.last_step + evaluated),
+                training=timing.training(size.last_step),
+                judging=timing.judging,
                 held_bytes=timing.held_bytes,
                 kept_bytes=size.weight_bytes,  # checkpoints hold the best weights beside the state
+                judged_bytes=baselines.memory_bytes(plan.module),
                 models=_MODELS,
             )
 
         return TrainingCosts(state_bytes=size.state_bytes, lines=tuple(size.lines()), estimate=estimate)
+
+    def time_steps(self, plan: CnnPlan, costs: TrainingCosts, context: PrepareContext) -> StepTiming:
+        """Time steps, an evaluation of some rows, and what the baselines take."""
+        training = self.training(plan, context)
+        per_epoch, epochs = plan.epochs().per_epoch, plan.spec.training.epochs
+        parts = plan.module.parts
+        steps = training.steps()
+        # Of a training that has begun: the first forward pass of a network costs more than all others.
+        if next(steps, None) is None:
+            return step_timing.time_steps(lambda: iter(()), state_bytes=costs.state_bytes)
+        row = judging.of_row(training, parts.validation)
+        evaluation = row * len(parts.validation)
+        last = row * (len(parts.validation) + len(parts.test)) + judging.of_scores(plan)
+        return step_timing.time_steps(
+            lambda: steps,
+            state_bytes=costs.state_bytes,
+            period=per_epoch,
+            evaluation=evaluation,
+            judging=evaluation * epochs + last,
+        )
 
     def training(self, plan: CnnPlan, context: PrepareContext | RunContext) -> GradientTraining:
         """The training before its first step.

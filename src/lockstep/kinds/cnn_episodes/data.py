@@ -20,6 +20,7 @@ from lockstep.core.near_names import did_you_mean
 from lockstep.episodes.book import EpisodeBook
 from lockstep.episodes.outcomes import Action
 from lockstep.kinds.shared.spec_paths import spec_path
+from lockstep.learning.gradients.sources import EPISODES, ids_in
 from lockstep.storage.blobs import sound_arrays
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ BOOK_KEY: Final = "data.episodes"
 """Key of an `EpisodeBook` in `PrepareContext.python_objects`."""
 BOOK_FOLDER: Final = "episodes"
 """Folder of the book of episodes in a home."""
-SUFFIX: Final = ".episodes"
+SUFFIX: Final = EPISODES
 CLASSES: Final = 3
 _DTYPES: Final = {
     "windows": "float32",
@@ -86,9 +87,7 @@ class PinnedEpisodes:
     @property
     def ids(self) -> list[str]:
         """Episode ids in the order of the samples, the highest score first."""
-        # Ids have many lengths, and arrays of text cannot be stored without pickle.
-        text, stops = self.arrays["episode_id"].tobytes(), np.cumsum(self.arrays["id_length"]).tolist()
-        return [text[start:stop].decode() for start, stop in zip([0, *stops], stops, strict=False)]
+        return ids_in(self.arrays)
 
     def body(self) -> dict[str, Any]:
         """The body of data.json; all of it is hashed into the fingerprint."""

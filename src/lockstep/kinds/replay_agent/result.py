@@ -81,7 +81,7 @@ class Examination(AgentWatcher):
     def result(self, agent: Agent) -> Mapping[str, Any]:
         """Both parts with their baselines, and the verdict."""
         plan, walks = self._plan, self._walks(agent)
-        parts = {name: _examined(evaluation, plan, name) for name, evaluation in walks.items()}
+        parts = {name: examined(evaluation, plan, name) for name, evaluation in walks.items()}
         return {
             "data": plan.facts(),
             "agent": {**agent.describe(), "best_step": None if self._best is None else self._best["step"]},
@@ -131,7 +131,7 @@ def _figures(simulation: Simulation) -> dict[str, Any]:
     }
 
 
-def _examined(evaluation: Walk, plan: ReplayAgentPlan, part: str) -> dict[str, Any]:
+def examined(evaluation: Walk, plan: ReplayAgentPlan, part: str) -> dict[str, Any]:
     """A part in the summary: metrics, baselines, and excess over the baselines, percent."""
     simulation = evaluation.simulation
     start, stop = getattr(plan.parts, part)

@@ -6,7 +6,6 @@ In a retrained run a step is an update with a recorded batch, and the environmen
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -14,17 +13,19 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from lockstep.kinds.replay_agent.plan import ReplayAgentPlan
-from lockstep.kinds.replay_agent.result import Examination
+from lockstep.kinds.replay_agent.result import Examination, examined
 from lockstep.kinds.replay_agent.spec import ReplayAgentSpec
 from lockstep.kinds.shared import experience_batches, market_data, step_timing
+from lockstep.kinds.shared.agent_rehearsal import act_once
 from lockstep.kinds.shared.experience_batches import recorded_experiences, session_of
 from lockstep.kinds.shared.gradient_kind import Recipe, TrainingCosts
 from lockstep.kinds.shared.step_timing import StepTiming
 from lockstep.learning.gradients.estimate import SessionEstimate, estimate_of
 from lockstep.learning.gradients.recorder import Recorder
+from lockstep.rl.greedy import walk
 from lockstep.rl.recorded_batches import RecordedBuffer, RecordedReplay
 from lockstep.rl.training import FixedExperiences, ReplayTraining
-from lockstep.runs.kind import Estimate
+from lockstep.runs.kind import Duration, Estimate
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,8 +51,8 @@ _MODELS: Final = 2
 """Files of weights that a run leaves: the last and the best."""
 _TIMED_STEPS: Final = 300
 """Environment steps that are timed for all those before the first update."""
-_LAST_WALKS: Final = 3
-"""Walks at the end: the last evaluation, and validation and test bars with the best weights."""
+_LAST_WALKS: Final = 2
+"""Walks through validation and test bars with the best weights at the end: for the summary, and for the artifacts."""
 
 
 class ReplayAgentRecipe(Recipe[ReplayAgentSpec, ReplayAgentPlan]):
@@ -77,8 +78,7 @@ class ReplayAgentRecipe(Recipe[ReplayAgentSpec, ReplayAgentPlan]):
 
     def try_network(self, plan: ReplayAgentPlan) -> None:
         """Make the agent and let it act once: an observation that does not fit its network fails there."""
-        environment = plan.training_environment()
-        plan.agent().act(environment.reset()[None])
+        act_once(plan.agent(), plan.training_environment().reset()[None])
 
     def costs(self, plan: ReplayAgentPlan, context: PrepareContext) -> TrainingCosts:
         """Disk and memory by calculation, with the networks on the meta device."""
@@ -93,32 +93,41 @@ class ReplayAgentRecipe(Recipe[ReplayAgentSpec, ReplayAgentPlan]):
         return TrainingCosts(state_bytes=size.state_bytes, lines=lines, estimate=estimate)
 
     def time_steps(self, plan: ReplayAgentPlan, costs: TrainingCosts, context: PrepareContext) -> StepTiming:
-        """Time updates, the environment steps before the first of them, and a walk through the validation bars."""
-        table = plan.spec.training
+        """Time updates, the environment steps before the first of them, a walk through the validation bars, and its
+        baselines."""
+        table, parts = plan.spec.training, plan.parts
         # Few environment steps stand for all before the first update, which may take minutes. More than the horizon, so
         # that an outcome is known, and at least a batch, so that an update can be made.
         few = min(table.learning_starts, max(plan.spec.environment.horizon_bars + 1, table.batch_size, _TIMED_STEPS))
-        begins = table.model_copy(update={"learning_starts": few})
-        brief = replace(plan, spec=plan.spec.model_copy(update={"training": begins}))
+        brief = _with(plan, learning_starts=few)
         # All of it runs once before the timing, so that no time includes the compilation of a kernel.
         warm = _training(brief)
         next(warm.steps(), None)
-        Examination(plan, updates=1).after(0, warm.agent)
+        walked = walk(warm.agent, plan.environment_of(parts.validation))
+        examined(walked, plan, "validation")
 
-        training = _training(brief)
-        updates, began = training.steps(), time.perf_counter()
+        start = step_timing.timed(lambda: next(_training(brief).steps(), None), warm=False)
+        training = _training(_explored(brief))
+        updates = training.steps()
         next(updates, None)
-        first_seconds = time.perf_counter() - began
-        timing = step_timing.time_steps(lambda: updates, state_bytes=costs.state_bytes)
-        if timing.step_seconds is None:  # a training of one update, which is over
-            return replace(timing, step_seconds=0.0, other_seconds=first_seconds)
-        began = time.perf_counter()
-        Examination(plan, updates=1).after(0, training.agent)
-        walk = time.perf_counter() - began
-        walks = table.updates // plan.spec.validation.evaluate_every + _LAST_WALKS
+        bars = len(walked.sides)
+        walk_time = step_timing.timed(lambda: walk(training.agent, plan.environment_of(parts.validation)), warm=False)
+        baselines = step_timing.timed(lambda: examined(walked, plan, "validation"), warm=False)
+        test_share = (parts.test[1] - parts.test[0]) / bars
+        walks = table.updates // plan.spec.validation.evaluate_every + 1
+        judging = walk_time * (walks + _LAST_WALKS * (1.0 + test_share)) + baselines * (1.0 + test_share)
+        timing = step_timing.time_steps(
+            lambda: updates,
+            state_bytes=costs.state_bytes,
+            period=plan.spec.validation.evaluate_every,
+            evaluation=walk_time,
+            judging=judging,
+        )
+        if timing.step is None:  # a training of one update, which is over
+            return replace(timing, step=start)
         # The first step held one update too; without it, the rest scales with the number of environment steps.
-        start = max(first_seconds - timing.step_seconds, 0.0) * table.learning_starts / few
-        return replace(timing, other_seconds=start + walk * walks)
+        before = Duration(cpu=max(start.cpu - timing.step.cpu, 0.0), wall=max(start.wall - timing.step.wall, 0.0))
+        return replace(timing, start=before * (table.learning_starts / few))
 
     def training(self, plan: ReplayAgentPlan, context: PrepareContext | RunContext) -> ReplayTraining:
         """The training before its first step."""
@@ -158,6 +167,20 @@ def _training(plan: ReplayAgentPlan, recorded: RecordedExperiences | None = None
             **plan.spec.session.metadata(),
         },
     )
+
+
+def _with(plan: ReplayAgentPlan, **training: int) -> ReplayAgentPlan:
+    table = plan.spec.training.model_copy(update=training)
+    return replace(plan, spec=plan.spec.model_copy(update={"training": table}))
+
+
+def _explored(plan: ReplayAgentPlan) -> ReplayAgentPlan:
+    """The plan of an agent that explores as little as at its end: most of its steps ask the network."""
+    agent = plan.spec.agent
+    if agent.epsilon_end is None:
+        return plan
+    least = agent.model_copy(update={"epsilon_start": agent.epsilon_end})
+    return replace(plan, spec=plan.spec.model_copy(update={"agent": least}))
 
 
 def _on_meta(plan: ReplayAgentPlan) -> nn.Module:
@@ -201,7 +224,8 @@ def _estimate(plan: ReplayAgentPlan, size: SessionEstimate, module: nn.Module, t
     buffered = min(spec.buffer.capacity, experiences)
     estimate = size.as_run_estimate(
         # All updates, although `max_bytes` may end the run before them: the time errs to the long side.
-        seconds=timing.seconds(spec.training.updates),
+        training=timing.training(spec.training.updates),
+        judging=timing.judging,
         held_bytes=timing.held_bytes + buffered * (observations + _HELD_BYTES),
         # With the weights that were best in validation.
         kept_bytes=buffered * _KEPT_BYTES + size.weight_bytes,

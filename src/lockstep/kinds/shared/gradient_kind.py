@@ -23,6 +23,7 @@ from lockstep.kinds.shared.retraining import with_batches
 from lockstep.kinds.shared.step_timing import StepTiming
 from lockstep.runs.identity import CodeIdentity
 from lockstep.runs.kind import Estimate, PrepareContext, Prepared, RunContext
+from lockstep.runs.numerics import pinned_threads
 from lockstep.runs.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -199,7 +200,9 @@ class GradientKind(ABC):
         # `prepare` left this out for a large network.
         if large:
             recipe.try_network(plan)
-        return _with_notes(costs.estimate(recipe.time_steps(plan, costs, context)), *costs.lines)
+        with pinned_threads():  # as the run computes: a library's own threads would give other times
+            timing = recipe.time_steps(plan, costs, context)
+        return _with_notes(costs.estimate(timing), *costs.lines)
 
     def try_network(self, prepared: Prepared) -> None:
         """The trial of `prepare`, for a plan restored with another network (`retraining.Retrains`)."""

@@ -13,8 +13,7 @@ elsewhere, so of these only shapes are tried.
 from __future__ import annotations
 
 import contextlib
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +24,7 @@ import torch
 from lockstep.core.errors import NetworkError
 from lockstep.core.hashing import digest_columns
 from lockstep.kinds.shared import unlisted_state
+from lockstep.kinds.shared.passes import Judge, Pass, others_noise
 from lockstep.learning.gradients import determinism
 from lockstep.learning.gradients.determinism import noise
 from lockstep.learning.gradients.flat import FlatModel
@@ -40,10 +40,6 @@ if TYPE_CHECKING:
     from lockstep.runs.seeds import SeedTree
 
 _LARGE: Final = 1_000.0
-_LIST_IT: Final = (
-    "A run that is stopped and resumed, or replayed, would go on without it. Keep it in a buffer "
-    "(self.register_buffer), or declare it with get_extra_state() and set_extra_state()"
-)
 _LEAVE_WEIGHTS: Final = (
     "Only the optimiser changes weights. Compute with a changed copy in place of it, such as "
     "F.linear(x, self.layer.weight.clamp(-1, 1)), and use nn.Embedding without max_norm"
@@ -67,16 +63,6 @@ class Rehearsal:
     loss: Callable[[Any, int], torch.Tensor]
 
 
-@dataclass(frozen=True)
-class _Pass:
-    """What came out of a pass: digests of outputs, gradient and listed state, and of unlisted state by place."""
-
-    outputs: str
-    gradient: str
-    listed: dict[str, bytes]
-    unlisted: dict[str, str]
-
-
 def rehearse(code: NetworkCode, make: Callable[[], nn.Module], plan: Rehearsal, seeds: SeedTree) -> None:
     """Put a network through the rehearsal.
 
@@ -86,12 +72,39 @@ def rehearse(code: NetworkCode, make: Callable[[], nn.Module], plan: Rehearsal, 
     Raises NetworkError, which names rule, line and cure; InputError for weights that cannot be trained.
     """
     determinism.settle()
-    rules = determinism.switches()
-    with _others_noise():
+    with as_before():
         _try_shapes(code, make(), plan, seeds)
         if code.is_users:
             # Another one: what the first has remembered would hide that it remembers.
-            _Stage(code, FlatModel(make()), plan, seeds, rules).play()
+            _Stage(code, FlatModel(make()), plan, seeds).play()
+
+
+def judge_of(name: str) -> Judge:
+    """The judge of a network's passes."""
+    return Judge(
+        name=name,
+        method="forward()",
+        state="neither a weight nor a buffer",
+        list_it=(
+            "Keep it in a buffer (self.register_buffer), or declare it with get_extra_state() and set_extra_state()"
+        ),
+        noise="neither weight nor buffer nor drawn from torch's own generator",
+        draw="Draw with torch, which Lockstep seeds for each step: torch.rand_like(x), torch.randn_like(x)",
+        settle=determinism.settle,
+        switches=determinism.switches,
+    )
+
+
+@contextmanager
+def as_before() -> Iterator[None]:
+    """Give the process its generators and torch's switches back after the block, whatever a user's code did to them."""
+    default = torch.get_default_dtype()
+    try:
+        with others_noise():
+            yield
+    finally:
+        torch.set_default_dtype(default)
+        determinism.settle()
 
 
 def _try_shapes(code: NetworkCode, module: nn.Module, plan: Rehearsal, seeds: SeedTree) -> None:
@@ -123,25 +136,19 @@ def _try_shapes(code: NetworkCode, module: nn.Module, plan: Rehearsal, seeds: Se
 
 
 class _Stage:
-    def __init__(
-        self, code: NetworkCode, flat: FlatModel, plan: Rehearsal, seeds: SeedTree, rules: Mapping[str, str]
-    ) -> None:
-        self._code, self._flat, self._plan, self._seeds, self._rules = code, flat, plan, seeds, rules
+    def __init__(self, code: NetworkCode, flat: FlatModel, plan: Rehearsal, seeds: SeedTree) -> None:
+        self._code, self._flat, self._plan, self._seeds = code, flat, plan, seeds
         self._module = flat.module
         self._start = _listed(self._module)
+        self._judge = judge_of(code.name)
 
     def play(self) -> None:
         one = self._pass(0)
         two = self._pass(0)
         self._require_equal(one, two, "twice")
-        if (place := unlisted_state.changed(one.unlisted, two.unlisted)) is not None:
-            self._refuse_state(place)
         self._pass(1)
         self._stray()
-        four = self._pass(0)
-        self._require_equal(two, four, "before and after another batch")
-        if (place := unlisted_state.changed(two.unlisted, four.unlisted)) is not None:
-            self._refuse_state(place)
+        self._require_equal(two, self._pass(0), "before and after another batch")
         self._evaluate()
         self._with_large_weights()
 
@@ -151,22 +158,14 @@ class _Stage:
         with noise(self._seeds), contextlib.suppress(NetworkError):
             self._code.call(self._module, *inputs, train=True)
 
-    def _pass(self, number: int, *, train: bool = True) -> _Pass:
+    def _pass(self, number: int, *, train: bool = True) -> Pass:
         module, flat, inputs = self._module, self._flat, self._plan.batches[number]
         _restore(module, self._start)
-        before, versions, rules = _parameters(module), _versions(module), self._rules
-        determinism.settle()
-        dice = unlisted_state.read(module)
-        with noise(self._seeds):
+        before, versions = _parameters(module), _versions(module)
+        with self._judge.watching(), noise(self._seeds):
             output = self._code.call(module, *inputs, train=train)
             if train:
                 self._differentiate(self._plan.loss(output, number))
-        if (after := determinism.switches()) != rules:
-            name = next(name for name, value in rules.items() if after[name] != value)
-            raise NetworkError(
-                f"{self._code.name}: forward() changes a switch of torch, {name}, from {rules[name]} to {after[name]}. "
-                "Lockstep sets the switches, because they decide the last bits of a result: remove the call"
-            )
         if _parameters(module) != before or (train and _versions(module) != versions):
             name = next(
                 (name for name, value in _parameters(module).items() if value != before.get(name)),
@@ -176,20 +175,15 @@ class _Stage:
                 f"{self._code.name}: forward() changes or replaces the weight {name}, or whether it is trained. "
                 f"{_LEAVE_WEIGHTS}"
             )
-        unlisted = unlisted_state.read(module)
-        for generator in (unlisted_state.NUMPY, unlisted_state.PYTHON):
-            if dice[generator] != unlisted[generator]:
-                raise NetworkError(
-                    f"{self._code.name}: forward() draws from {generator}, whose numbers no run repeats. Draw with "
-                    "torch, which Lockstep seeds for each step: torch.rand_like(x), torch.randn_like(x)"
-                )
         flat.check_valid()
         tensors = {str(place): _array(item) for place, item in enumerate(self._plan.tensors(output))}
-        return _Pass(
-            digest_columns(tensors),
-            digest_columns({"gradient": flat.gradient.numpy()}),
-            {name: array.tobytes() for name, array in _listed(module).items()},
-            unlisted,
+        return Pass(
+            results={
+                "outputs": digest_columns(tensors),
+                "gradients": digest_columns({"gradient": flat.gradient.numpy()}),
+                "buffers": _digest(_listed(module)),
+            },
+            unlisted=unlisted_state.read(module),
         )
 
     def _differentiate(self, loss: torch.Tensor) -> None:
@@ -204,23 +198,8 @@ class _Stage:
                 f"{type(error).__name__}: {error}{'. ' if cure else ''}{cure}"
             ) from error
 
-    def _require_equal(self, one: _Pass, two: _Pass, when: str) -> None:
-        for name, pair in {
-            "outputs": (one.outputs, two.outputs),
-            "gradients": (one.gradient, two.gradient),
-            "buffers": (one.listed, two.listed),
-        }.items():
-            if pair[0] == pair[1]:
-                continue
-            place = unlisted_state.changed(one.unlisted, two.unlisted)
-            if place is not None:
-                self._refuse_state(place)
-            raise NetworkError(
-                f"{self._code.name}: the same batch with the same noise, {when}, gives equal {name}; they differ. "
-                "Something that forward() uses is neither weight nor buffer nor drawn from torch's own generator: a "
-                "clock, a generator without a seed, an earlier batch. Draw with torch.randn_like(x), keep state in "
-                "buffers (self.register_buffer), or declare it with get_extra_state() and set_extra_state()"
-            )
+    def _require_equal(self, one: Pass, two: Pass, when: str) -> None:
+        self._judge.require_equal(one, two, when)
         persistent = set(self._module.state_dict())
         for name, value in self._module.named_buffers():
             if name not in persistent and _array(value).tobytes() != self._start.get(name, value.numpy()).tobytes():
@@ -228,25 +207,20 @@ class _Stage:
                     f"{self._code.name}: forward() changes {name}, a buffer that is not persistent, so files of "
                     "weights would lack it. Register it without persistent=False"
                 )
-
-    def _refuse_state(self, place: str) -> None:
-        raise NetworkError(
-            f"{self._code.name}: forward() changes {place}, which is neither a weight nor a buffer. {_LIST_IT}"
-        )
+        self._judge.require_listed(one, two)
 
     def _evaluate(self) -> None:
-        start = {name: array.tobytes() for name, array in self._start.items()}
         for number in (0, 1):
             one, two = self._pass(number, train=False), self._pass(number, train=False)
-            self._require_equal(one, two, "twice in evaluation mode")
-            if two.listed != start:
-                name = next(name for name, value in two.listed.items() if value != start.get(name))
+            self._judge.require_equal(one, two, "twice in evaluation mode")
+            if two.results["buffers"] != _digest(self._start):
+                after = _listed(self._module)
+                name = next(name for name, value in after.items() if not _same(value, self._start.get(name)))
                 raise NetworkError(
                     f"{self._code.name}: in evaluation mode forward() changes the buffer {name}; then a result depends "
                     "on how often a network was looked at. Change it only `if self.training:`"
                 )
-            if (place := unlisted_state.changed(one.unlisted, two.unlisted)) is not None:
-                self._refuse_state(place)
+            self._judge.require_listed(one, two)
 
     def _with_large_weights(self) -> None:
         """Weights that are clipped when they are large: `.data.clamp_` leaves no other trace at the start."""
@@ -265,20 +239,6 @@ class _Stage:
             )
 
 
-@contextmanager
-def _others_noise() -> Iterator[None]:
-    """Give the process its generators and switches back after the block, whatever a network did to them."""
-    numpys, pythons = np.random.get_state(), random.getstate()  # noqa: NPY002 - it is the user's, and is put back
-    default = torch.get_default_dtype()
-    try:
-        yield
-    finally:
-        np.random.set_state(numpys)  # noqa: NPY002
-        random.setstate(pythons)
-        torch.set_default_dtype(default)
-        determinism.settle()
-
-
 def _array(value: torch.Tensor) -> NDArray[Any]:
     whole = value.detach().cpu()
     few = whole.is_floating_point() and whole.element_size() < 4  # bfloat16 is no type of NumPy's
@@ -289,6 +249,14 @@ def _listed(module: nn.Module) -> dict[str, NDArray[Any]]:
     """Copies of buffers and declared state, by name."""
     buffers = {name: np.array(value.detach().cpu().numpy()) for name, value in module.named_buffers()}
     return buffers | declared_arrays(module)
+
+
+def _digest(listed: dict[str, NDArray[Any]]) -> str:
+    return digest_columns({name: np.atleast_1d(value) for name, value in listed.items()})
+
+
+def _same(one: NDArray[Any], two: NDArray[Any] | None) -> bool:
+    return two is not None and one.tobytes() == two.tobytes()
 
 
 def _restore(module: nn.Module, listed: dict[str, NDArray[Any]]) -> None:

@@ -8,20 +8,21 @@ training   `training.StrategyTraining`, one step per batch of trials
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from lockstep.core.errors import DataError
 from lockstep.core.space import Choice, Columns
 from lockstep.kinds.shared import market_data
-from lockstep.kinds.shared.step_timing import peak_bytes
+from lockstep.kinds.shared.step_timing import peak_bytes, step_duration, timed
 from lockstep.kinds.strategy import code as strategy_code
 from lockstep.kinds.strategy import questions
+from lockstep.kinds.strategy.judging import trial_of_judging
 from lockstep.kinds.strategy.plan import StrategyPlan, plan_of
 from lockstep.kinds.strategy.spec import StrategySpec
 from lockstep.kinds.strategy.training import StrategyTraining
-from lockstep.runs.kind import Estimate, Gauge, Kind, PrepareContext, Prepared, RunContext
+from lockstep.runs.kind import Duration, Estimate, Gauge, Kind, PrepareContext, Prepared, RunContext
+from lockstep.runs.numerics import pinned_threads
 
 if TYPE_CHECKING:
     from lockstep.kinds.shared.market_data import Pinned
@@ -35,6 +36,8 @@ _TIMED_SETS: Final = 48
 """Sets that an estimate times."""
 _ENOUGH_SECONDS: Final = 0.05
 """A set that takes this long is timed alone."""
+_SHORT_BATCH: Final = 0.2
+"""Seconds of a batch that is timed whole."""
 _SEEN_BYTES: Final = 160
 """Bytes of a set in the memory of a proposer that refuses duplicates."""
 
@@ -73,7 +76,8 @@ class StrategyKind:
 
         A few sets can be timed of a search of any size, so `time_large` changes nothing.
         """
-        return _estimate(cast("StrategyPlan", prepared.payload))
+        with pinned_threads():
+            return _estimate(cast("StrategyPlan", prepared.payload))
 
     def training(self, prepared: Prepared, context: RunContext) -> Training:
         """The search before its first batch."""
@@ -169,16 +173,20 @@ def _first_sets(plan: StrategyPlan, count: int) -> Columns:
 
 
 def _estimate(plan: StrategyPlan) -> Estimate:
-    """Seconds on one core from a few timed sets, and bytes; in no hash."""
+    """Time on one core from a few timed sets, and bytes; in no hash."""
     proposer = plan.proposer()
     trials = proposer.size or 0
     batch = min(plan.spec.search.batch_size, trials)
     per_trial = plan.trial_bytes
     candles = sum(int(array.nbytes) for array in plan.candles.columns().values())
+    training, judging = _times(plan, trials)
+    # After the timing: what an evaluation and the judgement need is in it.
     held = peak_bytes()
     remembered = _SEEN_BYTES * trials if proposer.remembers else 0
     return Estimate(
-        seconds=_seconds(plan, trials),
+        seconds=training.wall + judging.wall,
+        training=training,
+        judging=judging,
         disk_bytes=per_trial * trials,
         # What this process holds now, and what the search adds to it.
         memory_bytes=held + candles + 4 * per_trial * batch + remembered,
@@ -186,29 +194,59 @@ def _estimate(plan: StrategyPlan) -> Estimate:
     )
 
 
-def _seconds(plan: StrategyPlan, trials: int) -> float:
-    """Seconds of all chunks, and of the questions about the winner.
+def _times(plan: StrategyPlan, trials: int) -> tuple[Duration, Duration]:
+    """Time of all batches, and of what the winner is asked and compared with.
 
-    A chunk has a fixed part and a part for each set; two timings separate them.
+    A chunk has a fixed part and a part for each set; two timings separate them. Where a batch is short, whole batches
+    are timed: then proposing, joining and hashing count as much as the evaluation.
     """
     evaluator = plan.evaluator()
     columns = _first_sets(plan, _TIMED_SETS)
-    winner = questions.sets_of_winner(plan)
     one = {name: column[:1] for name, column in columns.items()}
     evaluator.batch(one, on_error="record")  # compiles kernels, computes indicators
     single = _timed(evaluator, one)
+    parameters = {name: column[0].item() if hasattr(column[0], "item") else column[0] for name, column in one.items()}
+    judging = trial_of_judging(plan, evaluator, parameters)
+    judging += single * questions.sets_of_winner(plan)
     count = len(next(iter(columns.values())))
     # Such a set is all time of its own; the fixed part of a chunk does not show beside it.
-    if single > _ENOUGH_SECONDS or count == 1:
-        return single * (trials + winner)
-    per_set = max(_timed(evaluator, columns) - single, 0.0) / (count - 1)
-    fixed = max(single - per_set, 0.0)
+    if single.wall > _ENOUGH_SECONDS or count == 1:
+        return single * trials, judging
+    many = _timed(evaluator, columns)
+    per_set = _less(many, single) * (1.0 / (count - 1))
+    fixed = _less(single, per_set)
+    batch = plan.spec.search.batch_size
+    size = min(batch, trials)
+    if (fixed * -(-size // plan.chunk) + per_set * size).wall < _SHORT_BATCH:
+        step = step_duration(StrategyTraining(plan, _Here()).steps())
+        if step is not None:
+            return step * (trials / size), judging
     # Rounded up: the last chunk has the whole fixed part, however few its sets.
     chunks = -(-trials // plan.chunk)
-    return chunks * fixed + trials * per_set + winner * single
+    return fixed * chunks + per_set * trials, judging
 
 
-def _timed(evaluator: Evaluator, columns: Columns) -> float:
-    began = time.perf_counter()
-    evaluator.batch(columns, on_error="record")
-    return time.perf_counter() - began
+def _less(one: Duration, two: Duration) -> Duration:
+    return Duration(cpu=max(one.cpu - two.cpu, 0.0), wall=max(one.wall - two.wall, 0.0))
+
+
+def _timed(evaluator: Evaluator, columns: Columns) -> Duration:
+    return timed(lambda: evaluator.batch(columns, on_error="record"), warm=False)
+
+
+class _Here:
+    """An executor that works in this process, for the batches that are timed."""
+
+    workers: Final = 1
+
+    def map(self, task: Any, items: Any) -> list[Any]:
+        return [task(item) for item in items]
+
+    def close(self) -> None:
+        """Do nothing: there is no process to end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

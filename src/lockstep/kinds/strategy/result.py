@@ -78,11 +78,11 @@ def finish(plan: StrategyPlan, tally: Tally, duplicates: int, tell: Callable[[st
         },
         "bounds": {name: metrics[name] for name in ("net_profit_worst_pct", "net_profit_best_pct", "ambiguous_trades")},
         "blocks": _blocks(winner.simulation),
-        "baselines": _baselines(plan, evaluator, winner, hold),
+        "baselines": baselines_of(plan, evaluator, winner, hold),
         "holdout": _holdout(held_out),
         # In a table of their own: those of a trial, run again as a backtest, are compared with `metrics`.
         "curve_metrics": {name: dict(done.curve_metrics) for name, done in simulations.items()},
-        "data": _facts(plan),
+        "data": facts_of(plan),
         "look_ahead": look_ahead,
         "verdict": NOT_JUDGED.to_json(),
         "editions": {**EDITIONS, **TABLE_EDITIONS},
@@ -141,7 +141,7 @@ def _holdout(held_out: tuple[Candles, Simulation, Simulation] | None) -> dict[st
     }
 
 
-def _baselines(plan: StrategyPlan, evaluator: Evaluator, winner: Backtest, hold: Simulation) -> dict[str, Any]:
+def baselines_of(plan: StrategyPlan, evaluator: Evaluator, winner: Backtest, hold: Simulation) -> dict[str, Any]:
     """Metrics of buy and hold, and of the winner's trades at random times, None without a trade."""
     entries = limited(entries_of(plan.strategy, evaluator.view, winner.parameters), plan.execution.max_holding)
     # A stream of its own: more trials, or another proposer, leave the draws as they are.
@@ -160,7 +160,8 @@ def _blocks(simulation: Simulation) -> dict[str, list[Any]]:
     return {name: getattr(blocks, name).tolist() for name in ("bars", "r1", "r2", "r3", "r4")}
 
 
-def _facts(plan: StrategyPlan) -> dict[str, Any]:
+def facts_of(plan: StrategyPlan) -> dict[str, Any]:
+    """The market, its parts and the quality of its data, for the summary."""
     candles = plan.pinned.candles
     report = quality_report(candles)
     return {

@@ -19,7 +19,7 @@ from lockstep.learning.gradients.codec import OVERHEAD
 from lockstep.learning.gradients.flat import Layout
 from lockstep.learning.gradients.recorder import FRAME_BYTES, Recording, frame_sizes, selected_names
 from lockstep.runs.checkpoint import CheckpointPolicy
-from lockstep.runs.kind import Estimate
+from lockstep.runs.kind import Duration, Estimate
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,6 +30,8 @@ _LINE_BYTES = 580
 """A line of the journal: losses, rates, the digest of the state, hashes."""
 _WRITTEN_PER_S = 200e6
 """Bytes that a common disk writes in a second, hashed and flushed."""
+_COPIED_PER_S = 1e9
+"""Bytes that a processor hands to the system and has back at the end in a second; hashing is timed with the steps."""
 _DIGEST_BYTES = 80
 """Added to the journal's line by each frame."""
 _CHECKPOINT_COPIES = 3
@@ -74,21 +76,36 @@ class SessionEstimate:
         return self.state_bytes + _CHECKPOINT_COPIES * self.checkpoint_bytes
 
     def as_run_estimate(
-        self, *, seconds: float | None = None, held_bytes: int = 0, kept_bytes: int = 0, models: int = 1
+        self,
+        *,
+        training: Duration | None = None,
+        judging: Duration = Duration(),  # noqa: B008 - it is frozen
+        held_bytes: int = 0,
+        kept_bytes: int = 0,
+        judged_bytes: int = 0,
+        models: int = 1,
     ) -> Estimate:
         """The estimate of a whole run, checkpoints and artifacts included.
 
-        seconds      time to compute all steps, None where unknown; writing comes on top
-        held_bytes   memory of the process for other things, such as data
-        kept_bytes   bytes of a checkpoint beside the state
-        models       how many files of weights the run leaves
+        training       time of all steps, None where unknown; writing comes on top
+        judging        time of all evaluations
+        held_bytes     memory of the process for other things, such as data and what a forward pass needs
+        kept_bytes     bytes of a checkpoint beside the state
+        judged_bytes   memory that judging takes beside the state
+        models         how many files of weights the run leaves
         """
+        seconds = None if training is None else training.wall + judging.wall
         checkpoints = CheckpointPolicy().disk_bytes(self.checkpoint_bytes + kept_bytes, seconds)
         disk = self.disk_bytes + checkpoints + models * self.weight_bytes
+        written = Duration(cpu=disk / _COPIED_PER_S, wall=disk / _WRITTEN_PER_S)
+        # A run writes its last checkpoint before it is judged, so it never needs both at once.
+        most = max(self.memory_bytes + _CHECKPOINT_COPIES * kept_bytes, self.state_bytes + kept_bytes + judged_bytes)
         return Estimate(
-            seconds=None if seconds is None else seconds + disk / _WRITTEN_PER_S,
+            seconds=None if seconds is None else seconds + written.wall,
+            training=None if training is None else training + written,
+            judging=None if training is None else judging,
             disk_bytes=disk,
-            memory_bytes=self.memory_bytes + _CHECKPOINT_COPIES * kept_bytes + held_bytes,
+            memory_bytes=most + held_bytes,
             steps=self.last_step,
         )
 

@@ -33,12 +33,16 @@ from lockstep.learning.gradients.optim_state import (
 from lockstep.learning.gradients.record_integrity import every_row, is_record, missing
 from lockstep.learning.gradients.recorder import Description
 from lockstep.learning.gradients.segment_names import BATCHES, BUFFERS, GRADIENTS, SNAPSHOTS, START, STEPS
+from lockstep.learning.gradients.sources import episode_ids_of, symbol_of
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.journal import read_lines
 from lockstep.runs.sealed import require_lengths
+from lockstep.runs.times import RunTimes
 from lockstep.storage.segments import SegmentReader
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -139,6 +143,24 @@ class SessionRecord:
     def columns(self) -> Arrays:
         """Columns of segment `steps`, float64 (steps,) each. Raises IntegrityError when rows are missing."""
         return every_row(self.folder, self._reader, STEPS, 0, len(self))
+
+    @functools.cached_property
+    def symbol(self) -> str | None:
+        """The market that the run learned from; None where neither its data nor its spec name one."""
+        return symbol_of(self.folder)
+
+    @functools.cached_property
+    def times(self) -> RunTimes:
+        """When the run and its steps were made; times are in no hash, and an export leaves them out."""
+        return RunTimes.of(self.folder)
+
+    @functools.cached_property
+    def episode_ids(self) -> list[str] | None:
+        """Id of each sample of a run that learned from episodes; None for another run.
+
+        Raises DataError where the home does not hold the run's samples any more.
+        """
+        return episode_ids_of(self.folder)
 
     def step(self, index: int) -> TrainingStep:
         """A step by number; negative numbers count from the end. Raises IndexError."""
@@ -272,6 +294,16 @@ class TrainingStep:
         return f"<{type(self).__name__} {self.index} of run {self.session_id}: loss {losses}>"
 
     @property
+    def symbol(self) -> str | None:
+        """The market that the run learned from; None where it names none."""
+        return self._record.symbol
+
+    @property
+    def timestamp(self) -> datetime | None:
+        """When the step was made, UTC; None where no time of it is kept, as in a run that came from elsewhere."""
+        return self._record.times.of_step(self.index)
+
+    @property
     def losses(self) -> Mapping[str, float]:
         """Loss of the batch by name: "total" and its parts."""
         return cast("Mapping[str, float]", self._scalars["loss"])
@@ -338,6 +370,15 @@ class TrainingStep:
 
 class CNNTrainingStep(TrainingStep):
     """A step of a network with three heads (R9.14 to R9.16)."""
+
+    @property
+    def episode_ids(self) -> list[str] | None:
+        """Ids of the episodes of its batch, in order; None for a run whose samples are no episodes.
+
+        Raises DataError where the home does not hold the run's samples any more.
+        """
+        ids = self._record.episode_ids
+        return None if ids is None else [ids[sample] for sample in self.samples.tolist()]
 
     @property
     def total_loss(self) -> float:

@@ -16,20 +16,26 @@ from lockstep.core.errors import InputError, IntegrityError, LockstepError, Refu
 from lockstep.learning.gradients.epochs import RecordedOrder
 from lockstep.learning.gradients.overview import Overview
 from lockstep.learning.gradients.segment_names import BATCHES
-from lockstep.learning.gradients.training_value import SessionValue, session_value
+from lockstep.learning.gradients.sources import episode_ids_of, symbol_of
+from lockstep.learning.gradients.training_value import EDITION, SessionValue, session_value
 from lockstep.runs.check import check
 from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.runs.form import MISFORMED
 from lockstep.runs.sealed import require_lengths, sealed_document
+from lockstep.runs.times import RunTimes
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import numpy as np
     from numpy.typing import NDArray
 
     from lockstep.learning.gradients.record import SessionRecord
     from lockstep.runs.store import RunStore
 
-_VALUE_FIELDS = ("value", "top_quarter", "profitable", "convergence", "converged")
+_FIRST_FIELDS = ("value", "top_quarter", "profitable", "convergence", "converged")
+"""What every finished run says of its value."""
+_VALUE_FIELDS = (*_FIRST_FIELDS, "steadiness")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +80,30 @@ class TrainingSession:
 
     @property
     def symbol(self) -> str | None:
-        """Market that it learned from; None where the training declares none."""
-        return self.metadata.get("symbol")
+        """Market that it learned from; None where it names none."""
+        return self.metadata.get("symbol") or symbol_of(RunFolder(self.folder))
+
+    @functools.cached_property
+    def _times(self) -> RunTimes:
+        return RunTimes.of(RunFolder(self.folder))
+
+    @property
+    def started(self) -> datetime | None:
+        """When the run was made, UTC; times are in no hash."""
+        return self._times.started
+
+    @property
+    def ended(self) -> datetime | None:
+        """When its last step so far was made, UTC; None where that is not kept, as in a run from elsewhere."""
+        return self._times.ended
+
+    @property
+    def episode_ids(self) -> list[str] | None:
+        """Ids of the episodes that it learned from, the highest score first; None where its samples are no episodes.
+
+        Raises DataError where the home does not hold the run's samples any more.
+        """
+        return episode_ids_of(RunFolder(self.folder))
 
     @property
     def replayed_from(self) -> str | None:
@@ -154,9 +182,12 @@ def load_session(folder: RunFolder, *, thorough: bool = False) -> TrainingSessio
     status = folder.status()
     if status is RunStatus.COMPLETE:
         summary = sealed_document(folder, "result")["summary"]
-        if not isinstance(summary, Mapping) or not {"session", *_VALUE_FIELDS} <= summary.keys():
+        if not isinstance(summary, Mapping) or not {"session", *_FIRST_FIELDS} <= summary.keys():
             raise RefusedError(f"{folder.path}: not a run of a gradient training.")
         require_lengths(folder)
+        if summary.get("editions", {}).get("value", 1) != EDITION:
+            # Values of two definitions cannot be sorted; the steps of the run have what the present one needs.
+            summary = {**summary, **_value_of(Overview(folder).columns())}
     else:
         summary = _so_far(Overview(folder))
     if thorough and status is not RunStatus.RUNNING:
@@ -186,7 +217,6 @@ def _so_far(session: Overview) -> dict[str, Any]:
     """The entries that lists read, for a run that has not ended and so has no summary."""
     columns = session.columns()
     losses = columns["loss.total"]
-    value = session_value(losses, columns["value"], columns["profitable"])
     return {
         "session": {},
         "steps": session.steps,
@@ -194,8 +224,12 @@ def _so_far(session: Overview) -> dict[str, Any]:
         "first_loss": float(losses[0]),
         "last_loss": float(losses[-1]),
         "best_loss": float(losses.min()),
-        **value.to_json(),
+        **_value_of(columns),
     }
+
+
+def _value_of(columns: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+    return session_value(columns["loss.total"], columns["value"], columns["profitable"]).to_json()
 
 
 def surplus(

@@ -17,7 +17,7 @@ import numpy as np
 
 from lockstep.learning.gradients.recorder import Recorder, StepFacts
 from lockstep.learning.gradients.segment_names import STEPS
-from lockstep.learning.gradients.training_value import StepValues, session_value
+from lockstep.learning.gradients.training_value import EDITION, StepValues, session_value
 from lockstep.runs.training import RunRecord, Step
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ class StepLog:
             "best_loss": float(losses.min()) if len(losses) else None,
             "best_step": int(losses.argmin()) if len(losses) else None,
             **session_value(losses, columns["value"], columns["profitable"]).to_json(),
+            "editions": {"value": EDITION},
         }
 
     def get_state(self) -> dict[str, Any]:

@@ -2,15 +2,19 @@
 
 Notation
     L_i     total loss of step i                        g_i     gradient norm of step i, before clipping
-    p_i     mean profitability score of its batch       s_i     share of its batch that was profitable
-    m_i     mean of g_0 .. g_i
+    p_i     mean profitability score of its batch       m_i     mean of g_0 .. g_i
+    M_j     mean loss of span j: up to 20 spans of equal length, 10 steps or more, that end with the last step
 
 Step value       v_i = .5 p_i + .3 clip((L_(i-1) - L_i) / |L_(i-1)|, 0, 1) + .2 g_i / (g_i + m_i)             (1)
-Run value        V = .5 mean of the top quarter of v + .3 mean of s + .2 C                                    (2)
+Run value        V = .5 mean of the top quarter of v + .3 T + .2 C                                            (2)
 Convergence      C = clip(1 - mean(last 10 L) / mean(first 10 L), 0, 1)                                       (3)
 Converged when the means of the last two spans of 10 steps differ by less than 1 %.                           (4)
+Steadiness       T = clip((pairs j < k with M_k < M_j  -  pairs with M_k > M_j) / pairs, 0, 1)                (5)
 
-The first step has no loss before it: its reduction is 0. Sums are taken in step order, so the last bit is certain.
+(5) is Kendall's rank correlation of loss and time, with its sign turned: how steadily a run learned, where C says how
+far. In place of T, the first edition of V had the share of profitable samples, which market and labels decide and no
+session does (docs/decisions/0091). The first step has no loss before it: its reduction is 0. Sums are taken in step
+order, so the last bit is certain.
 """
 
 from __future__ import annotations
@@ -27,7 +31,10 @@ if TYPE_CHECKING:
 
     Series = NDArray[np.float64]
 
+EDITION: Final = 2
+"""Of the run value, eq. (2)."""
 SPAN: Final = 10
+_SPANS: Final = 20
 _CONVERGED: Final = 0.01
 
 
@@ -63,26 +70,29 @@ class StepValues:
 
 @dataclass(frozen=True, kw_only=True)
 class SessionValue:
-    """Eq. (2) to (4), and the parts of the value; zero for a run without steps.
+    """Eq. (2) to (5), and the parts of the value; zero for a run without steps.
 
     value        V of eq. (2)
     top_quarter  mean of the top quarter of v
-    profitable   mean of s
+    steadiness   T of eq. (5), 0 .. 1
+    profitable   mean share of a batch that was profitable; no part of the value
     convergence  C of eq. (3), 0 .. 1
     converged    eq. (4)
     """
 
     value: float
     top_quarter: float
+    steadiness: float
     profitable: float
     convergence: float
     converged: bool
 
     def to_json(self) -> dict[str, Any]:
-        """The five fields under the names that a run's summary has for them."""
+        """The six fields under the names that a run's summary has for them."""
         return {
             "value": self.value,
             "top_quarter": self.top_quarter,
+            "steadiness": self.steadiness,
             "profitable": self.profitable,
             "convergence": self.convergence,
             "converged": self.converged,
@@ -90,13 +100,14 @@ class SessionValue:
 
 
 def session_value(losses: Series, values: Series, profitable: Series) -> SessionValue:
-    """Eq. (2) to (4) for total losses L, step values v and shares s, each float64 (steps,)."""
+    """Eq. (2) to (5) for total losses L, step values v and profitable shares, each float64 (steps,)."""
     top = sorted(values.tolist(), reverse=True)[: -(-len(values) // 4)]
-    quarter, share, score = mean_in_order(top), mean_in_order(profitable), convergence(losses)
+    quarter, steady, score = mean_in_order(top), steadiness(losses), convergence(losses)
     return SessionValue(
-        value=0.5 * quarter + 0.3 * share + 0.2 * score,
+        value=0.5 * quarter + 0.3 * steady + 0.2 * score,
         top_quarter=quarter,
-        profitable=share,
+        steadiness=steady,
+        profitable=mean_in_order(profitable),
         convergence=score,
         converged=converged(losses),
     )
@@ -106,6 +117,17 @@ def convergence(losses: Series) -> float:
     """C of eq. (3), 0 .. 1; 0 for a run whose loss was 0 from the start."""
     first, last = mean_in_order(losses[:SPAN]), mean_in_order(losses[-SPAN:])
     return min(max(1.0 - last / first, 0.0), 1.0) if first > 0.0 else 0.0
+
+
+def steadiness(losses: Series) -> float:
+    """T of eq. (5), 0 .. 1; 0 for a run of fewer than two spans."""
+    spans = min(_SPANS, len(losses) // SPAN)
+    if spans < 2:
+        return 0.0
+    length = len(losses) // spans
+    means = [mean_in_order(span) for span in losses[-spans * length :].reshape(spans, length)]
+    pairs = [(means[j], later) for j in range(spans) for later in means[j + 1 :]]
+    return max(sum((later < mean) - (later > mean) for mean, later in pairs) / len(pairs), 0.0)
 
 
 def converged(losses: Series) -> bool:

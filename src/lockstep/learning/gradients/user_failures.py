@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lockstep.core.errors import LockstepError, NetworkError
@@ -52,6 +55,35 @@ def failures_of(module: nn.Module, place: str) -> Iterator[None]:
             f"{place}{_line(module, error)}: the network fails in {mode} mode: {type(error).__name__}: {error}. "
             f"{cure_of(error) or _KEPT}"
         ) from error
+
+
+@contextmanager
+def failures_of_agent(agent: object, place: str) -> Iterator[None]:
+    """Within the block, an error of a user's agent becomes a NetworkError that names place, file and line.
+
+    Errors of agents that come with Lockstep, and a lack of memory, are passed on as they are.
+    """
+    try:
+        yield
+    except (LockstepError, MemoryError):
+        raise
+    except USER_FAILURES as error:
+        kind = type(agent)
+        if kind.__module__.startswith("lockstep."):
+            raise
+        raise NetworkError(
+            f"{place}{_line_of_agent(kind, error)}: the agent {kind.__name__} fails: {type(error).__name__}: {error}. "
+            f"{cure_of(error) or _KEPT}"
+        ) from error
+
+
+def _line_of_agent(kind: type, error: BaseException) -> str:
+    try:
+        file = inspect.getsourcefile(kind)
+    except (OSError, TypeError):  # a class that was typed into an interactive Python has no file
+        file = None
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f", {Path(file).name}, line {lines[-1]}" if file is not None and lines else ""
 
 
 def _line(module: nn.Module, error: BaseException) -> str:

@@ -1,7 +1,9 @@
 """Baselines that a network has to beat, trained and judged on the same rows as the network. No torch.
 
     majority      the commonest class of training rows; its probabilities are the shares of all classes
-    known_side    the shares of the classes among training bars with the same known half of a pivot (`labels`)
+    known_side    of pivots: the shares of the classes among training bars with the same known half (`labels`)
+    volatility    of directions: the share of flat among training bars of like volatility (`labels`), which is cut at
+                  quantiles, of four ways the best on validation rows; up and down as among all training bars
     logistic      multinomial logistic regression on the same windows, flattened and normalised, with the same class
                   weights; of five strengths of regularisation the best on validation rows (scikit-learn, L-BFGS)
     zero, mean    for the return: 0, and the mean of training rows
@@ -37,6 +39,11 @@ STRENGTHS: Final = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 """Values to try for scikit-learn's C, the inverse of the strength of regularisation."""
 _ITERATIONS: Final = 200
 _SIDES: Final = 4
+_CUTS: Final = ((3, 1), (1, 3), (3, 3), (5, 5))
+"""Groups of equal size by volatility, and by how it has changed lately, that are tried."""
+_FLAT: Final = 1
+BASELINES: Final = 3
+"""How many baselines of the classes a network stands beside, whatever its task."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +69,7 @@ def numerics_entries() -> dict[str, str]:
 
 def all_baselines(module: DataModule, weights: NDArray[np.float32] | None) -> list[Baseline]:
     """Every baseline of the module's task; `weights` float32 (classes,) are those of the network's training."""
-    baselines = [majority(module)]
-    if module.label_settings.task == "pivot":
-        baselines.append(known_side(module))
-    return [*baselines, logistic(module, weights)]
+    return [majority(module), _KNOWN[module.label_settings.task](module), logistic(module, weights)]
 
 
 def majority(module: DataModule) -> Baseline:
@@ -93,6 +97,44 @@ def known_side(module: DataModule) -> Baseline:
         predictions={part: _of_shares(table[labels.known_side[module.bars(part)]]) for part in ("validation", "test")},
         facts={},
     )
+
+
+def volatility(module: DataModule) -> Baseline:
+    """Predict flat or not by volatility alone, up and down by their shares: what is known without a direction."""
+    labels, train, count = module.labels, module.parts.train, len(module.label_settings.classes)
+    overall = _shares(labels.classes[train], count)
+    best: tuple[float, tuple[int, int], NDArray[np.int64], NDArray[np.float64]] | None = None
+    for cuts in _CUTS:
+        group = _groups(labels.volatility, train, cuts)
+        table = np.empty((cuts[0] * cuts[1], count))
+        for number in range(len(table)):
+            flat = labels.classes[train[group[train] == number]] == _FLAT
+            # One sample's worth of the overall share: no group has a share of 0 or 1.
+            share = (np.count_nonzero(flat) + overall[_FLAT]) / (len(flat) + 1.0)
+            table[number] = overall * (1.0 - share) / (1.0 - overall[_FLAT])
+            table[number, _FLAT] = share
+        held_out = module.parts.validation
+        loss = math.fsum(log_losses(table[group[held_out]], labels.classes[held_out])) / len(held_out)
+        if best is None or loss < best[0]:
+            best = (loss, cuts, group, table)
+    if best is None:
+        raise RuntimeError("there are ways to cut")
+    _, cuts, group, table = best
+    return Baseline(
+        name="volatility",
+        predictions={part: _of_shares(table[group[module.bars(part)]]) for part in ("validation", "test")},
+        facts={"levels": cuts[0], "changes": cuts[1]},
+    )
+
+
+def _groups(values: NDArray[np.float64], train: Bars, cuts: tuple[int, int]) -> NDArray[np.int64]:
+    """Group of each bar, int64 (n,): by quantiles that training rows have of both columns."""
+    places = []
+    for column, parts in zip(values.T, cuts, strict=True):
+        ordered = np.sort(column[train])
+        edges = ordered[[len(ordered) * k // parts for k in range(1, parts)]]
+        places.append(np.searchsorted(edges, column, side="right"))
+    return np.asarray(places[0] * cuts[1] + places[1], np.int64)
 
 
 def logistic(module: DataModule, weights: NDArray[np.float32] | None) -> Baseline:
@@ -129,9 +171,42 @@ def logistic(module: DataModule, weights: NDArray[np.float32] | None) -> Baselin
     )
 
 
-def _thinned(train: Bars, classes: Bars) -> Bars:
-    """Every n-th row of each class, which keeps all classes and their shares; every row up to `MOST_ROWS`."""
-    step = -(-len(train) // MOST_ROWS)
+class LogisticTrial:
+    """Fits of the logistic regression on some of its rows, for an estimate of what `logistic` takes.
+
+    most    rows that are taken of those that `logistic` fits
+    """
+
+    def __init__(self, module: DataModule, weights: NDArray[np.float32] | None, *, most: int) -> None:
+        numerics_entries()
+        rows = _thinned(module.parts.train, module.labels.classes, most)
+        self._x, self._y = _flat(module, rows), module.labels.classes[rows]
+        self._weights = None if weights is None else dict(enumerate(np.asarray(weights, np.float64).tolist()))
+        self.share = len(rows) / len(_thinned(module.parts.train, module.labels.classes))
+
+    def fit(self, strength: float, iterations: int = _ITERATIONS) -> int:
+        """Fit once with what is `strength` for all rows; returns the number of iterations."""
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+
+        # The loss is a sum over rows, so fewer rows need a larger C for the same balance.
+        model = LogisticRegression(C=strength / self.share, max_iter=iterations, class_weight=self._weights)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(self._x, self._y)
+        return int(model.n_iter_.max())
+
+
+def memory_bytes(module: DataModule) -> int:
+    """Bytes of the rows that the logistic regression holds, and of their float32 copies while they are made."""
+    features = len(module.windows.channels) * module.windows.window
+    train, held_out = min(len(module.parts.train), MOST_ROWS), [len(module.parts.validation), len(module.parts.test)]
+    return features * (8 * (train + sum(held_out)) + 4 * max(train, *held_out))
+
+
+def _thinned(train: Bars, classes: Bars, most: int = MOST_ROWS) -> Bars:
+    """Every n-th row of each class, which keeps all classes and their shares; every row up to `most`."""
+    step = -(-len(train) // most)
     rows: Bars = np.sort(np.concatenate([train[classes[train] == k][::step] for k in np.unique(classes[train])]))
     return rows
 
@@ -147,3 +222,7 @@ def _shares(classes: Bars, count: int) -> NDArray[np.float64]:
 
 def _of_shares(p: NDArray[np.float64]) -> Predictions:
     return Predictions(logits=np.log(p), decided=p.argmax(axis=1))
+
+
+_KNOWN: Final = {"pivot": known_side, "direction": volatility}
+"""The baseline of each task that says what is known at the bar without a prediction."""

@@ -34,7 +34,12 @@ if TYPE_CHECKING:
 HELD_OUT: Final = ("validation", "test")
 _FITTED: Final = ("network", "logistic")
 """Predictors whose probabilities need calibration; those of the others are frequencies of training rows."""
-_WORDS: Final = {"majority": "the majority class", "known_side": "the known side", "logistic": "logistic regression"}
+_WORDS: Final = {
+    "majority": "the majority class",
+    "known_side": "the known side",
+    "volatility": "volatility alone",
+    "logistic": "logistic regression",
+}
 _TEST: Final = (
     "the two-sided 95 % interval of the mean advantage in log loss per test row lies above 0; circular block "
     "bootstrap, since labels of neighbours share bars"

@@ -12,7 +12,9 @@ Tasks
                 below the lows of those bars; a bar that is both, or neither, is none. Needs bars up to t + max(P, H).
 
 Half of a pivot is known at bar t: whether it lies beyond the P bars before. `known_side` is that half; a prediction is
-worth something only where it beats the class frequencies for the same half (`baselines`).
+worth something only where it beats the class frequencies for the same half (`baselines`). Of a direction, volatility is
+known: it comes in clusters and returns to its mean, so s(t) and how it has changed lately say much about flat or not,
+and nothing about up or down. `volatility` is those two.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ CLASSES: Final[dict[str, tuple[str, str, str]]] = {
     "pivot": ("low", "none", "high"),
     "direction": ("down", "flat", "up"),
 }
+_RECENT: Final = 4
 UNKNOWN: Final = -1
 """The class of a bar whose label needs bars beyond the data."""
 
@@ -95,12 +98,15 @@ class Labels:
     returns     float64 (n,), fractions, NaN in the same places
     last        int64 (n,), the last bar that the label of a bar needs
     known_side  int64 (n,), known at the bar: 1 above the highs before, 2 below the lows, 3 both, 0 neither
+    volatility  float64 (n, 2), known at the bar: s(t), and the standard deviation of the last V // 4 log returns as a
+                share of s(t), 1 where nothing moved; zeros for pivots
     """
 
     classes: NDArray[np.int64]
     returns: NDArray[np.float64]
     last: NDArray[np.int64]
     known_side: NDArray[np.int64]
+    volatility: NDArray[np.float64]
 
 
 def labels_of(candles: Candles, settings: LabelSettings) -> Labels:
@@ -111,8 +117,10 @@ def labels_of(candles: Candles, settings: LabelSettings) -> Labels:
         returns[: n - horizon] = candles.close[horizon:] / candles.open[1 : n - horizon + 1] - 1.0
     if settings.task == "pivot":
         classes, sides = _pivots(candles, settings.pivot_bars)
+        volatility = np.zeros((n, 2))
     else:
-        classes, sides = _directions(candles, returns, settings), np.zeros(n, np.int64)
+        volatility, sides = _volatility(candles, settings.volatility_bars), np.zeros(n, np.int64)
+        classes = _directions(returns, volatility[:, 0], settings)
     bars = np.arange(n)
     there = (bars >= settings.before) & (bars + settings.ahead < n) & np.isfinite(returns)
     return Labels(
@@ -120,6 +128,7 @@ def labels_of(candles: Candles, settings: LabelSettings) -> Labels:
         returns=np.where(there, returns, np.nan),
         last=bars + settings.ahead,
         known_side=sides,
+        volatility=volatility,
     )
 
 
@@ -137,9 +146,18 @@ def _pivots(candles: Candles, side: int) -> tuple[NDArray[np.int64], NDArray[np.
     return classes, above.astype(np.int64) + 2 * below.astype(np.int64)
 
 
-def _directions(candles: Candles, returns: NDArray[np.float64], settings: LabelSettings) -> NDArray[np.int64]:
-    volatility = rolling_std(log_returns(candles.close), settings.volatility_bars)
+def _volatility(candles: Candles, bars: int) -> NDArray[np.float64]:
+    moves = log_returns(candles.close)
+    level, recent = rolling_std(moves, bars), rolling_std(moves, max(bars // _RECENT, 2))
+    share = np.ones_like(level)
+    np.divide(recent, level, out=share, where=level > 0.0)
+    return np.stack((level, share), axis=1)
+
+
+def _directions(
+    returns: NDArray[np.float64], volatility: NDArray[np.float64], settings: LabelSettings
+) -> NDArray[np.int64]:
     limit = settings.threshold * volatility * np.sqrt(float(settings.horizon))
-    classes = np.ones(len(candles), np.int64)
+    classes = np.ones(len(returns), np.int64)
     classes[returns > limit], classes[returns < -limit] = 2, 0
     return classes

@@ -208,7 +208,7 @@ class MarketPatternTask(PatternTask):
 
     def _validate(self, learner: Learner) -> tuple[dict[str, float], float]:
         bars = self._module.parts.validation
-        heads = self._heads(learner, bars, f"validation after epoch {len(self._history) + 1}")
+        heads = self.heads_of_rows(learner, bars, f"validation after epoch {len(self._history) + 1}")
         rows = torch.from_numpy(bars).to(self._device)
         losses = pattern_loss(
             heads,
@@ -221,7 +221,7 @@ class MarketPatternTask(PatternTask):
         right = (heads.direction.argmax(dim=1) == self._classes[rows]).sum()
         return {name: float(value) for name, value in named.items()}, int(right) / len(bars)
 
-    def _heads(self, learner: Learner, bars: NDArray[np.int64], place: str) -> Heads:
+    def heads_of_rows(self, learner: Learner, bars: NDArray[np.int64], place: str) -> Heads:
         """The three heads for bars, in evaluation mode; an error names `place`. Raises NetworkError."""
         with learner.evaluating() as model:
             return evaluated_heads(model, self._read, bars, place, device=self._device)
@@ -235,7 +235,7 @@ class MarketPatternTask(PatternTask):
 
     def _predict(self, learner: Learner, bars: NDArray[np.int64]) -> Predictions:
         return predictions_of(
-            self._heads(learner, bars, "evaluation"),
+            self.heads_of_rows(learner, bars, "evaluation"),
             class_weights=self._plan.class_weights,
             return_scale=self._module.statistics.return_scale,
         )

@@ -44,6 +44,7 @@ _KEYS: Final = (
     "best_step",
     "value",
     "top_quarter",
+    "steadiness",
     "profitable",
     "convergence",
     "converged",
@@ -115,7 +116,7 @@ def _training(overview: Overview, session: TrainingSession) -> Section:
         ("total loss", _loss(session.losses or (None, None, None), session.summary)),
         ("value of the run", f"{worth.value:.3f} of 1; `lockstep retrain best` trains on the run of the highest value"),
         ("made of", f"0.5 x {worth.top_quarter:.3f} (mean value of its best quarter of steps) + 0.3 x "
-         f"{worth.profitable:.3f} (profitable share) + 0.2 x {worth.convergence:.3f} (convergence)"),
+         f"{worth.steadiness:.3f} (steadiness) + 0.2 x {worth.convergence:.3f} (convergence)"),
         ("converged", "yes: the last two spans of ten steps differ by less than 1 %" if worth.converged
          else "no: the last two spans of ten steps still differ by 1 % or more, or there are fewer than twenty"),
         ("model", ", ".join(filter(None, [session.model_name, f"{count(parameters)} trained parameters in "

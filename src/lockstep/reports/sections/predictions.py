@@ -41,6 +41,7 @@ _PREDICTORS: Final = {
     TRAINED: "network",
     "majority": "majority class",
     "known_side": "known side",
+    "volatility": "volatility alone",
     "logistic": "logistic regression",
 }
 _SCORES: Final = {

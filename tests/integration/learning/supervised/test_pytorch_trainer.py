@@ -387,3 +387,12 @@ def test_what_cannot_be_trained_is_refused_by_name(
 def test_the_network_takes_inputs_of_every_kind() -> None:
     net = PatternNet({"s": (2, 7), "m": (1, 6, 9), "f": (3,)}, 4)
     assert net(torch.zeros(5, 2, 7), torch.zeros(5, 1, 6, 9), torch.zeros(5, 3)).shape == (5, 4)
+
+
+def test_the_known_names_are_found_under_the_package_as_under_faces() -> None:
+    """`from lockstep.train_pytorch import train_pytorch_model, set_seeds`: one function, two addresses."""
+    from lockstep import train_pytorch
+    from lockstep.faces import train_pytorch as face
+
+    assert set(train_pytorch.__all__) == set(face.__all__)
+    assert all(getattr(train_pytorch, name) is getattr(face, name) for name in face.__all__)

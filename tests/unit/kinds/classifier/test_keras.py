@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.unit.kinds.classifier_builders import prepared_of, run_of, training_of
 
-from lockstep.core.errors import SpecError
+from lockstep.core.errors import NetworkError, SpecError
 from lockstep.kinds.classifier.keras import KERAS_KIND
 from lockstep.kinds.classifier.spec import KerasClassifierSpec
 from lockstep.runs.spec import resolve
@@ -56,3 +56,13 @@ def test_the_journal_has_rows_and_weights_of_every_step_and_no_gradients(tmp_pat
     assert {path.name for path in folder.artifacts.iterdir()} == {"radar_model.h5", "training_history.json"}
     with pytest.raises(SpecError, match=r"recording\.level"):
         resolve(KerasClassifierSpec, {"kind": "classifier-keras", "recording": {"level": "full"}})
+
+
+def test_images_whose_loss_is_no_number_are_refused_before_the_run(tmp_path: Path) -> None:
+    """Pixels of 1e38: a sum of them is infinite in float32."""
+    pytest.importorskip("h5py")
+    if importlib.util.find_spec("keras") is None:
+        pytest.skip("Keras is not installed")
+    images = np.full((20, 26, 26, 1), 1e38)
+    with pytest.raises(NetworkError, match=r"a loss is finite; with \d+ samples it is (nan|inf).*0 .. 1"):
+        prepared_of(tmp_path, KERAS_KIND, (images, np.arange(20) % 2), training={"epochs": 1, "batch_size": 6})

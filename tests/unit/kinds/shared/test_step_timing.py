@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from lockstep.kinds.cnn_episodes import kind as episodes
 from lockstep.kinds.replay_agent import kind as replay_agent
 from lockstep.kinds.shared import step_timing
 from lockstep.runs.checkpoint import CheckpointPolicy, thin
-from lockstep.runs.kind import Estimate, Kind, PrepareContext
+from lockstep.runs.kind import Duration, Estimate, Kind, PrepareContext
 from lockstep.runs.spec import load_spec, resolve
 from lockstep.runs.store import FolderRunStore
 
@@ -47,32 +46,60 @@ class Square(nn.Module):
 """
 
 
-def slow_at_first(slow: int, seconds: float, steps: int) -> Iterator[int]:
-    for step in range(steps):
-        time.sleep(seconds if step < slow else 0.001)
-        yield step
+class Clock:
+    """Time of the processor and on the wall that steps move, in place of the system's."""
 
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.cpu = self.wall = 0.0
+        monkeypatch.setattr(step_timing.time, "process_time", lambda: self.cpu)
+        monkeypatch.setattr(step_timing.time, "perf_counter", lambda: self.wall)
 
-def test_the_steps_that_compile_are_not_timed() -> None:
-    """Two steps of 200 ms, then 1 ms each: a mean over six would say 67 ms."""
-    assert step_timing.seconds_per_step(slow_at_first(2, 0.2, 10)) == pytest.approx(0.001, abs=0.004)
-
-
-def test_one_slow_step_among_many_does_not_count_for_all() -> None:
-    def hiccup() -> Iterator[int]:
-        for step in range(12):
-            time.sleep(0.2 if step == 4 else 0.001)
+    def steps(self, seconds: Callable[[int], float], count: int, *, waiting: float = 0.0) -> Iterator[int]:
+        """Steps that compute so long, and wait for other programs so much longer."""
+        for step in range(count):
+            self.cpu += seconds(step)
+            self.wall += seconds(step) + waiting
             yield step
 
-    assert step_timing.seconds_per_step(hiccup()) == pytest.approx(0.001, abs=0.004)
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
 
 
-def test_slow_steps_are_timed_for_about_a_second_and_short_trainings_by_what_they_have() -> None:
-    began = time.perf_counter()
-    assert step_timing.seconds_per_step(slow_at_first(99, 0.3, 99)) == pytest.approx(0.3, rel=0.2)
-    assert time.perf_counter() - began < 3.0
-    assert step_timing.seconds_per_step(slow_at_first(1, 0.05, 1)) == pytest.approx(0.05, rel=0.5)
-    assert step_timing.seconds_per_step(iter(())) is None
+def test_the_steps_that_compile_are_not_timed_and_waiting_is_no_processor_time(clock: Clock) -> None:
+    """Two steps of 200 ms, then 1 ms each: a mean over ten would say 41 ms."""
+    step = step_timing.step_duration(clock.steps(lambda step: 0.2 if step < 2 else 0.001, 10, waiting=0.004))
+    assert step is not None
+    assert (step.cpu, step.wall) == pytest.approx((0.001, 0.005))
+
+
+def test_one_slow_step_counts_by_its_share_of_the_processor_and_not_on_the_clock(clock: Clock) -> None:
+    """(9 x 1 ms + 200 ms) / 10 = 20.9 ms: such a step comes again in the run. The median is 1 ms."""
+    step = step_timing.step_duration(clock.steps(lambda step: 0.2 if step == 4 else 0.001, 12))
+    assert step is not None
+    assert (step.cpu, step.wall) == pytest.approx((0.0209, 0.001))
+
+
+def test_evaluations_after_epochs_are_no_part_of_a_step(clock: Clock) -> None:
+    """Epochs of 3 steps, each ends with 30 ms of evaluation: steps of 1 ms remain, whatever falls into the window."""
+    for count in (8, 9, 10):
+        ends = clock.steps(lambda step: 0.031 if step % 3 == 2 else 0.001, count)
+        step = step_timing.step_duration(ends, period=3, evaluation=Duration(cpu=0.03, wall=0.03))
+        assert step is not None
+        assert (step.cpu, step.wall) == pytest.approx((0.001, 0.001))
+
+
+def test_slow_steps_are_timed_for_about_a_second_and_short_trainings_by_what_they_have(clock: Clock) -> None:
+    """Two warming steps of 0.3 s, then four: 1.2 s is beyond a second."""
+    slow = step_timing.step_duration(clock.steps(lambda step: 0.3, 99))
+    assert slow is not None
+    assert slow.wall == pytest.approx(0.3)
+    assert clock.wall == pytest.approx(1.8)
+    one = step_timing.step_duration(clock.steps(lambda step: 0.05, 1))
+    assert one is not None
+    assert one.cpu == pytest.approx(0.05)
+    assert step_timing.step_duration(iter(())) is None
 
 
 @pytest.mark.parametrize(("each", "seconds"), [(1, 3.0), (1 << 20, 95.0), (1 << 31, None), (200 << 20, 1e5), (7, 1e6)])
@@ -175,3 +202,8 @@ def test_the_memory_told_holds_what_the_process_has_anyway(tmp_path: Path, form:
     assert cost.memory_bytes > 100e6
     assert cost.seconds is not None
     assert 0.0 < cost.seconds < 60.0
+    assert cost.training is not None
+    assert cost.judging is not None
+    assert cost.training.cpu > 0.0
+    assert (cost.judging.cpu > 0.0) == (form != "episodes"), "episodes have no held-out part"
+    assert cost.seconds == pytest.approx(cost.training.wall + cost.judging.wall)

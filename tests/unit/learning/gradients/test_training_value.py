@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lockstep.learning.gradients.training_value import StepValues, converged, convergence, session_value
+from lockstep.learning.gradients.training_value import StepValues, converged, convergence, session_value, steadiness
 
 
 def test_a_steps_value_is_profit_loss_reduction_and_surprise() -> None:
@@ -34,16 +34,39 @@ def test_the_state_of_step_values_comes_back() -> None:
     assert one.add(**step) == other.add(**step)
 
 
-def test_a_sessions_value_is_its_best_quarter_its_profit_and_its_convergence() -> None:
-    """R9.28: 8 steps, so the top quarter is two; 20 losses falling from 1 to .5."""
-    values = np.array([0.1, 0.9, 0.2, 0.7, 0.3, 0.1, 0.0, 0.2])
-    losses = np.array([1.0] * 4 + [0.5] * 4)
-    profitable = np.array([1.0, 0.0] * 4)
-    worth = session_value(losses, values, profitable)
-    assert worth.top_quarter == pytest.approx((0.9 + 0.7) / 2)
-    assert worth.profitable == 0.5
-    assert worth.convergence == 0.0, "with fewer than ten steps the first and last ten are the same steps"
-    assert worth.value == pytest.approx(0.5 * 0.8 + 0.3 * 0.5 + 0.2 * 0.0)
+def test_a_sessions_value_is_its_best_quarter_its_steadiness_and_its_convergence() -> None:
+    """R9.28: 40 steps, so the top quarter is ten; spans of ten with mean losses 4, 2, 3, 1."""
+    values = np.array([0.8] * 10 + [0.1] * 30)
+    losses = np.repeat([4.0, 2.0, 3.0, 1.0], 10)
+    worth = session_value(losses, values, np.array([1.0, 0.0] * 20))
+    assert worth.top_quarter == pytest.approx(0.8)
+    # Of six pairs five fall (4-2, 4-3, 4-1, 2-1, 3-1) and one rises (2-3).
+    assert worth.steadiness == pytest.approx(4 / 6)
+    assert worth.convergence == 0.75
+    assert worth.value == pytest.approx(0.5 * 0.8 + 0.3 * 4 / 6 + 0.2 * 0.75)
+    assert worth.profitable == 0.5, "shown, and no part of the value"
+
+
+def test_what_market_and_labels_decide_is_no_part_of_the_value() -> None:
+    """R9.28: two sessions that differ in the profitable share alone have one value."""
+    losses, values = np.linspace(1.0, 0.5, 60), np.full(60, 0.3)
+    one, two = (session_value(losses, values, np.full(60, share)) for share in (0.0, 0.94))
+    assert one.value == two.value
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        (np.linspace(1.0, 0.5, 300), 1.0),
+        (np.linspace(0.5, 1.0, 300), 0.0),
+        (np.ones(300), 0.0),
+        (np.linspace(1.0, 0.5, 19), 0.0),
+        (np.array([9.0] * 5 + [2.0] * 10 + [1.0] * 10), 1.0),
+    ],
+)
+def test_steadiness_is_how_often_a_later_span_is_better(losses: np.ndarray, expected: float) -> None:
+    """Always, never, equal; fewer than two spans; spans of 12 steps end with the last step: 25 = 1 + 12 + 12."""
+    assert steadiness(losses) == expected
 
 
 def test_convergence_compares_the_last_ten_losses_with_the_first_ten() -> None:
