@@ -93,7 +93,7 @@ class CnnRecipe(NetworkRecipe[CnnSpec, CnnPlan]):
                 seconds=timing.seconds(size.last_step + evaluated),
                 held_bytes=timing.held_bytes,
                 kept_bytes=size.weight_bytes,  # checkpoints hold the best weights beside the state
-                models=_MODELS,
+                models=_MODELS + (table.ema_decay is not None),
             )
 
         return TrainingCosts(state_bytes=size.state_bytes, lines=tuple(size.lines()), estimate=estimate)
