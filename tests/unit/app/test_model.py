@@ -123,6 +123,19 @@ def test_no_value_of_a_network_depends_on_a_later_bar(cnn: tuple[CnnModel, RunFo
         assert model.signals(changed_after(whole, bar)).side[bar + 1 :].tobytes() != signals.side[bar + 1 :].tobytes()
 
 
+def test_rows_go_through_the_network_in_pieces_of_one_height(cnn: tuple[CnnModel, RunFolder]) -> None:
+    """What a matrix product makes of a row may depend on how many go with it: the run's own parts go as they went."""
+    model, _ = cnn
+    heights: list[int] = []
+    handle = model._network._flat.module.register_forward_pre_hook(lambda _, x: heights.append(len(x[0])))
+    try:
+        model.predict(model.candles)
+        model.predict(model.candles, bars=model.bars("test"))
+    finally:
+        handle.remove()
+    assert heights == [1024, len(model.bars("test"))]
+
+
 def test_signals_go_through_simulate_and_backtest_alike(cnn: tuple[CnnModel, RunFolder]) -> None:
     model, folder = cnn
     signals = model.signals(model.candles, min_probability=0.34)
