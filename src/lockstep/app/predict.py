@@ -6,6 +6,7 @@ file with an array for each input; an array `labels` in it is left aside.
 
 from __future__ import annotations
 
+import csv
 import io
 import zipfile
 from collections.abc import Mapping
@@ -155,9 +156,11 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 def _csv(columns: Mapping[str, NDArray[Any]]) -> bytes:
     """One header line; times in ms UTC, floats in their shortest exact form."""
-    texts = [[repr(v) if isinstance(v, float) else str(v) for v in column.tolist()] for column in columns.values()]
-    rows = (",".join(row) for row in zip(*texts, strict=True))
-    return ("\n".join([",".join(columns), *rows]) + "\n").encode()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+    return text.getvalue().encode()
 
 
 def _short(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.unit.kinds.builders import folder_of
 
 from lockstep import bootstrap
 from lockstep.app.model import load_model
+from lockstep.app.predict import predict
 from lockstep.core.errors import DataError, InputError, IntegrityError, RefusedError
 from lockstep.engine.export import trades_csv
 from lockstep.engine.simulate import simulate
@@ -119,6 +121,19 @@ def test_no_value_of_a_network_depends_on_a_later_bar(cnn: tuple[CnnModel, RunFo
         assert np.array_equal(model.signals(candles).side[: bar + 1], signals.side[: bar + 1])
     if bar == 200:
         assert model.signals(changed_after(whole, bar)).side[bar + 1 :].tobytes() != signals.side[bar + 1 :].tobytes()
+
+
+def test_rows_go_through_the_network_in_pieces_of_one_height(cnn: tuple[CnnModel, RunFolder]) -> None:
+    """What a matrix product makes of a row may depend on how many go with it: the run's own parts go as they went."""
+    model, _ = cnn
+    heights: list[int] = []
+    handle = model._network._flat.module.register_forward_pre_hook(lambda _, x: heights.append(len(x[0])))
+    try:
+        model.predict(model.candles)
+        model.predict(model.candles, bars=model.bars("test"))
+    finally:
+        handle.remove()
+    assert heights == [1024, len(model.bars("test"))]
 
 
 def test_signals_go_through_simulate_and_backtest_alike(cnn: tuple[CnnModel, RunFolder]) -> None:
@@ -263,6 +278,38 @@ def test_what_cannot_be_loaded_is_refused_with_a_cure(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     with pytest.raises(IntegrityError, match="changed since they were written"):
         loaded(folder, home)
+
+
+def test_a_table_of_predictions_has_every_row_and_the_signal(cnn: tuple[CnnModel, RunFolder], tmp_path: Path) -> None:
+    """What `lockstep predict` writes: shortest exact floats, so that the file has the very numbers."""
+    model, folder = cnn
+    report = predict(model, out=tmp_path / "table.csv")
+    with (tmp_path / "table.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    output, signals = model.predict(model.candles), model.signals(model.candles)
+    assert output.bars is not None
+    assert len(rows) == report.rows == len(output) == sum(report.counts.values())
+    chances = [[float(row[f"probability.{name}"]) for name in model.classes] for row in rows]
+    assert np.array_equal(chances, output.probabilities)
+    assert [int(row["signal"]) for row in rows] == signals.side[output.bars].tolist()
+    assert report.to_json()["last"]["timestamp"] == int(rows[-1]["timestamp"]) == model.candles.timestamp[-1]
+    assert folder.path.name in report.text()
+    with pytest.raises(InputError, match="go with --data FILE"):
+        predict(model, reading={"sort": True})
+
+
+def test_a_table_of_samples_is_made_of_a_file_of_arrays(tmp_path: Path) -> None:
+    samples = np.random.default_rng(1).normal(size=(30, 5)), np.arange(30) % 3
+    prepared = classifier_builders.prepared_of(tmp_path, given=samples, training={"epochs": 1})
+    folder = complete(prepared, classifier_builders.training_of(prepared, tmp_path), tmp_path)
+    model = loaded(folder, tmp_path)
+    np.savez(tmp_path / "mine.npz", input=samples[0], labels=samples[1])
+    report = predict(model, str(tmp_path / "mine.npz"))
+    assert np.array_equal(report.columns["probability.1"], model.predict(samples[0]).probabilities[:, 1])
+    with pytest.raises(InputError, match=r"name a \.npz or \.safetensors file of them with --data"):
+        predict(model)
+    with pytest.raises(DataError, match="a file of samples is"):
+        predict(model, __file__)
 
 
 def test_every_kind_that_learns_leaves_a_model() -> None:

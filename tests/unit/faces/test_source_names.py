@@ -19,7 +19,7 @@ NEED_TORCH = ("lockstep.learning.gradients.record", "lockstep.faces.train_pytorc
 
 @pytest.mark.parametrize("name", sorted(ELSEWHERE))
 def test_the_line_that_the_error_names_works(name: str) -> None:
-    """SPEC 4.2, 8, 9, 10: an `AttributeError` with the importing line, which gives an object of that name."""
+    """An `AttributeError` with the importing line, which gives an object of that name."""
     with pytest.raises(AttributeError, match=rf"no attribute '{name}'; it has a module of its own: from ") as error:
         getattr(lockstep, name)
     line = str(error.value).rpartition(": ")[2]

@@ -105,7 +105,7 @@ class ClassifierRecipe(NetworkRecipe[ClassifierSpec, ClassifierPlan]):
                 judging=timing.judging,
                 held_bytes=timing.held_bytes,
                 kept_bytes=size.weight_bytes,  # checkpoints hold the best weights beside the state
-                models=_MODELS,
+                models=_MODELS + (plan.spec.training.ema_decay is not None),
             )
 
         return TrainingCosts(state_bytes=size.state_bytes, lines=tuple(size.lines()), estimate=estimate)

@@ -94,7 +94,7 @@ class CnnRecipe(NetworkRecipe[CnnSpec, CnnPlan]):
                 held_bytes=timing.held_bytes,
                 kept_bytes=size.weight_bytes,  # checkpoints hold the best weights beside the state
                 judged_bytes=baselines.memory_bytes(plan.module),
-                models=_MODELS,
+                models=_MODELS + (table.ema_decay is not None),
             )
 
         return TrainingCosts(state_bytes=size.state_bytes, lines=tuple(size.lines()), estimate=estimate)

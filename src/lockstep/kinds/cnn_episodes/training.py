@@ -101,7 +101,11 @@ class EpisodesRecipe(NetworkRecipe[EpisodesSpec, EpisodesPlan]):
         )
 
         def estimate(timing: StepTiming) -> Estimate:
-            return size.as_run_estimate(training=timing.training(size.last_step), held_bytes=timing.held_bytes)
+            return size.as_run_estimate(
+                training=timing.training(size.last_step),
+                held_bytes=timing.held_bytes,
+                models=1 if table.ema_decay is None else 2,
+            )
 
         return TrainingCosts(state_bytes=size.state_bytes, lines=tuple(size.lines()), estimate=estimate)
 

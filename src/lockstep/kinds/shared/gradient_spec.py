@@ -225,7 +225,7 @@ class NetworkTrainingTable(OptimizerTable):
 
     @property
     def update_size(self) -> int:
-        """Samples of an update."""
+        """How many samples an update learns from, those of all its batches."""
         return self.batch_size * self.accumulate
 
     @property

@@ -176,6 +176,10 @@ def numerics_entries(device: str = "cpu") -> dict[str, str]:
 
 
 def _cuda_entries() -> dict[str, str]:
+    if not torch.cuda.is_available():
+        raise MachineError(
+            'the run computed with device = "cuda", but torch sees no card here. Use a machine with one.'
+        )
     # The promise on CUDA is for the same card model and versions (docs/architecture.md, rule 4).
     major, minor = torch.cuda.get_device_capability()
     return {

@@ -161,7 +161,7 @@ class FitSettings:
 
     @property
     def update_size(self) -> int:
-        """Samples of an update."""
+        """How many samples an update learns from, those of all its batches."""
         return self.batch_size * self.accumulate
 
     def order(self, samples: int, seeds: SeedTree) -> Epochs:

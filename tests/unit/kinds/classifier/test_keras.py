@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 from tests.unit.kinds.classifier_builders import prepared_of, run_of, training_of
 
+from lockstep import bootstrap  # noqa: F401 - registers the models
+from lockstep.app.model import load_model
 from lockstep.core.errors import NetworkError, SpecError
 from lockstep.kinds.classifier.keras import KERAS_KIND
 from lockstep.kinds.classifier.spec import KerasClassifierSpec
+from lockstep.learning.supervised.results import judged
 from lockstep.runs.spec import resolve
+from lockstep.runs.store import FolderRunStore
 from lockstep.runs.training import Training
 from lockstep.testing.contracts.training_kind import TrainingContract
 
@@ -66,3 +70,20 @@ def test_images_whose_loss_is_no_number_are_refused_before_the_run(tmp_path: Pat
     images = np.full((20, 26, 26, 1), 1e38)
     with pytest.raises(NetworkError, match=r"a loss is finite; with \d+ samples it is (nan|inf).*0 .. 1"):
         prepared_of(tmp_path, KERAS_KIND, (images, np.arange(20) % 2), training={"epochs": 1, "batch_size": 6})
+
+
+def test_the_model_of_a_keras_run_predicts_its_test_as_it_was_tested(tmp_path: Path) -> None:
+    """Built anew with the stored weights: the accuracy of the run, and the same from plain arrays."""
+    pytest.importorskip("h5py")
+    if importlib.util.find_spec("keras") is None:
+        pytest.skip("Keras is not installed")
+    labels = np.arange(20) % 2
+    images = np.random.Generator(np.random.Philox(key=1)).random((20, 26, 26, 1)) + labels[:, None, None, None]
+    prepared = prepared_of(tmp_path, KERAS_KIND, (images, labels), training={"epochs": 2, "batch_size": 6})
+    folder = run_of(prepared, tmp_path, KERAS_KIND)
+    model = load_model(folder, FolderRunStore(tmp_path).blobs)
+    test = model.samples("test")  # type: ignore[attr-defined]
+    output = model.predict(test)  # type: ignore[attr-defined]
+    assert judged(output.probabilities, test, prepared.payload.parts.train) == folder.result()["test"]
+    (plain,) = test.inputs.values()
+    assert model.predict(plain).probabilities.tobytes() == output.probabilities.tobytes()  # type: ignore[attr-defined]
