@@ -10,6 +10,7 @@ A face of `lockstep train` with `kind = "agent-session"`: it records nothing its
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from lockstep.kinds.agent_session.data import start_of
 from lockstep.kinds.agent_session.kind import KIND
 from lockstep.kinds.shared.experience_batches import session_of
 from lockstep.learning.gradients.record import SessionRecord
+from lockstep.learning.gradients.user_failures import failures_of_agent
 from lockstep.public import resume, train
 from lockstep.rl.live import LiveTrainer
 from lockstep.runs.checkpoint import CheckpointStore
@@ -102,13 +104,16 @@ class RLTrainer(LiveTrainer):
         }
         if self._symbol is not None:
             spec["symbol"] = self._symbol
-        agent_before, buffer_before = self.agent.get_state(), self.buffer.get_state()
+        with failures_of_agent(self.agent, "before the run"):
+            agent_before, buffer_before = self.agent.get_state(), self.buffer.get_state()
         objects = {"session.agent": self.agent, "session.buffer": self.buffer}
         try:
             result = train(spec, objects=objects, home=self._home)
         except BaseException:
-            self.agent.set_state(agent_before)
             self.buffer.set_state(buffer_before)
+            # An agent whose set_state() fails was refused for that; the refusal is what its writer has to read.
+            with contextlib.suppress(Exception):
+                self.agent.set_state(agent_before)
             raise
         return self._summary(result, available, profitable)
 

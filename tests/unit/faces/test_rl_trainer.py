@@ -239,3 +239,27 @@ def test_an_agent_with_state_that_a_checkpoint_lacks_makes_no_run_and_one_that_f
     assert trainer.buffer.statistics().profitable.draws == draws
     with pytest.raises(NetworkError, match=r"step 2, test_rl_trainer.py, line \d+: the agent _FailsAtTwo fails: .*two"):
         RLTrainer(_FailsAtTwo(1), filled_buffer(), home=tmp_path).train_profit_weighted(updates=3)
+
+
+class _KeepsTensors(LinearSarsa):
+    def get_state(self) -> dict[str, Any]:
+        return {**super().get_state(), "average": self.learner.flat.weights}
+
+
+class _DescribesObjects(LinearSarsa):
+    def describe(self) -> dict[str, Any]:
+        return {"algorithm": object()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (_KeepsTensors, r"get_state\(\) returns numbers.*found Parameter|found Tensor"),
+        (_DescribesObjects, r"describe\(\) returns"),
+    ],
+)
+def test_a_state_that_no_checkpoint_holds_is_refused_in_words(
+    tmp_path: Path, kind: type[LinearSarsa], text: str
+) -> None:
+    with pytest.raises(NetworkError, match=text):
+        RLTrainer(kind(1), filled_buffer(), home=tmp_path).train_profit_weighted(updates=3)

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from lockstep.core.errors import NetworkError
 from lockstep.core.hashing import blake3_hex
-from lockstep.runs.checkpoint import Checkpoint
+from lockstep.learning.gradients.user_failures import failures_of_agent
+from lockstep.runs.checkpoint import Checkpoint, through_storage
 
 if TYPE_CHECKING:
     from lockstep.rl.agent import Agent
@@ -41,8 +43,12 @@ class PinnedStart:
 
 
 def pin(agent: Agent, buffer: ProfitWeightedExperienceBuffer, blobs: BlobStore) -> PinnedStart:
-    """Store the present states of agent and buffer. Raises DiskError."""
-    state = {"agent": agent.get_state(), "buffer": buffer.get_state(), "description": dict(agent.describe())}
+    """Store the present states of agent and buffer. Raises NetworkError for an agent whose state cannot be stored,
+    DiskError."""
+    with failures_of_agent(agent, "before the run"):
+        state = {"agent": agent.get_state(), "buffer": buffer.get_state(), "description": dict(agent.describe())}
+    for method, part in (("get_state", state["agent"]), ("describe", state["description"])):
+        _require_storable(agent, method, part)
     # The source counts too: an agent whose code changed is another agent, though it describes itself alike.
     facts = {"digest": _write(state, blobs), "experiences": len(buffer), "agent_source": _source(agent)}
     return PinnedStart(state=state, facts=facts)
@@ -60,6 +66,16 @@ def start_of(folder: RunFolder, blobs: BlobStore) -> State:
     """
     digest = folder.read("data")["digest"]
     return Checkpoint.decode(blobs.get(digest, _SUFFIX), blobs.path(digest, _SUFFIX)).state
+
+
+def _require_storable(agent: Agent, method: str, part: State) -> None:
+    try:
+        through_storage(part)
+    except TypeError as error:
+        raise NetworkError(
+            f"{type(agent).__name__}: {method}() returns numbers, texts, NumPy arrays, and mappings and lists of them; "
+            f"{error}. Turn tensors into arrays (tensor.detach().cpu().numpy()), and objects into their numbers"
+        ) from error
 
 
 def _write(state: State, blobs: BlobStore) -> str:

@@ -11,6 +11,7 @@ are tested elsewhere, so these only act once.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -27,9 +28,10 @@ from lockstep.learning.gradients.determinism import noise
 from lockstep.learning.gradients.learner import WEIGHTS
 from lockstep.learning.gradients.record import FlatOptimizer
 from lockstep.learning.gradients.user_failures import failures_of_agent
-from lockstep.rl.agent import Q_LOSS
+from lockstep.rl.agent import Q_LOSS, AgentUpdate
 from lockstep.runs.checkpoint import through_storage
 from lockstep.runs.seeds import SeedTree
+from lockstep.runs.user_modules import USER_FAILURES
 from lockstep.validation.held_values import digest_of_data, is_users
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lockstep.rl.agent import Agent, AgentUpdate
+    from lockstep.rl.agent import Agent
     from lockstep.rl.experience import ExperienceBatch
 
 T = TypeVar("T")
@@ -63,7 +65,9 @@ def rehearse_agent(
         try:
             stage.play()
         finally:
-            agent.set_state(start)
+            # What a broken set_state() raises was said by the rehearsal.
+            with contextlib.suppress(*USER_FAILURES):
+                agent.set_state(start)
 
 
 def act_once(agent: Agent, states: NDArray[np.float32]) -> None:
@@ -123,7 +127,7 @@ class _Stage:
         self._act()
 
     def _require_restored(self, when: str) -> None:
-        self._agent.set_state(self._start)
+        self._call(lambda: self._agent.set_state(self._start))
         one, two = digest_of_data(self._start), digest_of_data(through_storage(self._agent.get_state()))
         if one != two:
             raise NetworkError(
@@ -134,7 +138,7 @@ class _Stage:
 
     def _update(self, number: int) -> Pass:
         agent, batch = self._agent, self._batches[number]
-        agent.set_state(self._start)
+        self._call(lambda: agent.set_state(self._start))
         learner = agent.learner
         weights = FlatOptimizer(learner.settings, learner.get_state())
         with self._judge("update()").watching():
@@ -159,7 +163,12 @@ class _Stage:
             unlisted=unlisted_state.read_agent(agent, learner.module),
         )
 
-    def _check(self, update: AgentUpdate, rows: int) -> None:
+    def _check(self, update: Any, rows: int) -> None:
+        if not isinstance(update, AgentUpdate):
+            raise NetworkError(
+                f"{self._name}: update() returns lockstep.rl.agent.AgentUpdate(update=..., td_errors=...), with what "
+                f"learner.update() returned; found {type(update).__name__}"
+            )
         errors, losses = update.td_errors, update.update.losses
         if not isinstance(errors, np.ndarray) or errors.shape != (rows,) or errors.dtype != np.float64:
             what = f"{errors.dtype} {errors.shape}" if isinstance(errors, np.ndarray) else type(errors).__name__

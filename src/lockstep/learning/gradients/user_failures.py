@@ -73,7 +73,7 @@ def failures_of_agent(agent: object, place: str) -> Iterator[None]:
             raise
         raise NetworkError(
             f"{place}{_line_of_agent(kind, error)}: the agent {kind.__name__} fails: {type(error).__name__}: {error}. "
-            f"{cure_of(error) or _KEPT}"
+            f"{cure_of(error) or 'Correct the agent and train again'}"
         ) from error
 
 

@@ -184,6 +184,16 @@ class OneAction(LinearSarsa):
         return 1
 
 
+class Nothing(LinearSarsa):
+    def update(self, step: int, batch: Any, learning_rate: float | None = None) -> Any:
+        return None
+
+
+class CannotBeSet(LinearSarsa):
+    def set_state(self, state: Any) -> None:
+        raise ValueError("not here")
+
+
 def rehearse(agent: Any) -> None:
     buffer = filled_buffer()
     rehearse_agent(agent, (buffer.sample_batch(16), buffer.sample_batch(16)), seeds=SeedTree(1))
@@ -220,6 +230,8 @@ def test_an_agent_whose_state_is_listed_passes_and_has_its_state_again(kind: typ
         (Unnamed, r"have a part 'q'.*found \['policy', 'total'\]"),
         (NotFinite, r"NotFinite: step 0: a gradient has to be finite"),
         (Raises, r"rehearsal, test_agent_rehearsal.py, line \d+: the agent Raises fails: KeyError: 'nothing here'"),
+        (Nothing, r"update\(\) returns lockstep.rl.agent.AgentUpdate.*found NoneType"),
+        (CannotBeSet, r"line \d+: the agent CannotBeSet fails: ValueError: not here"),
         (OneAction, r"one action for each state, int64 \(8,\); found int"),
     ],
 )
