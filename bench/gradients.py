@@ -54,7 +54,7 @@ def order() -> Any:
     from lockstep.learning.gradients.epochs import Epochs
     from lockstep.runs.seeds import SeedTree
 
-    return Epochs(samples=SAMPLES, batch_size=BATCH, epochs=1, seeds=SeedTree(1).child("order"))
+    return Epochs(samples=SAMPLES, batch_size=BATCH, epochs=4, seeds=SeedTree(1).child("order"))
 
 
 def bare(data: Any) -> list[float]:

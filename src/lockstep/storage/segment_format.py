@@ -32,7 +32,7 @@ from blake3 import blake3
 
 from lockstep.core import canonical, files
 from lockstep.core.errors import DataError, IntegrityError
-from lockstep.core.hashing import digest_columns
+from lockstep.core.hashing import column_head, digest_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,6 +50,8 @@ _DTYPE: Final = re.compile(r"[<|][biuf][1248]")
 MAX_PART: Final = 999_999
 """A part's number has six digits in its file's name."""
 _MAX_ROWS: Final = 1 << 48
+_JOINED_BYTES: Final = 1 << 16
+"""Columns of a frame up to this size are hashed in one call."""
 
 Record = tuple[bytes, memoryview, bytes]
 """Head, body and seal."""
@@ -105,6 +107,56 @@ class Schema:
                 raise ValueError("padding is not zero")
             offset = stop
         return result
+
+
+class FrameForm:
+    """What the frames of one segment have in common, worked out once: frames come by the million."""
+
+    def __init__(self, segment: str, schema: Schema) -> None:
+        self.segment, self.schema = segment, schema
+        self._names = [name for name, _, _ in schema.columns]
+        self._types = [(np.dtype(dtype), shape) for _, dtype, shape in schema.columns]
+        # Of the last number of rows: frames of one segment mostly have the same.
+        self._rows, self._body_length = -1, 0
+        self._heads: list[bytes] = []
+
+    def fitting(self, columns: Columns) -> list[NDArray[Any]] | None:
+        """The columns as they are, where they have this form to the letter; None where `checked_columns` has to look.
+
+        Then they are other than contiguous little-endian arrays of the segment's columns, or not equally long.
+        """
+        if list(columns) != self._names:
+            return None
+        arrays = list(columns.values())
+        if not arrays or not isinstance(arrays[0], np.ndarray) or not arrays[0].shape:
+            return None
+        rows = arrays[0].shape[:1]
+        for array, (dtype, shape) in zip(arrays, self._types, strict=True):
+            if (
+                type(array) is not np.ndarray
+                or array.dtype != dtype
+                or array.shape != rows + shape
+                or not array.flags.c_contiguous
+            ):
+                return None
+        return arrays
+
+    def digest(self, arrays: Sequence[NDArray[Any]], rows: int) -> str:
+        """`digest_columns` of the frame."""
+        if sum(array.nbytes for array in arrays) > _JOINED_BYTES:
+            return digest_columns(dict(zip(self._names, arrays, strict=True)))
+        self.body_length(rows)  # makes the heads for as many rows
+        pieces: list[Any] = []
+        for head, array in zip(self._heads, arrays, strict=True):
+            pieces += (head, array)
+        return str(blake3(b"".join(pieces)).hexdigest())
+
+    def body_length(self, rows: int) -> int:
+        """Bytes of the body of a frame of `rows` rows."""
+        if rows != self._rows:
+            self._rows, self._body_length = rows, self.schema.body_length(rows)
+            self._heads = [column_head(name, dtype, (rows, *shape)) for name, dtype, shape in self.schema.columns]
+        return self._body_length
 
 
 def part_path(folder: Path, name: str, part: int) -> Path:
