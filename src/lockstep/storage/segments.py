@@ -41,9 +41,8 @@ if TYPE_CHECKING:
     from lockstep.storage.columns import Columns
 
 PART_BYTES: Final = 256 << 20
-_SMALL_FRAME: Final = 1 << 20
-_HELD_FRAME: Final = 1 << 16
-"""A larger frame is not held back: copying it takes longer than a system call."""
+_SMALL_FRAME: Final = 1 << 16
+"""A larger frame is neither joined nor held back: copying it takes longer than a system call."""
 _HELD_BYTES: Final = 1 << 20
 """Most bytes that are held back in all."""
 
@@ -140,7 +139,7 @@ class SegmentWriter:
         seal = frame_seal(head, digest)
         handle, before = self._part(name, form.schema)
         length = HEAD.size + body_length + SEAL_BYTES
-        if self._holds and length <= _HELD_FRAME:
+        if self._holds and body_length <= _SMALL_FRAME:
             self._held.setdefault(name, []).append(b"".join(_pieces(head, arrays, seal)))
             self._held_bytes += length
             if self._held_bytes > _HELD_BYTES:
@@ -221,7 +220,7 @@ class SegmentWriter:
 
 def _pieces(head: bytes, arrays: Sequence[NDArray[Any]], seal: bytes) -> Iterator[bytes | memoryview]:
     """The bytes of a frame: one piece when it is small, so that it is one system call; else without copying."""
-    if sum(array.nbytes for array in arrays) <= _SMALL_FRAME:
+    if sum(padded(array.nbytes) for array in arrays) <= _SMALL_FRAME:
         pieces: list[Any] = [head]
         for array in arrays:
             pieces.append(array)

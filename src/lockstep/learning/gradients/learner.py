@@ -22,7 +22,7 @@ from lockstep.core.errors import InputError, IntegrityError, RefusedError
 from lockstep.core.hashing import digest_columns
 from lockstep.learning.gradients import determinism
 from lockstep.learning.gradients.flat import FlatModel
-from lockstep.learning.gradients.module_state import declared_arrays, set_declared
+from lockstep.learning.gradients.module_state import StateOutside, declared_arrays, set_declared
 from lockstep.learning.gradients.optim_state import (
     OptimizerSettings,
     load_optimizer_arrays,
@@ -59,6 +59,15 @@ def full_precision(output: torch.Tensor) -> torch.Tensor:
     """An output as float32 where its type has fewer bits, as under autocast: a loss in bfloat16 has three digits."""
     few = isinstance(output, torch.Tensor) and output.is_floating_point() and output.element_size() < _FLOAT32_BYTES
     return output.float() if few else output
+
+
+def _numbers(losses: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """The losses as Python numbers, all of the type to which torch promotes them together."""
+    values = losses.values()
+    if all(item.dtype == torch.float32 and item.device.type == "cpu" for item in values):
+        return {name: item.item() for name, item in losses.items()}
+    # One transfer for all: on a card each .item() would wait for the device.
+    return dict(zip(losses, torch.stack([item.detach() for item in values]).tolist(), strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +113,7 @@ class Learner:
         self.clip_norm = clip_norm
         self.flat = FlatModel(module, device)
         self.optimizer = optimizer.make(self.flat.weights)
+        self._outside = StateOutside(self.flat.module)
         self._seeds = seeds.child("noise")
 
     @property
@@ -125,10 +135,7 @@ class Learner:
             total, parts = compute(self.module)
             determinism.settle()  # a network may have changed torch's switches since
             self.flat.differentiate(total)
-        names = ("total", *parts)
-        # One transfer for all losses: on a card each .item() would wait for the device.
-        values = torch.stack([item.detach() for item in (total, *parts.values())]).tolist()
-        losses = dict(zip(names, values, strict=True))
+        losses = _numbers({"total": total, **parts})
         norm = float(torch.linalg.vector_norm(self.flat.gradient))
         if not math.isfinite(norm):
             raise RefusedError(
@@ -168,8 +175,7 @@ class Learner:
 
     def buffer_arrays(self) -> dict[str, NDArray[np.generic]]:
         """The module's buffers and declared state under the names `buffer.NAME`; views on the CPU."""
-        buffers = {name: value.detach().cpu().numpy() for name, value in self.flat.buffers().items()}
-        return {f"{BUFFER}{name}": array for name, array in (buffers | declared_arrays(self.module)).items()}
+        return {f"{BUFFER}{name}": array for name, array in self._outside.arrays().items()}
 
     def digest(self) -> str:
         """BLAKE3 of the whole state: weights, optimiser, buffers."""

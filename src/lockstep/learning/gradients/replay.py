@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from safetensors.numpy import load as load_arrays
-from torch import nn
 
 from lockstep.core import canonical
 from lockstep.core.errors import NotEqualError
 from lockstep.core.hashing import digest_columns
 from lockstep.learning.gradients.codec import GRADIENT
+from lockstep.learning.gradients.compiled_adam import compiled_adam
 from lockstep.learning.gradients.learner import BUFFER, WEIGHTS
 from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.learning.gradients.record import FlatOptimizer, SessionRecord
@@ -68,8 +67,8 @@ class GradientReplay:
 
 
 def warm_up() -> None:
-    """Let torch load the modules that its first optimiser imports, before a replay is timed; about a second."""
-    OptimizerSettings().make(nn.Parameter(torch.zeros(1)))
+    """Load what the first update imports, torch's modules and compiled passes, before a replay is timed; a second."""
+    compiled_adam(OptimizerSettings(), np.zeros(1, np.float32), {})
 
 
 def replay_gradients(
@@ -94,7 +93,7 @@ def replay_gradients(
     end = len(record) if stop is None else stop
     steps, state = record.snapshot_before(first) if first > 0 else (0, record.start_state())
     checked = int(record.check_state(steps - 1, state)) if steps > 0 else 0
-    machine = FlatOptimizer(record.description.optimizer, state)
+    machine = FlatOptimizer(record.description.optimizer, state, end - steps)
     step = steps - 1
     for step, gradient in record.gradients(steps, end):
         machine.apply(gradient, record.learning_rate(step))
