@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from safetensors.numpy import load as load_arrays
+from torch import nn
 
 from lockstep.core import canonical
 from lockstep.core.errors import NotEqualError
 from lockstep.core.hashing import digest_columns
 from lockstep.learning.gradients.codec import GRADIENT
-from lockstep.learning.gradients.compiled_adam import compiled_adam
 from lockstep.learning.gradients.learner import BUFFER, WEIGHTS
 from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.learning.gradients.record import FlatOptimizer, SessionRecord
@@ -67,8 +68,8 @@ class GradientReplay:
 
 
 def warm_up() -> None:
-    """Load what the first update imports, torch's modules and compiled passes, before a replay is timed; a second."""
-    compiled_adam(OptimizerSettings(), np.zeros(1, np.float32), {})
+    """Let torch load the modules that its first optimiser imports, before a replay is timed; about a second."""
+    OptimizerSettings().make(nn.Parameter(torch.zeros(1)))
 
 
 def replay_gradients(
