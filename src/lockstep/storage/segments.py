@@ -134,7 +134,7 @@ class SegmentWriter:
             form, arrays = self._new_form(name, columns)
         rows = arrays[0].shape[0]
         digest = form.digest(arrays, rows)
-        body_length = form.body_length(rows)
+        body_length = form.schema.body_length(rows)
         head = HEAD.pack(FRAME_TAG, step, rows, body_length)
         seal = frame_seal(head, digest)
         handle, before = self._part(name, form.schema)
@@ -281,7 +281,7 @@ class SegmentReader:
 
     def frames(self, name: str, start: int | None = None, stop: int | None = None) -> Iterator[Frame]:
         """Frames of the steps in [start, stop), in order. Raises IntegrityError, DiskError."""
-        handle, part, path = None, -1, self._folder
+        handle, part, path, size = None, -1, self._folder, 0
         try:
             for entry in self._visible(name, start, stop):
                 if handle is None or entry.part != part:
@@ -289,8 +289,9 @@ class SegmentReader:
                         handle.close()
                     part, path = entry.part, part_path(self._folder, name, entry.part)
                     handle = open_part(path)
+                    size = path.stat().st_size  # the frames to read were there when it was measured
                 handle.seek(entry.offset)
-                record = read_record(handle, path, path.stat().st_size)
+                record = read_record(handle, path, size)
                 if record is None:
                     raise damaged(path, entry.offset, "the frame is cut")
                 yield decode_frame(record, self._schemas[name], path, entry.offset)
