@@ -1,15 +1,16 @@
-"""Updates of a double DQN: a bare PyTorch loop over cpprb, and the same update here, alone, in a run, and recorded.
+"""Updates of a double DQN: bare PyTorch loops, and the same update here, alone, in a run, and recorded.
 
 One network (67 inputs, two layers of 64, three actions: 8,707 parameters), Adam, batches of 64 from 50,000
-experiences, the target network copied every 500 updates, one thread, no environment. Rounds go through all forms in
-turns:
+experiences, the target network copied every 500 updates, one thread, no environment. All forms take turns of 16
+updates within one process (`paired.py`):
 
-    bare         cpprb's PrioritizedReplayBuffer.sample, Huber loss, backward, Adam, update_priorities
+    bare         batches of a ProfitWeightedExperienceBuffer, Huber loss, backward, clipping, Adam, update_priorities
+    cpprb        the same over cpprb's PrioritizedReplayBuffer.sample, with its weights in the loss
     prioritised  DoubleDQN.update from a PrioritizedExperienceBuffer: the same semantics
     profit       DoubleDQN.update from a ProfitWeightedExperienceBuffer: two accounts, without replacement, counts
     none, full   the latter as a run: journal, digest of the whole state at every update; every gradient and target kept
 
-Only ratios are worth quoting.
+The run at level full is then replayed from its gradients. Only ratios are worth quoting.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ import itertools
 import shutil
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-UPDATES = 400
-WARM = 50
-ROUNDS = 5
+from bench.gradients import faster, replays
+from bench.paired import BLOCK, WARM, Baton, Loop, in_blocks, ratio
+from bench.timing import processor
+
+UPDATES = 80 * BLOCK
 EXPERIENCES, BATCH, FEATURES, ACTIONS = 50_000, 64, 67, 3
 
 
@@ -55,7 +57,39 @@ def network() -> Any:
 
 
 def bare(data: dict[str, Any]) -> Iterator[None]:
-    """A plain loop, as tutorials have it. Raises ImportError without cpprb."""
+    """A plain loop, as tutorials have it, over the batches that the runs draw."""
+    import torch
+    from torch.nn import functional
+
+    from lockstep.rl import ProfitWeightedExperienceBuffer
+
+    buffer = ProfitWeightedExperienceBuffer(EXPERIENCES, state_shape=(FEATURES,))
+    buffer.add_batch(**data)
+    online, target = network(), network()
+    target.load_state_dict(online.state_dict())
+    optimizer = torch.optim.Adam(online.parameters(), lr=1e-4)
+    for step in itertools.count():
+        batch = buffer.sample_batch(BATCH)
+        states, following = torch.from_numpy(batch.states), torch.from_numpy(batch.next_states)
+        rewards, going = torch.from_numpy(batch.rewards).float(), torch.from_numpy(1.0 - batch.dones).float()
+        with torch.no_grad():
+            best = online(following).argmax(dim=1, keepdim=True)
+            goal = rewards + 0.99 * going * target(following).gather(1, best)[:, 0]
+        estimate = online(states).gather(1, torch.from_numpy(batch.actions)[:, None])[:, 0]
+        loss = functional.smooth_l1_loss(estimate, goal)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(online.parameters(), 10.0)
+        optimizer.step()
+        loss.item()
+        buffer.update_priorities(batch.ids, (goal - estimate).detach().double().numpy())
+        if (step + 1) % 500 == 0:
+            target.load_state_dict(online.state_dict())
+        yield
+
+
+def over_cpprb(data: dict[str, Any]) -> Iterator[None]:
+    """The same over cpprb's buffer. Raises ImportError without it."""
     import torch
     from cpprb import PrioritizedReplayBuffer
     from torch.nn import functional
@@ -119,40 +153,48 @@ def ours(data: dict[str, Any], mode: str) -> Iterator[None]:
         yield
 
 
-def run(data: dict[str, Any], level: str, path: Path) -> list[float]:
-    """Seconds of each update of a run."""
-    from lockstep.learning.gradients.recorder import Recorder, Recording
-    from lockstep.rl import ProfitWeightedExperienceBuffer
-    from lockstep.rl.training import FixedExperiences, Replay, ReplayTraining
-    from lockstep.runs.folder import RunFolder
-    from lockstep.runs.loop import execute
-    from lockstep.runs.observer import Observer
+def run(data: dict[str, Any], level: str, path: Path) -> Callable[[Baton], None]:
+    """A run in the folder `path`."""
 
-    marks: list[float] = []
+    def loop(baton: Baton) -> None:
+        import torch
 
-    class Marks(Observer):
-        def step(self, step: Any, journal_hash: str) -> None:
-            marks.append(time.process_time())
+        from lockstep.learning.gradients.recorder import Recorder, Recording
+        from lockstep.rl import ProfitWeightedExperienceBuffer
+        from lockstep.rl.training import FixedExperiences, Replay, ReplayTraining
+        from lockstep.runs.folder import RunFolder
+        from lockstep.runs.loop import execute
+        from lockstep.runs.observer import Observer
 
-    nothing: dict[str, str] = {}
-    folder = RunFolder.create(path, spec=nothing, data=nothing, code=nothing, numerics=nothing, environment=nothing)
-    dqn, buffer = agent(weighted=False), ProfitWeightedExperienceBuffer(EXPERIENCES, state_shape=(FEATURES,))
-    buffer.add_batch(**data)
-    recorder = Recorder(Recording(level=level), dqn.learner)  # type: ignore[arg-type]
-    training = ReplayTraining(dqn, buffer, recorder, Replay(updates=UPDATES, batch_size=BATCH), FixedExperiences({}))
-    execute(training, folder, fingerprint="0" * 64, observers=[Marks()])
-    shutil.rmtree(path)
-    return [after - before for before, after in itertools.pairwise(marks)]
+        class Marks(Observer):
+            def step(self, step: Any, journal_hash: str) -> None:
+                baton.step()
+
+        torch.set_num_threads(1)  # of this thread
+        nothing: dict[str, str] = {}
+        folder = RunFolder.create(path, spec=nothing, data=nothing, code=nothing, numerics=nothing, environment=nothing)
+        dqn, buffer = agent(weighted=False), ProfitWeightedExperienceBuffer(EXPERIENCES, state_shape=(FEATURES,))
+        buffer.add_batch(**data)
+        recorder = Recorder(Recording(level=level), dqn.learner)  # type: ignore[arg-type]
+        replay = Replay(updates=UPDATES, batch_size=BATCH)
+        training = ReplayTraining(dqn, buffer, recorder, replay, FixedExperiences({}))
+        execute(training, folder, fingerprint="0" * 64, observers=[Marks()])
+
+    return loop
 
 
-def timed(loop: Iterator[None]) -> list[float]:
-    """Seconds of each update of a loop."""
-    next(loop)
-    marks = [time.process_time()]
-    for _ in range(UPDATES - 1):
-        next(loop)
-        marks.append(time.process_time())
-    return [after - before for before, after in itertools.pairwise(marks)]
+def stepwise(updates: Iterator[None]) -> Callable[[Baton], None]:
+    """A loop of the comparison from a generator that yields after each update."""
+
+    def loop(baton: Baton) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        for _ in range(UPDATES):
+            next(updates)
+            baton.step()
+
+    return loop
 
 
 def main() -> None:
@@ -162,37 +204,39 @@ def main() -> None:
     except ImportError:
         print('torch is not installed (extra "ml"); nothing is measured')
         return
+    from lockstep.learning.gradients.determinism import settle
+
     torch.set_num_threads(1)
     data = columns()
     home = Path(tempfile.mkdtemp(prefix="lockstep-bench-"))
-    forms: dict[str, Callable[[int], list[float]]] = {
-        "bare": lambda _: timed(bare(data)),
-        "prioritised": lambda _: timed(ours(data, "prioritised")),
-        "profit": lambda _: timed(ours(data, "profit")),
-        "none": lambda k: run(data, "none", home / f"none-{k}"),
-        "full": lambda k: run(data, "full", home / f"full-{k}"),
-    }
+    plain = {"bare": bare(data), "cpprb": over_cpprb(data)}
     try:
         import cpprb  # noqa: F401
     except ImportError as error:
         print(f"cpprb is not there, not compared: {error}")
-        del forms["bare"]
-    seconds: dict[str, list[float]] = {name: [] for name in forms}
+        del plain["cpprb"]
+    loops = {name: Loop(stepwise(it), lambda: torch.use_deterministic_algorithms(False)) for name, it in plain.items()}
+    for mode in ("prioritised", "profit"):
+        loops[mode] = Loop(stepwise(ours(data, mode)), settle)
+    for level in ("none", "full"):
+        loops[level] = Loop(run(data, level, home / level), settle)
     try:
-        for k in range(ROUNDS):
-            for name, form in forms.items():
-                seconds[name].append(statistics.fmean(form(k)[WARM:]))
+        seconds = in_blocks(loops)
+        seconds["replay"] = replays(home / "full", UPDATES)
     finally:
         shutil.rmtree(home, ignore_errors=True)
-    print(f"8,707 parameters, batches of {BATCH} of {EXPERIENCES:,}, {UPDATES} updates, {ROUNDS} rounds; CPU time")
+    print(
+        f"8,707 parameters, batches of {BATCH} of {EXPERIENCES:,}; {UPDATES // BLOCK - WARM} blocks of {BLOCK} updates "
+        f"in turns; CPU time an update; {processor()}"
+    )
     for name, values in seconds.items():
-        median = statistics.median(values)
-        ratio = ""
-        if "bare" in seconds:
-            # Of each round, since the machine changes between rounds more than within one.
-            pairs = zip(values, seconds["bare"], strict=True)
-            ratio = f", {statistics.median(one / other for one, other in pairs):.2f} x bare"
-        print(f"  {name:>11}: {1e3 * median:5.2f} ms an update, {1 / median:6,.0f} updates/s{ratio}")
+        print(f"  {name:24s} median {1e3 * statistics.median(values):6.3f}   minimum {1e3 * min(values):6.3f} ms")
+    for name in ("prioritised", "profit", "none", "full"):
+        print(ratio(seconds[name], seconds["bare"]).line(f"{name} / bare loop", "limit 1.12" if name == "none" else ""))
+    if "cpprb" in seconds:
+        print(ratio(seconds["none"], seconds["cpprb"]).line("none / loop over cpprb"))
+    print(ratio(seconds["full"], seconds["none"]).line("full / none", "limit 1.15"))
+    print(faster(seconds["full"], seconds["replay"]).line("training / replay", "at least 20"))
 
 
 if __name__ == "__main__":

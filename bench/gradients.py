@@ -1,15 +1,13 @@
 """What keeping every gradient costs, and what replaying it gains: a CNN of 98,133 parameters, batches of 64.
 
-Sessions of the same steps take turns, so that all meet the same machine: a bare PyTorch loop (no run, no record), and
-runs at the levels none, norms and full, the last also with gradients packed by blosc2 where that is installed. Times
-are CPU seconds of this process, system calls included, of the steps alone; what a run does once (opening, the last
-checkpoint, reading everything back to seal it) is told beside them.
+A bare PyTorch loop over the same network and batches (no run, no record) and runs at the levels none, norms and full,
+the last also with gradients packed by blosc2 where that is installed, take turns of 16 steps within one process
+(`paired.py`). Then the run at level full is replayed from its gradients, read, checked and compared. CPU seconds.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import shutil
 import statistics
 import tempfile
@@ -18,9 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-STEPS = 150
-ROUNDS = 7
-WARM = 20
+from bench.paired import BLOCK, WARM, Baton, Loop, Ratio, in_blocks, ratio
+from bench.timing import processor
+
+STEPS = 36 * BLOCK
+REPLAYS = 5
 BATCH = 64
 SAMPLES = 20_000
 
@@ -54,29 +54,32 @@ def order() -> Any:
     from lockstep.learning.gradients.epochs import Epochs
     from lockstep.runs.seeds import SeedTree
 
-    return Epochs(samples=SAMPLES, batch_size=BATCH, epochs=1, seeds=SeedTree(1).child("order"))
+    epochs = -(-STEPS * BATCH // SAMPLES)
+    return Epochs(samples=SAMPLES, batch_size=BATCH, epochs=epochs, seeds=SeedTree(1).child("order"))
 
 
-def bare(data: Any) -> list[float]:
-    """Seconds of each step of a plain loop, as the manuals have it."""
-    import torch
+def bare(data: Any) -> Callable[[Baton], None]:
+    """A plain loop, as the manuals have it."""
 
-    from lockstep.learning.patterns.networks import pattern_loss
+    def loop(baton: Baton) -> None:
+        import torch
 
-    batches, module = order(), network()
-    windows, classes, returns = (torch.tensor(item) for item in (data.windows, data.classes, data.returns))
-    optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
-    torch.use_deterministic_algorithms(False)
-    marks = [time.process_time()]
-    for step in range(STEPS):
-        rows = torch.from_numpy(batches.ids(step))
-        optimizer.zero_grad()
-        loss = pattern_loss(module(windows[rows]), classes[rows], returns[rows]).total
-        loss.backward()
-        optimizer.step()
-        loss.item()
-        marks.append(time.process_time())
-    return [after - before for before, after in itertools.pairwise(marks)]
+        from lockstep.learning.patterns.networks import pattern_loss
+
+        torch.set_num_threads(1)  # of this thread
+        batches, module = order(), network()
+        windows, classes, returns = (torch.tensor(item) for item in (data.windows, data.classes, data.returns))
+        optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
+        for step in range(STEPS):
+            rows = torch.from_numpy(batches.ids(step))
+            optimizer.zero_grad()
+            loss = pattern_loss(module(windows[rows]), classes[rows], returns[rows]).total
+            loss.backward()
+            optimizer.step()
+            loss.item()
+            baton.step()
+
+    return loop
 
 
 def recordings() -> dict[str, Any]:
@@ -89,50 +92,52 @@ def recordings() -> dict[str, Any]:
     return by_level
 
 
-def session(data: Any, recording: Any, path: Path) -> tuple[list[float], float, Any]:
-    """Seconds of each step of a run, seconds of the whole run, its folder."""
-    from lockstep.learning.gradients.learner import Learner
-    from lockstep.learning.gradients.optim_state import OptimizerSettings
-    from lockstep.learning.gradients.recorder import Recorder
-    from lockstep.learning.gradients.training import GradientTraining
-    from lockstep.learning.patterns.task import PatternTask
-    from lockstep.runs.folder import RunFolder
-    from lockstep.runs.loop import execute
-    from lockstep.runs.observer import Observer
-    from lockstep.runs.seeds import SeedTree
+def session(data: Any, recording: Any, path: Path) -> Callable[[Baton], None]:
+    """A run in the folder `path`."""
 
-    marks = []
+    def loop(baton: Baton) -> None:
+        import torch
 
-    class Marks(Observer):
-        def started(self, info: Any) -> None:
-            marks.append(time.process_time())
+        from lockstep.learning.gradients.learner import Learner
+        from lockstep.learning.gradients.optim_state import OptimizerSettings
+        from lockstep.learning.gradients.recorder import Recorder
+        from lockstep.learning.gradients.training import GradientTraining
+        from lockstep.learning.patterns.task import PatternTask
+        from lockstep.runs.folder import RunFolder
+        from lockstep.runs.loop import execute
+        from lockstep.runs.observer import Observer
+        from lockstep.runs.seeds import SeedTree
 
-        def step(self, step: Any, journal_hash: str) -> None:
-            marks.append(time.process_time())
+        class Marks(Observer):
+            def step(self, step: Any, journal_hash: str) -> None:
+                baton.step()
 
-    class Short(PatternTask):
-        def batch(self, step: int) -> Any:
-            return super().batch(step) if step < STEPS else None
+        class Short(PatternTask):
+            def batch(self, step: int) -> Any:
+                return super().batch(step) if step < STEPS else None
 
-    nothing: dict[str, str] = {}
-    folder = RunFolder.create(path, spec=nothing, data=nothing, code=nothing, numerics=nothing, environment=nothing)
-    learner = Learner(network(), OptimizerSettings(), seeds=SeedTree(1))
-    recorder = Recorder(recording, learner)
-    training = GradientTraining(Short(data, order()), learner, recorder)
-    began = time.process_time()
-    execute(training, folder, fingerprint="0" * 64, observers=[Marks()])
-    whole = time.process_time() - began
-    return [after - before for before, after in itertools.pairwise(marks)], whole, folder
+        torch.set_num_threads(1)
+        nothing: dict[str, str] = {}
+        folder = RunFolder.create(path, spec=nothing, data=nothing, code=nothing, numerics=nothing, environment=nothing)
+        learner = Learner(network(), OptimizerSettings(), seeds=SeedTree(1))
+        training = GradientTraining(Short(data, order()), learner, Recorder(recording, learner))
+        execute(training, folder, fingerprint="0" * 64, observers=[Marks()])
+
+    return loop
 
 
-def replayed(folder: Any) -> float:
-    """Seconds of a replay from gradients, the final state checked."""
+def replays(path: Path, steps: int) -> list[float]:
+    """CPU seconds of a step in each of a few replays from gradients, the final state checked."""
     from lockstep.learning.gradients.record import SessionRecord
     from lockstep.learning.gradients.replay import replay_gradients
+    from lockstep.runs.folder import RunFolder
 
-    began = time.process_time()
-    replay_gradients(SessionRecord(folder))
-    return time.process_time() - began
+    seconds = []
+    for _ in range(1 + REPLAYS):  # the first loads code
+        began = time.process_time()
+        replay_gradients(SessionRecord(RunFolder(path)))
+        seconds.append((time.process_time() - began) / steps)
+    return seconds[1:]
 
 
 def main() -> None:
@@ -150,55 +155,42 @@ def main() -> None:
 
 
 def measure(home: Path) -> None:
-    data, recording_of = samples(), recordings()
-    steps: dict[str, list[float]] = {name: [] for name in ("bare", *recording_of)}
-    whole: dict[str, list[float]] = {name: [] for name in recording_of}
-    replays: dict[str, list[float]] = {name: [] for name in recording_of if name in ("full", "packed")}
-    sizes: dict[str, int] = {}
-    for round_ in range(ROUNDS):
-        steps["bare"].append(statistics.fmean(bare(data)[WARM:]))
-        for name, recording in recording_of.items():
-            times, all_of_it, folder = session(data, recording, home / f"{name}-{round_}")
-            steps[name].append(statistics.fmean(times[WARM:]))
-            whole[name].append(all_of_it / STEPS)
-            if name in replays:
-                replays[name].append(replayed(folder) / STEPS)
-                sizes[name] = sum(path.stat().st_size for path in folder.segments.glob("gradients.*"))
-            shutil.rmtree(folder.path)
-    report(steps, whole, replays, sizes)
+    import torch
 
+    from lockstep.learning.gradients.determinism import settle
 
-def report(
-    steps: dict[str, list[float]],
-    whole: dict[str, list[float]],
-    replays: dict[str, list[float]],
-    sizes: dict[str, int],
-) -> None:
-    def ms(values: list[float]) -> str:
-        return f"{1e3 * statistics.median(values):6.2f} ms ({1e3 * min(values):.2f} to {1e3 * max(values):.2f})"
-
-    def ratio(one: list[float], other: list[float], form: Callable[[float], str] = "{:.3f}".format) -> str:
-        # Of each round, since the machine changes between rounds more than within one.
-        return form(statistics.median(a / b for a, b in zip(one, other, strict=True)))
-
-    print(f"98,133 parameters, batches of {BATCH}, {STEPS} steps, {ROUNDS} rounds; CPU time a step")
-    for name, values in steps.items():
-        print(f"  {name:22s} {ms(values)}")
-    for name, values in replays.items():
-        print(f"  {'replay, ' + name:22s} {ms(values)}   the whole call, reading and checking included")
-    print(f"  none  / bare loop      {ratio(steps['none'], steps['bare'])}   limit 1.10")
-    print(f"  norms / none           {ratio(steps['norms'], steps['none'])}")
-    print(f"  full  / none           {ratio(steps['full'], steps['none'])}   limit 1.08")
-    print(f"  full  / none, whole    {ratio(whole['full'], whole['none'])}   opening, checkpoints and seal included")
-    print(f"  training / replay      {ratio(steps['full'], replays['full'], '{:.1f}'.format)}    at least 15")
-    print(f"  gradients              {sizes['full'] / STEPS * 1e3 / 1e6:.0f} MB for 1,000 steps")
-    if "packed" in steps:
-        print(f"  packed / none          {ratio(steps['packed'], steps['none'])}   blosc2: bit shuffle and LZ4")
-        print(f"  packed / full          {ratio(steps['packed'], steps['full'])}")
-        print(f"  size, packed / raw     {sizes['packed'] / sizes['full']:.3f}")
-        print(f"  training / replay      {ratio(steps['packed'], replays['packed'], '{:.1f}'.format)}    when packed")
+    data = samples()
+    loops = {"bare": Loop(bare(data), lambda: torch.use_deterministic_algorithms(False))}
+    for name, recording in recordings().items():
+        loops[name] = Loop(session(data, recording, home / name), settle)
+    seconds = in_blocks(loops)
+    print(
+        f"98,133 parameters, batches of {BATCH}; {STEPS // BLOCK - WARM} blocks of {BLOCK} steps in turns; CPU time a "
+        f"step; {processor()}"
+    )
+    for name in ("full", "packed"):
+        if name in loops:
+            seconds[f"replay, {name}"] = replays(home / name, STEPS)
+    for name, values in seconds.items():
+        print(f"  {name:24s} median {1e3 * statistics.median(values):6.2f}   minimum {1e3 * min(values):6.2f} ms")
+    print(ratio(seconds["none"], seconds["bare"]).line("none / bare loop", "limit 1.06"))
+    print(ratio(seconds["norms"], seconds["none"]).line("norms / none"))
+    print(ratio(seconds["full"], seconds["none"]).line("full / none", "limit 1.05"))
+    print(faster(seconds["full"], seconds["replay, full"]).line("training / replay", "at least 20"))
+    size = sum(path.stat().st_size for path in (home / "full" / "segments").glob("gradients.*"))
+    print(f"  gradients                {size / STEPS * 1e3 / 1e6:.0f} MB for 1,000 steps")
+    if "packed" in loops:
+        packed = sum(path.stat().st_size for path in (home / "packed" / "segments").glob("gradients.*"))
+        print(ratio(seconds["packed"], seconds["none"]).line("packed / none", "blosc2: bit shuffle and LZ4"))
+        print(f"  size, packed / raw       {packed / size:.3f}")
+        print(faster(seconds["packed"], seconds["replay, packed"]).line("training / replay", "when packed"))
     else:
         print('  blosc2 is not installed (extra "codecs"); packing is not measured')
+
+
+def faster(training: list[float], replay: list[float]) -> Ratio:
+    """How many times faster a replay is; it runs after the training, so there are no pairs."""
+    return Ratio(min(training) / min(replay), statistics.median(training) / statistics.median(replay))
 
 
 if __name__ == "__main__":

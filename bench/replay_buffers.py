@@ -16,6 +16,7 @@ Only ratios are worth quoting.
 from __future__ import annotations
 
 import importlib
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.paired import ratio
+from bench.timing import processor
 from lockstep.rl import PrioritizedExperienceBuffer, ProfitWeightedExperienceBuffer
 
 SCRIPTS = Path(__file__).parents[2] / "shared" / "bench" / "learning"
@@ -121,18 +124,18 @@ def endless(rows: list[Any]) -> Any:
         yield from rows
 
 
-def median_seconds(calls: dict[str, Callable[[], Any]], *, runs: int, times: int) -> dict[str, float]:
-    """Median seconds of each call, `times` calls at a stretch, in turns."""
+def in_turn(calls: dict[str, Callable[[], Any]], *, runs: int, times: int) -> dict[str, list[float]]:
+    """CPU seconds of each call, one number a run: `times` calls at a stretch, in turns."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
     for _ in range(runs):
         for name, call in calls.items():
-            start = time.perf_counter()
+            start = time.process_time()
             for _ in range(times):
                 call()
-            seconds[name].append((time.perf_counter() - start) / times)
-    return {name: float(np.median(values)) for name, values in seconds.items()}
+            seconds[name].append((time.process_time() - start) / times)
+    return seconds
 
 
 def main() -> None:
@@ -170,17 +173,20 @@ def main() -> None:
             cycles[name], adds[name] = make(data, errors)
         except ImportError as error:
             print(f"{name} is not there, not compared: {error}")
-    cycle_s = median_seconds(cycles, runs=15, times=200)
-    uniform_s = median_seconds({"uniform": lambda: full.sample_batch(BATCH, False)}, runs=5, times=200)["uniform"]
-    add_s = median_seconds(adds, runs=5, times=100)
-    for name, seconds in cycle_s.items():
-        ratios = "".join(
-            f", {cycle_s[peer] / seconds:5.2f} x {peer}" for peer in ("cpprb", "prototype") if peer in cycle_s
-        )
-        print(f"{name:>11}: {1e-3 / seconds:6.2f} k cycles/s{ratios}")
-    print(f"    uniform: {1e-3 / uniform_s:6.2f} k batches/s (full buffer, prioritize_profitable=False)")
-    for name, seconds in add_s.items():
-        print(f"{name:>11}: {8e-3 / seconds:6.0f} k adds/s by 8")
+    cycles_s = in_turn(cycles, runs=40, times=50)
+    uniform_s = in_turn({"uniform": lambda: full.sample_batch(BATCH, False)}, runs=10, times=100)["uniform"]
+    adds_s = in_turn(adds, runs=5, times=100)
+    print(f"{CAPACITY:,} experiences, batches of {BATCH}; CPU time, 40 runs in turns; {processor()}")
+    for name, seconds in cycles_s.items():
+        print(f"  {name:>11}: {1e-3 / statistics.median(seconds):6.2f} k cycles/s")
+    for name in ("full", "outcomes", "prioritised"):
+        for peer in ("cpprb", "prototype"):
+            if peer in cycles_s:
+                limit = "at least 1.4" if (name, peer) == ("outcomes", "cpprb") else ""
+                print(ratio(cycles_s[peer], cycles_s[name]).line(f"{peer} / {name}", limit))
+    print(f"      uniform: {1e-3 / statistics.median(uniform_s):6.2f} k batches/s (full, prioritize_profitable=False)")
+    for name, seconds in adds_s.items():
+        print(f"  {name:>11}: {8e-3 / statistics.median(seconds):6.0f} k adds/s by 8")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,19 @@ def plain(value: Any) -> Any:
         return value
     if kind is float:
         return value if math.isfinite(value) else {FLOAT_KEY: _code(value)}
+    if kind is dict:
+        result = {}
+        for key, item in value.items():
+            if type(key) is not str or key == FLOAT_KEY:
+                key = _key(key)
+            of = type(item)
+            # The leaves here: a call for each would take most of the time.
+            if of is float:
+                # Only finite numbers differ from themselves by 0.
+                result[key] = item if item - item == 0.0 else {FLOAT_KEY: _code(item)}
+            else:
+                result[key] = item if of is str or of is int else plain(item)
+        return result
     if isinstance(value, Mapping):
         return {_key(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

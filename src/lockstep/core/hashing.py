@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _READ_BYTES = 1 << 20
+_JOINED_BYTES = 1 << 16
+"""Arrays up to this size are hashed together: a call of the hasher takes longer than copying them."""
 
 
 def blake3_hex(data: bytes | bytearray | memoryview) -> str:
@@ -27,43 +29,52 @@ def blake3_hex(data: bytes | bytearray | memoryview) -> str:
 
 
 def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
+    dtype = array.dtype
+    if dtype.hasobject:
+        raise TypeError(f"only numeric arrays have a digest, found dtype {dtype}: code text as integers first")
+    # One-byte types have "|" here: no order, so nothing to swap.
+    if array.flags.c_contiguous and dtype.str[0] != ">":
+        return array
     import numpy as np
 
-    if array.dtype.hasobject:
-        raise TypeError(f"only numeric arrays have a digest, found dtype {array.dtype}: code text as integers first")
-    # One-byte types have "|" here: no order, so nothing to swap.
-    if array.flags.c_contiguous and array.dtype.str[0] != ">":
-        return array
-    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return np.ascontiguousarray(array, dtype=dtype.newbyteorder("<"))
 
 
-@lru_cache(maxsize=1024)
-def _head(name: str, dtype: str, shape: tuple[int, ...]) -> bytes:
-    """Name, dtype and shape with their lengths, so that no two different inputs share their bytes."""
+@lru_cache(maxsize=4096)
+def column_head(name: str, dtype: str, shape: tuple[int, ...]) -> bytes:
+    """What `digest_columns` hashes before the bytes of a column: name, dtype (little-endian, as NumPy codes it) and
+    shape with their lengths, so that no two different inputs share their bytes."""
     head = f"{len(name)}:{name}|{dtype}|{','.join(map(str, shape))}|".encode()
     return len(head).to_bytes(8, "little") + head
 
 
-def _feed(hasher: blake3, name: str, array: NDArray[Any]) -> None:
-    # Once per array and training step: a state of ten small arrays costs more here than in the hash.
-    plain = _little_endian(array)
-    hasher.update(_head(name, plain.dtype.str, array.shape))
-    if plain.size:
+def _feed(hasher: blake3, columns: Mapping[str, NDArray[Any]]) -> None:
+    # Once per frame and per state of each training step: a dozen small arrays cost more in calls than in the hash.
+    pieces: list[Any] = []
+    for name, array in columns.items():
+        plain = _little_endian(array)
+        pieces.append(column_head(name, plain.dtype.str, array.shape))
+        if plain.nbytes <= _JOINED_BYTES:
+            # Times have no buffer of their own.
+            pieces.append(plain if plain.dtype.kind not in "mM" else plain.tobytes())
+            continue
+        hasher.update(b"".join(pieces))
         hasher.update(plain.reshape(-1).view("u1").data)
+        pieces.clear()
+    hasher.update(b"".join(pieces))
 
 
 def digest_array(array: NDArray[Any]) -> str:
     """Digest of dtype, shape and little-endian values of `array` (any shape)."""
     hasher = blake3()
-    _feed(hasher, "", array)
+    _feed(hasher, {"": array})
     return str(hasher.hexdigest())
 
 
 def digest_columns(columns: Mapping[str, NDArray[Any]]) -> str:
     """Digest of named arrays, in the order given; names, dtypes and shapes are part of it."""
     hasher = blake3()
-    for name, array in columns.items():
-        _feed(hasher, name, array)
+    _feed(hasher, columns)
     return str(hasher.hexdigest())
 
 

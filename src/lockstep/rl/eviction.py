@@ -31,27 +31,22 @@ def block_shift(capacity: int) -> int:
 
 
 def set_key_python(
-    keys: NDArray[np.float64],
-    ids: NDArray[np.int64],
-    shift: int,
-    best_key: NDArray[np.float64],
-    best_slot: NDArray[np.int64],
-    slot: int,
-    key: float,
-) -> None:
-    """Set the key of `slot`; set `ids[slot]` before."""
-    keys[slot] = key
+    keys: NDArray[np.float64], group: int, ids: NDArray[np.int64], shift: int, best_key: NDArray[np.float64],
+    best_slot: NDArray[np.int64], slot: int, key: float,
+) -> None:  # fmt: skip
+    """Set the key of `slot` in a group; set `ids[slot]` before. A view of the group would take as long as the rest."""
+    keys[group, slot] = key
     block = slot >> shift
-    best = best_slot[block]
+    best = best_slot[group, block]
     if best == slot:
         # An equal key is not enough: the slot may hold a newer entry now, which another slot's would beat.
-        if key < best_key[block]:
-            best_key[block] = key
+        if key < best_key[group, block]:
+            best_key[group, block] = key
         else:
-            best_slot[block] = -1
-    elif best >= 0 and (key < best_key[block] or (key == best_key[block] and ids[slot] < ids[best])):
-        best_key[block] = key
-        best_slot[block] = slot
+            best_slot[group, block] = -1
+    elif best >= 0 and (key < best_key[group, block] or (key == best_key[group, block] and ids[slot] < ids[best])):
+        best_key[group, block] = key
+        best_slot[group, block] = slot
 
 
 set_key = kernel(set_key_python)

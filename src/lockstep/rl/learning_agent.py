@@ -154,14 +154,17 @@ class LearningAgent:
             return torch.from_numpy(array).to(self._learner.device, self._dtype)
 
         # The weights of a profit-weighted draw say how likely it was drawn, not how much it should count.
-        weights = batch.weights if self.importance_weights else np.ones(len(batch))
+        if self.importance_weights:
+            weights = number(batch.weights)
+        else:
+            weights = torch.ones(len(batch), device=self._learner.device, dtype=self._dtype)
         return Tensors(
             states=self._features(batch.states),
             actions=torch.from_numpy(batch.actions).to(self._learner.device),
             rewards=number(batch.rewards * self.settings.reward_scale),
             next_states=self._features(batch.next_states),
             going=number(1.0 - batch.dones),
-            weights=number(weights),
+            weights=weights,
         )
 
     def _features(self, states: NDArray[np.float32]) -> torch.Tensor:

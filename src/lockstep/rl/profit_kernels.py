@@ -182,7 +182,7 @@ def place_python(
             counters[PROFITABLE] -= account
             # The newcomer may belong to the other account or group: its own weight and key do not replace these.
             set_weight(forest, offsets, account, slot, 0.0)
-            set_key(keys[group], ids, shift, best_key[group], best_slot[group], slot, np.inf)
+            set_key(keys, group, ids, shift, best_key, best_slot, slot, np.inf)
         ids[slot] = counters[SERIAL] * ids.size + slot
         counters[SERIAL] += 1
         new_ids[k] = ids[slot]
@@ -203,7 +203,7 @@ def place_python(
         counters[WAIT] += group == 2
         key = key_of(floats, slot, group)
         # `set_key` breaks ties by id, so the slot has its new id before.
-        set_key(keys[group], ids, shift, best_key[group], best_slot[group], slot, key)
+        set_key(keys, group, ids, shift, best_key, best_slot, slot, key)
 
 
 place = kernel(place_python)
@@ -324,7 +324,7 @@ def set_errors_python(
         group = group_of(ints, slot)
         # Keys of waiting experiences are all 0, whatever their value.
         if group != 2:
-            set_key(keys[group], ids, shift, best_key[group], best_slot[group], slot, value)
+            set_key(keys, group, ids, shift, best_key, best_slot, slot, value)
 
 
 set_errors = kernel(set_errors_python)
@@ -389,10 +389,10 @@ def set_outcomes_python(
     """Set the outcomes of distinct slots (n,), and the accounts, weights and values that follow."""
     floats, ints, ids, counters = buffer.floats, buffer.ints, buffer.ids, buffer.counters
     keys, shift, best_key, best_slot = buffer.keys, buffer.shift, buffer.best_key, buffer.best_slot
-    before = np.empty(slots.size, np.int64)
-    accounts = np.empty(slots.size, np.int64)
-    groups = np.empty(slots.size, np.int64)
-    for k in range(slots.size):
+    n = slots.size
+    before = np.empty(n, np.int64)
+    groups = np.empty(n, np.int64)
+    for k in range(n):
         slot = slots[k]
         before[k] = ints[slot, ACCOUNT]
         groups[k] = group_of(ints, slot)
@@ -402,21 +402,30 @@ def set_outcomes_python(
         if ints[slot, OUTCOME] != VALIDATED:
             ints[slot, OUTCOME] = VALIDATED if validated[k] else PROVISIONAL
     derive(floats, ints, slots, buffer.floor, buffer.exponent)
-    for k in range(slots.size):
+    # A slot has its weight in the tree of its account only. Those that leave a tree and those that enter one are set
+    # together, level by level: one after the other, each would wait for memory of its own.
+    trees = np.empty(2 * n, np.int64)
+    places = np.empty(2 * n, np.int64)
+    weights = np.zeros(2 * n, np.float64)
+    places[:n] = slots
+    weights[:n] = weights_of(floats, ints, slots, buffer.penalty)
+    changes = n
+    for k in range(n):
         slot = slots[k]
         account = ints[slot, ACCOUNT]
-        accounts[k] = account
-        # A slot has its weight in the tree of its account only; the new weights follow below, all at once.
+        trees[k] = account
         if account != before[k]:
             counters[PROFITABLE] += account - before[k]
-            set_weight(buffer.forest, buffer.offsets, before[k], slot, 0.0)
+            trees[changes] = before[k]
+            places[changes] = slot
+            changes += 1
         group = groups[k]
         # With an outcome it waits no more: its group is its account.
         if account != group:
             counters[WAIT] -= group == 2
-            set_key(keys[group], ids, shift, best_key[group], best_slot[group], slot, np.inf)
-        set_key(keys[account], ids, shift, best_key[account], best_slot[account], slot, floats[slot, VALUE])
-    set_weights(buffer.forest, buffer.offsets, accounts, slots, weights_of(floats, ints, slots, buffer.penalty))
+            set_key(keys, group, ids, shift, best_key, best_slot, slot, np.inf)
+        set_key(keys, account, ids, shift, best_key, best_slot, slot, floats[slot, VALUE])
+    set_weights(buffer.forest, buffer.offsets, trees[:changes], places[:changes], weights[:changes])
 
 
 set_outcomes = kernel(set_outcomes_python)

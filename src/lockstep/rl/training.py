@@ -173,7 +173,7 @@ class BatchFacts:
         """Compute the means of a batch; all are 0 when it is empty."""
         return cls(
             mean_score=mean_in_order(batch.profitability_scores),
-            profitable_share=mean_in_order(batch.is_profitable),
+            profitable_share=int(np.count_nonzero(batch.is_profitable)) / len(batch) if len(batch) else 0.0,
             mean_reward=mean_in_order(batch.rewards),
         )
 

@@ -249,26 +249,40 @@ class JournalWriter:
 
     def __init__(self, path: Path, *, last_hash: str) -> None:
         self._file = files.AppendFile(path)
+        self._held: list[bytes] = []
+        self._held_bytes = 0
         self.hash = last_hash
 
     @property
     def length(self) -> int:
-        """Bytes of the file, all lines included."""
-        return self._file.length
+        """Bytes of the file with all lines, those that are held back included."""
+        return self._file.length + self._held_bytes
 
     def append(self, content: Mapping[str, Any]) -> str:
         """Append a line and hand it to the operating system; returns its hash. Raises DiskError."""
-        data, digest = encode_line(content, self.hash)
-        self.append_line(data, digest)
+        digest = self.hold(content)
+        self.hand_over()
         return digest
 
-    def append_line(self, data: bytes, digest: str) -> None:
-        """Append an encoded line that follows the last one. Raises DiskError."""
-        append_whole(self._file, [data])
-        self.hash = digest
+    def hold(self, content: Mapping[str, Any]) -> str:
+        """Append a line that `hand_over` writes, with others in one call; returns its hash."""
+        data, self.hash = encode_line(content, self.hash)
+        self._held.append(data)
+        self._held_bytes += len(data)
+        return self.hash
+
+    def hand_over(self) -> None:
+        """Hand the lines that are held back to the operating system. Raises DiskError."""
+        if self._held:
+            # What a failure leaves behind is unknown, so nothing is written a second time.
+            data = b"".join(self._held)
+            self._held.clear()
+            self._held_bytes = 0
+            append_whole(self._file, [data])
 
     def sync(self) -> None:
         """Force all lines to the device. Raises DiskError."""
+        self.hand_over()
         self._file.sync()
 
     def close(self) -> None:

@@ -3,7 +3,9 @@
     lock the folder -> cut the record to the newest good checkpoint -> for each step: frames, journal line,
     checkpoint when due, stop when asked -> final checkpoint -> artifacts, result.json, last line, MANIFEST.json
 
-The work per step depends on that step alone, never on how many came before.
+The work per step depends on that step alone, never on how many came before. Small frames and lines are handed to the
+operating system every 16 steps, or after a quarter of a second, and before every checkpoint: a process that dies in
+between loses steps that are computed again from the checkpoint in any case.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from lockstep.core import files
 from lockstep.core.clock import Clock, SystemClock
@@ -31,6 +33,10 @@ from lockstep.storage.segment_format import checked_columns
 from lockstep.storage.segments import PART_BYTES, SegmentReader, SegmentWriter
 
 T = TypeVar("T")
+HANDED_OVER: Final = 16
+"""Steps after which frames and lines are handed over to the operating system."""
+HANDED_OVER_S: Final = 0.25
+"""Seconds after which they are, where steps are slow: whoever watches a run sees what it did."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +61,13 @@ def execute(
     policy: CheckpointPolicy | None = None,
     clock: Clock | None = None,
     part_bytes: int = PART_BYTES,
+    hand_over: int = HANDED_OVER,
 ) -> CompleteRun:
     """Run `training` in `folder`, from its first step or from where an earlier process left it, to its end.
 
     The folder holds the documents already (`RunFolder.create`). A complete run stays as it is, and its outcome is
-    returned. `part_bytes` sets where segment files roll over and has to be the same for a resumed run.
+    returned. `part_bytes` sets where segment files roll over and has to be the same for a resumed run. Lines and frames
+    are on disk at least every `hand_over` steps; no byte depends on it.
 
     Raises Interrupted after a stop on request, DiskError when the disk refuses (the run can be resumed after both),
     RefusedError while another process writes the run, IntegrityError for damage, NotComparableError when the run began
@@ -75,7 +83,8 @@ def execute(
         if folder.has("manifest"):
             return _stored_run(folder)
         files.remove(folder.document("failure"))
-        writer = RecordWriter(folder, policy if policy is not None else CheckpointPolicy(), clock, watch, part_bytes)
+        policy = policy if policy is not None else CheckpointPolicy()
+        writer = RecordWriter(folder, policy, clock, watch, part_bytes, hand_over)
         try:
             writer.open(fingerprint)
             result = _drive(training, writer, cancel if cancel is not None else Cancel())
@@ -123,33 +132,35 @@ def _stored_run(folder: RunFolder) -> CompleteRun:
 def _drive(training: Training, writer: RecordWriter, cancel: Cancel) -> Result:
     """Record steps until there are no more or somebody asks to stop; then the result."""
     if isinstance(training, ReadsRecord):
-        training.attach(RunRecord(segments=SegmentReader(writer.folder.segments)))
+        training.attach(RunRecord(segments=writer.reader()))
     if writer.start.checkpoint is not None:
         training.set_state(writer.start.checkpoint.state)
     writer.announce(training.total_steps)
     steps = training.steps()
-    while True:
-        if cancel.requested:
-            writer.checkpoint(training)
-            raise Interrupted(
-                f"stopped after {writer.steps} steps on {cancel.reason}; everything up to there is kept. "
-                f"Go on with: lockstep resume {writer.folder.path.name}"
-            )
-        step = _computed(lambda: next(steps, None))
-        if step is None:
-            break
-        writer.record(step)
-        if writer.checkpoint_due():
-            writer.checkpoint(training)
-    writer.checkpoint(training)
-    return _computed(training.finish)
+    # One native thread, as the numerics say and as workers and verify compute.
+    with pinned_threads() as pinned:
+        while True:
+            if cancel.requested:
+                writer.checkpoint(training)
+                raise Interrupted(
+                    f"stopped after {writer.steps} steps on {cancel.reason}; everything up to there is kept. "
+                    f"Go on with: lockstep resume {writer.folder.path.name}"
+                )
+            pinned.renew()
+            step = _computed(lambda: next(steps, None))
+            if step is None:
+                break
+            writer.record(step)
+            if writer.checkpoint_due():
+                writer.checkpoint(training)
+        writer.checkpoint(training)
+        pinned.renew()
+        return _computed(training.finish)
 
 
 def _computed(compute: Callable[[], T]) -> T:
-    """The value of `compute()`, on one native thread, as the numerics say and as workers and verify compute it."""
     try:
-        with pinned_threads():
-            return compute()
+        return compute()
     except SystemExit as error:
         # Let through, it would end the command with exit code 0, or any other, and no message.
         raise InputError(
@@ -164,16 +175,25 @@ class RecordWriter:
     start: StartingPoint
 
     def __init__(
-        self, folder: RunFolder, policy: CheckpointPolicy, clock: Clock, watch: Observers, part_bytes: int
+        self,
+        folder: RunFolder,
+        policy: CheckpointPolicy,
+        clock: Clock,
+        watch: Observers,
+        part_bytes: int,
+        hand_over: int,
     ) -> None:
         self.folder = folder
         self.steps = 0
         self.first_step = 0
         self._clock = clock
         self._watch = watch
-        self._schedule = Schedule(policy, clock.monotonic())
+        self._now = self._handed_over_s = clock.monotonic()
+        self._schedule = Schedule(policy, self._now)
         self._store = CheckpointStore(folder.checkpoints, policy)
-        self._segments = SegmentWriter(folder.segments, part_bytes=part_bytes)
+        self._segments = SegmentWriter(folder.segments, part_bytes=part_bytes, holds=hand_over > 1)
+        self._hand_over = hand_over
+        self._held_steps = 0
         self._journal: JournalWriter | None = None
         self._expected = ExpectedLines(folder, ())
         self._checkpointed = -1
@@ -193,6 +213,10 @@ class RecordWriter:
         if self.start.checkpoint is not None:
             self._checkpointed = self.start.checkpoint.steps
 
+    def reader(self) -> SegmentReader:
+        """A reader of all that was recorded so far."""
+        return SegmentReader(self.folder.segments, before=self._segments.hand_over)
+
     def announce(self, total_steps: int | None) -> None:
         """Tell the observers that the run starts."""
         self._watch.started(
@@ -209,13 +233,24 @@ class RecordWriter:
         _check_order(step, self.steps)
         # Frames first: a line promises its frames, while frames without a line are a tail that resume cuts.
         digests = {name: self._segments.append(step.index, name, columns) for name, columns in step.segments.items()}
-        self._append(step_content(step, digests))
+        self._meet(content := step_content(step, digests))
+        self._open_journal.hold(content)
         self.steps += 1
+        self._held_steps += 1
+        self._now = self._clock.monotonic()
+        if self._held_steps >= self._hand_over or self._now - self._handed_over_s >= HANDED_OVER_S:
+            self.hand_over()
         self._watch.step(step, self._open_journal.hash)
 
+    def hand_over(self) -> None:
+        """Hand what is held back to the operating system: frames, then the lines that promise them."""
+        self._segments.hand_over()
+        self._open_journal.hand_over()
+        self._held_steps, self._handed_over_s = 0, self._now
+
     def checkpoint_due(self) -> bool:
-        """Whether the schedule asks for a checkpoint now."""
-        return self._schedule.due(self._clock.monotonic())
+        """Whether the schedule asks for a checkpoint after the step recorded last."""
+        return self._schedule.due(self._now)
 
     def checkpoint(self, training: Training) -> None:
         """Force the record to the device, then write the state; does nothing when this state is stored already."""
@@ -257,16 +292,22 @@ class RecordWriter:
         body = {"artifacts": digests, "steps": self.steps, "summary": result.summary}
         data = document_bytes("result", body)
         files.write_atomic(self.folder.document("result"), data)
-        self._append(end_content(self.steps, blake3_hex(data), digests))
+        self._meet(content := end_content(self.steps, blake3_hex(data), digests))
+        self._open_journal.append(content)
         self._open_journal.sync()
         self._forget_cut_lines()
         return seal(self.folder)
 
     def close(self) -> None:
-        """Close segments and journal. What was appended stays."""
-        self._segments.close()
-        if self._journal is not None:
-            self._journal.close()
+        """Close segments and journal. What was appended stays, as far as the disk allows."""
+        try:
+            if self._journal is not None:
+                with contextlib.suppress(DiskError):  # the error that ended the run is the one to report
+                    self.hand_over()
+        finally:
+            self._segments.close()
+            if self._journal is not None:
+                self._journal.close()
 
     @property
     def _open_journal(self) -> JournalWriter:
@@ -274,9 +315,8 @@ class RecordWriter:
             raise RuntimeError("the record is not open")
         return self._journal
 
-    def _append(self, content: dict[str, Any]) -> None:
+    def _meet(self, content: dict[str, Any]) -> None:
         self._expected.meet(content, self._open_journal.hash)
-        self._open_journal.append(content)
 
     def _forget_cut_lines(self) -> None:
         """Remove journal.cut once every line in it was met again and is on the device."""

@@ -23,7 +23,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -151,11 +151,38 @@ def enter(mode: str, *, may_restart: bool, before_restart: Callable[[], None] | 
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment(mode))  # noqa: S606 - ourselves
 
 
+class PinnedThreads:
+    """Keeps the pools that are loaded at one thread until `release`."""
+
+    def __init__(self) -> None:
+        self._limits = ExitStack()
+        self._pools: Any = None
+
+    def renew(self) -> None:
+        """Limit pools of libraries loaded since, and those that other code has set to more threads."""
+        pools = _thread_pools()
+        if pools is not self._pools:
+            self._limits.enter_context(pools.limit(limits=1))
+            self._pools = pools
+            return
+        for library in pools.lib_controllers:
+            if library.num_threads != 1:
+                library.set_num_threads(1)
+
+    def release(self) -> None:
+        """Give every pool the threads that it had."""
+        self._limits.close()
+
+
 @contextmanager
-def pinned_threads() -> Iterator[None]:
+def pinned_threads() -> Iterator[PinnedThreads]:
     """Within the block, BLAS and OpenMP pools that are loaded use one thread. For processes that began unpinned."""
-    with _thread_pools().limit(limits=1):
-        yield
+    pinned = PinnedThreads()
+    try:
+        pinned.renew()
+        yield pinned
+    finally:
+        pinned.release()
 
 
 def _thread_pools() -> Any:

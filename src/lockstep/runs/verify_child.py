@@ -119,6 +119,7 @@ def compute_all(
             observers=[_Strict(comparer)],
             cancel=cancel,
             policy=_NO_CHECKPOINTS,
+            hand_over=1,  # each line is compared as it comes, and a difference is looked for in its frames
         )
     except Interrupted:
         if comparer.first is None:

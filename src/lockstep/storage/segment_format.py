@@ -25,14 +25,14 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 from blake3 import blake3
 
 from lockstep.core import canonical, files
 from lockstep.core.errors import DataError, IntegrityError
-from lockstep.core.hashing import digest_columns
+from lockstep.core.hashing import column_head, digest_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,6 +50,10 @@ _DTYPE: Final = re.compile(r"[<|][biuf][1248]")
 MAX_PART: Final = 999_999
 """A part's number has six digits in its file's name."""
 _MAX_ROWS: Final = 1 << 48
+_JOINED_BYTES: Final = 1 << 16
+"""Columns of a frame up to this size are hashed in one call."""
+_LAYOUTS: Final = 64
+"""Numbers of rows whose layout a schema remembers."""
 
 Record = tuple[bytes, memoryview, bytes]
 """Head, body and seal."""
@@ -83,28 +87,105 @@ class Schema:
         """Bytes of one row of each column."""
         return [np.dtype(dtype).itemsize * _product(shape) for _, dtype, shape in self.columns]
 
-    def sizes(self, rows: int) -> list[int]:
-        """Unpadded bytes of each column in a frame of `rows` rows."""
-        return [rows * size for size in self._row_sizes]
+    @functools.cached_property
+    def _places(self) -> dict[int, tuple[list[_Place], int]]:
+        return {}
+
+    def _layout(self, rows: int) -> tuple[list[_Place], int]:
+        """Where each column lies in the body of a frame of `rows` rows, and the length of the body."""
+        layout = self._places.get(rows)
+        if layout is None:
+            places, offset = [], 0
+            for (name, dtype, shape), size in zip(self.columns, self._row_sizes, strict=True):
+                stop = offset + rows * size
+                head = column_head(name, dtype, (rows, *shape))
+                places.append(_Place(name, np.dtype(dtype), (rows, *shape), offset, stop, padded(stop), head))
+                offset = padded(stop)
+            layout = places, offset
+            if len(self._places) >= _LAYOUTS:
+                self._places.clear()
+            self._places[rows] = layout
+        return layout
 
     def body_length(self, rows: int) -> int:
         """Bytes of the body of a frame of `rows` rows."""
-        return sum(padded(size) for size in self.sizes(rows))
+        return self._layout(rows)[1]
 
     def split(self, body: memoryview, rows: int) -> dict[str, NDArray[Any]]:
         """The columns in the body of a frame, as views. Raises ValueError when the padding is not zero."""
-        result, offset = {}, 0
-        for (name, dtype, shape), size in zip(self.columns, self.sizes(rows), strict=True):
-            count = rows * _product(shape)
-            array = np.frombuffer(body, dtype=dtype, count=count, offset=offset) if count else np.empty(0, dtype)
-            result[name] = array.reshape((rows, *shape))
-            result[name].flags.writeable = False
+        result = {}
+        for name, dtype, shape, start, stop, end, _ in self._layout(rows)[0]:
             # The seal covers the columns' digest, not the padding: without this a changed byte there would go unseen.
-            stop = offset + padded(size)
-            if stop > offset + size and any(body[offset + size : stop]):
+            if end > stop and any(body[stop:end]):
                 raise ValueError("padding is not zero")
-            offset = stop
+            array: NDArray[Any] = np.ndarray(shape, dtype, body, start)
+            array.flags.writeable = False
+            result[name] = array
         return result
+
+    def digest(self, body: memoryview, rows: int) -> str:
+        """`digest_columns` of the columns in the body of a frame."""
+        hasher, pieces = blake3(), []
+        for _, _, _, start, stop, _, head in self._layout(rows)[0]:
+            pieces += (head, body[start:stop])
+            if stop - start > _JOINED_BYTES:
+                pieces.pop()
+                hasher.update(b"".join(pieces))
+                hasher.update(body[start:stop])
+                pieces.clear()
+        hasher.update(b"".join(pieces))
+        return str(hasher.hexdigest())
+
+
+class _Place(NamedTuple):
+    """A column in the body of a frame: bytes [start, stop), then zeros up to `end`; `head` is hashed before it."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+    end: int
+    head: bytes
+
+
+class FrameForm:
+    """What the frames of one segment have in common, worked out once: frames come by the million."""
+
+    def __init__(self, segment: str, schema: Schema) -> None:
+        self.segment, self.schema = segment, schema
+        self._names = [name for name, _, _ in schema.columns]
+        self._types = [(np.dtype(dtype), shape) for _, dtype, shape in schema.columns]
+
+    def fitting(self, columns: Columns) -> list[NDArray[Any]] | None:
+        """The columns as they are, where they have this form to the letter; None where `checked_columns` has to look.
+
+        Then they are other than contiguous little-endian arrays of the segment's columns, or not equally long.
+        """
+        if list(columns) != self._names:
+            return None
+        arrays = list(columns.values())
+        if not arrays or not isinstance(arrays[0], np.ndarray) or not arrays[0].shape:
+            return None
+        rows = arrays[0].shape[:1]
+        for array, (dtype, shape) in zip(arrays, self._types, strict=True):
+            if (
+                type(array) is not np.ndarray
+                or array.dtype != dtype
+                or array.shape != rows + shape
+                or not array.flags.c_contiguous
+            ):
+                return None
+        return arrays
+
+    def digest(self, arrays: Sequence[NDArray[Any]], rows: int) -> str:
+        """`digest_columns` of the frame."""
+        if sum(array.nbytes for array in arrays) > _JOINED_BYTES:
+            return digest_columns(dict(zip(self._names, arrays, strict=True)))
+        pieces: list[Any] = []
+        for place, array in zip(self.schema._layout(rows)[0], arrays, strict=True):
+            pieces += (place.head, array)
+        return str(blake3(b"".join(pieces)).hexdigest())
 
 
 def part_path(folder: Path, name: str, part: int) -> Path:
@@ -244,7 +325,7 @@ def decode_frame(record: Record, schema: Schema, path: Path, offset: int) -> Fra
         columns = schema.split(body, rows)
     except ValueError as error:
         raise damaged(path, offset, f"a frame is damaged ({error})") from None
-    digest = digest_columns(columns)
+    digest = schema.digest(body, rows)
     if frame_seal(head, digest) != seal:
         raise damaged(path, offset, f"the frame of step {step} does not match its digest")
     return Frame(step, rows, digest, columns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import numpy as np
 
 from lockstep.core import files
-from lockstep.core.errors import DataError, IntegrityError
-from lockstep.core.hashing import digest_columns
+from lockstep.core.errors import DataError, DiskError, IntegrityError
 from lockstep.storage.appending import append_whole
 from lockstep.storage.segment_format import (
     FRAME_TAG,
@@ -20,6 +19,7 @@ from lockstep.storage.segment_format import (
     MAX_PART,
     SEAL_BYTES,
     Frame,
+    FrameForm,
     Schema,
     checked_columns,
     damaged,
@@ -41,7 +41,10 @@ if TYPE_CHECKING:
     from lockstep.storage.columns import Columns
 
 PART_BYTES: Final = 256 << 20
-_SMALL_FRAME: Final = 1 << 20
+_SMALL_FRAME: Final = 1 << 16
+"""A larger frame is neither joined nor held back: copying it takes longer than a system call."""
+_HELD_BYTES: Final = 1 << 20
+"""Most bytes that are held back in all."""
 
 
 @dataclass(frozen=True, order=True)
@@ -73,19 +76,27 @@ START: Final = Position(part=0, length=0, frames=0, rows=0)
 
 
 class SegmentWriter:
-    """Appends frames to all segments of a run. One writer at a time; the run's lock sees to that."""
+    """Appends frames to all segments of a run. One writer at a time; the run's lock sees to that.
 
-    def __init__(self, folder: Path, *, part_bytes: int = PART_BYTES) -> None:
+    holds   small frames stay in memory, at most 1 MiB of them, until `hand_over`, so that many frames are one system
+            call; else each is handed to the operating system at once
+    """
+
+    def __init__(self, folder: Path, *, part_bytes: int = PART_BYTES, holds: bool = False) -> None:
         self._folder = folder
         self._part_bytes = part_bytes
+        self._holds = holds
+        self._held: dict[str, list[bytes]] = {}
+        self._held_bytes = 0
+        self._broken = False
         self._open: dict[str, files.AppendFile] = {}
-        self._schemas: dict[str, Schema] = {}
+        self._forms: dict[str, FrameForm] = {}
         self._positions: dict[str, Position] = {}
         self._unsynced: list[files.AppendFile] = []
 
     @property
     def positions(self) -> dict[str, Position]:
-        """Where each segment ends now."""
+        """Where each segment ends now, frames that are held back included."""
         return dict(self._positions)
 
     def continue_from(self, positions: Mapping[str, Position]) -> None:
@@ -108,26 +119,56 @@ class SegmentWriter:
                     "Restore it from a copy, or train again."
                 )
             with path.open("rb") as handle:
-                self._schemas[name] = read_schema(handle, path, name, end.part)
+                self._forms[name] = FrameForm(name, read_schema(handle, path, name, end.part))
             self._positions[name] = end
 
     def append(self, step: int, name: str, columns: Columns) -> str:
         """Append one step's columns; returns their digest for the journal. Raises DataError, DiskError.
 
-        Each column: numeric array (rows, ...), equal number of rows. The bytes are handed to the operating system.
+        Each column: numeric array (rows, ...), equal number of rows. The bytes are handed to the operating system, or
+        copied and held back until `hand_over`.
         """
-        arrays = checked_columns(name, columns)
-        schema = self._schema(name, arrays)
-        rows = next(iter(arrays.values())).shape[0]
-        digest = digest_columns(arrays)
-        head = HEAD.pack(FRAME_TAG, step, rows, schema.body_length(rows))
-        handle, before = self._part(name, schema)
-        append_whole(handle, _pieces(head, arrays, frame_seal(head, digest)))
-        self._positions[name] = Position(before.part, handle.length, before.frames + 1, before.rows + rows)
+        form = self._forms.get(name)
+        arrays = None if form is None else form.fitting(columns)
+        if form is None or arrays is None:
+            form, arrays = self._new_form(name, columns)
+        rows = arrays[0].shape[0]
+        digest = form.digest(arrays, rows)
+        body_length = form.schema.body_length(rows)
+        head = HEAD.pack(FRAME_TAG, step, rows, body_length)
+        seal = frame_seal(head, digest)
+        handle, before = self._part(name, form.schema)
+        length = HEAD.size + body_length + SEAL_BYTES
+        if self._holds and body_length <= _SMALL_FRAME:
+            self._held.setdefault(name, []).append(b"".join(_pieces(head, arrays, seal)))
+            self._held_bytes += length
+            if self._held_bytes > _HELD_BYTES:
+                self.hand_over()
+        else:
+            self._write_held(name)
+            append_whole(handle, _pieces(head, arrays, seal))
+        self._positions[name] = Position(before.part, before.length + length, before.frames + 1, before.rows + rows)
         return digest
+
+    def hand_over(self) -> None:
+        """Hand the frames that are held back to the operating system. Raises DiskError, also after an earlier one."""
+        if self._broken:
+            # Frames are missing that a journal line, held back as well, would promise.
+            raise DiskError(f"{self._folder}: an earlier write failed, so nothing more is written. Resume the run.")
+        for name in list(self._held):
+            self._write_held(name)
+        self._held_bytes = 0
+
+    def _write_held(self, name: str) -> None:
+        """Write what is held back of one segment."""
+        if frames := self._held.pop(name, None):
+            self._broken = True
+            append_whole(self._open[name], [b"".join(frames)])
+            self._broken = False
 
     def sync(self) -> None:
         """Force every frame appended so far to the device. Raises DiskError."""
+        self.hand_over()
         for handle in (*self._unsynced, *self._open.values()):
             handle.sync()
         self.close_finished()
@@ -138,24 +179,24 @@ class SegmentWriter:
             self._unsynced.pop().close()
 
     def close(self) -> None:
-        """Close all files. What was appended stays appended."""
+        """Close all files. What was appended stays appended; what is held back is lost without `hand_over`."""
         self.close_finished()
         for handle in self._open.values():
             handle.close()
         self._open.clear()
 
-    def _schema(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> Schema:
-        schema = Schema.of(arrays)
-        stored = self._schemas.get(name)
+    def _new_form(self, name: str, columns: Columns) -> tuple[FrameForm, list[NDArray[Any]]]:
+        """The form of a segment's first frame, or the stored one where the columns only have to be converted."""
+        arrays = checked_columns(name, columns)
+        schema, stored = Schema.of(arrays), self._forms.get(name)
         if stored is None:
-            self._schemas[name] = schema
-            return schema
-        if stored != schema:
+            stored = self._forms[name] = FrameForm(name, schema)
+        if stored.schema != schema:
             raise DataError(
                 f"segment {name!r}: columns, dtypes and trailing shapes are fixed by its first frame as "
-                f"{stored.columns}; found {schema.columns}. Put other columns into a segment of their own."
+                f"{stored.schema.columns}; found {schema.columns}. Put other columns into a segment of their own."
             )
-        return stored
+        return stored, list(arrays.values())
 
     def _part(self, name: str, schema: Schema) -> tuple[files.AppendFile, Position]:
         """The open part to append to, its schema record written, and the position before the frame."""
@@ -163,6 +204,7 @@ class SegmentWriter:
         handle = self._open.get(name)
         # Only lengths decide where a part ends, so that an interrupted run has the same parts as another.
         if position.length >= self._part_bytes:
+            self._write_held(name)
             if handle is not None:
                 self._unsynced.append(handle)
             handle, position = None, Position(position.part + 1, 0, position.frames, position.rows)
@@ -172,17 +214,23 @@ class SegmentWriter:
         # Every part has the schema, so that a part can be read without the ones before it.
         if handle.length == 0:
             append_whole(handle, [schema_record(schema, name, position.part)])
+            position = Position(position.part, handle.length, position.frames, position.rows)
         return handle, position
 
 
-def _pieces(head: bytes, arrays: Mapping[str, NDArray[Any]], seal: bytes) -> Iterator[bytes | memoryview]:
+def _pieces(head: bytes, arrays: Sequence[NDArray[Any]], seal: bytes) -> Iterator[bytes | memoryview]:
     """The bytes of a frame: one piece when it is small, so that it is one system call; else without copying."""
-    if sum(array.nbytes for array in arrays.values()) <= _SMALL_FRAME:
-        bodies = (array.tobytes() + bytes(padded(array.nbytes) - array.nbytes) for array in arrays.values())
-        yield b"".join([head, *bodies, seal])
+    if sum(padded(array.nbytes) for array in arrays) <= _SMALL_FRAME:
+        pieces: list[Any] = [head]
+        for array in arrays:
+            pieces.append(array)
+            if rest := array.nbytes % 8:
+                pieces.append(bytes(8 - rest))
+        pieces.append(seal)
+        yield b"".join(pieces)
         return
     yield head
-    for array in arrays.values():
+    for array in arrays:
         if array.nbytes:
             yield array.reshape(-1).view("u1").data
         if padding := padded(array.nbytes) - array.nbytes:
@@ -208,10 +256,12 @@ class SegmentReader:
 
     stop_step   frames of this step and later are invisible, so that a training computed again from the middle of a
                 finished run sees the record as it was then; None for all
+    before      is called ahead of each look at the files: the `hand_over` of a writer that holds frames back
     """
 
-    def __init__(self, folder: Path, *, stop_step: int | None = None) -> None:
+    def __init__(self, folder: Path, *, stop_step: int | None = None, before: Callable[[], None] | None = None) -> None:
         self._folder = folder
+        self._before = before
         self.stop_step = stop_step
         self._index: dict[str, list[_FramePlace]] = {}
         self._next: dict[str, tuple[int, int]] = {}
@@ -219,6 +269,8 @@ class SegmentReader:
 
     def names(self) -> list[str]:
         """Names of the segments that have a frame, sorted."""
+        if self._before is not None:
+            self._before()  # a segment whose first frame is held back has no frame on disk
         return [name for name in sorted(segment_parts(self._folder)) if self._visible(name, None, None)]
 
     def rows(self, name: str) -> int:
@@ -227,7 +279,7 @@ class SegmentReader:
 
     def frames(self, name: str, start: int | None = None, stop: int | None = None) -> Iterator[Frame]:
         """Frames of the steps in [start, stop), in order. Raises IntegrityError, DiskError."""
-        handle, part, path = None, -1, self._folder
+        handle, part, path, size = None, -1, self._folder, 0
         try:
             for entry in self._visible(name, start, stop):
                 if handle is None or entry.part != part:
@@ -235,8 +287,9 @@ class SegmentReader:
                         handle.close()
                     part, path = entry.part, part_path(self._folder, name, entry.part)
                     handle = open_part(path)
+                    size = path.stat().st_size  # the frames to read were there when it was measured
                 handle.seek(entry.offset)
-                record = read_record(handle, path, path.stat().st_size)
+                record = read_record(handle, path, size)
                 if record is None:
                     raise damaged(path, entry.offset, "the frame is cut")
                 yield decode_frame(record, self._schemas[name], path, entry.offset)
@@ -285,6 +338,8 @@ class SegmentReader:
 
     def _scan(self, name: str) -> None:
         """Index the heads of frames that came since the last scan; bodies are skipped."""
+        if self._before is not None:
+            self._before()
         part, offset = self._next.get(name, (0, 0))
         while True:
             path = part_path(self._folder, name, part)

@@ -120,7 +120,7 @@ def test_the_lowest_key_is_found_after_any_changes() -> None:
             if step % 7 == 0:
                 ids[slot] += capacity  # a newer entry in the same slot
             for made, kernel in ((one, eviction.set_key), (two, eviction.set_key_python)):
-                kernel(made.keys[0], ids, made.shift, made.best_key[0], made.best_slot[0], slot, key)
+                kernel(made.keys, 0, ids, made.shift, made.best_key, made.best_slot, slot, key)
             entries = [(float(key), int(ids[at]), at) for at, key in enumerate(one.keys[0])]
             lowest = min(entries)
             wanted = -1 if lowest[0] == np.inf else lowest[2]

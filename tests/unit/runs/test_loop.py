@@ -30,7 +30,7 @@ from lockstep.runs.journal import read_lines
 from lockstep.runs.loop import CompleteRun, execute
 from lockstep.runs.observer import Observer, RunInfo
 from lockstep.runs.results import read_result
-from lockstep.runs.training import Result, Step
+from lockstep.runs.training import Result, RunRecord, Step
 from lockstep.storage.segments import SegmentReader
 from lockstep.testing.contracts.training_kind import EVERY_STEP, StopAfter, fingerprint, hashed_files, new_folder
 from lockstep.testing.faults import CountingFileSystem, faults
@@ -409,18 +409,53 @@ def counted(steps: int, path: Path) -> CountingFileSystem:
     values = [Step(index=i, segments={"t": {"x": np.zeros(4)}}) for i in range(steps)]
     folder = new_folder(path, 1)
     with faults(CountingFileSystem()) as disk:
-        run(Scripted(*values), folder, policy=CheckpointPolicy(interval_s=1e9))
+        run(Scripted(*values), folder, policy=CheckpointPolicy(interval_s=1e9), clock=TickingClock(0.0))
     return disk
 
 
 def test_what_a_step_costs_does_not_depend_on_how_many_there_were(tmp_path: Path) -> None:
-    """Two writes per step, line and frame, and the same bytes each: n steps, then 2 n, then 4 n."""
-    one, two, four = (counted(n, tmp_path / str(n)) for n in (1000, 2000, 4000))
-    assert two.calls - one.calls == 2 * 1000
-    assert four.calls - two.calls == 2 * 2000
-    per_step = (two.written - one.written) / 1000
+    """Two writes for 16 steps, lines and frames, and the same bytes each: n steps, then 2 n, then 4 n."""
+    one, two, four = (counted(n, tmp_path / str(n)) for n in (1024, 2048, 4096))
+    assert two.calls - one.calls == 2 * 1024 / 16
+    assert four.calls - two.calls == 2 * 2048 / 16
+    per_step = (two.written - one.written) / 1024
     # Only the digits of the step's number grow: at most 1 byte in these ranges.
-    assert (four.written - two.written) / 2000 == pytest.approx(per_step, abs=1.0)
+    assert (four.written - two.written) / 2048 == pytest.approx(per_step, abs=1.0)
+
+
+def test_slow_steps_are_on_disk_as_they_come_and_fast_ones_every_sixteen(tmp_path: Path) -> None:
+    """Steps of 1 s: each line is in the file when the observers hear of it. Steps of 0 s: 16 lines at once."""
+
+    class Lines(Observer):
+        def __init__(self, folder: RunFolder) -> None:
+            self.journal, self.steps = folder.journal, list[int]()
+
+        def step(self, step: Step, journal_hash: str) -> None:
+            self.steps.append(self.journal.read_bytes().count(b"\n") - 1)
+
+    for tick, expected in ((1.0, [*range(1, 21)]), (0.0, [0] * 15 + [16] * 5)):
+        folder = new_folder(tmp_path / str(tick), 1)
+        lines = Lines(folder)
+        values = [Step(index=i, segments={"t": {"x": np.zeros(4)}}) for i in range(20)]
+        run(Scripted(*values), folder, clock=TickingClock(tick), observers=[lines])
+        assert lines.steps == expected
+
+
+def test_a_training_reads_what_it_has_recorded_also_where_it_is_not_yet_on_disk(tmp_path: Path) -> None:
+    class Reading(Scripted):
+        rows: list[int]
+
+        def attach(self, record: RunRecord) -> None:
+            self.rows, self.record = [], record
+
+        def steps(self) -> Iterator[Step]:
+            for step in super().steps():
+                self.rows.append(self.record.segments.rows("t"))
+                yield step
+
+    training = Reading(*(Step(index=i, segments={"t": {"x": np.zeros(2)}}) for i in range(5)))
+    run(training, new_folder(tmp_path / "run", 1), clock=TickingClock(0.0))
+    assert training.rows == [0, 2, 4, 6, 8]
 
 
 def test_a_hundred_thousand_trials_write_at_most_twice_their_data(tmp_path: Path) -> None:

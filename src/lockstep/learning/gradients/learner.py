@@ -22,7 +22,7 @@ from lockstep.core.errors import InputError, IntegrityError, RefusedError
 from lockstep.core.hashing import digest_columns
 from lockstep.learning.gradients import determinism
 from lockstep.learning.gradients.flat import FlatModel
-from lockstep.learning.gradients.module_state import declared_arrays, set_declared
+from lockstep.learning.gradients.module_state import StateOutside, declared_arrays, set_declared
 from lockstep.learning.gradients.optim_state import (
     OptimizerSettings,
     WeightAverage,
@@ -74,6 +74,15 @@ def full_precision(output: torch.Tensor) -> torch.Tensor:
     return output.float() if few else output
 
 
+def _numbers(losses: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """The losses as Python numbers, all of the type to which torch promotes them together."""
+    values = losses.values()
+    if all(item.dtype == torch.float32 and item.device.type == "cpu" for item in values):
+        return {name: item.item() for name, item in losses.items()}
+    # One transfer for all: on a card each .item() would wait for the device.
+    return dict(zip(losses, torch.stack([item.detach() for item in values]).tolist(), strict=True))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Update:
     """Report of one update.
@@ -123,6 +132,7 @@ class Learner:
         self._average = None if decay is None else WeightAverage(self.flat.weights, decay)
         self.momentum: Callable[[int], float] | None = None
         """Momentum of each step where a schedule moves it; None for the optimiser's own."""
+        self._outside = StateOutside(self.flat.module)
         self._seeds = seeds.child("noise")
 
     @property
@@ -174,8 +184,7 @@ class Learner:
             for name, value in {"total": total, **parts}.items():
                 part = value.detach() if len(batches) == 1 else value.detach() * share
                 sums[name] = part if name not in sums else sums[name] + part
-        # One transfer for all losses: on a card each .item() would wait for the device.
-        return dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
+        return _numbers(sums)
 
     def gradient(self) -> NDArray[np.generic]:
         """The gradient of the last update as applied (size,); a view on the CPU, valid until the next update."""
@@ -225,8 +234,7 @@ class Learner:
 
     def buffer_arrays(self) -> dict[str, NDArray[np.generic]]:
         """The module's buffers and declared state under the names `buffer.NAME`; views on the CPU."""
-        buffers = {name: value.detach().cpu().numpy() for name, value in self.flat.buffers().items()}
-        return {f"{BUFFER}{name}": array for name, array in (buffers | declared_arrays(self.module)).items()}
+        return {f"{BUFFER}{name}": array for name, array in self._outside.arrays().items()}
 
     def digest(self) -> str:
         """BLAKE3 of the whole state: weights, optimiser, buffers."""

@@ -9,6 +9,7 @@ Source: PyTorch, torch.nn.Module.get_extra_state.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,59 @@ if TYPE_CHECKING:
 _EXTRA: Final = "_extra_state"
 _STORED: Final = frozenset("biuf")
 """Kinds of NumPy dtypes that a segment holds."""
+
+
+class StateOutside:
+    """Buffers and declared state of a module by name, as `named_buffers` and `declared_arrays` give them.
+
+    A walk through a module takes longer than hashing a small one, so the walk is repeated only where its parts are no
+    longer the same: a layer or a buffer was added, removed, renamed or replaced by another.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._parts: list[tuple[nn.Module, list[nn.Module | None], list[str], list[torch.Tensor | None]]] = []
+        self._buffers: dict[str, torch.Tensor] = {}
+        self._declares = False
+
+    def buffers(self) -> dict[str, torch.Tensor]:
+        """The buffers by name."""
+        self._look()
+        return self._buffers
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Views of the buffers on the CPU and copies of the declared state. Raises NetworkError for other state."""
+        self._look()
+        # The views are made anew: code may have put other storage under a buffer.
+        arrays: dict[str, NDArray[Any]] = {
+            name: (value.detach() if value.requires_grad else value).cpu().numpy()
+            for name, value in self._buffers.items()
+        }
+        return arrays | declared_arrays(self._module) if self._declares else arrays
+
+    def _look(self) -> None:
+        if self._parts and all(map(_unchanged, self._parts)):
+            return
+        modules = list(self._module.modules())
+        # The tensors themselves are kept, so that none of another buffer can come to have their identity.
+        self._parts = [
+            (inner, list(inner._modules.values()), list(inner._buffers), list(inner._buffers.values()))
+            for inner in modules
+        ]
+        self._buffers = dict(self._module.named_buffers())
+        self._declares = any(map(declares_state, modules))
+
+
+def _unchanged(part: tuple[nn.Module, list[nn.Module | None], list[str], list[torch.Tensor | None]]) -> bool:
+    module, inner, names, tensors = part
+    there = module._buffers
+    if not there and not names:
+        return list(module._modules.values()) == inner
+    return (
+        list(there) == names
+        and all(map(operator.is_, there.values(), tensors))
+        and list(module._modules.values()) == inner
+    )
 
 
 def declares_state(module: nn.Module) -> bool:

@@ -128,7 +128,7 @@ def optimizer_arrays(optimizer: torch.optim.Optimizer, weights: nn.Parameter) ->
     """The optimiser's state by name, sorted: views on the CPU, each of at least one dimension. Empty before step 1."""
     state: Mapping[str, Any] = optimizer.state.get(weights, {})
     return {
-        name: value.detach().cpu().reshape(-1).numpy()
+        name: value.cpu().numpy().reshape(-1)
         for name, value in sorted(state.items())
         if isinstance(value, torch.Tensor)
     }

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import torch
 from torch import nn
@@ -22,6 +22,7 @@ from lockstep.core import canonical
 from lockstep.core.errors import InputError, IntegrityError, LockstepError, NotEqualError, RefusedError
 from lockstep.core.hashing import digest_columns
 from lockstep.learning.gradients import codec, determinism
+from lockstep.learning.gradients.compiled_adam import compiled_adam
 from lockstep.learning.gradients.learner import BUFFER, OPTIMIZER, WEIGHTS
 from lockstep.learning.gradients.optim_state import (
     EMA_WEIGHTS,
@@ -50,35 +51,52 @@ if TYPE_CHECKING:
 
     Arrays = dict[str, NDArray[Any]]
 
+COMPILED_FROM: Final = 256
+"""Updates from which on a replay computes Adam in compiled passes."""
+
 
 class FlatOptimizer:
-    """Weights and optimiser without a model: applies stored gradients, with no forward or backward pass."""
+    """Weights and optimiser without a model: applies stored gradients, with no forward or backward pass.
 
-    def __init__(self, settings: OptimizerSettings, state: Mapping[str, NDArray[Any]]) -> None:
+    Adam is computed in compiled passes, where these give the bits of torch's (`compiled_adam`).
+    """
+
+    def __init__(self, settings: OptimizerSettings, state: Mapping[str, NDArray[Any]], updates: int = 0) -> None:
+        """`updates` says how many are to come, 0 where a schedule moves the momentum: compiled code pays for many."""
         determinism.settle()
         self._weights = nn.Parameter(torch.from_numpy(state[WEIGHTS].copy()))
-        self._optimizer = settings.make(self._weights)
         moments = {name[len(OPTIMIZER) :]: array for name, array in state.items() if name.startswith(OPTIMIZER)}
-        load_optimizer_arrays(self._optimizer, self._weights, moments)
         self._average = None
         if settings.ema_decay is not None:
             self._average = WeightAverage(self._weights, settings.ema_decay)
             self._average.set_arrays(state)
+        many = updates >= COMPILED_FROM
+        self._compiled = compiled_adam(settings, self._weights.detach().numpy(), moments) if many else None
+        if self._compiled is not None:
+            return
+        self._optimizer = settings.make(self._weights)
+        load_optimizer_arrays(self._optimizer, self._weights, moments)
         gradient = torch.zeros_like(self._weights)
         self._weights.grad = gradient
         self._gradient = gradient.numpy()
 
     def apply(self, gradient: NDArray[Any], learning_rate: float, momentum: float | None = None) -> None:
         """Update the weights with a stored gradient (size,), clipped already, at the rates that were recorded."""
-        self._gradient[:] = gradient
-        set_rates(self._optimizer, learning_rate, momentum)
-        self._optimizer.step()
+        if self._compiled is not None:
+            self._compiled.apply(gradient, learning_rate)
+        else:
+            self._gradient[:] = gradient
+            set_rates(self._optimizer, learning_rate, momentum)
+            self._optimizer.step()
         if self._average is not None:
             self._average.add(self._weights.detach())
 
     def arrays(self) -> Arrays:
         """Weights, moments and average by name: views, valid until the next update."""
-        moments = optimizer_arrays(self._optimizer, self._weights)
+        if self._compiled is not None:
+            moments = self._compiled.moments()
+        else:
+            moments = optimizer_arrays(self._optimizer, self._weights)
         return {
             WEIGHTS: self._weights.detach().numpy(),
             **{f"{OPTIMIZER}{name}": array for name, array in moments.items()},
@@ -136,8 +154,12 @@ class SessionRecord:
 
     def rates(self, step: int) -> tuple[float, float | None]:
         """Learning rate and momentum of the update of `step`; None where no schedule moved the momentum."""
-        moved = self.columns.get("momentum")
-        return self.learning_rate(step), None if moved is None else float(moved[step])
+        return self.learning_rate(step), float(self.columns["momentum"][step]) if self.momentum_moves else None
+
+    @property
+    def momentum_moves(self) -> bool:
+        """Whether a schedule moves the momentum."""
+        return "momentum" in self.columns
 
     @functools.cached_property
     def columns(self) -> Arrays:

@@ -33,9 +33,10 @@ import numpy as np
 import torch
 
 from lockstep.core.errors import InputError
+from lockstep.core.hashing import digest_columns
 from lockstep.learning.gradients import codec
 from lockstep.learning.gradients.flat import Layout
-from lockstep.learning.gradients.learner import Learner, Update
+from lockstep.learning.gradients.learner import BUFFER, Learner, Update
 from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.learning.gradients.segment_names import BATCHES, BUFFERS, GRADIENTS, NORMS, SNAPSHOTS, START, STEPS
 
@@ -183,8 +184,7 @@ class Recorder:
         self._fallen = False
         self._before: torch.Tensor | None = None
         self._written: dict[str, bytes] = {}
-        self._change = torch.empty_like(learner.flat.weights.data if recording.level != "none" else torch.empty(0))
-        self._change_views = list(learner.flat.views(self._change)) if recording.level != "none" else []
+        self._change_views: list[torch.Tensor] = []
         self._sizes = frame_sizes(layout, learner.settings, learner.buffer_arrays())
 
     @property
@@ -223,6 +223,8 @@ class Recorder:
         weights = self._learner.flat.weights.detach()
         if self._before is None:
             self._before = weights.clone()
+            # While norms are taken, it holds the change of the weights.
+            self._change_views = list(self._learner.flat.views(self._before))
         return {START: _one_row(self._copied())} if step == 0 and self.level == "full" else {}
 
     def record(
@@ -237,16 +239,17 @@ class Recorder:
         if self.level != "none":
             segments[BATCHES] = {"index": facts.batch, **facts.samples}
             segments[NORMS] = self._norms()
+        due = (step + 1) % self._recording.digest_every == 0
+        arrays = self._learner.arrays() if due or self.level == "full" else {}
         if self.level == "full":
-            if changed := self._changed_buffers():
+            if changed := self._changed_buffers(arrays):
                 segments[BUFFERS] = _one_row(changed)
             if step % self._recording.every == 0:
                 segments[GRADIENTS] = codec.pack(self._gradient(), self._recording.codec)
             if (step + 1) % self._recording.snapshot_every == 0:
-                segments[SNAPSHOTS] = _one_row(self._learner.arrays())
-        self._bytes += sum(_frame_bytes(columns) for columns in segments.values())
-        due = (step + 1) % self._recording.digest_every == 0
-        return segments, {"state": self._learner.digest()} if due else {}
+                segments[SNAPSHOTS] = _one_row(arrays)
+        self._bytes += sum(map(_frame_bytes, segments.values()))
+        return segments, {"state": digest_columns(arrays)} if due else {}
 
     def count(self, columns: Columns) -> None:
         """Count a frame of a segment that the training adds itself: `max_bytes` is for all segments."""
@@ -267,12 +270,12 @@ class Recorder:
     def _copied(self) -> dict[str, NDArray[np.generic]]:
         return {name: array.copy() for name, array in self._learner.arrays().items()}
 
-    def _changed_buffers(self) -> Mapping[str, NDArray[np.generic]]:
+    def _changed_buffers(self, arrays: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
         """All buffers of the module, if one of them differs in any bit from what was last written; else empty.
 
         BatchNorm's change at every step, a target network that is copied every n updates at each n-th, constants never.
         """
-        buffers = self._learner.buffer_arrays()
+        buffers = {name: array for name, array in arrays.items() if name.startswith(BUFFER)}
         now = {name: array.tobytes() for name, array in buffers.items()}
         if now == self._written:
             return {}
@@ -287,16 +290,16 @@ class Recorder:
         return np.concatenate([flat[slot.start : slot.stop] for slot in self._pieces])
 
     def _norms(self) -> Columns:
-        flat, before, change = self._learner.flat, self._before, self._change
+        flat, before = self._learner.flat, self._before
         if before is None:
             raise RuntimeError("begin() comes before record()")
         weights = flat.weights.detach()
-        torch.sub(weights, before, out=change)
+        torch.sub(weights, before, out=before)
+        # One call over all parameters: norms one by one would cost more than the append.
+        views = [*flat.gradient_views, *flat.weight_views, *self._change_views]
+        rows = torch.stack(torch._foreach_norm(views)).cpu().numpy().reshape(3, 1, -1)
         before.copy_(weights)
-        # One call each over all parameters: norms one by one would cost more than the append.
-        groups = (flat.gradient_views, flat.weight_views, self._change_views)
-        columns = (torch.stack(torch._foreach_norm(views)).cpu().numpy()[None] for views in groups)
-        return dict(zip(("gradient", "weight", "update"), columns, strict=True))
+        return dict(zip(("gradient", "weight", "update"), rows, strict=True))
 
     def _large_bytes(self, step: int) -> int:
         """Bytes of the frames of `step` at level full, all but the batch identities."""
@@ -359,4 +362,8 @@ def _facts(update: Update, facts: StepFacts, value: float) -> Columns:
         **({} if update.momentum is None else {"momentum": update.momentum}),
         **facts.scalars,
     }
-    return {name: np.array([number]) for name, number in row.items()}
+    if any(type(number) is not float for number in row.values()):
+        return {name: np.array([number]) for name, number in row.items()}
+    # One array for all: a dozen of one number each take ten times as long.
+    numbers = np.array(list(row.values()))
+    return {name: numbers[place : place + 1] for place, name in enumerate(row)}

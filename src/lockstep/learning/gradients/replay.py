@@ -94,7 +94,7 @@ def replay_gradients(
     end = len(record) if stop is None else stop
     steps, state = record.snapshot_before(first) if first > 0 else (0, record.start_state())
     checked = int(record.check_state(steps - 1, state)) if steps > 0 else 0
-    machine = FlatOptimizer(record.description.optimizer, state)
+    machine = FlatOptimizer(record.description.optimizer, state, 0 if record.momentum_moves else end - steps)
     step = steps - 1
     for step, gradient in record.gradients(steps, end):
         machine.apply(gradient, *record.rates(step))
