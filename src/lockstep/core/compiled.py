@@ -31,6 +31,36 @@ _config: Any = numba.config
 ROOMS_WITH_KERNELS: Final = ("core", "market", "episodes", "engine", "strategies", "rl")
 
 
+def compiler_settings() -> str:
+    """What decides the machine code of a kernel beside its source: CPU, optimisation, mathematics library, checks.
+
+    Read from numba's own values, which come from its variables, from a file `.numba_config.yaml` of the working folder
+    or from code that changed them.
+    """
+    switches = {
+        "opt": int(_config.OPT),
+        "svml": bool(_config.USING_SVML),
+        "vectorize": f"{int(_config.LOOP_VECTORIZE)}{int(_config.SLP_VECTORIZE)}",
+        "checks": bool(_config.BOUNDSCHECK),
+        "debug": bool(_config.DEBUGINFO_DEFAULT),
+        "jit": not _config.DISABLE_JIT,
+    }
+    return " ".join(f"{name}={value}" for name, value in switches.items())
+
+
+def compiler_target() -> str:
+    """CPU name that numba compiles for, and a digest of the features where they are the host's own."""
+    import llvmlite.binding
+    from numba.core import codegen
+
+    if _config.CPU_NAME is not None and _config.CPU_FEATURES is not None:
+        return f"{_config.CPU_NAME}{',' if _config.CPU_FEATURES else ''}{_config.CPU_FEATURES}"
+    name = _config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
+    host: Any = codegen.get_host_cpu_features  # without what NUMBA_ENABLE_AVX switches off
+    features = _config.CPU_FEATURES or host()
+    return f"{name} features {blake3_hex(features.encode())[:16]}"
+
+
 @cache
 def cache_folder(room: str) -> Path | None:
     """The folder of a room's compiled kernels, or None where no folder can be written.
