@@ -167,7 +167,7 @@ def pinned_threads() -> Iterator[None]:
 
 @contextmanager
 def _one_thread_of_numba() -> Iterator[None]:
-    """Kernels of a user with `parallel=True` split their sums by the number of threads that numba began with."""
+    """Parallel kernels of a user split their sums by the number of threads that numba began with."""
     parallel: Any = sys.modules.get("numba.np.ufunc.parallel")
     if parallel is None:
         yield
