@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lockstep.app.timing import seconds_of_training
-from lockstep.app.trust import permit
+from lockstep.app.trust import permit, reading
 from lockstep.core.clock import Clock, SystemClock
 from lockstep.core.errors import InputError, NotEqualError
 from lockstep.core.libraries import require
@@ -186,14 +186,14 @@ def replay(
     # Loads torch, whose presence `require_torch` has checked.
     from lockstep.app import record_replay
 
-    record = open_record(folder)
-    first, stop = (span or Span()).within(len(record))
-    chosen: str | None = None
-    if mode is None:
-        mode, chosen = _choice(record, stop)
-    if mode == "recompute":
-        permit(folder, trust=trust)
-    with pinned_threads():
+    with reading(folder), pinned_threads():
+        record = open_record(folder)
+        first, stop = (span or Span()).within(len(record))
+        chosen: str | None = None
+        if mode is None:
+            mode, chosen = _choice(record, stop)
+        if mode == "recompute":
+            permit(folder, trust=trust)
         if mode == "gradients":
             outcome = record_replay.apply(record, first, stop, check_every=check_every, on_step=on_step)
         else:

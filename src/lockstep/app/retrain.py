@@ -14,7 +14,7 @@ from lockstep.app.ports import Ports
 from lockstep.app.replay import open_record
 from lockstep.app.request import name_of
 from lockstep.app.train import run_to_its_end
-from lockstep.app.trust import permit
+from lockstep.app.trust import answer_for_own_code, permit
 from lockstep.core import canonical
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.kinds.shared.retraining import PinsSamples, write_order
@@ -94,7 +94,9 @@ def retrain(
             **capture_environment(base, code=code),
             "origin": {**source.get("origin", {}), "replayed_from": folder.path.name},
         },
+        source=folder,
     )
+    answer_for_own_code(new, folder)
     if tag is not None:
         ports.store.tag(new.path.name, tag)
     return run_to_its_end(kind.training(prepared, ports.context), new, ports)

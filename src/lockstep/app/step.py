@@ -16,7 +16,7 @@ from safetensors.numpy import save as safetensors_bytes
 
 from lockstep.app.paths import require_writable_name
 from lockstep.app.replay import open_record
-from lockstep.app.trust import permit
+from lockstep.app.trust import permit, reading
 from lockstep.core import files
 from lockstep.core.errors import InputError, RefusedError
 from lockstep.runs.kind import RunContext
@@ -112,33 +112,34 @@ def step(
         require_writable_name(save, "what is saved")
     if not isinstance(number, int) or isinstance(number, bool):
         raise InputError(f"a step is a whole number, counted from 0, or from -1 backwards; found {number!r}")
-    record = open_record(folder)
-    index = number + len(record) if number < 0 else number
-    if not 0 <= index < len(record):
-        raise InputError(f"run {folder.path.name} has steps 0 to {len(record) - 1}; found step {number}")
-    with pinned_threads():
-        arrays, how = _state(record, index, context, across=across, trust=trust)
-    entry = record.step(index)
-    columns = _frame(record, "steps", index)
-    view = StepView(
-        run_id=folder.path.name,
-        step=index,
-        steps=len(record),
-        losses=entry.losses,
-        learning_rate=entry.learning_rate,
-        gradient_norm=entry.gradient_norm,
-        clip=float(columns["clip"][0]),
-        value=entry.value,
-        profitability=entry.profitability,
-        norms=_norms(record, index),
-        samples=_frame(record, "batches", index).get("index"),
-        state=how,
-        digest=record.content(index)["digests"].get("state"),
-        arrays=arrays,
-        saved=save,
-        symbol=entry.symbol,
-        timestamp=entry.timestamp,
-    )
+    with reading(folder):
+        record = open_record(folder)
+        index = number + len(record) if number < 0 else number
+        if not 0 <= index < len(record):
+            raise InputError(f"run {folder.path.name} has steps 0 to {len(record) - 1}; found step {number}")
+        with pinned_threads():
+            arrays, how = _state(record, index, context, across=across, trust=trust)
+        entry = record.step(index)
+        columns = _frame(record, "steps", index)
+        view = StepView(
+            run_id=folder.path.name,
+            step=index,
+            steps=len(record),
+            losses=entry.losses,
+            learning_rate=entry.learning_rate,
+            gradient_norm=entry.gradient_norm,
+            clip=float(columns["clip"][0]),
+            value=entry.value,
+            profitability=entry.profitability,
+            norms=_norms(record, index),
+            samples=_frame(record, "batches", index).get("index"),
+            state=how,
+            digest=record.content(index)["digests"].get("state"),
+            arrays=arrays,
+            saved=save,
+            symbol=entry.symbol,
+            timestamp=entry.timestamp,
+        )
     if save is not None:
         _save(view, save)
     return view

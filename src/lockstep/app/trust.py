@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from lockstep.core.errors import IntegrityError, LockstepError, RefusedError
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.form import MISFORMED
-from lockstep.runs.trust import ForeignCode, allow, foreign_code, is_imported
+from lockstep.runs.trust import ForeignCode, allow, code_digest, foreign_code, is_imported
 
 
 def permit(folder: RunFolder, *, trust: bool) -> None:
@@ -29,6 +29,13 @@ def permit(folder: RunFolder, *, trust: bool) -> None:
             f"{folder.sources}; if you trust who made it, say --run-imported-code (Python: trust=True)."
         )
     allow(code)
+
+
+def answer_for_own_code(new: RunFolder, source: RunFolder) -> None:
+    """Allow the code of a run made from an imported one, where it is not that one's: the user has just named it."""
+    code = foreign_code(new)
+    if code is not None and code.digest != code_digest(source):
+        allow(code)
 
 
 def in_words(code: ForeignCode) -> str:

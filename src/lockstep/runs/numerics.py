@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lockstep.core.errors import MachineError, RefusedError
+from lockstep.runs import arithmetic
 
 MODES: Final = ("native", "portable")
 MODE_VARIABLE: Final = "LOCKSTEP_NUMERICS"
@@ -113,8 +114,11 @@ def shortfalls(mode: str) -> list[str]:
             missing.append(f"NumPy was loaded with {', '.join(above)}")
         if not {"AVX2", "FMA3"} <= features:
             missing.append("the CPU has no AVX2 and FMA")
-    if "numba" in sys.modules and not missing and _numba_target() != PORTABLE_CPU:
-        missing.append(f"numba was loaded for {_numba_target()}")
+    if "numba" in sys.modules and not missing:
+        from lockstep.core.compiled import compiler_target
+
+        if compiler_target() != PORTABLE_CPU:
+            missing.append(f"numba was loaded for {compiler_target()}")
     return missing
 
 
@@ -151,15 +155,26 @@ def enter(mode: str, *, may_restart: bool, before_restart: Callable[[], None] | 
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment(mode))  # noqa: S606 - ourselves
 
 
+_PARALLEL: Final = "numba.np.ufunc.parallel"
+"""numba's own pool; loaded with the first parallel kernel."""
+
+
 class PinnedThreads:
     """Keeps the pools that are loaded at one thread until `release`."""
 
     def __init__(self) -> None:
         self._limits = ExitStack()
         self._pools: Any = None
+        self._limits_numba = False
 
     def renew(self) -> None:
         """Limit pools of libraries loaded since, and those that other code has set to more threads."""
+        parallel: Any = sys.modules.get(_PARALLEL)
+        if parallel is not None and not self._limits_numba:
+            self._limits.enter_context(_one_thread_of_numba())
+            self._limits_numba = True
+        elif parallel is not None and parallel._is_initialized and parallel.get_num_threads() != 1:
+            parallel.set_num_threads(1)
         pools = _thread_pools()
         if pools is not self._pools:
             self._limits.enter_context(pools.limit(limits=1))
@@ -176,13 +191,39 @@ class PinnedThreads:
 
 @contextmanager
 def pinned_threads() -> Iterator[PinnedThreads]:
-    """Within the block, BLAS and OpenMP pools that are loaded use one thread. For processes that began unpinned."""
+    """Within the block, the native pools that are loaded use one thread: BLAS, OpenMP, numba's own.
+
+    For processes that began unpinned.
+    """
     pinned = PinnedThreads()
     try:
         pinned.renew()
         yield pinned
     finally:
         pinned.release()
+
+
+@contextmanager
+def _one_thread_of_numba() -> Iterator[None]:
+    """Parallel kernels of a user split their sums by the number of threads that numba began with."""
+    parallel: Any = sys.modules[_PARALLEL]
+    config: Any = sys.modules["numba.core.config"]
+    # Asking numba for the number would start its threads, which most processes never need.
+    if parallel._is_initialized:
+        before = parallel.get_num_threads()
+        parallel.set_num_threads(1)
+        try:
+            yield
+        finally:
+            parallel.set_num_threads(before)
+        return
+    before, config.NUMBA_NUM_THREADS = config.NUMBA_NUM_THREADS, 1
+    try:
+        yield
+    finally:
+        # Threads that began within the block stay as many as they are; numba has no way to add some.
+        if not parallel._is_initialized:
+            config.NUMBA_NUM_THREADS = before
 
 
 def _thread_pools() -> Any:
@@ -221,26 +262,6 @@ def _numpy_dispatch() -> tuple[list[str], set[str]]:
     return [name for name in __cpu_dispatch__ if name in enabled], enabled
 
 
-def _numba_config() -> Any:
-    from numba.core import config
-
-    return config
-
-
-def _numba_target() -> str:
-    """CPU name, and a digest of the features where they are the host's own."""
-    import llvmlite.binding
-
-    config = _numba_config()
-    if config.CPU_NAME is not None and config.CPU_FEATURES is not None:
-        return f"{config.CPU_NAME}{',' if config.CPU_FEATURES else ''}{config.CPU_FEATURES}"
-    from lockstep.core.hashing import blake3_hex
-
-    name = config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
-    features = config.CPU_FEATURES or llvmlite.binding.get_host_cpu_features().flatten()
-    return f"{name} features {blake3_hex(features.encode())[:16]}"
-
-
 def _blas_entries() -> dict[str, str]:
     """NumPy's own BLAS: kind, version, kernel choice, threads. SciPy's loads later and follows the same variables."""
     import numpy as np
@@ -250,11 +271,22 @@ def _blas_entries() -> dict[str, str]:
             return {
                 "blas": f"{pool['internal_api']} {pool.get('version')}",
                 "blas.kernel": str(pool.get("architecture")),
+                "blas.variables": _blas_variables(str(pool["internal_api"])),
                 "threads": str(pool["num_threads"]),
             }
     config: Any = np.show_config(mode="dicts")
     blas = config.get("Build Dependencies", {}).get("blas", {})
-    return {"blas": f"{blas.get('name')} {blas.get('version')}", "threads": os.environ.get("OMP_NUM_THREADS", "?")}
+    return {
+        "blas": f"{blas.get('name')} {blas.get('version')}",
+        "blas.variables": _blas_variables(str(blas.get("name"))),
+        "threads": os.environ.get("OMP_NUM_THREADS", "?"),
+    }
+
+
+def _blas_variables(name: str) -> str:
+    prefixes = next((prefixes for blas, prefixes in arithmetic.VARIABLES_OF_BLAS.items() if blas in name.lower()), ())
+    # SciPy and scikit-learn read this one at import: other routines, other order of operations.
+    return arithmetic.written(arithmetic.variables(prefixes, also=("SCIPY_ARRAY_API",)))
 
 
 @dataclass(frozen=True)
@@ -267,8 +299,11 @@ class NumericsIdentity:
     def collect(cls, extra: Mapping[str, str] | None = None) -> NumericsIdentity:
         """The entries of this process, on one native thread, with those that a kind adds (torch, device)."""
         with pinned_threads():
+            import numpy as np
+
+            from lockstep.core.compiled import compiler_settings, compiler_target
+
             targets, _ = _numpy_dispatch()
-            config = _numba_config()
             entries = {
                 "python": platform.python_version(),
                 "implementation": platform.python_implementation(),
@@ -277,8 +312,12 @@ class NumericsIdentity:
                 "libc": " ".join(platform.libc_ver()),
                 **{name: _version(name) for name in _LIBRARIES},
                 "numpy.dispatch": ",".join(sorted(targets)) or "baseline",
-                "numba.target": _numba_target(),
-                "numba.options": f"svml={bool(config.USING_SVML)} opt={int(config.OPT)} jit={not config.DISABLE_JIT}",
+                "numba.target": compiler_target(),
+                "numba.options": compiler_settings(),
+                "cpu.floats": arithmetic.floats_of_cpu(),
+                "libc.results": arithmetic.results_of_libm(),
+                "numpy.results": arithmetic.results_of_numpy(),
+                "numpy.buffer": str(np.getbufsize()),
                 "device": "cpu",
                 **_blas_entries(),
             }

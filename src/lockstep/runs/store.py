@@ -35,7 +35,7 @@ from lockstep.runs.form import MISFORMED, read_formed
 from lockstep.runs.identity import CodeIdentity, NumericsIdentity, fingerprint
 from lockstep.runs.journal import read_lines
 from lockstep.runs.order import ORDER, in_order, note_arrival
-from lockstep.runs.trust import unmark
+from lockstep.runs.trust import pass_on, unmark
 from lockstep.runs.twins import CACHE, note_twin, twins_of
 from lockstep.storage.blobs import BlobStore, FolderBlobStore
 from lockstep.storage.claims import claimed, clear_abandoned
@@ -124,8 +124,11 @@ class RunStore(Protocol):
         code: CodeIdentity,
         numerics: NumericsIdentity,
         environment: Mapping[str, Any],
+        source: RunFolder | None = None,
     ) -> RunFolder:
         """The folder of a new run, whole or not at all, with an id that no other has.
+
+        source   a run that this one is made from; where it was imported, this one counts as imported
 
         Raises DiskError, and ValueError for an identity of the code without Lockstep's files.
         """
@@ -184,6 +187,7 @@ class FolderRunStore:
         code: CodeIdentity,
         numerics: NumericsIdentity,
         environment: Mapping[str, Any],
+        source: RunFolder | None = None,
     ) -> RunFolder:
         """As `RunStore.create`. The folder is built under another name and renamed when it is whole."""
         from lockstep.runs.spec import full_body, identity_body
@@ -212,6 +216,9 @@ class FolderRunStore:
                 environment=written({**environment, "run_id": run_id, "created_ms": created, "spec": full_body(spec)}),
                 sources=code.sources,
             )
+            # Marked first, as an import is: never a run that passes for one of this home.
+            if source is not None:
+                pass_on(source, self.home, run_id)
             self.admit(place / "run", run_id)
         return RunFolder(self.runs / run_id)
 

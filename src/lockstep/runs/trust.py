@@ -3,6 +3,8 @@
     HOME/imports/<run id>.json         this run was imported; names the archive
     HOME/imports/code-<digest>.json    the user has allowed these files to run
 
+A run that is trained on the record of an imported one is marked as well.
+
 An answer belongs to the bytes of the code, not to a run: the same files are asked about once, and other files under the
 name of a run that was allowed are asked about again. A run folder that lies in no home counts as imported, and is asked
 about each time.
@@ -50,6 +52,17 @@ def mark_imported(home: Path, run_id: str, archive: str) -> None:
     files.write_atomic(_mark(home, run_id), document_bytes("import", {"run_id": run_id, "archive": name}))
 
 
+def pass_on(source: RunFolder, home: Path, run_id: str) -> bool:
+    """Mark a run as imported because it is made from the run in `source`, which was; returns whether it was.
+
+    What a stranger wrote goes on in it: batches, names, settings, code. Raises DiskError.
+    """
+    if not is_imported(source):
+        return False
+    mark_imported(home, run_id, _archive(source) or source.path.name)
+    return True
+
+
 def unmark(home: Path, run_id: str) -> None:
     """Forget where a run came from, because it is gone. Raises DiskError."""
     files.remove(_mark(home, run_id))
@@ -77,9 +90,15 @@ def foreign_code(folder: RunFolder) -> ForeignCode | None:
         home=home,
         archive=_archive(folder),
         files={name: path.stat().st_size for name, path in paths.items() if path.is_file()},
-        digest=blake3_hex(canonical.dumps({name: digest_file(path) for name, path in paths.items() if path.is_file()})),
+        digest=code_digest(folder),
     )
     return None if home is not None and _is_allowed(home, code.digest) else code
+
+
+def code_digest(folder: RunFolder) -> str:
+    """Digest of names and bytes of the files that a run's code is in. Raises DiskError."""
+    paths = sorted(folder.sources.iterdir()) if folder.sources.is_dir() else []
+    return blake3_hex(canonical.dumps({path.name: digest_file(path) for path in paths if path.is_file()}))
 
 
 def allow(code: ForeignCode) -> None:

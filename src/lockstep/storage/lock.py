@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import os
 import re
 import signal
@@ -140,7 +141,18 @@ class _Beat:
 
 def _name() -> str:
     host = socket.gethostname().encode("utf-8", errors="backslashreplace").decode()
-    return f"process {os.getpid()} on {host}"
+    return f"process {os.getpid()} on {host}{_boot()}"
+
+
+@functools.cache
+def _boot() -> str:
+    """Which start of which machine this is: many containers and servers bear one host name. Empty where Linux is not.
+
+    Containers of one kernel share it, and the lock.
+    """
+    with contextlib.suppress(OSError):
+        return f", started as {Path('/proc/sys/kernel/random/boot_id').read_text().strip()[:8]}"
+    return ""
 
 
 def _holder(path: Path) -> str:
@@ -212,6 +224,7 @@ def _refuse_living_holder(path: Path, words: Words, honoured: bool) -> None:
 def _refusal(path: Path, words: Words, holder: str, *, honoured: bool) -> RefusedError:
     unreliable = "" if honoured else " This file system does not honour locks between them, so be the only one."
     return RefusedError(
-        f"one process at a time writes {words.thing}; {path.parent} is being written by {holder or 'another process'}. "
+        f"one process at a time writes {words.thing}; {path.parent} is being written by "
+        f"{holder.partition(', started as ')[0] or 'another process'}. "
         f"{words.cure}{unreliable}"
     )

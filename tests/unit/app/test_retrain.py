@@ -15,9 +15,11 @@ from torch import nn
 
 import lockstep as ls
 from lockstep.app.replay import ReplayResult
-from lockstep.core.errors import InputError, NetworkError, SpecError
+from lockstep.core.errors import InputError, NetworkError, RefusedError, SpecError
 from lockstep.learning.gradients.record import SessionRecord
 from lockstep.runs.folder import RunFolder
+from lockstep.runs.store import FolderRunStore
+from lockstep.runs.trust import foreign_code, is_imported, mark_imported
 
 NETS = """
 from torch import nn
@@ -117,6 +119,21 @@ def test_another_model_learns_from_the_same_batches_and_travels_with_the_new_run
     if isinstance(instance, Mine):
         start = SessionRecord(RunFolder(Path(new.folder))).start_state()["weights"]
         assert start[:15].tobytes() == instance.head.weight.detach().numpy().tobytes(), "it begins with these weights"
+
+
+def test_a_run_retrained_from_an_imported_one_counts_as_imported(here: Path) -> None:
+    """Its code was allowed for the old run, and is allowed for this one; in another home it is asked about again."""
+    store = FolderRunStore(here / "home")
+    old = store.find("old")
+    mark_imported(store.home, old.path.name, "theirs.lockstep")
+    with pytest.raises(RefusedError, match=r"theirs\.lockstep and brings code of its own"):
+        ls.retrain("old", home="home")
+    new = RunFolder(ls.retrain("old", home="home", trust=True).folder)
+    assert is_imported(new)
+    assert foreign_code(new) is None
+    other = RunFolder(ls.retrain("old", home="home", network=Mine).folder)
+    assert is_imported(other)
+    assert foreign_code(other) is None, "a class of this process is the user's own"
 
 
 def test_the_file_as_it_is_now_is_another_model_and_keeps_its_parameters(here: Path) -> None:

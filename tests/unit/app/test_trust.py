@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from lockstep.app.trust import permit, reading
+from lockstep.app.trust import answer_for_own_code, permit, reading
 from lockstep.cli import consent
 from lockstep.core.errors import IntegrityError, RefusedError
 from lockstep.runs.folder import RunFolder
 from lockstep.runs.store import FolderRunStore
-from lockstep.runs.trust import foreign_code, mark_imported
+from lockstep.runs.trust import foreign_code, is_imported, mark_imported
 from lockstep.testing.contracts.run_store import create
 
 
@@ -47,6 +47,25 @@ def test_odd_values_are_an_error_about_an_imported_run_and_a_defect_in_one_of_th
         raise KeyError("best")
     with pytest.raises(KeyError), reading(create(FolderRunStore(tmp_path))):
         raise KeyError("best")
+
+
+def test_a_run_made_from_an_imported_one_counts_as_imported(imported: RunFolder, tmp_path: Path) -> None:
+    """Its batches, names and code are a stranger's still, also when the run that it was made from is gone."""
+    store = FolderRunStore(tmp_path)
+    derived = create(store, source=imported)
+    store.remove(imported.path.name)
+    assert is_imported(derived)
+    assert foreign_code(derived).archive == "theirs.lockstep"
+    assert not is_imported(create(store, source=create(store)))
+
+
+def test_code_that_the_user_names_for_it_needs_no_word(imported: RunFolder, tmp_path: Path) -> None:
+    derived = create(FolderRunStore(tmp_path), source=imported)
+    answer_for_own_code(derived, imported)
+    assert foreign_code(derived) is not None, "the same files are the stranger's"
+    (derived.sources / "mine.py").write_text("another = True\n")
+    answer_for_own_code(derived, imported)
+    assert foreign_code(derived) is None
 
 
 class Terminal:

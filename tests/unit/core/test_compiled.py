@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import lockstep
 from lockstep.core import compiled
 
@@ -47,6 +49,15 @@ def test_the_users_own_functions_keep_their_own_cache() -> None:
     before = config.CACHE_DIR
     compiled.kernel(lambda: 0)
     assert before == config.CACHE_DIR
+
+
+def test_other_options_of_the_compiler_have_another_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """numba would go on with code of other options: its index knows signature, CPU and the function's own file."""
+    from numba import config
+
+    before = compiled.cache_folder.__wrapped__("core")
+    monkeypatch.setattr(config, "OPT", 1)
+    assert compiled.cache_folder.__wrapped__("core") != before
 
 
 def test_a_room_sees_changes_in_the_rooms_below_it_alone() -> None:

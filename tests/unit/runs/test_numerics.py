@@ -74,7 +74,7 @@ def test_the_identity_names_what_is_in_force():
     assert {"python", "numpy", "numba", "llvmlite", "scipy", "libc", "device"} <= native.keys()
     if HAS_AVX512:
         named = {line.partition(":")[0] for line in entry_differences(native, portable)}
-        assert named == {"blas.kernel", "numba.target", "numpy.dispatch"}
+        assert named == {"blas.kernel", "numba.target", "numpy.dispatch", "numpy.results"}
 
 
 def test_a_process_that_began_with_many_threads_has_the_same_identity():
@@ -194,6 +194,25 @@ def test_pools_are_pinned_within_the_block_and_free_after_it():
     with pinned_threads():
         assert threads() == {1}
     assert threads() == before
+
+
+def test_parallel_kernels_of_a_user_have_one_thread_within_the_block_and_theirs_after_it(monkeypatch):
+    """Their sums are split by the number of threads, and nothing else pins those of numba in a notebook."""
+    from numba.core import config
+    from numba.np.ufunc import parallel
+
+    monkeypatch.setattr(config, "NUMBA_NUM_THREADS", 8)
+    monkeypatch.setattr(parallel, "_is_initialized", False)
+    with pinned_threads():
+        assert config.NUMBA_NUM_THREADS == 1
+    assert config.NUMBA_NUM_THREADS == 8
+    threads = [8]
+    monkeypatch.setattr(parallel, "_is_initialized", True)
+    monkeypatch.setattr(parallel, "get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr(parallel, "set_num_threads", threads.append)
+    with pinned_threads():
+        assert threads == [8, 1]
+    assert threads == [8, 1, 8]
 
 
 def test_the_module_itself_loads_nothing_heavy():

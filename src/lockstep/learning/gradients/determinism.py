@@ -4,6 +4,7 @@
   `settle` sets this for the whole process and is cheap to call again.
 - `numerics_entries` names everything that changes last bits: versions, instruction sets, device. Seen on one machine:
   two threads, ATEN_CPU_CAPABILITY=default, ONEDNN_MAX_CPU_ISA=AVX2 and MKL_CBWR=COMPATIBLE each give other gradients.
+  `runs.arithmetic` says why effects stand before spellings.
 - Layers such as dropout draw from torch's global generators and accept no other. `noise` seeds these for one block and
   then restores them, so a stream depends on its address in the seed tree, never on the order of calls.
 
@@ -12,6 +13,8 @@ Sources: PyTorch notes on reproducibility and numerical accuracy; oneDNN develop
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -19,6 +22,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from lockstep.core.errors import InputError, MachineError
+from lockstep.core.hashing import blake3_hex
+from lockstep.runs import arithmetic
 from lockstep.runs.numerics import MODE_VARIABLE
 
 PORTABLE_VARIABLES: Final = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
@@ -36,7 +41,10 @@ if TYPE_CHECKING:
     from lockstep.runs.seeds import SeedTree
 
 DEVICES: Final = ("cpu", "cuda", "auto")
-_VARIABLES: Final = (*PORTABLE_VARIABLES, "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "DNNL_DEFAULT_FPMATH_MODE")
+_VARIABLES: Final = ("MKL_", "TORCH_MKLDNN_", "FBGEMM_")
+"""Prefixes of variables by which torch's libraries choose their code on the CPU; oneDNN's stand apart."""
+_VARIABLES_OF_CUDA: Final = ("CUBLAS", "CUDNN_", "TORCH_CUDNN_", "TORCH_BLAS_", "TORCH_LINALG_")
+_TF32_VARIABLES: Final = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
 
 
 def resolve_device(name: str) -> str:
@@ -63,9 +71,9 @@ def settle() -> None:
         return
     torch.use_deterministic_algorithms(True)
     torch.set_flush_denormal(False)
-    backends: Any = torch.backends
-    if getattr(backends, "fp32_precision", "none") != "none":
-        backends.fp32_precision = "none"
+    for place in _precision_places():
+        if place.fp32_precision not in _EXACT:
+            place.fp32_precision = "none"
     torch.set_float32_matmul_precision("highest")
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -80,7 +88,7 @@ def settled() -> Iterator[None]:
     For functions that people call in a process of their own, whose other code need not follow these rules.
     """
     threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
-    flushes = sys.float_info.min / 2.0 == 0.0  # torch does not say whether it flushes denormal numbers
+    flushes = _flushes()
     switches = [(place, name, getattr(place, name)) for place, name in _switches()]
     settle()
     try:
@@ -98,8 +106,9 @@ def _switches() -> list[tuple[Any, str]]:
     backends: Any = torch.backends
     cudnn = [(backends.cudnn, "benchmark"), (backends.cudnn, "deterministic")]
     # torch has an older and a newer family for TF32, and refuses to read the older once the newer was used.
-    if getattr(backends, "fp32_precision", "none") != "none":
-        return [*cudnn, (backends, "fp32_precision")]
+    newer = [(place, "fp32_precision") for place in _precision_places() if place.fp32_precision not in _EXACT]
+    if newer:
+        return [*cudnn, *newer]
     older = [(backends.cuda.matmul, "allow_tf32"), (backends.cudnn, "allow_tf32"), (_MatmulPrecision(), "value")]
     try:
         for place, name in older:
@@ -107,6 +116,31 @@ def _switches() -> list[tuple[Any, str]]:
     except RuntimeError:
         return cudnn
     return [*cudnn, *older]
+
+
+_EXACT: Final = ("none", "ieee")
+
+
+@functools.cache
+def _precision_places() -> tuple[Any, ...]:
+    """What carries a switch of its own for products in reduced precision, from the most general on (torch 2.9)."""
+    backends: Any = torch.backends
+    general = (backends, backends.cudnn, backends.mkldnn)
+    return tuple(place for place in (*general, *_products()) if hasattr(place, "fp32_precision"))
+
+
+@functools.cache
+def _products() -> tuple[Any, ...]:
+    """The most particular of these: a general switch shows in each of them."""
+    backends: Any = torch.backends
+    cudnn, mkldnn = backends.cudnn, backends.mkldnn
+    places = [getattr(library, name, None) for library in (cudnn, mkldnn) for name in ("conv", "rnn", "matmul")]
+    return tuple(place for place in (backends.cuda.matmul, *places) if hasattr(place, "fp32_precision"))
+
+
+def _flushes() -> bool:
+    """Whether numbers below the smallest normal one become 0: torch does not say it."""
+    return sys.float_info.min / 2.0 == 0.0
 
 
 class _MatmulPrecision:
@@ -130,6 +164,8 @@ def _settled() -> bool:
             and torch.backends.cudnn.deterministic
             and not torch.backends.cudnn.benchmark
             and not torch.backends.cudnn.allow_tf32
+            and not _flushes()
+            and all(place.fp32_precision in _EXACT for place in _products())
         )
     except RuntimeError:  # torch refuses to say when somebody used `fp32_precision`, its newer switch for the same
         return False
@@ -162,17 +198,56 @@ def numerics_entries(device: str = "cpu") -> dict[str, str]:
             f'numerics = "portable" computes with AVX2, but torch had begun with {capability}. Start the process anew '
             f"with {' '.join(f'{name}={value}' for name, value in PORTABLE_VARIABLES.items())}."
         )
-    variables = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+    variables = arithmetic.variables(_VARIABLES) | arithmetic.variables_of_onednn()
     entries = {
         "torch": torch.__version__,
         "torch.capability": capability,
         "torch.threads": str(torch.get_num_threads()),
         "torch.deterministic": str(torch.are_deterministic_algorithms_enabled()),
         "torch.mkldnn": str(_mkldnn()),
-        "torch.variables": " ".join(f"{name}={value}" for name, value in sorted(variables.items())) or "none",
+        "torch.variables": arithmetic.written(variables),
+        "torch.settings": arithmetic.written(_settings()),
+        "torch.results": _results(),
         "device": device,
     }
     return entries | (_cuda_entries() if device == "cuda" else {})
+
+
+def _settings() -> dict[str, str]:
+    """Settings by which other code of this process chooses how torch computes, and which `settle` leaves alone."""
+    backends: Any = torch.backends
+    kernels = {"flash": "flash", "efficient": "mem_efficient", "math": "math"}
+    attention = [name for name, stem in kernels.items() if getattr(backends.cuda, f"{stem}_sdp_enabled")()]
+    einsum = backends.opt_einsum
+    autocast = str(torch.get_autocast_dtype("cpu")) if torch.is_autocast_enabled("cpu") else "off"
+    return {
+        "dtype": str(torch.get_default_dtype()),
+        "autocast": autocast,
+        "attention": "+".join(attention) or "none",
+        "fastpath": str(backends.mha.get_fastpath_enabled()),
+        "einsum": str(einsum.strategy) if einsum.is_available() and einsum.enabled else "in order",
+        "nnpack": str(torch._C._get_nnpack_enabled()) if hasattr(torch._C, "_get_nnpack_enabled") else "absent",
+    }
+
+
+def _results() -> str:
+    """Digest of a convolution, products and their gradients on the CPU, of numbers that no generator drew.
+
+    It shows what a variable or switch does that nobody has thought of.
+    """
+
+    def waves(*shape: int) -> torch.Tensor:
+        return torch.sin(torch.arange(math.prod(shape), dtype=torch.float32)).reshape(shape).requires_grad_()
+
+    signal, weight, left, right = waves(8, 4, 32), waves(16, 4, 5), waves(64, 96), waves(96, 48)
+    with torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        convolved = torch.nn.functional.conv1d(signal, weight, padding=2)
+        logits = torch.log_softmax(left @ right, dim=1)
+        loss: Any = torch.tanh(convolved).sum() + logits.exp().mean()
+        loss.backward()
+    tensors = (convolved, logits, weight.grad, left.grad, torch.exp(signal), torch.log1p(right.square()))
+    data = b"".join(tensor.detach().numpy().tobytes() for tensor in tensors if tensor is not None)
+    return blake3_hex(data)[:16]
 
 
 def _cuda_entries() -> dict[str, str]:
@@ -188,6 +263,7 @@ def _cuda_entries() -> dict[str, str]:
         "torch.cudnn": _cudnn(),
         "torch.tf32": str(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
         "torch.cublas": os.environ.get(_WORKSPACE[0], "unset"),
+        "torch.cuda.variables": arithmetic.written(arithmetic.variables(_VARIABLES_OF_CUDA, also=_TF32_VARIABLES)),
     }
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from lockstep.core.errors import MissingLibraryError
 from lockstep.core.libraries import install_line
 from lockstep.learning.patterns.scores import Predictions, log_losses, probabilities
+from lockstep.runs.arithmetic import written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +39,8 @@ MOST_ROWS: Final = 20_000
 STRENGTHS: Final = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 """Values to try for scikit-learn's C, the inverse of the strength of regularisation."""
 _ITERATIONS: Final = 200
+# Those that choose a routine or the size of a block; others decide what is printed and refused.
+_SETTINGS: Final = ("array_api_dispatch", "enable_cython_pairwise_dist", "pairwise_dist_chunk_size", "working_memory")
 _SIDES: Final = 4
 _CUTS: Final = ((3, 1), (1, 3), (3, 3), (5, 5))
 """Groups of equal size by volatility, and by how it has changed lately, that are tried."""
@@ -56,7 +59,7 @@ class Baseline:
 
 
 def numerics_entries() -> dict[str, str]:
-    """Version of scikit-learn, for a run's numerics. Raises MissingLibraryError without it."""
+    """scikit-learn's version and settings, for a run's numerics. Raises MissingLibraryError without it."""
     try:
         import sklearn
     except ImportError as error:
@@ -64,7 +67,8 @@ def numerics_entries() -> dict[str, str]:
             f"the logistic regression beside a network needs scikit-learn, which cannot be loaded here ({error}). "
             f"Install it with: {install_line('ml')}"
         ) from error
-    return {"scikit-learn": str(sklearn.__version__)}
+    settings = {name: str(value) for name, value in sklearn.get_config().items() if name in _SETTINGS}
+    return {"scikit-learn": str(sklearn.__version__), "scikit-learn.settings": written(settings)}
 
 
 def all_baselines(module: DataModule, weights: NDArray[np.float32] | None) -> list[Baseline]:

@@ -24,6 +24,7 @@ from lockstep.core.errors import DataError, IntegrityError
 from lockstep.core.libraries import require
 from lockstep.learning.supervised.fit import Measured
 from lockstep.learning.supervised.keras_library import require_keras
+from lockstep.runs import arithmetic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from lockstep.learning.supervised.data import Samples
     from lockstep.runs.seeds import SeedTree
 
+_VARIABLES_OF_BACKENDS: Final = ("TF_", "XLA_", "JAX_", "MKL_")
+_MESSAGES_OF_BACKENDS: Final = ("TF_CPP_", "JAX_LOGGING", "JAX_TRACEBACK", "JAX_COMPILATION_CACHE")
 _CHUNK: Final = 64
 _MIN_SIDE: Final = 25
 
@@ -40,14 +43,35 @@ def numerics_entries() -> dict[str, str]:
     keras = require_keras()
     backend = str(keras.backend.backend())
     h5py = require("h5py", extra="keras", purpose="storing a Keras model")  # it writes an artifact
-    entries = {"keras": str(keras.__version__), "keras.backend": backend, "h5py": str(h5py.__version__)}
+    # They come from variables, from keras.json of the home folder or KERAS_HOME, or from code.
+    settings = {
+        "floatx": str(keras.config.floatx()),
+        "epsilon": repr(float(keras.config.epsilon())),
+        "image_data_format": str(keras.config.image_data_format()),
+        "dtype_policy": str(keras.config.dtype_policy().name),
+    }
+    entries = {
+        "keras": str(keras.__version__),
+        "keras.backend": backend,
+        "keras.settings": arithmetic.written(settings),
+        "h5py": str(h5py.__version__),
+    }
     if backend == "torch":
         from lockstep.learning.gradients import determinism
 
         return determinism.numerics_entries("cpu") | entries
     _settle()
     library = require(backend, extra="keras", purpose="training with Keras")
-    entries |= {backend: str(library.__version__), "device": "cpu"}
+    variables = {
+        name: value
+        for name, value in (arithmetic.variables(_VARIABLES_OF_BACKENDS) | arithmetic.variables_of_onednn()).items()
+        if not name.startswith(_MESSAGES_OF_BACKENDS)
+    }
+    entries |= {
+        backend: str(library.__version__),
+        f"{backend}.variables": arithmetic.written(variables),
+        "device": "cpu",
+    }
     if backend == "tensorflow":
         # Each of these two changed last bits when it was tried.
         entries["tensorflow.threads"] = str(library.config.threading.get_intra_op_parallelism_threads())

@@ -28,14 +28,15 @@ from lockstep.testing.toy_training import ToySpec, ToyTraining
 NUMERICS = NumericsIdentity({"python": "3.11"})
 
 
-def create(store: RunStore, *, seed: int = 42, name: str | None = None) -> RunFolder:
-    """A new run of no kind in particular."""
+def create(store: RunStore, *, seed: int = 42, name: str | None = None, source: RunFolder | None = None) -> RunFolder:
+    """A new run of no kind in particular; `source` is the run that it is made from."""
     return store.create(
         spec=RunSpec(kind="toy", seed=seed, name=name),
         data={"digest": "d" * 64},
         code=CodeIdentity(package={"a.py": "1"}, sources={"mine.py": b"x = 1"}),
         numerics=NUMERICS,
         environment={"host": "here"},
+        source=source,
     )
 
 

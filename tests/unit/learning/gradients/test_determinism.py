@@ -54,7 +54,7 @@ def test_rules_that_somebody_broke_in_the_process_are_put_in_force_again() -> No
 
 
 @pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="torch before its second switch")
-@pytest.mark.parametrize("switch", ["", "cuda.matmul", "cudnn.conv", "mkldnn.matmul"])
+@pytest.mark.parametrize("switch", ["", "cuda.matmul", "cudnn.conv", "mkldnn", "mkldnn.conv", "mkldnn.matmul"])
 def test_the_newer_switch_of_torch_is_put_back_as_well(switch: str) -> None:
     place = attrgetter(switch)(torch.backends) if switch else torch.backends
     place.fp32_precision = "bf16" if switch.startswith("mkldnn") else "tf32"
@@ -62,6 +62,42 @@ def test_the_newer_switch_of_torch_is_put_back_as_well(switch: str) -> None:
     assert place.fp32_precision in {"ieee", "none"}
     assert torch.get_float32_matmul_precision() == "highest"
     assert not torch.backends.cudnn.allow_tf32
+
+
+def test_flushing_of_small_numbers_that_was_turned_on_later_is_turned_off() -> None:
+    determinism.settle()
+    torch.set_flush_denormal(True)
+    try:
+        determinism.settle()
+        assert (torch.tensor([1e-40]) * 1.0).item() > 0.0
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_settings_of_the_process_that_are_left_alone_are_named() -> None:
+    """A notebook may have chosen another type, or stand in a block of automatic casts."""
+    before = determinism.numerics_entries()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            entries = determinism.numerics_entries()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {name for name in before if before[name] != entries[name]} == {"torch.settings"}
+    assert "autocast=torch.bfloat16" in entries["torch.settings"]
+    assert "dtype=torch.float64" in entries["torch.settings"]
+
+
+def test_a_digest_of_results_shows_what_nobody_thought_of() -> None:
+    before = determinism.numerics_entries()
+    torch._C._set_mkldnn_enabled(False)  # its block in `torch.backends` warns of another switch
+    try:
+        entries = determinism.numerics_entries()
+    finally:
+        torch._C._set_mkldnn_enabled(True)
+    assert entries["torch.mkldnn"] == "False"
+    assert entries["torch.results"] != before["torch.results"]
+    assert determinism.numerics_entries() == before
 
 
 def test_devices_are_resolved_before_the_run() -> None:
