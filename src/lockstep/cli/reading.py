@@ -28,7 +28,10 @@ TimeFormat = Annotated[
 ]
 TimeUnit = Annotated[
     str | None,
-    typer.Option(metavar="s|ms|us|ns", help="Unit of numeric times (default: inferred from their magnitude)."),
+    typer.Option(
+        metavar="UNIT",
+        help="What numeric times count: s, ms, us, ns, ticks, excel ... (default: inferred from their magnitude).",
+    ),
 ]
 Timezone = Annotated[
     str | None, typer.Option(metavar="ZONE", help='"UTC" or an offset such as +02:00, for times that name none.')

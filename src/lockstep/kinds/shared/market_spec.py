@@ -37,7 +37,13 @@ class FileTable(SpecModel):
     path: str | list[str] | None = None
     """Relative to the spec file; a pattern such as "BTCUSDT-1h-*.zip", or a list, is joined in the order of time."""
     columns: dict[str, str | list[str] | None] | list[str] | None = None
-    time_unit: Literal["s", "ms", "us", "ns"] | None = None
+    time_unit: (
+        Literal[
+            "s", "ms", "us", "ns", "ticks", "filetime", "webkit", "apple", "mac", "excel", "excel1904", "julian",
+            "matlab", "ordinal", "days", "minutes",
+        ]
+        | None
+    ) = None  # fmt: skip
     time_format: str | None = None
     timezone: str | None = None
     skip: int | None = Field(default=None, ge=0)

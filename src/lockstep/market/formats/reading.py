@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core.errors import DataError
-from lockstep.market.checks import PRICES
+from lockstep.market.checks import PRICES, format_time
 from lockstep.market.formats import adjusted as adjustment
 from lockstep.market.formats.cells import bare
 from lockstep.market.formats.choices import settled
 from lockstep.market.formats.documents import parsed, table_of_document
 from lockstep.market.formats.encodings import to_utf8
+from lockstep.market.formats.epochs import YEAR_1971, option
 from lockstep.market.formats.joins import joined, paths_of, require_one_series
 from lockstep.market.formats.layout import Layout
 from lockstep.market.formats.markets import MarketChoice, of_one_market
@@ -371,9 +372,15 @@ def _times(part: _Part, name: str, options: ReadOptions) -> NDArray[np.int64]:
             notes=part.notes,
         )  # fmt: skip
     if is_numeric:
-        return epochs_of(column.to_numpy(), unit=options.time_unit, place=place, notes=part.notes)
+        return epochs_of(column.to_numpy(), unit=options.time_unit, evidence=evidence, place=place, notes=part.notes)
     if pa.types.is_timestamp(kind):
         values = to_milliseconds(column.cast(pa.int64()).to_numpy(), kind.unit, place)
+        if options.time_unit is None and np.all((values >= 0) & (values < YEAR_1971)):
+            raise DataError(
+                f"{place}: all times lie in 1970, such as {format_time(int(values[0]))}, as where numbers were "
+                "converted with another unit. Give the numbers themselves, or convert them with theirs, such as "
+                f"pandas.to_datetime(numbers, unit='ms'); where 1970 is meant, declare it: {option(kind.unit)}."
+            )
         if kind.tz is not None:
             return values  # Arrow keeps zoned times in UTC
     elif pa.types.is_date(kind):

@@ -56,19 +56,6 @@ def test_one_instant_of_the_day_in_a_format_needs_no_zone(tmp_path: Path) -> Non
         load_candles(hours, time_format="%d/%m/%Y %H")
 
 
-@pytest.mark.parametrize(
-    ("times", "message"),
-    [
-        (range(45_292, 45_382), "45292 in row 0 would lie in the year 1970, and looks like the number of a day"),
-        (range(28_401_120, 28_406_520, 60), "would lie in the year 1970. Write the times as text"),
-        (range(13_348_540_800_000_000, 13_348_540_800_090_000, 1_000), "would lie in the year 2392"),
-    ],
-)
-def test_numbers_that_count_something_else_are_refused(times: range, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        load_candles(frame(BARS, list(times)))
-
-
 def test_a_declared_unit_is_believed() -> None:
     first = load_candles(frame(BARS, list(range(45_292, 45_382))), time_unit="s")
     assert first.timestamp[0] == 45_292_000
@@ -80,7 +67,6 @@ def test_a_declared_unit_is_believed() -> None:
         ("2024-11-01 00:00:00 EDT", "Names of zones are not read"),
         ("20240229 19:00:00 US/Eastern", "Names of zones are not read"),
         ("1.70925E+12", "may have cut digits"),
-        ("45292", "the number of a day in a spreadsheet"),
     ],
 )
 def test_a_time_that_is_not_read_gets_a_cure_of_its_own(tmp_path: Path, text: str, message: str) -> None:
