@@ -144,6 +144,9 @@ def candidates(ours: str, names: Sequence[str]) -> list[str]:
     if same := [name for name in names if _plain(name) == ours]:
         return same
     if aliases := [name for name in names if _plain(name) in ALIASES[ours]]:
+        # "t" and "T" are two things, of which the usual spelling is ours.
+        if len({name.lower() for name in aliases}) == 1 and (usual := [n for n in aliases if n in ALIASES[ours]]):
+            return usual
         return aliases
     return [_UNNAMED_INDEX] if ours == "timestamp" and _UNNAMED_INDEX in names else []
 

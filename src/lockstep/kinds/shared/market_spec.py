@@ -65,6 +65,7 @@ class InputTable(FileTable):
     timeframe: str | None = None
     symbol: str | None = None
     """Of a file with several markets, which to read."""
+    exchange: str | None = None
 
 
 class DataTable(FileTable):

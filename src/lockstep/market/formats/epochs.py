@@ -100,7 +100,7 @@ def instants_of(values: NDArray[np.generic], *, unit: str | None, place: str, no
 
     Raises DataError where a declared unit does not fit, or without one several readings are possible, or none is.
     """
-    if unit in EPOCHS:
+    if unit is not None and unit in EPOCHS:
         return _counted(values, unit, place)
     if unit is not None and unit not in UNITS:
         raise DataError(f"{place}: time_unit is one of {', '.join(TIME_UNITS)}; found {unit!r}.")

@@ -31,6 +31,7 @@ from lockstep.market.formats.packing import PACKED, Content, is_packed, unpack
 from lockstep.market.formats.programs import Program
 from lockstep.market.formats.stamps import DAY_MS, Evidence, epochs_of, is_calendar, stamps_of
 from lockstep.market.formats.text import TextOptions, read_text
+from lockstep.market.formats.unfinished import unfinished_rows
 from lockstep.market.formats.words import FIELDS, UTC_NAMES
 from lockstep.market.tables import (
     ARROW,
@@ -47,6 +48,8 @@ from lockstep.market.times import parse_zone, to_milliseconds
 TEXT: Final = (".csv", ".tsv", ".txt", ".prn")
 JSON: Final = (".json", ".jsonl", ".ndjson")
 PLAIN: Final = (*PARQUET, *ARROW, *TEXT, *JSON)
+# Beside the columns on their way, the rows that are no bars yet.
+_UNFINISHED: Final = " unfinished"
 _USUAL: Final = ("CSV", "Parquet", "Feather or Arrow", "frame")
 _OTHERS: Final[Mapping[str, str]] = {
     ".xlsx": "Save it as CSV in the program that wrote it.",
@@ -74,6 +77,13 @@ class ReadOptions:
     encoding: str | None = None
     adjusted: bool | None = None
     symbol: str | None = None
+    exchange: str | None = None
+    timeframe: str | None = None
+
+    @property
+    def choice(self) -> MarketChoice:
+        """Which of several markets, exchanges and lengths of bars to read."""
+        return MarketChoice(symbol=self.symbol, exchange=self.exchange, timeframe=self.timeframe)
 
     @property
     def names(self) -> list[str] | None:
@@ -94,12 +104,14 @@ class Reading:
     place     the path, or "frame"
     format    what the source was read as and why, a sentence
     is_plain  whether that is all usual: names in the first line, times in one unit, nothing to tell
+    unfinished  bool (n,), rows of which the source says that their bar is not over; None where it does not say
     """
 
     columns: dict[str, NDArray[Any]]
     place: str
     format: str
     is_plain: bool
+    unfinished: NDArray[np.bool_] | None = None
 
 
 @dataclass(kw_only=True)
@@ -111,7 +123,9 @@ class _Part:
     kind: str
     layout: Layout | None = None
     program: Program | None = None
-    is_file: bool = True
+    may_turn: bool = True
+    zone: str | None = None
+    is_named: bool = True
     notes: list[str] = field(default_factory=list)
 
     def reading(self) -> str:
@@ -138,11 +152,20 @@ def read(source: Any, options: ReadOptions) -> Reading:
     columns = [(_columns(part, options), part.place) for part in parts]
     first = parts[0]
     if len(parts) == 1:
-        return Reading(columns=columns[0][0], place=first.place, format=first.reading(), is_plain=first.is_plain())
+        unfinished = columns[0][0].pop(_UNFINISHED, None)
+        return Reading(
+            columns=columns[0][0], place=first.place, format=first.reading(), is_plain=first.is_plain(),
+            unfinished=unfinished,
+        )  # fmt: skip
+    if any(_UNFINISHED in one for one, _ in columns):
+        for one, _ in columns:
+            one.setdefault(_UNFINISHED, np.zeros(one["timestamp"].shape[0], dtype=np.bool_))
     readings = list(dict.fromkeys(part.reading() for part in parts))
     text = f"{len(parts)} files joined by time; " + "; ".join(readings[:3])
     place = f"{first.place} and {len(parts) - 1} more"
-    return Reading(columns=joined(columns), place=place, format=text, is_plain=False)
+    series = joined(columns)
+    unfinished = series.pop(_UNFINISHED, None)
+    return Reading(columns=series, place=place, format=text, is_plain=False, unfinished=unfinished)
 
 
 def _parts(source: Any, options: ReadOptions) -> list[_Part]:
@@ -165,13 +188,16 @@ def _document_part(source: Any, options: ReadOptions) -> _Part:
             f"candles are read from a path, a pandas frame or an Arrow table; found {type(source).__name__}. "
             "For arrays use Candles.from_arrays."
         )
-    choice = MarketChoice(symbol=options.symbol)
-    table, kind = table_of_document(source, names=options.names, choice=choice, place="rows")
-    return _Part(table=table, place="rows", kind=kind, is_file=False)
+    choice = options.choice
+    document = table_of_document(source, names=options.names, choice=choice, place="rows")
+    return _Part(
+        table=document.table, place="rows", kind=document.kind, zone=document.zone,
+        is_named=document.is_named or options.names is not None,
+    )  # fmt: skip
 
 
 def _frame_part(frame: Any, options: ReadOptions) -> _Part:
-    part = _Part(table=None, place="frame", kind="frame", is_file=False)
+    part = _Part(table=None, place="frame", kind="frame", may_turn=False)
     levels = getattr(getattr(frame, "columns", None), "nlevels", 1)
     if levels == 2:
         fields = max(
@@ -189,7 +215,7 @@ def _frame_part(frame: Any, options: ReadOptions) -> _Part:
 
 
 def _market(names: Sequence[str], options: ReadOptions, place: str, where: str) -> int:
-    choice = MarketChoice(symbol=options.symbol)
+    choice = options.choice
     if len(names) > 1:
         return choice.index(names, place, where)
     choice.require(names[0], place)
@@ -249,10 +275,12 @@ def _content_part(source: Path | Content, name: str, options: ReadOptions, place
     start = data[:64] if isinstance(data, bytes) else _start(data)
     if title.endswith(JSON) or (not title.endswith(TEXT) and start.lstrip()[:1] in (b"{", b"[")):
         whole = to_utf8(data.read_bytes() if isinstance(data, Path) else data, options.encoding, place, notes)
-        choice = MarketChoice(symbol=options.symbol)
-        document = parsed(whole, place)
-        table, kind = table_of_document(document, names=options.names, choice=choice, place=place)
-        return _Part(table=table, place=place, kind=f"JSON, {kind}", notes=notes)
+        choice = options.choice
+        document = table_of_document(parsed(whole, place), names=options.names, choice=choice, place=place)
+        return _Part(
+            table=document.table, place=place, kind=f"JSON, {document.kind}", notes=notes, zone=document.zone,
+            is_named=document.is_named or options.names is not None,
+        )  # fmt: skip
     text = TextOptions(names=options.names, skip=options.skip, encoding=options.encoding)
     read_as = read_text(data, name, text, place=place, notes=notes)
     return _Part(
@@ -297,8 +325,12 @@ def _typed(part: _Part, chosen: dict[str, str | None], options: ReadOptions) -> 
         else:
             out[ours] = as_floats(plain.get(ours, table.column(theirs)), place=where)
     out = _adjusted(part, out, chosen, options, is_whole=bool(whole))
+    if (unfinished := unfinished_rows(table, chosen.values())) is not None:
+        out[_UNFINISHED], title = unfinished
+        if out[_UNFINISHED].any():
+            part.notes.append(f"{int(out[_UNFINISHED].sum()):,} rows are not over, as {title!r} says")
     time = out["timestamp"]
-    if part.is_file and time.shape[0] > 1 and np.all(np.diff(time) < 0):
+    if part.may_turn and time.shape[0] > 1 and np.all(np.diff(time) < 0):
         part.notes.append("newest row first, turned round")
         out = {name: value[::-1] for name, value in out.items()}
     return out
@@ -310,12 +342,11 @@ def _chosen(part: _Part, options: ReadOptions) -> dict[str, str | None]:
     mapping = options.mapping
     if layout is not None and layout.symbols:
         _one_market_of_columns(part, layout, options)
-    choice = MarketChoice(symbol=options.symbol)
-    part.table = of_one_market(part.table, mapping, choice, place=place, notes=part.notes)
+    part.table = of_one_market(part.table, mapping, options.choice, place=place, notes=part.notes)
     mapping.pop("symbol", None)
     part.table, mapping = settled(part.table, mapping, symbol=options.symbol, place=place, notes=part.notes)
     names = part.table.column_names
-    by_rows = layout is not None and layout.header == 0
+    by_rows = not part.is_named or (layout is not None and layout.header == 0)
     if by_rows and "volume" not in mapping and not [name for name in names if bare(name).startswith("vol")]:
         part.notes.append("no volume: it is 0")
         mapping["volume"] = None
@@ -367,10 +398,15 @@ def _times(part: _Part, name: str, options: ReadOptions) -> NDArray[np.int64]:
         # Whole numbers whose digits are those of a date: read as the same text is.
         column = pc.cast(pc.cast(column, pa.int64(), safe=options.time_format is None), pa.string())
     if is_text(column.type):
-        return stamps_of(
-            column, unit=options.time_unit, time_format=options.time_format, evidence=evidence, place=place,
-            notes=part.notes,
-        )  # fmt: skip
+        try:
+            return stamps_of(
+                column, unit=options.time_unit, time_format=options.time_format, evidence=evidence, place=place,
+                notes=part.notes,
+            )  # fmt: skip
+        except DataError as error:
+            if part.zone is None or "is not given" not in str(error):
+                raise
+            raise DataError(f"{error} The document names the zone {part.zone!r}; its offset is needed.") from None
     if is_numeric:
         return epochs_of(column.to_numpy(), unit=options.time_unit, evidence=evidence, place=place, notes=part.notes)
     if pa.types.is_timestamp(kind):
@@ -405,6 +441,8 @@ def _times(part: _Part, name: str, options: ReadOptions) -> NDArray[np.int64]:
 def _evidence(part: _Part, name: str, options: ReadOptions) -> Evidence:
     """What is known of the zone: declared, by the column's name, or by the program."""
     program = part.program
+    if part.zone is not None and options.timezone is None and part.zone.upper() in ("UTC", "GMT"):
+        return Evidence(zone=parse_zone("UTC"), reason="as the document says")
     first = program is not None and program.day_first
     if options.timezone is not None:
         return Evidence(zone=parse_zone(options.timezone), day_first=first)

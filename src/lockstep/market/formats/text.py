@@ -11,7 +11,8 @@ from typing import Any, Final
 from lockstep.core.errors import DataError
 from lockstep.market.formats.encodings import declared_encoding, to_utf8
 from lockstep.market.formats.layout import SAMPLE_BYTES, Layout, layout_of, offset_of
-from lockstep.market.formats.programs import Program, names_of_rows, program_of
+from lockstep.market.formats.programs import Program, program_of
+from lockstep.market.formats.rows import names_of_rows
 from lockstep.market.tables import one_line
 
 NULLS: Final = ["", "nan", "NaN", "NAN", "NA", "N/A", "null", "NULL", "None"]
