@@ -29,7 +29,8 @@ from lockstep.market.checks import (
     format_time,
     off_grid,
 )
-from lockstep.market.formats.reading import Reading, ReadOptions, read
+from lockstep.market.formats.reading import Reading, read
+from lockstep.market.formats.sources import ReadOptions
 from lockstep.market.grid import OFF_GRID_SHARE, common_timeframe, infer_timeframe
 from lockstep.market.stamps import opens_of_closes
 from lockstep.market.times import instant_ms

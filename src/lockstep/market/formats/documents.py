@@ -14,6 +14,7 @@ from typing import Any, Final
 from lockstep.core.errors import DataError
 from lockstep.market.checks import PRICES
 from lockstep.market.formats.cells import bare, is_epoch, is_time
+from lockstep.market.formats.contents import first_lines
 from lockstep.market.formats.markets import MarketChoice
 from lockstep.market.formats.rows import names_of_rows, of_pieces
 from lockstep.market.tables import ALIASES, candidates
@@ -85,7 +86,10 @@ def parsed(data: bytes, place: str) -> Any:
         try:
             return [json.loads(line) for line in lines] if len(lines) > 1 and text[:1] in "{[" else _fail(error)
         except (ValueError, RecursionError):
-            raise DataError(f"{place}: the file cannot be read as JSON: {error}. Download or write it again.") from None
+            raise DataError(
+                f"{place}: the file cannot be read as JSON: {error}. {first_lines(data[:4_000])}\nDownload or write it "
+                "again."
+            ) from None
 
 
 def _fail(error: ValueError) -> Any:

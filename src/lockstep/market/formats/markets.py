@@ -52,6 +52,13 @@ class MarketChoice:
             )
         return same[0]
 
+    def one_of(self, markets: Sequence[str], place: str, where: str) -> int:
+        """As `index`, and the only market where there is one, which must not be another than the one asked for."""
+        if len(markets) > 1:
+            return self.index(markets, place, where)
+        self.require(markets[0], place)
+        return 0
+
     def require(self, market: str | None, place: str) -> None:
         """Raises DataError when the only market of a file is another than the one asked for."""
         if self.symbol is None or market is None or not market.strip():

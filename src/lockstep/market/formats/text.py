@@ -61,6 +61,10 @@ def read_text(source: Path | bytes, name: str, options: TextOptions, *, place: s
     try:
         table = _arrow_table(source, layout)
     except pa.ArrowInvalid as error:
+        if "Could not skip initial" in str(error):
+            # The names of the columns stand alone, and no line ends after them.
+            table = pa.table({name: pa.array([], type=pa.string()) for name in layout.names})
+            return TextTable(table=table, layout=layout, program=program_of(layout, name))
         if "UTF8" not in str(error) or isinstance(source, bytes):
             raise DataError(
                 f"{place}: the file cannot be read: {one_line(error)}. {layout.described()}\nCorrect that row, or "
