@@ -140,7 +140,10 @@ def _document_part(source: Any, options: ReadOptions) -> Part:
 
 def _frame_part(frame: Any, options: ReadOptions) -> Part:
     part = Part(table=None, place="frame", kind="frame", may_turn=False)
-    levels = getattr(getattr(frame, "columns", None), "nlevels", 1)
+    house = type(frame).__module__.split(".")[0]
+    if house == "polars" and hasattr(frame, "collect"):
+        frame = frame.collect()  # a query, whose frame is not there yet
+    levels = getattr(frame.columns, "nlevels", 1) if house == "pandas" and hasattr(frame, "columns") else 1
     if levels == 2:
         fields = max(
             (0, 1), key=lambda level: sum(bare(str(x)) in FIELDS for x in frame.columns.get_level_values(level))

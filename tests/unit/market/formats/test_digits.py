@@ -160,3 +160,15 @@ def test_a_link_that_leads_nowhere_is_called_one(tmp_path: Path) -> None:
 def test_a_column_alone_is_no_table() -> None:
     with pytest.raises(DataError):
         load_candles(BARS.to_frame()["close"])
+
+
+def test_texts_of_arrow_views_are_read_as_texts(tmp_path: Path) -> None:
+    """As polars exports them, for columns of text and for their dictionaries."""
+    texts = pa.array([str(value) for value in BARS.volume.tolist()], pa.string_view())
+    labels = pa.DictionaryArray.from_arrays(pa.array([0] * 45 + [1] * 45), pa.array(["A", "B"], pa.string_view()))
+    table = pa.table({**BARS.columns(), "volume": texts})
+    assert load_candles(table) == BARS
+    assert load_candles(table.append_column("symbol", labels), symbol="A") == BARS.head(45)
+    with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    assert load_candles(tmp_path / "a.arrow") == BARS
