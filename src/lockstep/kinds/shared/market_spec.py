@@ -114,7 +114,7 @@ class CostsTable(SpecModel):
     spread_pips: float | None = Field(default=None, ge=0.0)
     """Distance of bid and ask in pips of the symbol, for currency pairs."""
     allow_high_fees: bool = False
-    """Whether fees above 0.02 (2 % per side) are meant; by default they are refused as percent."""
+    """Whether fees and slippage above 0.02 (2 % per side) are meant; by default they are refused as percent."""
     fill: Literal["next_open", "close"] = "next_open"
 
     @model_validator(mode="after")
