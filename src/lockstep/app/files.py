@@ -60,8 +60,11 @@ def _unclear(text: str) -> InputError:
 
 
 def spec_overrides(reading: Mapping[str, Any]) -> list[str]:
-    """The same as "data.key=value" texts for a spec, each value in TOML."""
-    return [f"data.{name}={_toml(value)}" for name, value in load_options(reading).items()]
+    """The same as "table.key=value" texts for a spec, each value in TOML."""
+    return [
+        f"{'market' if name in ('symbol', 'exchange') else 'data'}.{name}={_toml(value)}"
+        for name, value in load_options(reading).items()
+    ]
 
 
 def _toml(value: Any) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from lockstep.cli.options import Home, Json, Verbose
 from lockstep.cli.output import Output
-from lockstep.cli.reading import reads_files
+from lockstep.cli.reading import Exchange, Symbol, reads_files
 
 _FILES = "CSV, JSON, Parquet or Feather/Arrow, also packed"
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help=f'A file ({_FILES}), a snapshot\'s digest, or "sample".')]
@@ -18,11 +18,6 @@ Sources = Annotated[
     list[str],
     typer.Argument(metavar="SOURCE", help=f'Files ({_FILES}), joined by time; a snapshot\'s digest, or "sample".'),
 ]
-Symbol = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help='A label, such as "BTC/USDT"; of a file with several markets, which to read.'),
-]
-Exchange = Annotated[str | None, typer.Option(metavar="NAME", help="A label, such as binance.")]
 Timeframe = Annotated[
     str | None, typer.Option(metavar="LENGTH", help="Bar length, such as 5m or 1h (default: the most common step).")
 ]

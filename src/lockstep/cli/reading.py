@@ -28,7 +28,10 @@ TimeFormat = Annotated[
 ]
 TimeUnit = Annotated[
     str | None,
-    typer.Option(metavar="s|ms|us|ns", help="Unit of numeric times (default: inferred from their magnitude)."),
+    typer.Option(
+        metavar="UNIT",
+        help="What numeric times count: s, ms, us, ns, ticks, excel ... (default: inferred from their magnitude).",
+    ),
 ]
 Timezone = Annotated[
     str | None, typer.Option(metavar="ZONE", help='"UTC" or an offset such as +02:00, for times that name none.')
@@ -57,10 +60,18 @@ OnBad = Annotated[
     ),
 ]
 DropBad = Annotated[bool, typer.Option("--drop-bad", help="The same as --on-bad drop.")]
+Symbol = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help='A label, such as "BTC/USDT"; of a file with several markets, which to read.'),
+]
+Exchange = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A label, such as binance; of a file with several exchanges, which to read."),
+]
 _TYPES: Final[Mapping[str, Any]] = {
     "columns": Columns, "time_format": TimeFormat, "time_unit": TimeUnit, "timezone": Timezone, "skip": Skip,
     "decimal": Decimal, "encoding": Encoding, "adjusted": Adjusted, "sort": Sort, "on_bad": OnBad,
-    "drop_bad": DropBad,
+    "drop_bad": DropBad, "symbol": Symbol, "exchange": Exchange,
 }  # fmt: skip
 _NO_DEFAULT: Final = {"columns": inspect.Parameter.empty, "sort": False, "drop_bad": False}
 
@@ -68,14 +79,17 @@ _NO_DEFAULT: Final = {"columns": inspect.Parameter.empty, "sort": False, "drop_b
 def reads_files(command: Callable[..., Any]) -> Callable[..., Any]:
     """A command with the options above in place of its parameter `reading`, which gets those that are set, by name.
 
+    An option that is a parameter of the command itself stays that.
     What they mean together, such as a list of names beside a mapping, is checked by `app.files`.
     """
     signature = inspect.signature(command)
     hints = {name: kind for name, kind in get_type_hints(command, include_extras=True).items() if name != "reading"}
 
+    types = {name: kind for name, kind in _TYPES.items() if name not in signature.parameters}
+
     @functools.wraps(command)
     def with_reading(**values: Any) -> Any:
-        own = {name: values.pop(name) for name in _TYPES}
+        own = {name: values.pop(name) for name in types}
         unset = {name for name, value in own.items() if value in (None, []) or (value is False and name != "adjusted")}
         return command(**values, reading={name: value for name, value in own.items() if name not in unset})
 
@@ -86,11 +100,11 @@ def reads_files(command: Callable[..., Any]) -> Callable[..., Any]:
     ]
     options = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_NO_DEFAULT.get(name), annotation=kind)
-        for name, kind in _TYPES.items()
+        for name, kind in types.items()
     ]
     # The options that commands share (home, json) stay last in the help.
     shared = [parameter for parameter in parameters if parameter.name in ("home", "json", "verbose")]
     own = [parameter for parameter in parameters if parameter not in shared]
     with_reading.__signature__ = signature.replace(parameters=[*own, *options, *shared])  # type: ignore[attr-defined]
-    with_reading.__annotations__ = {**hints, **_TYPES}
+    with_reading.__annotations__ = {**hints, **types}
     return with_reading

@@ -17,7 +17,7 @@ from typing import Any, Final
 from lockstep.core.errors import InputError
 
 HIGHEST_USUAL_RATE: Final = 0.02
-"""Fees above 2 % a side are taken for percent given as fractions."""
+"""Fees and slippage above 2 % a side are taken for percent given as fractions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,8 @@ class Costs:
     maker_fee_rate  fee of an exit at the target, which rests in the book; None means `fee_rate`. It may be negative
                     (a rebate) down to −1.
     slippage_rate   adverse share of the price lost on each side; 0 ≤ slippage_rate < 1
-    allow_high_fees True: fees above 0.02 (2 % per side) are meant; by default they are refused, since 0.1 is 10 %
+    allow_high_fees True: fees and slippage above 0.02 (2 % per side) are meant; by default they are refused, since 0.1
+                    is 10 %
     spread          full distance between bid and ask, in price units; half is paid on each side
     """
 
@@ -48,8 +49,9 @@ class Costs:
         if not isinstance(self.allow_high_fees, bool):
             raise InputError(f"costs: allow_high_fees is True or False; found {self.allow_high_fees!r}")
         if not self.allow_high_fees:
-            _check_usual("fee_rate", self.fee_rate)
-            _check_usual("maker_fee_rate", self.maker_fee_rate or 0.0)
+            _check_usual("fee_rate", self.fee_rate, "money put in")
+            _check_usual("maker_fee_rate", self.maker_fee_rate or 0.0, "money put in")
+            _check_usual("slippage_rate", self.slippage_rate, "price")
 
     @property
     def target_fee_rate(self) -> float:
@@ -74,10 +76,10 @@ def _check_range(name: str, value: Any, *, low: float, high: float) -> None:
         )
 
 
-def _check_usual(name: str, rate: float) -> None:
+def _check_usual(name: str, rate: float, of: str) -> None:
     if abs(rate) > HIGHEST_USUAL_RATE:
         raise InputError(
-            f"costs: {name} = {rate!r} is {100 * rate:g} % of the money put in, on each side of every trade. Rates are "
+            f"costs: {name} = {rate!r} is {100 * rate:g} % of the {of}, on each side of every trade. Rates are "
             f"fractions: {rate:g} % is {rate / 100:g}. If it is meant, set [costs] allow_high_fees = true, in Python "
             "ls.Costs(allow_high_fees=True)"
         )

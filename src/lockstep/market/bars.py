@@ -13,10 +13,24 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.core.clock import SystemClock
 from lockstep.core.errors import DataError
 from lockstep.core.units import parse_timeframe
-from lockstep.market.checks import Defect, Rule, bad_rows, describe_defects, evidence, find_defects, off_grid
-from lockstep.market.formats.reading import Reading, ReadOptions, read
+from lockstep.market.checks import (
+    CURE,
+    DROP,
+    MEANING,
+    Defect,
+    Rule,
+    bad_rows,
+    describe_defects,
+    evidence,
+    find_defects,
+    format_time,
+    off_grid,
+)
+from lockstep.market.formats.reading import Reading, read
+from lockstep.market.formats.sources import ReadOptions
 from lockstep.market.grid import OFF_GRID_SHARE, common_timeframe, infer_timeframe
 from lockstep.market.stamps import opens_of_closes
 from lockstep.market.times import instant_ms
@@ -42,18 +56,31 @@ class RawBars:
     columns   timestamp int64 (n,), milliseconds UTC at bar open; open ... volume and extras float64 (n,)
     place     the path, or "frame"
     format    what the source was read as, and why; None where all about it was usual
+    reading   the same, usual or not
+    unfinished  bool (n,), rows of which the source says that their bar is not over; None where it does not say
     """
 
     columns: Mapping[str, NDArray[Any]]
     place: str
     format: str | None = None
+    reading: str = ""
+    unfinished: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return int(self.columns["timestamp"].shape[0])
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> RawBars:
         """The rows of a mask bool (n,) or of row numbers int64 (k,), in that order."""
-        return replace(self, columns={name: value[rows] for name, value in self.columns.items()})
+        unfinished = None if self.unfinished is None else self.unfinished[rows]
+        return replace(self, columns={name: value[rows] for name, value in self.columns.items()}, unfinished=unfinished)
+
+    def unfinished_defect(self) -> Defect | None:
+        """The rows of which the source says that their bar is not over, as a broken rule; None where there is none."""
+        if self.unfinished is None or not self.unfinished.any():
+            return None
+        row = int(np.argmax(self.unfinished))
+        text = evidence(self.columns, Rule.UNFINISHED, row)
+        return Defect(rule=Rule.UNFINISHED, count=int(self.unfinished.sum()), row=row, evidence=text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +149,19 @@ def read_checked(source: Source, options: LoadOptions) -> tuple[RawBars, LoadRep
     bars = _window(bars, start=options.start, stop=options.stop, last=options.last)
     before = len(bars)
     dropped: tuple[Defect, ...] = ()
+    is_open = _last_is_open(bars, options.timeframe)
     if options.on_bad == "drop":
-        bars, dropped = _drop(bars, options.timeframe)
+        bars, dropped = _drop(bars, options.timeframe, is_open=is_open)
+    elif unfinished := bars.unfinished_defect():
+        raise DataError(f"{bars.place}: {unfinished}; the rule: {MEANING[Rule.UNFINISHED]}.\n{CURE[Rule.UNFINISHED]}")
+    elif is_open:
+        note = (
+            f"the last bar, {format_time(int(bars.columns['timestamp'][-1]))}, was not over yet: {DROP} leaves it out"
+        )
+        bars = replace(bars, format=f"{bars.reading}; {note}", reading=f"{bars.reading}; {note}")
     report = LoadReport(
         rows_read=rows_read, rows_dropped=before - len(bars), rows_returned=len(bars), dropped=dropped,
-        format=reading.format, is_usual=reading.is_plain,
+        format=bars.reading, is_usual=bars.format is None,
     )  # fmt: skip
     return bars, report
 
@@ -143,7 +178,18 @@ def read_bars(source: Source, options: LoadOptions | None = None, **keys: Any) -
 
 def _raw(reading: Reading) -> RawBars:
     text = None if reading.is_plain else reading.format
-    return RawBars(columns=reading.columns, place=reading.place, format=text)
+    return RawBars(
+        columns=reading.columns, place=reading.place, format=text, reading=reading.format, unfinished=reading.unfinished
+    )
+
+
+def _last_is_open(bars: RawBars, timeframe: str | None) -> bool:
+    """Whether the last bar has opened and is not over by the clock, as the last one that a server sends."""
+    time = bars.columns["timestamp"]
+    if time.shape[0] < 3 or np.any(np.diff(time) <= 0):
+        return False
+    length = common_timeframe(time) if timeframe is None else parse_timeframe(timeframe)
+    return bool(0 <= SystemClock().utc_ms() - int(time[-1]) < length)
 
 
 def _in_order(bars: RawBars, *, sort: bool) -> RawBars:
@@ -184,13 +230,21 @@ def _window(bars: RawBars, *, start: Any, stop: Any, last: int | None) -> RawBar
     return bars.take(np.arange(low, high)) if (low, high) != (0, len(bars)) else bars
 
 
-def _drop(bars: RawBars, timeframe: str | None) -> tuple[RawBars, tuple[Defect, ...]]:
+def _drop(bars: RawBars, timeframe: str | None, *, is_open: bool) -> tuple[RawBars, tuple[Defect, ...]]:
     """The rows that break no rule, and the defects of the others. Raises DataError when none is left."""
+    if is_open:
+        last = np.arange(len(bars)) == len(bars) - 1
+        bars = replace(bars, unfinished=last if bars.unfinished is None else last | bars.unfinished)
     defects = {defect.rule: defect for defect in find_defects(bars.columns)}
+    unfinished = bars.unfinished_defect()
+    if unfinished is not None:
+        defects[Rule.UNFINISHED] = unfinished
     bad = bad_rows(bars.columns, None)
     wrong = np.zeros(len(bars), dtype=np.bool_)
     for rule in _DROPPED:
         wrong |= bad[rule]
+    if bars.unfinished is not None:
+        wrong |= bars.unfinished
     # Repetitions are looked for last: where the first row of a time is wrong, the second is the one to keep.
     rows = np.flatnonzero(~wrong)
     time = bars.columns["timestamp"]
@@ -206,7 +260,7 @@ def _drop(bars: RawBars, timeframe: str | None) -> tuple[RawBars, tuple[Defect, 
             row=first,
             evidence=evidence(bars.columns, Rule.OFF_GRID, first),
         )
-    order = (Rule.DUPLICATED, *_DROPPED, Rule.OFF_GRID)
+    order = (Rule.DUPLICATED, *_DROPPED, Rule.OFF_GRID, Rule.UNFINISHED)
     return bars.take(rows[~off]), tuple(defects[rule] for rule in order if rule in defects)
 
 

@@ -33,6 +33,7 @@ class Rule(StrEnum):
     OHLC_INCONSISTENT = "OHLC-inconsistent"
     NEGATIVE_VOLUME = "negative volume"
     OFF_GRID = "off-grid"
+    UNFINISHED = "unfinished"
 
 
 MEANING: Final[Mapping[Rule, str]] = {
@@ -44,6 +45,7 @@ MEANING: Final[Mapping[Rule, str]] = {
     Rule.OHLC_INCONSISTENT: "low <= open, close <= high",
     Rule.NEGATIVE_VOLUME: "volume is not negative",
     Rule.OFF_GRID: "timestamps lie on the grid of the declared timeframe",
+    Rule.UNFINISHED: "a bar is over, where the source says of each whether it is",
 }
 DROP: Final = "on_bad='drop' (--drop-bad; in a spec [data] on_bad = \"drop\")"
 _LEAVE_OUT: Final = f"Fetch the rows again or leave them out; {DROP} drops and reports them."
@@ -66,6 +68,7 @@ CURE: Final[Mapping[Rule, str]] = {
         "Check the timeframe; without a declared one it is inferred from the rows. Where the timeframe is right, "
         f"{DROP} drops and reports the rows."
     ),
+    Rule.UNFINISHED: f"Fetch the rows again when their time is over; {DROP} drops and reports them.",
 }
 
 

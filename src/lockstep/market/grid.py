@@ -29,7 +29,10 @@ def common_timeframe(timestamp: NDArray[np.int64], *, place: str = "candles") ->
     step = np.diff(timestamp)
     step = step[step > 0]
     if step.size == 0:
-        raise DataError(f"{place}: a timeframe can be inferred from two or more times. Declare it: timeframe='5m'.")
+        raise DataError(
+            f"{place}: a timeframe can be inferred from two or more times; found {np.unique(timestamp).size}. Declare "
+            "it: timeframe='5m' (--timeframe 5m; in a spec [market] timeframe)."
+        )
     values, counts = np.unique(step, return_counts=True)
     return whole_timeframe(int(values[np.argmax(counts)]), step)
 

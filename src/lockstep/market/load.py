@@ -46,8 +46,8 @@ def load_candles(
                   {"timestamp": ["Date", "Time"]} where the time is in two. For rows that no line names, and that are
                   not recognised: the list of their names
     timeframe     bar length, such as "5m"; None infers the most common step
-    time_unit     of numeric times: "s", "ms", "us" or "ns"; None tells by magnitude, row by row where they differ and
-                  leave no doubt
+    time_unit     of numeric times: "s", "ms", "us", "ns" since 1970, or another count such as "ticks" or "excel"
+                  (docs/data.md has all); None tells by magnitude, row by row where they differ and leave no doubt
     time_format   of text times, as for `datetime.strptime`, such as "%d.%m.%Y %H:%M:%S.%f"; None reads epoch numbers,
                   ISO-8601 and other usual forms. Day and month are told by the file or refused, never guessed
     timezone      "UTC" or a fixed offset, for times that name no zone; None refuses those, but for dates without a time

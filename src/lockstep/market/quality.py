@@ -68,6 +68,10 @@ def quality_report(bars: Candles | RawBars | BarColumns, timeframe: str | None =
     declared = _grid(columns["timestamp"]) if timeframe_ms is None else timeframe_ms
     defects = find_defects(columns, declared)
     bad = np.zeros(rows, dtype=np.bool_)
+    # Candles have no such row, and columns by themselves do not say.
+    if not isinstance(bars, Candles | Mapping) and bars.unfinished is not None:
+        defects += tuple(filter(None, [bars.unfinished_defect()]))
+        bad |= bars.unfinished
     for rule_rows in bad_rows(columns, declared).values():
         bad |= rule_rows
     # Gaps and jumps need one row a time in order; broken rules are counted on the rows as the source has them.
@@ -111,7 +115,15 @@ def quality_report(bars: Candles | RawBars | BarColumns, timeframe: str | None =
         dead=n_dead,
         has_volume=has_volume,
         score=score,
+        format=_format(bars),
     )
+
+
+def _format(bars: Candles | RawBars | BarColumns) -> str:
+    """What a source was read as, "" where nothing is to tell about it."""
+    if isinstance(bars, Mapping):
+        return ""
+    return (bars.format or "") if isinstance(bars, Candles) else bars.reading
 
 
 def _grid(timestamp: NDArray[np.int64]) -> int | None:

@@ -136,6 +136,7 @@ class QualityReport:
     dead          bars of one price or, where the source has volume at all, without volume
     has_volume    whether any bar has volume
     score         0 to 100, see `quality_report`
+    format        what the source was read as, and why; "" for what is no file, frame or document
     """
 
     rows: int
@@ -156,6 +157,7 @@ class QualityReport:
     dead: int
     has_volume: bool
     score: float
+    format: str = ""
 
     @property
     def holes(self) -> tuple[Gap, ...]:
@@ -211,6 +213,7 @@ class QualityReport:
             "first": self.first,
             "last": self.last,
             "timeframe": _timeframe(self.timeframe_ms),
+            "format": self.format or None,
             "usable": self.usable,
             "score": self.score,
             "defects": [
@@ -314,6 +317,7 @@ def render(report: QualityReport) -> str:
     volume = f"{report.zero_volume:,} bars ({report.zero_volume / n:.2%})"
     lines = [
         f"{n:,} bars of {_timeframe(report.timeframe_ms)}, {format_time(report.first)} to {format_time(report.last)}",
+        *([f"read as        {report.format}"] if report.format else []),
         f"score          {report.score:.1f} of 100" + ("" if report.usable else "   NOT USABLE: rules are broken"),
         *(f"broken rule    {defect}" for defect in report.defects),
         f"gaps           {len(report.gaps):,} ({report.bars_missing:,} bars missing): "

@@ -38,12 +38,12 @@ def table_of_frame(frame: Any) -> Any:
     import pyarrow as pa
 
     if isinstance(frame, pa.Table):
-        return frame
+        return _without_views(frame)
     try:
         if type(frame).__module__.split(".")[0] == "pandas" and hasattr(frame, "columns"):
-            return pa.Table.from_pandas(frame)
+            return _without_views(pa.Table.from_pandas(frame))
         if hasattr(frame, "__arrow_c_stream__"):
-            return pa.table(frame)
+            return _without_views(pa.table(frame))
     except (pa.ArrowException, ValueError, TypeError) as error:
         raise DataError(
             f"frame: a column has mixed or unknown values ({one_line(error)}). Convert it first."
@@ -54,12 +54,31 @@ def table_of_frame(frame: Any) -> Any:
     )
 
 
+def _without_views(table: Any) -> Any:
+    """The table with texts of the usual type in place of views, as polars gives them, which Arrow cannot compare."""
+    import pyarrow as pa
+
+    for at, field in enumerate(table.schema):
+        kind = field.type
+        if pa.types.is_string_view(kind):
+            table = table.set_column(at, field.name, table.column(at).cast(pa.large_string()))
+        elif pa.types.is_dictionary(kind) and pa.types.is_string_view(kind.value_type):
+            chunks = [
+                pa.DictionaryArray.from_arrays(chunk.indices, chunk.dictionary.cast(pa.large_string()))
+                for chunk in table.column(at).chunks
+            ]
+            table = table.set_column(
+                at, field.name, pa.chunked_array(chunks, pa.dictionary(kind.index_type, pa.large_string()))
+            )
+    return table
+
+
 def read_parquet(source: Any) -> Any:
     """The Arrow table of a Parquet file, a path or a file-like object."""
     import pyarrow.parquet as pq
 
     # Without checksum verification a flipped bit reads as another price.
-    return pq.ParquetFile(source, page_checksum_verification=True).read()
+    return _without_views(pq.ParquetFile(source, page_checksum_verification=True).read())
 
 
 def read_arrow(handle: Any) -> Any:
@@ -69,7 +88,7 @@ def read_arrow(handle: Any) -> Any:
     is_file = handle.read(6) == b"ARROW1"
     handle.seek(0)
     reader = pa.ipc.open_file(handle) if is_file else pa.ipc.open_stream(handle)
-    return reader.read_all()
+    return _without_views(reader.read_all())
 
 
 def resolve_columns(
@@ -144,6 +163,9 @@ def candidates(ours: str, names: Sequence[str]) -> list[str]:
     if same := [name for name in names if _plain(name) == ours]:
         return same
     if aliases := [name for name in names if _plain(name) in ALIASES[ours]]:
+        # "t" and "T" are two things, of which the usual spelling is ours.
+        if len({name.lower() for name in aliases}) == 1 and (usual := [n for n in aliases if n in ALIASES[ours]]):
+            return usual
         return aliases
     return [_UNNAMED_INDEX] if ours == "timestamp" and _UNNAMED_INDEX in names else []
 

@@ -27,6 +27,7 @@ _FIRST_SURE: Final = 631_152_000_000  # 1990
 _LAST_SURE: Final = 4_102_444_800_000  # 2100
 # A number of seconds of those years, read as milliseconds, falls before this.
 _END_OF_MISREAD: Final = 60 * 86_400_000
+_FINER: Final = re.compile(r"[.,]\d{6}(\d+)")
 _OFFSET: Final = re.compile(r"([+-])(\d{2}):?(\d{2})")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -52,9 +53,11 @@ def parse_instant(text: str) -> int:
     """Milliseconds since 1970 UTC of an ISO-8601 text; without a zone it is read as UTC. Raises DataError."""
     try:
         moment = datetime.fromisoformat(text)
+        return _milliseconds(_whole_microseconds(moment, text).replace(tzinfo=moment.tzinfo or UTC))
     except ValueError:
-        raise DataError(f"a time is ISO-8601, such as '2024-03-01' or '2024-03-01T12:00Z'; found {text!r}.") from None
-    return _milliseconds(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+        raise DataError(
+            f"a time is ISO-8601 in whole milliseconds, such as '2024-03-01' or '2024-03-01T12:00Z'; found {text!r}."
+        ) from None
 
 
 def instant_ms(when: str | int) -> int:
@@ -226,7 +229,7 @@ def from_text(
                 )
             moment = moment.replace(tzinfo=zone)
         try:
-            out[row] = _milliseconds(moment)
+            out[row] = _milliseconds(_whole_microseconds(moment, text or ""))
         except ValueError:
             raise DataError(f"{place}: times are whole milliseconds; found {text!r} in row {row}. Round it.") from None
     return out
@@ -240,6 +243,11 @@ def _cure(text: str | None) -> str:
         return "The program that wrote it may have cut digits: write the times as whole numbers or as ISO-8601 text."
     if re.fullmatch(r"\s*\d{5}([.,]\d+)?\s*", text):
         return "If it is the number of a day in a spreadsheet, format that column as a date, and save the file again."
+    if pattern := day_before_month(text):
+        return (
+            f"If the day stands before the month, say so: time_format='{pattern}' (--time-format '{pattern}'; in a "
+            "spec [data] time_format)."
+        )
     if re.search(r"\d\s+(?!UTC|GMT|AM|PM)[A-Z][A-Za-z_/]+\s*$", text):
         return "Names of zones are not read: their hours may occur twice. Write the times in UTC, or with their offset."
     return (
@@ -248,10 +256,30 @@ def _cure(text: str | None) -> str:
     )
 
 
+def day_before_month(text: str) -> str | None:
+    """The pattern that reads a date such as 2024-31-01, where nothing but a swap of month and day makes it one."""
+    match = re.match(
+        r"\s*(\d{4})([-./])(\d{1,2})\2(\d{1,2})(?:([ T])\d{1,2}(:\d{2})?(:\d{2})?(\.\d{1,6})?)?(Z)?\s*$", text
+    )
+    if match is None or not (12 < int(match[3]) <= 31 and 1 <= int(match[4]) <= 12):
+        return None
+    clock = "".join(
+        part for part, cell in (("%H", match[5]), (":%M", match[6]), (":%S", match[7]), (".%f", match[8])) if cell
+    )
+    return match[2].join(("%Y", "%d", "%m")) + (match[5] or "") + clock + ("%z" if match[9] else "")
+
+
 def _iso(text: str) -> datetime:
     text = text.strip()
     # pandas and some exchanges write " UTC", which ISO-8601 does not know.
     return datetime.fromisoformat(text[:-4] + "Z" if text.endswith(" UTC") else text)
+
+
+def _whole_microseconds(moment: datetime, text: str) -> datetime:
+    """The moment that Python read. Raises ValueError where it left digits beyond microseconds out."""
+    if (match := _FINER.search(text)) and match[1].strip("0"):
+        raise ValueError("a part of a microsecond")
+    return moment
 
 
 def is_number(text: str, unit: str | None = None) -> bool:

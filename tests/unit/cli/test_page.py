@@ -28,7 +28,7 @@ def lines(*blocks: Block, width: int = 80, alarm: str | None = None) -> list[str
 
 @pytest.mark.parametrize("width", [120, 80, 60, 40, 30])
 def test_a_narrow_terminal_wraps_words_and_cuts_no_number(width: int) -> None:
-    columns = dict.fromkeys(["best trial", "buy and hold", "held-out bars", "hold, held-out"], METRICS)
+    columns = dict.fromkeys(["best trial", "buy and hold", "held-out bars", "buy and hold there"], METRICS)
     shown = lines(metrics_table("Result", columns), width=width)
     text = "\n".join(shown)
     assert "…" not in text

@@ -90,7 +90,7 @@ def test_a_sale_has_to_yield_something_after_slippage_and_half_the_spread() -> N
     candles = candles_of(*[[1.0] * 4] * 4)
     assert len(simulate(candles, Signals(side=SIDE), Costs(spread=1.9, slippage_rate=0.0, fee_rate=0.0)).trades) > 0
     with pytest.raises(InputError, match="half the spread stays below every price"):
-        simulate(candles, Signals(side=SIDE), Costs(spread=1.9, slippage_rate=0.1, fee_rate=0.0))
+        simulate(candles, Signals(side=SIDE), Costs(spread=1.9, slippage_rate=0.1, fee_rate=0.0, allow_high_fees=True))
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,13 @@ def test_a_fee_given_in_percent_is_refused_and_the_switch_lifts_it() -> None:
     assert Costs(fee_rate=0.02).fee_rate == 0.02
 
 
+def test_slippage_given_in_percent_is_refused_by_the_same_rule() -> None:
+    with pytest.raises(InputError, match=r"slippage_rate = 0.05 is 5 % of the price, .* 0.05 % is 0.0005"):
+        Costs(slippage_rate=0.05)
+    assert Costs(slippage_rate=0.05, allow_high_fees=True).slippage_rate == 0.05
+    assert Costs(slippage_rate=0.02).slippage_rate == 0.02
+
+
 def test_costs_have_no_share_of_profits_that_cancel() -> None:
     """+10 % and -10 % of 10,000: gross 0 but for rounding, since 7 · 1.1 is not exact."""
     price = 7.0

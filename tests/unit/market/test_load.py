@@ -130,7 +130,7 @@ def test_two_possible_time_columns_are_not_chosen_between() -> None:
             HEADER.encode() + b"\n1,2,3\n",
             "the file cannot be read: CSV parse error: Row #2: Expected 6 columns",
         ),
-        ("a.csv", b"a,a\n1,2\n", "found 'a' twice"),
+        ("a.csv", b"t,o,h,l,c,c\n1,2,3,1,2,2\n", "found 'c' twice"),
         ("a.parquet", b"PAR1 no", "the file cannot be read"),
         ("a.feather", b"ARROW1 no", "the file cannot be read"),
         ("a.csv.gz", b"\x1f\x8b\x08 no", "the file cannot be read"),

@@ -173,7 +173,7 @@ def _base(spec: OnCandles, context: PrepareContext) -> tuple[Candles, dict[str, 
         candles, origin = sample_candles(), {"source": "sample"}
     elif data.source == "file":
         paths = _paths(data.path, context.base)
-        candles, notes = _read(paths, data, market.timeframe, market.symbol)
+        candles, notes = _read(paths, data, market.timeframe, market.symbol, market.exchange)
         origin = {"source": "file", "path": ", ".join(map(str, paths))}
     else:
         raise InputError(
@@ -201,10 +201,13 @@ def _paths(path: str | list[str] | None, base: Path) -> list[Path]:
     return [spec_path(text, base) for text in ([path] if isinstance(path, str) else path or [])]
 
 
-def _read(paths: list[Path], table: FileTable, timeframe: str | None, symbol: str | None) -> tuple[Candles, list[str]]:
+def _read(
+    paths: list[Path], table: FileTable, timeframe: str | None, symbol: str | None, exchange: str | None
+) -> tuple[Candles, list[str]]:
     keys = set(LoadOptions.__dataclass_fields__) & set(FileTable.model_fields)
     options = {name: getattr(table, name) for name in keys}
-    candles, report = load_with_report(paths, LoadOptions(**options, timeframe=timeframe, symbol=symbol))
+    chosen = LoadOptions(**options, timeframe=timeframe, symbol=symbol, exchange=exchange)
+    candles, report = load_with_report(paths, chosen)
     notes = [] if report.is_usual else [f"{candles.source}: read as {report.format}"]
     return candles, notes + ([f"{candles.source}: {report}"] if report.rows_dropped else [])
 
@@ -241,7 +244,7 @@ def _input(name: str, data: DataTable, context: PrepareContext) -> Candles:
             raise DataError(f"input {name!r} is ls.Candles; found {type(candles).__name__}")
         return candles
     table = data.inputs[name]
-    return _read(_paths(table.path, context.base), table, table.timeframe, table.symbol)[0]
+    return _read(_paths(table.path, context.base), table, table.timeframe, table.symbol, table.exchange)[0]
 
 
 def _labelled(candles: Candles, symbol: str | None, exchange: str | None) -> Candles:

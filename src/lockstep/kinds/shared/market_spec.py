@@ -37,7 +37,13 @@ class FileTable(SpecModel):
     path: str | list[str] | None = None
     """Relative to the spec file; a pattern such as "BTCUSDT-1h-*.zip", or a list, is joined in the order of time."""
     columns: dict[str, str | list[str] | None] | list[str] | None = None
-    time_unit: Literal["s", "ms", "us", "ns"] | None = None
+    time_unit: (
+        Literal[
+            "s", "ms", "us", "ns", "ticks", "filetime", "webkit", "apple", "mac", "excel", "excel1904", "julian",
+            "matlab", "ordinal", "days", "minutes",
+        ]
+        | None
+    ) = None  # fmt: skip
     time_format: str | None = None
     timezone: str | None = None
     skip: int | None = Field(default=None, ge=0)
@@ -59,6 +65,7 @@ class InputTable(FileTable):
     timeframe: str | None = None
     symbol: str | None = None
     """Of a file with several markets, which to read."""
+    exchange: str | None = None
 
 
 class DataTable(FileTable):
@@ -107,7 +114,7 @@ class CostsTable(SpecModel):
     spread_pips: float | None = Field(default=None, ge=0.0)
     """Distance of bid and ask in pips of the symbol, for currency pairs."""
     allow_high_fees: bool = False
-    """Whether fees above 0.02 (2 % per side) are meant; by default they are refused as percent."""
+    """Whether fees and slippage above 0.02 (2 % per side) are meant; by default they are refused as percent."""
     fill: Literal["next_open", "close"] = "next_open"
 
     @model_validator(mode="after")

@@ -98,6 +98,9 @@ def _time(table: Any, place: str, notes: list[str]) -> tuple[Any, str | None]:
         notes.append(f"date and time of day joined, {dates[0]!r} and {clocks[0]!r}")
         return _joined(table, [dates[0], clocks[0]], place)
     usual = candidates("timestamp", names)
+    # Beside the start of its period, CoinAPI's time_open is that of the first trade.
+    if periods := [name for name in names if bare(name) == "timeperiodstart"]:
+        usual = periods
     if len(usual) == 1:
         return table, usual[0]
     if not usual:

@@ -6,26 +6,45 @@ freqtrade and ccxt write rows; Polygon and Alpaca records below a key; charts co
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from lockstep.core.errors import DataError
-from lockstep.market.formats.cells import is_epoch, is_time
+from lockstep.market.checks import PRICES
+from lockstep.market.formats.cells import bare, is_epoch, is_time
+from lockstep.market.formats.contents import first_lines
 from lockstep.market.formats.markets import MarketChoice
-from lockstep.market.formats.programs import names_of_rows
+from lockstep.market.formats.rows import names_of_rows, of_pieces
+from lockstep.market.tables import ALIASES, candidates
 
-_PRICES: Final[Mapping[str, tuple[str, ...]]] = {
-    "open": ("open", "o"), "high": ("high", "h"), "low": ("low", "l"), "close": ("close", "c"),
-}  # fmt: skip
+_PRICES: Final[Mapping[str, tuple[str, ...]]] = {name: (name, *ALIASES[name]) for name in PRICES}
 _MARKET_KEYS: Final = ("symbol", "ticker", "pair", "instrument", "code")
 _DEEPEST: Final = 12
+_ROW: Final = ("timestamp", "open", "high", "low", "close", "volume")
+# Alpha Vantage numbers its keys ("1. open"), and names a currency behind some ("1a. open (USD)").
+_NUMBERED: Final = re.compile(r"\d+[a-z]?\. (.+?)( \([A-Z]{3,5}\))?")
+_TIMES: Final = ("time", "timestamp", "t", "datetime", "date")
+_MONEY_KEYS: Final = (
+    ("v", "q"),
+    ("amount", "vol"),
+    ("vol", "amount"),
+    ("volume", "turnover"),
+    ("volumefrom", "volumeto"),
+)
 _PROGRAMS: Final = (
     (frozenset({"results", "ticker"}), "Polygon aggregates"),
     (frozenset({"results", "resultsCount"}), "Polygon aggregates"),
     (frozenset({"bars"}), "Alpaca bars"),
     (frozenset({"chart"}), "Yahoo's chart"),
     (frozenset({"result", "error"}), "Kraken OHLC"),
+    (frozenset({"retCode", "result"}), "Bybit"),
+    (frozenset({"candles", "granularity"}), "OANDA"),
+    (frozenset({"jsonrpc", "result"}), "Deribit"),
+    (frozenset({"Meta Data"}), "Alpha Vantage"),
+    (frozenset({"meta", "values"}), "Twelve Data"),
+    (frozenset({"Response", "Data"}), "CryptoCompare"),
 )
 
 
@@ -37,6 +56,22 @@ class _Table:
     shape: str
     market: str | None
     where: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentTable:
+    """The candles of a document.
+
+    table      Arrow
+    kind       what the document was read as
+    zone       the zone of its times as it names it, such as "UTC" or "US/Eastern"; None where it does not
+    is_named   whether the document names the columns
+    """
+
+    table: Any
+    kind: str
+    zone: str | None
+    is_named: bool
 
 
 def parsed(data: bytes, place: str) -> Any:
@@ -51,17 +86,18 @@ def parsed(data: bytes, place: str) -> Any:
         try:
             return [json.loads(line) for line in lines] if len(lines) > 1 and text[:1] in "{[" else _fail(error)
         except (ValueError, RecursionError):
-            raise DataError(f"{place}: the file cannot be read as JSON: {error}. Download or write it again.") from None
+            raise DataError(
+                f"{place}: the file cannot be read as JSON: {error}. {first_lines(data[:4_000])}\nDownload or write it "
+                "again."
+            ) from None
 
 
 def _fail(error: ValueError) -> Any:
     raise error
 
 
-def table_of_document(
-    document: Any, *, names: Sequence[str] | None, choice: MarketChoice, place: str
-) -> tuple[Any, str]:
-    """The Arrow table of candles in a document of lists and mappings, and what it was read as.
+def table_of_document(document: Any, *, names: Sequence[str] | None, choice: MarketChoice, place: str) -> DocumentTable:
+    """The candles in a document of lists and mappings.
 
     names    of the columns of rows, where the document has none
     choice   which market, where the document has several
@@ -76,22 +112,51 @@ def table_of_document(
     table = tables[0] if len(tables) == 1 else _of_market(tables, choice, place)
     choice.require(table.market, place)
     try:
-        columns = pa.table({name: pa.array(values) for name, values in table.columns.items()})
+        columns = pa.table({name: pa.array(values) for name, values in _confirmed(table, document).items()})
     except (pa.ArrowException, OverflowError) as error:
         raise DataError(
             f"{place}: a column has values of several types: {' '.join(str(error).split())[:200]}."
         ) from None
-    return columns, _kind(document, table)
+    return DocumentTable(
+        table=columns, kind=_kind(document, table), zone=_zone(document), is_named=table.shape != "rows"
+    )
+
+
+def _confirmed(table: _Table, document: Any) -> dict[str, list[Any]]:
+    """The columns, with one that says which bars were over where the document gives the last that was (Kraken)."""
+    result = document.get("result") if isinstance(document, Mapping) else None
+    last = result.get("last") if isinstance(result, Mapping) else None
+    time = table.columns.get("timestamp", [])
+    if not isinstance(last, int) or len(time) < 2 or not all(isinstance(stamp, int) for stamp in time[-2:]):
+        return table.columns
+    return {**table.columns, "complete": [True] * (len(time) - 1) + [not time[-2] <= last < time[-1]]}
+
+
+def _zone(document: Any) -> str | None:
+    """The zone of times as a document names it beside its candles."""
+    nodes = [document] if isinstance(document, Mapping) else []
+    nodes += [child for node in nodes for child in node.values() if isinstance(child, Mapping)]
+    for node in nodes:
+        for key, value in node.items():
+            if isinstance(value, str) and re.sub(r"[^a-z]", "", str(key).lower()) in ("timezone", "exchangetimezone"):
+                return value
+    return None
 
 
 def _kind(document: Any, table: _Table) -> str:
     """What wrote the document, where its keys say so, and where in it the candles stand."""
     where = f" in {table.where!r}" if table.where else ""
+    shape = table.shape
+    if shape == "rows":
+        names = tuple(table.columns)
+        shape += ", as ccxt and freqtrade write them" if names == _ROW else f" of {', '.join(names)}"
     if not isinstance(document, Mapping):
-        return f"{table.shape}{where}" + (", as ccxt and freqtrade write them" if table.shape == "rows" else "")
+        return f"{shape}{where}"
     keys = set(map(str, document))
+    if "mid.o" in table.columns:
+        shape += " of mid prices"
     program = next((name for words, name in _PROGRAMS if words <= keys), None)
-    return f"{table.shape}{where}" if program is None else f"{program}, by its keys; {table.shape}{where}"
+    return f"{shape}{where}" if program is None else f"{program}, by its keys; {shape}{where}"
 
 
 def _of_market(tables: Sequence[_Table], choice: MarketChoice, place: str) -> _Table:
@@ -101,11 +166,33 @@ def _of_market(tables: Sequence[_Table], choice: MarketChoice, place: str) -> _T
 
 def _no_table(document: Any, place: str) -> DataError:
     shown = json.dumps(document, default=str)[:200]
-    return DataError(
+    problem = (
         f"{place}: candles are rows [time, open, high, low, close, volume], records with these keys, or columns of "
-        f"them; found {shown}. Name the columns of rows in their order: columns=['timestamp', 'open', 'high', 'low', "
-        "'close', 'volume'] (--columns timestamp,open,high,low,close,volume; in a spec [data] columns, a list)."
+        f"them; found {shown}."
     )
+    width = _row_width(document, 0)
+    if width is None:
+        return DataError(f"{problem} Where this is a server's message, ask for the candles again.")
+    if width < len(_ROW) - 1:
+        return DataError(
+            f"{problem} Rows of {width} values are no candles: ask for those of open, high, low and close."
+        )
+    names = [*_ROW, *(f"column{number}" for number in range(len(_ROW) + 1, width + 1))][:width]
+    return DataError(
+        f"{problem} Nothing says which of the {width} values in a row is which. Name all in their order, such as "
+        f"columns={names!r} (--columns {','.join(names)}; in a spec [data] columns, a list)."
+    )
+
+
+def _row_width(node: Any, depth: int) -> int | None:
+    """The number of values in the first list of lists in a document."""
+    if depth > _DEEPEST:
+        return None
+    children = list(node.values()) if isinstance(node, Mapping) else list(node[:1]) if isinstance(node, list) else []
+    if isinstance(node, list) and node and isinstance(node[0], list | tuple) and _is_flat(node[0]):
+        return len(node[0])
+    widths = (_row_width(child, depth + 1) for child in children if isinstance(child, Mapping | list))
+    return next((width for width in widths if width is not None), None)
 
 
 def _tables(node: Any, where: str, market: str | None, names: Sequence[str] | None, depth: int) -> Iterator[_Table]:
@@ -162,16 +249,83 @@ def _shape(node: Any) -> str:
     return "records" if isinstance(node[0], Mapping) else "rows"
 
 
+def _plain(key: str) -> str:
+    match = _NUMBERED.fullmatch(key.strip())
+    return match[1] if match else key.strip()
+
+
+def _unnumbered(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Columns without the numbers before their names, but where two would then have one name and differ."""
+    out: dict[str, list[Any]] = {}
+    for key, values in columns.items():
+        name = _plain(key)
+        if name not in out:
+            out[name] = values
+        elif out[name] != values:
+            return columns
+    return out
+
+
 def _has_prices(keys: Sequence[str]) -> bool:
-    plain = {key.strip().lower() for key in keys}
+    plain = {bare(_plain(key)) for key in keys}
     return all(plain & set(names) for names in _PRICES.values())
 
 
 def _of_records(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]] | None:
-    keys = list(dict.fromkeys(key for row in rows[:100] for key in map(str, row)))
+    keys: Sequence[str] = list(dict.fromkeys(key for row in rows[:100] for key in map(str, row)))
     if not _has_prices(keys):
-        return None
-    return {key: [row.get(key) for row in rows] for key in keys if _is_flat([row.get(key) for row in rows])}
+        rows, keys, is_inner = _flattened(rows, keys)
+        if not is_inner:
+            return None
+    columns = {key: [row.get(key) for row in rows] for key in keys if _is_flat([row.get(key) for row in rows])}
+    return _usual(columns)
+
+
+def _flattened(
+    rows: Sequence[Mapping[str, Any]], keys: Sequence[str]
+) -> tuple[Sequence[Mapping[str, Any]], Sequence[str], bool]:
+    """Records, their keys, and whether their prices stood one level below, as OANDA's and the kline of a stream do.
+
+    Of several such, as bid and ask, mid is taken; else their names are "bid.o" and the like, to be chosen by a person.
+    """
+    inner = [
+        key
+        for key in keys
+        if all(isinstance(row.get(key), Mapping) and _has_prices(list(map(str, row[key]))) for row in rows)
+    ]
+    if not inner:
+        return rows, keys, False
+    chosen = inner[0] if len(inner) == 1 else "mid" if "mid" in inner else None
+    out = []
+    for row in rows:
+        # The time that the kline has is when it opened, the one around it when the message was sent.
+        flat = {str(key): value for key, value in row.items() if key not in inner}
+        for key in inner:
+            for name, value in row[key].items():
+                flat[f"{key}.{name}"] = value
+                if key == chosen:
+                    flat[str(name)] = value
+        out.append(flat)
+    return out, list(dict.fromkeys(key for row in out for key in row)), True
+
+
+def _usual(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Columns under usual names, where a house has its own and values leave no doubt."""
+    keys = set(columns)
+    renamed: dict[str, str] = {}
+    if not keys & set(_TIMES) and "id" in keys and all(is_epoch(str(value)) for value in columns["id"]):
+        renamed["id"] = "timestamp"
+    elif {"start", "end", "timestamp"} <= keys:
+        # A stream: when the bar began and ends, and when the message was sent.
+        renamed |= {"start": "timestamp", "timestamp": "sent"}
+    names = {ours: keys_of_ours[0] for ours in PRICES if (keys_of_ours := candidates(ours, list(columns)))}
+    if {"high", "low"} <= set(names) and "volume" not in keys:
+        sides = {side: columns[names[side]] for side in ("high", "low")}
+        for one, other in _MONEY_KEYS:
+            if {one, other} <= keys and (at := of_pieces(columns[one], columns[other], sides)) is not None:
+                renamed |= {(one, other)[at]: "volume", (one, other)[1 - at]: "quote_volume"}
+                break
+    return {renamed.get(key, key): values for key, values in columns.items()}
 
 
 def _is_flat(values: Sequence[Any]) -> bool:
@@ -239,4 +393,4 @@ def _of_index(node: Mapping[str, Any]) -> dict[str, list[Any]] | None:
     if not all(is_epoch(key) or is_time(key) for key in keys):
         return None
     records = _of_records(list(node.values()))
-    return None if records is None else {"timestamp": keys, **records}
+    return None if records is None else {"timestamp": keys, **_unnumbered(records)}

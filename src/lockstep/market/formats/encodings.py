@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from lockstep.core.errors import DataError
+from lockstep.market.formats.contents import zeros_of_utf16
 
 _MARKS: Final = (
     # The mark of UTF-32 begins with that of UTF-16.
@@ -67,7 +68,7 @@ def _one_byte(data: bytes, place: str, notes: list[str]) -> bytes:
     """Text that is not UTF-8 and says nothing: cp1252 where only names are in question, else a refusal."""
     lines = data.splitlines()
     if b"\0" in data[:400]:
-        guess = "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
+        guess = zeros_of_utf16(data) or "utf-16-le"
     else:
         guess = "cp1252"
         odd = [row for row, line in enumerate(lines) if not _FIGURES.fullmatch(line)]

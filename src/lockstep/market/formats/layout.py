@@ -90,6 +90,8 @@ def layout_of(start: bytes, *, whole: bool, skip: int | None, names: Sequence[st
             raise DataError(f"{place}: there are no rows. Fetch or export the bars again.")
     delimiter = declared or _delimiter([line for _, line in numbered])
     rows = [(number, _cells(line, delimiter)) for number, line in numbered]
+    if max(len(cells) for _, cells in rows) < _FEWEST:
+        raise DataError(_no_table(lines, delimiter, place))
     at = 0 if skip is not None else _table_start([cells for _, cells in rows])
     body = rows[at:]
     header = _header_count([cells for _, cells in body])
@@ -117,6 +119,21 @@ def layout_of(start: bytes, *, whole: bool, skip: int | None, names: Sequence[st
         symbols=tuple(symbols),
         lines=tuple(lines[:6]),
         sample=tuple(tuple(cells) for _, cells in data[:100] if len(cells) == width),
+    )
+
+
+def _no_table(lines: Sequence[str], delimiter: str, place: str) -> str:
+    """What to say of text without a line of five cells."""
+    shown = "\n".join(f"    {number}: {line[:100]}" for number, line in enumerate(lines[:4], 1))
+    rows = [line for line in lines if line.strip()]
+    blanks = sum(len(line.split()) > _FEWEST and any(map(is_number, line.split())) for line in rows)
+    if blanks > len(rows) // 2:
+        cure = "Columns between blanks are not read: write the file with commas, or read it with pandas.read_fwf."
+    else:
+        cure = "Where it is a message of a server, or another file than you meant, get the candles again."
+    return (
+        f"{place}: candles are a table with a time and four prices, five columns at least; found no such line.\n"
+        f"First lines as read:\n{shown}\nRead as: {_DELIMITER_NAMES[delimiter]} between columns. {cure}"
     )
 
 

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from lockstep.core.errors import DataError
+from lockstep.core.units import parse_timeframe
 from lockstep.market.formats.cells import bare
 from lockstep.market.formats.numbers import is_text
-from lockstep.market.formats.words import SYMBOLS
+from lockstep.market.formats.words import EXCHANGES, INTERVALS, SYMBOLS
 
 _OPTION: Final = "symbol={0!r} (--symbol {0}; in a spec [market] symbol)"
+_EXCHANGE: Final = "exchange={0!r} (--exchange {0}; in a spec [market] exchange)"
+_TIMEFRAME: Final = "timeframe={0!r} (--timeframe {0}; in a spec [market] timeframe)"
+_LENGTH: Final = re.compile(
+    r"(\d+)\s*(s|sec|second|m|min|minute|h|hour|d|day|w|wk|week)?s?|(s|m|min|minute|h|hour|d|day|w|week)_?(\d*)"
+)
 _NO_COLUMN: Final = "columns={'symbol': None} (--columns symbol= ; in a spec [data.columns] symbol = \"\")"
 
 
 @dataclass(frozen=True, kw_only=True)
 class MarketChoice:
-    """The market that is asked for; None where no symbol is declared."""
+    """The market that is asked for, its exchange and its length of bars; None where they are not declared."""
 
     symbol: str | None = None
+    exchange: str | None = None
+    timeframe: str | None = None
 
     def index(self, markets: Sequence[str], place: str, where: str, or_else: str = "") -> int:
         """Which of several markets is the one asked for. `or_else` is another cure, for the error.
@@ -43,6 +51,13 @@ class MarketChoice:
                 f"{where} holds: {listing}{more}. Name one as it stands there: {_OPTION.format(markets[0])}."
             )
         return same[0]
+
+    def one_of(self, markets: Sequence[str], place: str, where: str) -> int:
+        """As `index`, and the only market where there is one, which must not be another than the one asked for."""
+        if len(markets) > 1:
+            return self.index(markets, place, where)
+        self.require(markets[0], place)
+        return 0
 
     def require(self, market: str | None, place: str) -> None:
         """Raises DataError when the only market of a file is another than the one asked for."""
@@ -81,16 +96,13 @@ def _is_part(market: str, symbol: str) -> bool:
 
 
 def of_one_market(table: Any, mapping: Mapping[str, Any], choice: MarketChoice, *, place: str, notes: list[str]) -> Any:
-    """The rows of a table that are of one market: all, or those of the symbol that is asked for.
+    """The rows of a table that are of one market, one exchange and one length of bars: all, or those asked for.
 
-    table     Arrow; a column of text or whole numbers whose name says that it names the market is compared
-    mapping   our name -> the table's name; "symbol" names that column, or None says that there is none
+    table     Arrow; columns of text or whole numbers are compared whose name says that they name one of these
+    mapping   our name -> the table's name; "symbol" names the column of markets, or None says that there is none
 
-    Raises DataError when there are several markets and none is chosen, or the only one is another.
+    Raises DataError when there are several and none is chosen, or the only market is another.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if "symbol" in mapping:
         names = [mapping["symbol"]] if mapping["symbol"] else []
         if names and names[0] not in table.column_names:
@@ -98,21 +110,92 @@ def of_one_market(table: Any, mapping: Mapping[str, Any], choice: MarketChoice, 
                 f"{place}: columns says that 'symbol' is in {names[0]!r}; found {', '.join(table.column_names)}."
             )
     else:
-        names = [name for name in table.column_names if bare(name) in SYMBOLS or name == "T"]
-    or_else = f"; where the column names no market, {_NO_COLUMN}"
+        # "T" is Polygon's, "s" that of Binance's stream; as numbers they are something else.
+        names = [
+            name
+            for name in table.column_names
+            if bare(name) in SYMBOLS or (name in ("T", "s") and is_text(table.column(name).type))
+        ]
+    read = {name for ours, name in mapping.items() if ours != "symbol" and isinstance(name, str)}
     for name in names:
-        column = table.column(name)
-        if hasattr(column.type, "value_type"):
-            column = column.cast(column.type.value_type)
-        if pa.types.is_integer(column.type):
-            column = pc.cast(column, pa.string())
-        if not is_text(column.type) or (name in mapping.values() and mapping.get("symbol") != name):
-            continue
-        markets = [value for value in pc.unique(column).to_pylist() if value is not None]
-        if len(markets) == 1:
-            choice.require(markets[0], place)
-        elif len(markets) > 1:
-            market = markets[choice.index(markets, place, f"the column {name!r}", or_else)]
-            table = table.filter(pc.equal(column, market))
-            notes.append(f"the rows of {market!r} alone, {table.num_rows:,}")
+        values = _values(table, name, read)
+        if len(values) == 1:
+            choice.require(values[0], place)
+        elif values:
+            or_else = f"; where the column names no market, {_NO_COLUMN}"
+            market = values[choice.index(values, place, f"the column {name!r}", or_else)]
+            table = _only(table, name, market, notes)
+    if "symbol" in mapping and mapping["symbol"] is None:
+        return table
+    for name in [name for name in table.column_names if bare(name) in EXCHANGES]:
+        table = _one_of(table, name, read, choice.exchange, _same_letters, ("an exchange", _EXCHANGE), place, notes)
+    for name in [name for name in table.column_names if bare(name) in INTERVALS]:
+        table = _one_of(
+            table, name, read, choice.timeframe, _same_length, ("a length of bars", _TIMEFRAME), place, notes
+        )
     return table
+
+
+def _values(table: Any, name: str, read: Collection[str]) -> list[str]:
+    """The different values of a column of names; none where it holds something else or is read as something else."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column = _plain(table, name)
+    if name in read or not (is_text(column.type) or pa.types.is_integer(column.type)):
+        return []
+    return [str(value) for value in pc.unique(column).to_pylist() if value is not None]
+
+
+def _plain(table: Any, name: str) -> Any:
+    column = table.column(name)
+    return column.cast(column.type.value_type) if hasattr(column.type, "value_type") else column
+
+
+def _only(table: Any, name: str, value: str, notes: list[str]) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = table.filter(pc.equal(pc.cast(_plain(table, name), pa.string()), value))
+    notes.append(f"the rows of {value!r} alone, {table.num_rows:,}")
+    return table
+
+
+def _one_of(
+    table: Any, name: str, read: Collection[str], asked: str | None, is_same: Callable[[str, str], bool],
+    words: tuple[str, str], place: str, notes: list[str],
+) -> Any:  # fmt: skip
+    """The rows of one value of a column that tells series apart. Raises DataError where none of several is chosen."""
+    values = _values(table, name, read)
+    if len(values) < 2:
+        return table
+    what, option = words
+    first = values[0] if option is _EXCHANGE else next(filter(None, map(_timeframe, values)), None)
+    choose = "Write the rows of one to a file of their own" if first is None else f"Choose one: {option.format(first)}"
+    same = [value for value in values if asked is not None and is_same(value, asked)]
+    if len(same) == 1:
+        return _only(table, name, same[0], notes)
+    listing = ", ".join(map(repr, values[:8])) + (f" and {len(values) - 8:,} more" if len(values) > 8 else "")
+    raise DataError(
+        f"{place}: candles are of one market; the column {name!r}, {what} in each row, holds {len(values):,}: "
+        f"{listing}. {choose}; where it tells no series apart, {_NO_COLUMN}."
+    )
+
+
+def _same_letters(one: str, other: str) -> bool:
+    return bare(one) == bare(other)
+
+
+def _same_length(one: str, other: str) -> bool:
+    """Whether a file's own word for a length of bars, such as "60", "1hour" or "1H", is a timeframe such as "1h"."""
+    length = _timeframe(one)
+    return length is not None and parse_timeframe(length) == parse_timeframe(other)
+
+
+def _timeframe(text: str) -> str | None:
+    """A file's word for a length of bars as our own, such as "1h"; None where it is none. A bare number is minutes."""
+    match = _LENGTH.fullmatch(text.strip().lower())
+    if match is None:
+        return None
+    number = int(match[1] or match[4] or 1)
+    return f"{number}{(match[2] or match[3] or 'm')[0]}"

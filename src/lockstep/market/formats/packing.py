@@ -15,6 +15,7 @@ from lockstep.core.errors import DataError
 PACKED: Final = (".gz", ".zip", ".zst", ".zstd")
 _GZIP: Final = b"\x1f\x8b"
 _ZIP: Final = b"PK\x03\x04"
+_EMPTY_ZIP: Final = b"PK\x05\x06"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 # Candles as text shrink to a tenth, flat ones to a fiftieth. A file that grows by far more is made to fill memory.
 MAX_GROWTH: Final = 300
@@ -34,9 +35,9 @@ class Content:
     data: bytes
 
 
-def is_packed(start: bytes, name: str) -> bool:
-    """Whether the first bytes of a file, or its name, are those of a packed file."""
-    return start.startswith((_GZIP, _ZIP, _ZSTD)) or name.lower().endswith(PACKED)
+def is_packed(start: bytes) -> bool:
+    """Whether the first bytes of a file are those of a packed file, whatever its name."""
+    return start.startswith((_GZIP, _ZIP, _EMPTY_ZIP, _ZSTD))
 
 
 def unpack(path: Path, suffixes: Sequence[str]) -> list[Content]:
@@ -52,16 +53,16 @@ def unpack(path: Path, suffixes: Sequence[str]) -> list[Content]:
 
 
 def _layers(name: str, data: bytes, suffixes: Sequence[str], bound: int, place: str, depth: int) -> list[Content]:
-    if not is_packed(data[:4], name):
+    if not is_packed(data[:4]):
         return [Content(name=name, data=data)]
     if depth == 0:
         raise DataError(
             f"{place}: it is packed more than {_MAX_LAYERS} times over. Unpack it, and name the inner file."
         )
-    if data.startswith(_ZIP) or name.lower().endswith(".zip"):
+    if data.startswith((_ZIP, _EMPTY_ZIP)):
         members = _members(data, suffixes, bound, place)
     else:
-        members = [Content(name=_without_suffix(name), data=_stream(name, data, bound, place))]
+        members = [Content(name=_without_suffix(name), data=_stream(data, bound, place))]
     return [
         inner for member in members for inner in _layers(member.name, member.data, suffixes, bound, place, depth - 1)
     ]
@@ -71,8 +72,8 @@ def _without_suffix(name: str) -> str:
     return Path(name).stem if name.lower().endswith(PACKED) else name
 
 
-def _stream(name: str, data: bytes, bound: int, place: str) -> bytes:
-    if data.startswith(_ZSTD) or name.lower().endswith((".zst", ".zstd")):
+def _stream(data: bytes, bound: int, place: str) -> bytes:
+    if data.startswith(_ZSTD):
         import pyarrow as pa
 
         with pa.CompressedInputStream(pa.BufferReader(data), "zstd") as stream:
@@ -110,7 +111,10 @@ def _members(data: bytes, suffixes: Sequence[str], bound: int, place: str) -> li
             return out
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         # RuntimeError is how zipfile says that a password is needed.
-        raise DataError(f"{place}: the archive cannot be read: {error}. Unpack it, and name the inner file.") from error
+        cure = "It is damaged or cut short: download it again." if "not a zip" in str(error) else ""
+        raise DataError(
+            f"{place}: the archive cannot be read: {error}. {cure or 'Unpack it, and name the inner file.'}"
+        ) from error
 
 
 def _chosen(names: Sequence[str], suffixes: Sequence[str], place: str) -> list[str]:
@@ -126,5 +130,13 @@ def _chosen(names: Sequence[str], suffixes: Sequence[str], place: str) -> list[s
         files = tables
     if not files:
         inside = ", ".join(names[:5]) or "nothing"
-        raise DataError(f"{place}: it holds no file of candles ({', '.join(suffixes)}); found {inside}.")
+        if any(name in ("[Content_Types].xml", "mimetype", "xl/workbook.xml") for name in names):
+            raise DataError(
+                f"{place}: by its contents it is a workbook of a spreadsheet ({inside}). Save its sheet of candles as "
+                "CSV in the program that wrote it."
+            )
+        raise DataError(
+            f"{place}: it holds no file of candles ({', '.join(suffixes)}); found {inside}. Unpack it, and name the "
+            "file of candles itself."
+        )
     return files

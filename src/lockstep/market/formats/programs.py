@@ -11,15 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lockstep.market.formats.cells import bare, is_clock, is_date, is_epoch, is_time
+from lockstep.market.formats.cells import bare
 from lockstep.market.formats.layout import Layout
+from lockstep.market.formats.rows import KLINES
 
 _HISTDATA: Final = re.compile(r"DAT_(ASCII|MT|NT|MS)_[A-Z0-9]+_M1", re.IGNORECASE)
 _URL: Final = re.compile(r"cryptodatadownload\.com", re.IGNORECASE)
-_KLINES: Final = (
-    "open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume", "count",
-    "taker_buy_volume", "taker_buy_quote_volume", "ignore",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +62,7 @@ def _crypto_data_download(layout: Layout, names: Sequence[str], file: str) -> Pr
 
 
 def _binance(layout: Layout, names: Sequence[str], file: str) -> Program | None:
-    if tuple(layout.names) == _KLINES and layout.header == 0:
+    if tuple(layout.names) == KLINES and layout.header == 0:
         return Program(name="Binance klines", reason="12 columns with an open and a close time")
     if {"opentime", "closetime", "takerbuyvolume"} <= set(names) or {"opentime", "closetime", "ignore"} <= set(names):
         return Program(name="Binance klines", reason="its columns open_time, close_time and those of takers")
@@ -135,65 +132,3 @@ _RULES: Final[tuple[Callable[[Layout, Sequence[str], str], Program | None], ...]
     _histdata, _crypto_data_download, _binance, _metatrader, _dukascopy, _yahoo, _kraken, _polygon, _alpaca,
     _trading_view,
 )  # fmt: skip
-
-
-def names_of_rows(sample: Sequence[Sequence[str]]) -> tuple[str, ...] | None:
-    """The columns of rows that no line names, where the rows themselves leave no other reading; None elsewhere.
-
-    The order time, open, high, low, close is what all programs write that give no names, but for some (low, high; close
-    before high): a reading is taken only when in every sampled row high is the highest and low the lowest price.
-
-    sample   the cells of the first rows, of one width
-    """
-    if not sample:
-        return None
-    first = [cell.strip() for cell in sample[0]]
-    width = len(first)
-    names: tuple[str, ...] | None = None
-    if width >= 2 and is_date(first[0]) and is_clock(first[1]):
-        rest = {6: (), 7: ("volume",), 8: ("volume", "spread"), 9: ("volume", "real_volume", "spread")}.get(width)
-        names = None if rest is None else ("date", "time", "open", "high", "low", "close", *rest)
-    elif is_epoch(first[0]) or is_time(first[0]):
-        five = ("timestamp", "open", "high", "low", "close")
-        if width in (5, 6):
-            names = (*five, "volume")[:width]
-        elif width == 7 and is_epoch(first[0]) and all(_is_count(row[6]) for row in sample):
-            names = (*five, "volume", "trades")
-        elif width == 8 and is_epoch(first[0]) and all(_is_mean(row) and _is_count(row[7]) for row in sample):
-            names = (*five, "vwap", "volume", "trades")
-        elif width == 12 and is_epoch(first[0]) and all(_follows(row[0], row[6]) for row in sample):
-            names = _KLINES
-    return names if names is not None and _prices_fit(sample, names.index("open")) else None
-
-
-def _is_count(cell: str) -> bool:
-    return cell.strip().removesuffix(".0").isdigit()
-
-
-def _is_mean(row: Sequence[str]) -> bool:
-    """Whether the sixth cell is a mean price of the bar, or 0 where nothing was traded."""
-    try:
-        high, low, mean = (float(row[at]) for at in (2, 3, 5))
-    except ValueError:
-        return False
-    return mean == 0 or low <= mean <= high
-
-
-def _follows(open_time: str, close_time: str) -> bool:
-    return is_epoch(open_time) and is_epoch(close_time) and float(close_time) > float(open_time)
-
-
-def _prices_fit(sample: Sequence[Sequence[str]], at: int) -> bool:
-    """Whether open, high, low and close stand at four places from `at` on: high is the highest, low the lowest."""
-    try:
-        rows = [[float(_plain(cell)) for cell in row[at : at + 4]] for row in sample]
-    except ValueError:
-        return False
-    fits = sum(low <= min(first, last) and high >= max(first, last) for first, high, low, last in rows)
-    # One broken bar is for the rules of candles to name; rows of one price fit any order and prove none.
-    return fits >= 0.9 * len(rows) and any(high > low for _, high, low, _ in rows)
-
-
-def _plain(cell: str) -> str:
-    text = cell.strip()
-    return text.replace(",", "") if "." in text else text.replace(",", ".")

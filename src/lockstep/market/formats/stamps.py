@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core.errors import DataError
-from lockstep.market.times import from_numbers, from_text, is_number, parse_zone
+from lockstep.market.formats.epochs import instants_of
+from lockstep.market.times import day_before_month, from_text, is_number, parse_zone
 
 DAY_MS: Final = 86_400_000
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -41,9 +42,10 @@ _COMPACT: Final = (
     r"(?P<H>[01]\d|2[0-3])(?P<M>[0-5]\d)?(?P<S>[0-5]\d)?\s*$"
 )
 _COMPACT_DAY: Final = r"^(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$"
+_HEXADECIMAL: Final = r"^\s*(0[xX])?[0-9a-fA-F]{8,32}\s*$"
 _CLOCK_DIRECTIVES: Final = re.compile(r"%[HIcXsTRzZ]")
-_YEAR_1971: Final = 31_536_000_000
-_YEAR_2100: Final = 4_102_444_800_000
+# Any number, whatever it counts; eight digits of a date and other texts are looked at first.
+_COUNT: Final = r"^\s*-?\d{1,19}([.,]\d*)?\s*$"
 _ZONELESS: Final = "Declare it: timezone='UTC' or a fixed offset (--timezone UTC; in a spec [data] timezone)."
 
 
@@ -77,10 +79,16 @@ def stamps_of(
     first = column[0].as_py() or ""
     if time_format is None and unit is None and _all_match(column, _COMPACT):
         return _by_form(column, _COMPACT, evidence, place, notes)
-    if time_format is None and (unit is not None or is_number(first)):
-        numbers = _epochs(column, unit)
+    if time_format is None and (unit is not None or (re.match(_COUNT, first) and not re.match(_COMPACT_DAY, first))):
+        numbers = _epochs(column)
         if numbers is not None:
-            return epochs_of(numbers, unit=unit, place=place, notes=notes)
+            return epochs_of(numbers, unit=unit, evidence=evidence, place=place, notes=notes)
+    if time_format is None and not _is_iso(first) and _all_match(column, _HEXADECIMAL):
+        raise DataError(
+            f"{place}: {first!r} in row 0 is a hexadecimal number, as ids are. Write the times as decimal numbers or "
+            "as text, such as 2024-03-01T12:00:00Z, or name the column that has them: columns={'timestamp': 'NAME'} "
+            "(--columns timestamp=NAME; in a spec [data] columns)."
+        )
     if time_format is not None or unit is not None or is_number(first):
         zone = evidence.zone
         is_day = time_format is not None and not _CLOCK_DIRECTIVES.search(time_format)
@@ -103,28 +111,19 @@ def stamps_of(
     return _by_form(column, form, evidence, place, notes)
 
 
-def epochs_of(values: NDArray[Any], *, unit: str | None, place: str, notes: list[str]) -> NDArray[np.int64]:
-    """As `times.from_numbers`, and no number that counts something else becomes a bar of 1970 or of a far year.
+def epochs_of(
+    values: NDArray[Any], *, unit: str | None, evidence: Evidence, place: str, notes: list[str]
+) -> NDArray[np.int64]:
+    """Milliseconds since 1970 UTC, int64 (n,), of numbers, as `epochs.instants_of` reads them.
 
-    Raises DataError when no unit is declared and all rows would lie in 1970, or one beyond 2100: days of a spreadsheet,
-    minutes, ticks of another epoch.
+    Raises DataError when nothing says what they count, or they count in a zone that nothing names.
     """
-    stamps = from_numbers(values, unit=unit, place=place, notes=notes)
-    if unit is not None or not stamps.size:
-        return stamps
-    odd = stamps >= _YEAR_2100
-    if not odd.any() and np.all((stamps >= 0) & (stamps < _YEAR_1971)):
-        odd[:] = True
-    if not odd.any():
-        return stamps
-    row = int(np.argmax(odd))
-    number = values[row].item()
-    guess = ", and looks like the number of a day in a spreadsheet" if 10_000 <= number < 100_000 else ""
-    year = np.datetime64(int(stamps[row]), "ms").astype("datetime64[Y]")
-    raise DataError(
-        f"{place}: numbers count seconds, milliseconds, microseconds or nanoseconds since 1970; {number} in row {row} "
-        f"would lie in the year {year}{guess}. Write the times as text, such as 2024-03-01T12:00:00Z; where they "
-        "count one of these units all the same, declare it: time_unit='s' (--time-unit s; in a spec [data] time_unit)."
+    instants = instants_of(values, unit=unit, place=place, notes=notes)
+    if instants.is_utc:
+        return instants.milliseconds
+    local = instants.milliseconds
+    return local - _zone_offset(
+        local, evidence, place, f"{values[0].item()}, {np.datetime64(int(local[0]), 'ms')},", notes
     )
 
 
@@ -168,18 +167,18 @@ def _directives(rest: str) -> list[str]:
     return [next(names, "f") if letter.isdigit() else "" for letter in re.sub(r"\d+", "0", rest)]
 
 
-def _epochs(column: Any, unit: str | None) -> NDArray[Any] | None:
-    """Epoch numbers, int64 or float64 (n,), read all at once; None where a row is none, for the slow way to name it."""
+def _epochs(column: Any) -> NDArray[Any] | None:
+    """Numbers, int64 or float64 (n,), read all at once; None where a row is none, for the slow way to name it."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    digits = "9,19" if unit is None else "1,19"
-    if not pc.all(pc.match_substring_regex(column, rf"^\s*\d{{{digits}}}(\.\d*)?\s*$")).as_py():
+    if not _all_match(column, _COUNT):
         return None
     # Nanoseconds of today have 19 digits and would lose their last ones as floats.
-    kind = pa.float64() if pc.any(pc.match_substring(column, ".")).as_py() else pa.int64()
+    is_broken = pc.any(pc.match_substring_regex(column, "[.,]")).as_py()
+    plain = pc.replace_substring(pc.utf8_trim_whitespace(column), ",", ".") if is_broken else column
     try:
-        return np.asarray(pc.cast(pc.utf8_trim_whitespace(column), kind).to_numpy())
+        return np.asarray(pc.cast(pc.utf8_trim_whitespace(plain), pa.float64() if is_broken else pa.int64()).to_numpy())
     except pa.ArrowInvalid:
         return None
 
@@ -282,7 +281,13 @@ def _days(
     year: NDArray[np.int64], month: NDArray[np.int64], day: NDArray[np.int64], column: Any, place: str
 ) -> NDArray[np.int64]:
     """Days since 1970, int64 (n,)."""
-    _refuse((month < 1) | (month > 12) | (day < 1) | (year < 1), column, "dates are in the calendar", place)
+    wrong = (month < 1) | (month > 12) | (day < 1) | (year < 1)
+    if wrong.any() and (pattern := day_before_month(text := column[int(np.argmax(wrong))].as_py())):
+        raise DataError(
+            f"{place}: dates are in the calendar; found {text!r} in row {int(np.argmax(wrong))}. If the day stands "
+            f"before the month, say so: {_format_option(pattern)}."
+        )
+    _refuse(wrong, column, "dates are in the calendar", place)
     first = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
     length = ((first + 1).astype("datetime64[D]") - first.astype("datetime64[D]")).astype(np.int64)
     _refuse(day > length, column, "dates are in the calendar", place)
@@ -321,6 +326,10 @@ def _ordered(
         return by_day if orders[0] else by_month
     if np.array_equal(by_day, by_month):
         return by_day
+    near = [_are_neighbours(days, time) for days in (by_day, by_month)]
+    if orders == [True, True] and near[0] != near[1]:
+        notes.append(("day before month" if near[0] else "month before day") + ", by days that follow one another")
+        return by_day if near[0] else by_month
     row = int(np.argmax(by_day != by_month))
     text = column[row].as_py()
     options = [_format_of(text, cells, row, day_first=first) for first in (True, False)]
@@ -334,6 +343,15 @@ def _has_order(stamps: NDArray[np.int64]) -> bool:
     """Whether three rows at least ascend or descend throughout."""
     step = np.diff(stamps)
     return bool(step.size > 1 and (np.all(step > 0) or np.all(step < 0)))
+
+
+def _are_neighbours(days: NDArray[np.int64], time: NDArray[np.int64]) -> bool:
+    """Whether rows with times of day are of three days at least, each at most four after the one before.
+
+    The other reading of such days has one day in each month, with several bars on it, which no series has.
+    """
+    dates = np.unique(days)
+    return bool(dates.size > 2 and dates.size < days.size and np.unique(time).size > 1 and np.diff(dates).max() <= 4)
 
 
 def _format_option(pattern: str) -> str:
@@ -366,19 +384,26 @@ def _offsets(
     offsets = {text: _offset(text) for text in set(texts) if text}
     if offsets and "" not in texts and None not in texts:
         return np.array([offsets[text] for text in texts], dtype=np.int64)
-    zone = evidence.zone
     if offsets:
         row = next(row for row, text in enumerate(texts) if not text)
         raise DataError(
             f"{place}: all times name a zone or none does; found none in {column[row].as_py()!r} (row {row}). Correct "
             "the row."
         )
+    return _zone_offset(local, evidence, place, repr(column[0].as_py()), notes)
+
+
+def _zone_offset(
+    local: NDArray[np.int64], evidence: Evidence, place: str, first: str, notes: list[str]
+) -> NDArray[np.int64]:
+    """How far local times that name no zone are ahead of UTC, milliseconds, int64 (n,). Raises DataError."""
+    zone = evidence.zone
     if zone is None and not evidence.server and not np.any(local % DAY_MS):
         notes.append("dates are days of UTC")
         return np.zeros(local.shape[0], dtype=np.int64)
     if zone is None:
         whose = "the server's" if evidence.server else "not given"
-        raise DataError(f"{place}: the zone of {column[0].as_py()!r} (row 0) is {whose}. {_ZONELESS}")
+        raise DataError(f"{place}: the zone of {first} (row 0) is {whose}. {_ZONELESS}")
     if evidence.reason:
         notes.append(f"times of {_zone_name(zone)}, {evidence.reason}")
     offset = zone.utcoffset(None)

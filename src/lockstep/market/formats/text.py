@@ -11,7 +11,8 @@ from typing import Any, Final
 from lockstep.core.errors import DataError
 from lockstep.market.formats.encodings import declared_encoding, to_utf8
 from lockstep.market.formats.layout import SAMPLE_BYTES, Layout, layout_of, offset_of
-from lockstep.market.formats.programs import Program, names_of_rows, program_of
+from lockstep.market.formats.programs import Program, program_of
+from lockstep.market.formats.rows import names_of_rows
 from lockstep.market.tables import one_line
 
 NULLS: Final = ["", "nan", "NaN", "NAN", "NA", "N/A", "null", "NULL", "None"]
@@ -60,6 +61,10 @@ def read_text(source: Path | bytes, name: str, options: TextOptions, *, place: s
     try:
         table = _arrow_table(source, layout)
     except pa.ArrowInvalid as error:
+        if "Could not skip initial" in str(error):
+            # The names of the columns stand alone, and no line ends after them.
+            table = pa.table({name: pa.array([], type=pa.string()) for name in layout.names})
+            return TextTable(table=table, layout=layout, program=program_of(layout, name))
         if "UTF8" not in str(error) or isinstance(source, bytes):
             raise DataError(
                 f"{place}: the file cannot be read: {one_line(error)}. {layout.described()}\nCorrect that row, or "

@@ -15,7 +15,7 @@ FURTHER: Final[Mapping[str, tuple[str, ...]]] = {
         "start", "begin", "begins", "begintime", "begints", "klineopentime", "candletime", "candlebegintime", "time0",
         "startedat", "periodstart", "timeperiodstart", "timestampunix", "timestampms", "unixms", "timems", "times",
         "opentimestamp", "opentimems", "timestart", "dateandtime", "datetimestamp", "tradedate", "tradingday",
-        "timeeet", "timecet", "timeest", "timelocal", "localdatetime", "datelocal", "dt", "day", "index",
+        "timeeet", "timecet", "ticks", "timeest", "timelocal", "localdatetime", "datelocal", "dt", "day", "index",
         "unnamed0", "datum", "zeit", "zeitpunkt", "datumzeit", "datumuhrzeit", "zeitstempel", "dateheure", "heure",
         "fecha", "fechahora", "mts", "data", "dataora", "datahora", "tijd", "tijdstip",
     ),
@@ -47,6 +47,14 @@ SYMBOLS: Final = frozenset(
      "market", "asset", "coin", "stock", "name", "code", "tscode", "stockcode", "securitycode", "seccode",
      "security", "secid", "isin", "ric", "cusip", "permno", "productid", "instrumentname", "instrumentid", "instid",
      "symbolid"}
+)  # fmt: skip
+# Where two values in one file are two series of the same symbol.
+EXCHANGES: Final = frozenset(
+    {"exchange", "exchanges", "exchangename", "exchangeid", "exchangecode", "venue", "venueid", "mic", "marketplace",
+     "broker", "feed", "dataset", "publisherid"}
+)  # fmt: skip
+INTERVALS: Final = frozenset(
+    {"interval", "timeframe", "resolution", "granularity", "barsize", "candleinterval", "klineinterval"}
 )  # fmt: skip
 ADJUSTED: Final[Mapping[str, tuple[str, ...]]] = {
     "open": ("adjopen", "adjustedopen", "openadj", "openadjusted"),

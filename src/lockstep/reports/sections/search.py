@@ -95,7 +95,7 @@ def sections(folder: RunFolder, result: TrainResult) -> list[Section]:
     if holdout:
         columns |= {
             "held-out bars": whole(holdout["metrics"], "holdout"),
-            "hold, held-out": whole(holdout["buy_and_hold"], "holdout_buy_and_hold"),
+            "buy and hold there": whole(holdout["buy_and_hold"], "holdout_buy_and_hold"),
         }
     blocks: list[Block] = [
         Table(

@@ -8,11 +8,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tests.unit.market.formats.files import BARS, HOUR, moment
+from tests.unit.market.formats import servers
+from tests.unit.market.formats.files import BARS, DAYS, HOUR, moment
 
 from lockstep.core.errors import DataError
-from lockstep.market.load import load_candles
+from lockstep.market.load import DroppedRowsWarning, load_candles
 
+HOURS_END = int(BARS.timestamp[-1])
 COLUMNS = {name: values.tolist() for name, values in BARS.columns().items()}
 ROWS: list[list[Any]] = [list(row) for row in zip(*COLUMNS.values(), strict=True)]
 SHORT = [dict(zip("tohlcv", row, strict=True)) for row in ROWS]
@@ -89,12 +91,99 @@ def test_several_markets_in_a_document_are_chosen_between_by_their_symbol() -> N
         load_candles(DOCUMENTS["polygon"], symbol="ETH/USD")
 
 
-def test_rows_in_another_order_need_their_names() -> None:
-    """Coinbase: time, low, high, open, close, volume."""
-    coinbase = [[t // 1_000, low, h, o, c, v] for t, o, h, low, c, v in ROWS]
-    with pytest.raises(DataError, match="--columns timestamp,open,high,low,close,volume"):
-        load_candles(coinbase)
-    assert load_candles(coinbase, columns=["timestamp", "low", "high", "open", "close", "volume"]) == BARS
+@pytest.mark.parametrize("name", [*servers.HOURLY, *servers.DAILY])
+def test_an_answer_of_a_server_is_read_as_it_came(tmp_path: Path, name: str) -> None:
+    bars = BARS if name in servers.HOURLY else DAYS
+    document = {**servers.HOURLY, **servers.DAILY}[name]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(document))
+    candles = load_candles(path)
+    assert candles == bars
+    assert load_candles(document) == bars
+    house = name.split(",")[0]
+    if house in ("Alpha Vantage", "OANDA", "Deribit", "Bybit", "Kraken", "CryptoCompare", "Yahoo", "Twelve Data"):
+        assert house in str(candles.format) or name == "Bybit, stream"
+
+
+def test_rows_in_another_order_tell_which() -> None:
+    assert "rows of timestamp, low, high, open, close, volume" in str(load_candles(servers.HOURLY["Coinbase"]).format)
+    kucoin = str(load_candles(servers.HOURLY["KuCoin"]).format)
+    assert "rows of timestamp, open, close, high, low, volume, quote_volume in 'data'" in kucoin
+
+
+def test_rows_that_two_orders_fit_need_their_names() -> None:
+    """Each bar opens at its low and closes at its high, but for one: high before low, or low before high?"""
+    odd = [[t, low, h, low, h, v] for t, _, h, low, _, v in ROWS]
+    odd[3] = [odd[3][0], 5.0, 9.0, 6.0, 8.0, 1.0]  # as usual: open 5, high 9, low 6, which is above the open
+    odd[5] = [odd[5][0], 6.0, 9.0, 5.0, 8.0, 1.0]  # Coinbase: low 6, high 9, open 5, which is below the low
+    with pytest.raises(DataError, match="Nothing says which of the 6 values in a row is which") as caught:
+        load_candles(odd)
+    assert "--columns timestamp,open,high,low,close,volume" in str(caught.value)
+    with pytest.raises(DataError, match="OHLC-inconsistent: 1 row, first row 3"):
+        load_candles(odd, columns=["timestamp", "open", "high", "low", "close", "volume"])
+
+
+def test_contracts_that_nothing_explains_are_no_pieces() -> None:
+    """Seven columns of which the last is neither a count nor money for the sixth."""
+    rows = [[*row, 0.25] for row in ROWS]
+    with pytest.raises(DataError, match=r"--columns timestamp,open,high,low,close,volume,column7"):
+        load_candles(rows)
+    assert load_candles(rows, columns=["timestamp", "open", "high", "low", "close", "volume", "x"]) == BARS
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {
+            "code": "0",
+            "data": [servers.of_okx(row, confirm=str(int(at > 0))) for at, row in enumerate(servers.NEWEST_FIRST)],
+        },
+        servers.kraken(-2),
+        {"candles": [{**servers.of_oanda(row, "mid"), "complete": row[0] < HOURS_END} for row in servers.HOURS]},
+    ],
+    ids=["OKX", "Kraken", "OANDA"],
+)
+def test_the_bar_in_progress_is_named_and_dropped_by_the_option(document: Any) -> None:
+    with pytest.raises(DataError, match=r"unfinished: 1 row, first row 89 \(2024-01-13 17:00Z[\s\S]*--drop-bad"):
+        load_candles(document)
+    with pytest.warns(DroppedRowsWarning, match="unfinished: 1 row"):
+        assert load_candles(document, on_bad="drop") == BARS.head(89)
+
+
+def test_times_of_a_zone_that_the_document_names_need_its_offset() -> None:
+    for document in (
+        servers.alpha_vantage(servers.HOURS, "%Y-%m-%d %H:%M:%S", "US/Eastern"),
+        {
+            "meta": {"symbol": "AAPL", "exchange_timezone": "US/Eastern"},
+            "values": [servers.named(row, datetime=moment(row[0], "%Y-%m-%d %H:%M:%S")) for row in servers.HOURS],
+        },
+    ):
+        with pytest.raises(DataError, match=r"--timezone UTC.* The document names the zone 'US/Eastern'"):
+            load_candles(document)
+        assert load_candles(document, timezone="-05:00").timestamp[0] == BARS.timestamp[0] + 5 * HOUR
+
+
+def test_bid_and_ask_are_two_prices() -> None:
+    both = {"candles": [servers.of_oanda(row, "bid", "ask") for row in servers.HOURS]}
+    with pytest.raises(DataError, match=r"columns open, high, low, close are missing; found .*'bid\.o'"):
+        load_candles(both)
+    columns = {name: f"ask.{name[0]}" for name in ("open", "high", "low", "close")}
+    assert load_candles(both, columns=columns) == BARS
+    assert "mid prices" in str(load_candles(servers.HOURLY["OANDA, three prices"]).format)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"Note": "our standard API call frequency is 5 calls per minute"}, "5 calls per minute.* a server's message"),
+        ({"code": "51001", "msg": "Instrument ID does not exist", "data": []}, "does not exist.* a server's message"),
+        ({"prices": [[1, 2.0], [2, 3.0]]}, "Rows of 2 values are no candles: ask for those of open, high, low"),
+        ({"s": "no_data"}, "a server's message"),
+    ],
+)
+def test_an_answer_without_candles_is_shown(document: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load_candles(document)
 
 
 @pytest.mark.parametrize(

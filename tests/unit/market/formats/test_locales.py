@@ -209,8 +209,8 @@ def test_times_written_as_digits_are_no_epoch_numbers(tmp_path: Path) -> None:
     assert load_candles(days, time_unit="s", timeframe="1s", on_bad="drop").timestamp[0] == days["timestamp"][0] * 1_000
 
 
-@pytest.mark.parametrize("first", [0, 45_292])
-def test_row_numbers_and_days_of_a_spreadsheet_are_no_times(first: int) -> None:
+@pytest.mark.parametrize("first", [0, 100_000])
+def test_row_numbers_are_no_times(first: int) -> None:
     frame = BARS.to_frame()
     frame["timestamp"] = range(first, first + len(BARS))
     with pytest.raises(DataError, match=r"would lie in the year 1970.* time_unit='s'"):

@@ -1,0 +1,168 @@
+"""Rows that no line names: what their columns are, where the rows themselves leave no other answer.
+
+A reading is taken only where in the sampled rows high is the highest and low the lowest price, and no other order of
+the prices fits them as well. Of an amount of pieces and one of money, the pieces are those by which the money is a
+price of the bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from lockstep.market.formats.cells import is_clock, is_date, is_epoch, is_time
+
+KLINES: Final = (
+    "open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume", "count",
+    "taker_buy_volume", "taker_buy_quote_volume", "ignore",
+)  # fmt: skip
+_USUAL: Final = ("open", "high", "low", "close")
+# KuCoin and Bitfinex; Coinbase.
+_OTHERS: Final = (("open", "close", "high", "low"), ("low", "high", "open", "close"))
+_GATE: Final = ("timestamp", "quote_volume", "close", "high", "low", "open", "volume", "closed")
+# One broken bar is for the rules of candles to name.
+_ENOUGH: Final = 0.9
+Sample = Sequence[Sequence[str]]
+
+
+def names_of_rows(sample: Sample) -> tuple[str, ...] | None:
+    """The columns of rows that no line names; None where nothing decides.
+
+    sample   the cells of the first rows, of one width
+    """
+    if not sample:
+        return None
+    first = [cell.strip() for cell in sample[0]]
+    width = len(first)
+    if width >= 2 and is_date(first[0]) and is_clock(first[1]):
+        rest = {6: (), 7: ("volume",), 8: ("volume", "spread"), 9: ("volume", "real_volume", "spread")}.get(width)
+        names = None if rest is None else ("date", "time", *_USUAL, *rest)
+        return names if names is not None and _share(sample, names) >= _ENOUGH else None
+    if not (is_epoch(first[0]) or is_time(first[0])) or width < 5:
+        return None
+    if width == 8 and all(row[7].strip().lower() in ("true", "false") for row in sample):
+        return _GATE if _share(sample, _GATE) >= _ENOUGH else None
+    order = _order(sample)
+    if order is None:
+        return None
+    rest = _rest(sample, is_epoch(first[0]))
+    return None if rest is None else ("timestamp", *order, *rest) if rest != KLINES[5:] else (KLINES[0], *order, *rest)
+
+
+def _order(sample: Sample) -> tuple[str, ...] | None:
+    """The order of the four prices behind the time."""
+    shares = {order: _share(sample, ("timestamp", *order)) for order in (_USUAL, *_OTHERS)}
+    fitting = [order for order, share in shares.items() if share >= _ENOUGH]
+    if len(fitting) > 1:
+        best = max(shares.values())
+        fitting = [order for order in fitting if shares[order] == best]
+        if len(fitting) > 1 and not _are_alike(sample, fitting):
+            return None
+    return fitting[0] if fitting else None
+
+
+def _are_alike(sample: Sample, orders: Sequence[tuple[str, ...]]) -> bool:
+    """Whether several orders of the prices give the same bars."""
+    bars = [[{name: row[1 + at] for at, name in enumerate(order)} for row in sample] for order in orders]
+    return all(other == bars[0] for other in bars[1:])
+
+
+def _rest(sample: Sample, is_number: bool) -> tuple[str, ...] | None:
+    """The columns behind the prices, by their number and what stands in them."""
+    rest: tuple[str, ...] | None = None
+    width = len(sample[0])
+    if width in (5, 6):
+        rest = ("volume",)[: width - 5]
+    elif not is_number:
+        rest = None
+    elif width == 7:
+        rest = _pieces(sample, (5, 6)) or (("volume", "trades") if all(_is_count(row[6]) for row in sample) else None)
+    elif width == 8 and all(_is_mean(row) and _is_count(row[7]) for row in sample):
+        rest = ("vwap", "volume", "trades")
+    elif width == 8 and all(_follows(row[0], row[6]) for row in sample):
+        rest = ("volume", "close_time", "quote_volume")
+    elif width == 8:
+        pieces = _pieces(sample, (5, 6))
+        rest = None if pieces is None else (*pieces, "quote_volume (2)")
+    elif width == 9 and all(row[8].strip() in ("0", "1") for row in sample):
+        # OKX: of a future the first counts contracts.
+        pieces = _pieces(sample, (6, 7))
+        spot = _pieces(sample, (5, 7))
+        if spot is not None:
+            rest = ("volume", "quote_volume", "quote_volume (2)", "confirm")
+        elif pieces is not None:
+            rest = ("contracts", *pieces, "confirm")
+    elif width == 12 and all(_follows(row[0], row[6]) for row in sample):
+        rest = KLINES[5:]
+    return rest
+
+
+def _pieces(sample: Sample, places: tuple[int, int]) -> tuple[str, str] | None:
+    """Which of two columns counts pieces and which money; None where neither is so."""
+    names = of_pieces([row[places[0]] for row in sample], [row[places[1]] for row in sample], sample)
+    return None if names is None else ("volume", "quote_volume") if names == 0 else ("quote_volume", "volume")
+
+
+def of_pieces(one: Sequence[object], other: Sequence[object], sample: Sample | Mapping[str, object]) -> int | None:
+    """Which of two amounts counts pieces, 0 or 1: the other one divided by it is a price of the bar.
+
+    sample   the rows, whose prices stand at 1 to 4 in any order; or columns "high" and "low"
+
+    None where neither is, or nothing was traded.
+    """
+    fits = [0, 0]
+    traded = 0
+    for row, (left, right) in enumerate(zip(one, other, strict=True)):
+        try:
+            first, second = float(str(left)), float(str(right))
+            if isinstance(sample, Mapping):
+                prices = [float(str(sample[name][row])) for name in ("high", "low")]  # type: ignore[index]
+            else:
+                prices = [float(cell) for cell in sample[row][1:5]]
+        except (ValueError, TypeError):
+            return None
+        if first <= 0 or second <= 0:
+            continue
+        traded += 1
+        # The mean price of a bar, rounded, lies between its lowest and its highest.
+        low, high = min(prices) * 0.999, max(prices) * 1.001
+        fits[0] += low <= second / first <= high
+        fits[1] += low <= first / second <= high
+    if not traded or fits[0] == fits[1]:
+        return None
+    best = 0 if fits[0] > fits[1] else 1
+    return best if fits[best] >= _ENOUGH * traded else None
+
+
+def _is_count(cell: str) -> bool:
+    return cell.strip().removesuffix(".0").isdigit()
+
+
+def _is_mean(row: Sequence[str]) -> bool:
+    """Whether the sixth cell is a mean price of the bar, or 0 where nothing was traded."""
+    try:
+        high, low, mean = (float(row[at]) for at in (2, 3, 5))
+    except ValueError:
+        return False
+    return mean == 0 or low <= mean <= high
+
+
+def _follows(open_time: str, close_time: str) -> bool:
+    return is_epoch(open_time) and is_epoch(close_time) and float(close_time) > float(open_time)
+
+
+def _share(sample: Sample, names: Sequence[str]) -> float:
+    """The share of rows in which high is the highest and low the lowest price; 0 where rows of one price prove none."""
+    places = [names.index(name) for name in _USUAL]
+    try:
+        rows = [[float(_plain(row[at])) for at in places] for row in sample]
+    except ValueError:
+        return 0.0
+    if not any(high > low for _, high, low, _ in rows):
+        return 0.0
+    return sum(low <= min(first, last) and high >= max(first, last) for first, high, low, last in rows) / len(rows)
+
+
+def _plain(cell: str) -> str:
+    text = cell.strip()
+    return text.replace(",", "") if "." in text else text.replace(",", ".")
