@@ -33,7 +33,7 @@ from lockstep.strategies.base import Params, Strategy
 from lockstep.strategies.view import MarketView
 from lockstep.validation.birth import Unanswered
 from lockstep.validation.branches import Branches, admits, base_set
-from lockstep.validation.inquiry import Answer, Inquiry
+from lockstep.validation.inquiry import TABLE_POINTS, Answer, Inquiry
 from lockstep.validation.other_future import Course
 from lockstep.validation.points import (
     Depth,
@@ -88,7 +88,7 @@ _EXHAUSTIVE: Final = Depth(
     confirms=3,
     screens=(Course.FALL, Course.RISE, Course.SWING, Course.CALM, Course.FALL, Course.RISE, Course.WALK),
 )
-EXHAUSTIVE_CALLS: Final = _EXHAUSTIVE.most_questions + 2 * WHOLE_POINTS + 10
+EXHAUSTIVE_CALLS: Final = _EXHAUSTIVE.most_questions + 2 * WHOLE_POINTS + 2 * TABLE_POINTS + 11
 """Calls of a strategy that the exhaustive test makes at most, where it finds nothing."""
 
 
@@ -197,6 +197,9 @@ class _Test:
         if answer.decisions == 0 and size < n:
             answer = self._questions.answer(self._view.window(max(0, n - REGION), n), params)
         self._decisions += answer.decisions
+        if whole:
+            self._note(self._questions.ask_tables(answer))
+            self._warnings += self._questions.brought_along(answer)
         self._put(answer, depth)
         if whole:
             if len(answer.view) < n:

@@ -21,11 +21,14 @@ from lockstep.strategies.view import MarketView
 from lockstep.validation.answers import Difference, decided, difference_at, differs_at, first_difference, from_bar
 from lockstep.validation.birth import Birth, Unanswered, births_of
 from lockstep.validation.held_state import HeldState
-from lockstep.validation.other_future import Course, Part, parts_of, perturb_after, perturb_future
+from lockstep.validation.held_tables import changed, held_tables, matched
+from lockstep.validation.other_future import Course, Part, other_market, parts_of, perturb_after, perturb_future
 from lockstep.validation.points import SCREEN_BARS
 
 START_BARS: Final = 3_000
 START_TOLERANCE: Final = 1e-6
+TABLE_POINTS: Final = 3
+"""Bars about which a strategy is asked that holds prices of the market."""
 _SINGLE_BARS: Final = 5
 """Bars after a decision that are changed one by one, to find the first that it reads."""
 _CHANGES: Final = tuple(
@@ -160,6 +163,66 @@ class Inquiry:
         except Unanswered as error:
             return str(error)
         return None
+
+    def ask_tables(self, answer: Answer) -> str | None:
+        """Ask whether decisions follow later prices that the strategy itself holds. Raises LookAheadError.
+
+        Returns a note when it holds such prices and was not seen to use them.
+        """
+        candles = answer.view.candles
+        tables = [
+            (table, matches) for table in held_tables(self._second.strategy) if (matches := matched(table, candles))
+        ]
+        last = max((int(m.entries[-1]) + m.offset for _, matches in tables for m in matches), default=-1)
+        bars = decided(answer.signals)
+        bars = bars[bars < last]
+        if not tables or bars.size == 0:
+            return None
+        named = " and ".join(f"{table.place} ({matches[0].market})" for table, matches in tables[:3])
+        for point in dict.fromkeys(int(bars[bars.size * k // TABLE_POINTS]) for k in range(TABLE_POINTS)):
+            for course in (Course.FALL, Course.RISE):
+                other = perturb_future(answer.view, point, self._generator, Part(course=course)).candles
+                view = answer.view.window(0, len(answer.view))
+                self.comparisons += 1
+                try:
+                    signals = self._second.answer_with(view, answer.params, changed(tables, other, point))
+                except Unanswered:
+                    continue
+                difference = first_difference(answer.signals, signals, point + 1)
+                if difference is not None:
+                    raise LookAheadError(
+                        f"{self._strategy.name} reads the future from prices that it brings along: {named} holds this "
+                        f"market's own, and {difference.field} at bar {moment(answer.view, difference.bar)} is "
+                        f"{difference.value!r}, but {difference.other!r} once its entries of bars after "
+                        f"{moment(answer.view, point)} are others; parameters {dict(answer.params)}. Read prices from "
+                        "the view, which ends at the decision bar; further series belong in `inputs`"
+                    )
+        return (
+            f"{self._strategy.name} holds prices of this market in {named}, later bars among them; no decision that "
+            "was asked about followed those"
+        )
+
+    def brought_along(self, answer: Answer) -> list[str]:
+        """Notes on what decisions may follow that no question can take away: times, files, tables of decisions."""
+        notes = []
+        if files := self._second.files_read:
+            more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+            notes.append(
+                f"{self._strategy.name} reads {', '.join(files[:3])}{more}: what stands there of later bars, no "
+                "question can take away"
+            )
+        if answer.decisions:
+            try:
+                other = self._second.answer(other_market(answer.view, self._generator), answer.params)
+            except Unanswered:
+                return notes
+            self.comparisons += 1
+            if _same_decisions(answer.signals, other):
+                notes.append(
+                    f"{self._strategy.name} decides the same whatever the prices are: by times alone, or by data that "
+                    "it brings along, which the look-ahead test cannot see"
+                )
+        return notes
 
     def compare_used(self, answer: Answer) -> None:
         """Ask the strategy that is in use, and compare with its answer at birth. Raises LookAheadError."""
@@ -314,6 +377,11 @@ class Inquiry:
             f"would depend on bars that earlier calls saw, later ones among them; parameters {dict(params)}. "
             f"{KEEP_NOTHING}"
         )
+
+
+def _same_decisions(answer: Signals, other: Signals) -> bool:
+    exits = [np.zeros(len(one), np.bool_) if one.exit is None else one.exit for one in (answer, other)]
+    return bool(np.array_equal(answer.side, other.side) and np.array_equal(*exits))
 
 
 def _suspects(

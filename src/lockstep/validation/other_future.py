@@ -88,6 +88,12 @@ def perturb_after(
     return view.replaced(_other_future(view.candles, spans, generator, Part(course=course)), lambda series: series)
 
 
+def other_market(view: MarketView, generator: np.random.Generator) -> MarketView:
+    """Bars of the same times as `view` has, of which no other value is the same, further series included."""
+    candles = _other_future(view.candles, [(0, len(view))], generator, EVERYTHING)
+    return view.replaced(candles, lambda series: _other_series(series, -1, generator, EVERYTHING))
+
+
 def parts_of(view: MarketView, inputs: Iterable[str]) -> dict[str, Part]:
     """The parts of a market by name in words: prices, volume, extra columns, series that the caller supplied.
 

@@ -282,7 +282,7 @@ def test_a_strategy_that_draws_lots_is_refused_as_not_repeatable() -> None:
 def test_a_hidden_start_dependence_is_a_warning_and_no_accusation() -> None:
     class CountsFromTheStart(Rule):
         def rule(self, view: MarketView) -> Signals:
-            return long_where(np.arange(len(view)) % 7 == 0)
+            return long_where((np.arange(len(view)) % 7 == 0) & (view.close > view.open))
 
     report = check(CountsFromTheStart())
     assert len(report.warnings) == 1
