@@ -380,8 +380,8 @@ class Inquiry:
 
 
 def _same_decisions(answer: Signals, other: Signals) -> bool:
-    exits = [np.zeros(len(one), np.bool_) if one.exit is None else one.exit for one in (answer, other)]
-    return bool(np.array_equal(answer.side, other.side) and np.array_equal(*exits))
+    mine, others = (np.zeros(len(one), np.bool_) if one.exit is None else one.exit for one in (answer, other))
+    return np.array_equal(answer.side, other.side) and np.array_equal(mine, others)
 
 
 def _suspects(
