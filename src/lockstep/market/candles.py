@@ -24,6 +24,7 @@ from lockstep.market.checks import COLUMNS, describe_defects, find_defects, form
 from lockstep.market.clock import close_bounds, shows_local_clock, step_bounds
 from lockstep.market.gaps import gaps_so_far
 from lockstep.market.grid import duration, infer_timeframe
+from lockstep.market.stamps import CloseStampsWarning, close_stamps, stamp_remark
 from lockstep.market.times import instant_ms
 
 if TYPE_CHECKING:
@@ -162,7 +163,10 @@ class Candles:
         bars, report = read_checked(frame, chosen)
         if report.rows_dropped:
             warnings.warn(f"{bars.place}: {report}", DroppedRowsWarning, stacklevel=2)
-        return cls.from_bars(bars, chosen)
+        candles = cls.from_bars(bars, chosen)
+        if chosen.stamp == "open" and (reason := close_stamps(candles.timestamp, candles.timeframe_ms)):
+            warnings.warn(f"{bars.place}: {stamp_remark(reason)}", CloseStampsWarning, stacklevel=2)
+        return candles
 
     @classmethod
     def from_bars(cls, bars: RawBars, options: LoadOptions) -> Candles:
