@@ -388,11 +388,18 @@ def _suspects(
     answer: Signals, other: Signals, points: Sequence[int], most: int, generator: np.random.Generator
 ) -> list[int]:
     """At most `most` of the points at which two answers differ: those of another side or exit first, drawn."""
-    fields = {point: difference_at(answer, other, point) for point in points}
-    differing = [point for point, field in fields.items() if field is not None]
+    differences = {point: difference_at(answer, other, point) for point in points}
+    differing = [point for point, difference in differences.items() if difference is not None]
     drawn = [differing[place] for place in generator.permutation(len(differing)).tolist()]
-    # Levels differ at all bars where an average forgets slowly; a decision that flips says more.
-    return sorted(drawn, key=lambda point: fields[point] not in ("side", "exit"))[:most]
+
+    def rank(point: int) -> tuple[bool, float]:
+        difference = differences[point]
+        # Levels differ at all bars where an average forgets slowly; a decision that flips says more, then a far level.
+        if difference is None or difference.field in ("side", "exit"):
+            return False, 0.0
+        return True, -abs(float(difference.value) - float(difference.other))
+
+    return sorted(drawn, key=rank)[:most]
 
 
 def _with_rows_of(view: MarketView, other: MarketView, start: int, stop: int) -> MarketView:
