@@ -18,13 +18,13 @@ from lockstep.core.clock import Clock, SystemClock
 from lockstep.kinds.shared.model_registry import register_model
 from lockstep.runs import registry
 from lockstep.runs.cancel import Cancel
-from lockstep.runs.kind import Prepared, RunContext, silent
+from lockstep.runs.kind import Prepared, RunContext
+from lockstep.runs.observer import Observer, Observers
 from lockstep.runs.store import FolderRunStore, default_home
 from lockstep.storage.blob_checks import register_check
 
 if TYPE_CHECKING:
     from lockstep.runs.executor import Executor
-    from lockstep.runs.observer import Observer
     from lockstep.runs.verify import ExecutorChoice
 
 KINDS: Final = {
@@ -101,10 +101,11 @@ class Place:
         observers: Sequence[Observer] = (),
         cancel: Cancel | None = None,
         announce: Callable[[Prepared], None] | None = None,
-        tell: Callable[[str], None] = silent,
+        tell: Callable[[str], None] | None = None,
     ) -> Iterator[Ports]:
         """Ports that a training needs; the workers end with the block.
 
+        Lines about work outside of the steps go to `tell`; without one, to the observers.
         Without a `cancel` Ctrl-C stops the run at a step, with a checkpoint.
         """
         own = Cancel()
@@ -116,7 +117,7 @@ class Place:
                 cancel=own if cancel is None else cancel,
                 clock=self.clock,
                 announce=unannounced if announce is None else announce,
-                tell=tell,
+                tell=Observers(observers).tell if tell is None else tell,
             )
 
 

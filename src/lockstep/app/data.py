@@ -96,6 +96,7 @@ class ImportReport:
         return {
             **self.snapshot.to_json(),
             "format": self.loaded.format,
+            "stamp": self.loaded.stamp,
             "first_bar": dict(self.first_bar),
             "last_bar": dict(self.last_bar),
             "volume": self.volume,
@@ -169,8 +170,8 @@ def data_quality(
 ) -> QualityReport:
     """Judge a file or several, the sample, or a snapshot. Broken rows of a file are counted, not refused.
 
-    options   of `load_candles`, for files, `columns` as in `import_data`; with sort or on_bad="drop" those rows are
-              judged that are then there
+    options   of `load_candles`, for files, `columns` as in `import_data`; with sort, stamp="close" or on_bad="drop"
+              those rows are judged that are then there
     """
     files = [source] if isinstance(source, str) else list(source)
     if files == [SAMPLE]:
@@ -178,7 +179,7 @@ def data_quality(
     if not _are_files(files):
         return quality_report(open_snapshot(blobs, find_digest(files[0], blobs)))
     chosen = LoadOptions(**load_options(options))
-    if chosen.sort or chosen.on_bad == "drop":
+    if chosen.sort or chosen.on_bad == "drop" or chosen.stamp == "close":
         return quality_report(read_checked(files, chosen)[0], timeframe=timeframe)
     return quality_report(read_bars(files, chosen), timeframe=timeframe)
 

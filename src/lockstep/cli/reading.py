@@ -59,6 +59,13 @@ OnBad = Annotated[
         metavar="error|drop", help="Refuse broken and repeated rows (the default), or leave them out and say how many."
     ),
 ]
+Stamp = Annotated[
+    str | None,
+    typer.Option(
+        metavar="open|close",
+        help="Whether times are those at which bars open (the default) or close; closes are moved.",
+    ),
+]
 DropBad = Annotated[bool, typer.Option("--drop-bad", help="The same as --on-bad drop.")]
 Symbol = Annotated[
     str | None,
@@ -71,7 +78,7 @@ Exchange = Annotated[
 _TYPES: Final[Mapping[str, Any]] = {
     "columns": Columns, "time_format": TimeFormat, "time_unit": TimeUnit, "timezone": Timezone, "skip": Skip,
     "decimal": Decimal, "encoding": Encoding, "adjusted": Adjusted, "sort": Sort, "on_bad": OnBad,
-    "drop_bad": DropBad, "symbol": Symbol, "exchange": Exchange,
+    "stamp": Stamp, "drop_bad": DropBad, "symbol": Symbol, "exchange": Exchange,
 }  # fmt: skip
 _NO_DEFAULT: Final = {"columns": inspect.Parameter.empty, "sort": False, "drop_bad": False}
 

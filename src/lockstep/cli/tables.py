@@ -189,6 +189,8 @@ def imported(report: ImportReport) -> RenderableType:
         ("step", f"{info.timeframe}, {count(info.bars)} bars, {count(report.missing)} not there in between"),
         ("volume", f"{report.volume:,.8g} in all"),
     ]
+    if report.loaded.stamp:
+        look.append(("look at", report.loaded.stamp))
     return Group(
         Text(str(report.loaded)),
         facts(look),

@@ -112,9 +112,7 @@ def watched(
 
     with watch(every_step=every_step) as (watcher, cancel):
         try:
-            with place.ports(
-                workers=workers, observers=[watcher], cancel=cancel, announce=watcher.announce, tell=watcher.tell
-            ) as ports:
+            with place.ports(workers=workers, observers=[watcher], cancel=cancel, announce=watcher.announce) as ports:
                 result = action(ports)
         except (Interrupted, KeyboardInterrupt) as stop:
             if watcher.run_id is None:

@@ -89,6 +89,7 @@ class LoadReport:
 
     format    what the source was read as, and why
     is_usual  whether nothing about that needs telling
+    stamp     why times that were read as opens look like closes, and what to do; "" where they do not
     """
 
     rows_read: int
@@ -97,6 +98,7 @@ class LoadReport:
     dropped: tuple[Defect, ...]
     format: str = ""
     is_usual: bool = True
+    stamp: str = ""
 
     def __str__(self) -> str:
         text = f"{self.rows_read:,} rows read, {self.rows_dropped:,} dropped, {self.rows_returned:,} returned"

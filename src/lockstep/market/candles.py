@@ -21,9 +21,10 @@ from lockstep.core.types import Float
 from lockstep.core.units import format_timeframe, parse_timeframe
 from lockstep.market.bars import DroppedRowsWarning, LoadOptions, RawBars, read_checked
 from lockstep.market.checks import COLUMNS, describe_defects, find_defects, format_time
-from lockstep.market.clock import close_bounds, step_bounds
+from lockstep.market.clock import close_bounds, shows_local_clock, step_bounds
 from lockstep.market.gaps import gaps_so_far
 from lockstep.market.grid import duration, infer_timeframe
+from lockstep.market.stamps import CloseStampsWarning, close_stamps, stamp_remark
 from lockstep.market.times import instant_ms
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Candles:
     format: str | None = None
     _next_open: int | None = field(default=None, init=False)
     _is_regular: bool = field(default=False, init=False)
+    _is_local: bool | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         place = self.source or "candles"
@@ -91,6 +93,7 @@ class Candles:
         timeframe_ms: int,
         next_open: int | None = None,
         is_regular: bool = False,
+        is_local: bool | None = None,
     ) -> None:
         for name, value in columns.items():
             object.__setattr__(self, name, value)
@@ -100,6 +103,8 @@ class Candles:
         object.__setattr__(self, "_next_open", next_open)
         # Whether each bar lasts exactly one timeframe, as those do that were made from shorter ones.
         object.__setattr__(self, "_is_regular", is_regular)
+        # Whether the series that these are a part of shows a local clock; None: they are the whole of it.
+        object.__setattr__(self, "_is_local", is_local)
 
     @classmethod
     def from_arrays(
@@ -158,7 +163,10 @@ class Candles:
         bars, report = read_checked(frame, chosen)
         if report.rows_dropped:
             warnings.warn(f"{bars.place}: {report}", DroppedRowsWarning, stacklevel=2)
-        return cls.from_bars(bars, chosen)
+        candles = cls.from_bars(bars, chosen)
+        if chosen.stamp == "open" and (reason := close_stamps(candles.timestamp, candles.timeframe_ms)):
+            warnings.warn(f"{bars.place}: {stamp_remark(reason)}", CloseStampsWarning, stacklevel=2)
+        return candles
 
     @classmethod
     def from_bars(cls, bars: RawBars, options: LoadOptions) -> Candles:
@@ -221,7 +229,8 @@ class Candles:
     def decision_time(self) -> NDArray[np.int64]:
         """int64 (n,): milliseconds UTC at which a decision at each bar's close is certainly not after that close.
 
-        Equal to `close_time` but for bars of four hours and more that have no next bar to tell when they end.
+        Equal to `close_time` but for bars of four hours and more, and shorter ones of a local clock, that have no next
+        bar to tell when they end.
         """
         return self._close_bounds[0]
 
@@ -230,10 +239,16 @@ class Candles:
         if self._is_regular:
             early = late = self.timestamp + self.timeframe_ms
         else:
-            early, late = close_bounds(self.timestamp, self.timeframe_ms, self._next_open)
+            early, late = close_bounds(self.timestamp, self.timeframe_ms, self._next_open, self._follows_local_clock)
         early.setflags(write=False)
         late.setflags(write=False)
         return early, late
+
+    @cached_property
+    def _follows_local_clock(self) -> bool:
+        if self._is_local is not None:
+            return self._is_local
+        return shows_local_clock(self.timestamp, self.timeframe_ms)
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """The arrays by name: timestamp, open, high, low, close, volume, then the extras in order of name."""
@@ -280,6 +295,7 @@ class Candles:
         candles = Candles(**columns, extra=extra, timeframe_ms=self.timeframe_ms, **labels)
         object.__setattr__(candles, "_next_open", self._next_open)
         object.__setattr__(candles, "_is_regular", self._is_regular)
+        object.__setattr__(candles, "_is_local", self._is_local)
         return candles
 
     def regular(self) -> Candles:
@@ -296,7 +312,7 @@ class Candles:
         """Rows of checked candles need no second check: every rule is one about single rows or their order."""
         labels = {name: getattr(self, name) for name in _NAMED}
         frozen = {name: _frozen(value) for name, value in columns.items()}
-        return _restore(frozen, self.timeframe_ms, labels, next_open, self._is_regular)
+        return _restore(frozen, self.timeframe_ms, labels, next_open, self._is_regular, self._follows_local_clock)
 
     def __len__(self) -> int:
         return int(self.timestamp.shape[0])
@@ -321,7 +337,8 @@ class Candles:
     def __reduce__(self) -> tuple[Any, ...]:
         # Copies made by pickling would be writable; they are frozen again on arrival in a worker.
         labels = {name: getattr(self, name) for name in _NAMED}
-        return _restore, (self.columns(), self.timeframe_ms, labels, self._next_open, self._is_regular)
+        state = self._next_open, self._is_regular, self._is_local
+        return _restore, (self.columns(), self.timeframe_ms, labels, *state)
 
 
 def _restore(
@@ -330,6 +347,7 @@ def _restore(
     labels: Mapping[str, str | None],
     next_open: int | None = None,
     is_regular: bool = False,
+    is_local: bool | None = None,
 ) -> Candles:
     """Candles of columns that are checked already, without a second check. Pickle stores this function by its name."""
     candles = object.__new__(Candles)
@@ -338,7 +356,7 @@ def _restore(
     for value in columns.values():
         value.setflags(write=False)
     extra = {name: value for name, value in columns.items() if name not in COLUMNS}
-    candles._set({name: columns[name] for name in COLUMNS}, extra, timeframe_ms, next_open, is_regular)
+    candles._set({name: columns[name] for name in COLUMNS}, extra, timeframe_ms, next_open, is_regular, is_local)
     return candles
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.market.clock import grid_unit, step_bounds
+from lockstep.market.clock import clock_jumps, grid_unit, step_bounds
 
 PRICES: Final = ("open", "high", "low", "close")
 COLUMNS: Final = ("timestamp", *PRICES, "volume")
@@ -159,17 +159,20 @@ def off_grid(time: NDArray[np.int64], timeframe_ms: int) -> NDArray[np.bool_]:
     """Rows off the grid through the most common phase, and rows nearer than a bar to the row on it before.
 
     The phase is free (a stock's hours open at half past), and for long bars only taken modulo half an hour, because
-    they follow local clocks.
+    they follow local clocks. Where a clock shows in bars of two hours and more, its jumps are no rows off the grid.
     """
     if time.shape[0] == 0:
         return np.zeros(0, dtype=np.bool_)
-    phase = time % grid_unit(timeframe_ms)
+    # A clock that jumps moves all bars after it; they are compared as if it had not.
+    jumps = np.append(False, clock_jumps(time, timeframe_ms))
+    moved = np.cumsum(np.where(jumps, np.diff(time, prepend=time[:1]), 0) % timeframe_ms)
+    phase = (time - moved) % grid_unit(timeframe_ms)
     values, counts = np.unique(phase, return_counts=True)
     out: NDArray[np.bool_] = phase != values[np.argmax(counts)]
     # A row that is right is not to blame for a wrong one before it.
     on_grid = np.flatnonzero(~out)
     step = np.diff(time[on_grid])
-    out[on_grid[1:]] = (step > 0) & (step < step_bounds(timeframe_ms)[0])
+    out[on_grid[1:]] = (step > 0) & (step < step_bounds(timeframe_ms)[0]) & ~jumps[on_grid[1:]]
     return out
 
 

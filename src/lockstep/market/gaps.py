@@ -69,7 +69,7 @@ def missing_before(timestamp: NDArray[np.int64], timeframe_ms: int) -> NDArray[n
     timeframe_ms  bar length in milliseconds
     """
     out = np.zeros(timestamp.shape[0], dtype=np.int64)
-    out[1:] = (np.diff(timestamp) + timeframe_ms // 2) // timeframe_ms - 1
+    out[1:] = (np.diff(timestamp) + _half(timeframe_ms)) // timeframe_ms - 1
     return np.maximum(out, 0)
 
 
@@ -80,8 +80,14 @@ def gaps_so_far(timestamp: NDArray[np.int64], timeframe_ms: int) -> NDArray[np.i
     """
     out = np.zeros(timestamp.shape[0], dtype=np.int32)
     # A step that rounds to two bars or more: (step + half) // timeframe >= 2.
-    np.cumsum(np.diff(timestamp) >= 2 * timeframe_ms - timeframe_ms // 2, out=out[1:])
+    np.cumsum(np.diff(timestamp) >= 2 * timeframe_ms - _half(timeframe_ms), out=out[1:])
     return out
+
+
+def _half(timeframe_ms: int) -> int:
+    """What is added to a step before it is cut to whole bars, in milliseconds."""
+    # Three hours are one bar of two hours, on the night on which a clock is put back, and no gap.
+    return HOUR_MS - 1 if timeframe_ms == 2 * HOUR_MS else timeframe_ms // 2
 
 
 def find_gaps(timestamp: NDArray[np.int64], timeframe_ms: int) -> tuple[Gap, ...]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lockstep.core.errors import DataError
 from lockstep.core.units import format_timeframe
 from lockstep.market.checks import DROP, format_time, off_grid
-from lockstep.market.clock import step_bounds, whole_timeframe
+from lockstep.market.clock import clock_jumps, step_bounds, whole_timeframe
 
 # Where a smaller share of rows than this lies off a grid, the rows are wrong; else the timeframe is.
 OFF_GRID_SHARE: Final = 1 / 3
@@ -58,7 +58,7 @@ def infer_timeframe(timestamp: NDArray[np.int64], *, place: str = "candles") -> 
             f"({duration(int(values[0]))} to {duration(int(values[-1]))}). Declare the timeframe, and check that "
             "these rows are bars."
         )
-    shorter = (step > 0) & (step < shortest)
+    shorter = (step > 0) & (step < shortest) & ~clock_jumps(timestamp, common)
     if shorter.any():
         number = int(shorter.sum())
         off = off_grid(timestamp, common)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from lockstep.market.bars import DroppedRowsWarning, LoadOptions, LoadReport, read_checked
 from lockstep.market.candles import Candles
+from lockstep.market.stamps import CloseStampsWarning, close_stamps, stamp_remark
 
 if TYPE_CHECKING:
     from lockstep.market.bars import Source
 
-__all__ = ["DroppedRowsWarning", "LoadOptions", "LoadReport", "load_candles", "load_with_report"]
+__all__ = ["CloseStampsWarning", "DroppedRowsWarning", "LoadOptions", "LoadReport", "load_candles", "load_with_report"]
 
 
 def load_candles(
@@ -65,7 +67,7 @@ def load_candles(
                   (the first of each repetition stays) and rows off the grid of the timeframe, such as a last bar that
                   was not over; a `DroppedRowsWarning` says how many, and `load_with_report` gives the list
     stamp         "close" where the times are those at which bars close: they are moved to the opens, one bar earlier.
-                  `quality_report` says when times look like closes
+                  a `CloseStampsWarning` says when times that were read as opens look like closes
     symbol        a label, such as "BTC/USDT"; where the source has a column or a key of symbols, the market to read
     exchange      a label
 
@@ -80,6 +82,8 @@ def load_candles(
     candles, report = load_with_report(source, options)
     if report.rows_dropped:
         warnings.warn(f"{candles.source}: {report}", DroppedRowsWarning, stacklevel=2)
+    if report.stamp:
+        warnings.warn(f"{candles.source}: {report.stamp}", CloseStampsWarning, stacklevel=2)
     return candles
 
 
@@ -87,4 +91,6 @@ def load_with_report(source: Source, options: LoadOptions | None = None) -> tupl
     """As `load_candles`, with a report of the rows read and dropped instead of a warning."""
     options = LoadOptions() if options is None else options
     bars, report = read_checked(source, options)
-    return Candles.from_bars(bars, options), report
+    candles = Candles.from_bars(bars, options)
+    reason = "" if options.stamp == "close" else close_stamps(candles.timestamp, candles.timeframe_ms)
+    return candles, replace(report, stamp=stamp_remark(reason))

@@ -10,6 +10,7 @@ from lockstep.core.scalar_math import log
 from lockstep.core.units import format_timeframe
 from lockstep.market.checks import Defect, Rule, format_time
 from lockstep.market.gaps import Gap, GapKind
+from lockstep.market.stamps import stamp_remark
 
 _LISTED: Final = 100
 _SHOWN: Final = 5
@@ -185,7 +186,7 @@ class QualityReport:
         spikes = tuple(jump for jump in self.jumps if jump.spike and jump.quiet and abs(jump.z) > _SUSPECT_Z)
         lines = []
         if self.stamp:
-            lines.append(f'times look like closes: {self.stamp}. If they are, say stamp="close" ([data] stamp)')
+            lines.append(stamp_remark(self.stamp))
         lines += _lines("symbol change?", self.changes, [abs(log(item.ratio)) for item in self.changes])
         lines += _lines("split?", self.breaks, [abs(log(item.ratio)) for item in self.breaks])
         lines += _lines("bad tick?", self.bad_ticks, [abs(log(item.ratio)) for item in self.bad_ticks])

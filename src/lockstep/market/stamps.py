@@ -27,6 +27,15 @@ _MONDAY_MS: Final = 3 * DAY_MS
 _SECOND_MS: Final = 1_000
 
 
+class CloseStampsWarning(UserWarning):
+    """Times of candles that were read as opens look like closes; says why, and the option that moves them."""
+
+
+def stamp_remark(reason: str) -> str:
+    """What `close_stamps` found as a line with what to do; "" where that is nothing."""
+    return f'times look like closes: {reason}. If they are, say stamp="close" (--stamp; [data] stamp)' if reason else ""
+
+
 def close_stamps(timestamp: NDArray[np.int64], timeframe_ms: int) -> str:
     """Why the times look like closes of bars, in words; "" where they do not, or nothing can be said.
 

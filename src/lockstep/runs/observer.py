@@ -46,6 +46,12 @@ class Observer:
     def note(self, message: str) -> None:
         """A message for a person: a damaged checkpoint skipped, an observer dropped."""
 
+    def tell(self, line: str) -> None:
+        """How far work outside of the steps is, such as the questions of the look-ahead test, before `started` too.
+
+        Called often: for each question. Whoever writes it down leaves out what follows too soon.
+        """
+
 
 class Observers:
     """Hands each event to every observer and drops those that raise."""
@@ -79,6 +85,11 @@ class Observers:
         """Keep a note for the outcome and pass it on to every observer."""
         self.notes.append(message)
         self._tell(lambda observer: observer.note(message))
+
+    def tell(self, line: str) -> None:
+        """Pass `Observer.tell` on to every observer."""
+        if self._observers:
+            self._tell(lambda observer: observer.tell(line))
 
     def _tell(self, call: Callable[[Observer], None]) -> None:
         for observer in list(self._observers):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -48,9 +48,15 @@ def first_difference(
     return first
 
 
+def difference_at(answer: Signals, other: Signals, bar: int) -> Difference | None:
+    """How two answers that both have the bar differ there; None where they are the same."""
+    difference = first_difference(from_bar(answer, bar), from_bar(other, bar), 1)
+    return None if difference is None else replace(difference, bar=bar)
+
+
 def differs_at(answer: Signals, other: Signals, bar: int) -> bool:
     """Whether two answers that both have the bar differ there."""
-    return first_difference(from_bar(answer, bar), from_bar(other, bar), 1) is not None
+    return difference_at(answer, other, bar) is not None
 
 
 def from_bar(signals: Signals, first: int) -> Signals:

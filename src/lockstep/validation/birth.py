@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from types import ModuleType
 from typing import Any, Final
@@ -56,6 +56,17 @@ class Birth:
         self.restore()
         return self.answer_next(view, params)
 
+    def answer_with(self, view: MarketView, params: Params, change: AbstractContextManager[None]) -> Signals:
+        """Its decisions in the state of birth but for `change`, which holds while it answers. Raises Unanswered."""
+        self.restore()
+        with change:
+            return self.answer_next(view, params)
+
+    @property
+    def files_read(self) -> list[str]:
+        """Files that it read while it was made or while it decided, code and libraries left out, sorted."""
+        return self._files.read_data()
+
     def answer_next(self, view: MarketView, params: Params) -> Signals:
         """Its decisions after what it was asked before. Raises Unanswered."""
         self._ahead()
@@ -96,7 +107,8 @@ def births_of(strategy: Strategy, ahead: Callable[[], None]) -> Iterator[tuple[B
         if source is None:
             strategies = [_copied(strategy) for _ in range(BIRTHS)]
         else:
-            copies = [_copy_of(source) for _ in range(BIRTHS)]
+            with files.watched(reading=True):
+                copies = [_copy_of(source) for _ in range(BIRTHS)]
             strategies = [strategy_of(source, module) for module in copies]
         asked: list[Birth] = []
         first, second = (Birth(one, files, ahead, asked) for one in strategies)

@@ -23,25 +23,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from lockstep.core.errors import StrategyError
 from lockstep.core.space import Space
-from lockstep.engine.signals import Signals
-from lockstep.market.gaps import missing_before
 from lockstep.strategies.base import Params, Strategy
 from lockstep.strategies.view import MarketView
-from lockstep.validation.answers import decided
 from lockstep.validation.birth import Unanswered
 from lockstep.validation.branches import Branches, admits, base_set
-from lockstep.validation.inquiry import Answer, Inquiry
+from lockstep.validation.inquiry import TABLE_POINTS, Answer, Inquiry
+from lockstep.validation.other_future import Course
+from lockstep.validation.points import (
+    Depth,
+    deciding_points,
+    points_before_gaps,
+    points_by_outcome,
+    points_of_screen,
+    with_courses,
+)
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from lockstep.runs.seeds import SeedTree
 
 WINDOW: Final = 4_000
@@ -55,26 +58,37 @@ Tell = Callable[[str], None]
 """Takes a line about what is being asked, for a person who waits."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Depth:
-    """How many bars of each sort a set is asked about. `both`: each bar in both ways, else in one of them.
-
-    gaps    bars before a gap, about which only the cut is asked: a replaced future has the same times
-    """
-
-    entries: int
-    exits: int
-    random: int
-    gaps: int
-    both: bool
-
-
-_BRANCH: Final = _Depth(entries=4, exits=1, random=1, gaps=1, both=False)
-_GIVEN: Final = _Depth(entries=6, exits=3, random=2, gaps=2, both=True)
-_EXHAUSTIVE: Final = _Depth(entries=10, exits=5, random=4, gaps=3, both=True)
-EXHAUSTIVE_CALLS: Final = (
-    2 * (_EXHAUSTIVE.entries + _EXHAUSTIVE.exits + _EXHAUSTIVE.random) + _EXHAUSTIVE.gaps + 2 * WHOLE_POINTS + 10
+_BRANCH: Final = Depth(
+    entries=3,
+    exits=1,
+    random=1,
+    gaps=1,
+    outcomes=3,
+    both=False,
+    confirms=1,
+    screens=(Course.FALL, Course.RISE, Course.SWING, Course.CALM),
 )
+_GIVEN: Final = Depth(
+    entries=5,
+    exits=2,
+    random=1,
+    gaps=2,
+    outcomes=6,
+    both=True,
+    confirms=2,
+    screens=(Course.FALL, Course.RISE, Course.SWING, Course.CALM, Course.FALL, Course.RISE),
+)
+_EXHAUSTIVE: Final = Depth(
+    entries=7,
+    exits=3,
+    random=3,
+    gaps=3,
+    outcomes=12,
+    both=True,
+    confirms=3,
+    screens=(Course.FALL, Course.RISE, Course.SWING, Course.CALM, Course.FALL, Course.RISE, Course.WALK),
+)
+EXHAUSTIVE_CALLS: Final = _EXHAUSTIVE.most_questions + 2 * WHOLE_POINTS + 2 * TABLE_POINTS + 11
 """Calls of a strategy that the exhaustive test makes at most, where it finds nothing."""
 
 
@@ -165,7 +179,7 @@ class _Test:
         self._failures: list[StrategyError] = []
         self._warnings: list[str] = []
 
-    def ask(self, params: Params, depth: _Depth, *, whole: bool, used: bool = False) -> int:
+    def ask(self, params: Params, depth: Depth, *, whole: bool, used: bool = False) -> int:
         """Ask about one complete set; returns the decisions that were compared, 0 where the strategy failed."""
         self.sets += 1
         self._questions.subject = f"parameter set {self.sets}"
@@ -175,7 +189,7 @@ class _Test:
             self._failures.append(failure.error)
             return 0
 
-    def _asked(self, params: Params, depth: _Depth, *, whole: bool, used: bool) -> int:
+    def _asked(self, params: Params, depth: Depth, *, whole: bool, used: bool) -> int:
         n = len(self._view)
         size = max(WINDOW, 4 * self._strategy.warm_bars(params))
         start = int(self._generator.integers(0, n - size + 1)) if n > size else 0
@@ -183,12 +197,15 @@ class _Test:
         if answer.decisions == 0 and size < n:
             answer = self._questions.answer(self._view.window(max(0, n - REGION), n), params)
         self._decisions += answer.decisions
+        if whole:
+            self._note(self._questions.ask_tables(answer))
+            self._warnings += self._questions.brought_along(answer)
         self._put(answer, depth)
         if whole:
             if len(answer.view) < n:
                 far = self._questions.answer(self._view, params)
-                points = _points(far.signals, _EXHAUSTIVE, self._generator)[:WHOLE_POINTS]
-                self._note(self._questions.ask(far, cut=points, replaced=points))
+                points = deciding_points(far.signals, _EXHAUSTIVE, self._generator)[:WHOLE_POINTS]
+                self._note(self._questions.ask(far, cut=points, replaced=with_courses(points)))
             else:
                 far = answer
             if used:
@@ -197,11 +214,18 @@ class _Test:
                 self._note(self._questions.start_dependence(self._view, params))
         return answer.decisions
 
-    def _put(self, answer: Answer, depth: _Depth) -> None:
-        points = _points(answer.signals, depth, self._generator)
+    def _put(self, answer: Answer, depth: Depth) -> None:
+        points = deciding_points(answer.signals, depth, self._generator)
         cut, replaced = (points, points) if depth.both else (points[0::2], points[1::2])
-        cut = list(dict.fromkeys([*cut, *_before_gaps(answer, depth.gaps, self._generator)]))
-        failure = self._questions.ask(answer, cut=cut, replaced=replaced)
+        gaps = points_before_gaps(answer.view, answer.signals, depth.gaps, self._generator)
+        outcomes = points_by_outcome(answer.view, answer.signals, depth.outcomes)
+        cut = list(dict.fromkeys([*cut, *gaps, *outcomes]))
+        failures = [self._questions.ask(answer, cut=cut, replaced=with_courses(replaced))]
+        for course in depth.screens:
+            warm = self._strategy.warm_bars(answer.params)
+            screened = points_of_screen(answer.signals, warm, self._generator)
+            failures.append(self._questions.screen(answer, screened, course, depth.confirms))
+        failure = next((failure for failure in failures if failure is not None), None)
         if failure is not None:
             self._note(f"{self._strategy.name} failed where later bars were missing or others: {failure}")
 
@@ -246,42 +270,3 @@ def full_calls(bars: int) -> float:
     """What the exhaustive test costs at most, as calls of the strategy about all of `bars` bars."""
     in_windows = EXHAUSTIVE_CALLS - 2 * WHOLE_POINTS - 2
     return in_windows * min(1.0, WINDOW / bars) + (2 * WHOLE_POINTS + 2 if bars > WINDOW else 2)
-
-
-def _points(signals: Signals, depth: _Depth, generator: np.random.Generator) -> list[int]:
-    """Bars after which the future is changed: some deciding bars and the first of them, some with an exit, random ones.
-
-    Exits have bars of their own, because one that knows the next bar shows at no other bar than its own. One in the
-    middle comes first: its past and its future are long enough to tell what is kept of either.
-    """
-    n = len(signals)
-    bars = decided(signals)
-    # Longs and shorts in turn: a level that is too low, or too high, shows with one of them only.
-    sides = [bars[2:][signals.side[bars[2:]] == side] for side in (1, -1, 0)]
-    shares = [_some(some, depth.entries - 2, generator) for some in sides]
-    drawn = [point for turn in zip_longest(*shares) for point in turn if point is not None][: depth.entries - 2]
-    points = drawn[:1] + bars[:2].tolist() + drawn[1:]
-    if signals.exit is not None:
-        points += _some(np.flatnonzero(signals.exit), depth.exits, generator)
-    if n > 1:
-        points += sorted(generator.integers(0, n - 1, size=depth.random).tolist())
-    # Nothing comes after the last bar, so nothing can be changed there.
-    return [point for point in dict.fromkeys(points) if point < n - 1]
-
-
-def _before_gaps(answer: Answer, count: int, generator: np.random.Generator) -> list[int]:
-    """Bars that the next does not follow at once: a rule that avoids them by its time decides nothing there.
-
-    Half of them bars that follow one with a decision, where such a rule shows.
-    """
-    view = answer.view
-    gaps = np.flatnonzero(missing_before(view.timestamp, view.timeframe_ms)[1:] > 0)
-    near = gaps[np.isin(gaps - 1, decided(answer.signals)) & (answer.signals.side[gaps] == 0)]
-    return list(dict.fromkeys(_some(near, -(-count // 2), generator) + _some(gaps, count // 2, generator)))
-
-
-def _some(bars: NDArray[np.int64], count: int, generator: np.random.Generator) -> list[int]:
-    """At most `count` of the bars, drawn without repetition, ascending."""
-    if bars.size == 0 or count <= 0:
-        return []
-    return sorted(generator.choice(bars, size=min(count, bars.size), replace=False).tolist())

@@ -18,17 +18,33 @@ from lockstep.engine.signals import Signals
 from lockstep.strategies.base import Params, Strategy
 from lockstep.strategies.evaluate import decide
 from lockstep.strategies.view import MarketView
-from lockstep.validation.answers import Difference, decided, differs_at, first_difference, from_bar
+from lockstep.validation.answers import Difference, decided, difference_at, differs_at, first_difference, from_bar
 from lockstep.validation.birth import Birth, Unanswered, births_of
 from lockstep.validation.held_state import HeldState
-from lockstep.validation.other_future import Part, parts_of, perturb_future
+from lockstep.validation.held_tables import changed, held_tables, matched
+from lockstep.validation.other_future import Course, Part, other_market, parts_of, perturb_after, perturb_future
+from lockstep.validation.points import SCREEN_BARS
 
 START_BARS: Final = 3_000
 START_TOLERANCE: Final = 1e-6
+TABLE_POINTS: Final = 3
+"""Bars about which a strategy is asked that holds prices of the market."""
 _SINGLE_BARS: Final = 5
 """Bars after a decision that are changed one by one, to find the first that it reads."""
-_SCALES: Final = (1.0, 25.0, 25.0, 1.0, 25.0, 25.0, 25.0)
-"""Sizes of the moves by which a bar is changed: a small one, or one upward, may leave a decision as it is."""
+_CHANGES: Final = tuple(
+    Part(scale=scale, course=course)
+    for scale, course in (
+        (1.0, Course.WALK),
+        (1.0, Course.FALL),
+        (1.0, Course.RISE),
+        (25.0, Course.WALK),
+        (1.0, Course.SWING),
+        (1.0, Course.CALM),
+        (25.0, Course.WALK),
+        (25.0, Course.WALK),
+    )
+)
+"""How bars are changed to see what a decision reads: a small move, or one upward, may leave it as it is."""
 CUT: Final = "once the bars after it are taken away"
 REPLACED: Final = "once the bars after it are replaced by others"
 CURE: Final = (
@@ -93,8 +109,10 @@ class Inquiry:
         signals = self._second.answer(view.window(0, len(view)), params)
         return Answer(view=view, params=params, signals=signals, state=self._second.state)
 
-    def ask(self, answer: Answer, *, cut: Sequence[int], replaced: Sequence[int]) -> str | None:
+    def ask(self, answer: Answer, *, cut: Sequence[int], replaced: Sequence[tuple[int, Course]]) -> str | None:
         """Ask about bars of a view: those whose later bars are taken away, and those whose later bars are replaced.
+
+        replaced   bars, each with the course of the future that is put after it
 
         Returns what the strategy raised at some of them, or None. Raises LookAheadError; StrategyError when it answered
         none of the questions, or gives two answers to one.
@@ -111,9 +129,9 @@ class Inquiry:
                 failures.append(error)
                 continue
             self._compare(answer, point, other, CUT)
-        for point in replaced:
+        for point, course in replaced:
             try:
-                view = perturb_future(answer.view, point, self._generator)
+                view = perturb_future(answer.view, point, self._generator, Part(course=course))
                 other = self._second.answer(view, answer.params)
             except Unanswered as error:
                 failures.append(error)
@@ -125,6 +143,86 @@ class Inquiry:
                 f"are missing or others, so that it cannot be asked for look-ahead. {failures[0]}"
             ) from failures[0]
         return str(failures[0]) if failures else None
+
+    def screen(self, answer: Answer, points: Sequence[int], course: Course, most: int) -> str | None:
+        """Put a future of one course after many bars at once, and ask about `most` of those that answer otherwise.
+
+        points   bars, ascending, more than `SCREEN_BARS` apart
+        The first of them has its own past, and is compared. The others have a past with other bars in it: a difference
+        there accuses nobody. So it is asked about alone, with no other bar changed. Raises and returns as `ask`.
+        """
+        if len(points) < 2:  # `ask` asks about single ones
+            return None
+        try:
+            view = perturb_after(answer.view, points, SCREEN_BARS, self._generator, course)
+            other = self._second.answer(view, answer.params)
+            self._compare(answer, points[0], other, REPLACED)
+            for point in _suspects(answer.signals, other, points[1:], most, self._generator):
+                alone = _with_rows_of(answer.view, view, point + 1, point + 1 + SCREEN_BARS)
+                self._compare(answer, point, self._second.answer(alone, answer.params), REPLACED)
+        except Unanswered as error:
+            return str(error)
+        return None
+
+    def ask_tables(self, answer: Answer) -> str | None:
+        """Ask whether decisions follow later prices that the strategy itself holds. Raises LookAheadError.
+
+        Returns a note when it holds such prices and was not seen to use them.
+        """
+        candles = answer.view.candles
+        tables = [
+            (table, matches) for table in held_tables(self._second.strategy) if (matches := matched(table, candles))
+        ]
+        last = max((int(m.entries[-1]) + m.offset for _, matches in tables for m in matches), default=-1)
+        bars = decided(answer.signals)
+        bars = bars[bars < last]
+        if not tables or bars.size == 0:
+            return None
+        named = " and ".join(f"{table.place} ({matches[0].market})" for table, matches in tables[:3])
+        for point in dict.fromkeys(int(bars[bars.size * k // TABLE_POINTS]) for k in range(TABLE_POINTS)):
+            for course in (Course.FALL, Course.RISE):
+                other = perturb_future(answer.view, point, self._generator, Part(course=course)).candles
+                view = answer.view.window(0, len(answer.view))
+                self.comparisons += 1
+                try:
+                    signals = self._second.answer_with(view, answer.params, changed(tables, other, point))
+                except Unanswered:
+                    continue
+                difference = first_difference(answer.signals, signals, point + 1)
+                if difference is not None:
+                    raise LookAheadError(
+                        f"{self._strategy.name} reads the future from prices that it brings along: {named} holds this "
+                        f"market's own, and {difference.field} at bar {moment(answer.view, difference.bar)} is "
+                        f"{difference.value!r}, but {difference.other!r} once its entries of bars after "
+                        f"{moment(answer.view, point)} are others; parameters {dict(answer.params)}. Read prices from "
+                        "the view, which ends at the decision bar; further series belong in `inputs`"
+                    )
+        return (
+            f"{self._strategy.name} holds prices of this market in {named}, later bars among them; no decision that "
+            "was asked about followed those"
+        )
+
+    def brought_along(self, answer: Answer) -> list[str]:
+        """Notes on what decisions may follow that no question can take away: times, files, tables of decisions."""
+        notes = []
+        if files := self._second.files_read:
+            more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+            notes.append(
+                f"{self._strategy.name} reads {', '.join(files[:3])}{more}: what stands there of later bars, no "
+                "question can take away"
+            )
+        if answer.decisions:
+            try:
+                other = self._second.answer(other_market(answer.view, self._generator), answer.params)
+            except Unanswered:
+                return notes
+            self.comparisons += 1
+            if _same_decisions(answer.signals, other):
+                notes.append(
+                    f"{self._strategy.name} decides the same whatever the prices are: by times alone, or by data that "
+                    "it brings along, which the look-ahead test cannot see"
+                )
+        return notes
 
     def compare_used(self, answer: Answer) -> None:
         """Ask the strategy that is in use, and compare with its answer at birth. Raises LookAheadError."""
@@ -243,8 +341,8 @@ class Inquiry:
 
     def _reads(self, answer: Answer, bar: int, point: int, part: Part) -> bool:
         """Whether the decision at `bar` is another one after some change of a part of the bars after `point`."""
-        changed = (perturb_future(answer.view, point, self._generator, replace(part, scale=scale)) for scale in _SCALES)
-        return any(self._depends(answer, bar, view) for view in changed)
+        parts = (replace(part, scale=change.scale, course=change.course) for change in _CHANGES)
+        return any(self._depends(answer, bar, perturb_future(answer.view, point, self._generator, p)) for p in parts)
 
     def _depends(self, answer: Answer, bar: int, view: MarketView) -> bool:
         """Whether the decision at `bar` is another one in `view`."""
@@ -279,6 +377,37 @@ class Inquiry:
             f"would depend on bars that earlier calls saw, later ones among them; parameters {dict(params)}. "
             f"{KEEP_NOTHING}"
         )
+
+
+def _same_decisions(answer: Signals, other: Signals) -> bool:
+    mine, others = (np.zeros(len(one), np.bool_) if one.exit is None else one.exit for one in (answer, other))
+    return np.array_equal(answer.side, other.side) and np.array_equal(mine, others)
+
+
+def _suspects(
+    answer: Signals, other: Signals, points: Sequence[int], most: int, generator: np.random.Generator
+) -> list[int]:
+    """At most `most` of the points at which two answers differ: those of another side or exit first, drawn."""
+    differences = {point: difference_at(answer, other, point) for point in points}
+    differing = [point for point, difference in differences.items() if difference is not None]
+    drawn = [differing[place] for place in generator.permutation(len(differing)).tolist()]
+
+    def rank(point: int) -> tuple[bool, float]:
+        difference = differences[point]
+        # Levels differ at all bars where an average forgets slowly; a decision that flips says more, then a far level.
+        if difference is None or difference.field in ("side", "exit"):
+            return False, 0.0
+        return True, -abs(float(difference.value) - float(difference.other))
+
+    return sorted(drawn, key=rank)[:most]
+
+
+def _with_rows_of(view: MarketView, other: MarketView, start: int, stop: int) -> MarketView:
+    """`view` with the values of bars `start` .. `stop` - 1 of another view of the same times."""
+    columns = {name: np.array(values) for name, values in view.candles.columns().items() if name != "timestamp"}
+    for name, values in columns.items():
+        values[start:stop] = other.candles.columns()[name][start:stop]
+    return view.replaced(view.candles.with_values(columns), lambda series: series)
 
 
 def moment(view: MarketView, bar: int) -> str:

@@ -24,6 +24,7 @@ _CODE: Final = (".py", ".pyc", ".nbi", ".nbc", ".so")
 """Files of Python and numba that come and go as code is loaded."""
 _EVENTS: Final = frozenset({"open", "os.rename", "sqlite3.connect"})
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_SYSTEM: Final = tuple({sys.prefix, sys.base_prefix, "/usr/", "/etc/", "/lib"})
 _watching: dict[int, TouchedFiles] = {}
 _hooked = False
 
@@ -35,17 +36,24 @@ class TouchedFiles:
         self._before: dict[str, bytes | None] = {}
         self._read: set[str] = set()
         self._appended: set[str] = set()
+        self._reading_alone = False
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Note the files that this thread opens in the block."""
+    def watched(self, *, reading: bool = False) -> Iterator[None]:
+        """Note the files that this thread opens in the block; with `reading`, those alone that it reads."""
         _hook()
         thread = threading.get_ident()
+        self._reading_alone = reading
         _watching[thread] = self
         try:
             yield
         finally:
             _watching.pop(thread, None)
+
+    def read_data(self) -> list[str]:
+        """Files that were read and not written, sorted; those of Python, of packages and of the system left out."""
+        names = sorted(self._read - self._before.keys())
+        return [name for name in names if not name.startswith(_SYSTEM) and "site-packages" not in Path(name).parts]
 
     def entries(self) -> Counter[tuple[str, str]]:
         """Place and digest of each file that was written and could be read again."""
@@ -87,7 +95,7 @@ class TouchedFiles:
 
     def _written(self, path: Any, *, appends: bool = False) -> None:
         name = _name(path)
-        if name is None:
+        if name is None or self._reading_alone:
             return
         if name not in self._before:
             self._before[name] = _content(name)

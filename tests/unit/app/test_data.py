@@ -98,3 +98,13 @@ def test_a_column_mapping_is_ours_equals_theirs(file: Path, tmp_path: Path) -> N
     with pytest.raises(InputError, match="ours=theirs"):
         import_data(file, blobs=place(tmp_path).store.blobs, columns=["timestamp"])
     assert import_data(file, blobs=place(tmp_path).store.blobs, columns=["timestamp=Date"]).snapshot.bars == 300
+
+
+def test_bars_that_are_stamped_at_their_close_are_pointed_out_and_moved(tmp_path: Path) -> None:
+    path, blobs = tmp_path / "closes.csv", place(tmp_path).store.blobs
+    rows = (f"{3_600_000 * hour},2,3,1,2,5\n" for hour in range(1, 73))
+    path.write_text("timestamp,open,high,low,close,volume\n" + "".join(rows))
+    assert "times look like closes" in import_data(path, blobs=blobs, time_unit="ms").to_json()["stamp"]
+    assert import_data(path, blobs=blobs, time_unit="ms", stamp="close").to_json()["stamp"] == ""
+    assert data_quality(str(path), blobs=blobs, time_unit="ms").stamp
+    assert not data_quality(str(path), blobs=blobs, time_unit="ms", stamp="close").stamp

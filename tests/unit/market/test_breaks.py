@@ -80,6 +80,29 @@ def test_a_split_at_the_last_bar_is_found() -> None:
     assert len(quality_report(times(market(), slice(599, None), 0.25)).breaks) == 1
 
 
+@pytest.mark.parametrize("row", [1, 5, 300, 590, 595, 598, 599])
+@pytest.mark.parametrize("factor", [1 / 4, 2 / 3, 1 / 20, 10])
+def test_a_split_whose_volumes_are_not_adjusted_either_is_found_near_both_ends(row: int, factor: float) -> None:
+    """Four for one: a quarter of the price, four times the volume, with no hundred bars after it to call that usual."""
+    bars = times(market(), slice(row, None), factor)
+    bars["volume"][row:] /= factor
+    report = quality_report(bars)
+    assert [item.row for item in report.breaks] == [row]
+    assert report.score == 50.0
+
+
+def test_a_tenfold_jump_over_a_gap_near_an_end_is_found() -> None:
+    for row in (8, 585):
+        bars = without(times(market(), slice(row, None), 0.1), row, row + 8)
+        assert [item.row for item in quality_report(bars).breaks] == [row]
+
+
+def test_a_fall_to_a_half_with_much_trading_near_the_end_is_no_split() -> None:
+    bars = times(market(), slice(595, None), 0.5)
+    bars["volume"][595] *= 10
+    assert quality_report(bars).breaks == ()
+
+
 def crash(factor: float) -> Bars:
     """Falls to `factor` within bar 250, with twelve times the volume."""
     bars = times(market(), slice(251, None), factor)

@@ -171,11 +171,11 @@ def test_the_grid_has_a_free_phase_and_follows_summer_time_for_long_bars() -> No
     [
         # Four-hour bars that begin at 17:00 in New York: 21:00 UTC, then 20:00 UTC from 2024-03-10 on.
         (4, True),
-        # Bars of three hours follow the hours; two of them 2 hours apart are a mistake.
+        # Bars of three hours follow the hours; two of them 2 hours apart, among six, are a mistake (test_clock.py).
         (3, False),
     ],
 )
-def test_summer_time_may_move_bars_of_four_hours_and_no_shorter_ones(hours: int, accepted: bool) -> None:
+def test_summer_time_may_move_a_few_bars_of_four_hours_and_no_shorter_ones(hours: int, accepted: bool) -> None:
     bars = columns(6, step=hours * HOUR)
     bars["timestamp"] = bars["timestamp"] - HOUR * np.array([0, 0, 0, 1, 1, 1])
     if accepted:

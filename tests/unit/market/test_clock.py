@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
@@ -116,6 +118,67 @@ def test_short_bars_have_one_length() -> None:
     assert step_bounds(DAY) == (23 * HOUR, 25 * HOUR)
     assert step_bounds(31 * DAY) == step_bounds(30 * DAY) == (28 * DAY - HOUR, 31 * DAY + HOUR)
     assert step_bounds(28 * DAY) == (28 * DAY - HOUR, 28 * DAY + HOUR)
+
+
+def of_local_days(hours: int, first: tuple[int, int], days: int) -> np.ndarray:
+    """Bars of so many hours that begin anew at each midnight of New York; the last one of a day is what remains."""
+    midnights = [local("America/New_York", (2024, *first))[0]]
+    for day in range(1, days + 1):
+        start = date(2024, *first) + timedelta(days=day)
+        midnights.append(local("America/New_York", (start.year, start.month, start.day))[0])
+    return np.concatenate([np.arange(a, b, hours * HOUR, dtype=np.int64) for a, b in itertools.pairwise(midnights)])
+
+
+@pytest.mark.parametrize("hours", [2, 3, 4, 6])
+@pytest.mark.parametrize(("first", "shorter"), [((3, 8), -1), ((11, 1), 1)], ids=["23 hours", "25 hours"])
+def test_bars_that_begin_anew_at_local_midnight_close_when_the_next_one_opens(
+    hours: int, first: tuple[int, int], shorter: int
+) -> None:
+    time = of_local_days(hours, first, 6)
+    bars = of_times(time)
+    assert bars.timeframe == f"{hours}h"
+    # The odd bar is the last one of the day of 23 or of 25 hours: 23 = 5 * 4 + 3, 25 = 6 * 4 + 1.
+    odd = set(np.diff(time).tolist()) - {hours * HOUR}
+    assert odd == {HOUR if shorter > 0 else (hours - 1) * HOUR}
+    assert bars.close_time[:-1].tolist() == bars.decision_time[:-1].tolist() == time[1:].tolist()
+    assert not bars.gaps.any()
+    # Nothing tells when the last one ends: it is used late and decides early.
+    assert bars.close_time[-1] - time[-1] == (hours + 1) * HOUR
+    assert bars.decision_time[-1] - time[-1] == (hours - 1) * HOUR
+    # A part that ends with the odd bar knows what the whole knows.
+    at = int(np.argmax(np.diff(time) != hours * HOUR))
+    for part in (bars.head(at + 1), copy.copy(bars.head(at + 1))):
+        assert part.close_time[-1] == part.decision_time[-1] == time[at + 1]
+    assert bars.with_values({"volume": np.ones(len(bars))}).close_time.tolist() == bars.close_time.tolist()
+
+
+def test_bars_of_the_hours_of_the_wall_last_an_hour_more_when_the_clock_is_put_back() -> None:
+    days = [(2024, 11, day, hour) for day in (1, 2, 3, 4) for hour in range(0, 24, 2)]
+    bars = of_times(local("America/New_York", *days))
+    assert sorted(set(np.diff(bars.timestamp).tolist())) == [2 * HOUR, 3 * HOUR]
+    assert bars.close_time[:-1].tolist() == bars.timestamp[1:].tolist()
+    assert not bars.gaps.any()
+
+
+@pytest.mark.parametrize("hours", [2, 3, 4])
+def test_what_is_no_clock_stays_off_the_grid(hours: int) -> None:
+    grid = MONDAY + hours * HOUR * np.arange(100, dtype=np.int64)
+    extra = np.insert(grid, 51, grid[50] + HOUR)
+    twice = np.concatenate((grid[:30], grid[30:60] + HOUR, grid[60:]))
+    last = np.append(grid, grid[-1] + HOUR)
+    for time in (extra, last, *([twice] if hours < 4 else [])):
+        with pytest.raises(DataError, match="off-grid"):
+            of_times(time, hours * HOUR)
+
+
+def test_a_part_before_the_clock_jumps_knows_that_there_is_one() -> None:
+    """A cut view and the whole market agree about when their bars close."""
+    time = np.delete(of_local_days(4, (9, 20), 60), slice(60, 60 + 6 * 30))
+    whole = of_times(time)
+    part = whole.head(61)
+    assert not np.any(np.diff(part.timestamp) % (4 * HOUR))
+    assert part.decision_time.tolist() == whole.decision_time[:61].tolist()
+    assert part.close_time.tolist() == whole.close_time[:61].tolist()
 
 
 def test_days_of_23_hours_are_not_joined_to_weeks_of_utc() -> None:

@@ -7,9 +7,9 @@ import pytest
 from tests.unit.market.bars import DAY, HOUR, MONDAY, columns, local
 
 from lockstep.core.errors import DataError
-from lockstep.market.load import load_candles
+from lockstep.market.load import LoadOptions, load_candles, load_with_report
 from lockstep.market.quality import quality_report
-from lockstep.market.stamps import close_stamps, opens_of_closes
+from lockstep.market.stamps import CloseStampsWarning, close_stamps, opens_of_closes
 
 MINUTE = 60_000
 WEEKDAYS = [(2024, 5, day) for day in range(6, 31) if day % 7 not in (4, 5)]  # 11 and 12 May 2024 are a weekend
@@ -50,6 +50,17 @@ def test_closes_are_noticed_where_no_open_would_lie() -> None:
     ):
         with pytest.raises(AssertionError, match=words):
             raise AssertionError(close_stamps(time, step))
+
+
+def test_whoever_loads_bars_that_are_stamped_at_their_close_is_told(tmp_path: Path) -> None:
+    text = "timestamp,open,high,low,close,volume\n"
+    path = tmp_path / "closes.csv"
+    path.write_text(text + "".join(f"{MONDAY + hour * HOUR},2,3,1,2,5\n" for hour in range(1, 73)))
+    with pytest.warns(CloseStampsWarning, match=r"closes.csv: times look like closes: .* say stamp=.close. \(--stamp"):
+        opens = load_candles(path)
+    assert load_candles(path, stamp="close").timestamp.tolist() == (opens.timestamp - HOUR).tolist()
+    candles, report = load_with_report(path, LoadOptions(stamp="close"))
+    assert (len(candles), report.stamp) == (72, "")
 
 
 def test_the_report_says_so_and_the_score_stays() -> None:

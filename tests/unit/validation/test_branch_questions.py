@@ -51,7 +51,7 @@ class WhenQuiet(Smooth):
 
 @pytest.mark.parametrize("leak", [Smooth, AtTheLowEnd, WhenQuiet], ids=lambda item: item.__name__)
 def test_a_leak_behind_one_value_of_one_parameter_is_found_whatever_the_seed(leak: type[Strategy]) -> None:
-    view = MarketView(sample_candles().head(2_000))
+    view = MarketView(sample_candles().head(1_000))
     for seed in range(4):
         with pytest.raises(LookAheadError, match=f"{leak.__name__} reads the future: side at bar"):
             quick_look_ahead_check(leak(), view, seeds=SeedTree(seed))
@@ -62,7 +62,7 @@ def test_a_set_that_is_given_is_asked_itself() -> None:
         def leaks(self, params: Any) -> bool:
             return bool(params["n"] == 5)
 
-    view = MarketView(sample_candles().head(2_000))
+    view = MarketView(sample_candles().head(1_000))
     for seed in range(4):
         with pytest.raises(LookAheadError):
             quick_look_ahead_check(OnlyThere(), view, [{"n": 5}], seeds=SeedTree(seed))
@@ -165,7 +165,7 @@ def test_the_number_of_questions_follows_from_the_space_and_not_from_the_data() 
     short, long = (check(Clean(), sample_candles().head(bars)) for bars in (1_500, 6_000))
     # Two choices, three whole numbers and two booleans: three rows and the defaults.
     assert short.parameter_sets == long.parameter_sets == 4
-    assert max(short.calls, long.calls) < 70
+    assert max(short.calls, long.calls) < 100
 
 
 class Clean(Smooth):

@@ -40,7 +40,7 @@ def source(body: str) -> Source:
 
 
 def view() -> MarketView:
-    return MarketView(sample_candles().head(1_500))
+    return MarketView(sample_candles().head(600))
 
 
 @pytest.mark.parametrize(("place", "body"), KEPT.values(), ids=KEPT)
