@@ -65,6 +65,11 @@ def test_no_declared_unit_makes_bars_of_1970_of_times_that_are_of_today_by_their
         assert stamps == [MONDAY, MONDAY + HOUR]
 
 
+def test_a_unit_that_contradicts_rows_of_several_units_is_refused_with_all_of_them() -> None:
+    with pytest.raises(DataError, match=r"Leave time_unit out: the rows are in s and ms, and each is then read by its"):
+        numbers([MONDAY // 1_000, MONDAY + HOUR], "us")
+
+
 def test_a_declared_unit_reads_a_series_that_begins_in_1970() -> None:
     days = [day * 86_400_000 for day in (7, 30, 2_000, 19_000)]
     assert numbers(days, "ms") == days

@@ -26,6 +26,7 @@ class Costs(SpecModel):
 class Search(SpecModel):
     n_iterations: int | None = 100
     windows: tuple[int, ...] = (10, 20)
+    grid: bool = False
 
 
 class Data(SpecModel):
@@ -59,7 +60,7 @@ def test_defaults_are_filled_in_and_the_seed_is_42():
         "seed": 42,
         "numerics": "native",
         "costs": {"fee_rate": 0.001, "fill": "next_open"},
-        "search": {"n_iterations": 100, "windows": [10, 20]},
+        "search": {"n_iterations": 100, "windows": [10, 20], "grid": False},
         "data": {"digest_only": "x", "path": None},
         "symbol": "EUR/USD",
     }
@@ -139,6 +140,7 @@ def test_every_problem_is_reported_at_once_with_key_value_rule_and_cure():
     ("change", "expected"),
     [
         ({"seed": "7"}, "seed = '7': has to be a whole number; write it without quotes: 7"),
+        ({"search": {"grid": "true"}}, "search.grid = 'true': has to be true or false; write it without quotes: true"),
         ({"seed": True}, "seed = True: has to be a whole number"),
         ({"seed": 42.0}, "seed = 42.0: has to be a whole number; write 42"),
         ({"symbol": 5}, 'symbol = 5: has to be text; write it in quotes: "5"'),

@@ -36,8 +36,26 @@ class DependsOnItsPlace(LiquiditySweep):
         return replace(batch, time_limit=batch.time_limit + np.int32(1 if lo else 0))
 
 
+class DependsOnTheOthers(LiquiditySweep):
+    """Prepares something of all sets together; equal wherever these are the same."""
+
+    def prepare(self, view: Any, sets: Any) -> Any:
+        return super().prepare(view, sets), len(next(iter(sets.values())))
+
+    def entries(self, prepared: Any, sets: Any, lo: int, hi: int) -> Any:
+        inner, together = prepared
+        batch = super().entries(inner, sets, lo, hi)
+        return replace(batch, time_limit=batch.time_limit + np.int32(1 if together == 1 else 0))
+
+
 @pytest.mark.parametrize(
-    ("strategy", "field"), [(WrongStop, "stop"), (DropsTheLast, "offsets"), (DependsOnItsPlace, "time_limit")]
+    ("strategy", "field"),
+    [
+        (WrongStop, "stop"),
+        (DropsTheLast, "offsets"),
+        (DependsOnItsPlace, "time_limit"),
+        (DependsOnTheOthers, "time_limit"),
+    ],
 )
 def test_a_kernel_that_differs_is_found_with_market_parameters_and_values(strategy: Any, field: str) -> None:
     with pytest.raises(StrategyError) as caught:

@@ -124,7 +124,7 @@ def _time(table: Any, place: str, notes: list[str]) -> tuple[Any, str | None]:
 def _with_clock(table: Any, name: str, place: str) -> Any:
     """The table with times of day such as 930, 0930 or 93000 as 09:30:00; a column of hours, 0 to 23, likewise.
 
-    Raises DataError where numbers below 24 could be hours or minutes.
+    Raises DataError where numbers below 24 could be hours or minutes, and for a number that is no time of day.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -144,10 +144,16 @@ def _with_clock(table: Any, name: str, place: str) -> Any:
             f"{place}: the column {name!r} beside the date could count hours or minutes; its largest number is "
             f"{value.max()}. Write the time of day as 09:30, or call the column 'hour' where it counts hours."
         )
-    number = value * 10_000 if is_hour and value.max() < 24 else value * 100 if value.max() < 2_400 else value
+    number = value * 10_000 if is_hour and value.max() < 24 else value * 100 if value.max() < 10_000 else value
     hour, minute, second = number // 10_000, number // 100 % 100, number % 100
-    if np.any((hour > 23) | (minute > 59) | (second > 59)):
-        return table
+    odd = (hour > 23) | (minute > 59) | (second > 59)
+    if odd.any():
+        row = int(np.argmax(odd))
+        raise DataError(
+            f"{place}: the column {name!r} beside the date holds times of day as numbers, such as 0930 or 93000; found "
+            f"{texts[row].as_py()!r} in row {row}, which is none. Correct it, or name the column of times where "
+            f"{name!r} is something else: columns={{'timestamp': 'Date'}} (--columns timestamp=Date)."
+        )
     clock = [f"{h:02}:{m:02}:{s:02}" for h, m, s in zip(hour, minute, second, strict=True)]
     return table.set_column(table.column_names.index(name), name, pa.array(clock))
 
