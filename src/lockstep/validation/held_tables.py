@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from lockstep.core.types import Float
+from lockstep.core.types import Float, Int
 from lockstep.market.candles import Candles
 from lockstep.strategies.base import Strategy
 from lockstep.validation.held_values import is_users, names_in
@@ -86,9 +86,11 @@ def market_columns(candles: Candles) -> dict[str, Float]:
 def matched(table: HeldTable, candles: Candles) -> list[Match]:
     """The columns of a table that hold at least `LEAST_ENTRIES` bars of the market in a row."""
     matches = []
-    for market, values in market_columns(candles).items():
-        for name, column in table.columns.items():
-            offset = _offset(column, values)
+    market_values = market_columns(candles)
+    for name, column in table.columns.items():
+        order = np.argsort(column, kind="stable")
+        for market, values in market_values.items():
+            offset = _offset(column, order, values)
             if offset is None:
                 continue
             entries = np.arange(max(0, -offset), min(column.size, values.size - offset))
@@ -98,11 +100,10 @@ def matched(table: HeldTable, candles: Candles) -> list[Match]:
     return matches
 
 
-def _offset(column: Float, values: Float) -> int | None:
+def _offset(column: Float, order: Int, values: Float) -> int | None:
     """Where a stretch of `values` stands in `column`, as bar minus entry; None where none does."""
     if column.size < LEAST_ENTRIES or values.size < LEAST_ENTRIES:
         return None
-    order = np.argsort(column, kind="stable")
     ordered = column[order]
     starts = np.linspace(0, values.size - _SEED_LENGTH, min(_MOST_SEEDS, values.size - _SEED_LENGTH + 1))
     for start in dict.fromkeys(starts.astype(np.int64).tolist()):
@@ -110,6 +111,8 @@ def _offset(column: Float, values: Float) -> int | None:
         if not np.all(np.isfinite(seed)) or np.unique(seed).size < _LEAST_DISTINCT:
             continue
         slack = _CLOSE * abs(float(seed[0])) + 1e-12
+        if np.ptp(np.diff(seed)) <= 4 * slack:  # even steps, as in a table of levels
+            continue
         low, high = np.searchsorted(ordered, [seed[0] - slack, seed[0] + slack])
         places = order[low:high]
         places = places[places <= column.size - _SEED_LENGTH][:_MOST_VALUES]
