@@ -208,9 +208,9 @@ def memory_bytes(module: DataModule) -> int:
     return features * (8 * (train + sum(held_out)) + 4 * max(train, *held_out))
 
 
-def _thinned(train: Bars, classes: Bars, most: int = MOST_ROWS) -> Bars:
-    """Every n-th row of each class, which keeps all classes and their shares; every row up to `most`."""
-    step = -(-len(train) // most)
+def _thinned(train: Bars, classes: Bars, most: int | None = None) -> Bars:
+    """Every n-th row of each class, which keeps all classes and their shares; every row up to `most` or `MOST_ROWS`."""
+    step = -(-len(train) // (MOST_ROWS if most is None else most))
     rows: Bars = np.sort(np.concatenate([train[classes[train] == k][::step] for k in np.unique(classes[train])]))
     return rows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from lockstep.app.model import load_model
 from lockstep.core.errors import NetworkError, SpecError
 from lockstep.kinds.classifier.keras import KERAS_KIND
 from lockstep.kinds.classifier.spec import KerasClassifierSpec
+from lockstep.learning.supervised.fit import Measured
 from lockstep.learning.supervised.results import judged
 from lockstep.runs.spec import resolve
 from lockstep.runs.store import FolderRunStore
@@ -62,14 +64,50 @@ def test_the_journal_has_rows_and_weights_of_every_step_and_no_gradients(tmp_pat
         resolve(KerasClassifierSpec, {"kind": "classifier-keras", "recording": {"level": "full"}})
 
 
-def test_images_whose_loss_is_no_number_are_refused_before_the_run(tmp_path: Path) -> None:
-    """Pixels of 1e38: a sum of them is infinite in float32."""
+class _Stub:
+    """A learner of this loss whose weights say how many updates it has seen."""
+
+    def __init__(self, loss: float, *, forgetful: bool = False) -> None:
+        self.loss, self.forgetful, self.updates = loss, forgetful, 0
+
+    def get_state(self) -> dict[str, int]:
+        return {"updates": self.updates}
+
+    def set_state(self, state: dict[str, int]) -> None:
+        if not self.forgetful:
+            self.updates = state["updates"]
+
+    def update(self, index: int, rows: np.ndarray) -> Measured:
+        self.updates += 1
+        return Measured(loss_sum=self.loss, correct=0, count=len(rows))
+
+    def validate(self) -> None:
+        return None
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return {"w": np.array([float(self.updates)])}
+
+
+@pytest.mark.parametrize(
+    ("stub", "message"),
+    [
+        (_Stub(float("nan")), r"a loss is finite; with 6 samples it is nan. Scale the images"),
+        (_Stub(1.0, forgetful=True), r"the same batch with the same noise, twice, gives equal weights; they differ"),
+        (_Stub(1.0), None),
+    ],
+)
+def test_a_keras_network_is_rehearsed_before_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stub: _Stub, message: str | None
+) -> None:
+    """The first batch of 6 twice, the last, the first once more; by the mechanism of all rehearsals."""
     pytest.importorskip("h5py")
     if importlib.util.find_spec("keras") is None:
         pytest.skip("Keras is not installed")
-    images = np.full((20, 26, 26, 1), 1e38)
-    with pytest.raises(NetworkError, match=r"a loss is finite; with \d+ samples it is (nan|inf).*0 .. 1"):
-        prepared_of(tmp_path, KERAS_KIND, (images, np.arange(20) % 2), training={"epochs": 1, "batch_size": 6})
+    monkeypatch.setattr("lockstep.kinds.classifier.keras_training._learner", lambda plan: stub)
+    samples = np.zeros((20, 26, 26, 1)), np.arange(20) % 2
+    table = {"epochs": 1, "batch_size": 6}
+    with nullcontext() if message is None else pytest.raises(NetworkError, match=message):
+        prepared_of(tmp_path, KERAS_KIND, samples, training=table)
 
 
 def test_the_model_of_a_keras_run_predicts_its_test_as_it_was_tested(tmp_path: Path) -> None:
