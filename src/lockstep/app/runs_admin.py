@@ -21,7 +21,7 @@ from lockstep.runs.form import MISFORMED
 from lockstep.runs.results import Headline, TrainResult
 from lockstep.runs.sealed import sealed_document
 from lockstep.runs.store import FolderRunStore, RunRow, RunStore
-from lockstep.runs.transfer import Transfer
+from lockstep.runs.transfer import Transfer, snapshot_problems
 from lockstep.runs.twins import CACHE
 from lockstep.storage.derived import DerivedValues, stamp_of
 
@@ -118,8 +118,8 @@ class CheckResult:
 
     @property
     def exit_code(self) -> int:
-        """0 when sound, 1 when damaged."""
-        return 0 if self.report.ok else IntegrityError.exit_code
+        """0 when sound, 1 when damaged, 4 when files could not be read."""
+        return 0 if self.report.ok else self.report.error.exit_code
 
     def to_json(self) -> dict[str, Any]:
         """The object that `lockstep runs check --json` prints."""
@@ -137,14 +137,18 @@ class CheckResult:
         if self.report.ok:
             lines = [f"run {self.run_id} ({self.report.status}) is sound: {self.report.files:,} files read"]
         else:
-            lines = [f"run {self.run_id} is damaged:", *(f"  {problem.message}" for problem in self.report.problems)]
+            what = "is damaged" if self.report.error is IntegrityError else "cannot be read whole"
+            lines = [f"run {self.run_id} {what}:", *(f"  {problem.message}" for problem in self.report.problems)]
         return "\n".join([*lines, *(f"  note: {note}" for note in self.report.notes)])
 
 
 def check_run(run: str, store: RunStore) -> CheckResult:
-    """Compare every byte of a run with its digest. Raises RefusedError while a process writes the run."""
+    """Compare every byte of a run and of its data with its digest. Raises RefusedError while a process writes it."""
     folder = store.find(run)
-    return CheckResult(run_id=folder.path.name, report=check_record(folder.path))
+    report = check_record(folder.path)
+    if report.ok:
+        report = replace(report, problems=tuple(snapshot_problems(folder, store.blobs)))
+    return CheckResult(run_id=folder.path.name, report=report)
 
 
 def remove_run(run: str, store: RunStore) -> str:

@@ -20,7 +20,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -43,10 +43,25 @@ _CURES: Final = {
 }
 
 
+_READ_CURES: Final = {
+    errno.EACCES: "Permission is denied: change its permissions, or read it as a user who may.",
+    errno.EPERM: "Permission is denied: change its permissions, or read it as a user who may.",
+    errno.EIO: "The device reported an error: check its health, and restore the file from a copy.",
+}
+_ABSENT: Final = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
+
+
 def disk_error(action: str, path: Path, error: OSError) -> DiskError:
     """A DiskError saying what could not be done where, why, and what cures it."""
-    cure = _CURES.get(error.errno or 0, "Check the path and the disk, then try again.")
+    cures = {**_CURES, **_READ_CURES} if action == "read" else _CURES
+    cure = cures.get(error.errno or 0, "Check the path and the disk, then try again.")
     return DiskError(f"cannot {action} {path}: {error.strerror or error}. {cure}")
+
+
+def is_unreadable(error: BaseException) -> bool:
+    """Whether an error says that a file is there and could not be read: nobody knows then what it holds."""
+    cause = error.__cause__
+    return isinstance(error, DiskError) and isinstance(cause, OSError) and cause.errno not in _ABSENT
 
 
 class FileSystem:
@@ -289,6 +304,15 @@ def remove_abandoned(folder: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > ABANDONED_S:
                 remove(path)
+
+
+def require_readable(paths: Iterable[Path]) -> None:
+    """Raises DiskError for the first file that cannot be opened."""
+    for path in paths:
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise disk_error("read", path, error) from error
 
 
 def read_bytes(path: Path) -> bytes:

@@ -32,10 +32,15 @@ from lockstep.storage.segments import START, Position
 
 @dataclass(frozen=True)
 class Problem:
-    """Something in a run that is not as it was written. `file` is relative to the run's folder."""
+    """Something in a run that is not as it was written.
+
+    file         relative to the run's folder
+    unreadable   the file is there and could not be read, so that nobody knows whether it is as it was
+    """
 
     file: str
     message: str
+    unreadable: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lockstep.core.errors import IntegrityError, LockstepError, RefusedError
+from lockstep.core.errors import DiskError, IntegrityError, LockstepError, RefusedError
+from lockstep.core.files import is_unreadable
 from lockstep.core.hashing import blake3_hex
 from lockstep.runs.audit import Audit, Auditor, Mark, Problem
 from lockstep.runs.checkpoint import Checkpoint, CheckpointStore, Index, missing_parts
@@ -39,10 +40,14 @@ class CheckReport:
         return not self.problems
 
     def raise_for_problems(self) -> None:
-        """Raise IntegrityError naming every damaged file, if there is one."""
+        """Raise IntegrityError naming every damaged file, if there is one; DiskError where all could not be read."""
         if self.problems:
-            more = "".join(f"\n{problem.message}" for problem in self.problems[1:])
-            raise IntegrityError(f"{self.problems[0].message}{more}")
+            raise self.error("\n".join(problem.message for problem in self.problems))
+
+    @property
+    def error(self) -> type[IntegrityError | DiskError]:
+        """What the problems are: damage, or a disk or permissions that keep files from being read."""
+        return DiskError if all(problem.unreadable for problem in self.problems) else IntegrityError
 
 
 def check(path: Path) -> CheckReport:
@@ -108,7 +113,7 @@ class _Check:
         try:
             return read(*args)
         except LockstepError as error:
-            self._problems.append(Problem(name, str(error)))
+            self._problems.append(Problem(name, str(error), unreadable=is_unreadable(error)))
         except (KeyError, TypeError, ValueError, AttributeError):
             self._problem(name, "not the document that was written. Restore it from a copy.")
         return None

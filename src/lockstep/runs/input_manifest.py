@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from lockstep.core.errors import DiskError
+from lockstep.core.files import is_unreadable
 from lockstep.core.hashing import digest_file
 from lockstep.runs.audit import Problem
 from lockstep.runs.folder import IDENTITY_DOCUMENTS, RunFolder
@@ -51,7 +52,7 @@ def list_problems(folder: RunFolder, listed: dict[str, dict[str, object]], paths
         try:
             now = file_entry(path)
         except DiskError as error:
-            problems.append(Problem(name, str(error)))
+            problems.append(Problem(name, str(error), unreadable=is_unreadable(error)))
             continue
         if now != entry:
             what = "its bytes" if now["length"] == entry["length"] else f"its length, {entry['length']} bytes then,"

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import itertools
 import os
 import re
 import secrets
@@ -128,9 +129,8 @@ class RunStore(Protocol):
     ) -> RunFolder:
         """The folder of a new run, whole or not at all, with an id that no other has.
 
-        source   a run that this one is made from; where it was imported, this one counts as imported
-
-        Raises DiskError, and ValueError for an identity of the code without Lockstep's files.
+        `source` is the run that it is made from: imported, it marks the new one too. Raises DiskError, and ValueError
+        for an identity of the code without Lockstep's files.
         """
         ...
 
@@ -216,9 +216,7 @@ class FolderRunStore:
                 environment=written({**environment, "run_id": run_id, "created_ms": created, "spec": full_body(spec)}),
                 sources=code.sources,
             )
-            # Marked first, as an import is: never a run that passes for one of this home.
-            if source is not None:
-                pass_on(source, self.home, run_id)
+            pass_on(source, self.home, run_id)  # first, as an import is marked: never a run that passes for ours
             self.admit(place / "run", run_id)
         return RunFolder(self.runs / run_id)
 
@@ -271,7 +269,8 @@ class FolderRunStore:
         ids = [path.name for path in self._folders()]
         if name == "last" and ids:
             return RunFolder(self.runs / ids[-1])
-        tagged = [run_id for run_id in ids if name in self._tags_or_none(self.runs / run_id)]
+        tags_of = {run_id: self._tags_or_none(self.runs / run_id) for run_id in ids}
+        tagged = [run_id for run_id in ids if name in tags_of[run_id]]
         matches = tagged or [run_id for run_id in ids if name and run_id.startswith(name)]
         if len(matches) == 1:
             return RunFolder(self.runs / matches[0])
@@ -283,7 +282,8 @@ class FolderRunStore:
             )
         if not ids:
             raise UnknownNameError(f"{name!r}: there are no runs in {self.runs}. Train one, or set {HOME_VARIABLE}.")
-        tags = [tag for run_id in ids for tag in self._tags_or_none(self.runs / run_id)]
+        files.require_readable(document for run_id in ids if (document := self.runs / run_id / "tags.json").exists())
+        tags = itertools.chain(*tags_of.values())
         raise UnknownNameError(
             f"{name!r}: no run in {self.runs} has this id or tag.{did_you_mean(name, [*tags, *ids, 'last'])} "
             f"The latest run is {ids[-1]}; `lockstep runs list` shows all."

@@ -25,8 +25,10 @@ from typing import Any, Final
 
 from lockstep.core import files
 from lockstep.core.errors import IntegrityError, LockstepError, RefusedError
+from lockstep.core.files import is_unreadable
 from lockstep.core.hashing import blake3_hex
 from lockstep.runs.archive import FORMAT_VERSION, INDEX, PIECE, extract, opened
+from lockstep.runs.audit import Problem
 from lockstep.runs.check import check_record
 from lockstep.runs.folder import RunFolder, RunStatus, require_folder
 from lockstep.runs.form import MISFORMED
@@ -137,6 +139,15 @@ def _without_diff(folder: RunFolder) -> dict[str, Path | bytes]:
             listed = {name: _entry(data) for name, data in changed.items() if name in body["files"]}
             changed[path.name] = document_bytes(kind, {**body, "files": {**body["files"], **listed}})
     return {f"run/{name}": data for name, data in changed.items()}
+
+
+def snapshot_problems(folder: RunFolder, blobs: BlobStore) -> list[Problem]:
+    """What is wrong with the data that a run in `folder` has pinned, the first of it; nothing where all is sound."""
+    try:
+        _snapshot_files(folder, blobs)
+    except LockstepError as error:
+        return [Problem("data.json", str(error), unreadable=is_unreadable(error))]
+    return []
 
 
 def _snapshot_files(folder: RunFolder, blobs: BlobStore) -> dict[str, Path | bytes]:

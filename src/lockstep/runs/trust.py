@@ -52,15 +52,13 @@ def mark_imported(home: Path, run_id: str, archive: str) -> None:
     files.write_atomic(_mark(home, run_id), document_bytes("import", {"run_id": run_id, "archive": name}))
 
 
-def pass_on(source: RunFolder, home: Path, run_id: str) -> bool:
-    """Mark a run as imported because it is made from the run in `source`, which was; returns whether it was.
+def pass_on(source: RunFolder | None, home: Path, run_id: str) -> None:
+    """Mark a run as imported where it is made from one, in `source`, that was; None for a run of its own.
 
     What a stranger wrote goes on in it: batches, names, settings, code. Raises DiskError.
     """
-    if not is_imported(source):
-        return False
-    mark_imported(home, run_id, _archive(source) or source.path.name)
-    return True
+    if source is not None and is_imported(source):
+        mark_imported(home, run_id, _archive(source) or source.path.name)
 
 
 def unmark(home: Path, run_id: str) -> None:
