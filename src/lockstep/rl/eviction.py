@@ -44,9 +44,7 @@ def set_key_python(
             best_key[group, block] = key
         else:
             best_slot[group, block] = -1
-    elif best >= 0 and (
-        key < best_key[group, block] or (key == best_key[group, block] and ids[slot] < ids[best])
-    ):
+    elif best >= 0 and (key < best_key[group, block] or (key == best_key[group, block] and ids[slot] < ids[best])):
         best_key[group, block] = key
         best_slot[group, block] = slot
 

@@ -259,9 +259,7 @@ class SegmentReader:
     before      is called ahead of each look at the files: the `hand_over` of a writer that holds frames back
     """
 
-    def __init__(
-        self, folder: Path, *, stop_step: int | None = None, before: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, *, stop_step: int | None = None, before: Callable[[], None] | None = None) -> None:
         self._folder = folder
         self._before = before
         self.stop_step = stop_step
