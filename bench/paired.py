@@ -3,9 +3,9 @@
     seconds = in_blocks({"bare": loop, "none": training}, steps=480)
     ratio(seconds["none"], seconds["bare"])
 
-Each loop runs in a thread of its own and hands over after `BLOCK` of its steps, so one works at a time. A block is as
-many steps as a run hands its frames over after (`runs.loop.HANDED_OVER`): whatever happens once in that many steps is in
-every block, also in the fastest. Seconds are CPU seconds of the thread, system calls included.
+Each loop runs in a thread of its own and hands over after `BLOCK` of its steps, so one works at a time. A block has as
+many steps as a run has between two writes (`runs.loop.HANDED_OVER`): what happens once in that many steps is in every
+block, also in the fastest. Seconds are CPU seconds of the thread, system calls included.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import itertools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from lockstep.runs.check import check
 from lockstep.runs.checkpoint import CheckpointPolicy
 from lockstep.runs.folder import RunFolder, RunStatus
 from lockstep.runs.loop import CompleteRun, execute
+from lockstep.runs.training import Step
 from lockstep.testing.contracts.training_kind import EVERY_STEP, fingerprint, hashed_files, new_folder
 from lockstep.testing.faults import CountingFileSystem, Crash, CrashAt, FailAt, PowerCutAt, faults
 from lockstep.testing.toy_training import ToySpec, ToyTraining
@@ -85,6 +86,40 @@ def test_a_disk_that_refuses_at_any_call_is_named_and_the_run_goes_on_afterwards
         assert list(temporary_files(folder.path)) == []
         shutil.rmtree(folder.path)
     assert n > 100
+
+
+def test_killed_between_two_handovers_the_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    """40 steps without a checkpoint: lines and frames come 16 steps at a time, and no line before its frames."""
+    spec, policy = ToySpec(seed=7, steps=40, batch=2), CheckpointPolicy(interval_s=1e9)
+
+    def all_of_it(folder: RunFolder) -> None:
+        execute(ToyTraining(spec), folder, fingerprint=fingerprint(7), policy=policy)
+
+    sample = new_folder(tmp_path / "sample", 7)
+    with faults(CountingFileSystem()) as counted:
+        all_of_it(sample)
+    assert counted.calls < 100, "two writes for a step would be more"
+    expected = hashed_files(sample)
+    for n in range(20, counted.calls, 4):
+        folder = new_folder(tmp_path / str(n), 7)
+        with contextlib.suppress(Crash), faults(CrashAt(n)):
+            all_of_it(folder)
+        assert sound(folder), f"killed at call {n}: {check(folder.path).problems}"
+        all_of_it(folder)
+        assert hashed_files(folder) == expected, f"killed at call {n}"
+
+
+def test_what_is_held_back_is_written_when_a_training_fails(tmp_path: Path) -> None:
+    class Failing(ToyTraining):
+        def steps(self) -> Iterator[Step]:
+            yield from itertools.islice(super().steps(), 5)
+            raise ValueError("no sixth step")
+
+    folder = new_folder(tmp_path / "run", 7)
+    with pytest.raises(ValueError, match="no sixth step"):
+        execute(Failing(ToySpec(seed=7, steps=9, batch=2)), folder, fingerprint=fingerprint(7))
+    assert folder.journal.read_bytes().count(b"\n") == 1 + 5
+    assert sound(folder)
 
 
 SURVIVORS = {

@@ -292,8 +292,9 @@ class RecordWriter:
         body = {"artifacts": digests, "steps": self.steps, "summary": result.summary}
         data = document_bytes("result", body)
         files.write_atomic(self.folder.document("result"), data)
-        self._meet(content := end_content(self.steps, blake3_hex(data), digests))
-        self._open_journal.append(content)
+        last = end_content(self.steps, blake3_hex(data), digests)
+        self._meet(last)
+        self._open_journal.append(last)
         self._open_journal.sync()
         self._forget_cut_lines()
         return seal(self.folder)

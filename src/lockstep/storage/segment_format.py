@@ -125,7 +125,8 @@ class Schema:
 
     def digest(self, body: memoryview, rows: int) -> str:
         """`digest_columns` of the columns in the body of a frame."""
-        hasher, pieces = blake3(), []
+        hasher = blake3()
+        pieces: list[Any] = []
         for _, _, _, start, stop, _, head in self._layout(rows)[0]:
             pieces += (head, body[start:stop])
             if stop - start > _JOINED_BYTES:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blake3 import blake3
 
 from lockstep.core.errors import DiskError
 from lockstep.core.hashing import blake3_hex, digest_array, digest_columns, digest_file
@@ -51,3 +52,21 @@ def test_a_files_digest_is_that_of_its_bytes(tmp_path: Path) -> None:
     assert digest_file(tmp_path / "x") == blake3_hex(data)
     with pytest.raises(DiskError, match="cannot be read"):
         digest_file(tmp_path / "y")
+
+
+def test_columns_have_one_digest_whether_they_are_hashed_together_or_one_by_one() -> None:
+    """Small columns are joined, large ones are not: the digest is that of heads and bytes, one after the other."""
+    columns = {
+        "one": np.array([1.5]),
+        "large": np.arange(20_000.0),
+        "none": np.empty((0, 3), np.float32),
+        "turned": np.arange(6, dtype=">i4").reshape(2, 3).T,
+        "time": np.array(["2024-01-01"], "M8[s]"),
+        "point": np.array(7, np.int8),
+    }
+    plain = blake3()
+    for name, array in columns.items():
+        little = np.array(array, array.dtype.newbyteorder("<"), order="C")
+        head = f"{len(name)}:{name}|{little.dtype.str}|{','.join(map(str, array.shape))}|".encode()
+        plain.update(len(head).to_bytes(8, "little") + head + little.tobytes())
+    assert digest_columns(columns) == plain.hexdigest()

@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def fma(context: Any, a: Any, b: Any, c: Any) -> Any:
+def _fma(context: Any, a: Any, b: Any, c: Any) -> Any:
     """a b + c, rounded once; all of one type."""
 
     def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.fma(*values)
 
     return (a(a, b, c), code) if a == b == c and isinstance(a, numba.types.Float) else None
+
+
+fma: Any = intrinsic(_fma)
 
 
 def advance_python(

@@ -14,8 +14,8 @@ moments, t the number of the update, eta its rate, lambda the weight decay, o(.)
     w <- o(w + o(o(-eta / (1 - beta1^t) m) / o(o(s / sqrt(1 - beta2^t)) + eps)))
 
 Where the roundings are is nothing that torch promises: it follows from its kernels and from how they were compiled. So
-both are computed on numbers of all sizes before the first use in a process, and compared bit for bit (`_proven`); where they
-differ, as other versions or instruction sets may, the replay goes on with torch's own update.
+both are computed on numbers of all sizes before the first use in a process, and compared bit for bit (`_proven`); where
+they differ, as other versions or instruction sets may, the replay goes on with torch's own update.
 
 Source: Kingma, Ba, "Adam: a method for stochastic optimization", ICLR 2015; Loshchilov, Hutter, "Decoupled weight decay
 regularization", ICLR 2019; the order of operations is that of torch.optim.
@@ -130,7 +130,7 @@ def _tested(size: int) -> int:
 
 @functools.lru_cache(maxsize=64)
 def _proven(settings: OptimizerSettings, dtype: str, size: int) -> bool:
-    """Whether both give the same bits over a few updates of `size` elements: tiny, denormal, zero, ordinary and huge."""
+    """Whether both give the same bits over a few updates of `size` elements: denormal, zero, ordinary and huge."""
     rng = np.random.Generator(np.random.Philox(key=7))
 
     def numbers() -> NDArray[Any]:

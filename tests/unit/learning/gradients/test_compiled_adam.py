@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from lockstep.learning.gradients import adam_kernels  # noqa: E402
-from lockstep.learning.gradients import compiled_adam as room
+from lockstep.learning.gradients import compiled_adam as room  # noqa: E402
 from lockstep.learning.gradients.compiled_adam import CompiledAdam, compiled_adam  # noqa: E402
 from lockstep.learning.gradients.determinism import settled  # noqa: E402
 from lockstep.learning.gradients.optim_state import (  # noqa: E402

@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("torch")
 
+from typing import Any
+
 import torch
 from tests.unit.learning.builders import NORMED, SMALL, samples
 
@@ -14,6 +16,7 @@ from lockstep.core.errors import InputError, IntegrityError, RefusedError
 from lockstep.learning.gradients import determinism
 from lockstep.learning.gradients.flat import FlatModel, Layout
 from lockstep.learning.gradients.learner import Learner, Losses
+from lockstep.learning.gradients.module_state import StateOutside
 from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.learning.patterns.networks import PatternCNN, PatternShape, pattern_loss
 from lockstep.runs.seeds import SeedTree
@@ -201,3 +204,40 @@ def test_mixed_dtypes_and_models_without_parameters_are_refused() -> None:
         FlatModel(mixed)
     with pytest.raises(InputError, match="found none that does"):
         FlatModel(torch.nn.ReLU())
+
+
+def test_the_state_outside_the_weights_follows_every_change_of_the_module() -> None:
+    """What `named_buffers` gives, though the walk through the module is remembered."""
+
+    class Inner(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mean", torch.zeros(2))
+
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2), Inner())
+    outside = StateOutside(module)
+
+    def same() -> None:
+        for _ in range(2):
+            there = {name: value.detach().numpy() for name, value in module.named_buffers()}
+            arrays = outside.arrays()
+            assert list(arrays) == list(there)
+            assert all(arrays[name].tobytes() == there[name].tobytes() for name in there)
+
+    inner: Any = module[1]
+    same()
+    inner.mean += 1.0
+    same()
+    inner.mean = torch.full((2,), 5.0)
+    same()
+    inner.mean.data = torch.full((3,), 7.0)
+    same()
+    inner.register_buffer("count", torch.zeros((), dtype=torch.int64))
+    same()
+    inner.other = inner.mean
+    module.add_module("last", Inner())
+    same()
+    module[1] = Inner()
+    same()
+    del module[1].mean
+    same()
