@@ -45,6 +45,7 @@ class MarketChoice:
         same = [at for at, market in enumerate(markets) if market == self.symbol] or [
             at for at, market in enumerate(markets) if is_same_market(market, self.symbol)
         ]
+        same = same or [at for at, market in enumerate(markets) if _is_part(market, self.symbol)]
         if len(same) != 1:
             raise DataError(
                 f"{place}: the symbol {self.symbol!r} is {'none' if not same else 'several'} of the markets that "

@@ -247,3 +247,5 @@ def test_a_column_that_names_only_the_base_is_no_contradiction() -> None:
     assert load_candles(table, symbol="BTC/USDT") == BARS
     with pytest.raises(DataError, match="asked for the symbol 'ETH/USDT'"):
         load_candles(table, symbol="ETH/USDT")
+    other = table.set_column(0, "symbol", pa.array(["SOL"] * len(BARS)))
+    assert load_candles(pa.concat_tables([other, table]), symbol="BTC/USDT") == BARS
