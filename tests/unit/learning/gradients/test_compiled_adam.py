@@ -107,3 +107,25 @@ def _twice(plain: Any, weights: Any, gradient: Any, first: Any, second: Any, sha
     before = first.copy()
     plain(weights, gradient, first, second, share, *rest)
     first[:] = before + share * (gradient - before)
+
+
+@pytest.mark.parametrize("more", [{}, {"ema_decay": 0.9}, {"amsgrad": True}])
+def test_a_replay_of_many_updates_gives_the_bits_of_one_of_few(more: dict[str, Any]) -> None:
+    """Averages of the weights go on beside compiled passes; AMSGrad is torch's own."""
+    from lockstep.learning.gradients.record import COMPILED_FROM, FlatOptimizer
+
+    settings = OptimizerSettings(name="adam", **more)
+    rng = np.random.Generator(np.random.Philox(key=3))
+    weights = rng.normal(size=37).astype(np.float32)
+    state = {"weights": weights, "ema.weights": weights, "ema.updates": np.zeros(1, np.int64)}
+    many, few = FlatOptimizer(settings, state, COMPILED_FROM), FlatOptimizer(settings, state)
+    for gradient in rng.normal(size=(5, 37)).astype(np.float32):
+        many.apply(gradient, 1e-2)
+        few.apply(gradient, 1e-2)
+    one, other = many.arrays(), few.arrays()
+    assert one.keys() == other.keys()
+    assert {name: array.tobytes() for name, array in one.items()} == {
+        name: array.tobytes() for name, array in other.items()
+    }
+    assert ("optimizer.max_exp_avg_sq" in one) == ("amsgrad" in more)
+    assert ("ema.weights" in one) == ("ema_decay" in more)
