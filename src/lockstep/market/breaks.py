@@ -60,7 +60,7 @@ def find_breaks(
     usual, quiet = _usual(ranges), trades_as_usual(volume)
     # A split multiplies volumes as it divides prices. Where less than a block of bars follows, what is usual after it
     # is not known yet; the value that is traded goes on as it was.
-    value = volume * np.where(sound, columns["close"], 0.0)
+    value = np.where(sound, volume, 0.0) * np.where(sound, columns["close"], 0.0)
     quiet[-_BLOCK:] |= trades_as_usual(value)[-_BLOCK:]
     both = sound[:-1] & sound[1:]
     before = np.where(both, columns["close"][:-1], 1.0)

@@ -86,7 +86,7 @@ _EXHAUSTIVE: Final = Depth(
     outcomes=12,
     both=True,
     confirms=3,
-    screens=(Course.FALL, Course.RISE, Course.SWING, Course.CALM, Course.FALL, Course.RISE, Course.WALK),
+    screens=(Course.FALL, Course.RISE, Course.SWING, Course.CALM, Course.FALL, Course.RISE, Course.FALL),
 )
 EXHAUSTIVE_CALLS: Final = _EXHAUSTIVE.most_questions + 2 * WHOLE_POINTS + 2 * TABLE_POINTS + 11
 """Calls of a strategy that the exhaustive test makes at most, where it finds nothing."""

@@ -29,6 +29,8 @@ START_BARS: Final = 3_000
 START_TOLERANCE: Final = 1e-6
 TABLE_POINTS: Final = 3
 """Bars about which a strategy is asked that holds prices of the market."""
+_LEAST_DECISIONS: Final = 10
+"""Decisions, at least, of which it is said that no price changes them: fewer may be the same by chance."""
 _SINGLE_BARS: Final = 5
 """Bars after a decision that are changed one by one, to find the first that it reads."""
 _CHANGES: Final = tuple(
@@ -211,12 +213,11 @@ class Inquiry:
                 f"{self._strategy.name} reads {', '.join(files[:3])}{more}: what stands there of later bars, no "
                 "question can take away"
             )
-        if answer.decisions:
+        if answer.decisions >= _LEAST_DECISIONS:
             try:
                 other = self._second.answer(other_market(answer.view, self._generator), answer.params)
             except Unanswered:
                 return notes
-            self.comparisons += 1
             if _same_decisions(answer.signals, other):
                 notes.append(
                     f"{self._strategy.name} decides the same whatever the prices are: by times alone, or by data that "
