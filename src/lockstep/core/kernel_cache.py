@@ -122,7 +122,7 @@ class _Hashed:
         self._parts: list[bytes] = []
 
     def write(self, part: bytes) -> int:
-        """Append a part."""
+        """Append a part; returns its length in bytes."""
         self._parts.append(bytes(part))
         return len(part)
 
@@ -136,10 +136,10 @@ class _NoFile:
     """The place of functions whose code is not kept."""
 
     def save(self, key: Any, data: Any) -> None:
-        """Nothing is written."""
+        """Nothing is written: see the head of this module."""
 
     def load(self, key: Any) -> None:
-        """Nothing is there."""
+        """Nothing is there, so numba compiles."""
 
     def flush(self) -> None:
         """Nothing is to be emptied."""
