@@ -121,7 +121,7 @@ def test_a_disk_that_refuses_experiences_ends_it_and_everything_before_is_good(
         folder = new_folder(tmp_path / str(number), 1)
         training = fresh(tmp_path)
         with faults(FailAt(number, errno.ENOSPC)), pytest.raises(DiskError):
-            execute(training, folder, fingerprint=fingerprint(1))
+            execute(training, folder, fingerprint=fingerprint(1), hand_over=1)
         assert check(folder.path).ok
         execute(fresh(tmp_path), folder, fingerprint=fingerprint(1))
         assert hashed_files(folder) == hashed_files(whole)
@@ -145,7 +145,7 @@ def test_the_actor_critic_replays_from_its_gradients_after_a_kill(tmp_path: Path
     folder = new_folder(tmp_path / "run", 1)
     steps = fresh(tmp_path, "actor_critic")
     with faults(FailAt(300, errno.ENOSPC)), pytest.raises(DiskError):
-        execute(steps, folder, fingerprint=fingerprint(1))
+        execute(steps, folder, fingerprint=fingerprint(1), hand_over=1)
     record = SessionRecord(folder)
     assert 0 < len(record) < UPDATES
     assert replay_gradients(record, check_every=1).checked == len(record)

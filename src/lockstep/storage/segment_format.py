@@ -180,7 +180,7 @@ class FrameForm:
         return arrays
 
     def digest(self, arrays: Sequence[NDArray[Any]], rows: int) -> str:
-        """`digest_columns` of the frame."""
+        """`digest_columns` of arrays of this form with `rows` rows, 64 hex digits."""
         if sum(array.nbytes for array in arrays) > _JOINED_BYTES:
             return digest_columns(dict(zip(self._names, arrays, strict=True)))
         pieces: list[Any] = []

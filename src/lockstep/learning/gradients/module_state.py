@@ -41,7 +41,7 @@ class StateOutside:
         self._declares = False
 
     def buffers(self) -> dict[str, torch.Tensor]:
-        """The buffers by name."""
+        """The buffers by name, as tensors of any shape; not to be changed."""
         self._look()
         return self._buffers
 
