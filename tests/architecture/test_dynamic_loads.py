@@ -17,6 +17,7 @@ LOADERS = {
 }
 COVERED = {
     ("__init__.py", "import_module(_HOMES[name])"): "the entrance: a name counts where a file asks for it",
+    ("__init__.py", "import_module(_SOURCE_NAMES)"): "words for an error about a name that there is not",
     ("core/libraries.py", "import_module(module)"): "libraries of others: every call names one, and numerics holds it",
     ("core/libraries.py", "find_spec(name)"): "asks, loads nothing",
     (

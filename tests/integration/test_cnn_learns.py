@@ -34,7 +34,10 @@ def verdict_on(tmp_path: Path, planted: float) -> dict[str, Any]:
 def test_a_planted_signal_is_learned_and_beats_both_baselines(tmp_path: Path) -> None:
     """The next return follows the product of the last two signs, which no straight line through a window tells."""
     result = verdict_on(tmp_path, planted=1.0)
-    assert result["verdict"]["sentence"] == "out of sample the network beats the majority class and logistic regression"
+    assert (
+        result["verdict"]["sentence"]
+        == "out of sample the network beats the majority class, volatility alone and logistic regression"
+    )
     assert result["verdict"]["decision"] == "CAUTION"
     # One spread of drift decides the sign of a normal return in 84 of 100 cases.
     assert result["scores"]["test"]["network"]["balanced_accuracy"] > 0.5

@@ -7,6 +7,7 @@ between two marks is placed between their times. A process that was killed leave
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,8 +41,8 @@ class Marks:
             self._marks = [mark for mark in self._marks if mark[0] % self._stride == 0]
 
     def to_json(self) -> list[list[float]]:
-        """Pairs of step and seconds, to the millisecond."""
-        return [[step, round(seconds, 3)] for step, seconds in self._marks]
+        """Pairs of step and seconds, to the millisecond that was full: no step is later than the end of its span."""
+        return [[step, math.floor(seconds * 1_000) / 1_000] for step, seconds in self._marks]
 
 
 @dataclass(frozen=True)

@@ -71,12 +71,16 @@ def settle() -> None:
         return
     torch.use_deterministic_algorithms(True)
     torch.set_flush_denormal(False)
-    for place in _precision_places():
-        if place.fp32_precision not in _EXACT:
-            place.fp32_precision = "none"
+    if not _only_older():
+        for place in _precision_places():
+            if place.fp32_precision not in _EXACT:
+                place.fp32_precision = "none"
     torch.set_float32_matmul_precision("highest")
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+    for place in _precision_places():
+        if place.fp32_precision not in _EXACT:
+            place.fp32_precision = "none"
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
 
@@ -90,6 +94,7 @@ def settled() -> Iterator[None]:
     threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     flushes = _flushes()
     switches = [(place, name, getattr(place, name)) for place, name in _switches()]
+    newer = [(place, place.fp32_precision) for place in _precision_places()]
     settle()
     try:
         yield
@@ -99,23 +104,28 @@ def settled() -> Iterator[None]:
         torch.set_flush_denormal(flushes)
         for place, name, value in switches:
             setattr(place, name, value)
+        for place, precision in newer:
+            if place.fp32_precision != precision:
+                place.fp32_precision = precision
 
 
 def _switches() -> list[tuple[Any, str]]:
-    """Attributes that hold the switches of `settle`, in the order in which they can be set again."""
+    """Attributes of torch's older family that hold the switches of `settle`, in the order of setting them again."""
     backends: Any = torch.backends
     cudnn = [(backends.cudnn, "benchmark"), (backends.cudnn, "deterministic")]
-    # torch has an older and a newer family for TF32, and refuses to read the older once the newer was used.
-    newer = [(place, "fp32_precision") for place in _precision_places() if place.fp32_precision not in _EXACT]
-    if newer:
-        return [*cudnn, *newer]
     older = [(backends.cuda.matmul, "allow_tf32"), (backends.cudnn, "allow_tf32"), (_MatmulPrecision(), "value")]
+    return [*cudnn, *older] if _only_older() else cudnn
+
+
+def _only_older() -> bool:
+    """Whether the older family of TF32's switches says all: torch refuses to read it once the newer contradicts it."""
     try:
-        for place, name in older:
-            getattr(place, name)
+        torch.get_float32_matmul_precision()
+        return isinstance(torch.backends.cuda.matmul.allow_tf32, bool) and isinstance(
+            torch.backends.cudnn.allow_tf32, bool
+        )
     except RuntimeError:
-        return cudnn
-    return [*cudnn, *older]
+        return False
 
 
 _EXACT: Final = ("none", "ieee")

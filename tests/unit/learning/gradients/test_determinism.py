@@ -64,6 +64,31 @@ def test_the_newer_switch_of_torch_is_put_back_as_well(switch: str) -> None:
     assert not torch.backends.cudnn.allow_tf32
 
 
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="torch before its second switch")
+@pytest.mark.parametrize("switch", ["older", "", "mkldnn.conv"])
+def test_switches_of_either_family_are_what_they_were_after_a_block(switch: str) -> None:
+    """And the older family can still be read where only it was used."""
+    names = ("", "cuda.matmul", "cudnn.conv", "mkldnn.conv", "mkldnn.matmul")
+
+    def state() -> list[str]:
+        places = [attrgetter(name)(torch.backends) if name else torch.backends for name in names]
+        return [torch.get_float32_matmul_precision(), *(place.fp32_precision for place in places)]
+
+    determinism.settle()
+    if switch == "older":
+        torch.set_float32_matmul_precision("high")
+    else:
+        place = attrgetter(switch)(torch.backends) if switch else torch.backends
+        place.fp32_precision = "bf16" if switch else "none"
+    try:
+        before = state()
+        with determinism.settled():
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert state() == before
+    finally:
+        determinism.settle()
+
+
 def test_flushing_of_small_numbers_that_was_turned_on_later_is_turned_off() -> None:
     determinism.settle()
     torch.set_flush_denormal(True)
