@@ -166,3 +166,8 @@ def test_rows_off_the_grid_are_reported_without_a_declared_timeframe_too(timefra
     assert {defect.rule: (defect.count, defect.row) for defect in report.defects} == {Rule.OFF_GRID: (10, 500)}
     assert report.timeframe_ms == HOUR
     assert report.score == pytest.approx(100 * (1 - 10 * 10 / 1000))
+
+
+def test_a_series_without_gaps_has_a_longest_gap_of_no_bars() -> None:
+    gaps = quality_report(walk(50)).to_dict()["gaps"]
+    assert (gaps["count"], gaps["longest_bars"], gaps["list"]) == (0, 0, [])
