@@ -169,5 +169,5 @@ def test_rows_off_the_grid_are_reported_without_a_declared_timeframe_too(timefra
 
 
 def test_a_series_without_gaps_has_a_longest_gap_of_no_bars() -> None:
-    gaps = quality_report(walk(50)).to_dict()["gaps"]
+    gaps = quality_report(walk(50, seed=1)).to_dict()["gaps"]
     assert (gaps["count"], gaps["longest_bars"], gaps["list"]) == (0, 0, [])
