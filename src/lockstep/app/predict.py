@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,9 +148,17 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
         if path.suffix == ".safetensors":
             return dict(load(data))
         if path.suffix == ".npz":
+            if not data.startswith(b"PK"):
+                raise ValueError("it is no ZIP archive, as numpy.savez writes")
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-    except (SafetensorError, ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+                arrays = {name: archive[name] for name in archive.files}
+            if other := next((name for name, array in arrays.items() if not isinstance(array, np.ndarray)), None):
+                raise ValueError(f"{other} is no array")
+            return arrays
+    except (
+        *(SafetensorError, ValueError, OSError, EOFError, KeyError, MemoryError),
+        *(zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError),
+    ) as error:
         raise DataError(f"{path}: cannot be read as {path.suffix} ({error}). Write the file anew.") from error
     raise DataError(f"{path}: a file of samples is .npz or .safetensors; found {path.suffix or 'no suffix'}")
 

@@ -31,7 +31,7 @@ R = TypeVar("R")
 _config: Any = numba.config
 
 # From the bottom up: a kernel can only call kernels of its own room and of those before it.
-ROOMS_WITH_KERNELS: Final = ("core", "market", "episodes", "engine", "strategies", "rl")
+ROOMS_WITH_KERNELS: Final = ("core", "market", "episodes", "engine", "strategies", "learning", "rl")
 
 
 def compiler_settings() -> str:

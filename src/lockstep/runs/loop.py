@@ -4,8 +4,8 @@
     checkpoint when due, stop when asked -> final checkpoint -> artifacts, result.json, last line, MANIFEST.json
 
 The work per step depends on that step alone, never on how many came before. Small frames and lines are handed to the
-operating system every 16 steps, or after a quarter of a second, and before every checkpoint: a process that dies in
-between loses steps that are computed again from the checkpoint in any case.
+operating system every 16 steps, at the end of a step a quarter of a second after the last time, and before every
+checkpoint: a process that dies in between loses steps that are computed again from the checkpoint in any case.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ T = TypeVar("T")
 HANDED_OVER: Final = 16
 """Steps after which frames and lines are handed over to the operating system."""
 HANDED_OVER_S: Final = 0.25
-"""Seconds after which they are, where steps are slow: whoever watches a run sees what it did."""
+"""Seconds after which they are at the end of a step: whoever watches a run of slow steps sees what it did."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def execute(
 
     The folder holds the documents already (`RunFolder.create`). A complete run stays as it is, and its outcome is
     returned. `part_bytes` sets where segment files roll over and has to be the same for a resumed run. Lines and frames
-    are on disk at least every `hand_over` steps; no byte depends on it.
+    are handed to the operating system at least every `hand_over` steps; no byte depends on it.
 
     Raises Interrupted after a stop on request, DiskError when the disk refuses (the run can be resumed after both),
     RefusedError while another process writes the run, IntegrityError for damage, NotComparableError when the run began

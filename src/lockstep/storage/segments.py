@@ -161,8 +161,10 @@ class SegmentWriter:
 
     def _write_held(self, name: str) -> None:
         """Write what is held back of one segment."""
-        if frames := self._held.pop(name, None):
+        if name in self._held:
+            # Before they leave the list: whatever interrupts this, no line is written that promises them.
             self._broken = True
+            frames = self._held.pop(name)
             append_whole(self._open[name], [b"".join(frames)])
             self._broken = False
 

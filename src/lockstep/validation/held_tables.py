@@ -17,7 +17,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -89,14 +89,21 @@ def matched(table: HeldTable, candles: Candles) -> list[Match]:
     market_values = market_columns(candles)
     for name, column in table.columns.items():
         order = np.argsort(column, kind="stable")
+        of_column = []
         for market, values in market_values.items():
             offset = _offset(column, order, values)
             if offset is None:
                 continue
             entries = np.arange(max(0, -offset), min(column.size, values.size - offset))
             equal = np.isclose(column[entries], values[entries + offset], rtol=_CLOSE, atol=1e-12)
-            if int(np.count_nonzero(equal)) >= LEAST_ENTRIES:
-                matches.append(Match(column=name, market=market, offset=offset, entries=entries[equal]))
+            of_column.append(Match(column=name, market=market, offset=offset, entries=entries[equal]))
+        # An entry that is two things of the market, the close of a bar and the next open, is known with the first.
+        earlier = np.empty(0, dtype=np.int64)
+        for match in sorted(of_column, key=lambda match: match.offset):
+            entries = np.setdiff1d(match.entries, earlier)
+            if entries.size >= LEAST_ENTRIES:
+                matches.append(replace(match, entries=entries))
+                earlier = np.union1d(earlier, entries)
     return matches
 
 
@@ -182,6 +189,12 @@ class _Finder:
             with contextlib.suppress(ValueError):  # nothing was assigned yet
                 place = f"the variable {variable} around {function.__qualname__}"
                 self.visit(place, cell.cell_contents, _attribute(cell, "cell_contents"))
+        if function.__defaults__:
+            place = f"the defaults of {function.__qualname__}"
+            self.visit(place, function.__defaults__, _attribute(function, "__defaults__"))
+        for name, value in list((function.__kwdefaults__ or {}).items()):
+            place = f"the default of {name} in {function.__qualname__}"
+            self.visit(place, value, _item(function.__kwdefaults__, name))
         for name in sorted(names_in(function.__code__) & function.__globals__.keys()):
             self._variable(function.__globals__, name, function.__globals__[name])
 
@@ -222,6 +235,9 @@ class _Finder:
         elif isinstance(value, list):
             for number, item in enumerate(value):
                 self.visit(f"{place}[{number}]", item, _item(value, number), depth + 1)
+        elif isinstance(value, tuple):
+            for number, item in enumerate(value):
+                self.visit(f"{place}[{number}]", item, _place(value, number, put), depth + 1)
         elif is_users(type(value).__module__) and isinstance(getattr(value, "__dict__", None), dict):
             for name, item in list(vars(value).items()):
                 self.visit(f"{place}.{name}", item, _attribute(value, name), depth + 1)
@@ -232,6 +248,8 @@ def _columns_of(value: Any) -> dict[str, Float] | None:
     if isinstance(value, Candles):
         return {name: column for name, column in value.columns().items() if name != "timestamp"}
     if isinstance(value, np.ndarray):
+        if value.dtype.names is not None and value.ndim == 1:
+            return {name: value[name] for name in value.dtype.names if value.dtype[name].kind == "f"} or None
         if value.dtype.kind != "f" or value.ndim not in (1, 2):
             return None
         return {"": value} if value.ndim == 1 else {str(i): value[:, i] for i in range(value.shape[1])}
@@ -266,7 +284,10 @@ def _with_columns(value: Any, columns: Columns) -> Any:
     if isinstance(value, np.ndarray):
         array = value.copy()
         for name, column in columns.items():
-            array[... if name == "" else (slice(None), int(name))] = column
+            if value.dtype.names is not None:
+                array[name] = column
+            else:
+                array[... if name == "" else (slice(None), int(name))] = column
         return array
     if isinstance(value, list | tuple | dict):
         rows: list[Any] = list(value.values()) if isinstance(value, dict) else list(value)
@@ -292,10 +313,30 @@ def _with_columns(value: Any, columns: Columns) -> Any:
 def _attribute(owner: Any, name: str) -> Callable[[Any], Callable[[], None]]:
     def put(value: Any) -> Callable[[], None]:
         before = getattr(owner, name)
-        setattr(owner, name, value)
-        return lambda: setattr(owner, name, before)
+        _write(owner, name, value)
+        return lambda: _write(owner, name, before)
 
     return put
+
+
+def _write(owner: Any, name: str, value: Any) -> None:
+    """Set an attribute, also of a frozen dataclass, which refuses the usual way."""
+    try:
+        setattr(owner, name, value)
+    except AttributeError:
+        if isinstance(owner, type):
+            raise
+        object.__setattr__(owner, name, value)
+
+
+def _place(values: tuple[Any, ...], number: int, put: Callable[[Any], Callable[[], None]]) -> Callable[..., Any]:
+    """Puts another value into a tuple, that is another tuple into the place of it."""
+
+    def put_item(value: Any) -> Callable[[], None]:
+        items = [*values[:number], value, *values[number + 1 :]]
+        return put(type(values)(*items) if hasattr(values, "_fields") else tuple(items))
+
+    return put_item
 
 
 def _item(owner: Any, key: Any) -> Callable[[Any], Callable[[], None]]:

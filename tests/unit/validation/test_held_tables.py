@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,40 @@ class OnTheInstance(OfArray):
         self.table = BARS.close.copy()
 
 
+class OfTuple(OfArray):
+    tables = (BARS.timestamp, BARS.close.copy())
+
+    def rule(self, view: MarketView) -> Signals:
+        return long_where(self.tables[1][rows(view, 1)] > 1.0005 * view.close)
+
+
+class OfRecords(OfArray):
+    table = np.rec.fromarrays([BARS.timestamp, BARS.close], names=["time", "last"])
+
+    def rule(self, view: MarketView) -> Signals:
+        return long_where(self.table["last"][rows(view, 1)] > 1.0005 * view.close)
+
+
+CLOSES = BARS.close.copy()
+
+
+class OfDefault(Rule):
+    def rule(self, view: MarketView, closes: Any = CLOSES) -> Signals:
+        return long_where(closes[rows(view, 1)] > 1.0005 * view.close)
+
+
+@dataclass(frozen=True)
+class Box:
+    closes: Any
+
+
+class OfFrozen(Rule):
+    box = Box(BARS.close.copy())
+
+    def rule(self, view: MarketView) -> Signals:
+        return long_where(self.box.closes[rows(view, 1)] > 1.0005 * view.close)
+
+
 BARS_OF_NOTEBOOK: Candles = BARS
 
 
@@ -98,6 +133,10 @@ BARS_OF_NOTEBOOK: Candles = BARS
         (OfMapping, "OfMapping.table (close)"),
         (OfCandles, "BARS_OF_NOTEBOOK ("),
         (OnTheInstance, "self.table (close)"),
+        (OfTuple, "OfTuple.tables[1] (close)"),
+        (OfRecords, "OfRecords.table (close)"),
+        (OfDefault, "the defaults of OfDefault.rule[0] (close)"),
+        (OfFrozen, "OfFrozen.box.closes (close)"),
     ],
     ids=lambda item: getattr(item, "__name__", None),
 )
@@ -194,3 +233,17 @@ class Mine(ls.Strategy):
     with pytest.raises(LookAheadError, match=r"TABLE \(close\) holds this market's own"):
         check(load_source(Source(file_name="mine.py", class_name="Mine", text=text.encode())))
     assert ls.Strategy.__name__ == "Strategy"
+
+
+def test_a_close_that_is_the_next_open_as_well_is_known_with_its_own_bar() -> None:
+    """Of a market without gaps between bars: such a table, read up to the bar, is no leak."""
+    opens = np.append(BARS.close[0], BARS.close[:-1])
+    market = BARS.with_values({"open": opens, "high": np.maximum(BARS.high, opens), "low": np.minimum(BARS.low, opens)})
+    strategy = Honest()
+    strategy.table = market.close.copy()
+    report = quick_look_ahead_check(strategy, MarketView(market), seeds=SeedTree(3))
+    assert "(close)" in " ".join(report.warnings)
+    leak = OfArray()
+    leak.table = market.close.copy()
+    with pytest.raises(LookAheadError, match="prices that it brings along"):
+        quick_look_ahead_check(leak, MarketView(market), seeds=SeedTree(3))

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 SIDES: Final = {"up": 1, "down": -1, "low": 1, "high": -1, "buy": 1, "sell": -1}
 """Side that a class names, +1 long and -1 short; a class that is not here names none. A swing low is bought."""
 
+_OF_PIVOTS: Final = ("low", "high")
+"""Classes that are sides where the run's own task named them; a user's may be anything, a volatility say."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction:
@@ -189,6 +192,8 @@ class SampleModel(Model, ABC):
         else:
             decided = output.decided
             chance = output.probabilities[np.arange(len(decided)), decided]
+        if sides is None:
+            sides = {name: side for name, side in SIDES.items() if name in self.classes and name not in _OF_PIVOTS}
         held = np.where(chance >= min_probability, side_of(self.classes, sides)[decided], 0)
         return entries(held, np.asarray(bars), length, time_limit)
 
@@ -224,7 +229,8 @@ def entries(held: NDArray[Any], bars: NDArray[Any], length: int, time_limit: int
     """Sides (n,) at `bars` (n,) as signals over `length` bars. Raises InputError for other bars."""
     if bars.shape != held.shape or bars.dtype.kind not in "iu":
         raise InputError(f"bars are one whole number for each of {len(held)} samples; found {bars.dtype} {bars.shape}")
-    if len(bars) and (bars[0] < 0 or bars[-1] >= length or (np.diff(bars) <= 0).any()):
+    # Compared, not subtracted: differences of unsigned numbers are never negative.
+    if len(bars) and (bars.min() < 0 or bars.max() >= length or (bars[1:] <= bars[:-1]).any()):
         raise InputError(f"bars rise from 0 to {length - 1} at most, none twice; found {bars[0]} to {bars[-1]}")
     side = np.zeros(length, np.int8)
     side[bars] = held

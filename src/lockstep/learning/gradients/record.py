@@ -83,6 +83,8 @@ class FlatOptimizer:
     def apply(self, gradient: NDArray[Any], learning_rate: float, momentum: float | None = None) -> None:
         """Update the weights with a stored gradient (size,), clipped already, at the rates that were recorded."""
         if self._compiled is not None:
+            if momentum is not None:
+                raise ValueError("compiled passes know one momentum; give updates=0 where a schedule moves it")
             self._compiled.apply(gradient, learning_rate)
         else:
             self._gradient[:] = gradient

@@ -16,7 +16,11 @@ from lockstep.market.formats.words import CLOCKS, DATES, FURTHER, SYMBOLS
 from lockstep.market.tables import ALIASES, candidates
 
 # What a column of volumes is called, after "volume", where it counts money and no pieces.
-_QUOTES: Final = ("quote", "currency", "usd", "usdt", "notional", "busd", "usdc", "eur")
+_QUOTES: Final = (
+    "quote", "currency", "usd", "usdt", "notional", "busd", "usdc", "eur", "fdusd", "tusd", "dai", "krw", "jpy", "gbp",
+    "try", "brl", "inr", "cny", "chf", "value", "money", "usdm",
+)  # fmt: skip
+_DAY_MS: Final = 86_400_000
 Mapping = dict[str, Any]
 
 
@@ -144,6 +148,11 @@ def _with_clock(table: Any, name: str, place: str) -> Any:
             f"{place}: the column {name!r} beside the date could count hours or minutes; its largest number is "
             f"{value.max()}. Write the time of day as 09:30, or call the column 'hour' where it counts hours."
         )
+    if is_hour and value.max() == 24:
+        raise DataError(
+            f"{place}: hours count from 0 to 23; the column {name!r} beside the date goes up to 24, as where an hour "
+            "has the number of its end. Write the times at which bars open, such as 09:30."
+        )
     number = value * 10_000 if is_hour and value.max() < 24 else value * 100 if value.max() < 10_000 else value
     hour, minute, second = number // 10_000, number // 100 % 100, number % 100
     odd = (hour > 23) | (minute > 59) | (second > 59)
@@ -165,20 +174,30 @@ def _is_whole(column: Any) -> bool:
 
 
 def _agrees(table: Any, epochs: str, texts: str) -> bool:
-    """Whether the texts are the epoch numbers' times, or always as far from them as one zone is."""
+    """Whether the texts are the epoch numbers' times: where they name no zone, always as far from them as one is."""
     from lockstep.market.formats.stamps import Evidence, stamps_of
     from lockstep.market.times import from_numbers, parse_zone
 
     try:
         numbers = from_numbers(_epoch_values(table.column(epochs)), unit=None, place="", notes=[])
-        evidence = Evidence(zone=parse_zone("UTC"))
         column = table.column(texts)
-        stamps = stamps_of(column, unit=None, time_format=None, evidence=evidence, place="", notes=[])
+        is_zoned = True
+        try:
+            stamps = stamps_of(column, unit=None, time_format=None, evidence=Evidence(), place="", notes=[])
+        except DataError:
+            is_zoned = False
+            evidence = Evidence(zone=parse_zone("UTC"))
+            stamps = stamps_of(column, unit=None, time_format=None, evidence=evidence, place="", notes=[])
     except (DataError, ValueError, AttributeError, TypeError):
         return False
     distance = np.unique(stamps - numbers)
-    # A text may leave seconds out, or the time of day.
-    return bool(np.all(np.abs(distance) <= 14 * 3_600_000) and distance.size <= 2)
+    if is_zoned:
+        # A text may leave the seconds out, or the whole time of day.
+        least = -_DAY_MS if not np.any(stamps % _DAY_MS) else -60_000
+        return bool(np.all((distance > least) & (distance <= 0)))
+    # Two in a year with summer time. An epoch of the close beside a text of the open is as far away as a bar is long,
+    # which a zone may be as well; but no zone is five minutes or five seconds off.
+    return bool(np.all(np.abs(distance) <= 14 * 3_600_000) and distance.size <= 2 and not np.any(distance % 900_000))
 
 
 def _epoch_values(column: Any) -> Any:

@@ -66,30 +66,55 @@ class DocumentTable:
     kind       what the document was read as
     zone       the zone of its times as it names it, such as "UTC" or "US/Eastern"; None where it does not
     is_named   whether the document names the columns
+    market     that the document names, such as "BTCUSD"; None where it names none
     """
 
     table: Any
     kind: str
     zone: str | None
     is_named: bool
+    market: str | None
 
 
 def parsed(data: bytes, place: str) -> Any:
     """The document in the text of a .json file, or of one document for each line. Raises DataError."""
     text = data.decode("utf-8")
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_mapping)
+    except _TwiceError as error:
+        raise DataError(
+            f"{place}: a key stands once in an object; found {error.args[0]!r} with two values. Download or write the "
+            "file again."
+        ) from None
     except RecursionError:
         raise DataError(f"{place}: the document is nested too deeply to hold candles.") from None
     except ValueError as error:
         lines = [line for line in text.splitlines() if line.strip()]
         try:
-            return [json.loads(line) for line in lines] if len(lines) > 1 and text[:1] in "{[" else _fail(error)
-        except (ValueError, RecursionError):
+            return (
+                [json.loads(line, object_pairs_hook=_mapping) for line in lines]
+                if len(lines) > 1 and text[:1] in "{["
+                else _fail(error)
+            )
+        except (_TwiceError, ValueError, RecursionError):
             raise DataError(
                 f"{place}: the file cannot be read as JSON: {error}. {first_lines(data[:4_000])}\nDownload or write it "
                 "again."
             ) from None
+
+
+class _TwiceError(Exception):
+    """A key of a JSON object that stands twice, with different values."""
+
+
+def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; `json` would keep the last of two values in silence. Raises _TwiceError."""
+    out = dict(pairs)
+    if len(out) < len(pairs):
+        for key, value in pairs:
+            if out[key] != value:
+                raise _TwiceError(key)
+    return out
 
 
 def _fail(error: ValueError) -> Any:
@@ -118,7 +143,11 @@ def table_of_document(document: Any, *, names: Sequence[str] | None, choice: Mar
             f"{place}: a column has values of several types: {' '.join(str(error).split())[:200]}."
         ) from None
     return DocumentTable(
-        table=columns, kind=_kind(document, table), zone=_zone(document), is_named=table.shape != "rows"
+        table=columns,
+        kind=_kind(document, table),
+        zone=_zone(document),
+        is_named=table.shape != "rows",
+        market=table.market,
     )
 
 
@@ -272,7 +301,7 @@ def _has_prices(keys: Sequence[str]) -> bool:
 
 
 def _of_records(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]] | None:
-    keys: Sequence[str] = list(dict.fromkeys(key for row in rows[:100] for key in map(str, row)))
+    keys: Sequence[str] = list(dict.fromkeys(key for row in rows for key in map(str, row)))
     if not _has_prices(keys):
         rows, keys, is_inner = _flattened(rows, keys)
         if not is_inner:
@@ -319,10 +348,14 @@ def _usual(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
         # A stream: when the bar began and ends, and when the message was sent.
         renamed |= {"start": "timestamp", "timestamp": "sent"}
     names = {ours: keys_of_ours[0] for ours in PRICES if (keys_of_ours := candidates(ours, list(columns)))}
-    if {"high", "low"} <= set(names) and "volume" not in keys:
+    if {"high", "low"} <= set(names):
         sides = {side: columns[names[side]] for side in ("high", "low")}
         for one, other in _MONEY_KEYS:
-            if {one, other} <= keys and (at := of_pieces(columns[one], columns[other], sides)) is not None:
+            if (
+                {one, other} <= keys
+                and ("volume" not in keys or one == "volume")
+                and (at := of_pieces(columns[one], columns[other], sides)) is not None
+            ):
                 renamed |= {(one, other)[at]: "volume", (one, other)[1 - at]: "quote_volume"}
                 break
     return {renamed.get(key, key): values for key, values in columns.items()}
@@ -349,6 +382,8 @@ def _of_split(node: Mapping[str, Any]) -> dict[str, list[Any]] | None:
     """pandas, orient="split": names, index and rows by themselves."""
     names, rows, index = node.get("columns"), node.get("data"), node.get("index")
     if not (isinstance(names, list) and isinstance(rows, list) and rows and _has_prices([str(n) for n in names])):
+        return None
+    if not all(isinstance(row, list | tuple) and len(row) == len(names) for row in rows):
         return None
     columns = {str(name): [row[at] for row in rows] for at, name in enumerate(names)}
     if isinstance(index, list) and len(index) == len(rows) and index and is_time(str(index[0])):

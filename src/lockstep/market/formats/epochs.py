@@ -213,6 +213,12 @@ def _counted(values: NDArray[np.generic], unit: str, place: str) -> Instants:
     whole = np.round(exact / grain) * grain
     rule = f"{place}: times are whole {'seconds' if grain > 1 else 'milliseconds'}"
     _refuse(np.abs(exact - whole) > slack, values, rule, cure)
+    if epoch.ms == _DAY:
+        parts = values.astype(np.float64)
+        cut = np.abs(parts * 100 - np.round(parts * 100)) < 1e-6
+        # A hundredth of a day is 864 s: no bar opens so, but times that were cut to two digits do.
+        if cut.all() and np.any(np.round(parts * 100) % 25):
+            _refuse(np.round(parts * 100) % 25 > 0, values, rule, "Two digits are too few for a time of day; " + cure)
     return Instants(milliseconds=whole.astype(np.int64), is_utc=epoch.is_utc)
 
 

@@ -19,6 +19,10 @@ _TIMEFRAME: Final = "timeframe={0!r} (--timeframe {0}; in a spec [market] timefr
 _LENGTH: Final = re.compile(
     r"(\d+)\s*(s|sec|second|m|min|minute|h|hour|d|day|w|wk|week)?s?|(s|m|min|minute|h|hour|d|day|w|week)_?(\d*)"
 )
+_QUOTES: Final = frozenset(
+    {"", "USD", "USDT", "USDC", "BUSD", "FDUSD", "TUSD", "DAI", "EUR", "GBP", "JPY", "CHF", "AUD", "CAD", "NZD", "CNY",
+     "KRW", "TRY", "BRL", "INR", "BTC", "ETH", "BNB"}
+)  # fmt: skip
 _NO_COLUMN: Final = "columns={'symbol': None} (--columns symbol= ; in a spec [data.columns] symbol = \"\")"
 
 
@@ -77,7 +81,7 @@ def _letters(symbol: str) -> str:
 
     A perpetual is another market than the spot pair: "BTCUSDT.P", "BTC-PERP" and "BTC/USDT:USDT" keep what says so.
     """
-    text = re.sub(r"[^A-Z0-9.^]", "", symbol.upper())
+    text = "".join(sign for sign in symbol.upper() if sign.isalnum() or sign in ".^") or symbol
     if match := re.fullmatch(r"[XZ]([A-Z]{3})Z([A-Z]{3})", text):
         text = match[1] + match[2]
     return re.sub(r"XBT", "BTC", re.sub(r"[.^]", "", text) if len(text) > 1 else text)
@@ -92,8 +96,9 @@ def is_same_market(one: str, other: str) -> bool:
 
 
 def _is_part(market: str, symbol: str) -> bool:
-    """Whether a column names only the base of the symbol, "BTC" of "BTC/USDT"."""
-    return _letters(re.split(r"[/\-_:]", symbol)[0]) == _letters(market)
+    """Whether a column names only the base of the symbol, "BTC" of "BTC/USDT"; not of "BTC-PERP" or "BTC-28JUN24"."""
+    base, _, quote = re.sub(r"[/\-_:]", "/", symbol).partition("/")
+    return _letters(base) == _letters(market) and quote.upper() in _QUOTES
 
 
 def of_one_market(table: Any, mapping: Mapping[str, Any], choice: MarketChoice, *, place: str, notes: list[str]) -> Any:
@@ -137,15 +142,70 @@ def of_one_market(table: Any, mapping: Mapping[str, Any], choice: MarketChoice, 
     return table
 
 
+def named_series(table: Any, mapping: Mapping[str, Any]) -> dict[str, str]:
+    """What the rows of a table, which are of one series, say of it: "symbol", "exchange", "length of bars".
+
+    mapping   as for `of_one_market`
+    """
+    declared = mapping.get("symbol", "")
+    if declared is None:
+        return {}
+    out: dict[str, str] = {}
+    read = {name for ours, name in mapping.items() if ours != "symbol" and isinstance(name, str)}
+    for name in table.column_names:
+        kind = next((kind for kind, words in _KINDS.items() if bare(name) in words), None)
+        kind = "symbol" if name == declared else kind
+        values = [] if kind is None else _values(table, name, read)
+        if kind is not None and len(values) == 1 and values[0].strip():
+            out.setdefault(kind, values[0])
+    return out
+
+
+_KINDS: Final[Mapping[str, Collection[str]]] = {
+    "symbol": SYMBOLS,
+    "exchange": EXCHANGES,
+    "length of bars": INTERVALS,
+}
+
+
+def require_one_series(parts: Sequence[tuple[Mapping[str, str], str]]) -> None:
+    """Raises DataError where files that are to be joined name different markets, exchanges or lengths of bars.
+
+    parts   what the rows of each file name (`named_series`), and the file
+    """
+    same = {"symbol": is_same_market, "exchange": _same_letters, "length of bars": _one_length}
+    first: dict[str, tuple[str, str]] = {}
+    for series, place in parts:
+        for kind, value in series.items():
+            before, where = first.setdefault(kind, (value, place))
+            if not same[kind](before, value):
+                raise DataError(
+                    f"{place}: files that are joined are of one market; its {kind} is {value!r}, that of {where} is "
+                    f"{before!r}. Name the files of one market; where the column tells no series apart, {_NO_COLUMN}."
+                )
+
+
+def _one_length(one: str, other: str) -> bool:
+    return _timeframe(one) == _timeframe(other)
+
+
 def _values(table: Any, name: str, read: Collection[str]) -> list[str]:
-    """The different values of a column of names; none where it holds something else or is read as something else."""
+    """The different values of a column of names; none where it holds something else or is read as something else.
+
+    Rows without a value are of a market of their own, "", unless no row has one.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     column = _plain(table, name)
+    if pa.types.is_floating(column.type):
+        # pandas makes numbers of markets floats as soon as one is missing.
+        whole = pc.all(pc.equal(column, pc.floor(column))).as_py()
+        column = pc.cast(column, pa.int64(), safe=False) if whole else column
     if name in read or not (is_text(column.type) or pa.types.is_integer(column.type)):
         return []
-    return [str(value) for value in pc.unique(column).to_pylist() if value is not None]
+    values = ["" if value is None else str(value) for value in pc.unique(column).to_pylist()]
+    return list(dict.fromkeys(values)) if any(values) else []
 
 
 def _plain(table: Any, name: str) -> Any:
@@ -157,7 +217,9 @@ def _only(table: Any, name: str, value: str, notes: list[str]) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    table = table.filter(pc.equal(pc.cast(_plain(table, name), pa.string()), value))
+    column = _plain(table, name)
+    column = pc.cast(column, pa.int64(), safe=False) if pa.types.is_floating(column.type) else column
+    table = table.filter(pc.equal(pc.fill_null(pc.cast(column, pa.string()), ""), value))
     notes.append(f"the rows of {value!r} alone, {table.num_rows:,}")
     return table
 

@@ -20,15 +20,13 @@ from lockstep.market.formats.choices import settled
 from lockstep.market.formats.epochs import YEAR_1971, option
 from lockstep.market.formats.joins import joined
 from lockstep.market.formats.layout import Layout
-from lockstep.market.formats.markets import of_one_market
+from lockstep.market.formats.markets import named_series, of_one_market, require_one_series
 from lockstep.market.formats.numbers import as_floats, is_text, numbers_of
 from lockstep.market.formats.sources import Part, ReadOptions, parts_of
 from lockstep.market.formats.stamps import DAY_MS, Evidence, epochs_of, is_calendar, stamps_of
 from lockstep.market.formats.unfinished import unfinished_rows
 from lockstep.market.formats.words import UTC_NAMES
-from lockstep.market.tables import (
-    resolve_columns,
-)  # fmt: skip
+from lockstep.market.tables import resolve_columns
 from lockstep.market.times import parse_zone, to_milliseconds
 
 # Beside the columns on their way, the rows that are no bars yet.
@@ -70,6 +68,7 @@ def read(source: Any, options: ReadOptions) -> Reading:
             columns=columns[0][0], place=first.place, format=first.reading(), is_plain=first.is_plain(),
             unfinished=unfinished,
         )  # fmt: skip
+    require_one_series([(part.series, part.place) for part in parts])
     if any(_UNFINISHED in one for one, _ in columns):
         for one, _ in columns:
             one.setdefault(_UNFINISHED, np.zeros(one["timestamp"].shape[0], dtype=np.bool_))
@@ -131,6 +130,7 @@ def _chosen(part: Part, options: ReadOptions) -> dict[str, str | None]:
     if layout is not None and layout.symbols:
         _one_market_of_columns(part, layout, options)
     part.table = of_one_market(part.table, mapping, options.choice, place=place, notes=part.notes)
+    part.series = {**named_series(part.table, mapping), **part.series}
     mapping.pop("symbol", None)
     part.table, mapping = settled(part.table, mapping, symbol=options.symbol, place=place, notes=part.notes)
     names = part.table.column_names
@@ -167,6 +167,8 @@ def _one_market_of_columns(part: Part, layout: Layout, options: ReadOptions) -> 
     names = [layout.names[at].rpartition(" (")[0] or layout.names[at] for at in keep]
     part.table = part.table.select([layout.names[at] for at in keep]).rename_columns(names)
     part.notes.append(f"the columns of {market!r}")
+    if market:
+        part.series["symbol"] = market
 
 
 def _times(part: Part, name: str, options: ReadOptions) -> NDArray[np.int64]:

@@ -76,7 +76,7 @@ def _rest(sample: Sample, is_number: bool) -> tuple[str, ...] | None:
     elif not is_number:
         rest = None
     elif width == 7:
-        rest = _pieces(sample, (5, 6)) or (("volume", "trades") if all(_is_count(row[6]) for row in sample) else None)
+        rest = _pieces(sample, (5, 6)) or (("volume", "trades") if _are_trades(sample) else None)
     elif width == 8 and all(_is_mean(row) and _is_count(row[7]) for row in sample):
         rest = ("vwap", "volume", "trades")
     elif width == 8 and all(_follows(row[0], row[6]) for row in sample):
@@ -95,6 +95,26 @@ def _rest(sample: Sample, is_number: bool) -> tuple[str, ...] | None:
     elif width == 12 and all(_follows(row[0], row[6]) for row in sample):
         rest = KLINES[5:]
     return rest
+
+
+def _are_trades(sample: Sample) -> bool:
+    """Whether the last two of seven columns can only be a volume and a count of trades.
+
+    Not where the volume may be a price (a mean, an adjusted close), where both count, or where one may be the money of
+    the other.
+    """
+    try:
+        numbers = [[float(cell) for cell in row[1:7]] for row in sample]
+    except ValueError:
+        return False
+    if not all(_is_count(row[6]) for row in sample) or all(_is_count(row[5]) for row in sample):
+        return False
+    prices = sum(0.9 * min(row[:4]) <= row[4] <= 1.1 * max(row[:4]) for row in numbers)
+    money = sum(
+        row[4] > 0 and row[5] > 0 and any(0.9 * min(row[:4]) <= share <= 1.1 * max(row[:4]) for share in
+        (row[5] / row[4], row[4] / row[5])) for row in numbers
+    )  # fmt: skip
+    return max(prices, money) < 0.5 * len(numbers)
 
 
 def _pieces(sample: Sample, places: tuple[int, int]) -> tuple[str, str] | None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from lockstep.core.errors import DataError
 from lockstep.market.formats.cells import bare
 from lockstep.market.formats.contents import ARROW_START, PARQUET_START, first_lines, is_text, refuse_other_kinds
-from lockstep.market.formats.documents import parsed, table_of_document
+from lockstep.market.formats.documents import DocumentTable, parsed, table_of_document
 from lockstep.market.formats.encodings import to_utf8
 from lockstep.market.formats.joins import paths_of, require_one_series
 from lockstep.market.formats.layout import Layout
@@ -95,6 +95,8 @@ class Part:
     may_turn: bool = True
     zone: str | None = None
     is_named: bool = True
+    series: dict[str, str] = field(default_factory=dict)
+    """The market, exchange and length of bars that its rows name, by what it is."""
     notes: list[str] = field(default_factory=list)
 
     def reading(self) -> str:
@@ -133,9 +135,13 @@ def _document_part(source: Any, options: ReadOptions) -> Part:
     choice = options.choice
     document = table_of_document(source, names=options.names, choice=choice, place="rows")
     return Part(
-        table=document.table, place="rows", kind=document.kind, zone=document.zone,
+        table=document.table, place="rows", kind=document.kind, zone=document.zone, series=_series(document),
         is_named=document.is_named or options.names is not None,
     )  # fmt: skip
+
+
+def _series(document: DocumentTable) -> dict[str, str]:
+    return {} if not document.market else {"symbol": document.market}
 
 
 def _frame_part(frame: Any, options: ReadOptions) -> Part:
@@ -236,6 +242,7 @@ def _text_part(source: Path | Content, name: str, start: bytes, options: ReadOpt
         document = table_of_document(parsed(whole, place), names=options.names, choice=options.choice, place=place)
         return Part(
             table=document.table, place=place, kind=f"JSON, {document.kind}", notes=notes, zone=document.zone,
+            series=_series(document),
             is_named=document.is_named or options.names is not None,
         )  # fmt: skip
     if title.endswith(PACKED) and isinstance(data, Path):

@@ -18,8 +18,9 @@ _OVER: Final = frozenset(
 )  # fmt: skip
 # ... and while it is not.
 _NOT_OVER: Final = frozenset({"partial", "ispartial", "incomplete", "unfinished", "inprogress", "forming", "isforming"})
-_TRUE: Final = frozenset({"1", "1.0", "true", "t", "yes", "y"})
-_FALSE: Final = frozenset({"0", "0.0", "false", "f", "no", "n"})
+_STATES: Final = frozenset({"open", "closed"})
+_TRUE: Final = frozenset({"1", "1.0", "true", "t", "yes", "y", "closed"})
+_FALSE: Final = frozenset({"0", "0.0", "false", "f", "no", "n", "open"})
 
 
 def unfinished_rows(table: Any, read: Collection[str | None]) -> tuple[NDArray[np.bool_], str] | None:
@@ -38,20 +39,27 @@ def unfinished_rows(table: Any, read: Collection[str | None]) -> tuple[NDArray[n
             continue
         flags = _flags(table.column(name))
         if flags is not None:
-            return (flags if title in _NOT_OVER else ~flags), name
+            yes, is_said = flags
+            if title in _NOT_OVER:
+                return yes, name
+            # Bars of which nothing is said are over, but for the last.
+            return ~yes & (is_said | (np.arange(yes.size) == yes.size - 1)), name
     return None
 
 
-def _flags(column: Any) -> NDArray[np.bool_] | None:
-    """A column of yes and no as bool (n,); None where it holds anything else."""
+def _flags(column: Any) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
+    """A column of yes and no as bool (n,), and where it says so, bool (n,); None where it holds anything else."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     kind = column.type
-    if column.null_count or not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or is_text(kind)):
+    if not any(check(kind) for check in (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, is_text)):
         return None
-    words = {value: str(value).strip().lower() for value in pc.unique(column).to_pylist()}
-    if not set(words.values()) <= _TRUE | _FALSE:
+    words = {value: str(value).strip().lower() for value in pc.unique(column).to_pylist() if value is not None}
+    said = set(words.values())
+    # "open" alone may be anything; beside "closed" it is the state of a bar.
+    if not words or not said <= _TRUE | _FALSE or (said & _STATES and said != _STATES):
         return None
     yes = pa.array([value for value, word in words.items() if word in _TRUE], type=kind)
-    return np.asarray(pc.is_in(column, yes).to_numpy(), dtype=np.bool_)
+    is_yes = np.asarray(pc.is_in(column, yes).to_numpy(), dtype=np.bool_)
+    return is_yes, np.asarray(pc.is_valid(column).to_numpy(), dtype=np.bool_).copy()

@@ -129,3 +129,11 @@ def test_a_replay_of_many_updates_gives_the_bits_of_one_of_few(more: dict[str, A
     }
     assert ("optimizer.max_exp_avg_sq" in one) == ("amsgrad" in more)
     assert ("ema.weights" in one) == ("ema_decay" in more)
+
+
+def test_compiled_passes_refuse_a_momentum_that_moves() -> None:
+    from lockstep.learning.gradients.record import COMPILED_FROM, FlatOptimizer
+
+    machine = FlatOptimizer(OptimizerSettings(), {"weights": np.zeros(3, np.float32)}, COMPILED_FROM)
+    with pytest.raises(ValueError, match="give updates=0 where a schedule moves it"):
+        machine.apply(np.ones(3, np.float32), 1e-3, 0.9)

@@ -14,6 +14,7 @@ from typing import Any
 from tests.unit.learning.builders import Small
 
 from lockstep.core.errors import NotEqualError, RefusedError
+from lockstep.learning.gradients.compiled_adam import CompiledAdam
 from lockstep.learning.gradients.optim_state import OptimizerSettings
 from lockstep.learning.gradients.record import COMPILED_FROM, SessionRecord
 from lockstep.learning.gradients.recorder import Recording
@@ -50,6 +51,23 @@ def test_applying_the_stored_gradients_gives_the_final_weights_to_the_last_bit(
             replay = replay_gradients(SessionRecord(folder), check_every=1)
         assert (replay.steps, replay.checked, replay.weights_file) == (6, 6, True)
         assert replay.state == folder.result()["state"]
+
+
+def test_compiled_passes_alone_accuse_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were compared with torch's at a few rates; where they differ at another, torch's own decide."""
+    folder = Small(optimizer=OptimizerSettings()).run(tmp_path / "run")
+    right = CompiledAdam.apply
+    calls = []
+
+    def wrong(machine: CompiledAdam, gradient: Any, learning_rate: float) -> None:
+        calls.append(learning_rate)
+        right(machine, gradient, learning_rate * 1.001)
+
+    monkeypatch.setattr("lockstep.learning.gradients.record.COMPILED_FROM", 1)
+    replay_gradients(SessionRecord(folder))  # proven before its first use
+    monkeypatch.setattr(CompiledAdam, "apply", wrong)
+    assert replay_gradients(SessionRecord(folder), check_every=1).checked == 6
+    assert calls
 
 
 def test_a_record_of_another_optimisers_gradients_is_found_to_differ(tmp_path: Path) -> None:
