@@ -148,8 +148,8 @@ def __getattr__(name: str) -> Any:
     elif name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
     else:
-        known = import_module(_SOURCE_NAMES).hint(name) or f"it has {', '.join(__all__)}"
-        raise AttributeError(f"module 'lockstep' has no attribute {name!r}; {known}")
+        cure = import_module(_SOURCE_NAMES).hint(name) or f"it has {', '.join(__all__)}"
+        raise AttributeError(f"module 'lockstep' has no attribute {name!r}; {cure}")
     globals()[name] = value
     return value
 

@@ -150,8 +150,8 @@ def test_a_stored_run_is_computed_again_to_the_same_steps_and_result(stored: Sto
         assert now == then
         left_out = REVALUED if stored.kind in GRADIENTS else set()
         ours, theirs = (without_verdict(run.result()) for run in (again, stored.folder))
-        kept = {name: value for name, value in theirs.items() if name not in left_out}
-        assert as_far_as(kept, ours) == kept
+        expected = {name: value for name, value in theirs.items() if name not in left_out}
+        assert as_far_as(expected, ours) == expected
     redefined = METRICS.get(stored.kind, set()) | ({"value"} if stored.kind in GRADIENTS else set())
     assert {name.rpartition(".")[2].rpartition(" ")[2] for name in apart.redefined} == redefined
     assert "metric.cagr_pct" in apart.added or stored.kind != "strategy"

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +18,9 @@ import numpy as np
 from lockstep.app.files import load_options
 from lockstep.app.paths import require_writable_name
 from lockstep.core import files
-from lockstep.core.errors import DataError, InputError
+from lockstep.core.errors import InputError
 from lockstep.kinds.shared.models import CandleModel, SampleModel
+from lockstep.learning.supervised.sample_files import arrays_of
 from lockstep.market.checks import format_time
 from lockstep.market.load import load_candles
 from lockstep.market.sample import sample_candles
@@ -132,35 +131,10 @@ def _table(model: Model, data: str | None, reading: Mapping[str, Any]) -> dict[s
             f"run {model.run_id} reads samples: name a .npz or .safetensors file of them with --data, without options "
             "about candles."
         )
-    arrays = _arrays(Path(data))
+    arrays = arrays_of(files.read_bytes(Path(data)), Path(data))
     arrays.pop(_LABELS, None)
     samples: Any = arrays if len(arrays) != 1 else next(iter(arrays.values()))
     return model.predict(samples).columns()
-
-
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file; nothing in it can run code. Raises DataError, DiskError."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    data = files.read_bytes(path)
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load(data))
-        if path.suffix == ".npz":
-            if not data.startswith(b"PK"):
-                raise ValueError("it is no ZIP archive, as numpy.savez writes")
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-            if other := next((name for name, array in arrays.items() if not isinstance(array, np.ndarray)), None):
-                raise ValueError(f"{other} is no array")
-            return arrays
-    except (
-        *(SafetensorError, ValueError, OSError, EOFError, KeyError, MemoryError),
-        *(zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError),
-    ) as error:
-        raise DataError(f"{path}: cannot be read as {path.suffix} ({error}). Write the file anew.") from error
-    raise DataError(f"{path}: a file of samples is .npz or .safetensors; found {path.suffix or 'no suffix'}")
 
 
 def _csv(columns: Mapping[str, NDArray[Any]]) -> bytes:

@@ -6,27 +6,20 @@ Generated samples are made again from the seed and compared with their digest; a
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load
-
 from lockstep.core import files
 from lockstep.core.errors import DataError, NotComparableError
 from lockstep.kinds.shared.spec_paths import spec_path
 from lockstep.learning.supervised.data import Samples, pattern_images, pattern_samples, samples_of
+from lockstep.learning.supervised.sample_files import arrays_of
 from lockstep.storage.blob_checks import check_arrays
 from lockstep.storage.blobs import array_bytes, damaged
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from lockstep.kinds.classifier.spec import SamplesTable
     from lockstep.runs.kind import PrepareContext
     from lockstep.storage.blobs import BlobStore
@@ -115,7 +108,7 @@ def read_samples(path: Path, classes: tuple[str, ...] = ()) -> Samples:
     Nothing that could run code is read (`allow_pickle=False`). Raises DataError, DiskError.
     """
     data = files.read_bytes(path)
-    arrays = _arrays(data, path)
+    arrays = arrays_of(data, path)
     # Labels are found by name, since any array could hold whole numbers.
     if LABELS not in arrays or len(arrays) < 2:
         raise DataError(
@@ -127,18 +120,6 @@ def read_samples(path: Path, classes: tuple[str, ...] = ()) -> Samples:
         return samples_of(({name: arrays[name] for name in sorted(arrays)}, labels), classes=classes or None)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-
-
-def _arrays(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load(data))
-        if path.suffix == ".npz":
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-    except (SafetensorError, ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read as {path.suffix} ({error}). Write the file anew.") from error
-    raise DataError(f"{path}: a file of samples is .npz or .safetensors; found {path.suffix or 'no suffix'}")
 
 
 def _store(samples: Samples, blobs: BlobStore) -> None:
@@ -166,7 +147,7 @@ def check_file(path: Path, digest: str, data: Mapping[str, Any]) -> None:
 def _stored(data: bytes, path: Path, digest: str, inputs: Iterable[str], classes: Sequence[str]) -> Samples:
     """The samples of a snapshot's bytes. Raises IntegrityError when they are not those of `digest`."""
     try:
-        arrays = _arrays(data, path)
+        arrays = arrays_of(data, path)
         samples = Samples(
             inputs={name: arrays[f"{_INPUT}{name}"] for name in inputs}, labels=arrays[LABELS], classes=tuple(classes)
         )

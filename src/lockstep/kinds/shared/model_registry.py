@@ -30,5 +30,5 @@ def model_class(kind: str) -> Callable[[Any, RunFolder], Model] | None:
     if kind not in _PATHS:
         return None
     module, _, name = _PATHS[kind].partition(":")
-    made: Callable[[Any, RunFolder], Model] = getattr(import_module(module), name)
-    return made
+    factory: Callable[[Any, RunFolder], Model] = getattr(import_module(module), name)
+    return factory

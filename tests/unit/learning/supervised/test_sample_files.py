@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lockstep.app.predict import _arrays
 from lockstep.core.errors import DataError
+from lockstep.learning.supervised.sample_files import arrays_of
 
 
 def archive() -> bytes:
@@ -65,10 +65,10 @@ def test_what_is_no_archive_of_arrays_is_refused(tmp_path: Path, make: object) -
     path = tmp_path / "samples.npz"
     path.write_bytes(make())  # type: ignore[operator]
     with pytest.raises(DataError, match=r"samples.npz: cannot be read as .npz"):
-        _arrays(path)
+        arrays_of(path.read_bytes(), path)
 
 
 def test_an_archive_of_arrays_is_read(tmp_path: Path) -> None:
     path = tmp_path / "samples.npz"
     path.write_bytes(archive())
-    assert _arrays(path)["x"].sum() == 1_999_000.0
+    assert arrays_of(path.read_bytes(), path)["x"].sum() == 1_999_000.0
