@@ -33,6 +33,10 @@ _NAN: Final = math.nan
 _STEPS: Final = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
 _UP: Final = tuple(float.fromhex(f"0x1p{step}") for step in _STEPS)
 _DOWN: Final = tuple(float.fromhex(f"0x1p-{step}") for step in _STEPS)
+_FEW: Final = 8
+_POWERS: Final = tuple(float.fromhex(f"0x1p{k}") for k in range(-_FEW, _FEW + 1))
+_NEAR: Final = 6
+"""Place of 2^8 in `_UP`."""
 _SQRT2: Final = float.fromhex("0x1.6a09e667f3bcdp+0")
 _SQRT_HALF: Final = float.fromhex("0x1.6a09e667f3bcdp-1")
 # ln 2 = hi + lo; hi has 32 bits, so k * hi is exact for every exponent k. mid + low splits lo further.
@@ -56,15 +60,17 @@ def _reduce_python(x: float) -> tuple[float, int]:
     """(m, k) with x = m 2^k and m in [1/sqrt 2, sqrt 2), for finite x > 0; exact, also for subnormal x."""
     k = 0
     m = x
-    for i in range(10):
-        if m >= _UP[i]:
-            m *= _DOWN[i]
-            k += _STEPS[i]
-    for i in range(10):
-        # 2^-512 twice would miss the deepest subnormals, hence the second pass below.
-        if m <= _DOWN[i]:
-            m *= _UP[i]
-            k -= _STEPS[i]
+    # Most numbers are near 1, where no step is taken.
+    if m >= _UP[_NEAR] or m <= _DOWN[_NEAR]:
+        for i in range(10):
+            if m >= _UP[i]:
+                m *= _DOWN[i]
+                k += _STEPS[i]
+        for i in range(10):
+            # 2^-512 twice would miss the deepest subnormals, hence the second pass below.
+            if m <= _DOWN[i]:
+                m *= _UP[i]
+                k -= _STEPS[i]
     while m < _SQRT_HALF:
         m *= 2.0
         k -= 1
@@ -103,6 +109,8 @@ log: Any = kernel(log_python)
 
 def _scale_python(y: float, k: int) -> float:
     """y 2^k with one rounding at most, for y in [0.5, 2]."""
+    if -_FEW <= k <= _FEW:
+        return y * _POWERS[k + _FEW]
     rest = 0
     if k < -1020:
         rest = k + 1020

@@ -32,6 +32,7 @@ from lockstep.core.errors import InputError
 from lockstep.rl.arguments import check_errors, fact_column, real_numbers, same_shape, state_column
 from lockstep.rl.experience import UNKNOWN_ACTION, ExperienceBatch, RLExperience
 from lockstep.rl.observations import wider
+from lockstep.rl.prefetch import LINE, prefetch
 from lockstep.rl.sum_tree import aligned_zeros
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ VALIDATED: Final = 2
 _COLUMNS: Final = 8
 _STORED_FLOATS: Final = 4  # reward .. td error
 _STORED_INTS: Final = 5  # action .. outcome
+_AHEAD: Final = 4
+"""How many rows ahead of the one that is copied the next one is fetched; from 2 on it makes no difference."""
 _LARGEST_COUNT: Final = 2**53
 """Far above any real training count, and far enough below int64's end that draws never reach it."""
 
@@ -77,9 +80,13 @@ def gather_python(
 ) -> None:
     """Copy the rows of slots (n,): observations into (n, words) twice, facts transposed into (columns, n)."""
     count = states.shape[1]
+    pairs = words.reshape(words.shape[0], 2 * count)
     # Slot by slot, so that each row is fetched once: fancy indexing in NumPy reads it once per column.
     for k in range(slots.size):
         slot = slots[k]
+        if k + _AHEAD < slots.size:
+            for word in range(0, 2 * count, 2 * LINE):
+                prefetch(pairs, slots[k + _AHEAD], word)
         for column in range(float_rows.shape[0]):
             float_rows[column, k] = floats[slot, column]
         for column in range(int_rows.shape[0]):

@@ -42,6 +42,7 @@ from lockstep.rl.experience_store import (
     VALIDATED,
     VALUE,
 )
+from lockstep.rl.prefetch import prefetch
 from lockstep.rl.sum_tree import find, set_weight, set_weights
 
 if TYPE_CHECKING:
@@ -153,6 +154,9 @@ def weights_of_python(
 ) -> NDArray[np.float64]:
     """The weights w of slots (n,), float64 (n,)."""
     weights = np.empty(slots.size, np.float64)
+    for slot in slots:
+        prefetch(floats, slot, BASE)
+        prefetch(ints, slot, COUNT)
     for k in range(slots.size):
         weights[k] = floats[slots[k], BASE] / (1.0 + penalty * ints[slots[k], COUNT])
     return weights
@@ -314,6 +318,10 @@ def set_errors_python(
     slots: NDArray[np.int64], errors: NDArray[np.float64],
 ) -> None:  # fmt: skip
     """Set the td errors (n,) of slots (n,), and the values that follow; a slot of -1 is skipped."""
+    for slot in slots:
+        # Of both groups: which one it is would have to be read first.
+        prefetch(keys, 0, slot)
+        prefetch(keys, 1, slot)
     for k in range(slots.size):
         slot = slots[k]
         if slot < 0:
@@ -392,6 +400,11 @@ def set_outcomes_python(
     n = slots.size
     before = np.empty(n, np.int64)
     groups = np.empty(n, np.int64)
+    leaves = buffer.offsets[buffer.offsets.size - 1]
+    for slot in slots:
+        for group in range(2):
+            prefetch(keys, group, slot)
+            prefetch(buffer.forest, group, leaves + slot)
     for k in range(n):
         slot = slots[k]
         before[k] = ints[slot, ACCOUNT]

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lockstep.core.compiled import kernel
+from lockstep.rl.prefetch import LINE, prefetch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,11 +53,11 @@ def _padded(count: int) -> int:
     return -(-count // WIDTH) * WIDTH
 
 
-def _sum_of_children_python(forest: NDArray[np.float64], tree: int, first: int) -> float:
+def _sum_of_children_python(nodes: NDArray[np.float64], tree: int, node: int) -> float:
     # From left to right, never pairwise or as a vector: the order decides the last bit.
     total = 0.0
     for child in range(16):
-        total += forest[tree, first + child]
+        total += nodes[tree, node, child]
     return total
 
 
@@ -71,46 +72,61 @@ def set_weights_python(
     weights: NDArray[np.float64],
 ) -> None:
     """Set the weights (n,) of slots (n,) in trees (n,); of a slot that occurs twice the last weight stays."""
-    nodes = np.empty(slots.size, np.int64)
-    leaves = offsets.size - 1
+    # By the children of a node: an index that is known to be 0 .. 15 needs no check for a negative one.
+    nodes = forest.reshape(forest.shape[0], forest.shape[1] // 16, 16)
+    places = np.empty(slots.size, np.int64)
+    level = offsets.size - 1
     for k in range(slots.size):
-        forest[trees[k], offsets[leaves] + slots[k]] = weights[k]
-        nodes[k] = slots[k]
+        forest[trees[k], offsets[level] + slots[k]] = weights[k]
+        places[k] = slots[k]
     # A node that several slots share is summed once for each of them: finding duplicates would cost more.
-    for level in range(leaves, 0, -1):
+    while level > 0 and offsets[level] - offsets[level - 1] > slots.size:
         for k in range(slots.size):
-            node = nodes[k] // 16
-            forest[trees[k], offsets[level - 1] + node] = _sum_of_children(forest, trees[k], offsets[level] + node * 16)
-            nodes[k] = node
-
-
-set_weights = kernel(set_weights_python)
+            place = places[k] // 16
+            total = _sum_of_children(nodes, trees[k], offsets[level] // 16 + place)
+            forest[trees[k], offsets[level - 1] + place] = total
+            places[k] = place
+        level -= 1
+    # Near the root there are fewer nodes than slots.
+    _sum_levels(forest, offsets, level)
 
 
 def set_weight_python(
     forest: NDArray[np.float64], offsets: NDArray[np.int64], tree: int, slot: int, weight: float
 ) -> None:
     """Set the weight of one slot in one tree."""
+    nodes = forest.reshape(forest.shape[0], forest.shape[1] // 16, 16)
     level = offsets.size - 1
     forest[tree, offsets[level] + slot] = weight
-    node = slot
+    place = slot
     while level > 0:
-        node //= 16
-        forest[tree, offsets[level - 1] + node] = _sum_of_children(forest, tree, offsets[level] + node * 16)
+        place //= 16
+        total = _sum_of_children(nodes, tree, offsets[level] // 16 + place)
+        forest[tree, offsets[level - 1] + place] = total
         level -= 1
 
 
 set_weight = kernel(set_weight_python)
 
 
+def _sum_levels_python(forest: NDArray[np.float64], offsets: NDArray[np.int64], last: int) -> None:
+    """Recompute every node above level `last`, in all trees."""
+    nodes = forest.reshape(forest.shape[0], forest.shape[1] // 16, 16)
+    for tree in range(forest.shape[0]):
+        for level in range(last, 0, -1):
+            stop = forest.shape[1] if level == offsets.size - 1 else offsets[level + 1]
+            for place in range((stop - offsets[level]) // 16):
+                total = _sum_of_children(nodes, tree, offsets[level] // 16 + place)
+                forest[tree, offsets[level - 1] + place] = total
+
+
+_sum_levels = kernel(_sum_levels_python)
+set_weights = kernel(set_weights_python)
+
+
 def rebuild_python(forest: NDArray[np.float64], offsets: NDArray[np.int64]) -> None:
     """Recompute every inner node from the leaves as they stand."""
-    for tree in range(forest.shape[0]):
-        for level in range(offsets.size - 1, 0, -1):
-            stop = forest.shape[1] if level == offsets.size - 1 else offsets[level + 1]
-            for node in range((stop - offsets[level]) // 16):
-                total = _sum_of_children(forest, tree, offsets[level] + node * 16)
-                forest[tree, offsets[level - 1] + node] = total
+    _sum_levels(forest, offsets, offsets.size - 1)
 
 
 rebuild = kernel(rebuild_python)
@@ -128,26 +144,33 @@ def find_python(
     It never finds a slot of weight 0. Where rounding leaves a point beyond the last child, the last one with a weight
     is taken. Every tree in `trees` needs a positive weight. `points` is overwritten.
     """
+    nodes = forest.reshape(forest.shape[0], forest.shape[1] // 16, 16)
     for k in range(points.size):
         slots[k] = 0
     for level in range(1, offsets.size):
+        below = offsets[min(level + 1, offsets.size - 1)]
         for k in range(points.size):
-            first = offsets[level] + slots[k] * 16
+            tree = trees[k]
+            node = offsets[level] // 16 + slots[k]
             point = points[k]
             taken = 0
             reached = 0.0
             before = 0.0
             # All children, without an early exit: no branch predictor can guess which child it is.
             for child in range(15):
-                reached += forest[trees[k], first + child]
+                reached += nodes[tree, node, child]
                 if reached <= point:
                     taken = child + 1
                     before = reached
-            while forest[trees[k], first + taken] <= 0.0:
+            while nodes[tree, node, taken] <= 0.0:
                 taken -= 1
                 before = 0.0  # the point then stays beyond the end on the levels below too
-            slots[k] = slots[k] * 16 + taken
+            slot = slots[k] * 16 + taken
+            slots[k] = slot
             points[k] = point - before
+            # The children of the next level, while those of the other points are read on this one.
+            prefetch(forest, tree, below + slot * 16)
+            prefetch(forest, tree, below + slot * 16 + LINE)
 
 
 find = kernel(find_python)
