@@ -6,7 +6,7 @@ import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 
@@ -26,11 +26,14 @@ from lockstep.storage.segment_format import (
     decode_frame,
     frame_seal,
     has_schema,
+    joined_columns,
     open_part,
     padded,
     part_path,
     read_record,
     read_schema,
+    record_length,
+    record_of,
     schema_record,
     segment_parts,
 )
@@ -45,6 +48,8 @@ _SMALL_FRAME: Final = 1 << 16
 """A larger frame is neither joined nor held back: copying it takes longer than a system call."""
 _HELD_BYTES: Final = 1 << 20
 """Most bytes that are held back in all."""
+_BLOCK_BYTES: Final = 1 << 18
+"""Frames that lie one behind the other are read together up to this size."""
 
 
 @dataclass(frozen=True, order=True)
@@ -240,6 +245,15 @@ def _pieces(head: bytes, arrays: Sequence[NDArray[Any]], seal: bytes) -> Iterato
     yield seal
 
 
+class _Block(NamedTuple):
+    """`entries`, frames of `size` bytes each that lie one behind the other in `path`, and all their bytes."""
+
+    path: Path
+    data: memoryview
+    size: int
+    entries: Sequence[_FramePlace]
+
+
 @dataclass(frozen=True, slots=True)
 class _FramePlace:
     """Where one frame lies, for the reader's index."""
@@ -281,20 +295,44 @@ class SegmentReader:
 
     def frames(self, name: str, start: int | None = None, stop: int | None = None) -> Iterator[Frame]:
         """Frames of the steps in [start, stop), in order. Raises IntegrityError, DiskError."""
+        for block in self._blocks(name, self._visible(name, start, stop)):
+            for at, entry in enumerate(block.entries):
+                record = record_of(block.data[at * block.size : (at + 1) * block.size])
+                yield decode_frame(record, self._schemas[name], block.path, entry.offset)
+
+    def _blocks(self, name: str, entries: Sequence[_FramePlace]) -> Iterator[_Block]:
+        """Frames of one length that lie one behind the other, read in one call. Raises IntegrityError, DiskError."""
         handle, part, path, size = None, -1, self._folder, 0
         try:
-            for entry in self._visible(name, start, stop):
-                if handle is None or entry.part != part:
+            at = 0
+            while at < len(entries):
+                first = entries[at]
+                if handle is None or first.part != part:
                     if handle is not None:
                         handle.close()
-                    part, path = entry.part, part_path(self._folder, name, entry.part)
+                    part, path = first.part, part_path(self._folder, name, first.part)
                     handle = open_part(path)
                     size = path.stat().st_size  # the frames to read were there when it was measured
-                handle.seek(entry.offset)
-                record = read_record(handle, path, size)
-                if record is None:
-                    raise damaged(path, entry.offset, "the frame is cut")
-                yield decode_frame(record, self._schemas[name], path, entry.offset)
+                length = record_length(self._schemas[name], first.rows)
+                stop = at + 1
+                while (
+                    stop < len(entries)
+                    and (stop + 1 - at) * length <= _BLOCK_BYTES
+                    and entries[stop].part == part
+                    and entries[stop].rows == first.rows
+                    and entries[stop].offset == first.offset + (stop - at) * length
+                ):
+                    stop += 1
+                if first.offset + length > size:
+                    raise damaged(path, first.offset, "the frame is cut")
+                handle.seek(first.offset)
+                data = memoryview(handle.read((stop - at) * length))
+                # A resume in another process may have cut the file since it was measured.
+                if len(data) != (stop - at) * length:
+                    whole = len(data) // length
+                    raise damaged(path, entries[at + whole].offset, "the file became shorter while it was read")
+                yield _Block(path, data, length, entries[at:stop])
+                at = stop
         finally:
             if handle is not None:
                 handle.close()
@@ -304,7 +342,7 @@ class SegmentReader:
     ) -> dict[str, NDArray[Any]]:
         """The columns (all, or those named) of the steps in [start, stop), joined: {name: (rows, ...)}.
 
-        Memory: the columns asked for plus one frame. Empty for a segment that does not exist.
+        Memory: the columns asked for, plus one frame or 256 KiB. Empty for a segment that does not exist.
         Raises IntegrityError, DiskError, and KeyError for a column that is not there.
         """
         entries = self._visible(name, start, stop)
@@ -315,10 +353,22 @@ class SegmentReader:
         total = sum(entry.rows for entry in entries)
         joined = {column: np.empty((total, *types[column][1]), types[column][0]) for column in names}
         row = 0
-        for frame in self.frames(name, start, stop):
+        for block in self._blocks(name, entries):
+            count, rows = len(block.entries), block.entries[0].rows
+            is_small = rows > 0 and count > 1 and block.size <= _SMALL_FRAME
+            many = joined_columns(block.data, count, rows, self._schemas[name]) if is_small else None
+            if many is None:
+                # One by one, which also names the frame that is damaged.
+                for at, entry in enumerate(block.entries):
+                    record = record_of(block.data[at * block.size : (at + 1) * block.size])
+                    frame = decode_frame(record, self._schemas[name], block.path, entry.offset)
+                    for column in names:
+                        joined[column][row : row + frame.rows] = frame.columns[column]
+                    row += frame.rows
+                continue
             for column in names:
-                joined[column][row : row + frame.rows] = frame.columns[column]
-            row += frame.rows
+                joined[column][row : row + count * rows] = many[column]
+            row += count * rows
         return joined
 
     def latest(self, name: str, step: int) -> dict[str, NDArray[Any]]:

@@ -197,3 +197,32 @@ def test_a_step_changed_in_the_last_frame_of_a_file_is_told_of_that_file(tmp_pat
     first.write_bytes(data)
     with pytest.raises(IntegrityError, match=first.name):
         SegmentReader(folder).read("trials")
+
+
+@pytest.mark.parametrize(
+    ("place", "what"), [(8, "does not match"), (32, "does not match"), (35, "padding"), (-1, "match")]
+)
+def test_a_damaged_frame_among_many_is_named_by_its_place(tmp_path: Path, place: int, what: str) -> None:
+    """Frames of one length are verified together; the message is about the one that is damaged."""
+    writer = SegmentWriter(tmp_path)
+    for step in range(300):
+        writer.append(2 * step, "trials", {"a": np.array([step % 7], np.int8), "b": np.array([0.5 * step])})
+    writer.close()
+    path, size = part_path(tmp_path, "trials", 0), 32 + 16 + 32
+    sound = path.read_bytes()
+    start = len(sound) - 300 * size
+    reader = SegmentReader(tmp_path)
+    assert reader.rows("trials") == 300  # the index is made before the damage
+    data = bytearray(sound)
+    frame = start + 123 * size
+    data[frame + place + (size if place < 0 else 0)] ^= 1
+    path.write_bytes(data)
+    for read in (reader.read, lambda name: list(reader.frames(name))):
+        with pytest.raises(IntegrityError, match=f"{what}.* at byte {frame}"):
+            read("trials")
+    path.write_bytes(sound)
+    columns = reader.read("trials")
+    assert np.array_equal(columns["b"], 0.5 * np.arange(300))
+    assert columns["a"].dtype == np.int8
+    part = reader.read("trials", ["b"], start=10, stop=400)
+    assert np.array_equal(part["b"], columns["b"][5:200])
