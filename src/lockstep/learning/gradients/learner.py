@@ -22,7 +22,7 @@ from lockstep.core.errors import InputError, IntegrityError, RefusedError
 from lockstep.core.hashing import digest_columns
 from lockstep.learning.gradients import determinism
 from lockstep.learning.gradients.flat import FlatModel
-from lockstep.learning.gradients.module_state import StateOutside, declared_arrays, set_declared
+from lockstep.learning.gradients.module_state import ArrayViews, StateOutside, declared_arrays, set_declared
 from lockstep.learning.gradients.optim_state import (
     OptimizerSettings,
     WeightAverage,
@@ -133,6 +133,7 @@ class Learner:
         self.momentum: Callable[[int], float] | None = None
         """Momentum of each step where a schedule moves it; None for the optimiser's own."""
         self._outside = StateOutside(self.flat.module)
+        self._views, self._moment_views = ArrayViews(), ArrayViews()
         self._seeds = seeds.child("noise")
 
     @property
@@ -188,7 +189,7 @@ class Learner:
 
     def gradient(self) -> NDArray[np.generic]:
         """The gradient of the last update as applied (size,); a view on the CPU, valid until the next update."""
-        return self.flat.gradient.cpu().numpy()
+        return self._views.of("gradient", self.flat.gradient)
 
     @contextmanager
     def evaluating(self) -> Iterator[nn.Module]:
@@ -224,9 +225,9 @@ class Learner:
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The state by name: views where the device is the CPU, valid until the next update."""
-        moments = optimizer_arrays(self.optimizer, self.flat.weights)
+        moments = optimizer_arrays(self.optimizer, self.flat.weights, self._moment_views)
         return {
-            WEIGHTS: self.flat.weights.detach().cpu().numpy(),
+            WEIGHTS: self._views.of(WEIGHTS, self.flat.weights),
             **{f"{OPTIMIZER}{name}": array for name, array in moments.items()},
             **({} if self._average is None else self._average.arrays()),
             **self.buffer_arrays(),

@@ -27,6 +27,29 @@ _STORED: Final = frozenset("biuf")
 """Kinds of NumPy dtypes that a segment holds."""
 
 
+class ArrayViews:
+    """NumPy views of tensors by name, made once: to make a dozen takes longer than to hash them.
+
+    A view is made anew where the tensor is another one, or has other storage, shape, strides or type: code may put any
+    of these in its place. What lies on a card is copied at each call.
+    """
+
+    def __init__(self) -> None:
+        self._views: dict[str, tuple[torch.Tensor, tuple[Any, ...], NDArray[Any]]] = {}
+
+    def of(self, name: str, tensor: torch.Tensor) -> NDArray[Any]:
+        """The tensor as an array of its shape."""
+        form = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        held = self._views.get(name)
+        # The view keeps its storage alive, so that no other can come to lie at its address.
+        if held is not None and held[0] is tensor and held[1] == form:
+            return held[2]
+        array: NDArray[Any] = (tensor.detach() if tensor.requires_grad else tensor).cpu().numpy()
+        if tensor.is_cpu:
+            self._views[name] = (tensor, form, array)
+        return array
+
+
 class StateOutside:
     """Buffers and declared state of a module by name, as `named_buffers` and `declared_arrays` give them.
 
@@ -39,6 +62,7 @@ class StateOutside:
         self._parts: list[tuple[nn.Module, list[nn.Module | None], list[str], list[torch.Tensor | None]]] = []
         self._buffers: dict[str, torch.Tensor] = {}
         self._declares = False
+        self._views = ArrayViews()
 
     def buffers(self) -> dict[str, torch.Tensor]:
         """The buffers by name, as tensors of any shape; not to be changed."""
@@ -48,11 +72,7 @@ class StateOutside:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Views of the buffers on the CPU and copies of the declared state. Raises NetworkError for other state."""
         self._look()
-        # The views are made anew: code may have put other storage under a buffer.
-        arrays: dict[str, NDArray[Any]] = {
-            name: (value.detach() if value.requires_grad else value).cpu().numpy()
-            for name, value in self._buffers.items()
-        }
+        arrays = {name: self._views.of(name, value) for name, value in self._buffers.items()}
         return arrays | declared_arrays(self._module) if self._declares else arrays
 
     def _look(self) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from lockstep.core.errors import InputError, IntegrityError
+from lockstep.learning.gradients.module_state import ArrayViews
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,11 +125,17 @@ class OptimizerSettings:
         return cls(**{**value, "betas": tuple(value["betas"])})
 
 
-def optimizer_arrays(optimizer: torch.optim.Optimizer, weights: nn.Parameter) -> dict[str, NDArray[Any]]:
-    """The optimiser's state by name, sorted: views on the CPU, each of at least one dimension. Empty before step 1."""
+def optimizer_arrays(
+    optimizer: torch.optim.Optimizer, weights: nn.Parameter, views: ArrayViews | None = None
+) -> dict[str, NDArray[Any]]:
+    """The optimiser's state by name, sorted: views on the CPU, each of at least one dimension. Empty before step 1.
+
+    views  of an earlier call for the same optimiser, where there was one
+    """
     state: Mapping[str, Any] = optimizer.state.get(weights, {})
+    views = ArrayViews() if views is None else views
     return {
-        name: value.cpu().numpy().reshape(-1)
+        name: views.of(name, value).reshape(-1)
         for name, value in sorted(state.items())
         if isinstance(value, torch.Tensor)
     }
