@@ -19,6 +19,7 @@ money, fills or costs; the engine turns its signals into trades. A signal at bar
 from __future__ import annotations
 
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
@@ -34,11 +35,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lockstep.engine.signals import Signals
+    from lockstep.market.candles import Candles
     from lockstep.strategies.inputs import Input
     from lockstep.strategies.view import MarketView
 
 Params: TypeAlias = Mapping[str, Any]
 ParameterSets: TypeAlias = "Mapping[str, Any] | Sequence[Params]"
+
+
+class HasRemarks(ABC):
+    """Beside `Strategy`: one that has something to say of a result, such as that it learned from the same bars."""
+
+    @abstractmethod
+    def remarks(self, candles: Candles) -> tuple[str, ...]:
+        """What a reader of a backtest over `candles` should know beside its numbers, a sentence each."""
 
 
 class Strategy:

@@ -32,7 +32,7 @@ from lockstep.engine.sweep import SweepResult, sweep_entries
 from lockstep.engine.trades import Trades
 from lockstep.market.candles import Candles, require_candles
 from lockstep.runs.user_modules import USER_FAILURES
-from lockstep.strategies.base import Params, Strategy, recorded, strategy_failure
+from lockstep.strategies.base import HasRemarks, Params, Strategy, recorded, strategy_failure
 from lockstep.strategies.batches import concatenate, empty_batch, limited, signals_of
 from lockstep.strategies.compiled import CompiledStrategy
 from lockstep.strategies.inputs import Series
@@ -52,11 +52,12 @@ OnError = Literal["raise", "record"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Backtest:
-    """One strategy with one set of parameters over one market."""
+    """One strategy with one set of parameters over one market; `remarks` are those of the strategy."""
 
     strategy: str
     parameters: dict[str, Any]
     simulation: Simulation
+    remarks: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> MetricValues:
@@ -75,8 +76,8 @@ class Backtest:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the numbers should know; see `Simulation.notes`."""
-        return self.simulation.notes
+        """What a reader of the numbers should know: `Simulation.notes`, then what the strategy remarks."""
+        return self.simulation.notes + self.remarks
 
     def __getitem__(self, metric: Metric | str) -> float | int | None:
         """The value of one metric. Raises UnknownNameError with a suggestion for a name that no metric has."""
@@ -97,11 +98,12 @@ class Backtest:
 
     def to_dict(self, *, curve: bool = True) -> dict[str, Any]:
         """Plain values, ready for JSON (R3.19)."""
-        return {"strategy": self.strategy, "parameters": self.parameters, **self.simulation.to_dict(curve=curve)}
+        values = self.simulation.to_dict(curve=curve)
+        return {"strategy": self.strategy, "parameters": self.parameters, **values, "notes": list(self.notes)}
 
     def __str__(self) -> str:
         shown = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
-        return f"{self.strategy}({shown})\n{self.simulation}"
+        return "\n".join([f"{self.strategy}({shown})", str(self.simulation), *self.remarks])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -236,7 +238,8 @@ class Evaluator:
         batch = self._limited(entries_of(self.strategy, self.view, parameters))
         check_levels(batch, self.candles.close, self.execution)
         simulation = simulate_entries(self.candles, self.market, batch, self.costs, self.execution)
-        return Backtest(strategy=self.strategy.name, parameters=parameters, simulation=simulation)
+        remarks = self.strategy.remarks(self.candles) if isinstance(self.strategy, HasRemarks) else ()
+        return Backtest(strategy=self.strategy.name, parameters=parameters, simulation=simulation, remarks=remarks)
 
     def batch(
         self, columns: Columns, *, on_error: OnError = "raise", progress: Callable[[int], None] | None = None

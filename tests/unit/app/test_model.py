@@ -192,6 +192,27 @@ def test_an_agent_does_on_the_test_part_what_the_run_did(agent: tuple[ReplayAgen
     assert done.metrics == simulate(candles, signals, model.costs, model.execution).metrics
 
 
+def test_a_backtest_over_bars_that_a_model_learned_from_says_so(
+    agent: tuple[ReplayAgentModel, RunFolder], cnn: tuple[CnnModel, RunFolder]
+) -> None:
+    (model, _), (network, _) = agent, cnn
+    assert not any("learned from" in note for note in backtest(model.part("test"), model.strategy()).notes)
+    done = backtest(model.candles, model.strategy())
+    first, last = model.learned
+    seen = int(np.count_nonzero((model.candles.timestamp >= first) & (model.candles.timestamp <= last)))
+    assert 0 < seen < len(model.candles)
+    assert f"learned from {seen:,} of these {len(model.candles):,} bars" in done.notes[-1]
+    assert done.notes[-1] in str(done)
+    assert done.to_dict()["notes"] == list(done.notes)
+    # A test bar's window may begin where training ended, never before.
+    start = int(network.bars("test")[0])
+    reach = int(np.searchsorted(network.candles.timestamp, network.learned[1], side="right"))
+    assert int(network.bars("validation")[-1]) < reach <= start
+    later = network.candles.slice(reach, len(network.candles))
+    assert not any("learned from" in note for note in backtest(later, network.strategy()).notes)
+    assert "learned from" in backtest(network.candles, network.strategy()).notes[-1]
+
+
 @pytest.mark.parametrize("bar", [10, 90, 198])
 def test_no_decision_of_an_agent_depends_on_a_later_bar(agent: tuple[ReplayAgentModel, RunFolder], bar: int) -> None:
     model, _ = agent

@@ -40,6 +40,11 @@ class CnnModel(CandleModel):
         self.horizon = plan.module.label_settings.horizon
         self._module, self._weights = plan.module, plan.class_weights()
         self._device = plan.spec.device
+        # Up to the test part: what labels of the validation part read lies before it.
+        first = int(self._module.bars("train")[0]) - self._module.windows.reach
+        last = int(self._module.bars("test")[0]) - self._module.windows.reach - 1
+        times = self.candles.timestamp
+        self.learned = int(times[first]), int(times[max(last, first)])
         self._network = TrainedNetwork(
             plan.make_network(), stored(folder, BEST_FILE), seeds=plan.seeds.child("prediction"), device=self._device
         )

@@ -43,6 +43,8 @@ class ReplayAgentModel(CandleModel):
         self.costs: Costs = plan.costs
         self.execution: Execution = WHOLE
         self.lookback = plan.spec.environment.lookback
+        times = self.candles.timestamp
+        self.learned = int(times[plan.parts.training[0]]), int(times[plan.parts.validation[1] - 1])
         self._plan = plan
         self._agent = plan.agent()
         try:

@@ -22,8 +22,10 @@ from lockstep.core.near_names import did_you_mean
 from lockstep.core.units import format_timeframe
 from lockstep.engine.signals import Signals
 from lockstep.market.candles import require_candles
+from lockstep.market.checks import format_time
+from lockstep.market.formats.markets import is_same_market
 from lockstep.runs.sealed import sealed_bytes
-from lockstep.strategies.base import Strategy
+from lockstep.strategies.base import HasRemarks, Strategy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,9 +125,12 @@ class CandleModel(Model, ABC):
     """A model that reads candles.
 
     candles       those that the run learned from
+    learned       ms UTC at the open of the first and of the last of them that training, or the choice of its best
+                  state, has read; later ones are a test
     """
 
     candles: Candles
+    learned: tuple[int, int]
 
     @abstractmethod
     def predict(self, candles: Candles) -> Prediction | AgentDecisions:
@@ -198,7 +203,7 @@ class SampleModel(Model, ABC):
         return entries(held, np.asarray(bars), length, time_limit)
 
 
-class ModelStrategy(Strategy):
+class ModelStrategy(Strategy, HasRemarks):
     """A model as a strategy: its signals over the bars of a view."""
 
     def __init__(self, model: CandleModel, options: Mapping[str, Any]) -> None:
@@ -207,6 +212,19 @@ class ModelStrategy(Strategy):
     def signals(self, view: MarketView, params: Params) -> Signals:
         """The signals of the model over the candles of the view, which end with the decision bar."""
         return self._model.signals(view.candles, **self._options)
+
+    def remarks(self, candles: Candles) -> tuple[str, ...]:
+        """How many of the bars the model has learned from: what it earns there says nothing of later bars."""
+        model, own = self._model, self._model.candles
+        is_other = candles.symbol and own.symbol and not is_same_market(candles.symbol, own.symbol)
+        first, last = model.learned
+        count = int(np.count_nonzero((candles.timestamp >= first) & (candles.timestamp <= last)))
+        if is_other or not count:
+            return ()
+        return (
+            f"run {model.run_id} learned from {count:,} of these {len(candles):,} bars, or chose its best state by "
+            f"them ({format_time(first)} to {format_time(last)}): what it earns there is no test. Later bars are one.",
+        )
 
 
 def side_of(classes: tuple[str, ...], sides: Mapping[str, int] | None) -> NDArray[np.int8]:
