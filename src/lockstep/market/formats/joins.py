@@ -15,6 +15,19 @@ from numpy.typing import NDArray
 from lockstep.core.errors import DataError
 
 _MONTHS: Final = re.compile(r"(?<![a-z])(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*(?![a-z])")
+_YEAR, _MONTH, _DAY = r"(19[7-9]\d|20\d\d)", r"(0[1-9]|1[0-2])", r"(0[1-9]|[12]\d|3[01])"
+_CLOCK: Final = r"([01]\d|2[0-4])[0-5]\d([0-5]\d)?"
+_DATES_OF: Final = (
+    rf"{_YEAR}({_MONTH}({_DAY}({_CLOCK})?)?)?",
+    rf"{_DAY}{_MONTH}{_YEAR}",
+    rf"{_MONTH}{_DAY}{_YEAR}",
+    rf"([0-3]\d|[7-9]\d){_MONTH}{_DAY}",
+    rf"{_MONTH}{_DAY}",
+    r"1\d{9}(\d{3}){0,3}",  # seconds since 1970 and finer
+)
+_CLOCKS_OF: Final = (_CLOCK,)
+_DIGITS_OF_PARTS: Final = 3
+"""Days, months, quarters and the numbers of parts; what has more digits is a date, or one of numbers in a row."""
 _CURE: Final = "Name the files of one market: a list of paths, or a narrower pattern."
 
 
@@ -51,16 +64,42 @@ def _matching(pattern: Path) -> list[Path]:
 
 
 def require_one_series(names: Sequence[str], place: str) -> None:
-    """Raises DataError unless names differ in figures and months alone, as those of one market's parts do."""
+    """Raises DataError unless names differ in dates, times and numbers of parts alone, as those of one market do."""
     by_word: dict[str, str] = {}
     for name in names:
         by_word.setdefault(_word(name), name)
-    if len(by_word) > 1:
-        first, second = list(by_word.values())[:2]
+    others = list(by_word.values())[:2] if len(by_word) > 1 else _numbered_markets(names)
+    if others:
         raise DataError(
-            f"{place}: files that are joined are of one market; found {first} and {second}, whose names differ in more "
-            f"than dates. {_CURE}"
+            f"{place}: files that are joined are of one market; found {others[0]} and {others[1]}, whose names differ "
+            f"in more than dates. {_CURE}"
         )
+
+
+def _numbered_markets(names: Sequence[str]) -> Sequence[str]:
+    """Two names whose numbers are neither dates nor parts: "600519.csv" and "000858.csv" are two shares; else none."""
+    runs = [re.findall(r"\d+", name) for name in names]
+    if len(names) < 2 or len({len(numbers) for numbers in runs}) > 1:
+        return ()
+    columns = list(zip(*runs, strict=True))
+    has_date = any(_are(column, _DATES_OF) for column in columns)
+    for column in columns:
+        values = sorted(set(map(int, column)))
+        if (
+            max(map(len, column)) <= _DIGITS_OF_PARTS
+            or values[-1] - values[0] == len(values) - 1  # parts in a row, or one number in all
+            or _are(column, _DATES_OF)
+            or (has_date and _are(column, _CLOCKS_OF))
+        ):
+            continue
+        first = column[0]
+        return names[0], names[next(at for at, run in enumerate(column) if run != first)]
+    return ()
+
+
+def _are(runs: Sequence[str], forms: Sequence[str]) -> bool:
+    """Whether all numbers of a column have one of these forms."""
+    return any(all(re.fullmatch(form, run) for run in runs) for form in forms)
 
 
 def _word(name: str) -> str:

@@ -14,6 +14,7 @@ from tests.unit.market.formats.files import BARS, HOUR, klines, rows, series, wr
 
 from lockstep.core.errors import DataError
 from lockstep.market.candles import Candles
+from lockstep.market.formats.joins import require_one_series
 from lockstep.market.formats.packing import FREE_BYTES
 from lockstep.market.load import load_candles
 
@@ -136,3 +137,35 @@ def test_kinds_of_files_that_are_not_read_say_what_to_do(tmp_path: Path, suffix:
     (tmp_path / f"a{suffix}").write_bytes(b"x")
     with pytest.raises(DataError, match=cure):
         load_candles(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["600519.csv", "000858.csv"],
+        ["000001.csv", "002415.csv"],
+        ["7203.csv", "6758.csv"],
+        ["share_00700_day.csv", "share_00005_day.csv"],
+    ],
+)
+def test_numbers_that_name_shares_are_not_taken_for_dates(names: list[str]) -> None:
+    with pytest.raises(DataError, match=f"found {names[0]} and {names[1]}, whose names differ in more than dates"):
+        require_one_series(names, "*.csv")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["600519-2023.csv", "600519-2024.csv"],
+        ["EURUSD_M1_2022.csv", "EURUSD_M1_202301.csv", "EURUSD_M1_202302.csv"],
+        ["a-20240101-093000.csv", "a-20240102-161500.csv"],
+        ["a_240131.csv", "a_240229.csv"],
+        ["31122023.csv", "31012024.csv"],
+        ["part-00000.csv", "part-00001.csv", "part-00002.csv"],
+        ["klines-1704067200000-1704070800000.csv", "klines-1704070800000-1704074400000.csv"],
+        ["a-jan-2024.csv", "a-feb-2024.csv"],
+        ["q1.csv", "q3.csv"],
+    ],
+)
+def test_dates_times_and_numbers_of_parts_are_of_one_market(names: list[str]) -> None:
+    require_one_series(names, "*.csv")
