@@ -261,3 +261,53 @@ def test_a_file_that_reads_as_ever_says_nothing_of_itself(tmp_path: Path) -> Non
     assert isinstance(candles, Candles)
     assert candles.format is None
     assert "read as" not in repr(candles)
+
+
+HEADER = "timestamp,open,high,low,close,{}"
+LATER_DAYS = [f"2024-01-{day:02}" for day in range(2, 9)]
+
+
+def prices(folder: Path, *cells: str, volume: str = "volume") -> Path:
+    return write(folder / "a.csv", [HEADER.format(volume), *(f"{day},{','.join(cells)}" for day in LATER_DAYS)])
+
+
+@pytest.mark.parametrize("cells", [("110'160", "110'205", "110'052", "110'117"), ("9'16", "9'31", "9'00", "9'01")])
+def test_prices_in_32nds_are_no_grouped_digits(tmp_path: Path, cells: tuple[str, ...]) -> None:
+    decimal = "110.5" if cells[0] == "110'160" else "9.5"
+    with pytest.raises(DataError, match=f'found "{cells[0]}".* 32nds of a point.*"{cells[0]}" is {decimal}\\.'):
+        load_candles(prices(tmp_path, *cells, "5"))
+
+
+def test_grouped_digits_of_which_one_is_no_32nd_are_numbers(tmp_path: Path) -> None:
+    candles = load_candles(prices(tmp_path, "110'160", "110'999", "110'052", "110'117", "5"))
+    assert candles.high[0] == 110_999.0
+
+
+@pytest.mark.parametrize(
+    ("title", "factor"),
+    [("Volume (K)", 1e3), ("Volume in thousands", 1e3), ("Volume ('000)", 1e3), ("Volume [mn]", 1e6), ("Volume", 1.0)],
+)
+def test_a_title_that_counts_thousands_scales_the_volume(tmp_path: Path, title: str, factor: float) -> None:
+    candles = load_candles(prices(tmp_path, "1", "3", "1", "2", "1.23", volume=title))
+    assert candles.volume[0] == {1e3: 1230.0, 1e6: 1_230_000.0, 1.0: 1.23}[factor]
+    assert (" times 1,000" in str(candles.format)) == (factor > 1.0)
+
+
+def test_lots_are_told(tmp_path: Path) -> None:
+    candles = load_candles(prices(tmp_path, "1", "3", "1", "2", "7", volume="Volume (lots)"))
+    assert "volumes of 'Volume (lots)' count lots, as they are" in str(candles.format)
+    assert candles.volume[0] == 7.0
+
+
+def test_times_of_day_that_could_be_minutes_of_the_day_are_refused(tmp_path: Path) -> None:
+    def bars(times: list[object]) -> Path:
+        lines = [f"2024-01-02,{time},1,3,1,2,5" for time in times]
+        return write(tmp_path / "a.csv", ["Date,Time,open,high,low,close,volume", *lines])
+
+    minutes = list(range(600, 640))
+    with pytest.raises(DataError, match="600 to 639 is 06:00 to 06:39, or 10:00 to 10:39"):
+        load_candles(bars([*minutes]), timezone="UTC")
+    padded = load_candles(bars([f"0{minute}" for minute in minutes]), timezone="UTC")
+    assert padded.timestamp[0] % (24 * HOUR) == 6 * HOUR
+    over_the_hour = load_candles(bars([*range(930, 960), *range(1000, 1010)]), timezone="UTC")
+    assert over_the_hour.timestamp[-1] % (24 * HOUR) == 10 * HOUR + 9 * 60_000
