@@ -65,3 +65,17 @@ def test_a_room_sees_changes_in_the_rooms_below_it_alone() -> None:
     assert all(folder is not None for folder in folders)
     assert len(set(folders)) >= 2
     assert folders[-1] == folders[-2]  # a room of the user's stands above all of Lockstep's
+
+
+def test_the_target_names_a_chosen_cpu_or_the_hosts_own_with_its_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    from llvmlite import binding
+    from numba import config
+
+    host = compiled.compiler_target()
+    assert host.startswith(f"{binding.get_host_cpu_name()} features ")
+    monkeypatch.setattr(config, "CPU_FEATURES", "+sse2")
+    assert compiled.compiler_target().startswith(f"{binding.get_host_cpu_name()} features ")
+    monkeypatch.setattr(config, "CPU_NAME", "generic")
+    assert compiled.compiler_target() == "generic,+sse2"
+    monkeypatch.setattr(config, "CPU_FEATURES", None)
+    assert compiled.compiler_target().startswith("generic features ")

@@ -134,3 +134,19 @@ def test_a_chain_of_reversals_over_all_bars_still_has_a_random_counterpart() -> 
     ranked = random_entries(market_arrays(candles), compact(signals), simulate(candles, signals), SEEDS, draws=20)
     assert ranked is not None
     assert ranked.trades > 50
+
+
+def test_a_random_trade_trails_as_far_from_its_price_as_the_strategys_did() -> None:
+    """Every bar falls 2 % below its open, so a trail of 1 % ends each random trade at once, and one of 50 % none."""
+    n = 300
+    level = np.full(n, 50.0)
+    candles = candles_of(level, level * 1.0001, level * 0.98, level)
+    sides = np.where(np.arange(n) % 20 == 0, 1, 0).astype(np.int8)
+    means = []
+    for share in (0.01, 0.5):
+        signals = Signals(side=sides, trail=level * share, time_limit=5)
+        ranked = random_entries(market_arrays(candles), compact(signals), simulate(candles, signals, FREE), SEEDS)
+        assert ranked is not None
+        means.append(ranked.net_profit_pct.mean)
+    assert means[0] < 0.0
+    assert means[1] == pytest.approx(0.0, abs=1e-9)

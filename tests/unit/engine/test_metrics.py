@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.property.cases import MINUTE, candles_of
 from lockstep.core.errors import UnknownNameError
 from lockstep.engine import statistics, walk_state
 from lockstep.engine.costs import Costs
+from lockstep.engine.export import readable_trades_csv
 from lockstep.engine.metrics import COLUMN, COUNTS, CurveMetric, Metric, annual_bars, as_metric, best_row
 from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
@@ -348,3 +350,32 @@ def test_json_has_null_where_compounding_leaves_the_doubles() -> None:
     assert plain["metrics"]["net_profit_pct"] is None
     assert plain["equity_curve"]["equity"][0] == CAPITAL
     assert plain["equity_curve"]["equity"][-1] is None
+
+
+def test_without_a_win_there_is_no_largest_win_and_without_a_loss_no_largest_loss() -> None:
+    opens, closes = [100.0, 99.0, 98.0, 97.0, 96.0], [99.0, 98.0, 97.0, 96.0, 95.0]
+    candles = candles_of(opens, opens, closes, closes)
+    for side, missing, there in (
+        (1, Metric.LARGEST_WIN_PCT, Metric.LARGEST_LOSS_PCT),
+        (-1, Metric.LARGEST_LOSS_PCT, Metric.LARGEST_WIN_PCT),
+    ):
+        done = simulate(candles, Signals(side=np.array([side, 0, side, 0, 0], np.int8), time_limit=1), FREE)
+        assert (done[Metric.TOTAL_TRADES], done[missing]) == (2, None)
+        assert done[there] is not None
+
+
+def test_costs_move_a_price_by_their_rate_and_half_the_spread() -> None:
+    costs = Costs(fee_rate=0.0, slippage_rate=0.01, spread=0.5)
+    assert costs.buy_price(200.0) == 200.0 * 1.01 + 0.25
+    assert costs.sell_price(200.0) == 200.0 * 0.99 - 0.25
+
+
+def test_trades_as_a_table_name_the_symbol_and_quote_what_a_comma_would_cut() -> None:
+    done = four_trades()
+    plain, quoted = (readable_trades_csv(done, symbol=symbol).decode() for symbol in ("BTC/USDT", 'a "b", c'))
+    (header, *rows), (_, *others) = plain.splitlines(), quoted.splitlines()
+    assert header.startswith("symbol,entry_time,exit_time,")
+    assert len(rows) == 4
+    assert all(row.startswith("BTC/USDT,") for row in rows)
+    assert all(row.startswith('"a ""b"", c",') for row in others)
+    assert next(iter(csv.reader([others[0]])))[0] == 'a "b", c'

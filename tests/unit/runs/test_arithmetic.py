@@ -75,3 +75,11 @@ def test_prefixes_that_disagree_are_all_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
     monkeypatch.setenv("DNNL_DEFAULT_FPMATH_MODE", "strict")
     assert arithmetic.variables_of_onednn() == {"ONEDNN_DEFAULT_FPMATH_MODE": "BF16,STRICT"}
+
+
+@pytest.mark.parametrize("name", ["solve"])
+def test_a_solution_of_other_bits_shows_in_the_results(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A LAPACK of another build need not differ in any product."""
+    before, sound = arithmetic.results_of_numpy(), getattr(np.linalg, name)
+    monkeypatch.setattr(np.linalg, name, lambda *parts: np.nextafter(sound(*parts), np.inf))
+    assert arithmetic.results_of_numpy() != before

@@ -157,3 +157,21 @@ def test_a_json_file_is_compared_value_by_value_as_a_result_is() -> None:
     spaced = line_difference(one, two, *(side(files={"t.json": file}) for file in (old, b'{"clip": 8.0}')))
     assert spaced is not None
     assert spaced.field == "artifacts.t.json"
+
+
+def test_columns_that_only_the_first_has_are_named_as_removed() -> None:
+    apart = Apart()
+    sides = side(AFTER), side(BEFORE)
+    assert line_difference(line(AFTER, {"trials": {"metric.fall": 2}}), line(BEFORE), *sides, apart) is None
+    assert (apart.removed, apart.added) == ({"metric.growth"}, set())
+
+
+def test_of_one_code_a_list_that_differs_is_named_down_to_its_entry() -> None:
+    one, two = ends({"r": "x", "a": {}}, {"r": "y", "a": {}})
+    ours, theirs = {"curve": [1.0, 2.0, 3.0]}, {"curve": [1.0, 2.5, 3.0]}
+    place = line_difference(one, two, side(summary=ours), side(summary=theirs))
+    assert place is not None
+    assert (place.field, place.first, place.second) == ("result.curve[1]", 2.0, 2.5)
+    whole = line_difference(one, two, side(summary=ours), side(summary=theirs), Apart())
+    assert whole is not None
+    assert (whole.field, whole.second) == ("result.curve", [1.0, 2.5, 3.0])

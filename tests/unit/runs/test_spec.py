@@ -7,6 +7,7 @@ from pydantic import Field
 
 from lockstep.core.errors import SpecError
 from lockstep.runs.spec import (
+    ADDED_LATER,
     NOT_IDENTITY,
     RunSpec,
     SpecModel,
@@ -195,3 +196,18 @@ def test_overrides_win_over_the_file_and_a_later_one_over_an_earlier():
     values = load_spec({**GOOD, "random_seed": 3, "search": {"n_iterations": 5}}, ["seed=1", "random_seed=2"])
     assert values["seed"] == 2
     assert load_spec(GOOD, ["search.n_iterations=8"])["search"] == {"n_iterations": 8}
+
+
+class Later(RunSpec):
+    depth: int = Field(default=3, json_schema_extra=ADDED_LATER)
+    width: int = 4
+
+
+def test_a_key_that_a_release_added_changes_an_identity_only_where_it_is_used():
+    common = {"kind": "later", "version": 1}
+    plain, named, other = (resolve(Later, {**common, **more}) for more in ({}, {"depth": 3}, {"depth": 5}))
+    assert "depth" not in identity_body(plain)
+    assert identity_body(plain)["width"] == 4
+    assert identity_body(named) == identity_body(plain)
+    assert identity_body(other)["depth"] == 5
+    assert full_body(plain)["depth"] == 3

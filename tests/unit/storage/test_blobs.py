@@ -230,3 +230,10 @@ def test_a_store_travels_to_other_processes_by_pickle_and_by_address(
     done = subprocess.run([sys.executable, "-c", child, sent], cwd="/", capture_output=True, check=True)
     assert done.stdout == CONTENT
     assert open_store(StoreAddress(path=address.path, arguments=address.arguments)) == FolderBlobStore(blobs.folder)
+
+
+def test_places_are_named_from_the_folder_down(blobs: FolderBlobStore) -> None:
+    digest = "ab" * 32
+    assert blobs.place() == str(blobs.folder)
+    assert blobs.place(digest) == f"{blobs.folder / digest}.*"
+    assert blobs.place(digest, ".bin").endswith(f"{digest}.bin")

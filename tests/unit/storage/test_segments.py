@@ -226,3 +226,13 @@ def test_a_damaged_frame_among_many_is_named_by_its_place(tmp_path: Path, place:
     assert columns["a"].dtype == np.int8
     part = reader.read("trials", ["b"], start=10, stop=400)
     assert np.array_equal(part["b"], columns["b"][5:200])
+
+
+def test_the_newest_frame_is_one_frame(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path)
+    for step in (0, 3, 9):
+        writer.append(step, "t", {"x": np.array([step, -step])})
+    writer.close()
+    reader = SegmentReader(tmp_path)
+    assert [reader.latest("t", step)["x"].tolist() for step in (0, 2, 3, 100)] == [[0, 0], [0, 0], [3, -3], [9, -9]]
+    assert reader.latest("u", 5) == {}

@@ -16,6 +16,7 @@ from lockstep.engine.metrics import Metric
 from lockstep.engine.settings import Execution
 from lockstep.engine.signals import Signals
 from lockstep.engine.simulate import simulate
+from lockstep.market.candles import Candles
 from lockstep.market.sample import sample_candles
 from lockstep.storage.blobs import FolderBlobStore
 from lockstep.strategies import evaluate
@@ -431,3 +432,39 @@ def test_a_backtest_tells_its_strategy_parameters_and_numbers() -> None:
     assert plain["metrics"]["total_trades"] == one["total_trades"] == len(one.trades)
     assert one.equity.shape == (1_000,)
     assert str(one).startswith("LIQUIDITY_SWEEP(pierce_depth=0.0003, ")
+
+
+def test_finer_candles_decide_in_a_sweep_as_in_a_backtest() -> None:
+    """Each hour touches stop and target; its first half hour only one of them."""
+    n = 60
+    level = np.full(n, 100.0)
+    hours = Candles.from_arrays(
+        timestamp=np.arange(n) * 3_600_000, open=level, high=level + 2, low=level - 2, close=level,
+        volume=level, timeframe="1h",
+    )  # fmt: skip
+    first = np.arange(2 * n) % 2 == 0
+    halves = np.full(2 * n, 100.0)
+    detail = Candles.from_arrays(
+        timestamp=np.arange(2 * n) * 1_800_000, open=halves, high=halves + np.where(first, 2, 0),
+        low=halves - np.where(first, 0, 2), close=halves, volume=halves, timeframe="30m",
+    )  # fmt: skip
+
+    class Both(Strategy):
+        parameters = {"every": (5, 6)}
+        defaults = {"every": 5}
+
+        def signals(self, view: MarketView, params: Any) -> Signals:
+            side = (np.arange(len(view)) % params["every"] == 0).astype(np.int8)
+            return Signals(side=side, stop=view.close - 1.0, target=view.close + 1.0, time_limit=3)
+
+    assert backtest(hours, Both(), detail=detail, costs=COSTS)["win_rate"] == 1.0
+    assert backtest(hours, Both(), costs=COSTS)["win_rate"] == 0.0
+    table = sweep(hours, Both(), {"every": [5, 6]}, detail=detail, costs=COSTS)
+    assert table.to_frame()["win_rate"].tolist() == [1.0, 1.0]
+
+
+def test_metrics_of_evaluated_sets_are_those_of_their_result() -> None:
+    done = Evaluator(Crossing(), CANDLES.head(2_000), costs=COSTS).batch(
+        Crossing().columns([Crossing().resolve({"fast": 5})])
+    )
+    assert done.metrics is done.result.metrics

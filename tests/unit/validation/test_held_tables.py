@@ -247,3 +247,18 @@ def test_a_close_that_is_the_next_open_as_well_is_known_with_its_own_bar() -> No
     leak.table = market.close.copy()
     with pytest.raises(LookAheadError, match="prices that it brings along"):
         quick_look_ahead_check(leak, MarketView(market), seeds=SeedTree(3))
+
+
+class OfPairs(Rule):
+    """A list of (number, close) pairs."""
+
+    table: Any = [(float(number), price) for number, price in enumerate(BARS.close.tolist())]
+
+    def rule(self, view: MarketView) -> Signals:
+        later = np.array([self.table[row][1] for row in rows(view, 1)])
+        return long_where(later > 1.0005 * view.close)
+
+
+def test_prices_in_a_list_of_pairs_are_looked_at_column_by_column() -> None:
+    with pytest.raises(LookAheadError, match="prices that it brings along"):
+        check(OfPairs())

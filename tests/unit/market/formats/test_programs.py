@@ -249,3 +249,14 @@ def test_a_column_that_names_only_the_base_is_no_contradiction() -> None:
         load_candles(table, symbol="ETH/USDT")
     other = table.set_column(0, "symbol", pa.array(["SOL"] * len(BARS)))
     assert load_candles(pa.concat_tables([other, table]), symbol="BTC/USDT") == BARS
+
+
+def test_the_program_is_told_with_its_reason(tmp_path: Path) -> None:
+    named = crypto_data_download(BARS, lambda t: t)
+    told = str(load_candles(write(tmp_path / "a.csv", named)).format)
+    assert "CryptoDataDownload, by its columns unix, date, symbol and two volumes" in told
+    plain = rows(BARS, lambda t, *c: [moment(t, "%Y-%m-%d %H:%M:%S"), *c, c[-1]])
+    other = write(tmp_path / "b.csv", ["Date,Open,High,Low,Close,Volume BTC,Volume BTC Traded", *plain])
+    assert "CryptoDataDownload" not in str(load_candles(other, timezone="UTC", columns={"volume": "Volume BTC"}).format)
+    bare = str(load_candles(write(tmp_path / "c.csv", klines(BARS))).format)
+    assert "Binance klines, by 12 columns with an open and a close time" in bare
