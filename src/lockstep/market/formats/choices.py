@@ -21,7 +21,6 @@ _QUOTES: Final = (
     "try", "brl", "inr", "cny", "chf", "value", "money", "usdm",
 )  # fmt: skip
 _DAY_MS: Final = 86_400_000
-_MINUTES_OF_DAY: Final = 1_440
 Mapping = dict[str, Any]
 
 
@@ -163,14 +162,6 @@ def _with_clock(table: Any, name: str, place: str) -> Any:
             f"{place}: the column {name!r} beside the date holds times of day as numbers, such as 0930 or 93000; found "
             f"{texts[row].as_py()!r} in row {row}, which is none. Correct it, or name the column of times where "
             f"{name!r} is something else: columns={{'timestamp': 'Date'}} (--columns timestamp=Date)."
-        )
-    is_padded = pc.any(pc.match_substring_regex(texts, r"^\s*0\d{3}\s*$")).as_py()
-    if not is_hour and not is_padded and value.max() < _MINUTES_OF_DAY and len({*hour}) == 1 < len({*value}):
-        low, high = int(value.min()), int(value.max())
-        raise DataError(
-            f"{place}: the column {name!r} beside the date could be times of day or minutes of the day: {low} to "
-            f"{high} is {low // 100:02}:{low % 100:02} to {high // 100:02}:{high % 100:02}, or {low // 60:02}:"
-            f"{low % 60:02} to {high // 60:02}:{high % 60:02}. Write the times of day as 09:30."
         )
     clock = [f"{h:02}:{m:02}:{s:02}" for h, m, s in zip(hour, minute, second, strict=True)]
     return table.set_column(table.column_names.index(name), name, pa.array(clock))

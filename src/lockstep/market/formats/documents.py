@@ -189,13 +189,6 @@ def _kind(document: Any, table: _Table) -> str:
 
 
 def _of_market(tables: Sequence[_Table], choice: MarketChoice, place: str) -> _Table:
-    if not any(table.market for table in tables):
-        places = " and ".join(repr(table.where) for table in tables[:2])
-        raise DataError(
-            f"{place}: a document holds the candles of one market in one table; found {len(tables)}, such as {places}, "
-            "and nothing that names their markets. Save each by itself, and give those of one market as a list of "
-            "files."
-        )
     markets = [table.market or table.where for table in tables]
     return tables[choice.index(markets, place, "the document")]
 

@@ -18,13 +18,7 @@ from lockstep.core.errors import DataError
 from lockstep.market.formats.cells import CURRENCY, GROUPS
 
 _OPTION: Final = "decimal='{0}' (--decimal {0}; in a spec [data] decimal = \"{0}\")"
-_OF_32: Final = r"^\d{1,3}['\x{2019}]([0-2]\d|3[01])[0257]?$"
 _LETTERS: Final[Mapping[str, int]] = {"K": 3, "M": 6, "B": 9}
-_SCALE: Final = re.compile(
-    r"[(\[]\s*(k|m|mn|mm|mio|b|bn|'?000s?|thousands?|millions?|billions?)\s*[)\]]|\bin\s+(thousands|millions|billions)\b",
-    re.IGNORECASE,
-)
-_LOTS: Final = re.compile(r"\b(lots|contracts|hands|round lots)\b", re.IGNORECASE)
 # Cells that only one decimal mark explains; in these, D is the mark, O the other one, G a sign that groups digits.
 _PROOFS: Final = (
     r"D\d{1,2}$",  # a group has three digits
@@ -58,7 +52,6 @@ def numbers_of(columns: Mapping[str, Any], *, decimal: str | None, place: str, n
         and not any(_matches(column, r"\.\d{3}\.\d{3}") for column in trimmed.values())
     ):
         decimal = "."
-    _refuse_fractions(trimmed, place)
     mark = decimal or _mark(trimmed, place)
     if mark == ",":
         notes.append("decimal comma" + ("" if decimal is not None else _because(trimmed, mark)))
@@ -129,32 +122,6 @@ def _mark(columns: Mapping[str, Any], place: str) -> str:
             f"{_OPTION.format(',')}, or {_OPTION.format('.')}."
         )
     return "." if point is not None else ","
-
-
-def _refuse_fractions(columns: Mapping[str, Any], place: str) -> None:
-    """Raise DataError for prices in 32nds, as futures on bonds have them: 110'165 is 110 + 16.5 / 32, not 110165.
-
-    Grouped digits have the same form; but that the digits behind the sign are 00 to 31, then 0, 2, 5 or 7, in all four
-    prices of all bars, is no chance.
-    """
-    import pyarrow.compute as pc
-
-    prices = [columns[name] for name in ("open", "high", "low", "close") if name in columns]
-    for column in prices:
-        if not pc.all(pc.fill_null(pc.match_substring_regex(column, _OF_32), True)).as_py():
-            return
-    cell = next((cell for column in prices for cell in column.to_pylist() if cell), None)
-    if len(prices) == 4 and cell is not None:
-        raise DataError(
-            f"{place}: prices are decimal numbers; found {cell!r}, and all others of its form, which are 32nds of a "
-            f"point. Write them as decimals: {cell!r} is {_of_32(cell)}."
-        )
-
-
-def _of_32(cell: str) -> str:
-    whole, _, part = cell.replace("\u2019", "'").partition("'")
-    eighth = {"0": 0, "2": 2, "5": 4, "7": 6, "": 0}[part[2:]]
-    return f"{int(whole) + (int(part[:2]) + eighth / 8) / 32:.10g}"
 
 
 def _with_point(column: Any, name: str, mark: str, place: str, notes: list[str]) -> Any:
@@ -229,21 +196,6 @@ def as_floats(column: Any, *, place: str) -> NDArray[np.float64]:
             f"{_OPTION.format(',')}."
         ) from None
     return np.asarray(pc.fill_null(values, float("nan")).to_numpy(), dtype=np.float64)
-
-
-def scaled_volume(values: NDArray[np.float64], title: str, notes: list[str]) -> NDArray[np.float64]:
-    """Volumes (n,) of a column whose title says that it counts thousands, millions or billions; others as they are."""
-    match = _SCALE.search(title)
-    if match is None:
-        if lots := _LOTS.search(title):
-            notes.append(f"volumes of {title!r} count {lots[0].lower()}, as they are")
-        return values
-    word = (match[1] or match[2]).lstrip("'").lower()
-    power = 3 if word[:1] in "kt0" else 6 if word[:1] == "m" else 9
-    notes.append(f"volumes of {title!r} times {10**power:,}, rounded as the file has them")
-    # Shifted as decimals: 1.23 x 1000 has no exact double on the way.
-    exact = [float(Decimal(repr(value)).scaleb(power)) for value in values.tolist()]
-    return np.array(exact, np.float64)
 
 
 def is_text(kind: Any) -> bool:

@@ -21,7 +21,7 @@ from lockstep.market.formats.epochs import YEAR_1971, option
 from lockstep.market.formats.joins import joined
 from lockstep.market.formats.layout import Layout
 from lockstep.market.formats.markets import named_series, of_one_market, require_one_series
-from lockstep.market.formats.numbers import as_floats, is_text, numbers_of, scaled_volume
+from lockstep.market.formats.numbers import as_floats, is_text, numbers_of
 from lockstep.market.formats.sources import Part, ReadOptions, parts_of
 from lockstep.market.formats.stamps import DAY_MS, Evidence, epochs_of, is_calendar, stamps_of
 from lockstep.market.formats.unfinished import unfinished_rows
@@ -111,8 +111,6 @@ def _typed(part: Part, chosen: dict[str, str | None], options: ReadOptions) -> d
             out[ours] = np.zeros(table.num_rows, dtype=np.float64)
         else:
             out[ours] = as_floats(plain.get(ours, table.column(theirs)), place=where)
-            if ours == "volume":
-                out[ours] = scaled_volume(out[ours], theirs, part.notes)
     out = _adjusted(part, out, chosen, options, is_whole=bool(whole))
     if (unfinished := unfinished_rows(table, chosen.values())) is not None:
         out[_UNFINISHED], title = unfinished

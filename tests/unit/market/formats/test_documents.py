@@ -105,10 +105,6 @@ def test_an_answer_of_a_server_is_read_as_it_came(tmp_path: Path, name: str) -> 
         assert house in str(candles.format) or name == "Bybit, stream"
 
 
-def named(row: list[Any]) -> dict[str, Any]:
-    return dict(zip(COLUMNS, row, strict=True))
-
-
 def test_rows_in_another_order_tell_which() -> None:
     assert "rows of timestamp, low, high, open, close, volume" in str(load_candles(servers.HOURLY["Coinbase"]).format)
     kucoin = str(load_candles(servers.HOURLY["KuCoin"]).format)
@@ -125,18 +121,6 @@ def test_rows_that_two_orders_fit_need_their_names() -> None:
     assert "--columns timestamp,open,high,low,close,volume" in str(caught.value)
     with pytest.raises(DataError, match="OHLC-inconsistent: 1 row, first row 3"):
         load_candles(odd, columns=["timestamp", "open", "high", "low", "close", "volume"])
-
-
-def test_pages_of_one_answer_are_no_markets_to_choose_from(tmp_path: Path) -> None:
-    """Either page alone would be half of the bars."""
-    pages = [{"result": [named(row) for row in part]} for part in (ROWS[:40], ROWS[40:])]
-    with pytest.raises(DataError, match="Save each by itself, and give those of one market as a list of files"):
-        load_candles(pages)
-    files = []
-    for number, page in enumerate(pages):
-        files.append(tmp_path / f"page-{number}.json")
-        files[-1].write_text(json.dumps(page))
-    assert load_candles(files) == BARS
 
 
 @pytest.mark.parametrize("order", ["oldest first", "newest first", "seconds"])
