@@ -1,14 +1,12 @@
 """Rows that no line names: what their columns are, where the rows themselves leave no other answer.
 
-A reading is taken only where in the sampled rows high is the highest and low the lowest price, no other order of the
-prices fits them as well, and a bar opens nearer to where the bar before closed than to where it opened. Of an amount of
-pieces and one of money, the pieces are those by which the money is a price of the bar.
+A reading is taken only where in the sampled rows high is the highest and low the lowest price, and no other order of
+the prices fits them as well. Of an amount of pieces and one of money, the pieces are those by which the money is a
+price of the bar.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -24,9 +22,6 @@ _OTHERS: Final = (("open", "close", "high", "low"), ("low", "high", "open", "clo
 _GATE: Final = ("timestamp", "quote_volume", "close", "high", "low", "open", "volume", "closed")
 # One broken bar is for the rules of candles to name.
 _ENOUGH: Final = 0.9
-_YEAR_FIRST: Final = r"\d{4}[-./]?\d{2}"
-_LEAST_PAIRS: Final = 5
-"""Bars from which on it is asked whether they open where the bar before closed."""
 Sample = Sequence[Sequence[str]]
 
 
@@ -42,8 +37,7 @@ def names_of_rows(sample: Sample) -> tuple[str, ...] | None:
     if width >= 2 and is_date(first[0]) and is_clock(first[1]):
         rest = {6: (), 7: ("volume",), 8: ("volume", "spread"), 9: ("volume", "real_volume", "spread")}.get(width)
         names = None if rest is None else ("date", "time", *_USUAL, *rest)
-        fits = names is not None and _share(sample, names) >= _ENOUGH and not _is_turned(sample, names)
-        return names if fits else None
+        return names if names is not None and _share(sample, names) >= _ENOUGH else None
     if not (is_epoch(first[0]) or is_time(first[0])) or width < 5:
         return None
     if width == 8 and all(row[7].strip().lower() in ("true", "false") for row in sample):
@@ -64,32 +58,7 @@ def _order(sample: Sample) -> tuple[str, ...] | None:
         fitting = [order for order in fitting if shares[order] == best]
         if len(fitting) > 1 and not _are_alike(sample, fitting):
             return None
-    return fitting[0] if fitting and not _is_turned(sample, ("timestamp", *fitting[0])) else None
-
-
-def _is_turned(sample: Sample, names: Sequence[str]) -> bool:
-    """Whether what would be read as opens are the closes: each is where the next "close" stands, and not the reverse.
-
-    Between two opens lie two bars' moves, between a close and the next open none but a gap: where it looks the other
-    way round, the columns are.
-    """
-    opens, closes = ([_number(row[names.index(name)]) for row in sample] for name in ("open", "close"))
-    ends = [(len(cell), cell) for cell in (sample[0][0].strip(), sample[-1][0].strip())]
-    # Of a text that begins with the day nobody knows which is the later without its form.
-    if len(sample) <= _LEAST_PAIRS or not all(is_epoch(cell) or re.match(_YEAR_FIRST, cell) for _, cell in ends):
-        return False
-    if ends[0] > ends[1]:  # newest first
-        opens, closes = opens[::-1], closes[::-1]
-    as_read = sum(abs(after - before) for before, after in zip(closes, opens[1:], strict=False))
-    turned = sum(abs(after - before) for before, after in zip(opens, closes[1:], strict=False))
-    return turned < 0.5 * as_read
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(_plain(cell))
-    except ValueError:
-        return math.nan
+    return fitting[0] if fitting else None
 
 
 def _are_alike(sample: Sample, orders: Sequence[tuple[str, ...]]) -> bool:

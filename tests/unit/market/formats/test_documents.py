@@ -123,23 +123,6 @@ def test_rows_that_two_orders_fit_need_their_names() -> None:
         load_candles(odd, columns=["timestamp", "open", "high", "low", "close", "volume"])
 
 
-@pytest.mark.parametrize("order", ["oldest first", "newest first", "seconds"])
-def test_opens_and_closes_that_have_changed_places_are_refused(order: str) -> None:
-    """Every bar is sound either way; but each would open where the bar after it closes."""
-    closes = [100.0 + (7 * k) % 11 + 0.25 * k for k in range(40)]
-    prices = list(zip([100.5, *closes], closes, strict=False))
-    rows = [[ROWS[k][0], o, max(o, c) + 0.5, min(o, c) - 0.5, c, 3.5] for k, (o, c) in enumerate(prices)]
-    if order == "seconds":
-        rows = [[row[0] // 1_000, *row[1:]] for row in rows]
-    rows = rows[::-1] if order == "newest first" else rows
-    turned = [[t, close, high, low, opening, v] for t, opening, high, low, close, v in rows]
-    assert load_candles(rows).close.tolist() == closes
-    with pytest.raises(DataError, match="Nothing says which of the 6 values in a row is which"):
-        load_candles(turned)
-    named = load_candles(turned, columns=["timestamp", "close", "high", "low", "open", "volume"])
-    assert named == load_candles(rows)
-
-
 def test_contracts_that_nothing_explains_are_no_pieces() -> None:
     """Seven columns of which the last is neither a count nor money for the sixth."""
     rows = [[*row, 0.25] for row in ROWS]
