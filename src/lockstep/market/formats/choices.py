@@ -11,7 +11,8 @@ from lockstep.core.errors import DataError
 from lockstep.market.checks import COLUMNS
 from lockstep.market.formats.adjusted import adjusted_columns
 from lockstep.market.formats.cells import bare, is_clock, is_date, is_epoch, is_time
-from lockstep.market.formats.numbers import as_floats, is_text
+from lockstep.market.formats.numbers import as_floats, is_text, scale_of_title
+from lockstep.market.formats.rows import pieces_shares
 from lockstep.market.formats.words import CLOCKS, DATES, FURTHER, SYMBOLS
 from lockstep.market.tables import ALIASES, candidates
 
@@ -21,6 +22,10 @@ _QUOTES: Final = (
     "try", "brl", "inr", "cny", "chf", "value", "money", "usdm",
 )  # fmt: skip
 _DAY_MS: Final = 86_400_000
+_DAY_MINUTES: Final = 1_440
+# Rows by which pieces are told from money, and the share of them that has to say so.
+_SAMPLE: Final = 200
+_ENOUGH: Final = 0.9
 Mapping = dict[str, Any]
 
 
@@ -153,6 +158,12 @@ def _with_clock(table: Any, name: str, place: str) -> Any:
             f"{place}: hours count from 0 to 23; the column {name!r} beside the date goes up to 24, as where an hour "
             "has the number of its end. Write the times at which bars open, such as 09:30."
         )
+    if not is_hour and _may_be_minutes(table, name, texts, value):
+        raise DataError(
+            f"{place}: the column {name!r} beside the date could be times of day, 0600, or minutes since midnight; "
+            f"found {texts[0].as_py()!r} in row 0, and no row decides. Write the time of day as 06:00 or 0600, or "
+            "call the column 'hhmm' where it is hours and minutes."
+        )
     number = value * 10_000 if is_hour and value.max() < 24 else value * 100 if value.max() < 10_000 else value
     hour, minute, second = number // 10_000, number // 100 % 100, number % 100
     odd = (hour > 23) | (minute > 59) | (second > 59)
@@ -165,6 +176,27 @@ def _with_clock(table: Any, name: str, place: str) -> Any:
         )
     clock = [f"{h:02}:{m:02}:{s:02}" for h, m, s in zip(hour, minute, second, strict=True)]
     return table.set_column(table.column_names.index(name), name, pa.array(clock))
+
+
+def _may_be_minutes(table: Any, name: str, texts: Any, value: Any) -> bool:
+    """Whether times of day such as 600 and 615 could as well count minutes since midnight.
+
+    A leading zero, a number over 1439 or under 60 minutes of an hour decides, and so do bars that follow each other
+    evenly under one reading alone.
+    """
+    import pyarrow.compute as pc
+
+    if bare(name) == "hhmm" or value.max() >= _DAY_MINUTES or np.any(value % 100 > 59):
+        return False
+    if pc.any(pc.match_substring_regex(pc.utf8_trim_whitespace(texts), r"^0\d")).as_py():
+        return False
+    clock = value // 100 * 60 + value % 100
+    later = np.diff(value) > 0
+    if not later.any():
+        return True
+    steps = np.unique(np.diff(clock)[later])
+    minutes = np.unique(np.diff(value)[later])
+    return bool(steps.size > 1 or (minutes.size == 1 and _DAY_MINUTES % int(minutes[0]) == 0))
 
 
 def _is_whole(column: Any) -> bool:
@@ -216,19 +248,21 @@ def _volume(table: Any, symbol: str | None, place: str, notes: list[str]) -> str
     names: list[str] = table.column_names
     usual = candidates("volume", names)
     if len(usual) == 1:
-        return None
+        return _of_money(table, usual[0], place, notes)
     adjusted = adjusted_columns(names).values()
     if several := usual or _further("volume", names):
         return several[0] if len(several) == 1 else _traded(table, several, notes)
     volumes = [
-        name for name in names if bare(name).startswith("volume") and name not in adjusted and bare(name)[6:] != "ma"
+        name
+        for name in names
+        if (bare(name).startswith("volume") or scale_of_title(name)) and name not in adjusted and bare(name)[6:] != "ma"
     ]
     if not volumes:
         return None
     market = bare(symbol or next((_first(table, name) for name in names if bare(name) in SYMBOLS), ""))
     if len(volumes) == 1:
         (only,) = volumes
-        if bare(only)[6:] not in _QUOTES or market.startswith(bare(only)[6:]):
+        if scale_of_title(only) or bare(only)[6:] not in _QUOTES or market.startswith(bare(only)[6:]):
             return only
         raise DataError(
             f"{place}: the only volume, {only!r}, is an amount of the quote currency. Take it all the same: "
@@ -245,6 +279,33 @@ def _volume(table: Any, symbol: str | None, place: str, notes: list[str]) -> str
         f"{place}: 'volume' could be any of {', '.join(map(repr, volumes))}. Say which is in the base currency: "
         f"columns={{'volume': {volumes[0]!r}}} (--columns 'volume={volumes[0]}'; in a spec [data] columns)."
     )
+
+
+def _of_money(table: Any, name: str, place: str, notes: list[str]) -> str | None:
+    """The column of pieces where the usual name is that of money and "amount" counts pieces, as HTX writes them.
+
+    None where the usual name stands. Raises DataError where a piece costs about 1, so that both may be either.
+    """
+    names: list[str] = table.column_names
+    amounts = [other for other in names if bare(other) in ("amount", "amt")]
+    sides = {side: candidates(side, names) for side in ("high", "low")}
+    if bare(name) != "vol" or len(amounts) != 1 or not all(len(side) == 1 for side in sides.values()):
+        return None
+    rows = table.slice(0, _SAMPLE)
+    columns = {side: rows.column(title[0]).to_pylist() for side, title in sides.items()}
+    shares = pieces_shares(rows.column(name).to_pylist(), rows.column(amounts[0]).to_pylist(), columns)
+    if shares is None or max(shares) < _ENOUGH or rows.column(name).equals(rows.column(amounts[0])):
+        return None
+    if min(shares) >= _ENOUGH:
+        raise DataError(
+            f"{place}: one of {amounts[0]!r} and {name!r} counts pieces and the other money; at prices about 1 nothing "
+            f"tells which. Say it: columns={{'volume': {amounts[0]!r}}} (--columns volume={amounts[0]}; in a spec "
+            f"[data] columns), as HTX means it, or {name!r}."
+        )
+    if shares[0] > shares[1]:
+        return None
+    notes.append(f"volume of {amounts[0]!r}, in pieces; {name!r} counts money")
+    return amounts[0]
 
 
 def _traded(table: Any, names: Sequence[str], notes: list[str]) -> str | None:

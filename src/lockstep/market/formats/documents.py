@@ -189,8 +189,21 @@ def _kind(document: Any, table: _Table) -> str:
 
 
 def _of_market(tables: Sequence[_Table], choice: MarketChoice, place: str) -> _Table:
-    markets = [table.market or table.where for table in tables]
-    return tables[choice.index(markets, place, "the document")]
+    """The table of the market asked for. Raises DataError where none of several is, or one market's table is cut up."""
+    # Tables that no market tells apart and that stand at the same keys are pages of one answer.
+    markets = [table.market or re.sub(r"\d+", "", table.where) for table in tables]
+    names = {market: table.market or table.where for market, table in zip(markets, tables, strict=True)}
+    market = next(iter(names))
+    if len(names) > 1:
+        market = list(names)[choice.index(list(names.values()), place, "the document")]
+    same = [table for table, one in zip(tables, markets, strict=True) if one == market]
+    if len(same) > 1:
+        raise DataError(
+            f"{place}: candles are one table; found {len(same):,} of one market, as pages of an answer are: "
+            f"{', '.join(repr(table.where) for table in same[:3])}{' ...' if len(same) > 3 else ''}. Put the rows of "
+            "all into one list, or write each to a file of its own and name all of them: they are joined by time."
+        )
+    return same[0]
 
 
 def _no_table(document: Any, place: str) -> DataError:

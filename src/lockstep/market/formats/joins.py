@@ -26,6 +26,8 @@ _DATES_OF: Final = (
     r"1\d{9}(\d{3}){0,3}",  # seconds since 1970 and finer
 )
 _CLOCKS_OF: Final = (_CLOCK,)
+_CODE: Final = re.compile(r"(?<![a-z0-9])(\d{4,6})[.](hk|ss|sh|sz|bj|t|ks|kq|tw|two|kl|sr)(?![a-z0-9])")
+"""The number of a share with the suffix of its exchange."""
 _DIGITS_OF_PARTS: Final = 3
 """Days, months, quarters and the numbers of parts; what has more digits is a date, or one of numbers in a row."""
 _CURE: Final = "Name the files of one market: a list of paths, or a narrower pattern."
@@ -78,6 +80,12 @@ def require_one_series(names: Sequence[str], place: str) -> None:
 
 def _numbered_markets(names: Sequence[str]) -> Sequence[str]:
     """Two names whose numbers are neither dates nor parts: "600519.csv" and "000858.csv" are two shares; else none."""
+    codes: dict[str, str] = {}
+    for name in names:
+        # 2001.T and 2002.T are shares, though both numbers could be years.
+        codes.setdefault(match[1] if (match := _CODE.search(name.lower())) else "", name)
+    if len(codes) > 1:
+        return list(codes.values())[:2]
     runs = [re.findall(r"\d+", name) for name in names]
     if len(names) < 2 or len({len(numbers) for numbers in runs}) > 1:
         return ()

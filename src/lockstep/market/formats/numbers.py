@@ -15,10 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core.errors import DataError
-from lockstep.market.formats.cells import CURRENCY, GROUPS
+from lockstep.market.checks import PRICES
+from lockstep.market.formats.cells import CURRENCY, GROUPS, bare
 
 _OPTION: Final = "decimal='{0}' (--decimal {0}; in a spec [data] decimal = \"{0}\")"
+VOLUMES_IN_LETTERS: Final = "volumes in K, M and B, rounded as the file has them"
 _LETTERS: Final[Mapping[str, int]] = {"K": 3, "M": 6, "B": 9}
+# What a title of volumes says of their unit, by the power of ten.
+_SCALES: Final[Mapping[int, tuple[str, ...]]] = {
+    3: ("k", "000", "000s", "1000", "1000s", "x1000", "thousand", "thousands", "th", "thsd", "tsd", "mille", "miles"),
+    6: ("m", "mm", "mn", "mln", "mio", "million", "millions", "millionen", "000000", "x1000000"),
+    9: ("b", "bn", "bln", "billion", "billions", "mrd", "milliarden"),
+}
+_TITLE: Final = re.compile(rf"vol(ume)?(?:in)?({'|'.join(word for words in _SCALES.values() for word in words)})")
+# Futures of bonds and of grain: whole points, then 32nds (16, 16+, 165 for 16 and a half) or eighths (6). A quarter or
+# an eighth of a 32nd is written as its first digit, so that none ends in 4 or 9.
+_FRACTION: Final = r"^\d{1,4}['\x{2019}^-](([0-2]\d|3[01])([0-35-8]|\+|\.\d+)?|[0-7])$"
 # Cells that only one decimal mark explains; in these, D is the mark, O the other one, G a sign that groups digits.
 _PROOFS: Final = (
     r"D\d{1,2}$",  # a group has three digits
@@ -41,6 +53,7 @@ def numbers_of(columns: Mapping[str, Any], *, decimal: str | None, place: str, n
     if decimal not in (None, ".", ","):
         raise DataError(f"{place}: decimal is '.' or ','; found {decimal!r}.")
     trimmed = {name: _trimmed(column) for name, column in columns.items()}
+    _refuse_fractions({name: column for name, column in trimmed.items() if name in PRICES}, decimal, place)
     if decimal is None:
         numbers = {name: _cast(column) for name, column in trimmed.items()}
         if all(column is not None for column in numbers.values()):
@@ -58,6 +71,49 @@ def numbers_of(columns: Mapping[str, Any], *, decimal: str | None, place: str, n
     elif has_comma:
         notes.append("commas group digits" + ("" if decimal is not None else _because(trimmed, mark)))
     return {name: _with_point(column, name, mark, place, notes) for name, column in trimmed.items()}
+
+
+def _refuse_fractions(prices: Mapping[str, Any], decimal: str | None, place: str) -> None:
+    """Raises DataError where all prices may be points and fractions of a point, as 110'160 is 110 and 16/32."""
+    import pyarrow.compute as pc
+
+    cells = {name: pc.drop_null(column) for name, column in prices.items()}
+    if not cells or not all(
+        len(column) and pc.all(pc.match_substring_regex(column, _FRACTION)).as_py() for column in cells.values()
+    ):
+        return
+    name, column = next(iter(cells.items()))
+    cell = column[0].as_py()
+    sign = re.sub(r"\d", "", cell)[0]
+    digits_group = rf"^\d{{1,3}}{re.escape(sign)}\d{{3}}$"
+    may_group = sign in GROUPS and all(_matches_all(one, digits_group) for one in cells.values())
+    if may_group and decimal is not None:
+        return
+    other = f"; where {sign!r} groups digits, say so: {_OPTION.format('.')}" if may_group else ""
+    raise DataError(
+        f"{place}: prices are decimal numbers; found {cell!r} in row 0 of column {name!r}, and all prices are such, as "
+        f"points and {'eighths' if len(cell.partition(sign)[2]) == 1 else '32nds'} of a point are written. Write them "
+        f"as decimals, this one as {_points(cell, sign)}{other}."
+    )
+
+
+def _points(cell: str, sign: str) -> float:
+    """The price that points and 32nds, or eighths, give: 110'165 is 110 + 16.5 / 32, 445'6 is 445 + 6 / 8."""
+    whole, _, rest = cell.partition(sign)
+    if len(rest) == 1:
+        return int(whole) + int(rest) / 8
+    part = rest[2:]
+    eighths = {"": 0.0, "+": 4.0}.get(part)
+    if eighths is None:
+        # The first digit of .125, .25, .375, .5, .625, .75, .875.
+        eighths = float(part) * 8 if part[0] == "." else round(int(part) * 0.8 + 0.2) if part != "0" else 0.0
+    return int(whole) + (int(rest[:2]) + eighths / 8) / 32
+
+
+def _matches_all(column: Any, pattern: str) -> bool:
+    import pyarrow.compute as pc
+
+    return bool(pc.all(pc.match_substring_regex(column, pattern)).as_py())
 
 
 def _trimmed(column: Any) -> Any:
@@ -145,7 +201,7 @@ def _with_point(column: Any, name: str, mark: str, place: str, notes: list[str])
     bare = pc.replace_substring_regex(plain, group, "")
     pointed = bare if mark == "." else pc.replace_substring(bare, ",", ".")
     if name == "volume" and _matches(pointed, "[KMBkmb]$"):
-        notes.append("volumes in K, M and B, rounded as the file has them")
+        notes.append(VOLUMES_IN_LETTERS)
         return _without_letters(pointed)
     return pointed
 
@@ -165,6 +221,18 @@ def _without_letters(column: Any) -> Any:
         # Shifted as decimals: 1.23 x 1000 has no exact double on the way.
         out.append(str(Decimal(cell[:-1].strip()).scaleb(_LETTERS[letter])) if letter in _LETTERS else cell)
     return pa.chunked_array([pa.array(out, type=pa.string())])
+
+
+def scale_of_title(title: str) -> int | None:
+    """The power of ten that the title of a volume column names, 3 of "Volume (K)" and "Volume in thousands"."""
+    match = _TITLE.fullmatch(bare(title))
+    return None if match is None else next(power for power, words in _SCALES.items() if match[2] in words)
+
+
+def scaled(values: NDArray[np.float64], power: int) -> NDArray[np.float64]:
+    """Numbers times a power of ten, float64 (n,), each the nearest double to the product of its decimals."""
+    # Shifted as decimals: 8.826 x 1000 has no exact double on the way.
+    return np.array([float(Decimal(repr(value)).scaleb(power)) for value in values.tolist()], dtype=np.float64)
 
 
 def as_floats(column: Any, *, place: str) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ The order of work: unpack, decode, lay out, choose the market, choose the column
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,7 +22,15 @@ from lockstep.market.formats.epochs import YEAR_1971, option
 from lockstep.market.formats.joins import joined
 from lockstep.market.formats.layout import Layout
 from lockstep.market.formats.markets import named_series, of_one_market, require_one_series
-from lockstep.market.formats.numbers import as_floats, is_text, numbers_of
+from lockstep.market.formats.numbers import (
+    VOLUMES_IN_LETTERS,
+    as_floats,
+    is_text,
+    numbers_of,
+    scale_of_title,
+    scaled,
+)
+from lockstep.market.formats.rows import is_open_before_close_proven
 from lockstep.market.formats.sources import Part, ReadOptions, parts_of
 from lockstep.market.formats.stamps import DAY_MS, Evidence, epochs_of, is_calendar, stamps_of
 from lockstep.market.formats.unfinished import unfinished_rows
@@ -30,6 +39,8 @@ from lockstep.market.tables import resolve_columns
 from lockstep.market.times import parse_zone, to_milliseconds
 
 # Beside the columns on their way, the rows that are no bars yet.
+# Rows that show how bars follow one another.
+_SAMPLE: Final = 100
 _UNFINISHED: Final = " unfinished"
 
 
@@ -111,6 +122,8 @@ def _typed(part: Part, chosen: dict[str, str | None], options: ReadOptions) -> d
             out[ours] = np.zeros(table.num_rows, dtype=np.float64)
         else:
             out[ours] = as_floats(plain.get(ours, table.column(theirs)), place=where)
+    if chosen.get("volume") is not None:
+        out["volume"] = _volume_of_title(part, str(chosen["volume"]), out["volume"])
     out = _adjusted(part, out, chosen, options, is_whole=bool(whole))
     if (unfinished := unfinished_rows(table, chosen.values())) is not None:
         out[_UNFINISHED], title = unfinished
@@ -121,6 +134,30 @@ def _typed(part: Part, chosen: dict[str, str | None], options: ReadOptions) -> d
         part.notes.append("newest row first, turned round")
         out = {name: value[::-1] for name, value in out.items()}
     return out
+
+
+def _sample(table: Any) -> list[list[str]]:
+    """The first rows as texts, a date and its time of day as one."""
+    rows = [list(map(str, row.values())) for row in table.slice(0, _SAMPLE).to_pylist()]
+    if table.column_names[:2] == ["date", "time"]:
+        return [[f"{row[0]} {row[1]}", *row[1:]] for row in rows]
+    return rows
+
+
+def _volume_of_title(part: Part, title: str, volume: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The volume in the unit that the title of its column names; a line in the notes where it names one."""
+    words = re.findall(r"lots?|contracts?|hands?", title.lower())
+    if words:
+        part.notes.append(f"volume in {words[0].rstrip('s')}s, as {title!r} says, not in pieces")
+    if (power := scale_of_title(title)) is None:
+        return volume
+    if VOLUMES_IN_LETTERS in part.notes:
+        raise DataError(
+            f"{part.place}: a volume has one unit; the title {title!r} names one, and so do cells, with K, M or B. "
+            "Rename the column 'volume' where the letters alone count."
+        )
+    part.notes.append(f"volume times {10**power:,}, as the title {title!r} says")
+    return scaled(volume, power)
 
 
 def _chosen(part: Part, options: ReadOptions) -> dict[str, str | None]:
@@ -138,6 +175,8 @@ def _chosen(part: Part, options: ReadOptions) -> dict[str, str | None]:
     if by_rows and "volume" not in mapping and not [name for name in names if bare(name).startswith("vol")]:
         part.notes.append("no volume: it is 0")
         mapping["volume"] = None
+    if by_rows and options.names is None and not is_open_before_close_proven(_sample(part.table), names):
+        part.notes.append("open and close taken as usual: these rows would fit the other way round as well")
     doubles = [name.removesuffix(" (2)") for name in names if layout is not None and name.endswith(" (2)")]
     try:
         chosen = resolve_columns(names, mapping, extra=options.extra, place=place)

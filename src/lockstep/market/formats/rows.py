@@ -1,12 +1,13 @@
 """Rows that no line names: what their columns are, where the rows themselves leave no other answer.
 
 A reading is taken only where in the sampled rows high is the highest and low the lowest price, and no other order of
-the prices fits them as well. Of an amount of pieces and one of money, the pieces are those by which the money is a
-price of the bar.
+the prices fits them as well; open and close are told apart by the bar before. Of an amount of pieces and one of money,
+the pieces are those by which the money is a price of the bar.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -22,6 +23,8 @@ _OTHERS: Final = (("open", "close", "high", "low"), ("low", "high", "open", "clo
 _GATE: Final = ("timestamp", "quote_volume", "close", "high", "low", "open", "volume", "closed")
 # One broken bar is for the rules of candles to name.
 _ENOUGH: Final = 0.9
+# Bars that show whether they open at the last close, as those of a market that trades without a pause do.
+_NEIGHBOURS: Final = 8
 Sample = Sequence[Sequence[str]]
 
 
@@ -58,7 +61,53 @@ def _order(sample: Sample) -> tuple[str, ...] | None:
         fitting = [order for order in fitting if shares[order] == best]
         if len(fitting) > 1 and not _are_alike(sample, fitting):
             return None
-    return fitting[0] if fitting else None
+    return _of_neighbours(sample, fitting[0]) if fitting else None
+
+
+def _of_neighbours(sample: Sample, order: tuple[str, ...]) -> tuple[str, ...]:
+    """The order, with open and close changed where the bars follow one another so and not as they stand.
+
+    High and low tell nothing of the two: a bar is as good the other way round. But most bars open near the last close.
+    """
+    gaps = _gaps(sample, order)
+    if gaps is None or len(sample) < _NEIGHBOURS or gaps[1] >= 0.5 * gaps[0]:
+        return order
+    swapped = {"open": "close", "close": "open"}
+    return tuple(swapped.get(name, name) for name in order)
+
+
+def is_open_before_close_proven(sample: Sample, names: Sequence[str]) -> bool:
+    """Whether the bars of rows without names follow one another as open and close are read, and not as well changed."""
+    if not {*_USUAL} <= set(names) or not sample:
+        return True
+    order = tuple(name for name in names if name in _USUAL)
+    start = next(at for at, name in enumerate(names) if name in _USUAL)
+    gaps = _gaps([[row[0], *row[start : start + 4]] for row in sample], order)
+    return gaps is not None and gaps[0] < 0.9 * gaps[1]
+
+
+def _gaps(sample: Sample, order: tuple[str, ...]) -> tuple[float, float] | None:
+    """How far bars open from the close before them, in sum, as they are read and with open and close changed.
+
+    None where the order of the times cannot be seen.
+    """
+    opens, closes = (1 + order.index(name) for name in ("open", "close"))
+    cells = [row[0].strip() for row in sample]
+    try:
+        bars = [(float(_plain(row[opens])), float(_plain(row[closes]))) for row in sample]
+        times: list[object] = [float(cell) if is_epoch(cell) else cell for cell in cells]
+    except ValueError:
+        return None
+    if not all(is_epoch(cell) or cell[:4].isdigit() for cell in cells):
+        return None
+    if times[0] == times[-1] or isinstance(times[0], str) is not isinstance(times[-1], str):
+        return None
+    if times[0] > times[-1]:  # type: ignore[operator]
+        bars.reverse()
+    pairs = list(itertools.pairwise(bars))
+    read = sum(abs(after[0] - before[1]) for before, after in pairs)
+    changed = sum(abs(after[1] - before[0]) for before, after in pairs)
+    return read, changed
 
 
 def _are_alike(sample: Sample, orders: Sequence[tuple[str, ...]]) -> bool:
@@ -130,6 +179,20 @@ def of_pieces(one: Sequence[object], other: Sequence[object], sample: Sample | M
 
     None where neither is, or nothing was traded.
     """
+    fits = pieces_shares(one, other, sample)
+    if fits is None or fits[0] == fits[1]:
+        return None
+    best = 0 if fits[0] > fits[1] else 1
+    return best if fits[best] >= _ENOUGH else None
+
+
+def pieces_shares(
+    one: Sequence[object], other: Sequence[object], sample: Sample | Mapping[str, object]
+) -> tuple[float, float] | None:
+    """The shares of rows by which either of two amounts counts pieces, as for `of_pieces`; None without a trade.
+
+    Both are high where a piece costs about 1, as stablecoins do.
+    """
     fits = [0, 0]
     traded = 0
     for row, (left, right) in enumerate(zip(one, other, strict=True)):
@@ -148,10 +211,7 @@ def of_pieces(one: Sequence[object], other: Sequence[object], sample: Sample | M
         low, high = min(prices) * 0.999, max(prices) * 1.001
         fits[0] += low <= second / first <= high
         fits[1] += low <= first / second <= high
-    if not traded or fits[0] == fits[1]:
-        return None
-    best = 0 if fits[0] > fits[1] else 1
-    return best if fits[best] >= _ENOUGH * traded else None
+    return (fits[0] / traded, fits[1] / traded) if traded else None
 
 
 def _is_count(cell: str) -> bool:

@@ -41,7 +41,9 @@ FURTHER: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }  # fmt: skip
 DATES: Final = frozenset({"date", "day", "datum", "fecha", "data", "tradedate", "yyyymmdd"})
-CLOCKS: Final = frozenset({"time", "hour", "clock", "uhrzeit", "zeit", "heure", "hora", "ora", "tijd", "timestamp"})
+CLOCKS: Final = frozenset(
+    {"time", "hour", "clock", "uhrzeit", "zeit", "heure", "hora", "ora", "tijd", "timestamp", "hhmm"}
+)
 SYMBOLS: Final = frozenset(
     {"symbol", "symbols", "ticker", "tickers", "tic", "sym", "pair", "currencypair", "tradingpair", "instrument",
      "market", "asset", "coin", "stock", "name", "code", "tscode", "stockcode", "securitycode", "seccode",
