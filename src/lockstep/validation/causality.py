@@ -205,7 +205,7 @@ class _Test:
             if len(answer.view) < n:
                 far = self._questions.answer(self._view, params)
                 points = deciding_points(far.signals, _EXHAUSTIVE, self._generator)[:WHOLE_POINTS]
-                self._questions.ask(far, cut=points, replaced=with_courses(points))
+                self._note(self._questions.ask(far, cut=points, replaced=with_courses(points)))
             else:
                 far = answer
             if used:
@@ -220,11 +220,14 @@ class _Test:
         gaps = points_before_gaps(answer.view, answer.signals, depth.gaps, self._generator)
         outcomes = points_by_outcome(answer.view, answer.signals, depth.outcomes)
         cut = list(dict.fromkeys([*cut, *gaps, *outcomes]))
-        self._questions.ask(answer, cut=cut, replaced=with_courses(replaced))
+        failures = [self._questions.ask(answer, cut=cut, replaced=with_courses(replaced))]
         for course in depth.screens:
             warm = self._strategy.warm_bars(answer.params)
             screened = points_of_screen(answer.signals, warm, self._generator)
-            self._questions.screen(answer, screened, course, depth.confirms)
+            failures.append(self._questions.screen(answer, screened, course, depth.confirms))
+        failure = next((failure for failure in failures if failure is not None), None)
+        if failure is not None:
+            self._note(f"{self._strategy.name} failed where later bars were missing or others: {failure}")
 
     def _note(self, warning: str | None) -> None:
         if warning is not None:
@@ -242,7 +245,6 @@ class _Test:
                 f"{name} failed for {len(self._failures)} of the {self.sets} parameter sets that the look-ahead test "
                 f"asked; a search counts such sets and goes on. The first: {self._failures[0]}"
             )
-        self._note(self._questions.unanswered)
         if self._decisions == 0:
             self._note(
                 f"{name} decided nothing in the last {min(len(self._view), REGION)} bars with {self.sets} parameter "

@@ -80,7 +80,6 @@ class Inquiry:
     comparisons   answers that were compared
     calls         times that the strategy was called
     subject       what is being asked about, for a person who waits
-    questions     questions about other futures that were put, answered or not
     """
 
     _first: Birth
@@ -89,9 +88,6 @@ class Inquiry:
     def __init__(self, strategy: Strategy, generator: np.random.Generator, tell: Callable[[str], None] | None) -> None:
         self.comparisons = 0
         self.calls = 0
-        self.questions = 0
-        self._unanswered: dict[str, int] = dict.fromkeys((CUT, REPLACED), 0)
-        self._failure: Unanswered | None = None
         self.subject = ""
         self._strategy = strategy
         self._generator = generator
@@ -115,34 +111,16 @@ class Inquiry:
         signals = self._second.answer(view.window(0, len(view)), params)
         return Answer(view=view, params=params, signals=signals, state=self._second.state)
 
-    @property
-    def unanswered(self) -> str | None:
-        """A note on the questions at which the strategy raised an exception; None where it answered all."""
-        missing, others = self._unanswered[CUT], self._unanswered[REPLACED]
-        if self._failure is None:
-            return None
-        return (
-            f"{self._strategy.name} raised an exception at {missing + others:,} of {self.questions:,} questions of the "
-            f"look-ahead test, {missing:,} with the later bars missing and {others:,} with others in their place, "
-            f"though it answers about the bars as they are: at these questions nothing was tested. The first: "
-            f"{self._failure}"
-        )
-
-    def _left(self, error: Unanswered, how: str) -> None:
-        """Count a question that the strategy did not answer."""
-        self._unanswered[how] += 1
-        self._failure = self._failure or error
-
-    def ask(self, answer: Answer, *, cut: Sequence[int], replaced: Sequence[tuple[int, Course]]) -> None:
+    def ask(self, answer: Answer, *, cut: Sequence[int], replaced: Sequence[tuple[int, Course]]) -> str | None:
         """Ask about bars of a view: those whose later bars are taken away, and those whose later bars are replaced.
 
         replaced   bars, each with the course of the future that is put after it
 
-        Raises LookAheadError; StrategyError when it answered none of the questions, or gives two answers to one.
+        Returns what the strategy raised at some of them, or None. Raises LookAheadError; StrategyError when it answered
+        none of the questions, or gives two answers to one.
         """
         failures: list[Unanswered] = []
         remembers = True
-        self.questions += len(cut) + len(replaced)
         for point in cut:
             try:
                 other = self._first.answer(answer.view.window(0, point + 1), answer.params)
@@ -151,7 +129,6 @@ class Inquiry:
                     remembers = False
             except Unanswered as error:
                 failures.append(error)
-                self._left(error, CUT)
                 continue
             self._compare(answer, point, other, CUT)
         for point, course in replaced:
@@ -160,7 +137,6 @@ class Inquiry:
                 other = self._second.answer(view, answer.params)
             except Unanswered as error:
                 failures.append(error)
-                self._left(error, REPLACED)
                 continue
             self._compare(answer, point, other, REPLACED)
         if failures and len(failures) == len(cut) + len(replaced):
@@ -168,17 +144,17 @@ class Inquiry:
                 f"{self._strategy.name} answers about {len(answer.view)} bars and fails as soon as the last of them "
                 f"are missing or others, so that it cannot be asked for look-ahead. {failures[0]}"
             ) from failures[0]
+        return str(failures[0]) if failures else None
 
-    def screen(self, answer: Answer, points: Sequence[int], course: Course, most: int) -> None:
+    def screen(self, answer: Answer, points: Sequence[int], course: Course, most: int) -> str | None:
         """Put a future of one course after many bars at once, and ask about `most` of those that answer otherwise.
 
         points   bars, ascending, more than `SCREEN_BARS` apart
         The first of them has its own past, and is compared. The others have a past with other bars in it: a difference
-        there accuses nobody. So it is asked about alone, with no other bar changed. Raises LookAheadError.
+        there accuses nobody. So it is asked about alone, with no other bar changed. Raises and returns as `ask`.
         """
         if len(points) < 2:  # `ask` asks about single ones
-            return
-        self.questions += 1
+            return None
         try:
             view = perturb_after(answer.view, points, SCREEN_BARS, self._generator, course)
             other = self._second.answer(view, answer.params)
@@ -187,7 +163,8 @@ class Inquiry:
                 alone = _with_rows_of(answer.view, view, point + 1, point + 1 + SCREEN_BARS)
                 self._compare(answer, point, self._second.answer(alone, answer.params), REPLACED)
         except Unanswered as error:
-            self._left(error, REPLACED)
+            return str(error)
+        return None
 
     def ask_tables(self, answer: Answer) -> str | None:
         """Ask whether decisions follow later prices that the strategy itself holds. Raises LookAheadError.

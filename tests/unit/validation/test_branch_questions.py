@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -131,25 +130,6 @@ def test_a_strategy_that_fails_wherever_a_later_bar_is_missing_or_another_is_ref
 
     with pytest.raises(StrategyError, match="fails as soon as the last of them are missing or others"):
         check(NeedsItAll(), whole)
-
-
-def test_questions_that_an_exception_leaves_open_are_counted_in_a_note() -> None:
-    """It decides about the bars as they are and about fewer of them, and raises where others follow."""
-    whole = sample_candles().head(300)
-
-    class TakesNoOthers(Rule):
-        def rule(self, view: MarketView) -> Signals:
-            n = len(view)
-            if not np.array_equal(view.close, whole.close[:n]):
-                raise ValueError("prices of another market")
-            return long_where(view.close > view.sma(5))
-
-    (note,) = (warning for warning in check(TakesNoOthers(), whole).warnings if "raised an exception" in warning)
-    form = r"at (\d+) of (\d+) questions .*, (\d+) with the later bars missing and (\d+) with others"
-    asked, every, missing, others = map(int, re.findall(form, note)[0])
-    assert missing == 0
-    assert 0 < asked == others < every
-    assert "ValueError: prices of another market" in note
 
 
 class FlatBeforeGaps(Rule):
