@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lockstep.app.patience import Patience
 from lockstep.app.request import training_request
 from lockstep.app.sessions import find_run, list_sessions, run_named
 from lockstep.bootstrap import Home, Place, executor_of, place
@@ -79,7 +80,8 @@ def train(
     tag           a name to call the run by
     workers       processes; their number never changes the result
     home          folder of runs and snapshots; default LOCKSTEP_HOME, else ./lockstep-home
-    observers     watch the run, step by step (`lockstep.runs.observer.Observer`)
+    observers     watch the run, step by step (`lockstep.runs.observer.Observer`); without any, a look-ahead test that
+                  lasts says every few seconds on standard error how far it is
     cancel        stops the run at its next step (`lockstep.runs.cancel.Cancel`); without one Ctrl-C does
     announce      called once before the first step with what was prepared, its estimate included; without it the notes
                   of the preparation are those of the result
@@ -111,7 +113,7 @@ def train(
 
     # Who asks for the announcement has its notes there; anybody else finds them with the result.
     tell = announced if announce is None else announce
-    with place(home).ports(workers=workers, observers=observers, cancel=cancel, announce=tell) as ports:
+    with place(home).ports(workers=workers, observers=observers or [Patience()], cancel=cancel, announce=tell) as ports:
         result = use_case(request, ports, tag=tag)
     return replace(result, notes=(*noted, *result.notes))
 
@@ -158,7 +160,7 @@ def resume(
     enter(folder.numerics, may_restart=False)
     from lockstep.app.resume import resume as use_case
 
-    with here.ports(workers=workers, observers=observers, cancel=cancel, announce=announce) as ports:
+    with here.ports(workers=workers, observers=observers or [Patience()], cancel=cancel, announce=announce) as ports:
         return use_case(folder, ports, trust=trust)
 
 
@@ -285,7 +287,7 @@ def retrain(
     folder = _entered(run, here)
     from lockstep.app.retrain import retrain as use_case
 
-    with here.ports(workers=workers, observers=observers, cancel=cancel, announce=announce) as ports:
+    with here.ports(workers=workers, observers=observers or [Patience()], cancel=cancel, announce=announce) as ports:
         return use_case(folder, ports, top=top, network=network, overrides=overrides, tag=tag, base=Path(), trust=trust)
 
 

@@ -43,6 +43,7 @@ from lockstep.validation.points import (
     points_of_screen,
     with_courses,
 )
+from lockstep.validation.silences import Silences
 
 if TYPE_CHECKING:
     from lockstep.runs.seeds import SeedTree
@@ -205,7 +206,9 @@ class _Test:
             if len(answer.view) < n:
                 far = self._questions.answer(self._view, params)
                 points = deciding_points(far.signals, _EXHAUSTIVE, self._generator)[:WHOLE_POINTS]
-                self._note(self._questions.ask(far, cut=points, replaced=with_courses(points)))
+                silences = Silences()
+                self._questions.ask(far, silences, cut=points, replaced=with_courses(points))
+                self._note(silences.note(self._strategy.name))
             else:
                 far = answer
             if used:
@@ -220,14 +223,13 @@ class _Test:
         gaps = points_before_gaps(answer.view, answer.signals, depth.gaps, self._generator)
         outcomes = points_by_outcome(answer.view, answer.signals, depth.outcomes)
         cut = list(dict.fromkeys([*cut, *gaps, *outcomes]))
-        failures = [self._questions.ask(answer, cut=cut, replaced=with_courses(replaced))]
+        silences = Silences()
+        self._questions.ask(answer, silences, cut=cut, replaced=with_courses(replaced))
         for course in depth.screens:
             warm = self._strategy.warm_bars(answer.params)
             screened = points_of_screen(answer.signals, warm, self._generator)
-            failures.append(self._questions.screen(answer, screened, course, depth.confirms))
-        failure = next((failure for failure in failures if failure is not None), None)
-        if failure is not None:
-            self._note(f"{self._strategy.name} failed where later bars were missing or others: {failure}")
+            self._questions.screen(answer, silences, screened, course, depth.confirms)
+        self._note(silences.note(self._strategy.name))
 
     def _note(self, warning: str | None) -> None:
         if warning is not None:

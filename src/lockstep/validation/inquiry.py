@@ -24,6 +24,7 @@ from lockstep.validation.held_state import HeldState
 from lockstep.validation.held_tables import changed, held_tables, matched
 from lockstep.validation.other_future import Course, Part, other_market, parts_of, perturb_after, perturb_future
 from lockstep.validation.points import SCREEN_BARS
+from lockstep.validation.silences import Silences
 
 START_BARS: Final = 3_000
 START_TOLERANCE: Final = 1e-6
@@ -111,15 +112,19 @@ class Inquiry:
         signals = self._second.answer(view.window(0, len(view)), params)
         return Answer(view=view, params=params, signals=signals, state=self._second.state)
 
-    def ask(self, answer: Answer, *, cut: Sequence[int], replaced: Sequence[tuple[int, Course]]) -> str | None:
+    def ask(
+        self, answer: Answer, silences: Silences, *, cut: Sequence[int], replaced: Sequence[tuple[int, Course]]
+    ) -> None:
         """Ask about bars of a view: those whose later bars are taken away, and those whose later bars are replaced.
 
+        silences   gets what the strategy raised at some of them
         replaced   bars, each with the course of the future that is put after it
 
-        Returns what the strategy raised at some of them, or None. Raises LookAheadError; StrategyError when it answered
-        none of the questions, or gives two answers to one.
+        Raises LookAheadError; StrategyError when it answered none of the questions, or none whose later bars are
+        others, or gives two answers to one.
         """
         failures: list[Unanswered] = []
+        others: list[Unanswered] = []
         remembers = True
         for point in cut:
             try:
@@ -129,32 +134,44 @@ class Inquiry:
                     remembers = False
             except Unanswered as error:
                 failures.append(error)
+                silences.count(None, error)
                 continue
+            silences.count(None)
             self._compare(answer, point, other, CUT)
         for point, course in replaced:
             try:
                 view = perturb_future(answer.view, point, self._generator, Part(course=course))
                 other = self._second.answer(view, answer.params)
             except Unanswered as error:
-                failures.append(error)
+                others.append(error)
+                silences.count(course, error)
                 continue
+            silences.count(course)
             self._compare(answer, point, other, REPLACED)
+        failures += others
         if failures and len(failures) == len(cut) + len(replaced):
             raise StrategyError(
                 f"{self._strategy.name} answers about {len(answer.view)} bars and fails as soon as the last of them "
                 f"are missing or others, so that it cannot be asked for look-ahead. {failures[0]}"
             ) from failures[0]
-        return str(failures[0]) if failures else None
+        # A check of the data may refuse a market that falls by half at once, but none that wanders as this one does.
+        if others and len(others) == len(replaced) and Course.WALK in {course for _, course in replaced}:
+            raise StrategyError(
+                f"{self._strategy.name} answers where later bars are taken away and fails wherever they are others, "
+                f"so that it cannot be asked for look-ahead: an exception that follows later bars reads them. "
+                f"{others[0]}"
+            ) from others[0]
 
-    def screen(self, answer: Answer, points: Sequence[int], course: Course, most: int) -> str | None:
+    def screen(self, answer: Answer, silences: Silences, points: Sequence[int], course: Course, most: int) -> None:
         """Put a future of one course after many bars at once, and ask about `most` of those that answer otherwise.
 
         points   bars, ascending, more than `SCREEN_BARS` apart
         The first of them has its own past, and is compared. The others have a past with other bars in it: a difference
-        there accuses nobody. So it is asked about alone, with no other bar changed. Raises and returns as `ask`.
+        there accuses nobody. So it is asked about alone, with no other bar changed. Raises LookAheadError; what the
+        strategy raised goes to `silences`.
         """
         if len(points) < 2:  # `ask` asks about single ones
-            return None
+            return
         try:
             view = perturb_after(answer.view, points, SCREEN_BARS, self._generator, course)
             other = self._second.answer(view, answer.params)
@@ -163,8 +180,9 @@ class Inquiry:
                 alone = _with_rows_of(answer.view, view, point + 1, point + 1 + SCREEN_BARS)
                 self._compare(answer, point, self._second.answer(alone, answer.params), REPLACED)
         except Unanswered as error:
-            return str(error)
-        return None
+            silences.count(course, error)
+        else:
+            silences.count(course)
 
     def ask_tables(self, answer: Answer) -> str | None:
         """Ask whether decisions follow later prices that the strategy itself holds. Raises LookAheadError.

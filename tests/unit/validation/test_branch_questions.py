@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,45 @@ def test_a_strategy_that_fails_wherever_a_later_bar_is_missing_or_another_is_ref
 
     with pytest.raises(StrategyError, match="fails as soon as the last of them are missing or others"):
         check(NeedsItAll(), whole)
+
+
+def test_a_strategy_that_fails_only_where_later_bars_are_others_is_refused() -> None:
+    whole = sample_candles().head(600)
+
+    class KnowsItsMarket(Rule):
+        """Answers a shorter history, so that cutting the future off shows nothing."""
+
+        def rule(self, view: MarketView) -> Signals:
+            if not np.array_equal(view.close, whole.close[: len(view)]):
+                raise KeyError("no such close")
+            return long_where(view.close > view.sma(5))
+
+    with pytest.raises(
+        StrategyError, match="answers where later bars are taken away and fails wherever they are other"
+    ):
+        check(KnowsItsMarket(), whole)
+
+
+def test_a_note_says_which_questions_were_answered_by_an_exception() -> None:
+    class RefusesCrashes(Rule):
+        """A check of the data: no market falls or rises by 8 % within a bar."""
+
+        def rule(self, view: MarketView) -> Signals:
+            if len(view) > 1 and np.max(np.abs(np.diff(np.log(view.close)))) > 0.08:
+                raise ValueError("these are no prices")
+            return long_where(view.close > view.sma(5))
+
+    report = exhaustive_look_ahead_check(
+        RefusesCrashes(), MarketView(sample_candles().head(1_000)), {}, seeds=SeedTree(3)
+    )
+    (note,) = (text for text in report.warnings if "raised an exception at" in text)
+    assert "compared nothing there: " in note
+    failed, asked = map(int, re.search(r"raised an exception at (\d+) of (\d+) questions", note).groups())  # type: ignore[union-attr]
+    parts = [tuple(map(int, part)) for part in re.findall(r"(\d+) of (\d+) where others (?:fall|rise|swing)", note)]
+    assert sum(part[0] for part in parts) == failed < asked
+    assert "taken away" not in note
+    assert "wander" not in note
+    assert "ValueError: these are no prices" in note
 
 
 class FlatBeforeGaps(Rule):
