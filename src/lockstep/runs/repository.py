@@ -3,12 +3,13 @@
 The repository around a spec may be anybody's: a download, a USB stick. Its settings can name programs for filters, text
 conversion, external diffs, file system monitors, hooks, transports and credentials (git-config(1)), and `git diff` runs
 some of them. So git is asked for the names and bytes of stored objects only, which it returns as they are (ls-tree,
-cat-file), and lines are compared here.
+cat-file), and lines are compared here. A file whose bytes have the name of the stored object needs no bytes of git.
 """
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -60,6 +61,8 @@ def diff_of(where: Path, sources: Mapping[str, bytes], paths: Sequence[Path]) ->
     root = Path(os.fsdecode(top.removesuffix(b"\n")))
     pieces = []
     for file in _loaded(root, listing, sources, paths):
+        if file.object == _object_name(file):
+            continue  # a run loads some two hundred files, and a git for each is slower than a small training
         then = _git(where, "cat-file", "blob", file.object)
         if then is not None and then != file.content:
             pieces += _lines_of_diff(file, then)
@@ -69,6 +72,8 @@ def diff_of(where: Path, sources: Mapping[str, bytes], paths: Sequence[Path]) ->
 def _loaded(root: Path, listing: bytes, sources: Mapping[str, bytes], paths: Sequence[Path]) -> list[TrackedFile]:
     """The files of a commit that a run loaded: by their path, or by name and bytes for what travels without folders."""
     whole = {path.resolve() for path in paths}
+    # Resolving a path takes several looks at the disk, and a commit may have thousands of files.
+    names = {path.name for path in whole}
     files = []
     for entry in listing.split(b"\0"):
         head, _, raw = entry.partition(b"\t")
@@ -77,13 +82,21 @@ def _loaded(root: Path, listing: bytes, sources: Mapping[str, bytes], paths: Seq
             continue
         path = root / os.fsdecode(raw)
         flat = sources.get(path.name)
-        if flat is None and (not whole or path.resolve() not in whole):
+        if flat is None and (path.name not in names or path.resolve() not in whole):
             continue
         content = _read(path)
         if content is not None and (flat is None or content == flat):
             name = raw.decode("utf-8", errors="backslashreplace")
             files.append(TrackedFile(name, words[2].decode("ascii", errors="replace"), content))
     return files
+
+
+def _object_name(file: TrackedFile) -> str:
+    """The name that git gives to these bytes: SHA-1, or SHA-256 where the repository uses that (gitformat-index(5))."""
+    text = b"blob %d\0%b" % (len(file.content), file.content)
+    if len(file.object) == hashlib.sha1(usedforsecurity=False).digest_size * 2:
+        return hashlib.sha1(text, usedforsecurity=False).hexdigest()
+    return hashlib.sha256(text).hexdigest()
 
 
 def _read(path: Path) -> bytes | None:
