@@ -235,6 +235,9 @@ def main() -> None:
     from numba.core.registry import cpu_target
 
     from lockstep import app, bootstrap, cli
+    from lockstep.runs import registry
+    from lockstep.runs.identity import CodeIdentity
+    from lockstep.runs.kind_code import whole_code
 
     for package in (app, cli):
         for module in iter_modules(package.__path__, package.__name__ + "."):
@@ -247,6 +250,9 @@ def main() -> None:
     # What numba does before the first kernel: it reads its tables of types and functions.
     cpu_target.typing_context.refresh()
     cpu_target.target_context.refresh()
+    # The sources that a run can load, which its code identity reads: half a second of each training.
+    for name in ["strategy"] if not extras else bootstrap.KINDS:
+        whole_code(CodeIdentity(), registry.get(name))
     # What is loaded stays: forks need not look at it again at each collection, nor copy the pages it lies on.
     gc.collect()
     gc.freeze()
