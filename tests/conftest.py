@@ -7,13 +7,13 @@ import sys
 # pytest's workers say how wide their terminal is; what a command prints into a pipe must not depend on that.
 os.environ.pop("COLUMNS", None)
 
-# Byte code is kept also where a machine forbids it: without it each of some hundred processes compiles every file again.
+# Byte code is kept also where a machine forbids it: some hundred processes would compile every file again.
 # Not under `make mutants`, whose faults may leave a file's time and length as they were.
 if not {"LOCKSTEP_LINES", "LOCKSTEP_FIRST"} & set(os.environ):
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
 
-import tests.fork_server  # noqa: E402, F401
+import tests.fork_server  # noqa: F401
 
 # Libraries and tests that are loaded stay: looking at them again and again is a quarter of the time of loading them.
 gc.disable()
