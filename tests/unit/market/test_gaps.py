@@ -93,7 +93,7 @@ def test_hours_that_summer_time_moves_decide_nothing() -> None:
     winter = currency(8)
     summer = currency(8) - HOUR + 8 * WEEK
     gaps = find_gaps(np.concatenate((winter, summer)), HOUR)
-    assert {gap.kind for gap in gaps} == {GapKind.CLOSED}
+    assert {(gap.kind, gap.bars_expected) for gap in gaps} == {(GapKind.CLOSED, 0)}
 
 
 def test_under_four_weeks_saturdays_without_any_bar_are_closed() -> None:

@@ -218,3 +218,18 @@ def test_parallel_kernels_of_a_user_have_one_thread_within_the_block_and_theirs_
 def test_the_module_itself_loads_nothing_heavy():
     code = "import sys, lockstep.runs.numerics; print({'numpy', 'numba', 'scipy', 'pydantic'} & sys.modules.keys())"
     assert run("-c", code, env=environment("native")).strip() == "set()"
+
+
+def test_a_pool_that_other_code_has_widened_within_the_block_is_narrowed_again():
+    import threadpoolctl
+
+    def threads():
+        return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
+
+    with pinned_threads() as pinned:
+        pinned.renew()
+        for library in threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers:
+            library.set_num_threads(2)
+        assert threads() == {2}
+        pinned.renew()
+        assert threads() == {1}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from bench import workload
 
 import lockstep as ls
+from lockstep.core.errors import StrategyError
 from lockstep.engine.signals import Signals
 from lockstep.market import indicators
 from lockstep.runs.seeds import SeedTree
@@ -89,3 +92,19 @@ def test_a_users_compiled_strategy_passes_the_contract_and_repeats_its_winner() 
     table = ls.sweep(ls.sample_candles(), strategy, sets, costs=COSTS)
     best = table.best("sharpe_ratio", min_trades=10)
     assert ls.backtest(ls.sample_candles(), strategy, best.parameters, costs=COSTS).metrics == best.metrics
+
+
+class FarStops(Workload):
+    """A distance in place of a price."""
+
+    def entries(self, prepared: Any, sets: Any, lo: int, hi: int) -> Any:
+        batch = super().entries(prepared, sets, lo, hi)
+        return replace(batch, stop=np.full_like(batch.stop, 1e-4))
+
+
+def test_far_stops_of_a_users_compiled_strategy_are_refused_in_a_sweep_too() -> None:
+    sets = {"lookback": [20, 50]}
+    with pytest.raises(StrategyError, match="allow_far_stops"):
+        ls.sweep(ls.sample_candles(), FarStops(), sets, costs=COSTS)
+    table = ls.sweep(ls.sample_candles(), FarStops(), sets, costs=COSTS, execution=ls.Execution(allow_far_stops=True))
+    assert len(table) == 2
