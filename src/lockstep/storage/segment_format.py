@@ -342,6 +342,22 @@ def record_length(schema: Schema, rows: int) -> int:
     return HEAD.size + schema.body_length(rows) + SEAL_BYTES
 
 
+def leading_steps(data: bytes, length: int, rows: int, *, after: int) -> list[int]:
+    """Steps of the frames at the beginning of `data` that have this length and number of rows and rise from `after`.
+
+    It looks at heads only, as an index does; what else stands there is for the one who reads the frame.
+    """
+    count = len(data) // length
+    table = np.frombuffer(data, np.uint8, count * length).reshape(count, length)
+    heads = np.ascontiguousarray(table[:, : HEAD.size]).view("<u8")
+    expected = np.frombuffer(HEAD.pack(FRAME_TAG, 0, rows, length - HEAD.size - SEAL_BYTES), "<u8")
+    steps = heads[:, 1]
+    sound = (heads[:, 0] == expected[0]) & (heads[:, 2] == expected[2]) & (heads[:, 3] == expected[3])
+    # Compared, not subtracted: differences of unsigned numbers are never negative.
+    sound &= steps > np.concatenate([np.array([after], np.uint64), steps[:-1]])
+    return [int(step) for step in steps[: count if sound.all() else int(np.argmin(sound))]]
+
+
 def joined_columns(data: memoryview, count: int, rows: int, schema: Schema) -> dict[str, NDArray[Any]] | None:
     """The columns of `count` frames of `rows` rows each, which are all of `data`, joined: (count rows, ...).
 

@@ -27,6 +27,7 @@ from lockstep.storage.segment_format import (
     frame_seal,
     has_schema,
     joined_columns,
+    leading_steps,
     open_part,
     padded,
     part_path,
@@ -254,8 +255,7 @@ class _Block(NamedTuple):
     entries: Sequence[_FramePlace]
 
 
-@dataclass(frozen=True, slots=True)
-class _FramePlace:
+class _FramePlace(NamedTuple):
     """Where one frame lies, for the reader's index."""
 
     step: int
@@ -416,20 +416,28 @@ class SegmentReader:
             if self._schemas.setdefault(name, schema) != schema:
                 raise damaged(path, 0, "the schema is not that of the parts before")
             offset = handle.tell()
-        entries = self._index.setdefault(name, [])
+        entries, schema = self._index.setdefault(name, []), self._schemas[name]
         while size - offset >= HEAD.size + SEAL_BYTES:
             handle.seek(offset)
             tag, step, rows, length = HEAD.unpack(handle.read(HEAD.size))
-            if tag != FRAME_TAG or length != self._schemas[name].body_length(rows):
+            if tag != FRAME_TAG or length != schema.body_length(rows):
                 raise damaged(path, offset, "no frame of this segment begins")
-            if size - offset < HEAD.size + length + SEAL_BYTES:
+            whole = HEAD.size + length + SEAL_BYTES
+            if size - offset < whole:
                 break  # being written now, or torn by a crash; the next scan looks again
             if entries and step <= entries[-1].step:
                 # Either head may be the damaged one; the frame before is asked first, since it may lie in another file.
                 self._require_whole(name, entries[-1])
                 raise damaged(path, offset, f"step {step} follows step {entries[-1].step}")
             entries.append(_FramePlace(step, rows, part, offset))
-            offset += HEAD.size + length + SEAL_BYTES
+            offset += whole
+            if whole <= _SMALL_FRAME // 16 and size - offset >= whole:
+                # Small frames of one length come by the million: their heads are looked at together.
+                handle.seek(offset)
+                data = handle.read(min(size - offset, _BLOCK_BYTES) // whole * whole)
+                steps = leading_steps(data, whole, rows, after=step)
+                entries += [_FramePlace(one, rows, part, offset + at * whole) for at, one in enumerate(steps)]
+                offset += len(steps) * whole
         return offset
 
     def _require_whole(self, name: str, entry: _FramePlace) -> None:
