@@ -282,14 +282,14 @@ def _volume(table: Any, symbol: str | None, place: str, notes: list[str]) -> str
 
 
 def _of_money(table: Any, name: str, place: str, notes: list[str]) -> str | None:
-    """The column of pieces where the usual name is that of money and "amount" counts pieces, as HTX writes them.
+    """The column of pieces where the usual name is that of money, as HTX writes "vol" and Poloniex once "volume".
 
     None where the usual name stands. Raises DataError where a piece costs about 1, so that both may be either.
     """
     names: list[str] = table.column_names
-    amounts = [other for other in names if bare(other) in ("amount", "amt")]
+    amounts = [other for other in names if bare(other) in ("amount", "amt", "quotevolume")]
     sides = {side: candidates(side, names) for side in ("high", "low")}
-    if bare(name) != "vol" or len(amounts) != 1 or not all(len(side) == 1 for side in sides.values()):
+    if bare(name) not in ("vol", "volume") or len(amounts) != 1 or not all(len(side) == 1 for side in sides.values()):
         return None
     rows = table.slice(0, _SAMPLE)
     columns = {side: rows.column(title[0]).to_pylist() for side, title in sides.items()}
@@ -297,6 +297,8 @@ def _of_money(table: Any, name: str, place: str, notes: list[str]) -> str | None
     if shares is None or max(shares) < _ENOUGH or rows.column(name).equals(rows.column(amounts[0])):
         return None
     if min(shares) >= _ENOUGH:
+        if bare(name) != "vol":
+            return None
         raise DataError(
             f"{place}: one of {amounts[0]!r} and {name!r} counts pieces and the other money; at prices about 1 nothing "
             f"tells which. Say it: columns={{'volume': {amounts[0]!r}}} (--columns volume={amounts[0]}; in a spec "

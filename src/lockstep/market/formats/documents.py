@@ -32,6 +32,7 @@ _MONEY_KEYS: Final = (
     ("vol", "amount"),
     ("volume", "turnover"),
     ("volumefrom", "volumeto"),
+    ("volume", "quoteVolume"),  # Poloniex of old: the first is money
 )
 _PROGRAMS: Final = (
     (frozenset({"results", "ticker"}), "Polygon aggregates"),

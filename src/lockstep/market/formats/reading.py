@@ -122,6 +122,7 @@ def _typed(part: Part, chosen: dict[str, str | None], options: ReadOptions) -> d
             out[ours] = np.zeros(table.num_rows, dtype=np.float64)
         else:
             out[ours] = as_floats(plain.get(ours, table.column(theirs)), place=where)
+    _refuse_billionths(table.column_names, out, place)
     if chosen.get("volume") is not None:
         out["volume"] = _volume_of_title(part, str(chosen["volume"]), out["volume"])
     out = _adjusted(part, out, chosen, options, is_whole=bool(whole))
@@ -142,6 +143,16 @@ def _sample(table: Any) -> list[list[str]]:
     if table.column_names[:2] == ["date", "time"]:
         return [[f"{row[0]} {row[1]}", *row[1:]] for row in rows]
     return rows
+
+
+def _refuse_billionths(names: list[str], columns: Mapping[str, NDArray[Any]], place: str) -> None:
+    """Raises DataError for prices as Databento writes them raw: whole numbers of a billionth."""
+    prices = np.concatenate([columns[price] for price in PRICES])
+    if {"rtype", "publisher_id"} <= set(names) and np.all((prices >= 1e6) & (prices == np.floor(prices))):
+        raise DataError(
+            f"{place}: Databento's raw prices count billionths of the currency; found {int(prices[0])}, which is "
+            f"{prices[0] / 1e9}. Write them with its option pretty_px, or divide them by 1e9."
+        )
 
 
 def _volume_of_title(part: Part, title: str, volume: NDArray[np.float64]) -> NDArray[np.float64]:

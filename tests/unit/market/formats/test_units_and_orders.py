@@ -265,3 +265,34 @@ def test_dates_and_numbers_of_parts_are_none_of_these(tmp_path: Path, one: str, 
     write(tmp_path / one, lines[:16])
     write(tmp_path / other, [lines[0], *lines[16:]])
     assert load_candles(tmp_path / "*.csv") == DAYS
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_a_volume_that_is_money_gives_way_to_the_pieces_beside_it(tmp_path: Path, form: str) -> None:
+    """Poloniex of old: `volume` is money, `quoteVolume` pieces. Of Binance's names the first counts pieces."""
+
+    def load(one: str, other: str) -> Candles:
+        records = [
+            {"date": r["id"], **{k: r[k] for k in ("open", "high", "low", "close")}, one: r["vol"], other: r["amount"]}
+            for r in of_htx(market())
+        ]
+        if form == "json":
+            return load_candles(write(tmp_path / "a.json", [json.dumps(records)]))
+        lines = [",".join(records[0]), *(",".join(map(str, record.values())) for record in records)]
+        return load_candles(write(tmp_path / "a.csv", lines))
+
+    assert load("volume", "quoteVolume") == market()
+    assert load("quoteVolume", "volume") == market()
+
+
+def test_raw_prices_of_databento_are_refused_and_the_cure_is_right(tmp_path: Path) -> None:
+    """Whole numbers of a billionth: 100.25 is 100250000000."""
+    names = "ts_event,rtype,publisher_id,instrument_id,open,high,low,close,volume,symbol"
+
+    def path(price: Callable[[float], object]) -> Path:
+        lines = rows(market(), lambda t, o, h, low, c, v: [t * 10**6, 34, 1, 5, *map(price, (o, h, low, c)), v, "ESH4"])
+        return write(tmp_path / "a.csv", [names, *lines])
+
+    with pytest.raises(DataError, match=r"count billionths of the currency; found \d+, which is 100\.0\."):
+        load_candles(path(lambda price: round(price * 1e9)))
+    assert load_candles(path(lambda price: f"{price:.9f}")) == market()
