@@ -171,7 +171,8 @@ def _with_clock(table: Any, name: str, place: str) -> Any:
         row = int(np.argmax(odd))
         raise DataError(
             f"{place}: the column {name!r} beside the date holds times of day as numbers, such as 0930 or 93000; found "
-            f"{texts[row].as_py()!r} in row {row}, which is none. Correct it, or name the column of times where "
+            f"{texts[row].as_py()!r} in row {row}, which is none. Correct it; where it counts "
+            f"minutes or seconds since midnight, write it as 09:30; or name the column of times where "
             f"{name!r} is something else: columns={{'timestamp': 'Date'}} (--columns timestamp=Date)."
         )
     clock = [f"{h:02}:{m:02}:{s:02}" for h, m, s in zip(hour, minute, second, strict=True)]
@@ -287,14 +288,24 @@ def _of_money(table: Any, name: str, place: str, notes: list[str]) -> str | None
     None where the usual name stands. Raises DataError where a piece costs about 1, so that both may be either.
     """
     names: list[str] = table.column_names
-    amounts = [other for other in names if bare(other) in ("amount", "amt", "quotevolume")]
-    sides = {side: candidates(side, names) for side in ("high", "low")}
-    if bare(name) not in ("vol", "volume") or len(amounts) != 1 or not all(len(side) == 1 for side in sides.values()):
+    coins = {bare(other): other for other in names if bare(other) in ("volccy", "volquote")}
+    if bare(name) == "vol" and len(coins) == 2:
+        # OKX: of a future "vol" counts contracts, "vol_ccy" pieces; of a spot pair "vol" does.
+        pieces, money = coins["volccy"], coins["volquote"]
+        shares = _shares(table, pieces, money)
+        if (
+            shares is not None
+            and shares[0] >= _ENOUGH > shares[1]
+            and not table.column(pieces).equals(table.column(name))
+        ):
+            notes.append(f"volume of {pieces!r}, in pieces; {name!r} counts contracts")
+            return pieces
         return None
-    rows = table.slice(0, _SAMPLE)
-    columns = {side: rows.column(title[0]).to_pylist() for side, title in sides.items()}
-    shares = pieces_shares(rows.column(name).to_pylist(), rows.column(amounts[0]).to_pylist(), columns)
-    if shares is None or max(shares) < _ENOUGH or rows.column(name).equals(rows.column(amounts[0])):
+    amounts = [other for other in names if bare(other) in ("amount", "amt", "quotevolume")]
+    if bare(name) not in ("vol", "volume") or len(amounts) != 1:
+        return None
+    shares = _shares(table, name, amounts[0])
+    if shares is None or max(shares) < _ENOUGH or table.column(name).equals(table.column(amounts[0])):
         return None
     if min(shares) >= _ENOUGH:
         if bare(name) != "vol":
@@ -308,6 +319,16 @@ def _of_money(table: Any, name: str, place: str, notes: list[str]) -> str | None
         return None
     notes.append(f"volume of {amounts[0]!r}, in pieces; {name!r} counts money")
     return amounts[0]
+
+
+def _shares(table: Any, one: str, other: str) -> tuple[float, float] | None:
+    """`rows.pieces_shares` of two columns in the first rows; None without one high and one low."""
+    sides = {side: candidates(side, table.column_names) for side in ("high", "low")}
+    if not all(len(names) == 1 for names in sides.values()):
+        return None
+    rows = table.slice(0, _SAMPLE)
+    columns = {side: rows.column(names[0]).to_pylist() for side, names in sides.items()}
+    return pieces_shares(rows.column(one).to_pylist(), rows.column(other).to_pylist(), columns)
 
 
 def _traded(table: Any, names: Sequence[str], notes: list[str]) -> str | None:

@@ -23,6 +23,7 @@ VOLUMES_IN_LETTERS: Final = "volumes in K, M and B, rounded as the file has them
 _LETTERS: Final[Mapping[str, int]] = {"K": 3, "M": 6, "B": 9}
 # What a title of volumes says of their unit, by the power of ten.
 _SCALES: Final[Mapping[int, tuple[str, ...]]] = {
+    2: ("00", "00s", "x100", "hundred", "hundreds"),
     3: ("k", "000", "000s", "1000", "1000s", "x1000", "thousand", "thousands", "th", "thsd", "tsd", "mille", "miles"),
     6: ("m", "mm", "mn", "mln", "mio", "million", "millions", "millionen", "000000", "x1000000"),
     9: ("b", "bn", "bln", "billion", "billions", "mrd", "milliarden"),

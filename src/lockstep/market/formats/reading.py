@@ -122,6 +122,8 @@ def _typed(part: Part, chosen: dict[str, str | None], options: ReadOptions) -> d
             out[ours] = np.zeros(table.num_rows, dtype=np.float64)
         else:
             out[ours] = as_floats(plain.get(ours, table.column(theirs)), place=where)
+    if set(table.column_names) >= {"lastSize", "homeNotional", "foreignNotional"}:
+        part.notes.append("BitMEX gives a bar the time at which it closes; stamp='close' reads it so")
     _refuse_billionths(table.column_names, out, place)
     if chosen.get("volume") is not None:
         out["volume"] = _volume_of_title(part, str(chosen["volume"]), out["volume"])

@@ -209,7 +209,7 @@ def _equity(name: str, data: bytes) -> Figure:
         title="Equity of the best trial",
         alt=(
             f"Equity from {number(float(equity[0]))} to {number(float(equity[-1]))} between {first} and {last}; "
-            f"deepest fall from a peak {number(float(fall.min()))} %."
+            f"max drawdown {number(float(fall.min()))} %."
         ),
         chart=Panels(panels=panels),
         text=_judgement(equity),

@@ -87,8 +87,8 @@ def test_an_apostrophe_that_groups_digits_is_read_as_such_where_it_is_declared(t
 
 @pytest.mark.parametrize(
     ("title", "power"),
-    [("Volume (K)", 3), ("Volume (000s)", 3), ("Volume in thousands", 3), ("Vol. (K)", 3), ("volume_k", 3),
-     ("Volume (M)", 6), ("Volume in millions", 6), ("Volume (Mio.)", 6), ("Volume (bn)", 9)],
+    [("Volume (00s)", 2), ("Volume (K)", 3), ("Volume (000s)", 3), ("Volume in thousands", 3), ("Vol. (K)", 3),
+     ("volume_k", 3),     ("Volume (M)", 6), ("Volume in millions", 6), ("Volume (Mio.)", 6), ("Volume (bn)", 9)],
 )  # fmt: skip
 @pytest.mark.parametrize("is_frame", [False, True])
 def test_a_title_that_names_a_unit_of_the_volume_is_obeyed_and_told(
@@ -296,3 +296,31 @@ def test_raw_prices_of_databento_are_refused_and_the_cure_is_right(tmp_path: Pat
     with pytest.raises(DataError, match=r"count billionths of the currency; found \d+, which is 100\.0\."):
         load_candles(path(lambda price: round(price * 1e9)))
     assert load_candles(path(lambda price: f"{price:.9f}")) == market()
+
+
+@pytest.mark.parametrize("contracts", [100, 1])
+def test_contracts_of_a_future_give_way_to_the_pieces_beside_them(tmp_path: Path, contracts: int) -> None:
+    """OKX: 100 contracts a piece; of a spot pair `vol` counts pieces, and both others money."""
+    spot = contracts == 1
+
+    def row(t: int, o: float, h: float, low: float, c: float, v: float) -> list[object]:
+        money = v * (h + low) / 2
+        return ["BTC", o, h, low, c, v * contracts, money if spot else v, money, t, 1]
+
+    lines = ["instrument_name,open,high,low,close,vol,vol_ccy,vol_quote,open_time,confirm", *rows(market(), row)]
+    assert load_candles(write(tmp_path / "a.csv", lines)) == market()
+
+
+def test_bars_of_bitmex_are_told_to_have_the_time_of_their_close(tmp_path: Path) -> None:
+    names = "timestamp,symbol,open,high,low,close,trades,volume,vwap,lastSize,turnover,homeNotional,foreignNotional"
+    lines = rows(market(), lambda t, o, h, low, c, v: [t + HOUR, "XBTUSD", o, h, low, c, 9, v, o, 1, 1, 1, 1])
+    path = write(tmp_path / "a.csv", [names, *lines])
+    assert "time at which it closes; stamp='close' reads it so" in load_candles(path).format
+    assert load_candles(path, stamp="close") == market()
+
+
+@pytest.mark.parametrize("factor", [1, 60])
+def test_minutes_and_seconds_since_midnight_get_their_cure(tmp_path: Path, factor: int) -> None:
+    lines = [f"2024-03-01,{hour * 60 * factor},10,11,9,10,7" for hour in range(24)]
+    with pytest.raises(DataError, match="where it counts minutes or seconds since midnight, write it as 09:30"):
+        load_candles(write(tmp_path / "a.csv", ["date,time,open,high,low,close,volume", *lines]), timezone="UTC")
