@@ -350,6 +350,7 @@ def test_json_has_null_where_compounding_leaves_the_doubles() -> None:
     assert plain["metrics"]["net_profit_pct"] is None
     assert plain["equity_curve"]["equity"][0] == CAPITAL
     assert plain["equity_curve"]["equity"][-1] is None
+    assert np.isnan(result.blocks.r1).all()
 
 
 def test_without_a_win_there_is_no_largest_win_and_without_a_loss_no_largest_loss() -> None:
