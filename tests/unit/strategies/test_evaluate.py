@@ -434,6 +434,17 @@ def test_a_backtest_tells_its_strategy_parameters_and_numbers() -> None:
     assert str(one).startswith("LIQUIDITY_SWEEP(pierce_depth=0.0003, ")
 
 
+class BothLevels(Strategy):
+    """A stop and a target a whole unit away, every few bars."""
+
+    parameters = {"every": (5, 6)}
+    defaults = {"every": 5}
+
+    def signals(self, view: MarketView, params: Any) -> Signals:
+        side = (np.arange(len(view)) % params["every"] == 0).astype(np.int8)
+        return Signals(side=side, stop=view.close - 1.0, target=view.close + 1.0, time_limit=3)
+
+
 def test_finer_candles_decide_in_a_sweep_as_in_a_backtest() -> None:
     """Each hour touches stop and target; its first half hour only one of them."""
     n = 60
@@ -449,18 +460,11 @@ def test_finer_candles_decide_in_a_sweep_as_in_a_backtest() -> None:
         low=halves - np.where(first, 0, 2), close=halves, volume=halves, timeframe="30m",
     )  # fmt: skip
 
-    class Both(Strategy):
-        parameters = {"every": (5, 6)}
-        defaults = {"every": 5}
-
-        def signals(self, view: MarketView, params: Any) -> Signals:
-            side = (np.arange(len(view)) % params["every"] == 0).astype(np.int8)
-            return Signals(side=side, stop=view.close - 1.0, target=view.close + 1.0, time_limit=3)
-
-    assert backtest(hours, Both(), detail=detail, costs=COSTS)["win_rate"] == 1.0
-    assert backtest(hours, Both(), costs=COSTS)["win_rate"] == 0.0
-    table = sweep(hours, Both(), {"every": [5, 6]}, detail=detail, costs=COSTS)
-    assert table.to_frame()["win_rate"].tolist() == [1.0, 1.0]
+    assert backtest(hours, BothLevels(), detail=detail, costs=COSTS)["win_rate"] == 1.0
+    assert backtest(hours, BothLevels(), costs=COSTS)["win_rate"] == 0.0
+    for executor in (None, Elsewhere()):
+        table = sweep(hours, BothLevels, {"every": [5, 6]}, detail=detail, costs=COSTS, executor=executor)  # type: ignore[arg-type]
+        assert table.to_frame()["win_rate"].tolist() == [1.0, 1.0]
 
 
 def test_metrics_of_evaluated_sets_are_those_of_their_result() -> None:
