@@ -235,9 +235,11 @@ def main() -> None:
     from numba.core.registry import cpu_target
 
     from lockstep import app, bootstrap, cli
+    from lockstep.cli.commands import command
     from lockstep.runs import registry
     from lockstep.runs.identity import CodeIdentity
     from lockstep.runs.kind_code import whole_code
+    from lockstep.runs.sources import versions
 
     for package in (app, cli):
         for module in iter_modules(package.__path__, package.__name__ + "."):
@@ -253,6 +255,9 @@ def main() -> None:
     # The sources that a run can load, which its code identity reads: half a second of each training.
     for name in ["strategy"] if not extras else bootstrap.KINDS:
         whole_code(CodeIdentity(), registry.get(name))
+    # The table of commands, and the lists of installed packages.
+    command()
+    versions(["numpy"])
     # What is loaded stays: forks need not look at it again at each collection, nor copy the pages it lies on.
     gc.collect()
     gc.freeze()

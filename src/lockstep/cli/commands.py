@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import typer
@@ -10,6 +11,7 @@ from typer.main import get_command
 from lockstep.cli import backtest, data, predict, replay, report, runs, sessions, training, version
 
 
+@cache
 def command() -> Any:
     """The whole command line, as the click command that Typer builds."""
     app = typer.Typer(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import importlib.machinery
 import importlib.metadata
 import importlib.util
@@ -22,6 +23,7 @@ import textwrap
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -131,8 +133,8 @@ def versions(modules: Iterable[str]) -> dict[str, str]:
         if name in seen:
             continue
         seen.add(name)
-        if owners is None:  # takes a tenth of a second
-            owners = importlib.metadata.packages_distributions()
+        if owners is None:
+            owners = _owners(_installed())
         packages = {owner: importlib.metadata.distribution(owner) for owner in owners.get(name, ())}
         entries |= {owner: package.version for owner, package in packages.items()}
         if packages and not any(map(_is_editable, packages.values())):
@@ -146,6 +148,31 @@ def versions(modules: Iterable[str]) -> dict[str, str]:
                 except (OSError, SyntaxError, ValueError):
                     continue  # importing it will say so, if it is ever imported
     return dict(sorted(entries.items()))
+
+
+_DESCRIPTIONS: Final = (".dist-info", ".egg-info", ".egg")
+"""How the names of folders that describe an installed package end."""
+
+
+@lru_cache(maxsize=1)
+def _owners(installed: tuple[tuple[str, int], ...]) -> Mapping[str, list[str]]:
+    """The packages that own each importable name. Reading the lists of all their files takes half a second."""
+    return importlib.metadata.packages_distributions()
+
+
+def _installed() -> tuple[tuple[str, int], ...]:
+    """The places where packages are described, with the times of their last change: what `_owners` depends on."""
+    described = []
+    for place in map(Path, sys.path):
+        with contextlib.suppress(OSError):
+            # A file is an archive of packages.
+            described += [place] if place.is_file() else [p for p in place.iterdir() if p.suffix in _DESCRIPTIONS]
+    files = [path for folder in described for path in (folder, folder / "RECORD", folder / "top_level.txt")]
+    state = []
+    for path in files:
+        with contextlib.suppress(OSError):
+            state.append((str(path), path.stat().st_mtime_ns))
+    return tuple(state)
 
 
 def files_behind(requires: Mapping[str, str]) -> list[Path]:

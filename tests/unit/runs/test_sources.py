@@ -1,5 +1,6 @@
 """The user's source travels with the run: whole, or refused by name."""
 
+import importlib.metadata
 import linecache
 import math
 import subprocess
@@ -89,6 +90,24 @@ def test_a_package_that_is_edited_where_it_lies_is_known_by_its_source_too(elsew
     assert versions(["my_module"]) == {"my-module": "1.0"}
     (about / "direct_url.json").write_text('{"url": "file:///x", "dir_info": {"editable": true}}')
     assert list(versions(["my_module"])) == ["my-module", "my_module (source)"]
+
+
+def test_lists_of_installed_files_are_read_again_only_when_they_changed(tmp_path, monkeypatch):
+    """They take a fifth of a second, in each training with code of the user."""
+    read, calls = importlib.metadata.packages_distributions, []
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: calls.append(1) or read())
+    monkeypatch.syspath_prepend(tmp_path)
+    assert list(versions(["my_module"])) == ["my_module (source)"]
+    number = len(calls)
+    assert list(versions(["my_module", "numpy"])) == ["my_module (source)", "numpy"]
+    assert len(calls) == number
+    about = tmp_path / "my_module-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: my-module\nVersion: 1.0\n")
+    (about / "RECORD").write_text("other.py,,\n")
+    assert list(versions(["my_module"])) == ["my_module (source)"]
+    (about / "RECORD").write_text("my_module.py,,\n")
+    assert versions(["my_module"]) == {"my-module": "1.0"}
 
 
 @pytest.mark.parametrize(
