@@ -135,9 +135,9 @@ def resolve_columns(
         hint = did_you_mean(missing[0], names)
         if missing == ["volume"]:
             hint = (
-                " Name its column: columns={'volume': 'NAME'} (--columns volume=NAME; in a spec [data.columns] volume = "
-                "\"NAME\"). Where the source has none, say so: columns={'volume': None} (--columns volume= ; in a spec "
-                '[data.columns] volume = ""); it is then 0.'
+                " Name its column: columns={'volume': 'NAME'} (--columns volume=NAME; in a spec [data.columns] "
+                "volume = \"NAME\"). Where the source has none, say so: columns={'volume': None} (--columns volume= ; "
+                'in a spec [data.columns] volume = ""); it is then 0.'
             )
         option = f"columns={{{missing[0]!r}: 'NAME'}} (--columns {missing[0]}=NAME; in a spec [data] columns)"
         raise DataError(
