@@ -103,10 +103,10 @@ def test_a_source_without_volume_must_say_so() -> None:
         load_candles(without)
     for none in (None, ""):
         assert load_candles(without, columns={"volume": none}).volume.tolist() == [0] * 5
-    unknown = table().rename_columns(["umsatz" if name == "volume" else name for name in table().column_names])
+    unknown = table().rename_columns(["zzz" if name == "volume" else name for name in table().column_names])
     with pytest.raises(DataError, match=r"columns=\{'volume': 'NAME'\} \(--columns volume=NAME; in a spec"):
         load_candles(unknown)
-    assert load_candles(unknown, columns={"volume": "umsatz"}) == load_candles(table())
+    assert load_candles(unknown, columns={"volume": "zzz"}) == load_candles(table())
     with pytest.raises(DataError, match="only volume may be absent"):
         load_candles(without, columns={"open": None})
 
