@@ -181,10 +181,11 @@ class FrameForm:
 
     def digest(self, arrays: Sequence[NDArray[Any]], rows: int) -> str:
         """`digest_columns` of arrays of this form with `rows` rows, 64 hex digits."""
-        if sum(array.nbytes for array in arrays) > _JOINED_BYTES:
+        places, length = self.schema._layout(rows)
+        if length > _JOINED_BYTES:
             return digest_columns(dict(zip(self._names, arrays, strict=True)))
         pieces: list[Any] = []
-        for place, array in zip(self.schema._layout(rows)[0], arrays, strict=True):
+        for place, array in zip(places, arrays, strict=True):
             pieces += (place.head, array)
         return str(blake3(b"".join(pieces)).hexdigest())
 

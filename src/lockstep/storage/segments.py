@@ -146,13 +146,13 @@ class SegmentWriter:
         handle, before = self._part(name, form.schema)
         length = HEAD.size + body_length + SEAL_BYTES
         if self._holds and body_length <= _SMALL_FRAME:
-            self._held.setdefault(name, []).append(b"".join(_pieces(head, arrays, seal)))
+            self._held.setdefault(name, []).append(b"".join(_pieces(head, arrays, seal, body_length)))
             self._held_bytes += length
             if self._held_bytes > _HELD_BYTES:
                 self.hand_over()
         else:
             self._write_held(name)
-            append_whole(handle, _pieces(head, arrays, seal))
+            append_whole(handle, _pieces(head, arrays, seal, body_length))
         self._positions[name] = Position(before.part, before.length + length, before.frames + 1, before.rows + rows)
         return digest
 
@@ -226,9 +226,9 @@ class SegmentWriter:
         return handle, position
 
 
-def _pieces(head: bytes, arrays: Sequence[NDArray[Any]], seal: bytes) -> Iterator[bytes | memoryview]:
+def _pieces(head: bytes, arrays: Sequence[NDArray[Any]], seal: bytes, body_length: int) -> Iterator[bytes | memoryview]:
     """The bytes of a frame: one piece when it is small, so that it is one system call; else without copying."""
-    if sum(padded(array.nbytes) for array in arrays) <= _SMALL_FRAME:
+    if body_length <= _SMALL_FRAME:
         pieces: list[Any] = [head]
         for array in arrays:
             pieces.append(array)
