@@ -321,6 +321,7 @@ class SegmentReader:
                     and entries[stop].part == part
                     and entries[stop].rows == first.rows
                     and entries[stop].offset == first.offset + (stop - at) * length
+                    and entries[stop].offset + length <= size
                 ):
                     stop += 1
                 if first.offset + length > size:
@@ -328,10 +329,11 @@ class SegmentReader:
                 handle.seek(first.offset)
                 data = memoryview(handle.read((stop - at) * length))
                 # A resume in another process may have cut the file since it was measured.
-                if len(data) != (stop - at) * length:
-                    whole = len(data) // length
+                whole = len(data) // length
+                if whole:
+                    yield _Block(path, data[: whole * length], length, entries[at : at + whole])
+                if whole < stop - at:
                     raise damaged(path, entries[at + whole].offset, "the file became shorter while it was read")
-                yield _Block(path, data, length, entries[at:stop])
                 at = stop
         finally:
             if handle is not None:
@@ -342,7 +344,7 @@ class SegmentReader:
     ) -> dict[str, NDArray[Any]]:
         """The columns (all, or those named) of the steps in [start, stop), joined: {name: (rows, ...)}.
 
-        Memory: the columns asked for, plus one frame or 256 KiB. Empty for a segment that does not exist.
+        Memory: the columns asked for, plus one frame or about 1 MiB. Empty for a segment that does not exist.
         Raises IntegrityError, DiskError, and KeyError for a column that is not there.
         """
         entries = self._visible(name, start, stop)
@@ -405,7 +407,9 @@ class SegmentReader:
             # A torn frame ends the segment: the writer cuts it before it begins another part.
             if offset != size or offset == 0 or not part_path(self._folder, name, part + 1).exists():
                 return
-            part, offset = part + 1, 0
+            # The writer may have gone on with this part before it began the next.
+            if path.stat().st_size == size:
+                part, offset = part + 1, 0
 
     def _scan_part(self, handle: BinaryIO, path: Path, name: str, part: int, offset: int, size: int) -> int:
         """Index the whole frames of one part from `offset`; returns where they end."""

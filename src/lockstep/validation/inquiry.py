@@ -157,7 +157,7 @@ class Inquiry:
         # A check of the data may refuse a market that falls by half at once, but none that wanders as this one does.
         if others and len(others) == len(replaced) and Course.WALK in {course for _, course in replaced}:
             raise StrategyError(
-                f"{self._strategy.name} answers where later bars are taken away and fails wherever they are others, "
+                f"{self._strategy.name} answers about the bars as they are and fails wherever later ones are others, "
                 f"so that it cannot be asked for look-ahead: an exception that follows later bars reads them. "
                 f"{others[0]}"
             ) from others[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -236,3 +237,49 @@ def test_the_newest_frame_is_one_frame(tmp_path: Path) -> None:
     reader = SegmentReader(tmp_path)
     assert [reader.latest("t", step)["x"].tolist() for step in (0, 2, 3, 100)] == [[0, 0], [0, 0], [3, -3], [9, -9]]
     assert reader.latest("u", 5) == {}
+
+
+def test_frames_before_a_cut_are_read_and_the_cut_one_is_named(tmp_path: Path) -> None:
+    """The file is cut after its index was made, in the middle of a frame."""
+    writer = SegmentWriter(tmp_path)
+    for step in range(50):
+        writer.append(step, "t", {"x": np.array([step])})
+    writer.close()
+    reader, path = SegmentReader(tmp_path), part_path(tmp_path, "t", 0)
+    assert reader.rows("t") == 50
+    data, size = path.read_bytes(), 32 + 8 + 32
+    start = len(data) - 50 * size
+    path.write_bytes(data[: start + 24 * size + 10])
+    seen = []
+    with pytest.raises(IntegrityError, match=f"the frame is cut at byte {start + 24 * size}"):
+        for frame in reader.frames("t"):
+            seen.append(frame.step)
+    assert seen == list(range(24))
+
+
+def test_a_part_that_grew_before_the_next_began_is_read_to_its_end(tmp_path: Path) -> None:
+    """The writer goes on between two looks of a reader: at the size of a part, and for the next part."""
+    writer = SegmentWriter(tmp_path, part_bytes=2_000)
+    step = iter(range(45))
+
+    def append(count: int) -> None:
+        for _ in range(count):
+            number = next(step)
+            writer.append(number, "t", {"x": np.array([number])})
+
+    append(5)
+
+    class Slow(SegmentReader):
+        waiting = 40
+
+        def _scan_part(self, *arguments: Any) -> int:
+            offset = super()._scan_part(*arguments)
+            append(self.waiting)
+            self.waiting = 0
+            return offset
+
+    reader = Slow(tmp_path)
+    assert reader.rows("t") == 45
+    assert reader.read("t")["x"].tolist() == list(range(45))
+    assert len(segment_parts(tmp_path)["t"]) > 1
+    writer.close()

@@ -145,7 +145,7 @@ def test_a_strategy_that_fails_only_where_later_bars_are_others_is_refused() -> 
             return long_where(view.close > view.sma(5))
 
     with pytest.raises(
-        StrategyError, match="answers where later bars are taken away and fails wherever they are other"
+        StrategyError, match="answers about the bars as they are and fails wherever later ones are other"
     ):
         check(KnowsItsMarket(), whole)
 

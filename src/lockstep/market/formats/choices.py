@@ -146,7 +146,8 @@ def _with_clock(table: Any, name: str, place: str) -> Any:
         return table
     value = pc.cast(pc.utf8_trim_whitespace(texts), pa.int64()).to_numpy()
     is_hour = bare(name) in ("hour", "heure", "hora", "ora")
-    if value.max() < 24 and not is_hour:
+    is_padded = pc.all(pc.match_substring_regex(pc.utf8_trim_whitespace(texts), r"^\d{4}(\d{2})?$")).as_py()
+    if value.max() < 24 and not is_hour and not is_padded:
         if not value.any():
             return table
         raise DataError(
@@ -161,8 +162,8 @@ def _with_clock(table: Any, name: str, place: str) -> Any:
     if not is_hour and _may_be_minutes(table, name, texts, value):
         raise DataError(
             f"{place}: the column {name!r} beside the date could be times of day, 0600, or minutes since midnight; "
-            f"found {texts[0].as_py()!r} in row 0, and no row decides. Write the time of day as 06:00 or 0600, or "
-            "call the column 'hhmm' where it is hours and minutes."
+            f"found {texts[0].as_py()!r} in row 0, and no row decides. Write the times of day as 09:30, or call the "
+            "column 'hhmm' where it is hours and minutes."
         )
     number = value * 10_000 if is_hour and value.max() < 24 else value * 100 if value.max() < 10_000 else value
     hour, minute, second = number // 10_000, number // 100 % 100, number % 100

@@ -28,6 +28,7 @@ _DATES_OF: Final = (
 _CLOCKS_OF: Final = (_CLOCK,)
 _CODE: Final = re.compile(r"(?<![a-z0-9])(\d{4,6})[.](hk|ss|sh|sz|bj|t|ks|kq|tw|two|kl|sr)(?![a-z0-9])")
 """The number of a share with the suffix of its exchange."""
+_PARTS: Final = re.compile(r"(?<![a-z])(part|page|chunk|split|file|batch|slice)[-_. ]?\d+")
 _DIGITS_OF_PARTS: Final = 3
 """Days, months, quarters and the numbers of parts; what has more digits is a date, or one of numbers in a row."""
 _CURE: Final = "Name the files of one market: a list of paths, or a narrower pattern."
@@ -86,7 +87,7 @@ def _numbered_markets(names: Sequence[str]) -> Sequence[str]:
         codes.setdefault(match[1] if (match := _CODE.search(name.lower())) else "", name)
     if len(codes) > 1:
         return list(codes.values())[:2]
-    runs = [re.findall(r"\d+", name) for name in names]
+    runs = [re.findall(r"\d+", _PARTS.sub("", name.lower())) for name in names]
     if len(names) < 2 or len({len(numbers) for numbers in runs}) > 1:
         return ()
     columns = list(zip(*runs, strict=True))

@@ -16,19 +16,29 @@ from numpy.typing import NDArray
 
 from lockstep.core.errors import DataError
 from lockstep.market.checks import PRICES
-from lockstep.market.formats.cells import CURRENCY, GROUPS, bare
+from lockstep.market.formats.cells import CURRENCY, GROUPS
 
 _OPTION: Final = "decimal='{0}' (--decimal {0}; in a spec [data] decimal = \"{0}\")"
 VOLUMES_IN_LETTERS: Final = "volumes in K, M and B, rounded as the file has them"
 _LETTERS: Final[Mapping[str, int]] = {"K": 3, "M": 6, "B": 9}
-# What a title of volumes says of their unit, by the power of ten.
-_SCALES: Final[Mapping[int, tuple[str, ...]]] = {
-    2: ("00", "00s", "x100", "hundred", "hundreds"),
-    3: ("k", "000", "000s", "1000", "1000s", "x1000", "thousand", "thousands", "th", "thsd", "tsd", "mille", "miles"),
-    6: ("m", "mm", "mn", "mln", "mio", "million", "millions", "millionen", "000000", "x1000000"),
-    9: ("b", "bn", "bln", "billion", "billions", "mrd", "milliarden"),
+# What a title of volumes says of their unit, by the power of ten. "Volume_b" may be that in the base currency, and
+# "VOLUME_TH" anything: such words count in brackets alone, or behind "in".
+_SHORT: Final[Mapping[int, tuple[str, ...]]] = {
+    2: ("00", "00s"),
+    3: ("1000", "1000s", "th"),
+    6: ("m", "mm", "000000"),
+    9: ("b",),
 }
-_TITLE: Final = re.compile(rf"vol(ume)?(?:in)?({'|'.join(word for words in _SCALES.values() for word in words)})")
+_LONG: Final[Mapping[int, tuple[str, ...]]] = {
+    2: ("x100", "hundred", "hundreds"),
+    3: ("k", "000", "000s", "tsd", "x1000", "thousand", "thousands", "thsd", "mille", "miles"),
+    6: ("mn", "mln", "mio", "x1000000", "million", "millions", "millionen"),
+    9: ("bn", "bln", "mrd", "billion", "billions", "milliarden"),
+}
+_TITLE: Final = re.compile(
+    r"vol(?:ume)?\.?[\s_]*(?:[(\[][\s_]*(?:in[\s_]+)?'?(?P<inside>\w+)\.?[\s_]*[)\]]|in[\s_]+'?(?P<after>\w+)|(?P<alone>\w+))",
+    re.IGNORECASE,
+)
 # Futures of bonds and of grain: whole points, then 32nds (16, 16+, 165 for 16 and a half) or eighths (6). A quarter or
 # an eighth of a 32nd is written as its first digit, so that none ends in 4 or 9.
 _FRACTION: Final = r"^\d{1,4}['\x{2019}^-](([0-2]\d|3[01])([0-35-8]|\+|\.\d+)?|[0-7])$"
@@ -84,17 +94,18 @@ def _refuse_fractions(prices: Mapping[str, Any], decimal: str | None, place: str
     ):
         return
     name, column = next(iter(cells.items()))
-    cell = column[0].as_py()
+    cell, row = column[0].as_py(), pc.index(pc.is_valid(prices[name]), True).as_py()
     sign = re.sub(r"\d", "", cell)[0]
     digits_group = rf"^\d{{1,3}}{re.escape(sign)}\d{{3}}$"
     may_group = sign in GROUPS and all(_matches_all(one, digits_group) for one in cells.values())
     if may_group and decimal is not None:
         return
     other = f"; where {sign!r} groups digits, say so: {_OPTION.format('.')}" if may_group else ""
+    part = "eighths" if len(cell.partition(sign)[2]) == 1 else "32nds"
     raise DataError(
-        f"{place}: prices are decimal numbers; found {cell!r} in row 0 of column {name!r}, and all prices are such, as "
-        f"points and {'eighths' if len(cell.partition(sign)[2]) == 1 else '32nds'} of a point are written. Write them "
-        f"as decimals, this one as {_points(cell, sign)}{other}."
+        f"{place}: prices are decimal numbers; found {cell!r} in row {row} of column {name!r}, and all prices are "
+        f"such, as points and {part} of a point are written. Write them as decimals, this one as {_points(cell, sign)}"
+        f"{other}."
     )
 
 
@@ -226,8 +237,12 @@ def _without_letters(column: Any) -> Any:
 
 def scale_of_title(title: str) -> int | None:
     """The power of ten that the title of a volume column names, 3 of "Volume (K)" and "Volume in thousands"."""
-    match = _TITLE.fullmatch(bare(title))
-    return None if match is None else next(power for power, words in _SCALES.items() if match[2] in words)
+    match = _TITLE.fullmatch(title.strip())
+    if match is None:
+        return None
+    word = next(word for word in match.groups() if word is not None).lower()
+    tables = (_LONG,) if match["alone"] is not None else (_LONG, _SHORT)
+    return next((power for table in tables for power, words in table.items() if word in words), None)
 
 
 def scaled(values: NDArray[np.float64], power: int) -> NDArray[np.float64]:

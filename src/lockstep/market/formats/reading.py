@@ -30,7 +30,7 @@ from lockstep.market.formats.numbers import (
     scale_of_title,
     scaled,
 )
-from lockstep.market.formats.rows import is_open_before_close_proven
+from lockstep.market.formats.rows import joined_time, note_on_opens
 from lockstep.market.formats.sources import Part, ReadOptions, parts_of
 from lockstep.market.formats.stamps import DAY_MS, Evidence, epochs_of, is_calendar, stamps_of
 from lockstep.market.formats.unfinished import unfinished_rows
@@ -38,9 +38,9 @@ from lockstep.market.formats.words import UTC_NAMES
 from lockstep.market.tables import resolve_columns
 from lockstep.market.times import parse_zone, to_milliseconds
 
-# Beside the columns on their way, the rows that are no bars yet.
 # Rows that show how bars follow one another.
 _SAMPLE: Final = 100
+# Beside the columns on their way, the rows that are no bars yet.
 _UNFINISHED: Final = " unfinished"
 
 
@@ -123,7 +123,7 @@ def _typed(part: Part, chosen: dict[str, str | None], options: ReadOptions) -> d
         else:
             out[ours] = as_floats(plain.get(ours, table.column(theirs)), place=where)
     if set(table.column_names) >= {"lastSize", "homeNotional", "foreignNotional"}:
-        part.notes.append("BitMEX gives a bar the time at which it closes; stamp='close' reads it so")
+        part.notes.append("BitMEX gives a bar the time at which it closes, which stamp='close' is for")
     _refuse_billionths(table.column_names, out, place)
     if chosen.get("volume") is not None:
         out["volume"] = _volume_of_title(part, str(chosen["volume"]), out["volume"])
@@ -139,12 +139,11 @@ def _typed(part: Part, chosen: dict[str, str | None], options: ReadOptions) -> d
     return out
 
 
-def _sample(table: Any) -> list[list[str]]:
-    """The first rows as texts, a date and its time of day as one."""
+def _sample(table: Any) -> tuple[list[list[str]], list[str]]:
+    """The first rows as texts and the names of their columns, a date and its time of day as one."""
     rows = [list(map(str, row.values())) for row in table.slice(0, _SAMPLE).to_pylist()]
-    if table.column_names[:2] == ["date", "time"]:
-        return [[f"{row[0]} {row[1]}", *row[1:]] for row in rows]
-    return rows
+    names = list(table.column_names)
+    return (joined_time(rows), ["timestamp", *names[2:]]) if names[:2] == ["date", "time"] else (rows, names)
 
 
 def _refuse_billionths(names: list[str], columns: Mapping[str, NDArray[Any]], place: str) -> None:
@@ -159,7 +158,7 @@ def _refuse_billionths(names: list[str], columns: Mapping[str, NDArray[Any]], pl
 
 def _volume_of_title(part: Part, title: str, volume: NDArray[np.float64]) -> NDArray[np.float64]:
     """The volume in the unit that the title of its column names; a line in the notes where it names one."""
-    words = re.findall(r"lots?|contracts?|hands?", title.lower())
+    words = re.findall(r"\b(?:lots?|contracts?|hands?)\b", title.lower())
     if words:
         part.notes.append(f"volume in {words[0].rstrip('s')}s, as {title!r} says, not in pieces")
     if (power := scale_of_title(title)) is None:
@@ -188,8 +187,8 @@ def _chosen(part: Part, options: ReadOptions) -> dict[str, str | None]:
     if by_rows and "volume" not in mapping and not [name for name in names if bare(name).startswith("vol")]:
         part.notes.append("no volume: it is 0")
         mapping["volume"] = None
-    if by_rows and options.names is None and not is_open_before_close_proven(_sample(part.table), names):
-        part.notes.append("open and close taken as usual: these rows would fit the other way round as well")
+    if by_rows and options.names is None and (note := note_on_opens(*_sample(part.table))) is not None:
+        part.notes.append(note)
     doubles = [name.removesuffix(" (2)") for name in names if layout is not None and name.endswith(" (2)")]
     try:
         chosen = resolve_columns(names, mapping, extra=options.extra, place=place)

@@ -8,6 +8,7 @@ the pieces are those by which the money is a price of the bar.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -25,6 +26,9 @@ _GATE: Final = ("timestamp", "quote_volume", "close", "high", "low", "open", "vo
 _ENOUGH: Final = 0.9
 # Bars that show whether they open at the last close, as those of a market that trades without a pause do.
 _NEIGHBOURS: Final = 8
+_SWAPPED: Final = {"open": "close", "close": "open"}
+_SORTED: Final = re.compile(r"\d{4}([-./]?)\d{2}\1\d{2}([ T]\d{2}:?\d{2}(:?\d{2}([.,]\d+)?)?Z?)?")
+"""Dates and times of day whose texts, of one length, have the order of time."""
 Sample = Sequence[Sequence[str]]
 
 
@@ -39,8 +43,9 @@ def names_of_rows(sample: Sample) -> tuple[str, ...] | None:
     width = len(first)
     if width >= 2 and is_date(first[0]) and is_clock(first[1]):
         rest = {6: (), 7: ("volume",), 8: ("volume", "spread"), 9: ("volume", "real_volume", "spread")}.get(width)
-        names = None if rest is None else ("date", "time", *_USUAL, *rest)
-        return names if names is not None and _share(sample, names) >= _ENOUGH else None
+        if rest is None or _share(sample, ("date", "time", *_USUAL, *rest)) < _ENOUGH:
+            return None
+        return ("date", "time", *_of_neighbours(joined_time(sample), _USUAL), *rest)
     if not (is_epoch(first[0]) or is_time(first[0])) or width < 5:
         return None
     if width == 8 and all(row[7].strip().lower() in ("true", "false") for row in sample):
@@ -72,42 +77,66 @@ def _of_neighbours(sample: Sample, order: tuple[str, ...]) -> tuple[str, ...]:
     gaps = _gaps(sample, order)
     if gaps is None or len(sample) < _NEIGHBOURS or gaps[1] >= 0.5 * gaps[0]:
         return order
-    swapped = {"open": "close", "close": "open"}
-    return tuple(swapped.get(name, name) for name in order)
+    return tuple(_SWAPPED.get(name, name) for name in order)
 
 
-def is_open_before_close_proven(sample: Sample, names: Sequence[str]) -> bool:
-    """Whether the bars of rows without names follow one another as open and close are read, and not as well changed."""
+def joined_time(sample: Sample) -> list[list[str]]:
+    """Rows whose first two cells, a date and a time of day, are one."""
+    return [[f"{row[0].strip()} {row[1].strip()}", *row[2:]] for row in sample]
+
+
+def note_on_opens(sample: Sample, names: Sequence[str]) -> str | None:
+    """What is to be said of how open and close were told apart in rows without names; None where that is proven.
+
+    sample   rows whose first cell is the whole time
+    names    of their columns
+    """
     if not {*_USUAL} <= set(names) or not sample:
-        return True
+        return None
     order = tuple(name for name in names if name in _USUAL)
+    if tuple(_SWAPPED.get(name, name) for name in order) in (_USUAL, *_OTHERS) and order not in (_USUAL, *_OTHERS):
+        return f"prices in the order {', '.join(order)}: so each bar opens near the close before it"
     start = next(at for at, name in enumerate(names) if name in _USUAL)
     gaps = _gaps([[row[0], *row[start : start + 4]] for row in sample], order)
-    return gaps is not None and gaps[0] < 0.9 * gaps[1]
+    if gaps is None:
+        return "open and close taken in the usual order"
+    if gaps[0] < 0.9 * gaps[1]:
+        return None
+    return "open and close taken in the usual order: these rows would fit the other way round as well"
 
 
 def _gaps(sample: Sample, order: tuple[str, ...]) -> tuple[float, float] | None:
     """How far bars open from the close before them, in sum, as they are read and with open and close changed.
 
-    None where the order of the times cannot be seen.
+    None where the direction of the times cannot be seen, or a price is none.
     """
     opens, closes = (1 + order.index(name) for name in ("open", "close"))
-    cells = [row[0].strip() for row in sample]
+    direction = _direction([row[0].strip() for row in sample])
     try:
         bars = [(float(_plain(row[opens])), float(_plain(row[closes]))) for row in sample]
-        times: list[object] = [float(cell) if is_epoch(cell) else cell for cell in cells]
     except ValueError:
         return None
-    if not all(is_epoch(cell) or cell[:4].isdigit() for cell in cells):
+    if direction is None:
         return None
-    if times[0] == times[-1] or isinstance(times[0], str) is not isinstance(times[-1], str):
-        return None
-    if times[0] > times[-1]:  # type: ignore[operator]
-        bars.reverse()
-    pairs = list(itertools.pairwise(bars))
+    pairs = list(itertools.pairwise(bars if direction > 0 else reversed(bars)))
     read = sum(abs(after[0] - before[1]) for before, after in pairs)
     changed = sum(abs(after[1] - before[0]) for before, after in pairs)
     return read, changed
+
+
+def _direction(cells: Sequence[str]) -> int | None:
+    """1 where times rise, -1 where they fall; None where neither is seen.
+
+    Texts are compared only where their digits are the order of time: 2023-9-5 and 11:30 AM are none such.
+    """
+    if all(map(is_epoch, cells)):
+        times: Sequence[float] | Sequence[str] = [float(cell) for cell in cells]
+    elif all(_SORTED.fullmatch(cell) for cell in cells) and len({len(cell) for cell in cells}) == 1:
+        times = cells
+    else:
+        return None
+    steps = {1 if after > before else -1 for before, after in itertools.pairwise(times) if after != before}  # type: ignore[operator]
+    return steps.pop() if len(steps) == 1 else None
 
 
 def _are_alike(sample: Sample, orders: Sequence[tuple[str, ...]]) -> bool:

@@ -172,7 +172,7 @@ def test_rows_that_tell_no_open_from_close_say_so(tmp_path: Path) -> None:
     lines = rows(bars, lambda *cells: cells)
     candles = load_candles(write(tmp_path / "a.csv", lines))
     assert candles == bars
-    assert "open and close taken as usual: these rows would fit the other way round as well" in candles.format
+    assert "open and close taken in the usual order: these rows would fit the other way round as well" in candles.format
     # Names leave no doubt.
     named = load_candles(write(tmp_path / "a.csv", ["timestamp,open,high,low,close,volume", *lines]))
     assert "other way round" not in (named.format or "")
@@ -315,7 +315,7 @@ def test_bars_of_bitmex_are_told_to_have_the_time_of_their_close(tmp_path: Path)
     names = "timestamp,symbol,open,high,low,close,trades,volume,vwap,lastSize,turnover,homeNotional,foreignNotional"
     lines = rows(market(), lambda t, o, h, low, c, v: [t + HOUR, "XBTUSD", o, h, low, c, 9, v, o, 1, 1, 1, 1])
     path = write(tmp_path / "a.csv", [names, *lines])
-    assert "time at which it closes; stamp='close' reads it so" in load_candles(path).format
+    assert "time at which it closes, which stamp='close' is for" in load_candles(path).format
     assert load_candles(path, stamp="close") == market()
 
 
@@ -324,3 +324,58 @@ def test_minutes_and_seconds_since_midnight_get_their_cure(tmp_path: Path, facto
     lines = [f"2024-03-01,{hour * 60 * factor},10,11,9,10,7" for hour in range(24)]
     with pytest.raises(DataError, match="where it counts minutes or seconds since midnight, write it as 09:30"):
         load_candles(write(tmp_path / "a.csv", ["date,time,open,high,low,close,volume", *lines]), timezone="UTC")
+
+
+@pytest.mark.parametrize("title", ["Volume_b", "Volume B", "VOLUME_TH", "Volume_1000", "Volume Pilot Slots"])
+def test_titles_that_may_mean_something_else_scale_nothing(tmp_path: Path, title: str) -> None:
+    lines = rows(DAYS, lambda t, *cells: [moment(t, "%Y-%m-%d"), *cells])
+    candles = load_candles(
+        write(tmp_path / "a.csv", [HEADER.replace("volume", title), *lines]), columns={"volume": title}
+    )
+    assert candles == DAYS
+    assert "volume times" not in candles.format
+    assert "in lots" not in candles.format
+
+
+def stamps(form: str, n: int) -> list[str]:
+    return [moment(START + HOUR * k, form).replace(" 0", " ").replace("/0", "/").replace("-0", "-") for k in range(n)]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [[f"2023/{9 + k // 28}/{1 + k % 28}" for k in range(100)], [f"2023-9-{k}" for k in range(5, 16)],
+     stamps("%Y-%m-%d %H:%M", 40), [f"2023-01-05 {9 + k // 60}:{k % 60:02}" for k in range(120)],
+     [f"2023-01-05 {(11 + k // 60 - 1) % 12 + 1:02}:{k % 60:02} {'AM' if k < 60 else 'PM'}" for k in range(30, 130)]],
+    ids=["slashes", "days", "hours", "minutes", "half days"],
+)  # fmt: skip
+def test_times_whose_texts_have_another_order_turn_no_rows_round(tmp_path: Path, texts: list[str]) -> None:
+    """2023-9-15 stands before 2023-9-5 as a text; the rows rise all the same."""
+    bars = market(len(texts))
+    lines = [
+        f"{text},{o},{h},{low},{c},{v}" for text, (_, o, h, low, c, v) in zip(texts, columns_of(bars), strict=True)
+    ]
+    candles = load_candles(write(tmp_path / "a.csv", lines), timezone="UTC")
+    assert candles.open.tolist() == bars.open.tolist()
+    assert candles.close.tolist() == bars.close.tolist()
+    assert "open and close taken in the usual order" in candles.format
+    assert "the other way round" not in candles.format
+
+
+def columns_of(bars: Candles) -> list[tuple[Any, ...]]:
+    return list(zip(*(column.tolist() for column in bars.columns().values()), strict=True))
+
+
+@pytest.mark.parametrize("is_metatrader", [False, True])
+def test_opens_and_closes_read_the_other_way_round_are_told(tmp_path: Path, is_metatrader: bool) -> None:
+    bars = market()
+    form = "%Y.%m.%d,%H:%M" if is_metatrader else "%Y-%m-%d %H:%M:%S"
+    lines = [f"{moment(t, form)},{c},{h},{low},{o},{v}" for t, o, h, low, c, v in columns_of(bars)]
+    candles = load_candles(write(tmp_path / "a.csv", lines), timezone="UTC")
+    assert candles == bars
+    assert "prices in the order close, high, low, open: so each bar opens near the close before it" in candles.format
+
+
+def test_times_of_day_in_the_first_minutes_of_a_day_are_read_by_their_zeros(tmp_path: Path) -> None:
+    lines = [f"2024-01-02,00{minute:02},1,3,1,2,5" for minute in range(24)]
+    path = write(tmp_path / "a.csv", ["Date,HHMM,open,high,low,close,volume", *lines])
+    assert np.diff(load_candles(path, timezone="UTC").timestamp).tolist() == [60_000] * 23
