@@ -24,8 +24,10 @@ _OTHERS: Final = (("open", "close", "high", "low"), ("low", "high", "open", "clo
 _GATE: Final = ("timestamp", "quote_volume", "close", "high", "low", "open", "volume", "closed")
 # One broken bar is for the rules of candles to name.
 _ENOUGH: Final = 0.9
-# Bars that show whether they open at the last close, as those of a market that trades without a pause do.
-_NEIGHBOURS: Final = 8
+# Bars from which on it is seen whether they open at the last close, as those of a market that trades without a pause
+# do, and how many of them have to close elsewhere than they opened.
+_NEIGHBOURS: Final = 20
+_MOVES: Final = 8
 _SWAPPED: Final = {"open": "close", "close": "open"}
 _SORTED: Final = re.compile(r"\d{4}([-./]?)\d{2}\1\d{2}([ T]\d{2}:?\d{2}(:?\d{2}([.,]\d+)?)?Z?)?")
 """Dates and times of day whose texts, of one length, have the order of time."""
@@ -76,6 +78,9 @@ def _of_neighbours(sample: Sample, order: tuple[str, ...]) -> tuple[str, ...]:
     """
     gaps = _gaps(sample, order)
     if gaps is None or len(sample) < _NEIGHBOURS or gaps[1] >= 0.5 * gaps[0]:
+        return order
+    opens, closes = (1 + order.index(name) for name in ("open", "close"))
+    if sum(row[opens].strip() != row[closes].strip() for row in sample) < _MOVES:
         return order
     return tuple(_SWAPPED.get(name, name) for name in order)
 

@@ -379,3 +379,11 @@ def test_times_of_day_in_the_first_minutes_of_a_day_are_read_by_their_zeros(tmp_
     lines = [f"2024-01-02,00{minute:02},1,3,1,2,5" for minute in range(24)]
     path = write(tmp_path / "a.csv", ["Date,HHMM,open,high,low,close,volume", *lines])
     assert np.diff(load_candles(path, timezone="UTC").timestamp).tolist() == [60_000] * 23
+
+
+def test_a_few_quiet_bars_turn_no_rows_round(tmp_path: Path) -> None:
+    """Two of eight bars move, and both back to where the next one opens: too little to say that all are turned."""
+    prices = [(5.0, 4.0), (5.2, 5.2), (5.3, 5.3), (5.4, 5.4), (5.4, 5.4), (5.5, 5.4), (5.4, 5.4), (5.9, 5.4)]
+    lines = [f"{START + HOUR * k},{o},{max(o, c)},{min(o, c)},{c},{k + 1.5}" for k, (o, c) in enumerate(prices)]
+    candles = load_candles(write(tmp_path / "a.csv", lines))
+    assert candles.open.tolist() == [o for o, _ in prices]
