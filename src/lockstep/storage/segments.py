@@ -49,6 +49,8 @@ _SMALL_FRAME: Final = 1 << 16
 """A larger frame is neither joined nor held back: copying it takes longer than a system call."""
 _HELD_BYTES: Final = 1 << 20
 """Most bytes that are held back in all."""
+_FRAMES_AHEAD: Final = 8
+"""Heads that are first looked at together behind a small frame, in case its length is theirs."""
 _BLOCK_BYTES: Final = 1 << 18
 """Frames that lie one behind the other are read together up to this size."""
 
@@ -421,6 +423,7 @@ class SegmentReader:
                 raise damaged(path, 0, "the schema is not that of the parts before")
             offset = handle.tell()
         entries, schema = self._index.setdefault(name, []), self._schemas[name]
+        ahead = _FRAMES_AHEAD
         while size - offset >= HEAD.size + SEAL_BYTES:
             handle.seek(offset)
             tag, step, rows, length = HEAD.unpack(handle.read(HEAD.size))
@@ -438,10 +441,12 @@ class SegmentReader:
             if whole <= _SMALL_FRAME // 16 and size - offset >= whole:
                 # Small frames of one length come by the million: their heads are looked at together.
                 handle.seek(offset)
-                data = handle.read(min(size - offset, _BLOCK_BYTES) // whole * whole)
+                data = handle.read(min(size - offset, _BLOCK_BYTES, ahead * whole) // whole * whole)
                 steps = leading_steps(data, whole, rows, after=step)
                 entries += [_FramePlace(one, rows, part, offset + at * whole) for at, one in enumerate(steps)]
                 offset += len(steps) * whole
+                # Where lengths change from frame to frame, little is read in vain.
+                ahead = 2 * ahead if len(steps) * whole == len(data) else _FRAMES_AHEAD
         return offset
 
     def _require_whole(self, name: str, entry: _FramePlace) -> None:

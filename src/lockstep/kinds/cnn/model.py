@@ -44,7 +44,7 @@ class CnnModel(CandleModel):
         first = int(self._module.bars("train")[0]) - self._module.windows.reach
         last = int(self._module.bars("test")[0]) - self._module.windows.reach - 1
         times = self.candles.timestamp
-        self.learned = int(times[first]), int(times[max(last, first)])
+        self.learned = int(times[first]), int(times[last])
         self._network = TrainedNetwork(
             plan.make_network(), stored(folder, BEST_FILE), seeds=plan.seeds.child("prediction"), device=self._device
         )

@@ -159,7 +159,7 @@ def _with_clock(table: Any, name: str, place: str) -> Any:
             f"{place}: hours count from 0 to 23; the column {name!r} beside the date goes up to 24, as where an hour "
             "has the number of its end. Write the times at which bars open, such as 09:30."
         )
-    if not is_hour and _may_be_minutes(table, name, texts, value):
+    if not is_hour and _may_be_minutes(name, texts, value):
         raise DataError(
             f"{place}: the column {name!r} beside the date could be times of day, 0600, or minutes since midnight; "
             f"found {texts[0].as_py()!r} in row 0, and no row decides. Write the times of day as 09:30, or call the "
@@ -180,7 +180,7 @@ def _with_clock(table: Any, name: str, place: str) -> Any:
     return table.set_column(table.column_names.index(name), name, pa.array(clock))
 
 
-def _may_be_minutes(table: Any, name: str, texts: Any, value: Any) -> bool:
+def _may_be_minutes(name: str, texts: Any, value: Any) -> bool:
     """Whether times of day such as 600 and 615 could as well count minutes since midnight.
 
     A leading zero, a number over 1439 or under 60 minutes of an hour decides, and so do bars that follow each other

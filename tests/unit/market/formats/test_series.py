@@ -138,6 +138,6 @@ def test_several_files_of_which_one_says_what_is_over(tmp_path: Path) -> None:
 
 
 def test_the_last_minute_of_an_hour_is_a_time_of_day(tmp_path: Path) -> None:
-    lines = [f"2024-01-02 {9 + k // 60:02}:{k % 60:02}:00,1,3,1,2,5" for k in range(55, 65)]
+    lines = [f"25.01.2024 {9 + k // 60:02}:{k % 60:02}:00,1,3,1,2,5" for k in range(55, 65)]
     candles = load_candles(write(tmp_path / "a.csv", ["timestamp,open,high,low,close,volume", *lines]), timezone="UTC")
     assert np.diff(candles.timestamp).tolist() == [60_000] * 9
